@@ -1,0 +1,59 @@
+/** What each failure means to a client and to a worker: the HTTP answer, the API's `type`, and whether the same work may succeed later. */
+const traits = {
+  INVALID_REQUEST: { http: 400, type: "invalid_request_error", retryable: false }, // the caller must change something
+  CONTEXT_LENGTH: { http: 400, type: "invalid_request_error", retryable: false }, // prompt plus answer do not fit the model
+  UNAUTHORIZED: { http: 401, type: "invalid_request_error", retryable: false },
+  NOT_FOUND: { http: 404, type: "invalid_request_error", retryable: false }, // unknown model, job or route
+  CONFLICT: { http: 409, type: "invalid_request_error", retryable: false }, // same idempotency key, another body
+  TOO_LARGE: { http: 413, type: "invalid_request_error", retryable: false },
+  OVERLOADED: { http: 429, type: "rate_limit_error", retryable: true }, // ours to absorb: backlog or memory
+  CANCELLED: { http: 499, type: "invalid_request_error", retryable: false }, // the client, or the grace after its last reader
+  BAD_CHECKPOINT: { http: 500, type: "server_error", retryable: false }, // weights, config and tokenizer contradict each other
+  MODEL_MISMATCH: { http: 500, type: "server_error", retryable: false }, // job and worker disagree on weights: a deploy error
+  INTERNAL: { http: 500, type: "server_error", retryable: false },
+  UNAVAILABLE: { http: 503, type: "server_error", retryable: true }, // NATS, Redis or every worker away, or shutting down
+  DEADLINE: { http: 504, type: "server_error", retryable: false },
+} as const;
+
+export type ErrorCode = keyof typeof traits;
+
+export interface ErrorDetails {
+  /** The request field at fault, as a path: `messages[2].content`. */
+  readonly param?: string;
+  /** The API's finer code where clients read one: `context_length_exceeded`, `model_not_found`. */
+  readonly apiCode?: string;
+  readonly cause?: unknown;
+}
+
+/** The one error that crosses a process boundary. `code` is for programs, `message` for people. */
+export class ServingError extends Error {
+  override readonly name = "ServingError";
+  readonly code: ErrorCode;
+  readonly param: string | null;
+  readonly apiCode: string | null;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.param = details.param ?? null;
+    this.apiCode = details.apiCode ?? null;
+  }
+
+  get http(): number {
+    return traits[this.code].http;
+  }
+  get type(): string {
+    return traits[this.code].type;
+  }
+  get retryable(): boolean {
+    return traits[this.code].retryable;
+  }
+
+  /** What we did not foresee becomes INTERNAL and keeps its cause. */
+  static from(thrown: unknown): ServingError {
+    if (thrown instanceof ServingError) return thrown;
+    return new ServingError("INTERNAL", thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+  }
+}
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(traits, text);

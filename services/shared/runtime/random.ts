@@ -1,0 +1,37 @@
+import { randomBytes } from "node:crypto";
+
+/** Randomness, passed in like time: ids and seeds in production, one seed's worth of everything in the simulator. */
+export interface Random {
+  /** Uniform in [0, 2^32). */
+  u32(): number;
+  /** `prefix` and 20 characters of [0-9a-z]: about 103 bits, enough to never meet twice. */
+  id(prefix: string): string;
+}
+
+const ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+const idFrom = (u32: () => number, prefix: string): string => {
+  let text = prefix;
+  for (let i = 0; i < 20; i++) text += ALPHABET[u32() % 36];
+  return text;
+};
+
+export const systemRandom: Random = {
+  u32: () => randomBytes(4).readUInt32LE(0),
+  id(prefix) {
+    return idFrom(this.u32, prefix);
+  },
+};
+
+/** The whole stream follows from `seed` (splitmix32). Not for keys or secrets. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  const u32 = () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return (z ^ (z >>> 15)) >>> 0;
+  };
+  return { u32, id: (prefix) => idFrom(u32, prefix) };
+}
