@@ -1,0 +1,173 @@
+/**
+ * The record (JetStream, or memory with the same rules). The log decides, the queue decides nothing (design section 2).
+ *
+ *   job      one request, from submitted to exactly one terminal event
+ *   log      the events of one job in order; the last one alone says what may happen next
+ *   claim    the right to append, gained by appending `claimed` with the next epoch; lost by the first refused append
+ *   message  a hint in a queue that a job waits in a phase; touched only after an accepted append of one's own
+ */
+export type Phase = "prefill" | "decode";
+export type Lane = "interactive" | "batch";
+
+export interface Bus {
+  readonly log: JobLog;
+  readonly queue: JobQueue;
+  readonly payloads: PayloadStore;
+  readonly registry: Registry;
+  /** Resolves when the record answers; rejects with UNAVAILABLE and what to do when it does not within `ms`. */
+  ready(ms: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface JobRequest {
+  readonly model: string;
+  readonly tenant: string;
+  readonly lane: Lane;
+  /** Prompt ids, inline or as a key of the payload store. */
+  readonly prompt: { readonly ids: Int32Array } | { readonly payload: string };
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  readonly sampling: { readonly temperature: number; readonly topP: number; readonly topK: number; readonly minP: number; readonly seed: bigint };
+  readonly stop: readonly string[];
+  /** Ids that end the answer and are not part of it. */
+  readonly stopIds: readonly number[];
+  /** Wall clock, ms. */
+  readonly deadlineMs: number;
+  /** Lives on without readers. */
+  readonly detached: boolean;
+  /** What the API needs to render the answer again on any replica: JSON of its own, opaque here; at most 64 KiB. */
+  readonly view: string;
+}
+
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Prompt tokens whose segments were found stored. */
+  readonly cachedTokens: number;
+}
+
+export type JobEvent =
+  | { readonly type: "submitted"; readonly request: JobRequest }
+  | { readonly type: "claimed"; readonly worker: string }
+  /** Prefill: tokens done of all; `stored` segments so far in this claim (makes the attempt count). */
+  | { readonly type: "progress"; readonly done: number; readonly total: number; readonly stored: number; readonly cached: number }
+  /** Output tokens from index `first` of the answer on. */
+  | { readonly type: "tokens"; readonly first: number; readonly ids: readonly number[] }
+  /** End of prefill: the answer's first token, and where the boundary lies. */
+  | { readonly type: "handed_over"; readonly token: number; readonly boundary: number; readonly cached: number; readonly recomputed: number }
+  | { readonly type: "sent_back"; readonly reason: string }
+  | { readonly type: "released"; readonly reason: string }
+  | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage }
+  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  | { readonly type: "cancelled"; readonly by: string }
+  | { readonly type: "expired" };
+
+/** An event as it stands in the log. */
+export interface LogRecord {
+  readonly jobId: string;
+  /** Place in the record: grows along one job's events, with gaps (other jobs' events lie between). */
+  readonly sequence: number;
+  /** `sequence` of this job's event before; 0 for the first. A live reader that sees a hole reads the log. */
+  readonly previous: number;
+  readonly epoch: number;
+  readonly phase: Phase;
+  /** Consecutive claims that stored nothing and produced no token, this one included. */
+  readonly attempt: number;
+  /** Output tokens in the log, this event included. */
+  readonly tokenCount: number;
+  /** Wall clock of the writer, ms: for people and timelines, never for decisions between machines. */
+  readonly atMs: number;
+  readonly event: JobEvent;
+}
+
+export const isTerminal = (event: JobEvent): boolean =>
+  event.type === "finished" || event.type === "failed" || event.type === "cancelled" || event.type === "expired";
+
+export type ClaimResult =
+  | { readonly kind: "claimed"; readonly claim: Claim; readonly last: LogRecord }
+  /** Ended, unknown, or in another phase: the message may be acked. */
+  | { readonly kind: "over" }
+  /** Somebody appended within the claim time: leave the message alone. */
+  | { readonly kind: "held" }
+  /** `attemptsMax` claims in a row led nowhere: the caller got the claim to append `failed`. */
+  | { readonly kind: "exhausted"; readonly claim: Claim; readonly last: LogRecord };
+
+export interface JobLog {
+  /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is full. */
+  submit(jobId: string, request: JobRequest): Promise<LogRecord>;
+  last(jobId: string): Promise<LogRecord | null>;
+  /** The events after `afterSequence` that are in the log now, in order. */
+  read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
+  /** Becomes the writer of a job in `phase`. */
+  claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult>;
+  /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
+  appendAfter(last: LogRecord, event: JobEvent): Promise<boolean>;
+  /** Every event after `afterSequence`, past and future, once and in order; ends after a terminal event or when the signal aborts. Falls back to reading the log whenever the live path leaves a gap or stays silent. */
+  follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncIterable<LogRecord>;
+  /** Purges the job's events. */
+  delete(jobId: string): Promise<void>;
+}
+
+/**
+ * The right to append to one job. `append` resolves to the record once the log accepted it, or null when the claim is lost: then, and from
+ * then on, the holder stops in silence. An append without an answer is repeated with the same id until it is known.
+ */
+export interface Claim {
+  readonly jobId: string;
+  readonly phase: Phase;
+  readonly epoch: number;
+  readonly attempt: number;
+  readonly tokenCount: number;
+  readonly lost: boolean;
+  append(event: JobEvent): Promise<LogRecord | null>;
+}
+
+export interface WorkItem {
+  readonly jobId: string;
+  readonly promptTokens: number;
+}
+
+export interface JobQueue {
+  /** Resolves once the queue accepted the message. */
+  publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
+  /** The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. */
+  pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null>;
+  /** Messages waiting or in flight. */
+  depth(phase: Phase, model: string): Promise<number>;
+}
+
+/** Fire and forget by nature: none of these is fenced, none decides anything. */
+export interface Message {
+  readonly item: WorkItem;
+  readonly phase: Phase;
+  readonly lane: Lane;
+  /** Times this message was delivered, this one included: a hint. */
+  readonly deliveries: number;
+  working(): void;
+  ack(): void;
+  nak(delayMs: number): void;
+}
+
+export interface PayloadStore {
+  put(key: string, bytes: Uint8Array): Promise<void>;
+  /** Null if absent. */
+  get(key: string): Promise<Uint8Array | null>;
+  delete(key: string): Promise<void>;
+}
+
+/** Small things with a life time. All derived or short lived, except idempotency keys and cancel marks. */
+export interface Registry {
+  /** One process's sign of life, kept for a few seconds; JSON of its own. */
+  beat(role: string, id: string, value: string): Promise<void>;
+  beats(role: string): Promise<ReadonlyMap<string, string>>;
+  retire(role: string, id: string): Promise<void>;
+  /** The value of `key` if somebody created it within a day, else `value` becomes it and null is returned. */
+  remember(key: string, value: string): Promise<string | null>;
+  markCancelled(jobId: string, by: string): Promise<void>;
+  cancelMark(jobId: string): Promise<string | null>;
+  /** Calls back for every cancel mark set while `signal` is not aborted (a nudge: may be missed; `cancelMark` decides). */
+  onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void>;
+  /** Newest first: the job index, for lists. */
+  noteJob(jobId: string, summary: string): Promise<void>;
+  jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>>;
+}

@@ -1,0 +1,121 @@
+import type { Memory } from "../runtime/memory.ts";
+
+/**
+ * The engine as the workers see it: sequences that grow by chunks (prefill) and steps (decode).
+ *
+ * A sequence is one mutable timeline of tokens, anchored at position 0. Its compressed KV is a list of segment payloads plus a growing
+ * tail; what else it needs at its position (windows, compressor state, the rows of the tail) is its boundary. Any split of the same
+ * tokens into chunks and steps, alone or batched, cold or imported, gives the same bits on one kernel path and mode (I7).
+ *
+ * Calls are queued and run one at a time; calls for one sequence must not overlap. Nothing here blocks the event loop.
+ */
+export interface Engine {
+  readonly info: EngineInfo;
+
+  /** Memory that `open` can take over without a copy. Callable from the thread that owns this Engine object. */
+  allocate(bytes: number): Memory;
+
+  /**
+   * A sequence that continues after stored state. Feed the ids from the returned position on.
+   *
+   * - no segments, no boundary: position 0.
+   * - boundary (of a position at or before, or less than one segment after, the end of `segments`): its position.
+   * - segments alone: as far back as exactness needs (info.replayTokens before their end, or 0). Ids fed there only rebuild the
+   *   windows; the stored rows are read, never recomputed (spec 3.5).
+   *
+   * Takes its own references: the caller still releases its own. Throws INVALID_REQUEST for memory of another size or shape.
+   */
+  open(start: SequenceStart): Promise<Opened>;
+
+  /** Runs `ids` (at most info.chunkTokens) as the next tokens. With `sample`, also draws the token that follows them. */
+  prefill(sequence: SequenceId, ids: Int32Array, options?: ChunkOptions): Promise<ChunkResult>;
+
+  /** Runs one token of each of several different sequences together, and draws the next of each. At most info.batchMax. */
+  step(batch: readonly StepInput[]): Promise<StepResult[]>;
+
+  /** The boundary at the sequence's position, in the format of docs/formats.md. */
+  boundary(sequence: SequenceId): Promise<Uint8Array>;
+
+  /** Frees the sequence. Idempotent. */
+  close(sequence: SequenceId): Promise<void>;
+
+  /** Waits for the call in progress, then frees everything. */
+  shutdown(): Promise<void>;
+}
+
+export type SequenceId = number & { readonly brand: "sequence" };
+
+export interface EngineInfo {
+  /** Name clients use, by default the name of the model's folder. */
+  readonly model: string;
+  /** 32 bytes over config, tokenizer, shard headers and a sample of every tensor. */
+  readonly fingerprint: Uint8Array;
+  /** Names the rows' format: part of every segment key. */
+  readonly kvLayout: string;
+  readonly kernelPath: string;
+  readonly mode: "exact" | "serving";
+  readonly layers: number;
+  readonly vocabSize: number;
+  /** Longest sequence, prompt and answer together. */
+  readonly contextTokens: number;
+  /** Tokens a segment covers: a multiple of 128. */
+  readonly segmentTokens: number;
+  readonly segmentBytes: number;
+  /** Layers x (window - 1), rounded up to 128: how far back an exact restart without a boundary reaches. */
+  readonly replayTokens: number;
+  readonly chunkTokens: number;
+  readonly batchMax: number;
+}
+
+export interface SequenceStart {
+  /** Payloads of segments 0, 1, 2, ... without a hole. */
+  readonly segments: readonly Memory[];
+  readonly boundary: { readonly position: number; readonly bytes: Uint8Array } | null;
+}
+
+export interface Opened {
+  readonly sequence: SequenceId;
+  readonly position: number;
+}
+
+/** How the next token is drawn. The draw of one position depends on seed and position alone. */
+export interface Sampling {
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 = off. */
+  readonly topK: number;
+  readonly minP: number;
+  /** Unsigned 64 bit. */
+  readonly seed: bigint;
+}
+
+export interface ChunkOptions {
+  readonly sample?: Sampling | undefined;
+  /** After each layer: the claim of a long chunk is kept by this. */
+  readonly onProgress?: ((layersDone: number, layers: number) => void) | undefined;
+  /** Looked at between layers. An aborted chunk rejects with the signal's reason, and its sequence can only be closed. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A segment that was completed by a call. `payload` is a reference of the caller's own. */
+export interface Sealed {
+  readonly index: number;
+  readonly payload: Memory;
+}
+
+export interface ChunkResult {
+  readonly sealed: readonly Sealed[];
+  /** The token drawn, or null where none was asked for. */
+  readonly token: number | null;
+}
+
+export interface StepInput {
+  readonly sequence: SequenceId;
+  readonly token: number;
+  readonly sample: Sampling;
+}
+
+export interface StepResult {
+  readonly token: number;
+  readonly sealed: readonly Sealed[];
+}
