@@ -1,0 +1,116 @@
+import { ServingError } from "./errors.ts";
+import { multipleOf, oneOf, type Setting, text, url, whole, yesNo } from "./settings.ts";
+
+/** Part of every segment key or of every job: processes that differ here do not share work. */
+const cluster = {
+  modelPath: text("deploy/models/yardlog", "Folder with config.json, safetensors and tokenizer.json, as released."),
+  modelName: text("", "Name clients use. Empty: the name of the model's folder."),
+  mode: oneOf(["serving", "exact"], "serving", "Activations: bf16 between operations as trained, or float32 throughout."),
+  plainKv: yesNo("no", "Keep KV and index keys unquantised, for comparison. Costs two to four times the cache."),
+  segmentTokens: multipleOf(128, 512, "Tokens a stored segment covers."),
+  strictNumerics: yesNo(
+    "no",
+    "Put the kernel path into segment keys: equal bits across the cluster, no sharing between kinds of hardware.",
+  ),
+  sharedSalt: text("", "Mixed into the segment keys of every tenant. Change it to forget all cached prefixes."),
+} as const;
+
+/** Where the two stores are, and how they keep what they are given. */
+const stores = {
+  natsUrl: url(["nats:", "tls:", "memory:"], "memory:", "The record. `memory:` lives and dies with the process."),
+  natsPrefix: text("longshore", "Begins the name of every stream, bucket and subject, so that clusters can share a server."),
+  natsReplicas: whole(1, { min: 1, max: 5 }, "Copies of every stream and bucket. 3 survives the loss of a server."),
+  redisUrl: url(["redis:", "rediss:", "unix:", "memory:"], "memory:", "The cache of segments. `memory:` lives and dies with the process."),
+  redisPrefix: text("longshore", "Begins every key."),
+  redisConnections: whole(2, { min: 1, max: 16 }, "Connections that move segment values, per process."),
+  redisPieceBytes: whole(262_144, { min: 4096, max: 1_048_576 }, "Values travel and are kept in pieces of this size."),
+  redisTimeoutMs: whole(5_000, { min: 50 }, "After this a store operation counts as a miss."),
+  memoryStoreBytes: whole(2_147_483_648, { min: 1_048_576 }, "Bound of the `memory:` cache; the least recently used values go first."),
+  segmentTtlSeconds: whole(86_400, { min: 60 }, "How long an unused segment is kept."),
+  boundaryTtlSeconds: whole(1_800, { min: 10 }, "How long a boundary is kept."),
+  boundaryTokens: multipleOf(128, 4_096, "A boundary is stored after every so many tokens of a prompt."),
+  logMaxBytes: whole(8_589_934_592, { min: 1_048_576 }, "Size of the job log. At 80 % of it new work is answered 429."),
+  logMaxAgeSeconds: whole(
+    604_800,
+    { min: 3_600 },
+    "Age at which the log drops an event. Longer than the longest deadline plus the time results are kept.",
+  ),
+} as const;
+
+const work = {
+  deadlineSeconds: whole(86_400, { min: 1 }, "A job without a deadline of its own ends after this."),
+  claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
+  attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
+  graceMs: whole(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
+  queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting for prefill before new ones are answered 429."),
+  beatMs: whole(1_000, { min: 100 }, "How often a process shows it is alive."),
+  drainMs: whole(10_000, { min: 100 }, "How long a process told to stop may take to finish its chunk and hand back."),
+} as const;
+
+const prefill = {
+  chunkTokens: whole(1_024, { min: 128, max: 16_384 }, "Prompt tokens computed together."),
+  prefillSlots: whole(2, { min: 1, max: 64 }, "Jobs a prefill worker holds at once."),
+  uploadsMax: whole(4, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
+} as const;
+
+const decode = {
+  batchMax: whole(32, { min: 1, max: 1_024 }, "Sequences stepped together."),
+  flushTokens: whole(8, { min: 1, max: 256 }, "Tokens appended to the log together."),
+  flushMs: whole(20, { min: 1, max: 1_000 }, "The longest a token waits for others before it is appended."),
+} as const;
+
+const engine = {
+  engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
+  kernelPath: text("", "reference, avx2, avx512, ... Empty: the best this machine has."),
+  threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: as many as cores."),
+  weightlessChunkMs: whole(0, { min: 0 }, "The weightless engine pretends that a chunk takes this long."),
+  weightlessStepMs: whole(0, { min: 0 }, "The weightless engine pretends that a step takes this long."),
+} as const;
+
+const api = {
+  host: text("127.0.0.1", "Address the API listens on."),
+  port: whole(8_000, { min: 0, max: 65_535 }, "Port of the API. 0: any free one."),
+  statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),
+  bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
+  heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
+  streamBufferBytes: whole(1_048_576, { min: 4_096 }, "Bytes a slow reader may be behind before it is dropped; it can resume."),
+  apiKeys: text("", "Comma-separated SHA-256 digests (hex) of accepted keys. Empty: no key is asked for."),
+} as const;
+
+const runtime = {
+  logLevel: oneOf(["trace", "debug", "info", "warn", "error", "silent"], "info", "Least level that is written."),
+} as const;
+
+export const settingGroups = { cluster, stores, work, prefill, decode, engine, api, runtime } as const;
+
+const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...engine, ...api, ...runtime };
+
+export type Config = { readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer T> ? T : never };
+
+/** `segmentTokens` -> `LONGSHORE_SEGMENT_TOKENS` */
+export const envName = (name: string): string => `LONGSHORE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+/** Names every problem in one error, so that a bad deploy fails in its first second with the whole list. Unknown LONGSHORE_ names are problems too. */
+export function loadConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const problems: string[] = [];
+  const config: Record<string, unknown> = {};
+  for (const [name, { parse, fallback }] of Object.entries<Setting<unknown>>(settings)) {
+    const value = env[envName(name)] ?? fallback;
+    try {
+      if (value === null) throw new Error("must be given");
+      config[name] = parse(value);
+    } catch (error) {
+      problems.push(`${envName(name)}=${value ?? ""}: ${(error as Error).message}`);
+    }
+  }
+  problems.push(...unknownNames(env));
+  if (problems.length > 0) throw new ServingError("INVALID_REQUEST", `bad configuration\n  ${problems.join("\n  ")}`);
+  return Object.freeze(config) as Config;
+}
+
+function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = new Set(Object.keys(settings).map(envName));
+  return Object.keys(env)
+    .filter((name) => name.startsWith("LONGSHORE_") && !known.has(name))
+    .map((name) => `${name}: no such setting; \`longshore config\` lists them`);
+}

@@ -1,0 +1,24 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** One process's figures in the Prometheus format. Passed in, never global, so that several clusters fit one process. */
+export interface Metrics {
+  counter(name: string, help: string, labels?: readonly string[]): Counter;
+  gauge(name: string, help: string, labels?: readonly string[]): Gauge;
+  histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
+  text(): Promise<string>;
+}
+
+/** Asking twice for a name gives the same metric. */
+export function openMetrics(options: { readonly process: boolean } = { process: false }): Metrics {
+  const registry = new Registry();
+  if (options.process) collectDefaultMetrics({ register: registry, prefix: "longshore_" });
+  const registers = [registry];
+  const once = <T>(name: string, make: () => T): T => (registry.getSingleMetric(name) as T | undefined) ?? make();
+  return {
+    counter: (name, help, labels = []) => once(name, () => new Counter({ name, help, labelNames: [...labels], registers })),
+    gauge: (name, help, labels = []) => once(name, () => new Gauge({ name, help, labelNames: [...labels], registers })),
+    histogram: (name, help, buckets, labels = []) =>
+      once(name, () => new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers })),
+    text: () => registry.metrics(),
+  };
+}

@@ -1,0 +1,59 @@
+/** One setting: how its text becomes a value, and what the configuration reference says about it. */
+export interface Setting<T> {
+  readonly parse: (text: string) => T;
+  /** As an operator would write it; null = must be given. */
+  readonly fallback: string | null;
+  readonly doc: string;
+  /** Shown in the reference: `whole number, 1 to 1024`. */
+  readonly kind: string;
+}
+
+const setting = <T>(kind: string, fallback: string | null, doc: string, parse: (text: string) => T): Setting<T> => ({
+  kind,
+  fallback,
+  doc,
+  parse,
+});
+
+export const text = (fallback: string, doc: string) => setting("text", fallback, doc, (value) => value);
+
+export const oneOf = <const T extends string>(choices: readonly T[], fallback: T, doc: string) =>
+  setting(choices.join(" or "), fallback, doc, (value) => {
+    const found = choices.find((choice) => choice === value);
+    if (found === undefined) throw new Error(`must be ${choices.join(" or ")}`);
+    return found;
+  });
+
+export const yesNo = (fallback: "yes" | "no", doc: string) =>
+  setting("yes or no", fallback, doc, (value) => {
+    if (/^(yes|true|1)$/i.test(value)) return true;
+    if (/^(no|false|0)$/i.test(value)) return false;
+    throw new Error("must be yes or no");
+  });
+
+export const whole = (fallback: number, range: { min: number; max?: number }, doc: string) =>
+  setting(`whole number, ${range.min} ${range.max === undefined ? "or more" : `to ${range.max}`}`, String(fallback), doc, (value) =>
+    wholeNumber(value, range),
+  );
+
+export const multipleOf = (step: number, fallback: number, doc: string) =>
+  setting(`multiple of ${step}`, String(fallback), doc, (value) => {
+    const number = wholeNumber(value, { min: step });
+    if (number % step !== 0) throw new Error(`must be a multiple of ${step}`);
+    return number;
+  });
+
+export const url = (protocols: readonly string[], fallback: string, doc: string) =>
+  setting(`URL: ${protocols.join(", ")}`, fallback, doc, (value) => {
+    const [protocol] = value.split(":", 1);
+    if (!protocols.includes(`${protocol}:`)) throw new Error(`must begin with ${protocols.join(" or ")}`);
+    return value;
+  });
+
+function wholeNumber(value: string, range: { min: number; max?: number }): number {
+  const number = /^-?\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (!Number.isSafeInteger(number)) throw new Error("must be a whole number");
+  if (number < range.min) throw new Error(`must be at least ${range.min}`);
+  if (range.max !== undefined && number > range.max) throw new Error(`must be at most ${range.max}`);
+  return number;
+}
