@@ -1,0 +1,79 @@
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+import { z } from "zod";
+import { ServingError } from "../../shared/runtime/errors.ts";
+
+/** What the local cluster reads of a compose file. Everything else in it concerns containers alone. */
+const composeSchema = z.object({
+  services: z.record(
+    z.string(),
+    z.object({
+      image: z.string(),
+      command: z.array(z.string()),
+      environment: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
+      ports: z.array(z.string()).default([]),
+      volumes: z.array(z.string()).default([]),
+      depends_on: z.record(z.string(), z.unknown()).default({}),
+      restart: z.string().default("no"),
+      deploy: z.object({ replicas: z.number().int().min(0).max(64).default(1) }).default({ replicas: 1 }),
+    }),
+  ),
+});
+
+export interface Service {
+  readonly name: string;
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly replicas: number;
+  /** Host ports published for the replicas, in order; empty = reachable inside the cluster only. */
+  readonly hostPorts: readonly number[];
+  /** Container folder -> volume name. */
+  readonly volumes: ReadonlyMap<string, string>;
+  readonly dependsOn: readonly string[];
+  readonly restarts: boolean;
+}
+
+/** The services of a compose file, those others depend on first. `env` fills `${NAME:-default}` as compose does. */
+export function readCompose(path: string, env: Readonly<Record<string, string | undefined>>): Service[] {
+  const parsed = composeSchema.safeParse(parse(interpolate(readFileSync(path, "utf8"), env), { merge: true }));
+  if (!parsed.success)
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be run as a local cluster: ${z.prettifyError(parsed.error)}`);
+  const services = Object.entries(parsed.data.services).map(([name, service]) => ({
+    name,
+    image: service.image,
+    command: service.command,
+    environment: service.environment,
+    replicas: service.deploy.replicas,
+    hostPorts: service.ports.flatMap(hostPorts),
+    volumes: new Map(service.volumes.map((volume) => volume.split(":").slice(0, 2).reverse() as [string, string])),
+    dependsOn: Object.keys(service.depends_on),
+    restarts: service.restart !== "no",
+  }));
+  return dependenciesFirst(services);
+}
+
+const interpolate = (text: string, env: Readonly<Record<string, string | undefined>>): string =>
+  text.replace(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, name: string, fallback: string) => env[name] || fallback);
+
+/** `"8000-8001:8000"` -> [8000, 8001] */
+function hostPorts(mapping: string): number[] {
+  const match = /^(?:[\d.]+:)?(\d+)(?:-(\d+))?:\d+$/.exec(mapping);
+  if (match === null) throw new ServingError("INVALID_REQUEST", `port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is understood`);
+  const first = Number(match[1]);
+  const last = Number(match[2] ?? match[1]);
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+function dependenciesFirst(services: readonly Service[]): Service[] {
+  const ordered: Service[] = [];
+  const visit = (name: string, path: readonly string[]): void => {
+    if (path.includes(name)) throw new ServingError("INVALID_REQUEST", `services depend on each other: ${[...path, name].join(" -> ")}`);
+    const service = services.find((one) => one.name === name);
+    if (service === undefined) throw new ServingError("INVALID_REQUEST", `depends_on names an unknown service: ${name}`);
+    for (const other of service.dependsOn) visit(other, [...path, name]);
+    if (!ordered.includes(service)) ordered.push(service);
+  };
+  for (const { name } of services) visit(name, []);
+  return ordered;
+}

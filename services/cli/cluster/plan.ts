@@ -1,0 +1,109 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Service } from "./compose.ts";
+
+/** One operating-system process of the local cluster. */
+export interface ProcessPlan {
+  readonly name: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Added to the environment of the cluster command itself. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly probe: Probe;
+  readonly restarts: boolean;
+  /** Where clients reach it, for what is printed. */
+  readonly port: number;
+}
+
+export type Probe =
+  | { readonly kind: "http"; readonly port: number; readonly path: string }
+  | { readonly kind: "redis"; readonly port: number };
+
+export interface PlanOptions {
+  /** Parent of the folders that stand for volumes. */
+  readonly stateDir: string;
+  /** Publish the ports the file names; otherwise every port is a free one. */
+  readonly publish: boolean;
+  /** Replaces replicas of a service. */
+  readonly replicas?: Readonly<Record<string, number>>;
+  readonly freePort: () => Promise<number>;
+}
+
+const LOCAL = "127.0.0.1";
+const main = fileURLToPath(new URL("../main.js", import.meta.url));
+
+/** How an image of the compose file runs without a container: its binary, and what only a local process must be told. */
+const programs: Record<string, { program: string; before: string[]; after: (dir: string) => string[] }> = {
+  nats: { program: "nats-server", before: [], after: () => [] },
+  redis: { program: "redis-server", before: [], after: (dir) => ["--bind", LOCAL, "--dir", dir] },
+  longshore: { program: process.execPath, before: ["--enable-source-maps", main], after: () => [] },
+};
+
+/** Container addresses become loopback ports, volumes become folders under `stateDir`; nothing else of the file changes. */
+export async function planProcesses(services: readonly Service[], options: PlanOptions): Promise<ProcessPlan[]> {
+  const addresses = new Map<string, string>();
+  const plans: ProcessPlan[] = [];
+  for (const service of services) {
+    const replicas = options.replicas?.[service.name] ?? service.replicas;
+    for (let replica = 0; replica < replicas; replica++) {
+      const published = options.publish ? service.hostPorts[replica] : undefined;
+      plans.push(await planReplica(service, replica, published, addresses, options));
+    }
+  }
+  return plans;
+}
+
+async function planReplica(
+  service: Service,
+  replica: number,
+  published: number | undefined,
+  addresses: Map<string, string>,
+  { stateDir, freePort }: PlanOptions,
+): Promise<ProcessPlan> {
+  const image = service.image.split(":", 1)[0]!;
+  const recipe = programs[image];
+  if (recipe === undefined)
+    throw new ServingError("INVALID_REQUEST", `image ${service.image}: the local cluster can run ${Object.keys(programs).join(", ")}`);
+  const ports = new Map<string, number>();
+  const localPort = async (container: string) => {
+    const port = ports.get(container) ?? (ports.size === 0 && published !== undefined ? published : await freePort());
+    ports.set(container, port);
+    if (replica === 0) addresses.set(`${service.name}:${container}`, `${LOCAL}:${port}`);
+    return String(port);
+  };
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(service.environment)) {
+    env[name] = name.endsWith("_PORT") ? await localPort(value) : localAddress(value, addresses);
+  }
+  const args: string[] = [];
+  const command = service.command[0] === recipe.program ? service.command.slice(1) : service.command;
+  for (const [i, arg] of command.entries()) {
+    const flag = command[i - 1] ?? "";
+    const volume = service.volumes.get(arg);
+    if (/^--(http_)?port$/.test(flag)) args.push(await localPort(arg));
+    else args.push(volume === undefined ? (arg === "0.0.0.0" ? LOCAL : arg) : join(stateDir, volume));
+  }
+  const [first] = ports.values();
+  if (first === undefined) throw new ServingError("INVALID_REQUEST", `service ${service.name} names no port`);
+  return {
+    name: `${service.name}-${replica + 1}`,
+    program: recipe.program,
+    args: [...recipe.before, ...args, ...recipe.after(stateDir)],
+    env,
+    restarts: service.restarts,
+    port: first,
+    probe: probeOf(image, ports),
+  };
+}
+
+const localAddress = (value: string, addresses: ReadonlyMap<string, string>): string =>
+  value === "0.0.0.0"
+    ? LOCAL
+    : value.replace(/\/\/([a-z0-9-]+:\d+)/g, (whole, address: string) => (addresses.has(address) ? `//${addresses.get(address)}` : whole));
+
+function probeOf(image: string, ports: ReadonlyMap<string, number>): Probe {
+  const [first, second] = [...ports.values()];
+  if (image === "redis") return { kind: "redis", port: first! };
+  return image === "nats" ? { kind: "http", port: second ?? first!, path: "/healthz" } : { kind: "http", port: first!, path: "/ready" };
+}

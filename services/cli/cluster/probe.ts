@@ -1,0 +1,47 @@
+import { get } from "node:http";
+import { connect, createServer } from "node:net";
+import type { Probe } from "./plan.ts";
+
+const PROBE_MS = 1_000;
+
+/** Null when the process answers as it should, else what it said. */
+export function probe(target: Probe): Promise<string | null> {
+  return target.kind === "http" ? probeHttp(target.port, target.path) : probeRedis(target.port);
+}
+
+export const probeHttp = (port: number, path: string, host = "127.0.0.1"): Promise<string | null> =>
+  new Promise((resolve) => {
+    const request = get({ host, port, path, timeout: PROBE_MS, agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8");
+      response.on("data", (text: string) => {
+        if (body.length < 1_000) body += text;
+      });
+      response.on("end", () => resolve(response.statusCode === 200 ? null : `${response.statusCode} ${body.trim()}`));
+    });
+    request.on("timeout", () => request.destroy(new Error("no answer")));
+    request.on("error", (error) => resolve(error.message));
+  });
+
+const probeRedis = (port: number): Promise<string | null> =>
+  new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port, timeout: PROBE_MS });
+    const done = (problem: string | null) => {
+      socket.destroy();
+      resolve(problem);
+    };
+    socket.on("connect", () => socket.write("PING\r\n"));
+    socket.on("data", (data) => done(data.toString().startsWith("+PONG") ? null : data.toString().trim()));
+    socket.on("timeout", () => done("no answer"));
+    socket.on("error", (error) => done(error.message));
+  });
+
+/** A loopback port nobody listened on a moment ago. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject).listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port"))));
+    });
+  });

@@ -1,0 +1,144 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ProcessPlan } from "./plan.ts";
+import { probe } from "./probe.ts";
+
+const RESTART_FIRST_MS = 250;
+const RESTART_MAX_MS = 10_000;
+const KILL_AFTER_MS = 15_000;
+
+export interface RunningProcess {
+  readonly plan: ProcessPlan;
+  readonly pid: number | undefined;
+  readonly restarts: number;
+}
+
+export interface Cluster {
+  readonly processes: readonly RunningProcess[];
+  /** SIGTERM to everything, those that depend on others first; SIGKILL to what is left after 15 s. */
+  stop(): Promise<void>;
+}
+
+export interface LaunchOptions {
+  readonly stateDir: string;
+  readonly startMs: number;
+  readonly clock: Clock;
+  /** The environment every process inherits. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly onStarted?: (process: RunningProcess) => void;
+  readonly onExit?: (process: RunningProcess, how: string) => void;
+}
+
+/** Starts the processes in order, each once those before it answer their probe. Output goes to stateDir/NAME.log. */
+export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
+  mkdirSync(options.stateDir, { recursive: true });
+  const running: Supervised[] = [];
+  const stop = async () => {
+    for (const one of [...running].reverse()) await one.stop();
+  };
+  try {
+    for (const group of inGroups(plans)) {
+      const started = group.map((plan) => new Supervised(plan, options));
+      running.push(...started);
+      await Promise.all(started.map((one) => one.ready()));
+      for (const one of started) options.onStarted?.(one);
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { processes: running, stop };
+}
+
+/** Replicas of one service start together. */
+function inGroups(plans: readonly ProcessPlan[]): ProcessPlan[][] {
+  const groups = new Map<string, ProcessPlan[]>();
+  for (const plan of plans) {
+    const service = plan.name.replace(/-\d+$/, "");
+    groups.set(service, [...(groups.get(service) ?? []), plan]);
+  }
+  return [...groups.values()];
+}
+
+class Supervised implements RunningProcess {
+  restarts = 0;
+  readonly plan: ProcessPlan;
+  private child: ChildProcess;
+  private readonly options: LaunchOptions;
+  private readonly output: WriteStream;
+  private readonly stopping = new AbortController();
+  private exited: Promise<void>;
+
+  constructor(plan: ProcessPlan, options: LaunchOptions) {
+    this.plan = plan;
+    this.options = options;
+    this.output = createWriteStream(this.logPath, { flags: "a" });
+    this.child = this.start();
+    this.exited = this.watch();
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  private get logPath(): string {
+    return join(this.options.stateDir, `${this.plan.name}.log`);
+  }
+
+  async ready(): Promise<void> {
+    const { clock, startMs } = this.options;
+    const until = clock.monotonicMs() + startMs;
+    for (;;) {
+      const problem = await probe(this.plan.probe);
+      if (problem === null) return;
+      if (clock.monotonicMs() > until)
+        throw new ServingError(
+          "UNAVAILABLE",
+          `${this.plan.name} did not become ready in ${startMs} ms (${problem}); its output is in ${this.logPath}`,
+        );
+      await clock.sleep(50);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    this.child.kill("SIGTERM");
+    const killer = setTimeout(() => this.child.kill("SIGKILL"), KILL_AFTER_MS);
+    await this.exited;
+    clearTimeout(killer);
+    this.output.end();
+  }
+
+  private start(): ChildProcess {
+    const { env } = this.options;
+    const child = spawn(this.plan.program, this.plan.args, {
+      env: { ...env, PATH: `${env.PATH ?? ""}:/usr/local/sbin:/usr/sbin`, ...this.plan.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.pipe(this.output, { end: false });
+    child.stderr.pipe(this.output, { end: false });
+    return child;
+  }
+
+  /** Resolves when the process has ended for good; until then it is started again, each time a little later. */
+  private async watch(): Promise<void> {
+    for (let backoffMs = RESTART_FIRST_MS; ; backoffMs = Math.min(2 * backoffMs, RESTART_MAX_MS)) {
+      const how = await ended(this.child);
+      this.options.onExit?.(this, how);
+      if (!this.plan.restarts) return;
+      await this.options.clock.sleep(backoffMs, this.stopping.signal).catch(() => {});
+      if (this.stopping.signal.aborted) return;
+      this.restarts++;
+      this.child = this.start();
+    }
+  }
+}
+
+const ended = (child: ChildProcess): Promise<string> =>
+  new Promise((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(signal === null ? `exit ${code}` : `signal ${signal}`));
+  });
