@@ -5,7 +5,7 @@
 set -eu
 goal=${1:-demo}
 cd "$(dirname "$0")/.."
-PATH="$PATH:/usr/local/sbin:/usr/sbin"   # where Debian keeps nats-server
+PATH="$PATH:${SETUP_SBIN-/usr/local/sbin:/usr/sbin}"   # where Debian keeps nats-server
 export PATH
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -1,0 +1,30 @@
+import { ServingError } from "../shared/runtime/errors.ts";
+
+/** The error body of the OpenAI surface: all four keys, always. */
+export interface ErrorBody {
+  readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
+}
+
+export const errorBody = (error: ServingError): ErrorBody => ({
+  error: {
+    message: error.code === "INTERNAL" ? "internal error; the request id names it in our log" : error.message,
+    type: error.type,
+    param: error.param,
+    code: error.apiCode ?? error.code.toLowerCase(),
+  },
+});
+
+/** Headers that tell an SDK whether and when to try again. */
+export function retryHeaders(error: ServingError): Record<string, string> {
+  if (!error.retryable) return error.http === 409 || error.http >= 500 ? { "x-should-retry": "false" } : {};
+  return { "retry-after": error.code === "OVERLOADED" ? "5" : "1" };
+}
+
+/** Errors of the HTTP layer itself, in our words. */
+export function fromHttpLayer(thrown: unknown): ServingError {
+  const { statusCode, code, message } = thrown as { statusCode?: number; code?: string; message?: string };
+  if (thrown instanceof ServingError || statusCode === undefined || statusCode >= 500) return ServingError.from(thrown);
+  if (statusCode === 413 || code === "FST_ERR_CTP_BODY_TOO_LARGE")
+    return new ServingError("TOO_LARGE", "the request body is larger than this server takes", { apiCode: "request_too_large" });
+  return new ServingError("INVALID_REQUEST", message ?? "bad request", { cause: thrown });
+}

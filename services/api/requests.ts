@@ -1,0 +1,105 @@
+import { z } from "zod";
+import { ServingError } from "../shared/runtime/errors.ts";
+
+/** What clients may send (docs/api.md). Unknown fields are ignored; a known field of the wrong type is a 400 that names it. */
+const text = z.string();
+const part = z.looseObject({ type: z.string(), text: z.string().optional() });
+const toolCall = z.looseObject({
+  id: z.string().optional(),
+  type: z.literal("function").default("function"),
+  function: z.looseObject({ name: z.string(), arguments: z.union([z.string(), z.record(z.string(), z.unknown()), z.null()]).default("") }),
+});
+const message = z.looseObject({
+  role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
+  content: z.union([text, z.array(part), z.null()]).optional(),
+  reasoning_content: z.union([text, z.null()]).optional(),
+  tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
+  tool_call_id: z.string().optional(),
+});
+const tool = z.looseObject({
+  type: z.literal("function"),
+  function: z.looseObject({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
+});
+const optional = <T extends z.ZodType>(type: T) =>
+  z
+    .union([type, z.null()])
+    .optional()
+    .transform((value) => value ?? undefined);
+
+const generation = {
+  model: z.string(),
+  max_tokens: optional(z.int().min(1)),
+  temperature: optional(z.number().min(0).max(2)),
+  top_p: optional(z.number().gt(0).max(1)),
+  top_k: optional(z.int().min(0)),
+  min_p: optional(z.number().min(0).max(1)),
+  seed: optional(z.int()),
+  stop: optional(z.union([text.min(1), z.array(text.min(1)).max(4)])),
+  stream: optional(z.boolean()),
+  stream_options: optional(z.looseObject({ include_usage: optional(z.boolean()) })),
+  deadline_seconds: optional(z.number().gt(0)),
+};
+/** Accepted only at the value that means "off": a longshore that ignored them would answer something else than was asked. */
+const notYet = {
+  n: optional(z.literal(1, { error: "only n = 1 is supported" })),
+  logprobs: optional(z.union([z.literal(false), z.literal(0)], { error: "logprobs are not supported yet" })),
+  presence_penalty: optional(z.literal(0, { error: "penalties are not supported yet" })),
+  frequency_penalty: optional(z.literal(0, { error: "penalties are not supported yet" })),
+  logit_bias: optional(z.record(z.string(), z.never({ error: "logit_bias is not supported yet" }))),
+};
+
+export const chatRequest = z.looseObject({
+  ...generation,
+  ...notYet,
+  messages: z.array(message).min(1),
+  max_completion_tokens: optional(z.int().min(1)),
+  tools: optional(z.array(tool)),
+  tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
+  response_format: optional(z.looseObject({ type: z.literal("text", { error: "only text is supported yet" }) })),
+  thinking: optional(z.looseObject({ type: z.enum(["enabled", "disabled"]) })),
+  reasoning_effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
+});
+
+export const completionRequest = z.looseObject({
+  ...generation,
+  ...notYet,
+  prompt: z.union([text, z.array(z.int().min(0)).min(1)]),
+  best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
+  echo: optional(z.literal(false, { error: "echo is not supported yet" })),
+  suffix: optional(z.literal("", { error: "suffix is not supported" })),
+});
+
+export const jobRequest = z.discriminatedUnion("kind", [
+  z.looseObject({ kind: z.literal("chat"), request: chatRequest }),
+  z.looseObject({ kind: z.literal("completion"), request: completionRequest }),
+]);
+
+export type ChatRequest = z.output<typeof chatRequest>;
+export type CompletionRequest = z.output<typeof completionRequest>;
+export type GenerationRequest = Pick<ChatRequest, keyof typeof generation> & { max_completion_tokens?: number | undefined };
+
+/** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`. */
+export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  const deepest = issue.code === "invalid_union" ? deepestIssue(issue) : issue;
+  const path = [...issue.path, ...(deepest === issue ? [] : deepest.path)];
+  const param = path.reduce<string>(
+    (dotted, key) => (typeof key === "number" ? `${dotted}[${key}]` : dotted === "" ? String(key) : `${dotted}.${String(key)}`),
+    "",
+  );
+  const apiCode = /not supported|only /.test(deepest.message) ? "unsupported_parameter" : "invalid_value";
+  throw new ServingError("INVALID_REQUEST", param === "" ? deepest.message : `${param}: ${deepest.message}`, {
+    apiCode,
+    ...(param === "" ? {} : { param }),
+  });
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Of a union's branches, the problem of the one that came furthest. */
+function deepestIssue(issue: Issue & { code: "invalid_union" }): Issue {
+  const candidates = issue.errors.flatMap((branch) => branch.slice(0, 1)).sort((a, b) => b.path.length - a.path.length);
+  return candidates[0] !== undefined && candidates[0].path.length > 0 ? candidates[0] : issue;
+}

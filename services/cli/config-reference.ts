@@ -1,0 +1,33 @@
+import { envName, settingGroups } from "../shared/runtime/config.ts";
+import type { Setting } from "../shared/runtime/settings.ts";
+
+const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
+  cluster: "Must agree across the cluster",
+  stores: "Record and cache",
+  work: "Jobs",
+  prefill: "Prefill workers",
+  decode: "Decode workers",
+  engine: "Engine",
+  api: "API",
+  runtime: "Every process",
+};
+
+/** docs/configuration.md, made from the config module. A test keeps the file equal to this. */
+export function configReference(): string {
+  const sections = Object.entries(settingGroups).map(([group, settings]) => {
+    const rows = Object.entries<Setting<unknown>>(settings).map(
+      ([name, { kind, fallback, doc }]) => `| \`${envName(name)}\` | ${fallback === "" ? "" : `\`${fallback}\``} | ${kind} | ${doc} |`,
+    );
+    return [`## ${titles[group as keyof typeof titles]}`, "", "| variable | default | value | |", "|---|---|---|---|", ...rows, ""].join(
+      "\n",
+    );
+  });
+  return [
+    "# Configuration",
+    "",
+    "Every setting is an environment variable. A process names all bad or unknown `LONGSHORE_` variables at once and exits with 2.",
+    "This file is made by `longshore config`; the source is `services/shared/runtime/config.ts`.",
+    "",
+    ...sections,
+  ].join("\n");
+}

@@ -1,0 +1,86 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const setup = resolve("deploy/setup.sh");
+const ALL = "g++ cmake make nats-server redis-server";
+let bin: string;
+
+/** A machine with Node, a shell and nothing else. */
+beforeEach(() => {
+  bin = mkdtempSync(join(tmpdir(), "longshore-setup-"));
+  symlinkSync(process.execPath, join(bin, "node"));
+  for (const tool of ["sh", "dirname", "tr", "chmod"]) symlinkSync(join("/bin", tool), join(bin, tool));
+});
+afterEach(() => rmSync(bin, { recursive: true, force: true }));
+
+function stub(name: string, script: string): void {
+  writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`);
+  chmodSync(join(bin, name), 0o755);
+}
+
+const user = (id: number) => stub("id", `echo ${id}`);
+
+/** An apt-get that logs its calls and, on install, creates what it was asked for. */
+const aptGet = () =>
+  stub(
+    "apt-get",
+    `echo "$@" >> "${bin}/calls"\n[ "$1" = install ] || exit 0\nfor p in ${ALL}; do case " $* " in *" $p "*) echo '#!/bin/sh' > "${bin}/$p"; chmod 755 "${bin}/$p";; esac; done`,
+  );
+
+const calls = () => (existsSync(join(bin, "calls")) ? readFileSync(join(bin, "calls"), "utf8").trim().split("\n") : []);
+
+function run(goal: "tools" | "demo" | "test") {
+  const { status, stdout, stderr } = spawnSync("/bin/sh", [setup, goal], { env: { PATH: bin, SETUP_SBIN: "" }, encoding: "utf8" });
+  return { status, output: stdout + stderr };
+}
+
+test("as root it installs what is missing, and a second run installs nothing", () => {
+  user(0);
+  aptGet();
+  expect(run("tools")).toMatchObject({ status: 0 });
+  expect(calls()).toEqual(["update -qq", `install -y --no-install-recommends ${ALL}`]);
+  expect(run("tools")).toMatchObject({ status: 0, output: "" });
+  expect(calls()).toHaveLength(2);
+});
+
+test("with password-less sudo it installs through sudo", () => {
+  user(1000);
+  aptGet();
+  stub("sudo", '[ "$1" = -n ] && shift; "$@"');
+  expect(run("tools")).toMatchObject({ status: 0 });
+  expect(calls()).toContain(`install -y --no-install-recommends ${ALL}`);
+});
+
+test("without rights it prints the one line to run and exits 3", () => {
+  user(1000);
+  aptGet();
+  const { status, output } = run("tools");
+  expect(status).toBe(3);
+  expect(output).toContain(`sudo apt-get install -y --no-install-recommends ${ALL}`);
+  expect(calls()).toEqual([]);
+});
+
+test("the demo asks for no server", () => {
+  user(1000);
+  aptGet();
+  const { status, output } = run("demo");
+  expect(status).toBe(3);
+  expect(output).toContain("install -y --no-install-recommends g++ cmake make ");
+  expect(output).not.toContain("nats-server");
+});
+
+test("an installation that fails, and one that brings nothing, end with 3 and say what to do", () => {
+  user(0);
+  stub("apt-get", '[ "$1" = update ]');
+  expect(run("tools")).toMatchObject({ status: 3, output: expect.stringContaining("the distribution could not install them") });
+  stub("apt-get", "exit 0");
+  expect(run("tools")).toMatchObject({ status: 3, output: expect.stringContaining("still missing after the installation") });
+});
+
+test("where there is no apt-get it names the packages", () => {
+  user(0);
+  expect(run("tools")).toMatchObject({ status: 3, output: expect.stringContaining(`missing: ${ALL}`) });
+});

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { envName, loadConfig } from "../../../../services/shared/runtime/config.ts";
+import { ServingError } from "../../../../services/shared/runtime/errors.ts";
+
+test("an empty environment gives the defaults", () => {
+  expect(loadConfig({})).toMatchObject({ segmentTokens: 512, natsUrl: "memory:", plainKv: false, mode: "serving" });
+});
+
+test("names become LONGSHORE_ and capitals", () => {
+  expect(envName("segmentTokens")).toBe("LONGSHORE_SEGMENT_TOKENS");
+  expect(loadConfig({ LONGSHORE_SEGMENT_TOKENS: "1024" }).segmentTokens).toBe(1024);
+});
+
+test("one error names every problem, unknown names included", () => {
+  const env = { LONGSHORE_SEGMENT_TOKENS: "500", LONGSHORE_PORT: "70000", LONGSHORE_NATS_URL: "http://x", LONGSHORE_SEGMENT_TOKNES: "512" };
+  let thrown: unknown;
+  try {
+    loadConfig(env);
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown).toBeInstanceOf(ServingError);
+  const { message } = thrown as ServingError;
+  expect(message).toContain("LONGSHORE_SEGMENT_TOKENS=500: must be a multiple of 128");
+  expect(message).toContain("LONGSHORE_PORT=70000: must be at most 65535");
+  expect(message).toContain("LONGSHORE_NATS_URL=http://x: must begin with");
+  expect(message).toContain("LONGSHORE_SEGMENT_TOKNES: no such setting");
+});
