@@ -87,11 +87,16 @@ const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...eng
 
 export type Config = { readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer T> ? T : never };
 
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The one door to the environment: whoever starts other processes hands them this. */
+export const environment: Environment = process.env;
+
 /** `segmentTokens` -> `LONGSHORE_SEGMENT_TOKENS` */
 export const envName = (name: string): string => `LONGSHORE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
 /** Names every problem in one error, so that a bad deploy fails in its first second with the whole list. Unknown LONGSHORE_ names are problems too. */
-export function loadConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
+export function loadConfig(env: Environment = environment): Config {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
   for (const [name, { parse, fallback }] of Object.entries<Setting<unknown>>(settings)) {
@@ -108,7 +113,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
   return Object.freeze(config) as Config;
 }
 
-function unknownNames(env: Readonly<Record<string, string | undefined>>): string[] {
+function unknownNames(env: Environment): string[] {
   const known = new Set(Object.keys(settings).map(envName));
   return Object.keys(env)
     .filter((name) => name.startsWith("LONGSHORE_") && !known.has(name))
