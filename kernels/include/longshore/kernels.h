@@ -14,6 +14,9 @@
  * Threads  Buffers and lists may be used from any thread. A stream belongs to one thread at a time.
  * Ties     Wherever two values compare equal, the lower index wins.
  *
+ * Order    A row of an output depends on the same row of the inputs alone. An output overlaps no other operand, except where the table
+ *          says "in place" or "may be".
+ *
  * Notation in the operation table: A = the activation type, F32 (exact mode) or BF16 (serving mode), the same for every A of one
  * call. [T, C] are shapes. "p: x, y" are the call's scalar parameters in order. "spec n" = the model specification, section n.
  */
@@ -28,6 +31,7 @@ extern "C" {
 #endif
 
 #define LS_ABI_VERSION 1u
+#define LS_EXPORT __attribute__((visibility("default")))
 
 typedef enum ls_status {
   LS_OK = 0,
@@ -84,7 +88,7 @@ typedef enum ls_tolerance {
 typedef enum ls_op {
   /* EMBED       ids I32[T], table (BF16|F32)[V,d]  ->  streams A[T,n,d]                                    n identical copies. ids in [0,V). BITS */
   LS_EMBED = 0,
-  /* RMS_NORM    x A[R,C], w (BF16|F32)[C] or absent  ->  y A[R,C]                 p: eps. fp32 inside, one rounding. spec 2.0, 2.3. REL */
+  /* RMS_NORM    x A[R,C], w (BF16|F32)[C] or absent  ->  y A[R,C] (may be x)      p: eps. fp32 inside, one rounding. spec 2.0, 2.3. REL */
   LS_RMS_NORM = 1,
   /* LINEAR      x A[T,g*K], w (F32|BF16|E4M3|E2M1)[g*N,K], scale E8M0 or absent  ->  y (A|F32)[T,g*N]       p: g (groups, 1 = plain)
    *             y[t, j*N+i] = sum_k x[t, j*K+k] * w[j*N+i, k]. scale: E4M3 [ceil(gN/128), ceil(K/128)], E2M1 [gN, K/32], none otherwise.
@@ -118,14 +122,15 @@ typedef enum ls_op {
   LS_COMPRESS = 13,
   /* SELECT      iq U8[T,h,bytes] (packed like keys), iw F32[T,h], keys list (pages)  ->  sel I32[T,K], scores F32[T,S] or absent
    *             p: start, m, layout (ls_key_layout), dim, page_offset, rows_per_page, scale
+   *             A page is U8[bytes]; row s lies in page s / rows_per_page at page_offset + (s mod rows_per_page) * row bytes.
    *             Row i sees v = (start+i+1)/m keys; I = sum_h relu(iq_h . key) * (iw_h * scale), heads in order. sel = the min(K, v) best, ascending
    *             by index, padded with -1. scores (for tests): columns >= v are -inf. spec 2.5. sel: BITS for FP4 keys; scores: REL */
   LS_SELECT = 14,
   /* ATTENTION   q A[T,h,D], fresh U8[T,bytes], ring U8[W,bytes], sink F32[h], sel I32[T,K] or absent, pages list or absent  ->  o A[T,h,D]
    *             p: start, first, m, layout (ls_kv_layout), rope, page_offset, rows_per_page, scale
-   *             Row i, position t = start+i, attends to window rows of positions max(first, t-W+1)..t (position < start: ring slot
-   *             position mod W, else fresh[position-start]) and, if m > 0, to compressed entries: those in sel (>= 0), or all (t+1)/m where sel
-   *             is absent. One softmax over all, sink as extra denominator mass. o is not un-rotated. spec 2.3. REL */
+   *             Row i, position t = start+i, attends to window rows of positions max(first, t-W+1)..t, first <= start (position < start: ring slot
+   *             position mod W, else fresh[position-start]) and, if m > 0, to compressed entries: those in sel (as SELECT writes it), or all (t+1)/m
+   *             where sel is absent. Pages as in SELECT. One softmax over all, sink as extra denominator mass. o is not un-rotated. spec 2.3. REL */
   LS_ATTENTION = 15,
   /* ROUTE       logits F32[T,E], bias F32[E] or absent, table I64[V,k] or absent, ids I32[T] or absent  ->  idx I32[T,k], weights F32[T,k]
    *             p: routed_scaling. Scores sqrt(softplus); top-k of score+bias, or table[id]. Slots ascend by expert. spec 2.7. REL */
@@ -134,7 +139,7 @@ typedef enum ls_op {
    *             p: limit. The list holds w1, s1, w3, s3, w2, s2 per expert (scales absent for BF16/F32). Absent idx: every row to expert 0, weight 1.
    *             hdn = A(w * silu(min(w1 x, limit)) * clamp(w3 x, -limit, limit)); y = sum over slots in order. spec 2.7. REL */
   LS_EXPERTS = 17,
-  /* ADD         a (A|F32)[R,C], b (A|F32)[R/r,C]  ->  y A[R,C] = a[i] + b[i / r]        p: r (1 = elementwise). REL */
+  /* ADD         a (A|F32)[R,C], b (A|F32)[R/r,C]  ->  y (A|F32)[R,C] = a[i] + b[i / r] (may be a)     p: r (1 = elementwise). REL */
   LS_ADD = 18,
   /* GATHER      x any[R,C], rows I32[N]  ->  y same[N,C]. BITS */
   LS_GATHER = 19,
@@ -179,18 +184,19 @@ typedef struct ls_backend_api {
 
   ls_status (*stream_create)(ls_backend*, ls_stream** out);
   void (*stream_release)(ls_stream*);
-  /* tensors: inputs then outputs in the order of the table, absent ones with NULL buffer and list. Operands must stay alive until wait. */
+  /* tensors: inputs then outputs in the order of the table (x in place: once, where it stands as an input), absent ones with NULL buffer
+   * and list. Operands must stay alive until wait. After a failure everything is skipped with that same failure until wait. */
   ls_status (*enqueue)(ls_stream*, ls_op, const ls_tensor* tensors, uint32_t tensor_count, const double* params, uint32_t param_count);
   /* Returns the first error since the last wait, and clears it. */
   ls_status (*wait)(ls_stream*);
 
-  /* LS_OK, or LS_UNSUPPORTED with the reason in last_error. Looks at dtypes and shapes only. */
+  /* LS_OK, or LS_UNSUPPORTED with the reason in last_error. Looks at dtypes, shapes and parameters only; absent = rank 0. */
   ls_status (*supports)(ls_backend*, ls_op, const ls_tensor* tensors, uint32_t tensor_count, const double* params, uint32_t param_count);
   ls_tolerance (*tolerance)(ls_op, uint32_t output); /* output 0 = the first one */
 } ls_backend_api;
 
 /* The one exported symbol. NULL if the backend does not speak abi_version. */
-const ls_backend_api* ls_backend_entry(uint32_t abi_version);
+LS_EXPORT const ls_backend_api* ls_backend_entry(uint32_t abi_version);
 
 #ifdef __cplusplus
 }

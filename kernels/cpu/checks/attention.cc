@@ -1,0 +1,102 @@
+// SELECT and ATTENTION: the operations that read rows through a list of pages.
+#include <algorithm>
+
+#include "../memory.h"
+#include "operations.h"
+
+namespace longshore::cpu {
+
+namespace {
+
+constexpr int64_t kStartMax = INT32_MAX;
+constexpr int64_t kPageMax = INT64_C(1) << 40;
+
+// sel as SELECT writes it: ascending entries that the row may see, then -1.
+void checkSelection(const Call& c, const Operand& sel, int64_t T, int64_t K, int64_t start, int64_t m) {
+  const View<int32_t> values = sel.view<int32_t>();
+  for (int64_t i = 0; i < T; i++) {
+    const int64_t visible = (start + i + 1) / m;
+    for (int64_t j = 0; j < K; j++) {
+      const int32_t entry = values[i * K + j], before = j > 0 ? values[i * K + j - 1] : -1;
+      const bool padding = entry == -1, chosen = entry >= 0 && entry < visible && (j == 0 || (before >= 0 && before < entry));
+      if (!padding && !chosen) c.fail("sel[" + std::to_string(i) + ", " + std::to_string(j) + "] = " + std::to_string(entry) + " is not ascending and visible");
+    }
+  }
+}
+
+}  // namespace
+
+Pages readPages(const Call& call, ls_list* list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes,
+                std::vector<const uint8_t*>& storage) {
+  const int64_t needed = (visible + rowsPerPage - 1) / rowsPerPage;
+  if (needed > static_cast<int64_t>(list->tensors.size()))
+    call.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list->tensors.size()) + " pages of " + std::to_string(rowsPerPage));
+  for (int64_t p = 0; p < needed; p++) {
+    const ls_tensor& page = list->tensors[static_cast<size_t>(p)];
+    const int64_t rows = std::min(rowsPerPage, visible - p * rowsPerPage);
+    Dim bytes{"bytes"};
+    const Operand operand = call.member("page " + std::to_string(p), page, {LS_U8}, {bytes});
+    if (bytes < pageOffset + rows * rowBytes) call.fail(operand.name + " of " + std::to_string(bytes.value) + " bytes is too small for its rows");
+    storage.push_back(operand.data + pageOffset);
+  }
+  return {storage.data(), rowsPerPage, rowBytes};
+}
+
+void runSelect(Call& c, const Path& path, Pool& pool) {
+  Dim T{"T"}, h{"h"}, K{"K"}, S{"S"};
+  const int64_t start = c.whole("start", 0, kStartMax), m = c.whole("m", 1, INT32_MAX);
+  const auto layout = static_cast<ls_key_layout>(c.whole("layout", LS_KEY_FP4, LS_KEY_BF16));
+  const int64_t dim = c.whole("dim", 1, INT32_MAX);
+  c.require(layout != LS_KEY_FP4 || dim % kKeyBlock == 0, "FP4 keys need a dim that is a multiple of 32");
+  const int64_t pageOffset = c.whole("page_offset", 0, kPageMax), rowsPerPage = c.whole("rows_per_page", 1, INT32_MAX), bytes = keyBytes(layout, dim);
+  const float scale = static_cast<float>(c.number("scale"));
+
+  const Operand iq = c.input("iq", {LS_U8}, {T, h, bytes});
+  const Operand iw = c.input("iw", {LS_F32}, {T, h});
+  ls_list* list = c.list("keys", false);
+  const Operand sel = c.output("sel", {LS_I32}, {T, K});
+  const Operand scores = c.optionalOutput("scores", {LS_F32}, {T, S});
+  const int64_t visible = T > 0 ? (start + T) / m : 0;
+  c.require(!scores.present || S >= visible, "scores has fewer columns than visible keys");
+  c.finish();
+  if (c.dry() || T == 0) return;
+
+  std::vector<const uint8_t*> storage;
+  const Pages keys = readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage);
+  path.select({T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), keys, sel.as<int32_t>(), scores.as<float>(), scores.present ? S.value : 0}, pool);
+}
+
+void runAttention(Call& c, const Path& path, Pool& pool) {
+  Dim T{"T"}, h{"h"}, D{"D"}, W{"W"}, K{"K"};
+  const int64_t start = c.whole("start", 0, kStartMax), first = c.whole("first", 0, kStartMax), m = c.whole("m", 0, INT32_MAX);
+  const auto layout = static_cast<ls_kv_layout>(c.whole("layout", LS_KV_E4M3_BF16, LS_KV_BF16));
+  const int64_t rope = c.whole("rope", 0, INT32_MAX);
+  const int64_t pageOffset = c.whole("page_offset", 0, kPageMax), rowsPerPage = c.whole("rows_per_page", 1, INT32_MAX);
+  const float scale = static_cast<float>(c.number("scale"));
+  c.require(first <= start, "first lies behind start");
+
+  const Operand q = c.activation("q", {T, h, D});
+  c.require(rope <= D, "rope is wider than the heads");
+  const int64_t bytes = kvEntryBytes(layout, D - rope, rope);
+  const Operand fresh = c.input("fresh", {LS_U8}, {T, bytes});
+  const Operand ring = c.input("ring", {LS_U8}, {W, bytes});
+  c.require(W >= 1, "the ring has no rows");
+  const Operand sink = c.input("sink", {LS_F32}, {h});
+  const Operand sel = c.optional("sel", {LS_I32}, {T, K});
+  ls_list* list = c.list("pages", true);
+  const Operand o = c.activationOutput("o", {T, h, D});
+  c.require(m > 0 || !sel.present, "sel needs m > 0");
+  c.finish();
+  if (c.dry() || T == 0) return;
+
+  const int64_t visible = m > 0 ? (start + T) / m : 0;
+  c.require(visible == 0 || list != nullptr, "entries are visible, but there are no pages");
+  if (sel.present) checkSelection(c, sel, T, K, start, m);
+  std::vector<const uint8_t*> storage;
+  const Pages pages = visible > 0 ? readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage) : Pages{nullptr, rowsPerPage, bytes};
+  path.attention({T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes, sink.view<float>(),
+                  sel.view<int32_t>(), pages, o.out()},
+                 pool);
+}
+
+}  // namespace longshore::cpu

@@ -1,0 +1,117 @@
+// One enqueued operation while it is checked: operands are taken in the order of the table in kernels.h, dimensions are
+// bound by the first operand that has them and must agree afterwards. Every violation throws LS_INVALID with operand and reason.
+#pragma once
+
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../failure.h"
+#include "../path.h"
+
+namespace longshore::cpu {
+
+// A dimension by name, unknown until an operand binds it.
+struct Dim {
+  const char* name;
+  int64_t value = -1;
+  operator int64_t() const { return value; }
+};
+
+// What a shape position must be: a Dim to bind or meet, or a number that follows from others.
+struct Extent {
+  Dim* dim;
+  int64_t value;
+  Extent(Dim& d) : dim(&d), value(-1) {}
+  Extent(int64_t v) : dim(nullptr), value(v) {}
+};
+using Shape = std::vector<Extent>;
+using Dtypes = std::initializer_list<ls_dtype>;
+
+// A checked operand. `data` is null if it is absent, or if the call only asks for support.
+struct Operand {
+  std::string name;
+  uint8_t* data = nullptr;
+  uint64_t bytes = 0;
+  ls_dtype dtype = LS_F32;
+  bool present = false;
+  bool written = false;
+
+  In in() const { return {data, dtype}; }
+  Out out() const { return {data, dtype}; }
+  template <class T>
+  View<T> view() const { return {data}; }
+  template <class T>
+  T* as() const { return reinterpret_cast<T*>(data); }
+};
+
+class Call {
+ public:
+  // `dry`: dtypes and shapes only (ls_supports); buffers and contents are not looked at.
+  Call(const char* operation, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry);
+
+  Operand input(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, false, false); }
+  Operand optional(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, false, true); }
+  Operand output(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, true, false); }
+  Operand optionalOutput(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, true, true); }
+  // F32 or BF16, the same for every activation of the call.
+  Operand activation(const char* name, Shape shape) { return sameKind(input(name, {LS_F32, LS_BF16}, shape)); }
+  Operand activationOutput(const char* name, Shape shape) { return sameKind(output(name, {LS_F32, LS_BF16}, shape)); }
+  // The list, locked until the call is over; null if it is absent or the call is dry.
+  ls_list* list(const char* name, bool mayBeAbsent);
+
+  // Scalar parameters, in order.
+  double number(const char* name);
+  float positive(const char* name);  // finite and >= 0
+  int64_t whole(const char* name, int64_t min, int64_t max);
+
+  // Rank of the next operand.
+  uint32_t nextRank() const { return nextTensor_ < tensorCount_ ? tensors_[nextTensor_].rank : 0; }
+
+  // Ends the checks of operands: all were taken, no output overlaps another operand except an exact twin named here.
+  void finish(std::initializer_list<std::pair<const char*, const char*>> mayCoincide = {}) const;
+
+  [[noreturn]] void fail(const std::string& reason) const { throw Failure{LS_INVALID, std::string(operation_) + ": " + reason}; }
+  void require(bool condition, const char* reason) const {
+    if (!condition) fail(reason);
+  }
+  // Every one of `count` values lies in [min, end).
+  template <class T>
+  void indices(const Operand& operand, int64_t count, int64_t min, int64_t end) const;
+
+  // A tensor found inside a list, checked like an operand.
+  Operand member(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape) const { return check(name, tensor, dtypes, shape, false); }
+
+  bool dry() const { return dry_; }
+
+ private:
+  Operand take(const char* name, Dtypes dtypes, const Shape& shape, bool written, bool mayBeAbsent);
+  Operand check(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const;
+  void checkShape(const std::string& name, const ls_tensor& tensor, const Shape& shape) const;
+  void checkSpan(Operand& operand, const ls_tensor& tensor) const;
+  Operand sameKind(Operand operand);
+  bool absent(const ls_tensor& tensor) const;
+
+  const char* operation_;
+  const ls_tensor* tensors_;
+  uint32_t tensorCount_, nextTensor_ = 0;
+  const double* params_;
+  uint32_t paramCount_, nextParam_ = 0;
+  bool dry_;
+  ls_dtype kind_ = LS_U8;  // F32 or BF16 once an activation was seen
+  std::vector<Operand> taken_;
+  std::unique_lock<std::mutex> listLock_;
+};
+
+template <class T>
+void Call::indices(const Operand& operand, int64_t count, int64_t min, int64_t end) const {
+  if (dry_) return;
+  const View<T> values = operand.view<T>();
+  for (int64_t i = 0; i < count; i++)
+    if (values[i] < min || values[i] >= end)
+      fail(operand.name + "[" + std::to_string(i) + "] = " + std::to_string(values[i]) + " is not in [" + std::to_string(min) + ", " + std::to_string(end) + ")");
+}
+
+}  // namespace longshore::cpu

@@ -1,0 +1,115 @@
+// LINEAR, ROUTE, EXPERTS: everything with weights in the formats of a checkpoint.
+#include <cmath>
+
+#include "../memory.h"
+#include "operations.h"
+
+namespace longshore::cpu {
+
+namespace {
+
+int64_t blocks(int64_t x, int64_t size) { return (x + size - 1) / size; }
+
+// The shape of the scales that belong to a weight [rows, K] of this dtype; empty = none.
+Shape scaleShape(ls_dtype dtype, int64_t rows, int64_t K) {
+  if (dtype == LS_F8_E4M3) return {blocks(rows, kWeightBlock), blocks(K, kWeightBlock)};
+  if (dtype == LS_F4_E2M1) return {rows, K / 32};
+  return {};
+}
+
+constexpr int kExpertTensors = 6;  // w1, s1, w3, s3, w2, s2
+
+// One weight and its scale, `at` and `at + 1` of an expert's tensors.
+void readWeight(const Call& c, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w, View<uint8_t>& scale) {
+  const Operand weight = c.member(name, at[0], {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {rows, K});
+  w = weight.in();
+  const Shape shape = scaleShape(weight.dtype, rows, K);
+  scale = {shape.empty() ? nullptr : c.member(name + " scale", at[1], {LS_F8_E8M0}, shape).data};
+}
+
+// The experts named by idx; their hidden width is that of the first one's w1.
+std::vector<Expert> readExperts(const Call& c, ls_list& list, const Operand& idx, int64_t named, int64_t d, int64_t& I) {
+  const int64_t count = static_cast<int64_t>(list.tensors.size()) / kExpertTensors;
+  c.require(count > 0 && list.tensors.size() % kExpertTensors == 0, "experts must hold w1, s1, w3, s3, w2, s2 for each expert");
+  if (idx.present) c.indices<int32_t>(idx, named, 0, count);
+
+  I = list.tensors[0].shape[0];
+  c.require(I >= 1 && I <= INT32_MAX, "expert 0 has no rows in w1");
+  std::vector<Expert> experts(static_cast<size_t>(count), Expert{});
+  for (int64_t i = 0; i < named; i++) {
+    const size_t e = idx.present ? static_cast<size_t>(idx.view<int32_t>()[i]) : 0;
+    if (experts[e].w1.data != nullptr) continue;
+    const ls_tensor* at = &list.tensors[e * kExpertTensors];
+    const std::string name = "expert " + std::to_string(e);
+    c.require(at[0].dtype == list.tensors[0].dtype && at[2].dtype == at[0].dtype && at[4].dtype == at[0].dtype, "all experts must have the same dtype");
+    readWeight(c, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
+    readWeight(c, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
+    readWeight(c, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
+  }
+  return experts;
+}
+
+}  // namespace
+
+void runLinear(Call& c, const Path& path, Pool& pool) {
+  const int64_t g = c.whole("g", 1, INT32_MAX);
+  Dim T{"T"}, gK{"g*K"}, gN{"g*N"};
+  const Operand x = c.activation("x", {T, gK});
+  c.require(gK % g == 0, "x has columns that are not divided by g");
+  const Operand w = c.input("w", {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {gN, gK / g});
+  c.require(gN > 0 && gN % g == 0, "w has rows that are not divided by g");
+  const Shape shape = scaleShape(w.dtype, gN, gK / g);
+  const Operand scale = c.optional("scale", {LS_F8_E8M0}, shape);
+  c.require(scale.present == !shape.empty(), "E4M3 and E2M1 weights need a scale, others must not have one");
+  const Operand y = c.output("y", {LS_F32, x.dtype}, {T, gN});
+  c.finish();
+  if (!c.dry()) path.linear({T, g, gK / g, gN / g, x.in(), w.in(), scale.view<uint8_t>(), y.out()}, pool);
+}
+
+void runRoute(Call& c, const Path& path, Pool& pool) {
+  Dim T{"T"}, E{"E"}, V{"V"}, k{"k"};
+  const Operand logits = c.input("logits", {LS_F32}, {T, E});
+  const Operand bias = c.optional("bias", {LS_F32}, {E});
+  const Operand table = c.optional("table", {LS_I64}, {V, k});
+  const Operand ids = c.optional("ids", {LS_I32}, {T});
+  const Operand idx = c.output("idx", {LS_I32}, {T, k});
+  const Operand weights = c.output("weights", {LS_F32}, {T, k});
+  const float scaling = c.positive("routed_scaling");
+  c.require(table.present == ids.present, "table and ids belong together");
+  c.require(k <= E, "more slots than experts");
+  c.finish();
+  if (c.dry()) return;
+  if (table.present) {
+    c.indices<int32_t>(ids, T, 0, V);
+    for (int64_t t = 0; t < T; t++)
+      for (int64_t i = 0; i < k; i++) {
+        const int64_t e = table.view<int64_t>()[ids.view<int32_t>()[t] * k + i];
+        if (e < 0 || e >= E) c.fail("table names expert " + std::to_string(e) + " of " + std::to_string(E.value));
+      }
+  }
+  path.route({T, E, k, scaling, logits.view<float>(), bias.view<float>(), table.view<int64_t>(), ids.view<int32_t>(), idx.as<int32_t>(), weights.as<float>()},
+             pool);
+}
+
+void runExperts(Call& c, const Path& path, Pool& pool) {
+  Dim T{"T"}, d{"d"}, k{"k"};
+  const Operand x = c.activation("x", {T, d});
+  const Operand idx = c.optional("idx", {LS_I32}, {T, k});
+  const Operand weights = c.optional("weights", {LS_F32}, {T, k});
+  ls_list* list = c.list("experts", false);
+  const Operand y = c.output("y", {LS_F32}, {T, d});
+  const double limit = c.number("limit");
+  c.require(limit >= 0, "limit must not be negative");
+  c.require(idx.present == weights.present, "idx and weights belong together");
+  c.finish();
+  if (c.dry() || T == 0) return;
+
+  int64_t I = 0;
+  const int64_t slots = idx.present ? k.value : 1;
+  const std::vector<Expert> experts = readExperts(c, *list, idx, idx.present ? T * slots : 1, d, I);
+  path.experts({T, slots, d, I, static_cast<int64_t>(experts.size()), static_cast<float>(limit), x.in(), idx.view<int32_t>(), weights.view<float>(),
+                experts.data(), y.as<float>()},
+               pool);
+}
+
+}  // namespace longshore::cpu

@@ -1,0 +1,93 @@
+#include "memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "failure.h"
+
+ls_buffer::~ls_buffer() {
+  if (readOnly && allocation != nullptr) munmap(allocation, bytes);
+  else std::free(allocation);
+}
+
+namespace longshore::cpu {
+
+namespace {
+
+constexpr uint64_t kAlignment = 64;
+constexpr uint64_t kBytesMax = uint64_t{1} << 46;  // below the address space of any machine we know
+
+[[noreturn]] void failIo(const char* path, const char* step) {
+  throw Failure{LS_IO, std::string("cannot ") + step + " " + path + ": " + std::strerror(errno)};
+}
+
+struct File {
+  int descriptor;
+  ~File() {
+    if (descriptor >= 0) close(descriptor);
+  }
+};
+
+}  // namespace
+
+// calloc takes large blocks from the system already zero, so that untouched pages cost nothing.
+ls_buffer* createBuffer(uint64_t bytes) {
+  auto buffer = std::make_unique<ls_buffer>();
+  if (bytes <= kBytesMax) buffer->allocation = std::calloc(bytes + kAlignment, 1);
+  if (buffer->allocation == nullptr) throw Failure{LS_MEMORY, "out of memory: cannot get a buffer of " + std::to_string(bytes) + " bytes"};
+  const auto address = reinterpret_cast<uintptr_t>(buffer->allocation);
+  buffer->data = static_cast<uint8_t*>(buffer->allocation) + (kAlignment - address % kAlignment) % kAlignment;
+  buffer->bytes = bytes;
+  return buffer.release();
+}
+
+ls_buffer* mapFile(const char* path) {
+  const File file{open(path, O_RDONLY | O_CLOEXEC)};
+  if (file.descriptor < 0) failIo(path, "open");
+  struct stat info {};
+  if (fstat(file.descriptor, &info) != 0) failIo(path, "look at");
+  if (!S_ISREG(info.st_mode)) throw Failure{LS_IO, std::string(path) + " is not a regular file"};
+  auto buffer = std::make_unique<ls_buffer>();
+  buffer->readOnly = true;
+  buffer->bytes = static_cast<uint64_t>(info.st_size);
+  if (buffer->bytes == 0) return buffer.release();
+  // Writable but private: without this a stray write through a host view would end the process.
+  void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
+  if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");
+  buffer->allocation = address;
+  buffer->data = static_cast<uint8_t*>(address);
+  return buffer.release();
+}
+
+void retain(ls_buffer* buffer) { buffer->references.fetch_add(1, std::memory_order_relaxed); }
+
+void release(ls_buffer* buffer) {
+  if (buffer->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete buffer;
+}
+
+bool holds(const ls_buffer& buffer, uint64_t offset, uint64_t bytes) { return offset <= buffer.bytes && bytes <= buffer.bytes - offset; }
+
+void append(ls_list& list, const ls_tensor& tensor) {
+  const std::lock_guard<std::mutex> lock(list.mutex);
+  list.tensors.push_back(tensor);
+  if (tensor.buffer != nullptr) retain(tensor.buffer);
+}
+
+void truncate(ls_list& list, uint64_t count) {
+  const std::lock_guard<std::mutex> lock(list.mutex);
+  if (count > list.tensors.size()) throw Failure{LS_INVALID, "cannot cut a list of " + std::to_string(list.tensors.size()) + " to " + std::to_string(count)};
+  while (list.tensors.size() > count) {
+    if (ls_buffer* buffer = list.tensors.back().buffer; buffer != nullptr) release(buffer);
+    list.tensors.pop_back();
+  }
+}
+
+}  // namespace longshore::cpu

@@ -1,0 +1,71 @@
+#include "processor.h"
+
+#include <cstdint>
+#include <initializer_list>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace longshore::cpu {
+
+namespace {
+
+struct Leaf {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+};
+
+// XCR0 bits: the register state that the operating system saves.
+constexpr uint64_t kXmmYmm = 0x6, kZmm = 0xE0;
+
+#if defined(__x86_64__)
+constexpr const char* kFamily = "";
+
+Leaf cpuid(uint32_t leaf, uint32_t subleaf) {
+  Leaf r;
+  if (__get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d) == 0) return {};
+  return r;
+}
+
+uint64_t savedState() {
+  if ((cpuid(1, 0).c & bit_OSXSAVE) == 0) return 0;
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+#else
+constexpr const char* kFamily = "this is not an x86-64 processor";
+
+Leaf cpuid(uint32_t, uint32_t) { return {}; }
+uint64_t savedState() { return 0; }
+#endif
+
+std::string unless(bool has, const char* feature) { return has ? "" : std::string("this processor has no ") + feature; }
+
+std::string firstOf(std::initializer_list<std::string> reasons) {
+  for (const std::string& reason : reasons)
+    if (!reason.empty()) return reason;
+  return "";
+}
+
+std::string unlessSaved(uint64_t state, const char* name) {
+  return (savedState() & state) == state ? "" : std::string("the operating system does not save ") + name + " registers";
+}
+
+}  // namespace
+
+std::string whyNoAvx2() {
+  const uint32_t leaf1 = cpuid(1, 0).c, leaf7 = cpuid(7, 0).b;
+  return firstOf({kFamily, unless((leaf7 >> 5 & 1) != 0, "AVX2"), unless((leaf1 >> 12 & 1) != 0, "FMA"), unless((leaf1 >> 29 & 1) != 0, "F16C"),
+                  unlessSaved(kXmmYmm, "AVX")});
+}
+
+std::string whyNoAvx512() {
+  const Leaf leaf7 = cpuid(7, 0);
+  return firstOf({whyNoAvx2(), unless((leaf7.b >> 16 & 1) != 0, "AVX-512F"), unless((leaf7.b >> 17 & 1) != 0, "AVX-512DQ"),
+                  unless((leaf7.b >> 30 & 1) != 0, "AVX-512BW"), unless((leaf7.b >> 31 & 1) != 0, "AVX-512VL"), unlessSaved(kXmmYmm | kZmm, "AVX-512")});
+}
+
+std::string whyNoAvx512Bf16() { return firstOf({whyNoAvx512(), unless((cpuid(7, 1).a >> 5 & 1) != 0, "AVX-512 BF16")}); }
+
+}  // namespace longshore::cpu

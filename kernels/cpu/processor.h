@@ -1,0 +1,13 @@
+// What the processor and the operating system of this machine allow.
+#pragma once
+
+#include <string>
+
+namespace longshore::cpu {
+
+// Each gives "" if code for it may run here, else the reason for people.
+std::string whyNoAvx2();
+std::string whyNoAvx512();
+std::string whyNoAvx512Bf16();
+
+}  // namespace longshore::cpu

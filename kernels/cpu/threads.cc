@@ -1,0 +1,146 @@
+#include "threads.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+
+namespace longshore::cpu {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kSpin = std::chrono::microseconds(50);
+constexpr uint64_t kOpen = uint64_t{1} << 31;
+
+uint32_t epochOf(uint64_t gate) { return static_cast<uint32_t>(gate >> 32); }
+uint64_t insideOf(uint64_t gate) { return gate & (kOpen - 1); }
+
+// A hint to the processor that we only wait.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// True as soon as `condition` holds, false if it did not within 50 us.
+template <class Condition>
+bool spinUntil(Condition condition) {
+  const auto end = Clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 64; i++) {
+      if (condition()) return true;
+      relax();
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+Threads::Threads(uint32_t threads) : arenas_(std::max(1u, threads)) {
+  for (uint32_t worker = 1; worker < threads; worker++) workers_.emplace_back([this, worker] { workerLoop(worker); });
+}
+
+Threads::~Threads() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void* Threads::Arena::atLeast(size_t bytes) {
+  if (bytes <= bytes_) return memory_;
+  std::free(memory_);
+  bytes_ = 0;
+  memory_ = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (memory_ == nullptr) throw std::bad_alloc();
+  bytes_ = bytes;
+  return memory_;
+}
+
+void Threads::run(int64_t count, int64_t grain, Thunk thunk, void* context) {
+  if (count <= 0) return;
+  if (workers_.empty() || count <= grain) return thunk(context, 0, count, 0);
+
+  job_.thunk = thunk;
+  job_.context = context;
+  job_.count = count;
+  job_.grain = grain;
+  job_.next.store(0, std::memory_order_relaxed);
+  job_.failure = nullptr;
+  gate_.store((static_cast<uint64_t>(epochOf(gate_.load()) + 1) << 32) | kOpen);
+  if (sleepers_.load() > 0) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    work_.notify_all();
+  }
+
+  takePieces(0);
+  gate_.fetch_and(~kOpen);
+  waitUntilEmpty();
+  if (job_.failure) std::rethrow_exception(job_.failure);
+}
+
+void Threads::takePieces(uint32_t worker) {
+  try {
+    for (int64_t begin; (begin = job_.next.fetch_add(job_.grain, std::memory_order_relaxed)) < job_.count;)
+      job_.thunk(job_.context, begin, std::min(begin + job_.grain, job_.count), worker);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!job_.failure) job_.failure = std::current_exception();
+  }
+}
+
+void Threads::workerLoop(uint32_t worker) {
+  uint32_t seen = 0;
+  while (!stop_) {
+    if (enter(seen)) {
+      takePieces(worker);
+      leave();
+    } else {
+      waitForWork(seen);
+    }
+  }
+}
+
+// Joins the open job of an epoch not seen before.
+bool Threads::enter(uint32_t& seen) {
+  uint64_t gate = gate_.load();
+  while ((gate & kOpen) != 0 && epochOf(gate) != seen) {
+    if (!gate_.compare_exchange_weak(gate, gate + 1)) continue;
+    seen = epochOf(gate);
+    return true;
+  }
+  return false;
+}
+
+void Threads::leave() {
+  const uint64_t before = gate_.fetch_sub(1);
+  if (insideOf(before) != 1 || (before & kOpen) != 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  empty_.notify_one();
+}
+
+void Threads::waitForWork(uint32_t seen) {
+  const auto ready = [&] {
+    const uint64_t gate = gate_.load();
+    return stop_ || ((gate & kOpen) != 0 && epochOf(gate) != seen);
+  };
+  if (spinUntil(ready)) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  sleepers_.fetch_add(1);
+  work_.wait(lock, ready);
+  sleepers_.fetch_sub(1);
+}
+
+void Threads::waitUntilEmpty() {
+  const auto empty = [&] { return insideOf(gate_.load()) == 0; };
+  if (spinUntil(empty)) return;
+  std::unique_lock<std::mutex> lock(mutex_);
+  empty_.wait(lock, empty);
+}
+
+}  // namespace longshore::cpu
