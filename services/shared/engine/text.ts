@@ -1,0 +1,132 @@
+import { ServingError } from "../runtime/errors.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/**
+ * Turns token ids into text as they come: whole characters only, nothing that may yet become a stop string, and nothing from a stop
+ * string on. The state follows from the ids alone: after a takeover, push the logged ids again and go on.
+ */
+export class TextStream {
+  private readonly bytesOf: (id: number) => Uint8Array;
+  /** A BOM is text like any other; bytes that are not UTF-8 become U+FFFD at the place where a browser would put it. */
+  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  private readonly matcher: StopMatcher;
+  private pushed = 0;
+  private stop: Stopped | null = null;
+
+  /** Throws INVALID_REQUEST for stop strings out of bounds. */
+  constructor(tokenizer: Pick<Tokenizer, "bytesOf">, stops: readonly string[]) {
+    this.bytesOf = (id) => tokenizer.bytesOf(id);
+    this.matcher = new StopMatcher(stops);
+  }
+
+  /** What ended the text, or null. From then on `push` and `flush` give nothing. */
+  get stopped(): Stopped | null {
+    return this.stop;
+  }
+
+  /** The text that is certain now that `id` is known. */
+  push(id: number): string {
+    if (this.stop !== null) return "";
+    this.pushed++;
+    return this.match(this.decoder.decode(this.bytesOf(id), { stream: true }));
+  }
+
+  /** The rest of the text when no more ids come: what was held back, and U+FFFD for half a character. */
+  flush(): string {
+    if (this.stop !== null) return "";
+    const text = this.match(this.decoder.decode());
+    return this.stop === null ? text + this.matcher.flush() : text;
+  }
+
+  private match(text: string): string {
+    const found = this.matcher.push(text);
+    if (found.stop !== null) this.stop = { stop: found.stop, tokens: this.pushed };
+    return found.text;
+  }
+}
+
+export interface Stopped {
+  /** The stop string that was found. */
+  readonly stop: string;
+  /** How many ids it took, the one that completed the stop string included. */
+  readonly tokens: number;
+}
+
+/** Bounds of what a request may ask for. */
+export const STOPS_MAX = 16;
+export const STOP_CHARS_MAX = 1_024;
+
+/**
+ * Finds the stop string that is complete first; of several complete at the same character, the longest. The text ends where it begins.
+ * How the text was cut into pieces makes no difference. One comparison of a character on average per stop string (Knuth, Morris, Pratt).
+ */
+export class StopMatcher {
+  private readonly stops: readonly { readonly text: string; readonly fallback: Int32Array }[];
+  /** How many characters of each stop string the text so far ends with. */
+  private readonly matched: Int32Array;
+  private held = "";
+
+  constructor(stops: readonly string[]) {
+    requireStops(stops);
+    this.stops = stops.map((text) => ({ text, fallback: fallbacks(text) }));
+    this.matched = new Int32Array(stops.length);
+  }
+
+  /** The text that can no longer be part of a stop string, and the stop string if one is complete; then the matcher is done. */
+  push(text: string): { readonly text: string; readonly stop: string | null } {
+    if (this.stops.length === 0) return { text, stop: null };
+    const all = this.held + text;
+    for (let i = this.held.length; i < all.length; i++) {
+      const stop = this.advance(all.charCodeAt(i));
+      if (stop !== null) return { text: all.slice(0, i + 1 - stop.length), stop };
+    }
+    const certain = all.length - Math.max(...this.matched);
+    this.held = all.slice(certain);
+    return { text: all.slice(0, certain), stop: null };
+  }
+
+  /** What was held back, if no more text comes. */
+  flush(): string {
+    const rest = this.held;
+    this.held = "";
+    return rest;
+  }
+
+  private advance(char: number): string | null {
+    let found: string | null = null;
+    for (let s = 0; s < this.stops.length; s++) {
+      const { text, fallback } = this.stops[s]!;
+      let length = this.matched[s]!;
+      while (length > 0 && text.charCodeAt(length) !== char) length = fallback[length - 1]!;
+      if (text.charCodeAt(length) === char) length++;
+      this.matched[s] = length;
+      if (length === text.length && text.length > (found?.length ?? 0)) found = text;
+    }
+    return found;
+  }
+}
+
+/** For each length of a prefix: how long its longest proper prefix is that is also its end. */
+function fallbacks(text: string): Int32Array {
+  const table = new Int32Array(text.length);
+  for (let i = 1, length = 0; i < text.length; i++) {
+    while (length > 0 && text[i] !== text[length]) length = table[length - 1]!;
+    if (text[i] === text[length]) length++;
+    table[i] = length;
+  }
+  return table;
+}
+
+function requireStops(stops: readonly string[]): void {
+  const problem =
+    stops.length > STOPS_MAX
+      ? `has ${stops.length} strings; at most ${STOPS_MAX} are possible`
+      : stops.some((stop) => stop === "")
+        ? "contains an empty string"
+        : stops.some((stop) => stop.length > STOP_CHARS_MAX)
+          ? `contains a string of more than ${STOP_CHARS_MAX} characters`
+          : stops.some((stop) => /\p{Surrogate}/u.test(stop))
+            ? "contains half a surrogate pair: send valid Unicode"
+            : null;
+  if (problem !== null) throw new ServingError("INVALID_REQUEST", `stop ${problem}`, { param: "stop" });
+}

@@ -1,0 +1,134 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
+import type { TokenizerFile } from "../../../../services/shared/engine/tokenizer-bytes.ts";
+import { cutter } from "../../../../services/shared/engine/tokenizer-pieces.ts";
+import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+
+const model = new URL("../../../../deploy/models/yardlog", import.meta.url).pathname;
+const seed = Number(process.env.SEED ?? Date.now() >>> 0);
+let folder: string;
+let tokenizer: Tokenizer;
+
+beforeAll(async () => {
+  tokenizer = await Tokenizer.load(model);
+  folder = await mkdtemp(join(tmpdir(), "tokenizer-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A copy of the model's text files with one of them replaced. */
+async function broken(file: string, text: string): Promise<string> {
+  const copy = await mkdtemp(join(folder, "broken-"));
+  await cp(join(model, "tokenizer.json"), join(copy, "tokenizer.json"));
+  await writeFile(join(copy, file), text);
+  return copy;
+}
+
+/** Text of everything the pre-tokenizer distinguishes, special tokens and their fragments included. */
+function nastyText(random: { u32(): number }, parts: number): string {
+  const words = [
+    "a",
+    "Zq",
+    "é",
+    "ы",
+    "한",
+    "好",
+    "の",
+    "ー",
+    "ﾞ",
+    "0",
+    "12",
+    "٣",
+    "²",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u00a0",
+    "\u2028",
+    "\v",
+  ];
+  const marks = [".", ",", "'s", "''", "(", "<", "|", "。", "，", "—", "€", "\u0301", "\u0000", "\u200d", "😀", "𝒳", "𑄶", "\ufeff"];
+  const special = ["<think>", "</think>", "<｜User｜>", "｜DSML｜", "<｜end▁of▁sentence｜>", "<thi", "｜DSML", "<｜Us"];
+  const all = [...words, ...words, ...marks, ...special];
+  let text = "";
+  for (let i = 0; i < parts; i++) text += all[random.u32() % all.length];
+  return text;
+}
+
+test("cutting a text into pieces changes no id, wherever the cuts fall", async () => {
+  const random = seededRandom(seed);
+  const file = JSON.parse(await readFile(join(model, "tokenizer.json"), "utf8")) as TokenizerFile;
+  const cutting = await Tokenizer.load(model, { pieceChars: 1 });
+  let cuts = 0;
+  for (let round = 0; round < 1_500; round++) {
+    const text = nastyText(random, 1 + (random.u32() % 60));
+    cuts += [...cutter(file, 1)(text)].length - 1;
+    expect([...(await cutting.encode(text))], `SEED=${seed} ${JSON.stringify(text)}`).toEqual([...(await tokenizer.encode(text))]);
+  }
+  expect(cuts).toBeGreaterThan(1_500);
+});
+
+test("decoding gives the text back, and the bytes of the tokens are its UTF-8", async () => {
+  const random = seededRandom(seed);
+  for (let round = 0; round < 300; round++) {
+    const text = nastyText(random, 40);
+    const ids = await tokenizer.encode(text);
+    expect(await tokenizer.decode(ids), `SEED=${seed}`).toBe(text);
+    expect(Buffer.concat([...ids].map((id) => tokenizer.bytesOf(id))).toString("utf8"), `SEED=${seed}`).toBe(text);
+  }
+});
+
+test("a long text is encoded in pieces and decodes to itself", async () => {
+  const text = "Container amber-otter is stowed in bay 417. ".repeat(20_000).trimEnd();
+  const file = JSON.parse(await readFile(join(model, "tokenizer.json"), "utf8")) as TokenizerFile;
+  const longest = Math.max(...[...cutter(file)(text)].map((piece) => piece.length));
+  expect(longest).toBeLessThan(33_000);
+  const ids = await tokenizer.encode(text);
+  expect(ids.length).toBe(20_000 * 11);
+  expect(await tokenizer.decode(ids)).toBe(text);
+});
+
+test("a text longer than allowed is refused as soon as that is known", async () => {
+  await expect(tokenizer.encode("one two three", 2)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });
+  await expect(tokenizer.encode("x ".repeat(1_000_000), 1_000)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });
+  expect(await tokenizer.encodeBatch(["a", "", "b"], 1)).toHaveLength(3);
+});
+
+test("what is not text is refused with the place", async () => {
+  await expect(tokenizer.encode("ab\ud83d!")).rejects.toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringContaining("character 2"),
+  });
+  await expect(tokenizer.encode("\udc00")).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+  await expect(tokenizer.encode(null as unknown as string)).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+  await expect(tokenizer.encode("的".repeat(400_000))).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+});
+
+test("special ids are read from the file", () => {
+  expect(tokenizer.ids).toEqual({ bos: 0, eos: 1, user: 2016, assistant: 2017, thinkStart: 2018, thinkEnd: 2019, dsml: 2020 });
+  expect([...tokenizer.stopIds].sort((a, b) => a - b)).toEqual([1, 2016, 2017]);
+  expect(tokenizer.isSpecial(2020)).toBe(true);
+  expect(tokenizer.isSpecial(300)).toBe(false);
+  expect(tokenizer.vocabSize).toBe(2_028);
+});
+
+test("ids without text have no bytes", () => {
+  for (const id of [-1, 2_028, 2_047, 1e9]) expect(tokenizer.bytesOf(id)).toHaveLength(0);
+});
+
+test("a missing or damaged file is a bad checkpoint and is named", async () => {
+  const bad = async (path: string, name: string) =>
+    await expect(Tokenizer.load(path)).rejects.toMatchObject({ code: "BAD_CHECKPOINT", message: expect.stringContaining(name) });
+  const whole = await readFile(join(model, "tokenizer.json"), "utf8");
+  await bad(join(folder, "nowhere"), "tokenizer.json");
+  await bad(await broken("tokenizer.json", whole.slice(0, whole.length / 2)), "tokenizer.json");
+  await bad(await broken("tokenizer.json", "{}"), "tokenizer.json");
+  await bad(await broken("tokenizer.json", "[]"), "tokenizer.json");
+  await bad(await broken("tokenizer.json", whole.replaceAll("<｜end▁of▁sentence｜>", "<|end|>")), "<｜end▁of▁sentence｜>");
+  await bad(await broken("tokenizer_config.json", "{"), "tokenizer_config.json");
+  await bad(await broken("generation_config.json", '{"eos_token_id": [1, 99999]}'), "99999");
+});
