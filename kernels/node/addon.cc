@@ -1,0 +1,259 @@
+// The Node addon: checks what JavaScript gives, finds the objects behind the numbers, calls the C ABI. It computes nothing.
+//
+// Every function throws an Error whose `code` is the name of an ls_status. A wrong id, a detached array or a number out of range is
+// an exception, never undefined behaviour.
+#include <napi.h>
+
+#include "command.h"
+#include "handles.h"
+
+namespace longshore::node {
+
+namespace {
+
+constexpr size_t kNeededMax = 1 << 20;           // operands a stream keeps alive between two waits
+constexpr double kBytesMax = 9007199254740991.0;
+
+const char* nameOf(ls_status status) {
+  static constexpr const char* names[] = {"LS_OK", "LS_INVALID", "LS_UNSUPPORTED", "LS_MEMORY", "LS_IO", "LS_INTERNAL"};
+  return names[status <= LS_INTERNAL ? status : LS_INTERNAL];
+}
+
+// ---- arguments
+
+double number(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsNumber()) throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a number"};
+  return info[i].As<Napi::Number>().DoubleValue();
+}
+
+std::string text(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsString()) throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a string"};
+  return info[i].As<Napi::String>().Utf8Value();
+}
+
+struct Numbers {
+  const double* data;
+  size_t count;
+};
+
+// The first `length` (argument i + 1) numbers of a Float64Array (argument i).
+Numbers numbers(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Float64Array"};
+  const auto array = info[i].As<Napi::Float64Array>();
+  const size_t length = whole(number(info, i + 1), 4096, "length");
+  if (length > array.ElementLength()) throw Refusal{LS_INVALID, "length exceeds the array (or the array is detached)"};
+  return {array.Data(), length};
+}
+
+HandlePtr handle(const Napi::CallbackInfo& info, size_t i, Kind kind) { return Handles::instance().get(number(info, i), kind); }
+
+const ls_backend_api* library(const Napi::CallbackInfo& info) { return Handles::instance().library(number(info, 0)); }
+
+Napi::Value added(const Napi::CallbackInfo& info, Kind kind, const ls_backend_api* api, void* object, HandlePtr parent = nullptr) {
+  const auto handle = std::make_shared<Handle>(kind, api, object);
+  handle->parent = std::move(parent);
+  return Napi::Number::New(info.Env(), Handles::instance().add(handle));
+}
+
+// ---- functions
+
+Napi::Value load(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), Handles::instance().load(text(info, 0))); }
+
+Napi::Value name(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), library(info)->name); }
+
+Napi::Value paths(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  const ls_path_info* infos = nullptr;
+  size_t count = 0;
+  check(api, api->paths(&infos, &count));
+  auto list = Napi::Array::New(info.Env(), count);
+  for (size_t i = 0; i < count; i++) {
+    auto path = Napi::Object::New(info.Env());
+    path.Set("name", infos[i].name);
+    path.Set("available", Napi::Boolean::New(info.Env(), infos[i].available != 0));
+    path.Set("reason", infos[i].reason);
+    list.Set(static_cast<uint32_t>(i), path);
+  }
+  return list;
+}
+
+Napi::Value open(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  const std::string path = info[1].IsNull() ? "" : text(info, 1);
+  const auto threads = static_cast<uint32_t>(whole(number(info, 2), 1 << 20, "threads"));
+  ls_backend* backend = nullptr;
+  check(api, api->open(info[1].IsNull() ? nullptr : path.c_str(), threads, &backend));
+  return added(info, Kind::backend, api, backend);
+}
+
+Napi::Value bufferCreate(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  ls_buffer* buffer = nullptr;
+  check(api, api->buffer_create(whole(number(info, 1), kBytesMax, "bytes"), &buffer));
+  return added(info, Kind::buffer, api, buffer);
+}
+
+Napi::Value bufferMap(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  ls_buffer* buffer = nullptr;
+  check(api, api->buffer_map(text(info, 1).c_str(), &buffer));
+  return added(info, Kind::buffer, api, buffer);
+}
+
+Napi::Value bufferBytes(const Napi::CallbackInfo& info) {
+  const HandlePtr buffer = handle(info, 0, Kind::buffer);
+  uint64_t bytes = 0;
+  buffer->api->buffer_host(buffer->buffer(), &bytes);
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
+// An ArrayBuffer over [offset, offset + length) that keeps the buffer alive until it is collected.
+Napi::Value bufferView(const Napi::CallbackInfo& info) {
+  const HandlePtr buffer = handle(info, 0, Kind::buffer);
+  const uint64_t offset = whole(number(info, 1), kBytesMax, "offset"), length = whole(number(info, 2), kBytesMax, "length");
+  uint64_t bytes = 0;
+  uint8_t* data = buffer->api->buffer_host(buffer->buffer(), &bytes);
+  if (offset > bytes || length > bytes - offset) throw Refusal{LS_INVALID, "the view ends outside the buffer of " + std::to_string(bytes) + " bytes"};
+  if (length == 0) return Napi::ArrayBuffer::New(info.Env(), 0);
+  if (data == nullptr) throw Refusal{LS_UNSUPPORTED, "this backend's memory has no host address: use read and write"};
+  auto* owner = new HandlePtr(buffer);
+  return Napi::ArrayBuffer::New(info.Env(), data + offset, length, [](Napi::Env, void*, HandlePtr* held) { delete held; }, owner);
+}
+
+Napi::Value retain(const Napi::CallbackInfo& info) {
+  Handles::instance().retain(number(info, 0));
+  return info.Env().Undefined();
+}
+
+Napi::Value release(const Napi::CallbackInfo& info) {
+  Handles::instance().release(number(info, 0));
+  return info.Env().Undefined();
+}
+
+Napi::Value handleCount(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(Handles::instance().count())); }
+
+Napi::Value listCreate(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  ls_list* list = nullptr;
+  check(api, api->list_create(&list));
+  return added(info, Kind::list, api, list);
+}
+
+Napi::Value listAppend(const Napi::CallbackInfo& info) {
+  const HandlePtr list = handle(info, 0, Kind::list);
+  const Numbers tensorNumbers = numbers(info, 1);
+  if (tensorNumbers.count != kTensorNumbers) throw Refusal{LS_INVALID, "a tensor has 9 numbers"};
+  std::vector<HandlePtr> handles;
+  const ls_tensor tensor = parseTensor(tensorNumbers.data, list->api, false, handles);
+  if (tensor.list != nullptr) throw Refusal{LS_INVALID, "a list cannot hold a list"};
+  check(list->api, list->api->list_append(list->list(), &tensor));
+  return info.Env().Undefined();
+}
+
+Napi::Value listTruncate(const Napi::CallbackInfo& info) {
+  const HandlePtr list = handle(info, 0, Kind::list);
+  check(list->api, list->api->list_truncate(list->list(), whole(number(info, 1), kBytesMax, "count")));
+  return info.Env().Undefined();
+}
+
+Napi::Value streamCreate(const Napi::CallbackInfo& info) {
+  const HandlePtr backend = handle(info, 0, Kind::backend);
+  ls_stream* stream = nullptr;
+  check(backend->api, backend->api->stream_create(backend->backend(), &stream));
+  return added(info, Kind::stream, backend->api, stream, backend);
+}
+
+std::unique_lock<std::mutex> claim(const HandlePtr& stream) {
+  std::unique_lock<std::mutex> lock(stream->inUse, std::try_to_lock);
+  if (!lock.owns_lock()) throw Refusal{LS_INVALID, "the stream is in use by another thread"};
+  return lock;
+}
+
+Napi::Value enqueue(const Napi::CallbackInfo& info) {
+  const HandlePtr stream = handle(info, 0, Kind::stream);
+  const auto lock = claim(stream);
+  const Numbers given = numbers(info, 1);
+  Command command = parseCommand(given.data, given.count, stream->api, false);
+  if (stream->needed.size() > kNeededMax) throw Refusal{LS_INVALID, "too many operations without a wait"};
+  for (HandlePtr& operand : command.handles) stream->needed.push_back(std::move(operand));
+  check(stream->api, stream->api->enqueue(stream->stream(), command.op, command.tensors.data(), static_cast<uint32_t>(command.tensors.size()), command.params,
+                                          command.paramCount));
+  return info.Env().Undefined();
+}
+
+Napi::Value wait(const Napi::CallbackInfo& info) {
+  const HandlePtr stream = handle(info, 0, Kind::stream);
+  const auto lock = claim(stream);
+  const ls_status status = stream->api->wait(stream->stream());
+  stream->needed.clear();
+  check(stream->api, status);
+  return info.Env().Undefined();
+}
+
+// "" or the reason.
+Napi::Value supports(const Napi::CallbackInfo& info) {
+  const HandlePtr backend = handle(info, 0, Kind::backend);
+  const Numbers given = numbers(info, 1);
+  const Command command = parseCommand(given.data, given.count, backend->api, true);
+  const ls_status status = backend->api->supports(backend->backend(), command.op, command.tensors.data(), static_cast<uint32_t>(command.tensors.size()),
+                                                  command.params, command.paramCount);
+  if (status != LS_OK && status != LS_UNSUPPORTED) check(backend->api, status);
+  return Napi::String::New(info.Env(), status == LS_OK ? "" : backend->api->last_error());
+}
+
+Napi::Value tolerance(const Napi::CallbackInfo& info) {
+  const auto op = static_cast<ls_op>(whole(number(info, 1), LS_OP_COUNT - 1, "operation"));
+  return Napi::Number::New(info.Env(), library(info)->tolerance(op, static_cast<uint32_t>(whole(number(info, 2), 16, "output"))));
+}
+
+// Turns what a function throws into a JavaScript exception.
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+Napi::Value guarded(const Napi::CallbackInfo& info) {
+  const auto error = [&](ls_status status, const std::string& message) {
+    Napi::Error thrown = Napi::Error::New(info.Env(), message);
+    thrown.Set("code", nameOf(status));
+    return thrown;
+  };
+  try {
+    return function(info);
+  } catch (const Refusal& refusal) {
+    throw error(refusal.status, refusal.message);
+  } catch (const std::bad_alloc&) {
+    throw error(LS_MEMORY, "out of memory");
+  }
+}
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void expose(Napi::Object& exports, const char* name) {
+  exports.Set(name, Napi::Function::New(exports.Env(), guarded<function>, name));
+}
+
+Napi::Object init(Napi::Env, Napi::Object exports) {
+  expose<load>(exports, "load");
+  expose<name>(exports, "name");
+  expose<paths>(exports, "paths");
+  expose<open>(exports, "open");
+  expose<bufferCreate>(exports, "bufferCreate");
+  expose<bufferMap>(exports, "bufferMap");
+  expose<bufferBytes>(exports, "bufferBytes");
+  expose<bufferView>(exports, "bufferView");
+  expose<retain>(exports, "retain");
+  expose<release>(exports, "release");
+  expose<handleCount>(exports, "handleCount");
+  expose<listCreate>(exports, "listCreate");
+  expose<listAppend>(exports, "listAppend");
+  expose<listTruncate>(exports, "listTruncate");
+  expose<streamCreate>(exports, "streamCreate");
+  expose<enqueue>(exports, "enqueue");
+  expose<wait>(exports, "wait");
+  expose<supports>(exports, "supports");
+  expose<tolerance>(exports, "tolerance");
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(longshore, init)
+
+}  // namespace longshore::node
