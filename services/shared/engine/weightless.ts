@@ -1,0 +1,150 @@
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import { ServingError } from "../runtime/errors.ts";
+import type { ChunkOptions, ChunkResult, Engine, EngineInfo, Opened, Sampling, Sealed, SequenceId, SequenceStart } from "./engine.ts";
+import { type Counted, countedMemory } from "./weightless-memory.ts";
+import { boundaryOf, drawFrom, extend, fresh, restore, type Timeline } from "./weightless-timeline.ts";
+
+export interface WeightlessOptions {
+  readonly model?: string;
+  readonly vocabSize?: number;
+  /** Drawn with probability 1 / `eosOneIn`, so that answers end. */
+  readonly eosId?: number;
+  /** 0: never. */
+  readonly eosOneIn?: number;
+  readonly contextTokens?: number;
+  readonly segmentTokens?: number;
+  readonly chunkTokens?: number;
+  readonly replayTokens?: number;
+  readonly batchMax?: number;
+  readonly layers?: number;
+  /** How long a chunk or a step pretends to take. */
+  readonly chunkMs?: number;
+  readonly stepMs?: number;
+  readonly clock?: Clock;
+}
+
+export interface WeightlessEngine extends Engine {
+  /** What is held now: both are 0 in a worker without work. */
+  readonly held: { readonly sequences: number; readonly memories: number };
+}
+
+/**
+ * An engine without weights, for tests of the cluster: the next token is a hash of every row stored so far, of the tokens in the window
+ * and of seed and position. A segment lost, swapped or stale, a boundary of somewhere else, a token left out of a replay: each changes
+ * the answer. So "same ids as the engine alone" means that everything arrived.
+ */
+export function openWeightlessEngine(options: WeightlessOptions = {}): WeightlessEngine {
+  const { clock = systemClock, chunkMs = 0, stepMs = 0, eosId = 1, eosOneIn = 0 } = options;
+  const info = infoOf(options);
+  const memories = countedMemory();
+  const sequences = new Map<SequenceId, Timeline>();
+  const broken = new Set<SequenceId>();
+  const inOrder = oneAtATime();
+  let lastId = 0;
+
+  const timelineOf = (sequence: SequenceId): Timeline => {
+    const timeline = sequences.get(sequence);
+    if (timeline === undefined || broken.has(sequence)) throw refusal(`sequence ${sequence} is not open`);
+    return timeline;
+  };
+  const draw = (timeline: Timeline, sampling: Sampling) => drawFrom(timeline, sampling, { vocabSize: info.vocabSize, eosId, eosOneIn });
+  const run = (timeline: Timeline, ids: ArrayLike<number>): Sealed[] => {
+    if (timeline.position + ids.length > info.contextTokens) throw refusal(`the context is ${info.contextTokens} tokens long`);
+    return extend(timeline, ids, info.vocabSize).map(({ index, rows }) => ({ index, payload: memories.hold(rows) }));
+  };
+
+  return {
+    info,
+    get held() {
+      return { sequences: sequences.size, memories: memories.held };
+    },
+    allocate: (bytes) => memories.hold(new Uint8Array(bytes)),
+    open: (start) =>
+      inOrder(async () => {
+        const sequence = ++lastId as SequenceId;
+        const timeline = restored(start, info, memories);
+        sequences.set(sequence, timeline);
+        return { sequence, position: timeline.position } satisfies Opened;
+      }),
+    prefill: (sequence, ids, { sample, onProgress, signal }: ChunkOptions = {}) =>
+      inOrder(async () => {
+        const timeline = timelineOf(sequence);
+        if (ids.length === 0 || ids.length > info.chunkTokens)
+          throw refusal(`a chunk has 1 to ${info.chunkTokens} tokens, not ${ids.length}`);
+        try {
+          for (let layer = 0; layer < info.layers; layer++) {
+            signal?.throwIfAborted();
+            if (chunkMs > 0) await clock.sleep(chunkMs / info.layers);
+            onProgress?.(layer + 1, info.layers);
+          }
+          signal?.throwIfAborted();
+        } catch (error) {
+          broken.add(sequence);
+          throw error;
+        }
+        const sealed = run(timeline, ids);
+        return { sealed, token: sample === undefined ? null : draw(timeline, sample) } satisfies ChunkResult;
+      }),
+    step: (batch) =>
+      inOrder(async () => {
+        if (new Set(batch.map(({ sequence }) => sequence)).size !== batch.length) throw refusal("a step runs each sequence once");
+        if (batch.length > info.batchMax) throw refusal(`a step runs at most ${info.batchMax} sequences`);
+        const timelines = batch.map(({ sequence }) => timelineOf(sequence));
+        if (stepMs > 0) await clock.sleep(stepMs);
+        return batch.map(({ token, sample }, i) => ({ sealed: run(timelines[i]!, [token]), token: draw(timelines[i]!, sample) }));
+      }),
+    boundary: (sequence) => inOrder(async () => boundaryOf(timelineOf(sequence))),
+    close: (sequence) =>
+      inOrder(async () => {
+        broken.delete(sequence);
+        const timeline = sequences.get(sequence);
+        sequences.delete(sequence);
+        for (const page of timeline?.pages ?? []) page.release();
+      }),
+    shutdown: () =>
+      inOrder(async () => {
+        for (const timeline of sequences.values()) for (const page of timeline.pages) page.release();
+        sequences.clear();
+      }),
+  };
+}
+
+const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
+
+function infoOf(options: WeightlessOptions): EngineInfo {
+  const { segmentTokens = 128, vocabSize = 1_000, layers = 4 } = options;
+  return {
+    model: options.model ?? "weightless",
+    fingerprint: new Uint8Array(32).fill(vocabSize & 255),
+    kvLayout: "weightless-1",
+    kernelPath: "none",
+    mode: "exact",
+    layers,
+    vocabSize,
+    contextTokens: options.contextTokens ?? 1_048_576,
+    segmentTokens,
+    segmentBytes: 4 * segmentTokens,
+    replayTokens: options.replayTokens ?? 128,
+    chunkTokens: options.chunkTokens ?? 256,
+    batchMax: options.batchMax ?? 32,
+  };
+}
+
+function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Timeline {
+  const wrong = start.segments.findIndex(({ bytes }) => bytes.length !== info.segmentBytes);
+  if (wrong >= 0) throw refusal(`segment ${wrong} has ${start.segments[wrong]!.bytes.length} bytes, not ${info.segmentBytes}`);
+  const timeline = fresh(info.segmentTokens, info.replayTokens);
+  restore(timeline, start);
+  for (const segment of start.segments) timeline.pages.push(memories.share(segment));
+  return timeline;
+}
+
+/** Runs one call after the other; a failed one does not hold up the next. */
+function oneAtATime(): <T>(call: () => Promise<T>) => Promise<T> {
+  let tail: Promise<unknown> = Promise.resolve();
+  return (call) => {
+    const result = tail.then(call);
+    tail = result.catch(() => {});
+    return result;
+  };
+}
