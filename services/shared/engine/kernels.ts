@@ -1,0 +1,106 @@
+/** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
+import { ServingError } from "../runtime/errors.ts";
+import { calling, native, type PathInfo } from "./kernels/native.ts";
+import type { Arguments, Operation } from "./kernels/operations.ts";
+import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
+
+export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
+export { adoptBuffer, createBuffer, forgottenBuffers, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
+export type { PathInfo } from "./kernels/native.ts";
+export { type Arguments, type Operation, operationNames } from "./kernels/operations.ts";
+export {
+  type Activation,
+  bytesIn,
+  bytesOf,
+  count,
+  type Dtype,
+  dtypes,
+  floats,
+  from,
+  ints,
+  reshape,
+  rows,
+  type Tensor,
+  TensorList,
+  tensor,
+  upload,
+  zeros,
+} from "./kernels/tensor.ts";
+
+/** One opened path with its threads. */
+export interface Backend {
+  readonly name: string;
+  readonly path: string;
+  readonly threads: number;
+  createStream(): Stream;
+  /** null, or why this call could not run. Looks at dtypes, shapes and parameters. */
+  unsupported<O extends Operation>(operation: O, args: Arguments<O>): string | null;
+  /** How far output `output` (0 = the first) may differ from the reference path: not a bit, or ls_tolerance's LS_REL. */
+  tolerance(operation: Operation, output: number): "bits" | "rel";
+  /** Ends the threads once the last stream is released. Idempotent. */
+  close(): void;
+}
+
+/**
+ * Operations in the order they are called, as if one after the other; results are there after `wait`. An operation that is refused
+ * throws at once, and again at each call and at the next `wait`, which clears it. One thread at a time.
+ */
+export type Stream = { readonly [O in Operation]: (args: Arguments<O>) => void } & {
+  wait(): void;
+  release(): void;
+};
+
+/** All paths the build knows, best last, with a reason for each that cannot run here. */
+export function listPaths(): readonly PathInfo[] {
+  const { native: n, library } = native();
+  return calling(() => n.paths(library));
+}
+
+/** `path` absent = the best available; `threads` counts the calling thread. Throws UNAVAILABLE with the reason where the path cannot run. */
+export function openBackend(options: { readonly path?: string | undefined; readonly threads: number }): Backend {
+  const { native: n, library } = native();
+  const path = options.path ?? bestPath();
+  const handle = calling(() => n.open(library, path, options.threads));
+  const command = new Float64Array(COMMAND_NUMBERS);
+  let closed = false;
+  return {
+    name: n.name(library),
+    path,
+    threads: options.threads,
+    createStream: () => createStream(calling(() => n.streamCreate(handle))),
+    unsupported(operation, args) {
+      const length = writeCommand(command, operation, args);
+      return calling(() => n.supports(handle, command, length)) || null;
+    },
+    tolerance: (operation, output) => (n.tolerance(library, operationNames.indexOf(operation), output) === 0 ? "bits" : "rel"),
+    close() {
+      if (!closed) n.release(handle);
+      closed = true;
+    },
+  };
+}
+
+function bestPath(): string {
+  const best = listPaths().findLast((path) => path.available);
+  if (best === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine");
+  return best.name;
+}
+
+function createStream(handle: number): Stream {
+  const { native: n } = native();
+  const command = new Float64Array(COMMAND_NUMBERS);
+  const enqueue = (operation: Operation) => (args: Arguments<Operation>) => {
+    const length = writeCommand(command, operation, args);
+    calling(() => n.enqueue(handle, command, length));
+  };
+  let released = false;
+  const stream = {
+    ...Object.fromEntries(operationNames.map((operation) => [operation, enqueue(operation)])),
+    wait: () => calling(() => n.wait(handle)),
+    release() {
+      if (!released) n.release(handle);
+      released = true;
+    },
+  };
+  return Object.freeze(stream) as unknown as Stream;
+}

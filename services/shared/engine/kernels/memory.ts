@@ -1,0 +1,81 @@
+import type { Memory } from "../../runtime/memory.ts";
+import { calling, native } from "./native.ts";
+
+/**
+ * A span of native memory: zero-filled, or a file mapped read-only. One object is one reference; whoever made it releases it. Tensors
+ * borrow. `handle` is a process-wide number: another thread turns it into a reference of its own with `adoptBuffer`.
+ */
+export class NativeBuffer implements Memory {
+  readonly size: number;
+  readonly #handle: number;
+  #view: Uint8Array | null = null;
+  #released = false;
+
+  /** Takes over one reference to `handle`. */
+  constructor(handle: number) {
+    this.#handle = handle;
+    this.size = calling(() => native().native.bufferBytes(handle));
+    forgotten.register(this, handle, this);
+  }
+
+  get handle(): number {
+    if (this.#released) throw new TypeError("this buffer was released");
+    return this.#handle;
+  }
+
+  /** All bytes. Up to the engine's largest array (4 GiB in Node 20); a larger buffer is looked at piece by piece with `view`. */
+  get bytes(): Uint8Array {
+    this.#view ??= this.view(0, this.size);
+    return this.#view;
+  }
+
+  view(offset: number, length: number): Uint8Array {
+    return new Uint8Array(calling(() => native().native.bufferView(this.handle, offset, length)));
+  }
+
+  /** Another reference to the same memory. */
+  retain(): NativeBuffer {
+    return new NativeBuffer(this.lend());
+  }
+
+  /** Adds a reference for another thread and gives the number to send there; the receiver calls `adoptBuffer`. */
+  lend(): number {
+    calling(() => native().native.retain(this.handle));
+    return this.#handle;
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#view = null;
+    forgotten.unregister(this);
+    native().native.release(this.#handle);
+  }
+}
+
+export const createBuffer = (bytes: number): NativeBuffer => {
+  const { native: n, library } = native();
+  return new NativeBuffer(calling(() => n.bufferCreate(library, bytes)));
+};
+
+/** The whole file, read-only. Its pages come in when they are touched. Throws BAD_CHECKPOINT if it cannot be mapped. */
+export const mapFile = (path: string): NativeBuffer => {
+  const { native: n, library } = native();
+  return new NativeBuffer(calling(() => n.bufferMap(library, path)));
+};
+
+/** The receiving end of `lend`: takes over that reference. */
+export const adoptBuffer = (handle: number): NativeBuffer => new NativeBuffer(handle);
+
+/** Buffers that were collected without `release`: each is a bug of its owner. */
+export const forgottenBuffers = (): number => forgottenCount;
+
+/** Everything native that is alive in this process: for tests of leaks. */
+export const liveHandles = (): number => native().native.handleCount();
+
+let forgottenCount = 0;
+const forgotten = new FinalizationRegistry<number>((handle) => {
+  forgottenCount++;
+  native().native.release(handle);
+  if (forgottenCount === 1) process.emitWarning("a native buffer was collected without release()", { code: "LONGSHORE_FORGOTTEN_BUFFER" });
+});

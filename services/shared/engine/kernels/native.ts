@@ -1,0 +1,80 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
+
+/** What the addon exports (kernels/node/addon.cc). Handles are process-wide numbers, the same in every thread. */
+export interface Native {
+  load(path: string): number;
+  name(library: number): string;
+  paths(library: number): PathInfo[];
+  open(library: number, path: string | null, threads: number): number;
+  bufferCreate(library: number, bytes: number): number;
+  bufferMap(library: number, path: string): number;
+  bufferBytes(buffer: number): number;
+  bufferView(buffer: number, offset: number, length: number): ArrayBuffer;
+  retain(handle: number): void;
+  release(handle: number): void;
+  handleCount(): number;
+  listCreate(library: number): number;
+  listAppend(list: number, tensor: Float64Array, length: number): void;
+  listTruncate(list: number, count: number): void;
+  streamCreate(backend: number): number;
+  enqueue(stream: number, command: Float64Array, length: number): void;
+  wait(stream: number): void;
+  supports(backend: number, command: Float64Array, length: number): string;
+  tolerance(library: number, operation: number, output: number): number;
+}
+
+/** One way of computing. `reason` says for people why it cannot run here; "" if it can. */
+export interface PathInfo {
+  readonly name: string;
+  readonly available: boolean;
+  readonly reason: string;
+}
+
+let loaded: { readonly native: Native; readonly library: number } | null = null;
+
+/** The addon and the cpu backend, loaded once per thread. Throws UNAVAILABLE with the command to run where they were not built. */
+export function native(): { readonly native: Native; readonly library: number } {
+  if (loaded !== null) return loaded;
+  const folder = join(packageRoot(), "build", "kernels");
+  const addon = join(folder, "longshore.node");
+  const backend = join(folder, "liblongshore_cpu.so");
+  for (const file of [addon, backend]) {
+    if (!existsSync(file)) throw new ServingError("UNAVAILABLE", `the kernels are not built (${file} is missing): run \`npm run build\``);
+  }
+  const exports = calling(() => createRequire(import.meta.url)(addon) as Native);
+  loaded = { native: exports, library: calling(() => exports.load(backend)) };
+  return loaded;
+}
+
+/** Runs a native call; what it throws becomes a ServingError that keeps the backend's words. */
+export function calling<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    const status = (thrown as { readonly code?: string }).code ?? "";
+    throw new ServingError(codes[status] ?? "INTERNAL", `kernels: ${thrown instanceof Error ? thrown.message : String(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}
+
+const codes: Readonly<Record<string, ErrorCode>> = {
+  LS_UNSUPPORTED: "UNAVAILABLE",
+  LS_MEMORY: "OVERLOADED",
+  LS_IO: "BAD_CHECKPOINT", // the only files a backend opens are weights
+};
+
+/** The folder of package.json: the same seen from the sources and from dist/. */
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const parent = dirname(folder);
+    if (parent === folder) throw new ServingError("INTERNAL", "longshore's package.json was not found above its code");
+    folder = parent;
+  }
+  return folder;
+}
