@@ -27,7 +27,13 @@ export interface JobRequest {
   readonly prompt: { readonly ids: Int32Array } | { readonly payload: string };
   readonly promptTokens: number;
   readonly maxTokens: number;
-  readonly sampling: { readonly temperature: number; readonly topP: number; readonly topK: number; readonly minP: number; readonly seed: bigint };
+  readonly sampling: {
+    readonly temperature: number;
+    readonly topP: number;
+    readonly topK: number;
+    readonly minP: number;
+    readonly seed: bigint;
+  };
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
   readonly stopIds: readonly number[];
@@ -54,9 +60,16 @@ export type JobEvent =
   /** Output tokens from index `first` of the answer on. */
   | { readonly type: "tokens"; readonly first: number; readonly ids: readonly number[] }
   /** End of prefill: the answer's first token, and where the boundary lies. */
-  | { readonly type: "handed_over"; readonly token: number; readonly boundary: number; readonly cached: number; readonly recomputed: number }
+  | {
+      readonly type: "handed_over";
+      readonly token: number;
+      readonly boundary: number;
+      readonly cached: number;
+      readonly recomputed: number;
+    }
   | { readonly type: "sent_back"; readonly reason: string }
-  | { readonly type: "released"; readonly reason: string }
+  /** `excused`: the claim ended through no fault of the job (drained, overtaken, waiting for another's segments) and is not counted as an attempt. */
+  | { readonly type: "released"; readonly reason: string; readonly excused?: boolean }
   | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "cancelled"; readonly by: string }
@@ -70,8 +83,9 @@ export interface LogRecord {
   /** `sequence` of this job's event before; 0 for the first. A live reader that sees a hole reads the log. */
   readonly previous: number;
   readonly epoch: number;
+  /** The phase the job is in once this event happened: `decode` from handed_over on, `prefill` again from sent_back on. */
   readonly phase: Phase;
-  /** Consecutive claims that stored nothing and produced no token, this one included. */
+  /** Consecutive claims that stored nothing and produced no token, this one included. 0 once this claim has. */
   readonly attempt: number;
   /** Output tokens in the log, this event included. */
   readonly tokenCount: number;
@@ -93,7 +107,7 @@ export type ClaimResult =
   | { readonly kind: "exhausted"; readonly claim: Claim; readonly last: LogRecord };
 
 export interface JobLog {
-  /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is full. */
+  /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is 80 % full, so that running jobs always have room. */
   submit(jobId: string, request: JobRequest): Promise<LogRecord>;
   last(jobId: string): Promise<LogRecord | null>;
   /** The events after `afterSequence` that are in the log now, in order. */
@@ -102,7 +116,10 @@ export interface JobLog {
   claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult>;
   /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
   appendAfter(last: LogRecord, event: JobEvent): Promise<boolean>;
-  /** Every event after `afterSequence`, past and future, once and in order; ends after a terminal event or when the signal aborts. Falls back to reading the log whenever the live path leaves a gap or stays silent. */
+  /**
+   * Every event after `afterSequence`, past and future, once and in order; ends after a terminal event, when the signal aborts, or when a
+   * job it has seen is deleted. Falls back to reading the log whenever the live path leaves a gap or stays silent, and waits while the record is away.
+   */
   follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncIterable<LogRecord>;
   /** Purges the job's events. */
   delete(jobId: string): Promise<void>;
@@ -124,11 +141,13 @@ export interface Claim {
 
 export interface WorkItem {
   readonly jobId: string;
+  /** Epoch of the log record this message follows (0 after `submitted`): publishing the same again within the dedupe window then changes nothing. */
+  readonly epoch?: number;
   readonly promptTokens: number;
 }
 
 export interface JobQueue {
-  /** Resolves once the queue accepted the message. */
+  /** Resolves once the queue accepted the message. OVERLOADED when the queue is full. */
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
   /** The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. */
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null>;
@@ -148,6 +167,7 @@ export interface Message {
   nak(delayMs: number): void;
 }
 
+/** Prompts too large for a message, up to `payloadBytesMax` each. */
 export interface PayloadStore {
   put(key: string, bytes: Uint8Array): Promise<void>;
   /** Null if absent. */
@@ -165,9 +185,10 @@ export interface Registry {
   remember(key: string, value: string): Promise<string | null>;
   markCancelled(jobId: string, by: string): Promise<void>;
   cancelMark(jobId: string): Promise<string | null>;
-  /** Calls back for every cancel mark set while `signal` is not aborted (a nudge: may be missed; `cancelMark` decides). */
+  /** Calls back for every cancel mark set until `signal` aborts; resolves once it listens. A nudge: may be missed; `cancelMark` decides. */
   onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void>;
-  /** Newest first: the job index, for lists. */
+  /** Puts a job, or what is new about it, at the head of the job index. */
   noteJob(jobId: string, summary: string): Promise<void>;
+  /** The index, latest note first. */
   jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>>;
 }

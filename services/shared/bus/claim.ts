@@ -1,0 +1,63 @@
+import type { Claim, JobEvent, LogRecord, Phase } from "./contract.ts";
+import { isUnavailable } from "./pause.ts";
+import { endsClaim } from "./standing.ts";
+import type { Tip, Writer } from "./writer.ts";
+
+/** A claim that was gained with `claimed`, the record of that event. */
+export class HeldClaim implements Claim {
+  readonly jobId: string;
+  readonly phase: Phase;
+  readonly epoch: number;
+  readonly #writer: Writer;
+  readonly #patienceMs: number;
+  #tip: Tip;
+  #appends = 0;
+  #state: "held" | "ended" | "lost" = "held";
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(writer: Writer, claimed: LogRecord, patienceMs: number) {
+    this.#writer = writer;
+    this.#patienceMs = patienceMs;
+    this.#tip = claimed;
+    this.jobId = claimed.jobId;
+    this.phase = claimed.phase;
+    this.epoch = claimed.epoch;
+  }
+
+  get attempt(): number {
+    return this.#tip.attempt;
+  }
+  get tokenCount(): number {
+    return this.#tip.tokenCount;
+  }
+  get lost(): boolean {
+    return this.#state === "lost";
+  }
+
+  /** Calls that overlap are appended in the order they were made. */
+  append(event: JobEvent): Promise<LogRecord | null> {
+    const turn = this.#queue.then(() => this.#append(event));
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  async #append(event: JobEvent): Promise<LogRecord | null> {
+    if (this.#state !== "held") return null;
+    const id = `${this.jobId}:${this.epoch}:${++this.#appends}`;
+    const record = await this.#write(event, id);
+    if (record === null) this.#state = "lost";
+    else if (endsClaim(event)) this.#state = "ended";
+    if (record !== null) this.#tip = record;
+    return record;
+  }
+
+  /** Whoever could not learn for `patienceMs` whether he appended holds nothing any more: somebody else will. */
+  async #write(event: JobEvent, id: string): Promise<LogRecord | null> {
+    try {
+      return await this.#writer.append(this.jobId, this.#tip, event, id, this.#patienceMs);
+    } catch (thrown) {
+      if (isUnavailable(thrown)) return null;
+      throw thrown;
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import protobuf from "protobufjs/light.js";
+import definitions from "../../../proto/gen/job.ts";
+import { ServingError } from "../runtime/errors.ts";
+import type { JobEvent, JobRequest, Lane, LogRecord, Phase, Usage, WorkItem } from "./contract.ts";
+import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
+
+/** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
+export const RECORD_BYTES_MAX = 786_432;
+const WORK_ITEM_BYTES_MAX = 4_096;
+const VIEW_BYTES_MAX = 65_536;
+
+const root = protobuf.Root.fromJSON(definitions as protobuf.INamespace);
+const wire = {
+  record: root.lookupType("longshore.v1.LogRecord"),
+  request: root.lookupType("longshore.v1.JobRequest"),
+  item: root.lookupType("longshore.v1.WorkItem"),
+};
+
+const lanes: readonly Lane[] = ["interactive", "batch"];
+const phases: readonly Phase[] = ["prefill", "decode"];
+const reasons = ["stop", "length"] as const;
+
+/** What the log keeps. `sequence` and `jobId` are not part of it: they are the message's own. TOO_LARGE beyond RECORD_BYTES_MAX. */
+export const encodeRecord = (record: LogRecord): Uint8Array => pack(record, undefined);
+
+/** What the live fan-out carries: the record and its sequence. */
+export const encodeLive = (record: LogRecord): Uint8Array => pack(record, record.sequence);
+
+/** Equal requests have equal bytes. */
+export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.encode(requestToWire(request)).finish();
+
+export const encodeItem = (item: WorkItem): Uint8Array => wire.item.encode(item).finish();
+
+/** INTERNAL, naming job and sequence, if the bytes are not a record. */
+export function decodeRecord(jobId: string, sequence: number, bytes: Uint8Array): LogRecord {
+  return checked(`the record of job ${jobId} at sequence ${sequence}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, sequence, bytes));
+}
+
+export function decodeLive(jobId: string, bytes: Uint8Array): LogRecord {
+  return checked(`a live record of job ${jobId}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, null, bytes));
+}
+
+export function decodeItem(bytes: Uint8Array): WorkItem {
+  return checked("a work item", bytes, WORK_ITEM_BYTES_MAX, () => {
+    const fields = wire.item.decode(bytes) as unknown as Fields;
+    const item = { jobId: text(fields.jobId), promptTokens: whole(fields.promptTokens) };
+    return Object.hasOwn(fields, "epoch") ? { ...item, epoch: whole(fields.epoch) } : item;
+  });
+}
+
+function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: () => T): T {
+  if (bytes.length > bytesMax) throw new ServingError("INTERNAL", `${what} has ${bytes.length} bytes, more than the ${bytesMax} allowed`);
+  try {
+    return decode();
+  } catch (cause) {
+    throw new ServingError("INTERNAL", `${what} is damaged or newer than this program: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function pack(record: LogRecord, sequence: number | undefined): Uint8Array {
+  const { event, previous, epoch, attempt, tokenCount, atMs } = record;
+  const body = event.type === "submitted" ? { request: requestToWire(event.request) } : eventToWire(event);
+  const phase = phases.indexOf(record.phase);
+  const fields = { sequence, previous, epoch, phase, attempt, tokenCount, atMs, [camel(event.type)]: body };
+  const bytes = wire.record.encode(fields).finish();
+  if (bytes.length <= RECORD_BYTES_MAX) return bytes;
+  throw new ServingError(
+    "TOO_LARGE",
+    `an event of job ${record.jobId} has ${bytes.length} bytes; put large prompts into the payload store`,
+  );
+}
+
+const camel = (type: JobEvent["type"]): string => type.replace(/_(.)/, (_, letter: string) => letter.toUpperCase());
+
+const eventToWire = (event: JobEvent): object => (event.type === "finished" ? { ...event, reason: reasons.indexOf(event.reason) } : event);
+
+function requestToWire(request: JobRequest): object {
+  const { prompt, sampling, lane, ...rest } = request;
+  if (Buffer.byteLength(request.view) > VIEW_BYTES_MAX) {
+    throw new ServingError("TOO_LARGE", `what the API keeps of a request (\`view\`) must be at most ${VIEW_BYTES_MAX} bytes`);
+  }
+  const seed = { low: Number(sampling.seed & 0xffffffffn), high: Number((sampling.seed >> 32n) & 0xffffffffn), unsigned: true };
+  const source = "ids" in prompt ? { inline: { ids: prompt.ids } } : { payload: prompt.payload };
+  return { ...rest, ...source, lane: lanes.indexOf(lane), sampling: { ...sampling, seed } };
+}
+
+function requestFromWire(fields: Fields): JobRequest {
+  const sampling = message(fields.sampling);
+  return {
+    model: text(fields.model),
+    tenant: text(fields.tenant),
+    lane: choice(lanes, fields.lane),
+    prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: Int32Array.from(ints(message(fields.inline).ids)) },
+    promptTokens: whole(fields.promptTokens),
+    maxTokens: whole(fields.maxTokens),
+    sampling: {
+      temperature: floating(sampling.temperature),
+      topP: floating(sampling.topP),
+      topK: floating(sampling.topK),
+      minP: floating(sampling.minP),
+      seed: unsigned64(sampling.seed),
+    },
+    stop: list(fields.stop).map(text),
+    stopIds: ints(fields.stopIds),
+    deadlineMs: whole(fields.deadlineMs),
+    detached: boolean(fields.detached),
+    view: text(fields.view),
+  };
+}
+
+function unpack(jobId: string, sequence: number | null, bytes: Uint8Array): LogRecord {
+  const fields = wire.record.decode(bytes) as unknown as Fields;
+  return {
+    jobId,
+    sequence: sequence ?? whole(fields.sequence),
+    previous: whole(fields.previous),
+    epoch: whole(fields.epoch),
+    phase: choice(phases, fields.phase),
+    attempt: whole(fields.attempt),
+    tokenCount: whole(fields.tokenCount),
+    atMs: whole(fields.atMs),
+    event: eventFromWire(fields),
+  };
+}
+
+function eventFromWire(record: Fields): JobEvent {
+  const kind = record.event;
+  const fields = typeof kind === "string" ? message(record[kind]) : {};
+  switch (kind) {
+    case "submitted":
+      return { type: "submitted", request: requestFromWire(message(fields.request)) };
+    case "claimed":
+      return { type: "claimed", worker: text(fields.worker) };
+    case "progress":
+      return {
+        type: "progress",
+        done: whole(fields.done),
+        total: whole(fields.total),
+        stored: whole(fields.stored),
+        cached: whole(fields.cached),
+      };
+    case "tokens":
+      return { type: "tokens", first: whole(fields.first), ids: ints(fields.ids) };
+    case "handedOver":
+      return handedOver(fields);
+    case "sentBack":
+      return { type: "sent_back", reason: text(fields.reason) };
+    case "released":
+      return {
+        type: "released",
+        reason: text(fields.reason),
+        ...(Object.hasOwn(fields, "excused") && { excused: boolean(fields.excused) }),
+      };
+    case "finished":
+      return { type: "finished", reason: choice(reasons, fields.reason), usage: usage(message(fields.usage)) };
+    case "failed":
+      return { type: "failed", code: text(fields.code), message: text(fields.message) };
+    case "cancelled":
+      return { type: "cancelled", by: text(fields.by) };
+    case "expired":
+      return { type: "expired" };
+    default:
+      throw new Error("it holds no event that is known here");
+  }
+}
+
+const handedOver = ({ token, boundary, cached, recomputed }: Fields): JobEvent => ({
+  type: "handed_over",
+  token: floating(token),
+  boundary: whole(boundary),
+  cached: whole(cached),
+  recomputed: whole(recomputed),
+});
+
+const usage = ({ promptTokens, completionTokens, cachedTokens }: Fields): Usage => ({
+  promptTokens: whole(promptTokens),
+  completionTokens: whole(completionTokens),
+  cachedTokens: whole(cachedTokens),
+});

@@ -1,0 +1,78 @@
+import type { Clock } from "../runtime/clock.ts";
+import { decodeLive, decodeRecord } from "./codec.ts";
+import { isTerminal, type LogRecord } from "./contract.ts";
+import type { Entry, Journal } from "./journal.ts";
+import { Mailbox } from "./mailbox.ts";
+import { isUnavailable } from "./pause.ts";
+
+/** Entries read at once: bounds what a reader of a long log holds in memory. */
+const PAGE = 512;
+/** Announcements a reader may be behind before it reads the log instead. */
+const MAILBOX = 256;
+/** Silence on the live path before the log is asked; doubled while it has nothing new. */
+const SILENCE_MS = 1_000;
+const SILENCE_MS_MAX = 4_000;
+
+/**
+ * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
+ * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox.
+ */
+export async function* follow(
+  journal: Journal,
+  clock: Clock,
+  jobId: string,
+  after: number,
+  signal: AbortSignal,
+): AsyncGenerator<LogRecord> {
+  const mailbox = new Mailbox<Uint8Array>(MAILBOX);
+  const silence = journal.listen(jobId, (bytes) => (bytes === null ? mailbox.miss() : mailbox.put(bytes)));
+  let position = after;
+  let silenceMs = SILENCE_MS;
+  try {
+    for (let live: LogRecord | null = null; !signal.aborted; live = next(jobId, await mailbox.take(clock, silenceMs, signal))) {
+      if (live !== null && live.sequence <= position) continue;
+      const before = position;
+      for await (const record of live !== null && live.previous === position ? [live] : stored(journal, jobId, position)) {
+        if (record === "deleted" || signal.aborted) return;
+        position = record.sequence;
+        yield record;
+        if (isTerminal(record.event)) return;
+      }
+      silenceMs = position > before ? SILENCE_MS : Math.min(2 * silenceMs, SILENCE_MS_MAX);
+    }
+  } finally {
+    silence();
+  }
+}
+
+/** The records after `position` up to `last`, as far as the journal shows them at the moment. */
+export async function* upTo(journal: Journal, jobId: string, after: number, last: Entry): AsyncGenerator<LogRecord> {
+  const end = decodeRecord(jobId, last.sequence, last.bytes);
+  let position = after;
+  while (position < end.sequence && position < end.previous) {
+    const page = await journal.page(jobId, position, PAGE);
+    for (const { sequence, bytes } of page) yield decodeRecord(jobId, sequence, bytes);
+    position = page.at(-1)?.sequence ?? end.sequence;
+  }
+  if (position < end.sequence) yield end;
+}
+
+/** What the log has after `position` now; nothing while the record is away. */
+async function* stored(journal: Journal, jobId: string, position: number): AsyncGenerator<LogRecord | "deleted"> {
+  try {
+    const last = (await journal.glance(jobId)) ?? (position === 0 ? null : await journal.last(jobId));
+    if (last === null && position > 0) yield "deleted";
+    if (last !== null && last.sequence > position) yield* upTo(journal, jobId, position, last);
+  } catch (thrown) {
+    if (!isUnavailable(thrown)) throw thrown;
+  }
+}
+
+/** A damaged announcement is no announcement. */
+function next(jobId: string, bytes: Uint8Array | null): LogRecord | null {
+  try {
+    return bytes === null ? null : decodeLive(jobId, bytes);
+  } catch {
+    return null;
+  }
+}

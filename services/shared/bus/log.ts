@@ -1,0 +1,107 @@
+import type { Clock } from "../runtime/clock.ts";
+import { ServingError } from "../runtime/errors.ts";
+import type { Random } from "../runtime/random.ts";
+import { HeldClaim } from "./claim.ts";
+import { decodeRecord, encodeRequest } from "./codec.ts";
+import { type ClaimResult, isTerminal, type JobEvent, type JobLog, type JobRequest, type LogRecord, type Phase } from "./contract.ts";
+import { follow, upTo } from "./follow.ts";
+import type { Entry, Journal } from "./journal.ts";
+import { backoffMs, Pause } from "./pause.ts";
+import { holds, unborn } from "./standing.ts";
+import { type Tip, Writer } from "./writer.ts";
+
+export interface LogRules {
+  /** A claim without an event for this long may be taken over. */
+  readonly claimMs: number;
+  /** Claims in a row that led nowhere before a job is handed out only to be failed. */
+  readonly attemptsMax: number;
+  /** How long a question to the record may take. */
+  readonly answerMs: number;
+  /** How long a claim holder tries to learn whether its append was stored. */
+  readonly appendMs: number;
+}
+
+/** Above this part of the log's size nothing new is admitted, so that running jobs always have room. */
+const ADMIT_UP_TO = 0.8;
+
+/** The rules of design section 2 over any journal. */
+export class FencedLog implements JobLog {
+  readonly #journal: Journal;
+  readonly #rules: LogRules;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #closing: AbortSignal;
+  readonly #writer: Writer;
+
+  constructor(journal: Journal, rules: LogRules, clock: Clock, random: Random, closing: AbortSignal) {
+    this.#journal = journal;
+    this.#rules = rules;
+    this.#clock = clock;
+    this.#random = random;
+    this.#closing = closing;
+    this.#writer = new Writer(journal, clock, closing);
+  }
+
+  async submit(jobId: string, request: JobRequest): Promise<LogRecord> {
+    if ((await this.#journal.fill()) >= ADMIT_UP_TO) throw new ServingError("OVERLOADED", "the job log is nearly full; try again later");
+    const record = await this.#append(jobId, { ...unborn, sequence: 0 }, { type: "submitted", request });
+    if (record !== null) return record;
+    const [first] = await this.read(jobId);
+    if (first?.event.type === "submitted" && Buffer.compare(encodeRequest(first.event.request), encodeRequest(request)) === 0) return first;
+    throw new ServingError("CONFLICT", `${jobId} is another job already; submit under a new id`);
+  }
+
+  async last(jobId: string): Promise<LogRecord | null> {
+    const entry = await this.#journal.last(jobId);
+    return entry === null ? null : decodeRecord(jobId, entry.sequence, entry.bytes);
+  }
+
+  async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
+    const records: LogRecord[] = [];
+    const endMs = this.#clock.monotonicMs() + this.#rules.answerMs;
+    for (let tries = 0; ; tries++) {
+      const position = records.at(-1)?.sequence ?? afterSequence;
+      const last = await this.#journal.last(jobId);
+      if (last === null || last.sequence <= position) return records;
+      for await (const record of upTo(this.#journal, jobId, position, last)) records.push(record);
+      if ((records.at(-1)?.sequence ?? 0) >= last.sequence) return records;
+      if (this.#clock.monotonicMs() > endMs)
+        throw new ServingError("UNAVAILABLE", `a replica of the record lags behind job ${jobId}; try again`);
+      await new Pause().wait(this.#clock, backoffMs(tries), this.#closing);
+    }
+  }
+
+  async claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
+    const entry = await this.#journal.last(jobId);
+    if (entry === null) return { kind: "over" };
+    const last = decodeRecord(jobId, entry.sequence, entry.bytes);
+    if (isTerminal(last.event) || last.phase !== phase) return { kind: "over" };
+    if (holds(last.event) && (await this.#isFresh(entry))) return { kind: "held" };
+    const claimed = await this.#append(jobId, last, { type: "claimed", worker });
+    if (claimed === null) return { kind: "held" };
+    const claim = new HeldClaim(this.#writer, claimed, this.#rules.appendMs);
+    return { kind: last.attempt < this.#rules.attemptsMax ? "claimed" : "exhausted", claim, last };
+  }
+
+  async appendAfter(last: LogRecord, event: JobEvent): Promise<boolean> {
+    return (await this.#append(last.jobId, last, event)) !== null;
+  }
+
+  async *follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
+    yield* follow(this.#journal, this.#clock, jobId, afterSequence, AbortSignal.any([signal, this.#closing]));
+  }
+
+  delete(jobId: string): Promise<void> {
+    return this.#journal.purge(jobId);
+  }
+
+  /** Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). */
+  async #isFresh(entry: Entry): Promise<boolean> {
+    return (await this.#journal.nowMs()) - entry.storedMs < this.#rules.claimMs;
+  }
+
+  /** For writers without a claim. They may be many with the same epoch, so a number of their own is not enough for the id. */
+  #append(jobId: string, tip: Tip, event: JobEvent): Promise<LogRecord | null> {
+    return this.#writer.append(jobId, tip, event, this.#random.id(`${jobId}:${tip.epoch}:`), this.#rules.answerMs);
+  }
+}

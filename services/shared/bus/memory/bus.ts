@@ -1,0 +1,26 @@
+import { ServingError } from "../../runtime/errors.ts";
+import type { Bus } from "../contract.ts";
+import { FencedLog } from "../log.ts";
+import type { BusSettings } from "../settings.ts";
+import { MemoryJournal } from "./journal.ts";
+import { MemoryPayloads } from "./payloads.ts";
+import { MemoryQueue } from "./queue.ts";
+import { MemoryRegistry } from "./registry.ts";
+
+/** The record in this process: the same rules, for the embedded cluster, tests and the simulator. Nothing outlives the process. */
+export function memoryBus(settings: BusSettings): Bus {
+  const { clock, random, dedupeMs, logMaxBytes, logMaxAgeMs } = settings;
+  const closing = new AbortController();
+  const journal = new MemoryJournal({ bytesMax: logMaxBytes, ageMsMax: logMaxAgeMs, dedupeMs }, clock);
+  const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, markMs: logMaxAgeMs, jobMs: logMaxAgeMs };
+  return {
+    log: new FencedLog(journal, settings, clock, random, closing.signal),
+    queue: new MemoryQueue({ ackWaitMs: settings.ackWaitMs, dedupeMs, messagesMax: settings.queueMessagesMax }, clock, closing.signal),
+    payloads: new MemoryPayloads(settings.payloadBytesMax, settings.payloadsMaxBytes),
+    registry: new MemoryRegistry(lives, clock),
+    ready: async () => {
+      if (closing.signal.aborted) throw new ServingError("UNAVAILABLE", "the bus is closed");
+    },
+    close: async () => closing.abort(),
+  };
+}

@@ -1,0 +1,123 @@
+import type { Clock } from "../../runtime/clock.ts";
+import { ServingError } from "../../runtime/errors.ts";
+import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
+import { Pause } from "../pause.ts";
+
+export interface QueueBounds {
+  /** A delivered message comes again after this long without a sign of life. */
+  readonly ackWaitMs: number;
+  /** How long the message id of a publish is remembered. */
+  readonly dedupeMs: number;
+  /** Messages a phase may hold. */
+  readonly messagesMax: number;
+}
+
+const lanes: readonly Lane[] = ["interactive", "batch"];
+
+interface Waiting {
+  readonly item: WorkItem;
+  deliveries: number;
+  /** Not delivered again before this time (monotonic). */
+  dueMs: number;
+}
+
+/** Messages of one phase, model and lane, oldest first. */
+type Line = Set<Waiting>;
+
+/** A queue that lives and dies with the process. Redelivery is looked for while somebody pulls, so it needs no timer of its own. */
+export class MemoryQueue implements JobQueue {
+  readonly #bounds: QueueBounds;
+  readonly #clock: Clock;
+  readonly #closing: AbortSignal;
+  readonly #lines = new Map<string, Line>();
+  readonly #published = new Map<string, number>();
+  readonly #pulling = new Set<Pause>();
+
+  constructor(bounds: QueueBounds, clock: Clock, closing: AbortSignal) {
+    this.#bounds = bounds;
+    this.#clock = clock;
+    this.#closing = closing;
+  }
+
+  async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
+    if (item.epoch !== undefined && this.#isRepeated(`${item.jobId}:${item.epoch}:${phase}`)) return;
+    const line = this.#line(phase, model, lane);
+    if (line.size >= this.#bounds.messagesMax) throw new ServingError("OVERLOADED", `the ${phase} queue is full; try again later`);
+    line.add({ item, deliveries: 0, dueMs: 0 });
+    this.#wake();
+  }
+
+  async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
+    const either = AbortSignal.any([signal, this.#closing]);
+    const endMs = this.#clock.monotonicMs() + waitMs;
+    for (;;) {
+      if (either.aborted) return null;
+      const nowMs = this.#clock.monotonicMs();
+      const message = this.#next(phase, model, nowMs);
+      if (message !== null || nowMs >= endMs) return message;
+      const pause = new Pause();
+      this.#pulling.add(pause);
+      await pause.wait(this.#clock, Math.min(endMs, this.#nextDueMs(phase, model)) - nowMs, either);
+      this.#pulling.delete(pause);
+    }
+  }
+
+  async depth(phase: Phase, model: string): Promise<number> {
+    return lanes.reduce((sum, lane) => sum + this.#line(phase, model, lane).size, 0);
+  }
+
+  #line(phase: Phase, model: string, lane: Lane): Line {
+    const name = `${phase} ${lane} ${model}`;
+    const line = this.#lines.get(name) ?? new Set();
+    this.#lines.set(name, line);
+    return line;
+  }
+
+  #isRepeated(id: string): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [old, publishedMs] of this.#published) {
+      if (nowMs - publishedMs < this.#bounds.dedupeMs) break;
+      this.#published.delete(old);
+    }
+    if (this.#published.has(id)) return true;
+    this.#published.set(id, nowMs);
+    return false;
+  }
+
+  #next(phase: Phase, model: string, nowMs: number): Message | null {
+    for (const lane of lanes) {
+      const line = this.#line(phase, model, lane);
+      for (const waiting of line) if (waiting.dueMs <= nowMs) return this.#deliver(phase, lane, line, waiting, nowMs);
+    }
+    return null;
+  }
+
+  #nextDueMs(phase: Phase, model: string): number {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const lane of lanes) for (const waiting of this.#line(phase, model, lane)) dueMs = Math.min(dueMs, waiting.dueMs);
+    return dueMs;
+  }
+
+  /** As in JetStream nothing is fenced: whoever was given the message once can still touch it. */
+  #deliver(phase: Phase, lane: Lane, line: Line, waiting: Waiting, nowMs: number): Message {
+    waiting.deliveries++;
+    waiting.dueMs = nowMs + this.#bounds.ackWaitMs;
+    const postpone = (ms: number) => {
+      waiting.dueMs = this.#clock.monotonicMs() + ms;
+      this.#wake();
+    };
+    return {
+      item: waiting.item,
+      phase,
+      lane,
+      deliveries: waiting.deliveries,
+      working: () => postpone(this.#bounds.ackWaitMs),
+      ack: () => void line.delete(waiting),
+      nak: (delayMs) => postpone(delayMs),
+    };
+  }
+
+  #wake(): void {
+    for (const pause of this.#pulling) pause.end();
+  }
+}

@@ -1,0 +1,108 @@
+import type { Clock } from "../../runtime/clock.ts";
+import type { Registry } from "../contract.ts";
+
+export interface RegistryLives {
+  readonly beatMs: number;
+  readonly keyMs: number;
+  readonly markMs: number;
+  readonly jobMs: number;
+}
+
+/** A registry that lives and dies with the process. */
+export class MemoryRegistry implements Registry {
+  readonly #beats: Shelf;
+  readonly #keys: Shelf;
+  readonly #marks: Shelf;
+  readonly #jobs: Shelf;
+  readonly #cancelListeners = new Set<(jobId: string) => void>();
+
+  constructor(lives: RegistryLives, clock: Clock) {
+    this.#beats = new Shelf(lives.beatMs, clock);
+    this.#keys = new Shelf(lives.keyMs, clock);
+    this.#marks = new Shelf(lives.markMs, clock);
+    this.#jobs = new Shelf(lives.jobMs, clock);
+  }
+
+  async beat(role: string, id: string, value: string): Promise<void> {
+    this.#beats.set(`${role}\n${id}`, value);
+  }
+
+  async beats(role: string): Promise<ReadonlyMap<string, string>> {
+    const ofRole = this.#beats.entries().filter(([key]) => key.startsWith(`${role}\n`));
+    return new Map(ofRole.map(([key, value]) => [key.slice(role.length + 1), value]));
+  }
+
+  async retire(role: string, id: string): Promise<void> {
+    this.#beats.delete(`${role}\n${id}`);
+  }
+
+  async remember(key: string, value: string): Promise<string | null> {
+    const earlier = this.#keys.get(key);
+    if (earlier === null) this.#keys.set(key, value);
+    return earlier;
+  }
+
+  async markCancelled(jobId: string, by: string): Promise<void> {
+    this.#marks.set(jobId, by);
+    for (const callback of this.#cancelListeners) callback(jobId);
+  }
+
+  async cancelMark(jobId: string): Promise<string | null> {
+    return this.#marks.get(jobId);
+  }
+
+  async onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    this.#cancelListeners.add(callback);
+    signal.addEventListener("abort", () => this.#cancelListeners.delete(callback), { once: true });
+  }
+
+  async noteJob(jobId: string, summary: string): Promise<void> {
+    this.#jobs.set(jobId, summary);
+  }
+
+  async jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>> {
+    const newest = this.#jobs.entries().slice(-limit).reverse();
+    return limit === 0 ? [] : newest.map(([jobId, summary]) => ({ jobId, summary }));
+  }
+}
+
+/** Values with one life time, oldest first. */
+class Shelf {
+  readonly #lifeMs: number;
+  readonly #clock: Clock;
+  readonly #values = new Map<string, { readonly value: string; readonly setMs: number }>();
+
+  constructor(lifeMs: number, clock: Clock) {
+    this.#lifeMs = lifeMs;
+    this.#clock = clock;
+  }
+
+  set(key: string, value: string): void {
+    this.#forget();
+    this.#values.delete(key);
+    this.#values.set(key, { value, setMs: this.#clock.monotonicMs() });
+  }
+
+  get(key: string): string | null {
+    this.#forget();
+    return this.#values.get(key)?.value ?? null;
+  }
+
+  delete(key: string): void {
+    this.#values.delete(key);
+  }
+
+  entries(): Array<readonly [string, string]> {
+    this.#forget();
+    return [...this.#values].map(([key, { value }]) => [key, value] as const);
+  }
+
+  #forget(): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [key, { setMs }] of this.#values) {
+      if (nowMs - setMs < this.#lifeMs) break;
+      this.#values.delete(key);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { Clock } from "../runtime/clock.ts";
+import { ServingError } from "../runtime/errors.ts";
+
+/** A wait that three things end: its time, its signal, and `end()`. Never rejects; whoever waits looks for himself what happened. */
+export class Pause {
+  #waiting: AbortController | null = null;
+
+  end(): void {
+    this.#waiting?.abort();
+  }
+
+  async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const waiting = new AbortController();
+    const stop = () => waiting.abort();
+    this.#waiting = waiting;
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      await clock.sleep(ms, waiting.signal);
+    } catch (thrown) {
+      if (!waiting.signal.aborted) throw thrown;
+    } finally {
+      signal.removeEventListener("abort", stop);
+      this.#waiting = null;
+    }
+  }
+}
+
+const RETRY_MS = 20;
+const RETRY_MS_MAX = 1_000;
+
+/** How long to wait before try number `tries` + 1. */
+export const backoffMs = (tries: number): number => Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** Math.min(tries, 10));
+
+/** Repeats `attempt` while it rejects with UNAVAILABLE, for about `ms`; then the last rejection stands. Anything else passes at once. */
+export async function patiently<T>(clock: Clock, ms: number, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  const endMs = clock.monotonicMs() + ms;
+  for (let tries = 0; ; tries++) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      const waitMs = backoffMs(tries);
+      const again = isUnavailable(thrown) && !signal.aborted && clock.monotonicMs() + waitMs < endMs;
+      if (!again) throw thrown;
+      await new Pause().wait(clock, waitMs, signal);
+    }
+  }
+}
+
+export const isUnavailable = (thrown: unknown): boolean => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";

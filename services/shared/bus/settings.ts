@@ -1,0 +1,58 @@
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import { type Random, systemRandom } from "../runtime/random.ts";
+import type { LogRules } from "./log.ts";
+
+/** Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random and the waits. */
+export interface BusSettings extends LogRules {
+  /** `memory:`, or `nats://` or `tls://` with user:password or token, several servers separated by commas. */
+  readonly url: string;
+  /** Begins the name of every stream, bucket and subject. Letters, digits, `-` and `_`. */
+  readonly prefix: string;
+  /** Copies of every stream. */
+  readonly replicas: number;
+  readonly logMaxBytes: number;
+  readonly logMaxAgeMs: number;
+  /** How long the ids of appends and publishes are remembered. */
+  readonly dedupeMs: number;
+  /** A delivered message comes again after this long without `working()`. A little more than a claim lives, so that whoever gets it can claim. */
+  readonly ackWaitMs: number;
+  /** Messages a phase may hold. */
+  readonly queueMessagesMax: number;
+  readonly payloadBytesMax: number;
+  /** Bytes of all payloads. */
+  readonly payloadsMaxBytes: number;
+  readonly beatLifeMs: number;
+  /** How long `remember` remembers. */
+  readonly keyLifeMs: number;
+  /** How long one try of a request waits before it is repeated. */
+  readonly tryMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const defaults = {
+  prefix: "longshore",
+  replicas: 1,
+  claimMs: 20_000,
+  attemptsMax: 5,
+  answerMs: 5_000,
+  appendMs: 300_000,
+  logMaxBytes: 8_589_934_592,
+  logMaxAgeMs: 604_800_000,
+  dedupeMs: 120_000,
+  queueMessagesMax: 1_000_000,
+  payloadBytesMax: 33_554_432,
+  payloadsMaxBytes: 4_294_967_296,
+  beatLifeMs: 5_000,
+  keyLifeMs: 86_400_000,
+  tryMs: 2_000,
+  clock: systemClock,
+  random: systemRandom,
+};
+
+export type BusOptions = Pick<BusSettings, "url"> & Partial<BusSettings>;
+
+export function busSettings(options: BusOptions): BusSettings {
+  const claimMs = options.claimMs ?? defaults.claimMs;
+  return { ...defaults, ackWaitMs: Math.ceil(claimMs * 1.1), ...options };
+}

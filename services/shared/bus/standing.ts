@@ -1,0 +1,38 @@
+import { ServingError } from "../runtime/errors.ts";
+import type { JobEvent, LogRecord } from "./contract.ts";
+
+/** Where a job stands after its last event. */
+export type Standing = Pick<LogRecord, "epoch" | "phase" | "attempt" | "tokenCount">;
+
+export const unborn: Standing = { epoch: 0, phase: "prefill", attempt: 0, tokenCount: 0 };
+
+/** True while the event's writer holds the job, as long as it is not too old. */
+export const holds = (event: JobEvent): boolean => event.type === "claimed" || event.type === "progress" || event.type === "tokens";
+
+/** True for an event that ends its writer's claim. */
+export const endsClaim = (event: JobEvent): boolean => !holds(event);
+
+/** Where the job stands once `event` happened. INTERNAL for tokens that would leave a hole or come twice (I3): a broken promise of our own. */
+export function advance(standing: Standing, event: JobEvent): Standing {
+  switch (event.type) {
+    case "claimed":
+      return { ...standing, epoch: standing.epoch + 1, attempt: standing.attempt + 1 };
+    case "progress":
+      return event.stored > 0 ? { ...standing, attempt: 0 } : standing;
+    case "tokens":
+      return { ...standing, attempt: 0, tokenCount: extended(standing.tokenCount, event.first, event.ids.length) };
+    case "handed_over":
+      return { ...standing, phase: "decode", attempt: 0, tokenCount: Math.max(1, standing.tokenCount) };
+    case "sent_back":
+      return { ...standing, phase: "prefill" };
+    case "released":
+      return event.excused === true ? { ...standing, attempt: Math.max(0, standing.attempt - 1) } : standing;
+    default:
+      return standing;
+  }
+}
+
+function extended(tokenCount: number, first: number, added: number): number {
+  if (first === tokenCount && added > 0) return tokenCount + added;
+  throw new ServingError("INTERNAL", `${added} tokens from index ${first} cannot follow the ${tokenCount} tokens in the log`);
+}

@@ -1,0 +1,68 @@
+import type { Clock } from "../runtime/clock.ts";
+import { ServingError } from "../runtime/errors.ts";
+import { encodeLive, encodeRecord } from "./codec.ts";
+import type { JobEvent, LogRecord } from "./contract.ts";
+import type { Journal } from "./journal.ts";
+import { backoffMs, Pause } from "./pause.ts";
+import { advance, type Standing } from "./standing.ts";
+
+/** What follows an event: where the job stands, and the sequence to append after. */
+export type Tip = Standing & { readonly sequence: number };
+
+/** Appends single events by compare-and-set and makes every outcome known. Used by claims and by those who hold none. */
+export class Writer {
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #closing: AbortSignal;
+
+  constructor(journal: Journal, clock: Clock, closing: AbortSignal) {
+    this.#journal = journal;
+    this.#clock = clock;
+    this.#closing = closing;
+  }
+
+  /**
+   * The record once it is in the log, null if another event came first. `id` must be this append's alone. Without an answer the append is
+   * repeated with the same id, for about `ms`; then UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when the log is full.
+   */
+  async append(jobId: string, tip: Tip, event: JobEvent, id: string, ms: number): Promise<LogRecord | null> {
+    const draft: LogRecord = {
+      jobId,
+      sequence: 0,
+      previous: tip.sequence,
+      ...standingOf(advance(tip, event)),
+      atMs: this.#clock.nowMs(),
+      event,
+    };
+    const sequence = await this.#store(jobId, encodeRecord(draft), tip.sequence, id, ms);
+    if (sequence === null) return null;
+    const record = { ...draft, sequence };
+    // Nobody can listen to a job before it is submitted, and its request may be large.
+    if (event.type !== "submitted") this.#journal.announce(jobId, encodeLive(record));
+    return record;
+  }
+
+  async #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number): Promise<number | null> {
+    const endMs = this.#clock.monotonicMs() + ms;
+    for (let tries = 0; ; tries++) {
+      const outcome = await this.#journal.append(jobId, bytes, after, id);
+      if (outcome.kind === "stored") return outcome.sequence;
+      if (outcome.kind === "full")
+        throw new ServingError("OVERLOADED", "the job log is full; raise LONGSHORE_LOG_MAX_BYTES or wait for old jobs to leave");
+      // Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers.
+      if (outcome.kind === "refused") return tries === 0 ? null : await this.#mine(jobId, id);
+      if (this.#closing.aborted || this.#clock.monotonicMs() > endMs) throw unanswered(jobId, outcome.cause);
+      await new Pause().wait(this.#clock, backoffMs(tries), this.#closing);
+    }
+  }
+
+  async #mine(jobId: string, id: string): Promise<number | null> {
+    const last = await this.#journal.last(jobId);
+    return last?.id === id ? last.sequence : null;
+  }
+}
+
+export const standingOf = ({ epoch, phase, attempt, tokenCount }: Standing): Standing => ({ epoch, phase, attempt, tokenCount });
+
+const unanswered = (jobId: string, cause: unknown): ServingError =>
+  new ServingError("UNAVAILABLE", `the record did not answer an append to job ${jobId}; check that NATS is up and reachable`, { cause });
