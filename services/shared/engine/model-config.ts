@@ -1,3 +1,7 @@
+import { ServingError } from "../runtime/errors.ts";
+import { type ConfigReader, configReader } from "./checkpoint/config-reader.ts";
+import { type ConfigFields, configFields, isObject } from "./checkpoint/config-styles.ts";
+
 /** A config.json of any style (spec 1.1), checked and in the spec's terms. Two configs that are equal here describe the same model. */
 export interface ModelConfig {
   /** Which effort words and which drafting block: the April release, or the final one of 07-31 (spec 1.2). */
@@ -63,3 +67,144 @@ export type LayerKind = "sliding" | "csa" | "hca";
 
 /** Only ratio 4 overlaps and is indexed; every other ratio above 0 behaves like 128 (spec, Notation). */
 export const layerKind = (ratio: number): LayerKind => (ratio === 0 ? "sliding" : ratio === 4 ? "csa" : "hca");
+
+/** Throws one BAD_CHECKPOINT that names everything missing, out of range or contradictory. `source` begins the message. */
+export function parseModelConfig(json: unknown, source = "config.json"): ModelConfig {
+  const problems: string[] = [];
+  const fields = configFields(json, source, problems);
+  const reader = configReader(fields, problems);
+  checkFixed(reader);
+  const layers = reader.whole("num_hidden_layers", { max: 1024 });
+  const stored = reader.wholes("compress_ratios");
+  const config = readConfig(reader, fields, stored.slice(0, layers || 0));
+  problems.push(...ratioProblems(stored, layers, fields), ...contradictions(config, fields));
+  if (problems.length > 0) throw new ServingError("BAD_CHECKPOINT", `${source}: cannot be served\n  ${problems.join("\n  ")}`);
+  return config;
+}
+
+function readConfig(reader: ConfigReader, fields: ConfigFields, ratios: readonly number[]): ModelConfig {
+  const dspark = readDspark(reader, fields);
+  const expertDtype = fields.value("expert_dtype");
+  return {
+    release: dspark === null ? "preview" : "0731",
+    vocab: reader.whole("vocab_size"),
+    hidden: reader.whole("hidden_size"),
+    heads: reader.whole("num_attention_heads"),
+    headDim: reader.whole("head_dim"),
+    rope: reader.whole("qk_rope_head_dim", { min: 2 }),
+    qLora: reader.whole("q_lora_rank"),
+    oGroups: reader.whole("o_groups"),
+    oLora: reader.whole("o_lora_rank"),
+    window: reader.whole("sliding_window"),
+    ratios,
+    theta: reader.positive("rope_theta"),
+    compressTheta: reader.positive("compress_rope_theta"),
+    yarn: {
+      factor: reader.positive("rope_scaling.factor"),
+      original: reader.whole("rope_scaling.original_max_position_embeddings"),
+      betaFast: reader.positive("rope_scaling.beta_fast"),
+      betaSlow: reader.positive("rope_scaling.beta_slow"),
+    },
+    indexHeads: reader.whole("index_n_heads"),
+    indexDim: reader.whole("index_head_dim"),
+    indexTopK: reader.whole("index_topk"),
+    experts: reader.whole("n_routed_experts", { max: 8192 }),
+    expertsPerToken: reader.whole("num_experts_per_tok"),
+    intermediate: reader.whole("moe_intermediate_size"),
+    routedScaling: reader.positive("routed_scaling_factor"),
+    hashLayers: reader.whole("num_hash_layers", { min: 0 }),
+    swigluLimit: reader.positive("swiglu_limit"),
+    hcMult: reader.whole("hc_mult", { max: 16 }),
+    hcIterations: reader.whole("hc_sinkhorn_iters", { max: 1000 }),
+    hcEps: reader.positive("hc_eps"),
+    rmsEps: reader.positive("rms_norm_eps"),
+    mtpLayers: dspark === null ? reader.whole("num_nextn_predict_layers", { min: 0, max: 1 }) : 0,
+    dspark,
+    bos: reader.token("bos_token_id"),
+    eos: reader.token("eos_token_id"),
+    contextTokens: reader.whole("max_position_embeddings"),
+    expertDtype: expertDtype === "fp4" || expertDtype === "fp8" ? expertDtype : null,
+    quantised: isObject(fields.value("quantization_config")),
+  };
+}
+
+const DSPARK_STAGES = 3;
+
+/** The HF config of 0731 may still count one MTP block, so the dspark keys decide; inference/config.json counts the stages (spec 1.2). */
+function readDspark(reader: ConfigReader, { value }: ConfigFields): Dspark | null {
+  if (value("dspark_block_size") === undefined) return value("num_nextn_predict_layers") === DSPARK_STAGES ? dsparkReleased : null;
+  return {
+    stages: DSPARK_STAGES,
+    targets: reader.wholes("dspark_target_layer_ids").length,
+    markovRank: reader.whole("dspark_markov_rank"),
+  };
+}
+
+const dsparkReleased: Dspark = { stages: DSPARK_STAGES, targets: 3, markovRank: 256 };
+
+/** Forms of the architecture that a config can express and no released model uses. */
+function checkFixed(reader: ConfigReader): void {
+  reader.fixed("num_key_value_heads", 1);
+  reader.fixed("n_shared_experts", 1);
+  reader.fixed("scoring_func", "sqrtsoftplus");
+  reader.fixed("topk_method", "noaux_tc");
+  reader.fixed("norm_topk_prob", true);
+  reader.fixed("tie_word_embeddings", false);
+  reader.fixed("attention_bias", false);
+  reader.fixed("hidden_act", "silu");
+  reader.fixed("rope_scaling.type", "yarn");
+  reader.fixed("rope_scaling.attention_factor", 1);
+  reader.fixed("quantization_config.quant_method", "fp8");
+  reader.fixed("quantization_config.fmt", "e4m3");
+  reader.fixed("quantization_config.scale_fmt", "ue8m0");
+  reader.fixed("quantization_config.weight_block_size", [128, 128]);
+}
+
+function ratioProblems(stored: readonly number[], layers: number, { name }: ConfigFields): string[] {
+  const at = name("compress_ratios");
+  if (stored.length > 0 && stored.length < layers) return [`${at}: ${stored.length} entries for ${layers} layers`];
+  const drafting = stored.slice(layers || stored.length);
+  return drafting.some((ratio) => ratio !== 0) ? [`${at}: the drafting blocks have ratios ${drafting.join(", ")}, must have 0`] : [];
+}
+
+/** Comparisons with a field that could not be read are with NaN, hence false: nothing is reported twice. */
+function contradictions(c: ModelConfig, { name }: ConfigFields): string[] {
+  const found: string[] = [];
+  const forbid = (violated: boolean, message: string) => {
+    if (violated) found.push(message);
+  };
+  const multiple = (what: string, value: number, of: number) => forbid(value % of > 0, `${what}: ${value}, must be a multiple of ${of}`);
+  const atMost = (key: string, value: number, limitKey: string, limit: number) =>
+    forbid(value > limit, `${name(key)}: ${value}, but ${name(limitKey)} is ${limit}`);
+
+  multiple(name("qk_rope_head_dim"), c.rope, 2);
+  multiple(name("num_attention_heads"), c.heads, c.oGroups);
+  atMost("qk_rope_head_dim", c.rope, "head_dim", c.headDim);
+  if (c.ratios.includes(4)) atMost("qk_rope_head_dim", c.rope, "index_head_dim", c.indexDim);
+  atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
+  forbid(c.hashLayers > c.ratios.length, `${name("num_hash_layers")}: ${c.hashLayers}, but there are ${c.ratios.length} layers`);
+  forbid(c.bos >= c.vocab, `bos_token_id: ${c.bos}, but vocab_size is ${c.vocab}`);
+  forbid(c.eos >= c.vocab, `eos_token_id: ${c.eos}, but vocab_size is ${c.vocab}`);
+  if (c.quantised) blockRules(c, name, multiple, forbid);
+  return found;
+}
+
+/** What the block formats need of the dimensions (spec 7). */
+function blockRules(
+  c: ModelConfig,
+  name: (key: string) => string,
+  multiple: (what: string, value: number, of: number) => void,
+  forbid: (violated: boolean, message: string) => void,
+): void {
+  multiple(name("hidden_size"), c.hidden, 128);
+  multiple(name("q_lora_rank"), c.qLora, 128);
+  multiple(name("moe_intermediate_size"), c.intermediate, 128);
+  multiple("heads x head_dim / o_groups", (c.heads * c.headDim) / c.oGroups, 128);
+  multiple("o_groups x o_lora_rank", c.oGroups * c.oLora, 128);
+  multiple("head_dim - qk_rope_head_dim", c.headDim - c.rope, 64);
+  const powerOfTwo = Number.isInteger(Math.log2(c.indexDim)) && c.indexDim >= 32;
+  forbid(
+    c.ratios.includes(4) && c.indexDim > 0 && !powerOfTwo,
+    `${name("index_head_dim")}: ${c.indexDim}, must be a power of two from 32 up`,
+  );
+}

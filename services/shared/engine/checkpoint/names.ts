@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../model-config.ts";
+import type { Dspark, ModelConfig } from "../model-config.ts";
 import type {
   AttentionProjections,
   AttentionWeights,
@@ -135,3 +135,18 @@ const hyper = (from: WeightSource, prefix: string, mixes: number, width: number,
   base: from.tensor(`${prefix}_base`, "f32", [mixes]),
   scale: from.tensor(`${prefix}_scale`, "f32", [scales]),
 });
+
+/** The drafting block of 0731 (spec 4.2), asked for so that it is recognised. */
+export function dsparkWeights(config: ModelConfig, dspark: Dspark, from: WeightSource): void {
+  const { hidden: d, vocab } = config;
+  const { stages, targets, markovRank } = dspark;
+  const last = `mtp.${stages - 1}.`;
+  for (let stage = 0; stage < stages; stage++) layerWeights(config, from, `mtp.${stage}.`, 0, false);
+  from.linear("mtp.0.main_proj", "fp8", d, targets * d);
+  from.tensor("mtp.0.main_norm.weight", "plain", [d]);
+  from.tensor(`${last}norm.weight`, "plain", [d]);
+  hyperHead(config, from, last);
+  from.linear(`${last}markov_head.markov_w1`, "plain", vocab, markovRank);
+  from.linear(`${last}markov_head.markov_w2`, "plain", vocab, markovRank);
+  from.linear(`${last}confidence_head.proj`, "plain", 1, d + markovRank);
+}
