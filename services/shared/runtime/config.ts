@@ -5,6 +5,7 @@ import { multipleOf, oneOf, type Setting, text, url, whole, yesNo } from "./sett
 const cluster = {
   modelPath: text("deploy/models/yardlog", "Folder with config.json, safetensors and tokenizer.json, as released."),
   modelName: text("", "Name clients use. Empty: the name of the model's folder."),
+  thinking: oneOf(["disabled", "enabled"], "disabled", "Whether a chat that does not say so begins by thinking."),
   mode: oneOf(["serving", "exact"], "serving", "Activations: bf16 between operations as trained, or float32 throughout."),
   plainKv: yesNo("no", "Keep KV and index keys unquantised, for comparison. Costs two to four times the cache."),
   segmentTokens: multipleOf(128, 512, "Tokens a stored segment covers."),

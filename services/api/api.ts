@@ -1,0 +1,30 @@
+import type { FastifyInstance } from "fastify";
+import { authenticator } from "./auth.ts";
+import type { ApiDeps } from "./deps.ts";
+import { openReaders } from "./readers.ts";
+import { openApi } from "./server.ts";
+
+export interface RunningApi {
+  /** http://host:port */
+  readonly url: string;
+  /** Ends open streams, so that their readers resume elsewhere, and stops listening. */
+  close(): Promise<void>;
+}
+
+/** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
+export async function startApi(deps: Omit<ApiDeps, "readers" | "authenticate" | "stopping">): Promise<RunningApi> {
+  const { bus, clock, config, random } = deps;
+  const stop = new AbortController();
+  const replica = random.id("api_");
+  const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
+  const app: FastifyInstance = openApi({ ...deps, readers, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
+  const url = await app.listen({ host: config.host, port: config.port });
+  return {
+    url,
+    close: async () => {
+      stop.abort(new Error("shutting down"));
+      readers.close();
+      await app.close();
+    },
+  };
+}

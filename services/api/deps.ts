@@ -1,0 +1,30 @@
+import type { Bus } from "../shared/bus/contract.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import type { Config } from "../shared/runtime/config.ts";
+import type { Logger } from "../shared/runtime/log.ts";
+import type { Metrics } from "../shared/runtime/metrics.ts";
+import type { Random } from "../shared/runtime/random.ts";
+import type { Authenticate } from "./auth.ts";
+import type { ServedModel } from "./prompt.ts";
+import type { Readers } from "./readers.ts";
+
+/** Everything a route may use. */
+export interface ApiDeps {
+  readonly config: Config;
+  readonly bus: Bus;
+  readonly model: ServedModel;
+  readonly readers: Readers;
+  readonly authenticate: Authenticate;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Aborts when the process is told to stop: open streams end, so that their readers resume elsewhere. */
+  readonly stopping: AbortSignal;
+}
+
+/** A JSON body: its text, because prompts depend on it to the letter, and what it says. */
+export interface Body {
+  readonly raw: string;
+  readonly json: unknown;
+}

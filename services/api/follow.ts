@@ -1,0 +1,55 @@
+import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
+import { isTerminal } from "../shared/bus/contract.ts";
+import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { Answer, type Delta, type Ending } from "./answer.ts";
+import { parserFor, type View } from "./view.ts";
+
+/** What a record means to a reader of the answer. */
+export interface Step {
+  readonly record: LogRecord;
+  readonly deltas: readonly Delta[];
+  /** Set on the last step. */
+  readonly end: Ending | null;
+}
+
+/** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job. */
+export async function findJob(bus: Bus, jobId: string): Promise<{ request: JobRequest; view: View; records: LogRecord[] }> {
+  const records = /^job_[0-9a-z]{20}$/.test(jobId) ? await bus.log.read(jobId) : [];
+  const first = records[0]?.event;
+  if (first?.type !== "submitted")
+    throw new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
+  return { request: first.request, view: JSON.parse(first.request.view) as View, records };
+}
+
+/** The answer as far as `records` go, and the error it ended with if it did. */
+export function answerSoFar(tokenizer: Tokenizer, request: JobRequest, view: View, records: readonly LogRecord[]) {
+  const answer = new Answer(tokenizer, request, parserFor(view));
+  const deltas: Delta[] = [];
+  let error: ServingError | null = null;
+  for (const record of records) {
+    try {
+      deltas.push(...answer.push(record));
+    } catch (thrown) {
+      error = ServingError.from(thrown);
+    }
+  }
+  return { deltas, end: answer.end, error };
+}
+
+/** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. */
+export async function* followAnswer(bus: Bus, tokenizer: Tokenizer, jobId: string, signal: AbortSignal): AsyncGenerator<Step> {
+  let answer: Answer | null = null;
+  for await (const record of bus.log.follow(jobId, 0, signal)) {
+    if (record.event.type === "submitted") {
+      const view = JSON.parse(record.event.request.view) as View;
+      answer = new Answer(tokenizer, record.event.request, parserFor(view));
+    }
+    if (answer === null) throw new ServingError("NOT_FOUND", `no job ${jobId}`);
+    const deltas = answer.push(record);
+    yield { record, deltas, end: answer.end };
+    if (isTerminal(record.event)) return;
+  }
+  signal.throwIfAborted();
+  throw new ServingError("NOT_FOUND", `job ${jobId} was deleted while it was read`);
+}

@@ -1,0 +1,136 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { JobRequest, Lane } from "../shared/bus/contract.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import type { Delta, Ending } from "./answer.ts";
+import type { ApiDeps, Body } from "./deps.ts";
+import { errorBody } from "./errors.ts";
+import { followAnswer } from "./follow.ts";
+import type { Prompt } from "./prompt.ts";
+import type { GenerationRequest } from "./requests.ts";
+import { openEventStream } from "./sse.ts";
+import { bodyHash, submit } from "./submit.ts";
+import { type Surface, surfaceOf } from "./surfaces.ts";
+
+const U64 = 1n << 64n;
+
+/** Puts the job into the record; what follows only reads it. */
+export async function submitJob(
+  deps: ApiDeps,
+  request: FastifyRequest<{ Body: Body }>,
+  generation: GenerationRequest,
+  prompt: Prompt,
+  options: { readonly lane: Lane; readonly detached: boolean },
+): Promise<string> {
+  const { model, config, clock, random } = deps;
+  const room = model.contextTokens - prompt.ids.length;
+  const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
+  if (maxTokens > room) {
+    const message = `the prompt has ${prompt.ids.length} tokens and max_tokens asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
+    throw new ServingError("CONTEXT_LENGTH", message, { param: "max_tokens", apiCode: "context_length_exceeded" });
+  }
+  const seconds = Math.min(generation.deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
+  const job: Omit<JobRequest, "prompt" | "promptTokens" | "tenant"> = {
+    model: model.name,
+    lane: options.lane,
+    maxTokens,
+    sampling: {
+      temperature: generation.temperature ?? model.sampling.temperature,
+      topP: generation.top_p ?? model.sampling.topP,
+      topK: generation.top_k ?? 0,
+      minP: generation.min_p ?? 0,
+      seed:
+        generation.seed === undefined
+          ? (BigInt(random.u32()) << 32n) | BigInt(random.u32())
+          : ((BigInt(generation.seed) % U64) + U64) % U64,
+    },
+    stop: generation.stop === undefined ? [] : [generation.stop].flat(),
+    stopIds: [...model.tokenizer.stopIds],
+    deadlineMs: clock.nowMs() + seconds * 1_000,
+    detached: options.detached,
+    view: JSON.stringify(prompt.view),
+  };
+  const key = request.headers["idempotency-key"];
+  const submission = {
+    tenant: deps.authenticate(request.headers),
+    request: job,
+    ids: prompt.ids,
+    idempotencyKey: typeof key === "string" && key !== "" ? key : null,
+    bodyHash: bodyHash([request.url, request.body.json]),
+  };
+  return submit({ bus: deps.bus, random, clock, queueJobsMax: config.queueJobsMax }, submission);
+}
+
+/** Answers with the whole answer, or with the stream of it. */
+export async function answer(
+  deps: ApiDeps,
+  reply: FastifyReply,
+  jobId: string,
+  prompt: Prompt,
+  generation: GenerationRequest,
+): Promise<unknown> {
+  const includeUsage = generation.stream_options?.include_usage === true;
+  const surface = surfaceOf({ jobId, model: deps.model.name, view: prompt.view, fingerprint: deps.model.fingerprint }, includeUsage);
+  reply.header("x-job-id", jobId);
+  const leave = deps.readers.enter(jobId, { owned: true, detached: false });
+  try {
+    if (generation.stream !== true) return await whole(deps, reply, jobId, surface);
+    await stream(deps, reply, jobId, surface, { after: 0, includeUsage });
+    return reply;
+  } finally {
+    leave();
+  }
+}
+
+async function whole(deps: ApiDeps, reply: FastifyReply, jobId: string, surface: Surface): Promise<unknown> {
+  const gone = new AbortController();
+  reply.raw.on("close", () => {
+    if (!reply.raw.writableFinished) gone.abort(new ServingError("CANCELLED", "the reader left"));
+  });
+  const deltas: Delta[] = [];
+  let end: Ending | null = null;
+  for await (const step of followAnswer(deps.bus, deps.model.tokenizer, jobId, AbortSignal.any([gone.signal, deps.stopping]))) {
+    deltas.push(...step.deltas);
+    end = step.end;
+  }
+  if (end === null) throw new ServingError("INTERNAL", `the log of ${jobId} ended without an ending`);
+  return surface.whole(deltas, end);
+}
+
+/**
+ * The answer as server-sent events, ids `<job>:<sequence>`. `after`: what a reader who comes back has seen already; the id stands on the last
+ * event of a record, so that nothing is lost where a record makes several.
+ */
+export async function stream(
+  deps: ApiDeps,
+  reply: FastifyReply,
+  jobId: string,
+  surface: Surface,
+  { after, includeUsage }: { readonly after: number; readonly includeUsage: boolean },
+): Promise<void> {
+  const { heartbeatMs, streamBufferBytes } = deps.config;
+  reply.hijack();
+  const headers = Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]));
+  const events = openEventStream(reply.raw, { heartbeatMs, bufferBytes: streamBufferBytes, headers });
+  const send = (chunks: readonly object[], id?: string) =>
+    chunks.forEach(
+      (chunk, i) => void events.send({ data: JSON.stringify(chunk), ...(id !== undefined && i === chunks.length - 1 ? { id } : {}) }),
+    );
+  try {
+    for await (const { record, deltas, end } of followAnswer(
+      deps.bus,
+      deps.model.tokenizer,
+      jobId,
+      AbortSignal.any([events.gone, deps.stopping]),
+    )) {
+      if (record.sequence <= after) continue;
+      const chunks = record.event.type === "submitted" ? surface.opening() : deltas.map((delta) => surface.chunk(delta));
+      if (end !== null) chunks.push(surface.closing(end), ...(includeUsage ? [surface.usage(end)] : []));
+      send(chunks, `${jobId}:${record.sequence}`);
+    }
+    events.send({ data: "[DONE]" });
+  } catch (error) {
+    if (!events.gone.aborted) events.send({ data: JSON.stringify(errorBody(ServingError.from(error))) });
+  } finally {
+    events.end();
+  }
+}

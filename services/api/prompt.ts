@@ -1,0 +1,85 @@
+import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
+import { encodePrompt } from "../shared/engine/chat/prompt.ts";
+import { field, isObject, readJson } from "../shared/engine/chat/python-json.ts";
+import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import type { ChatRequest, CompletionRequest } from "./requests.ts";
+import type { View } from "./view.ts";
+
+/** What the API knows of the model it serves: no weights. */
+export interface ServedModel {
+  readonly name: string;
+  readonly release: Release;
+  readonly tokenizer: Tokenizer;
+  readonly contextTokens: number;
+  readonly vocabSize: number;
+  /** Begins the answer of a chat that does not say whether to think. */
+  readonly thinking: boolean;
+  /** What generation_config.json recommends for requests that do not say. */
+  readonly sampling: { readonly temperature: number; readonly topP: number };
+  /** Changes with the weights: `system_fingerprint` of every answer. */
+  readonly fingerprint: string;
+  readonly createdSeconds: number;
+}
+
+export interface Prompt {
+  readonly ids: Int32Array;
+  readonly view: View;
+}
+
+/** `raw`: the body as it was sent, because a tool schema's numbers and key order are part of the prompt. */
+export async function chatPrompt(model: ServedModel, request: ChatRequest, raw: string, clock: Clock): Promise<Prompt> {
+  const tools = request.tool_choice === "none" ? [] : toolsOf(request, raw);
+  const thinking = request.thinking === undefined ? model.thinking : request.thinking.type === "enabled";
+  const text = encodePrompt(request.messages as ChatMessage[], {
+    release: model.release,
+    thinking,
+    effort: thinking ? effortOf(request.reasoning_effort, model.release) : null,
+    tools,
+  });
+  const ids = await encode(model, text, "messages");
+  return { ids, view: { surface: "chat", created: seconds(clock), thinking, tools: tools.length > 0, release: model.release } };
+}
+
+export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {
+  const ids = typeof prompt === "string" ? await encode(model, prompt, "prompt") : Int32Array.from(prompt);
+  const unknown = ids.find((id) => id >= model.vocabSize);
+  if (unknown !== undefined)
+    throw new ServingError("INVALID_REQUEST", `prompt: ${unknown} is not a token of ${model.name}`, {
+      param: "prompt",
+      apiCode: "invalid_value",
+    });
+  if (ids.length === 0)
+    throw new ServingError("INVALID_REQUEST", "prompt: must not be empty", { param: "prompt", apiCode: "invalid_value" });
+  return { ids, view: { surface: "completion", created: seconds(clock), thinking: false, tools: false, release: model.release } };
+}
+
+async function encode({ tokenizer, contextTokens, name }: ServedModel, text: string, param: string): Promise<Int32Array> {
+  try {
+    return await tokenizer.encode(text, contextTokens - 1);
+  } catch (error) {
+    if (!(error instanceof ServingError)) throw error;
+    const message =
+      error.code === "CONTEXT_LENGTH"
+        ? `${param}: the prompt does not fit the ${contextTokens} tokens of ${name}; shorten it`
+        : error.message;
+    throw new ServingError(error.code, message, { param, apiCode: error.apiCode ?? "invalid_value" });
+  }
+}
+
+function toolsOf(request: ChatRequest, raw: string) {
+  if (request.tools === undefined || request.tools.length === 0) return [];
+  const body = readJson(raw);
+  const tools = isObject(body) ? field(body, "tools") : undefined;
+  return Array.isArray(tools) ? tools : [];
+}
+
+/** DeepSeek's mapping of OpenAI's words (docs/api.md); the preview release has no low effort. */
+function effortOf(word: ChatRequest["reasoning_effort"], release: Release): Effort | null {
+  if (word === undefined || word === "none") return null;
+  if (word === "minimal" || word === "low") return release === "preview" ? null : "low";
+  return word === "max" ? "max" : "high";
+}
+
+const seconds = (clock: Clock): number => Math.floor(clock.nowMs() / 1_000);

@@ -1,0 +1,26 @@
+import type { FastifyInstance } from "fastify";
+import type { ApiDeps, Body } from "../deps.ts";
+import { answer, submitJob } from "../generate.ts";
+import { requireModel } from "../model.ts";
+import { chatPrompt, completionPrompt } from "../prompt.ts";
+import { chatRequest, completionRequest, parseBody } from "../requests.ts";
+
+const attached = { lane: "interactive", detached: false } as const;
+
+export function chatRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  app.post<{ Body: Body }>("/v1/chat/completions", async (request, reply) => {
+    const body = parseBody(chatRequest, request.body.json);
+    requireModel(deps.model, body.model);
+    const prompt = await chatPrompt(deps.model, body, request.body.raw, deps.clock);
+    const jobId = await submitJob(deps, request, body, prompt, attached);
+    return answer(deps, reply, jobId, prompt, body);
+  });
+
+  app.post<{ Body: Body }>("/v1/completions", async (request, reply) => {
+    const body = parseBody(completionRequest, request.body.json);
+    requireModel(deps.model, body.model);
+    const prompt = await completionPrompt(deps.model, body, deps.clock);
+    const jobId = await submitJob(deps, request, body, prompt, attached);
+    return answer(deps, reply, jobId, prompt, body);
+  });
+}

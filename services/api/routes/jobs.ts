@@ -1,0 +1,147 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps, Body } from "../deps.ts";
+import { errorBody } from "../errors.ts";
+import { answerSoFar, findJob } from "../follow.ts";
+import { stream, submitJob } from "../generate.ts";
+import { requireModel } from "../model.ts";
+import { chatPrompt, completionPrompt } from "../prompt.ts";
+import { cancelJob } from "../readers.ts";
+import { jobRequest, parseBody } from "../requests.ts";
+import { openEventStream } from "../sse.ts";
+import { surfaceOf } from "../surfaces.ts";
+
+type JobParams = { Params: { id: string } };
+
+/** Our own surface: every request is a job, and any replica knows any job (design section 4). */
+export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  const find = async (request: FastifyRequest<JobParams>) => {
+    const found = await findJob(deps.bus, request.params.id);
+    // Another tenant's job is not even confirmed to exist.
+    if (found.request.tenant !== deps.authenticate(request.headers))
+      throw new ServingError("NOT_FOUND", `no job ${request.params.id}`, { apiCode: "job_not_found" });
+    return found;
+  };
+
+  app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
+    const { kind, request: inner } = parseBody(jobRequest, request.body.json);
+    requireModel(deps.model, inner.model);
+    const raw = JSON.stringify((request.body.json as { request: unknown }).request);
+    const prompt =
+      kind === "chat" ? await chatPrompt(deps.model, inner, raw, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
+    const jobId = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
+    return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued" });
+  });
+
+  app.get("/v1/jobs", async (request) => {
+    const tenant = deps.authenticate(request.headers);
+    const noted = await deps.bus.registry.jobs(1_000);
+    const own = noted
+      .map(({ jobId, summary }) => ({ id: jobId, object: "job", ...(JSON.parse(summary) as { tenant: string }) }))
+      .filter((job) => job.tenant === tenant);
+    return { object: "list", data: own.slice(0, 100).map(({ tenant: _, ...job }) => job) };
+  });
+
+  app.get<JobParams>("/v1/jobs/:id", async (request) => {
+    const { request: job, view, records } = await find(request);
+    const { deltas, end, error } = answerSoFar(deps.model.tokenizer, job, view, records);
+    const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, false);
+    return {
+      ...jobObject(request.params.id, job, records),
+      result: end === null ? null : surface.whole(deltas, end),
+      error: error === null ? null : errorBody(error).error,
+    };
+  });
+
+  /** The job's own events: phases, progress, and the text as it comes. */
+  app.get<JobParams>("/v1/jobs/:id/events", async (request, reply) => {
+    const { request: job } = await find(request);
+    await jobEvents(deps, reply, request.params.id, job.detached, lastEventId(request));
+    return reply;
+  });
+
+  /** The answer in the chunks of its surface, from the beginning or from Last-Event-ID on: what a cut stream resumes with. */
+  app.get<JobParams>("/v1/jobs/:id/stream", async (request, reply) => {
+    const { request: job, view } = await find(request);
+    const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, true);
+    const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
+    try {
+      await stream(deps, reply, request.params.id, surface, { after: lastEventId(request), includeUsage: true });
+      return reply;
+    } finally {
+      leave();
+    }
+  });
+
+  app.post<JobParams>("/v1/jobs/:id/cancel", async (request) => {
+    await find(request);
+    await cancelJob(deps.bus, request.params.id, "a request to cancel it");
+    const { request: job, records } = await find(request);
+    return jobObject(request.params.id, job, records);
+  });
+}
+
+async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, detached: boolean, after: number): Promise<void> {
+  const { heartbeatMs, streamBufferBytes } = deps.config;
+  reply.hijack();
+  const events = openEventStream(reply.raw, { heartbeatMs, bufferBytes: streamBufferBytes, headers: { "x-job-id": jobId } });
+  const leave = deps.readers.enter(jobId, { owned: false, detached });
+  try {
+    for await (const record of deps.bus.log.follow(jobId, after, AbortSignal.any([events.gone, deps.stopping]))) {
+      events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record)) });
+    }
+  } catch (error) {
+    if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(errorBody(ServingError.from(error))) });
+  } finally {
+    leave();
+    events.end();
+  }
+}
+
+/** `Last-Event-ID: job_…:17`, or `?after=17`. */
+function lastEventId(request: FastifyRequest): number {
+  const header = request.headers["last-event-id"];
+  const { after } = request.query as { after?: string };
+  const text = typeof header === "string" ? header.slice(header.lastIndexOf(":") + 1) : (after ?? "0");
+  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(sequence))
+    throw new ServingError("INVALID_REQUEST", "Last-Event-ID must be an id of this stream", { param: "Last-Event-ID" });
+  return sequence;
+}
+
+const statusOf = ({ type }: JobEvent, phase: string): string => {
+  if (type === "submitted" || type === "released" || type === "sent_back") return "queued";
+  if (type === "claimed" || type === "progress") return phase === "prefill" ? "prefill" : "decode";
+  return type === "handed_over" || type === "tokens" ? "decode" : type;
+};
+
+function jobObject(id: string, job: JobRequest, records: readonly LogRecord[]): object {
+  const last = records.at(-1)!;
+  const progress = records.findLast(({ event }) => event.type === "progress")?.event;
+  const claims = records.filter(({ event }) => event.type === "claimed");
+  return {
+    id,
+    object: "job",
+    model: job.model,
+    lane: job.lane,
+    status: statusOf(last.event, last.phase),
+    created_at: Math.floor(records[0]!.atMs / 1_000),
+    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : null,
+    deadline_at: Math.floor(job.deadlineMs / 1_000),
+    prompt_tokens: job.promptTokens,
+    output_tokens: last.tokenCount,
+    prefill: progress?.type === "progress" ? { done: progress.done, total: progress.total, cached: progress.cached } : null,
+    attempts: claims.map(({ phase, atMs, event }) => ({
+      phase,
+      worker: event.type === "claimed" ? event.worker : "",
+      at: Math.floor(atMs / 1_000),
+    })),
+  };
+}
+
+/** An event without what only workers need. */
+function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord): object {
+  const { request: _, ...shown } = event as JobEvent & { request?: JobRequest };
+  return { ...shown, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };
+}

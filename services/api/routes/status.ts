@@ -1,0 +1,17 @@
+import type { FastifyInstance } from "fastify";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+
+const READY_MS = 2_000;
+
+/** /health: the process runs. /ready: it can take work, because the record answers; workers may still be on their way, jobs wait for them. */
+export function statusRoutes(app: FastifyInstance, { bus, stopping, metrics }: ApiDeps): void {
+  app.get("/health", async () => ({ status: "ok" }));
+  app.get("/ready", async () => {
+    if (stopping.aborted) throw new ServingError("UNAVAILABLE", "shutting down");
+    await bus.ready(READY_MS);
+    const [prefill, decode] = await Promise.all([bus.registry.beats("prefill"), bus.registry.beats("decode")]);
+    return { status: "ok", workers: { prefill: prefill.size, decode: decode.size } };
+  });
+  app.get("/metrics", async (_, reply) => reply.type("text/plain; version=0.0.4").send(await metrics.text()));
+}
