@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
+import { packageRoot } from "../../runtime/package-root.ts";
 
 /** What the addon exports (kernels/node/addon.cc). Handles are process-wide numbers, the same in every thread. */
 export interface Native {
@@ -67,14 +67,3 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   LS_MEMORY: "OVERLOADED",
   LS_IO: "BAD_CHECKPOINT", // the only files a backend opens are weights
 };
-
-/** The folder of package.json: the same seen from the sources and from dist/. */
-function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) {
-    const parent = dirname(folder);
-    if (parent === folder) throw new ServingError("INTERNAL", "longshore's package.json was not found above its code");
-    folder = parent;
-  }
-  return folder;
-}
