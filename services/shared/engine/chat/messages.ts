@@ -1,0 +1,53 @@
+import type { Printable } from "./python-json.ts";
+
+/**
+ * Conversations as the chat encoder takes them: the fields of the chat API plus the few that only the models know. Whoever reads requests
+ * checks their form; what cannot be written as a prompt is refused by the encoder.
+ */
+export interface ChatMessage {
+  readonly role: "system" | "developer" | "user" | "assistant" | "tool" | "latest_reminder";
+  readonly content?: string | null | readonly ContentPart[];
+  /** Of an assistant: what it thought before it answered. */
+  readonly reasoning_content?: string | null;
+  readonly tool_calls?: readonly ToolCall[] | null;
+  /** Of a tool: the call that it answers. */
+  readonly tool_call_id?: string | null;
+  /** OpenAI's form; only the `function` of each is written. Read them with `readJson`, or 1.0 becomes 1. */
+  readonly tools?: readonly Printable[] | null;
+  readonly response_format?: Printable;
+  /** Asks for one of the model's small side jobs instead of an answer. */
+  readonly task?: Task | null;
+  /** The answer is not finished: the model continues it. */
+  readonly wo_eos?: boolean;
+}
+
+export interface ContentPart {
+  readonly type: string;
+  readonly text?: string;
+}
+
+export interface ToolCall {
+  readonly id?: string | null;
+  readonly function: {
+    readonly name: string;
+    /** JSON text, or the object itself; "" and null mean no arguments. */
+    readonly arguments?: Printable;
+  };
+}
+
+export type Task = (typeof tasks)[number];
+export const tasks = ["action", "query", "authority", "domain", "task", "title"] as const;
+
+/** Which of the family's three prompt formats a checkpoint was trained on. preview and 0731 differ in the effort texts alone. */
+export type Release = (typeof releases)[number];
+export const releases = ["preview", "0731", "v41"] as const;
+
+/** How long to think: the API's words, or V4.1's budget of 1 to 100. `null`: the release's default. */
+export type Effort = "low" | "high" | "max" | number;
+
+/** The release a config.json belongs to: 0731 is the V4 that came with DSpark blocks (spec 1.2). An explicit setting comes first. */
+export function releaseOf(config: Readonly<Record<string, unknown>>, setting?: Release): Release {
+  if (setting !== undefined) return setting;
+  if (config.model_type === "deepseek_v41") return "v41";
+  return config.dspark_block_size === undefined ? "preview" : "0731";
+}

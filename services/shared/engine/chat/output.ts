@@ -1,0 +1,336 @@
+import { BOS, DSML, EOS, type Tags, THINK_END, THINK_START, tagsOf } from "./dialect.ts";
+import type { Release } from "./messages.ts";
+import { printJson, readJson } from "./python-json.ts";
+
+/** A piece of the answer that is certain. The deltas of one call come in order: its name, then its arguments in fragments of JSON text. */
+export type Delta =
+  | { readonly type: "reasoning" | "content"; readonly text: string }
+  | { readonly type: "call"; readonly index: number; readonly name: string }
+  | { readonly type: "arguments"; readonly index: number; readonly text: string };
+
+export interface OutputOptions {
+  readonly release: Release;
+  /** The prompt ended in `<think>`: the text begins with reasoning. */
+  readonly thinking: boolean;
+}
+
+export interface ParsedOutput {
+  readonly reasoning: string;
+  readonly content: string;
+  readonly toolCalls: readonly { readonly name: string; readonly arguments: string }[];
+  /** Why a strict reader refuses the output (spec 5.5), or null. The fields above hold what could be read, and the rest as text. */
+  readonly problem: Problem | null;
+}
+
+export type Problem =
+  | "no_think_end"
+  | "no_eos"
+  | "text_after_eos"
+  | "special_token"
+  | "tool_block"
+  | "tool_name"
+  | "parameter"
+  | "duplicate_parameter"
+  | "parameter_json"
+  | "text_after_tools";
+
+/** The whole output at once. */
+export function parseOutput(text: string, options: OutputOptions): ParsedOutput {
+  const stream = new OutputStream(options);
+  return { ...joinDeltas([...stream.push(text), ...stream.end()]), problem: stream.problem };
+}
+
+/** What a client has after all deltas. */
+export function joinDeltas(deltas: readonly Delta[]): Omit<ParsedOutput, "problem"> {
+  const all = { reasoning: "", content: "" };
+  const toolCalls: { name: string; arguments: string }[] = [];
+  for (const delta of deltas) {
+    if (delta.type === "call") toolCalls.push({ name: delta.name, arguments: "" });
+    else if (delta.type === "arguments") toolCalls[delta.index]!.arguments += delta.text;
+    else all[delta.type] += delta.text;
+  }
+  return { ...all, toolCalls };
+}
+
+/**
+ * Reads model output as it comes (spec 5.5). Feed whole characters; markup that is not complete is held back, everything else is passed on
+ * at once. How the text is split makes no difference to the deltas joined.
+ *
+ * Production is lenient: where the markup contradicts the grammar, the rest is passed on as content, and a call it cut off keeps its
+ * arguments open, so that nobody takes them for complete JSON. `problem` says what a strict reader objects to.
+ */
+export class OutputStream {
+  private readonly tags: Tags;
+  private readonly opener: string;
+  private readonly textMarks: readonly string[];
+  private state: State;
+  private held = "";
+  private deltas: Delta[] = [];
+  private firstProblem: Problem | null = null;
+  private calls = 0;
+  private call: Call = newCall();
+
+  constructor({ release, thinking }: OutputOptions) {
+    this.tags = tagsOf(release);
+    this.opener = `\n\n<${this.tags.calls}>\n`;
+    this.textMarks = [EOS, BOS, THINK_START, THINK_END, DSML, this.opener];
+    this.state = thinking ? "reasoning" : "content";
+  }
+
+  get problem(): Problem | null {
+    return this.firstProblem;
+  }
+
+  push(text: string): Delta[] {
+    this.held += text;
+    while (this.advance());
+    return this.take();
+  }
+
+  /** No more text comes. What was held back turns out to be text, except inside a tool block: half a tag says nothing. */
+  end(): Delta[] {
+    const rest = this.held;
+    this.held = "";
+    if (this.state === "reasoning") this.emitText("reasoning", rest);
+    if (this.state === "content" || this.state === "broken" || this.state === "closed") this.emitText("content", rest);
+    if (this.state === "value") this.emitValue(rest);
+    const cutOff = this.state === "closed" && rest !== "" ? "text_after_tools" : CUT_OFF[this.state];
+    if (cutOff !== null) this.complain(cutOff);
+    this.state = "ended";
+    return this.take();
+  }
+
+  private take(): Delta[] {
+    const deltas = this.deltas;
+    this.deltas = [];
+    return deltas;
+  }
+
+  /** Reads one thing off `held`. False: more text is needed. */
+  private advance(): boolean {
+    switch (this.state) {
+      case "reasoning":
+      case "content":
+        return this.readText(this.state);
+      case "block":
+        return this.readBlock();
+      case "parameters":
+        return this.readParameter();
+      case "value":
+        return this.readValue();
+      case "afterValue":
+        return this.readAfterValue();
+      case "closed":
+        return this.readClosed();
+      case "ended":
+        return this.readEnded();
+      case "broken":
+        return this.readBroken();
+    }
+  }
+
+  private readText(state: "reasoning" | "content"): boolean {
+    const { text, mark } = this.upTo(this.textMarks);
+    this.emitText(state, text);
+    if (mark === null) return false;
+    if (mark === EOS) this.endText(state);
+    else if (mark === THINK_END && state === "reasoning") this.state = "content";
+    else if (mark === this.opener && state === "content") this.state = "block";
+    else {
+      this.complain("special_token");
+      this.emitText(state, mark);
+    }
+    return true;
+  }
+
+  private endText(state: "reasoning" | "content"): void {
+    if (state === "reasoning") this.complain("no_think_end");
+    this.state = "ended";
+  }
+
+  private readBlock(): boolean {
+    const end = this.takes(`</${this.tags.calls}>`);
+    if (end === true) this.state = "closed";
+    if (end !== false) return end !== null;
+    const name = this.takesNamed(`<${this.tags.invoke} name="`, [`">\n`]);
+    if (name === null) return false;
+    if (name === false)
+      return this.breaks(this.held.startsWith(`<${this.tags.invoke}`) ? "tool_name" : "tool_block", this.calls === 0 ? this.opener : "");
+    this.deltas.push({ type: "call", index: this.calls++, name: name.name });
+    this.call = newCall();
+    this.state = "parameters";
+    return true;
+  }
+
+  private readParameter(): boolean {
+    const closing = `</${this.tags.invoke}>\n`;
+    const ends = this.call.names.size === 0 ? [closing, `\n${closing}`] : [closing];
+    const found = this.takes(ends.find((end) => startsAlike(this.held, 0, end)) ?? closing);
+    if (found === true) {
+      this.emitArguments(this.call.names.size === 0 ? "{}" : "}");
+      this.state = "block";
+    }
+    if (found !== false) return found !== null;
+    const parameter = this.takesNamed(`<${this.tags.parameter} name="`, [`" string="true">`, `" string="false">`]);
+    if (parameter === null) return false;
+    if (parameter === false) return this.breaks(this.held.startsWith(`<${this.tags.parameter}`) ? "parameter" : "tool_block");
+    this.beginValue(parameter.name, parameter.end.includes("true"));
+    return true;
+  }
+
+  private beginValue(name: string, isString: boolean): void {
+    const { names } = this.call;
+    if (names.has(name)) this.complain("duplicate_parameter");
+    this.emitArguments(`${names.size === 0 ? "{" : ", "}${printJson(name)}: ${isString ? '"' : ""}`);
+    names.add(name);
+    this.call.isString = isString;
+    this.call.value = "";
+    this.state = "value";
+  }
+
+  private readValue(): boolean {
+    const { text, mark } = this.upTo([`</${this.tags.parameter}>`, EOS]);
+    this.emitValue(text);
+    if (mark === null) return false;
+    if (mark === EOS) return this.breaks("parameter", mark);
+    if (this.call.isString) this.emitArguments('"');
+    else if (!isJson(this.call.value)) this.complain("parameter_json");
+    this.state = "afterValue";
+    return true;
+  }
+
+  private readAfterValue(): boolean {
+    const found = this.takes("\n");
+    if (found === true) this.state = "parameters";
+    return found === false ? this.breaks("parameter") : found !== null;
+  }
+
+  private readClosed(): boolean {
+    const eos = this.takes(EOS);
+    if (eos === true) this.state = "ended";
+    return eos === false ? this.breaks("text_after_tools") : eos !== null;
+  }
+
+  private readEnded(): false {
+    if (this.held !== "") this.complain("text_after_eos");
+    this.held = "";
+    return false;
+  }
+
+  private readBroken(): boolean {
+    const { text, mark } = this.upTo([EOS]);
+    this.emitText("content", text);
+    if (mark !== null) this.state = "ended";
+    return mark !== null;
+  }
+
+  /** Gives up on the markup: `taken` and all that follows is content. */
+  private breaks(problem: Problem, taken = ""): true {
+    this.complain(problem);
+    this.held = taken + this.held;
+    this.state = "broken";
+    return true;
+  }
+
+  private complain(problem: Problem): void {
+    this.firstProblem ??= problem;
+  }
+
+  private emitText(type: "reasoning" | "content", text: string): void {
+    if (text !== "") this.deltas.push({ type, text });
+  }
+
+  private emitArguments(text: string): void {
+    if (text !== "") this.deltas.push({ type: "arguments", index: this.calls - 1, text });
+  }
+
+  private emitValue(text: string): void {
+    this.call.value += this.call.isString ? "" : text;
+    this.emitArguments(this.call.isString ? JSON.stringify(text).slice(1, -1) : text);
+  }
+
+  /** Takes the text before the first of `marks`, and the mark if it is complete; null: none, or the end of `held` may become one. */
+  private upTo(marks: readonly string[]): { text: string; mark: string | null } {
+    for (let i = 0; i < this.held.length; i++) {
+      if (!MARK_STARTS.has(this.held.charCodeAt(i))) continue;
+      const mark = marks.find((candidate) => startsAlike(this.held, i, candidate));
+      if (mark === undefined) continue;
+      const complete = this.held.length - i >= mark.length;
+      return { text: this.drop(i), mark: complete ? this.drop(mark.length) : null };
+    }
+    return { text: this.drop(this.held.length), mark: null };
+  }
+
+  /** True: `literal` was next and is taken. False: it is not next. Null: too early to say. */
+  private takes(literal: string): boolean | null {
+    if (!startsAlike(this.held, 0, literal)) return false;
+    if (this.held.length < literal.length) return null;
+    this.drop(literal.length);
+    return true;
+  }
+
+  /** Takes `start`, a name on one line, and the first of `ends`. False: that is not next. Null: too early to say. */
+  private takesNamed(start: string, ends: readonly string[]): { name: string; end: string } | false | null {
+    if (!startsAlike(this.held, 0, start)) return false;
+    const line = this.held.slice(start.length, start.length + NAME_CHARS_MAX);
+    const found = ends.map((end) => ({ end, at: line.indexOf(end) })).filter(({ at }) => at >= 0);
+    const first = found.sort((a, b) => a.at - b.at)[0];
+    const name = line.slice(0, first?.at);
+    if (name.includes("\n") || name.includes(DSML)) return false;
+    if (first === undefined) return line.length < NAME_CHARS_MAX ? null : false;
+    if (name === "") return false;
+    this.drop(start.length + first.at + first.end.length);
+    return { name, end: first.end };
+  }
+
+  private drop(count: number): string {
+    const dropped = this.held.slice(0, count);
+    this.held = this.held.slice(count);
+    return dropped;
+  }
+}
+
+type State = "reasoning" | "content" | "block" | "parameters" | "value" | "afterValue" | "closed" | "ended" | "broken";
+
+/** What it means that the text is over in a state; null: nothing is missing. */
+const CUT_OFF: Readonly<Record<State, Problem | null>> = {
+  reasoning: "no_think_end",
+  content: "no_eos",
+  block: "tool_block",
+  parameters: "tool_block",
+  value: "parameter",
+  afterValue: "parameter",
+  closed: null,
+  ended: null,
+  broken: null,
+};
+
+interface Call {
+  readonly names: Set<string>;
+  isString: boolean;
+  /** Of a value that is not a string, what came of it. */
+  value: string;
+}
+
+const newCall = (): Call => ({ names: new Set(), isString: false, value: "" });
+
+/** Longer names of tools or parameters are not held back, but taken for text. */
+const NAME_CHARS_MAX = 1_024;
+
+const MARK_STARTS: ReadonlySet<number> = new Set([...`<\n${DSML}`].map((char) => char.charCodeAt(0)));
+
+/** Does `text` from `at` on begin as `mark`, as far as it goes? */
+const startsAlike = (text: string, at: number, mark: string): boolean => {
+  const length = Math.min(mark.length, text.length - at);
+  for (let i = 0; i < length; i++) if (text.charCodeAt(at + i) !== mark.charCodeAt(i)) return false;
+  return true;
+};
+
+function isJson(text: string): boolean {
+  try {
+    readJson(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
