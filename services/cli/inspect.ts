@@ -1,0 +1,78 @@
+import { basename } from "node:path";
+import { fingerprint } from "../shared/engine/checkpoint/fingerprint.ts";
+import type { Totals } from "../shared/engine/checkpoint/inventory.ts";
+import { type MemoryPresent, memoryPresent } from "../shared/engine/checkpoint/memory.ts";
+import { type Checkpoint, type CheckpointWarning, openCheckpoint } from "../shared/engine/checkpoint/open.ts";
+import { bytes, whole } from "./units.ts";
+
+/** What a folder holds and what serving it takes. Plain data: `longshore inspect --json` prints it as it is. */
+export interface InspectReport {
+  readonly dir: string;
+  readonly release: "preview" | "0731";
+  readonly layers: number;
+  readonly shards: number;
+  readonly stored: Totals;
+  readonly mapped: Totals;
+  /** How the routed experts are stored. */
+  readonly experts: string;
+  readonly memory: MemoryPresent;
+  readonly warnings: readonly CheckpointWarning[];
+  /** Hexadecimal. */
+  readonly fingerprint: string;
+}
+
+/** Throws BAD_CHECKPOINT where the folder cannot be served, with the list of what is wrong. */
+export function inspectReport(dir: string, memory: MemoryPresent = memoryPresent()): InspectReport {
+  const checkpoint = openCheckpoint(dir, memory);
+  const { config, shards, stored, mapped, warnings } = checkpoint;
+  return {
+    dir,
+    release: config.release,
+    layers: config.ratios.length,
+    shards: shards.length,
+    stored,
+    mapped,
+    experts: expertFormat(checkpoint),
+    memory,
+    warnings,
+    fingerprint: Buffer.from(fingerprint(checkpoint)).toString("hex"),
+  };
+}
+
+const expertFormat = ({ weights }: Checkpoint): string => weights.layers[0]!.moe.experts[0]!.w1.weight.dtype;
+
+export function renderInspect(report: InspectReport): string {
+  const { stored, mapped, memory } = report;
+  const dtypes = Object.entries(stored.byDtype).map(([dtype, count]) => `${dtype} ${whole(count)}`);
+  const rows = [
+    ["model", `deepseek_v4, ${report.release} release, ${report.layers} layers, experts ${report.experts}`],
+    ["holds", `${whole(stored.tensors)} tensors, ${bytes(stored.bytes)}, ${report.shards} ${report.shards === 1 ? "file" : "files"}`],
+    ["", dtypes.join(", ")],
+    ["maps", `${whole(mapped.tensors)} tensors, ${bytes(mapped.bytes)}`],
+    ["memory", `${bytes(memory.bytes)} (${memory.limitedBy === "cgroup" ? "limit of the container" : "this machine"})`],
+    ["fingerprint", report.fingerprint],
+    ...report.warnings.map((warning) => ["note", warningText(warning)]),
+  ];
+  return [basename(report.dir), ...rows.map(([label, value]) => `  ${label!.padEnd(11)}  ${value}`)].join("\n");
+}
+
+const UNUSED_SHOWN = 5;
+
+/** One sentence, also for a worker's log. */
+export function warningText(warning: CheckpointWarning): string {
+  switch (warning.kind) {
+    case "memory": {
+      const { neededBytes, present } = warning;
+      return `the weights need ${bytes(neededBytes)} of memory and ${bytes(present.bytes)} are present: pages will be read from disk again and again`;
+    }
+    case "unused": {
+      const { tensors } = warning;
+      const shown = tensors.slice(0, UNUSED_SHOWN).join(", ");
+      return `${whole(tensors.length)} tensors are not part of the model: ${shown}${tensors.length > UNUSED_SHOWN ? ", ..." : ""}`;
+    }
+    case "mtp-absent":
+      return "config.json counts an MTP block, but the files hold none: served without it";
+    case "dspark":
+      return `the DSpark drafting block (${whole(warning.held.tensors)} tensors, ${bytes(warning.held.bytes)}) is known and not used yet`;
+  }
+}

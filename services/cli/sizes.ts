@@ -1,0 +1,87 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { inventory, type Totals, totals } from "../shared/engine/checkpoint/inventory.ts";
+import { payloadLayout } from "../shared/engine/layout.ts";
+import { type ModelConfig, parseModelConfig } from "../shared/engine/model-config.ts";
+import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { packageRoot } from "../shared/runtime/package-root.ts";
+import { bytes, whole } from "./units.ts";
+
+export interface SizesOptions {
+  readonly segmentTokens?: number;
+  /** Compare: KV and index keys in bf16. */
+  readonly plainKv?: boolean;
+}
+
+export interface SizesReport {
+  readonly name: string;
+  readonly contextTokens: number;
+  readonly weights: Totals;
+  readonly kv: KvSizes;
+  /** Of a boundary at the full context: what a takeover needs beside the segments. */
+  readonly boundaryBytes: number;
+  /** Compressed KV of one sequence of contextTokens. */
+  readonly contextBytes: number;
+  /** Windows and compressor state: what a sequence costs whatever its length. */
+  readonly fixedBytes: number;
+}
+
+/** What a model costs in weights and KV. Needs its config alone. */
+export function sizesReport(config: ModelConfig, name: string, { segmentTokens = 512, plainKv }: SizesOptions = {}): SizesReport {
+  const layout = payloadLayout(config, { mode: "serving", segmentTokens, plainKv });
+  const kv = kvSizes(config, layout);
+  return {
+    name,
+    contextTokens: config.contextTokens,
+    weights: totals(inventory(config)),
+    kv,
+    boundaryBytes: boundaryBytes(config, layout, config.contextTokens),
+    contextBytes: kv.bytesPerToken * config.contextTokens,
+    fixedBytes: kv.windowBytes + kv.compressorBytes,
+  };
+}
+
+/** `where`: a released model (v4-flash, v4-flash-0731, v4-pro), a config.json, or a folder that holds one. */
+export function loadConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
+  const released = join(packageRoot(), "deploy", "models", "configs");
+  const path = [join(released, `${where}.json`), join(where, "config.json"), where].find(isFile);
+  if (path === undefined) {
+    const names = readdirSync(released).map((file) => basename(file, ".json"));
+    throw new ServingError("INVALID_REQUEST", `${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
+  }
+  const name = path === where ? where : basename(where);
+  return { name, config: parseModelConfig(parseJson(path), path) };
+}
+
+const isFile = (path: string) => existsSync(path) && statSync(path).isFile();
+
+function parseJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new ServingError("BAD_CHECKPOINT", `${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const kindNames = { sliding: "window only", csa: "CSA", hca: "HCA" } as const;
+
+export function renderSizes({ name, contextTokens, weights, kv, ...report }: SizesReport): string {
+  const kinds = kv.kinds.map(({ kind, ratio, layers, bytesPerToken }) => [
+    `  ${layers} x ${kindNames[kind]}${ratio > 0 ? `, ratio ${ratio}` : ""}`,
+    `${bytesPerToken} B`,
+  ]);
+  const rows = [
+    ["weights", `${bytes(weights.bytes)} in ${whole(weights.tensors)} tensors`],
+    ["KV layout", kv.layout],
+    ["entry, index key", `${kv.entryBytes} B, ${kv.indexKeyBytes} B`],
+    ["KV per token", `${kv.bytesPerToken} B`],
+    ...kinds,
+    [`segment of ${kv.segmentTokens} tokens`, `${whole(kv.segmentBytes)} B`],
+    [`${whole(contextTokens)} tokens`, bytes(report.contextBytes)],
+    ["sequence, fixed part", `${bytes(report.fixedBytes)}: windows ${bytes(kv.windowBytes)}, compressors ${bytes(kv.compressorBytes)}`],
+    ["boundary at the end", bytes(report.boundaryBytes)],
+  ];
+  const width = Math.max(...rows.map(([label]) => label!.length));
+  return [name, ...rows.map(([label, value]) => `  ${label!.padEnd(width)}  ${value}`)].join("\n");
+}
