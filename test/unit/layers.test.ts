@@ -8,11 +8,12 @@ const arrows: Record<string, readonly string[]> = {
   "shared/bus": ["shared/runtime"],
   "shared/segments": ["shared/runtime"],
   "shared/engine": ["shared/runtime"],
-  prefill: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
-  decode: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  "shared/worker": ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  prefill: ["shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  decode: ["shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
   batch: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
   api: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
-  cli: ["api", "prefill", "decode", "batch", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  cli: ["api", "prefill", "decode", "batch", "shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
 };
 
 /** Each outside world has one door. */
@@ -20,7 +21,7 @@ const doors: ReadonlyArray<{ readonly what: string; readonly pattern: RegExp; re
   { what: "NATS", pattern: /from "nats"/, where: /^shared\/bus\/nats\// },
   { what: "Redis", pattern: /from "ioredis"/, where: /^shared\/segments\// },
   { what: "protobuf", pattern: /from "protobufjs/, where: /^shared\/bus\// },
-  { what: "native code", pattern: /createRequire|process\.dlopen/, where: /^shared\/engine\/kernels\.ts$/ },
+  { what: "native code", pattern: /createRequire|process\.dlopen/, where: /^shared\/engine\/kernels\// },
   { what: "the tokenizer library", pattern: /from "tokenizers"/, where: /^shared\/engine\/tokenizer/ },
   { what: "the environment", pattern: /process\.env/, where: /^shared\/runtime\/config\.ts$/ },
   { what: "randomness", pattern: /Math\.random|randomBytes|randomUUID/, where: /^shared\/runtime\/random\.ts$/ },

@@ -1,0 +1,24 @@
+import { busFromConfig } from "../shared/bus/from-config.ts";
+import { systemClock } from "../shared/runtime/clock.ts";
+import type { Config } from "../shared/runtime/config.ts";
+import { runUntilStopped } from "../shared/runtime/lifecycle.ts";
+import { openLog } from "../shared/runtime/log.ts";
+import { openMetrics } from "../shared/runtime/metrics.ts";
+import { systemRandom } from "../shared/runtime/random.ts";
+import { startApi } from "./api.ts";
+import { openServedModel } from "./model.ts";
+
+/** The api role: one replica, until it is told to stop. */
+export async function runApi(config: Config): Promise<void> {
+  const log = openLog("api", config.logLevel);
+  const model = await openServedModel(config);
+  const bus = busFromConfig(config);
+  const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics: openMetrics({ process: true }) };
+  const api = await startApi(deps);
+  log.info({ url: api.url, model: model.name }, "listening");
+  await runUntilStopped(log, config.drainMs, async (stop) => {
+    await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
+    await api.close();
+    await bus.close();
+  });
+}

@@ -1,0 +1,65 @@
+import { ServingError } from "../shared/runtime/errors.ts";
+
+export interface ServerEvent {
+  readonly name: string;
+  readonly data: string;
+}
+
+/** The API as the commands use it. */
+export interface Client {
+  get(path: string): Promise<unknown>;
+  post(path: string, body?: unknown): Promise<unknown>;
+  events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent>;
+}
+
+const ANSWER_MS = 60_000;
+
+export function openClient(url: string, key: string | undefined): Client {
+  const headers = { "content-type": "application/json", ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) };
+  const call = async (method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> => {
+    const response = await fetch(new URL(path, url), {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(signal === undefined ? {} : { signal }),
+    }).catch((cause) => {
+      throw new ServingError("UNAVAILABLE", `no longshore answers at ${url}; start one with \`longshore up\`, or name another with --url`, {
+        cause,
+      });
+    });
+    if (!response.ok) throw new ServingError("INVALID_REQUEST", await reason(response));
+    return response;
+  };
+  return {
+    get: async (path) => (await call("GET", path, undefined, AbortSignal.timeout(ANSWER_MS))).json(),
+    post: async (path, body = {}) => (await call("POST", path, body, AbortSignal.timeout(ANSWER_MS))).json(),
+    async *events(path, signal) {
+      const response = await call("GET", path, undefined, signal);
+      if (response.body === null) return;
+      yield* parseEvents(response.body.pipeThrough(new TextDecoderStream()));
+    },
+  };
+}
+
+async function reason(response: Response): Promise<string> {
+  const text = await response.text();
+  try {
+    return (JSON.parse(text) as { error: { message: string } }).error.message;
+  } catch {
+    return `${response.status} ${response.statusText} ${text.slice(0, 200)}`;
+  }
+}
+
+/** Server-sent events of a text stream (WHATWG HTML, 9.2.6, without `retry`); comments are dropped. */
+export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerator<ServerEvent> {
+  let rest = "";
+  for await (const chunk of chunks) {
+    const blocks = (rest + chunk).split("\n\n");
+    rest = blocks.pop()!;
+    for (const block of blocks) {
+      const fields = block.split("\n").map((line) => /^([a-z]+): ?(.*)$/.exec(line));
+      const value = (name: string) => fields.filter((field) => field?.[1] === name).map((field) => field![2]!);
+      if (value("data").length > 0) yield { name: value("event")[0] ?? "message", data: value("data").join("\n") };
+    }
+  }
+}

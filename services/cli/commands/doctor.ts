@@ -1,0 +1,90 @@
+import { spawnSync } from "node:child_process";
+import { availableParallelism, totalmem } from "node:os";
+import { resolve } from "node:path";
+import { openCheckpoint } from "../../shared/engine/checkpoint/open.ts";
+import { listPaths } from "../../shared/engine/kernels.ts";
+import { type Config, environment } from "../../shared/runtime/config.ts";
+
+/** `needed`: without it nothing can be served here. */
+interface Finding {
+  readonly what: string;
+  readonly state: "yes" | "no" | "note";
+  readonly text: string;
+  readonly needed?: boolean;
+}
+
+/** Says what this machine has and what it lacks. Resolves to false if something needed is missing. */
+export function doctor(config: Config): boolean {
+  const findings = [machine(), ...kernelPaths(), ascend(), ...servers(), ...model(config)];
+  const marks = { yes: "ok", no: "--", note: "!!" };
+  for (const { what, state, text } of findings) console.log(`${marks[state]}  ${what.padEnd(24)} ${text}`);
+  const missing = findings.filter(({ needed, state }) => needed === true && state === "no");
+  console.log(missing.length === 0 ? "\nThis machine can serve." : `\nMissing: ${missing.map(({ what }) => what).join(", ")}`);
+  return missing.length === 0;
+}
+
+const machine = (): Finding => ({
+  what: "machine",
+  state: "yes",
+  text: `${availableParallelism()} cores, ${gib(totalmem())}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
+});
+
+function kernelPaths(): Finding[] {
+  try {
+    return listPaths().map(({ name, available, reason }) => ({
+      what: `kernel path ${name}`,
+      state: available ? "yes" : "no",
+      text: available ? "runs here" : reason,
+    }));
+  } catch (error) {
+    return [{ what: "kernels", state: "no", text: (error as Error).message, needed: true }];
+  }
+}
+
+const ascend = (): Finding => ({ what: "backend ascend", state: "no", text: "not part of this version" });
+
+/** Needed for the local cluster and the tests; the embedded cluster runs without. */
+function servers(): Finding[] {
+  return [
+    { what: "nats-server", args: ["--version"], pattern: /v(\d+\.\d+\.\d+)/, floor: "2.9.10" },
+    { what: "redis-server", args: ["--version"], pattern: /v=(\d+\.\d+\.\d+)/, floor: "6.2.0" },
+  ].map(({ what, args, pattern, floor }) => {
+    const { stdout, stderr, error } = spawnSync(what, args, {
+      env: { ...environment, PATH: `${environment.PATH ?? ""}:/usr/local/sbin:/usr/sbin` },
+      encoding: "utf8",
+      timeout: 5_000,
+    });
+    if (error !== undefined) return { what, state: "no", text: "not found; needed for `longshore up --cluster` only: sh deploy/setup.sh test" };
+    const version = pattern.exec(stdout + stderr)?.[1] ?? "unknown version";
+    const old = version.localeCompare(floor, undefined, { numeric: true }) < 0;
+    return { what, state: old ? "note" : "yes", text: old ? `${version}; ${floor} or newer is needed` : version };
+  });
+}
+
+function model(config: Config): Finding[] {
+  const folder = resolve(config.modelPath);
+  try {
+    const { stored, mapped, warnings } = openCheckpoint(folder);
+    const held: Finding = { what: "model", state: "yes", text: `${folder}: ${stored.tensors} tensors, ${gib(mapped.bytes)} mapped`, needed: true };
+    return [held, ...warnings.map((warning): Finding => ({ what: "model", state: "note", text: warningText(warning) }))];
+  } catch (error) {
+    return [{ what: "model", state: "no", text: (error as Error).message, needed: true }];
+  }
+}
+
+type Warning = ReturnType<typeof openCheckpoint>["warnings"][number];
+
+function warningText(warning: Warning): string {
+  switch (warning.kind) {
+    case "memory":
+      return `needs ${gib(warning.neededBytes)} of memory to be fast; see \`longshore inspect\``;
+    case "unused":
+      return `${warning.tensors.length} tensors are not used, the first is ${warning.tensors[0]}`;
+    case "mtp-absent":
+      return "the config names an MTP block that the shards do not hold; it is not needed";
+    case "dspark":
+      return `${warning.held.tensors} tensors of a DSpark drafting block are not used yet`;
+  }
+}
+
+const gib = (bytes: number): string => (bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`);

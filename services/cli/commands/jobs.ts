@@ -1,0 +1,46 @@
+import type { Client } from "../client.ts";
+
+interface Listed {
+  readonly id: string;
+  readonly model: string;
+  readonly promptTokens: number;
+  readonly submittedMs: number;
+}
+interface Job {
+  readonly status: string;
+  readonly output_tokens: number;
+  readonly prefill: { readonly done: number; readonly total: number } | null;
+}
+
+/** The latest jobs, newest first, with where each stands now. */
+export async function listJobs(client: Client, limit: number): Promise<void> {
+  const { data } = (await client.get("/v1/jobs")) as { data: Listed[] };
+  const rows = await Promise.all(data.slice(0, limit).map(async (listed) => row(listed, await find(client, listed.id))));
+  if (rows.length === 0) console.log("no jobs");
+  else console.log([["job", "status", "prompt", "output", "submitted"], ...rows].map(line).join("\n"));
+}
+
+/** Null for a job whose log has been purged since it was listed. */
+const find = (client: Client, id: string): Promise<Job | null> =>
+  client.get(`/v1/jobs/${id}`).then(
+    (job) => job as Job,
+    () => null,
+  );
+
+function row(listed: Listed, job: Job | null): string[] {
+  const prefill = job?.status === "prefill" && job.prefill !== null ? ` ${Math.floor((100 * job.prefill.done) / job.prefill.total)} %` : "";
+  const status = job === null ? "purged" : job.status + prefill;
+  return [listed.id, status, String(listed.promptTokens), String(job?.output_tokens ?? ""), new Date(listed.submittedMs).toISOString()];
+}
+
+const widths = [24, 16, 9, 8, 24];
+const line = (cells: readonly string[]): string =>
+  cells
+    .map((cell, i) => cell.padEnd(widths[i]!))
+    .join("  ")
+    .trimEnd();
+
+export async function cancel(client: Client, jobId: string): Promise<void> {
+  const { status } = (await client.post(`/v1/jobs/${encodeURIComponent(jobId)}/cancel`)) as { status: string };
+  console.log(`${jobId}: ${status}`);
+}

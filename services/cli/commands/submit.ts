@@ -1,0 +1,83 @@
+import { readFile } from "node:fs/promises";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Client } from "../client.ts";
+import { openProgress } from "../progress.ts";
+
+export interface SubmitOptions {
+  /** Asked after the text of a FILE that is not a request. */
+  readonly question?: string;
+  readonly maxTokens?: number;
+  /** Print the job's id and leave. */
+  readonly detach?: boolean;
+}
+
+interface Job {
+  readonly id: string;
+  readonly status: string;
+  readonly result: {
+    readonly choices: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
+    readonly usage: Usage;
+  } | null;
+  readonly error: { readonly message: string } | null;
+}
+interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly prompt_cache_hit_tokens: number;
+}
+
+/** Submits a request file (JSON with `messages` or `prompt`) or a text, shows its way through the cluster, prints the answer. */
+export async function submitFile(client: Client, path: string, options: SubmitOptions): Promise<void> {
+  const job = (await client.post("/v1/jobs", await requestOf(client, path, options))) as Job;
+  if (options.detach === true) {
+    console.log(job.id);
+    return;
+  }
+  await watch(client, job.id);
+  const { result, error } = (await client.get(`/v1/jobs/${job.id}`)) as Job;
+  if (error !== null || result === null) throw new ServingError("INTERNAL", `${job.id}: ${error?.message ?? "ended without a result"}`);
+  const [choice] = result.choices;
+  console.log(choice?.message?.content ?? choice?.text ?? "");
+  const { prompt_tokens, completion_tokens, prompt_cache_hit_tokens } = result.usage;
+  console.error(
+    `${job.id}: ${prompt_tokens} prompt tokens, ${prompt_cache_hit_tokens} of them from cache; ${completion_tokens} tokens answered`,
+  );
+}
+
+async function requestOf(client: Client, path: string, { question, maxTokens }: SubmitOptions): Promise<object> {
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read`, { cause });
+  });
+  const limit = maxTokens === undefined ? {} : { max_tokens: maxTokens };
+  const model = async () => ((await client.get("/v1/models")) as { data: Array<{ id: string }> }).data[0]!.id;
+  if (!path.endsWith(".json")) {
+    const content = question === undefined ? text : `${text}\n\n${question}`;
+    return { kind: "chat", request: { model: await model(), messages: [{ role: "user", content }], ...limit } };
+  }
+  const request = parse(path, text);
+  if (question !== undefined)
+    throw new ServingError("INVALID_REQUEST", "--question goes with a text file; a request file already says what is asked");
+  return { kind: "messages" in request ? "chat" : "completion", request: { model: await model(), ...request, ...limit } };
+}
+
+function parse(path: string, text: string): object {
+  try {
+    const request: unknown = JSON.parse(text);
+    if (typeof request === "object" && request !== null && ("messages" in request || "prompt" in request)) return request;
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  throw new ServingError("INVALID_REQUEST", `${path} has neither "messages" nor "prompt"`);
+}
+
+/** Follows a job to its end and draws where it stands. */
+export async function watch(client: Client, jobId: string): Promise<void> {
+  const progress = openProgress(jobId);
+  for await (const { name, data } of client.events(`/v1/jobs/${jobId}/events`)) {
+    const event = JSON.parse(data) as { done?: number; total?: number; tokens?: number; message?: string };
+    if (name === "progress") progress.update(event.done ?? 0, event.total ?? 0, "prefill");
+    else if (name === "tokens") progress.update(1, 1, `${event.tokens ?? 0} tokens answered`);
+    else if (name === "error") throw new ServingError("UNAVAILABLE", event.message ?? "the stream ended early");
+  }
+  progress.end();
+}

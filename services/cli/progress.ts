@@ -1,0 +1,47 @@
+/** Where something long stands, for a person. On a terminal one line that is drawn over; elsewhere a line for every tenth. */
+export interface Progress {
+  update(done: number, total: number, note?: string): void;
+  /** Leaves the last state standing. */
+  end(note?: string): void;
+}
+
+const WIDTH = 32;
+const REDRAW_MS = 100;
+
+export function openProgress(label: string, out: NodeJS.WriteStream = process.stderr): Progress {
+  const startMs = performance.now();
+  let drawnMs = 0;
+  let tenth = -1;
+  let last = "";
+  const draw = (line: string) => {
+    last = line;
+    out.write(out.isTTY ? `\r\x1b[2K${line}` : `${line}\n`);
+  };
+  return {
+    update(done, total, note = "") {
+      const share = total === 0 ? 1 : Math.min(1, done / total);
+      const line = `${label} ${bar(share)} ${String(Math.floor(100 * share)).padStart(3)} %  ${eta(startMs, share)}${note}`;
+      const now = performance.now();
+      const due = out.isTTY ? now - drawnMs >= REDRAW_MS || share === 1 : Math.floor(10 * share) > tenth;
+      if (!due || line === last) return;
+      drawnMs = now;
+      tenth = Math.floor(10 * share);
+      draw(line);
+    },
+    end(note) {
+      if (note !== undefined) draw(`${label} ${note}`);
+      if (out.isTTY && last !== "") out.write("\n");
+    },
+  };
+}
+
+const bar = (share: number): string => {
+  const full = Math.round(WIDTH * share);
+  return `[${"#".repeat(full)}${".".repeat(WIDTH - full)}]`;
+};
+
+function eta(startMs: number, share: number): string {
+  if (share <= 0 || share >= 1) return "";
+  const leftSeconds = ((performance.now() - startMs) / 1_000) * (1 / share - 1);
+  return `${leftSeconds < 90 ? `${Math.ceil(leftSeconds)} s` : `${Math.ceil(leftSeconds / 60)} min`} left  `;
+}
