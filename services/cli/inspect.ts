@@ -2,8 +2,9 @@ import { basename } from "node:path";
 import { fingerprint } from "../shared/engine/checkpoint/fingerprint.ts";
 import type { Totals } from "../shared/engine/checkpoint/inventory.ts";
 import { type MemoryPresent, memoryPresent } from "../shared/engine/checkpoint/memory.ts";
-import { type Checkpoint, type CheckpointWarning, openCheckpoint } from "../shared/engine/checkpoint/open.ts";
-import { bytes, whole } from "./units.ts";
+import { type Checkpoint, openCheckpoint } from "../shared/engine/checkpoint/open.ts";
+import { type CheckpointWarning, warningText } from "../shared/engine/checkpoint/warnings.ts";
+import { bytes, whole } from "../shared/runtime/units.ts";
 
 /** What a folder holds and what serving it takes. Plain data: `longshore inspect --json` prints it as it is. */
 export interface InspectReport {
@@ -54,25 +55,4 @@ export function renderInspect(report: InspectReport): string {
     ...report.warnings.map((warning) => ["note", warningText(warning)]),
   ];
   return [basename(report.dir), ...rows.map(([label, value]) => `  ${label!.padEnd(11)}  ${value}`)].join("\n");
-}
-
-const UNUSED_SHOWN = 5;
-
-/** One sentence, also for a worker's log. */
-export function warningText(warning: CheckpointWarning): string {
-  switch (warning.kind) {
-    case "memory": {
-      const { neededBytes, present } = warning;
-      return `the weights need ${bytes(neededBytes)} of memory and ${bytes(present.bytes)} are present: pages will be read from disk again and again`;
-    }
-    case "unused": {
-      const { tensors } = warning;
-      const shown = tensors.slice(0, UNUSED_SHOWN).join(", ");
-      return `${whole(tensors.length)} tensors are not part of the model: ${shown}${tensors.length > UNUSED_SHOWN ? ", ..." : ""}`;
-    }
-    case "mtp-absent":
-      return "config.json counts an MTP block, but the files hold none: served without it";
-    case "dspark":
-      return `the DSpark drafting block (${whole(warning.held.tensors)} tensors, ${bytes(warning.held.bytes)}) is known and not used yet`;
-  }
 }

@@ -6,7 +6,7 @@ import { type ModelConfig, parseModelConfig } from "../shared/engine/model-confi
 import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
-import { bytes, whole } from "./units.ts";
+import { bytes, whole } from "../shared/runtime/units.ts";
 
 export interface SizesOptions {
   readonly segmentTokens?: number;

@@ -6,6 +6,7 @@ import { type Matching, matching } from "./matching.ts";
 import { type MemoryPresent, memoryPresent } from "./memory.ts";
 import { dsparkWeights, modelWeights } from "./names.ts";
 import type { Shard } from "./safetensors.ts";
+import type { CheckpointWarning } from "./warnings.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** A checkpoint whose headers were read and found to hold the model. No weight was touched yet. */
@@ -21,14 +22,6 @@ export interface Checkpoint {
   readonly mapped: Totals;
   readonly warnings: readonly CheckpointWarning[];
 }
-
-export type CheckpointWarning =
-  | { readonly kind: "memory"; readonly neededBytes: number; readonly present: MemoryPresent }
-  | { readonly kind: "unused"; readonly tensors: readonly string[] }
-  /** The config counts an MTP block and the shards hold nothing of it. */
-  | { readonly kind: "mtp-absent" }
-  /** The drafting block of 0731: known, not used yet. */
-  | { readonly kind: "dspark"; readonly held: Totals };
 
 /**
  * Opens a folder with config.json and safetensors, sharded or not. Reads headers only, and blocks while it does: seconds for the 145,116
