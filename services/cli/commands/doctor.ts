@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { openCheckpoint } from "../../shared/engine/checkpoint/open.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
+import { warningText } from "../inspect.ts";
 
 /** `needed`: without it nothing can be served here. */
 interface Finding {
@@ -54,7 +55,8 @@ function servers(): Finding[] {
       encoding: "utf8",
       timeout: 5_000,
     });
-    if (error !== undefined) return { what, state: "no", text: "not found; needed for `longshore up --cluster` only: sh deploy/setup.sh test" };
+    if (error !== undefined)
+      return { what, state: "no", text: "not found; needed for `longshore up --cluster` only: sh deploy/setup.sh test" };
     const version = pattern.exec(stdout + stderr)?.[1] ?? "unknown version";
     const old = version.localeCompare(floor, undefined, { numeric: true }) < 0;
     return { what, state: old ? "note" : "yes", text: old ? `${version}; ${floor} or newer is needed` : version };
@@ -65,25 +67,15 @@ function model(config: Config): Finding[] {
   const folder = resolve(config.modelPath);
   try {
     const { stored, mapped, warnings } = openCheckpoint(folder);
-    const held: Finding = { what: "model", state: "yes", text: `${folder}: ${stored.tensors} tensors, ${gib(mapped.bytes)} mapped`, needed: true };
+    const held: Finding = {
+      what: "model",
+      state: "yes",
+      text: `${folder}: ${stored.tensors} tensors, ${gib(mapped.bytes)} mapped`,
+      needed: true,
+    };
     return [held, ...warnings.map((warning): Finding => ({ what: "model", state: "note", text: warningText(warning) }))];
   } catch (error) {
     return [{ what: "model", state: "no", text: (error as Error).message, needed: true }];
-  }
-}
-
-type Warning = ReturnType<typeof openCheckpoint>["warnings"][number];
-
-function warningText(warning: Warning): string {
-  switch (warning.kind) {
-    case "memory":
-      return `needs ${gib(warning.neededBytes)} of memory to be fast; see \`longshore inspect\``;
-    case "unused":
-      return `${warning.tensors.length} tensors are not used, the first is ${warning.tensors[0]}`;
-    case "mtp-absent":
-      return "the config names an MTP block that the shards do not hold; it is not needed";
-    case "dspark":
-      return `${warning.held.tensors} tensors of a DSpark drafting block are not used yet`;
   }
 }
 

@@ -1,0 +1,34 @@
+import { resolve } from "node:path";
+import { systemClock } from "../../shared/runtime/clock.ts";
+import { type Config, environment } from "../../shared/runtime/config.ts";
+import { runUntilStopped } from "../../shared/runtime/lifecycle.ts";
+import { openLog } from "../../shared/runtime/log.ts";
+import { readCompose } from "../cluster/compose.ts";
+import { planProcesses } from "../cluster/plan.ts";
+import { freePort } from "../cluster/probe.ts";
+import { launch } from "../cluster/processes.ts";
+
+const START_MS = 60_000;
+const STOP_MS = 60_000;
+
+/** The cluster of docker-compose.yml as processes of this machine, until told to stop. */
+export async function upCluster(config: Config, options: { readonly state: string; readonly freePorts?: boolean }): Promise<void> {
+  const stateDir = resolve(options.state);
+  const services = readCompose("docker-compose.yml", environment);
+  const plans = await planProcesses(services, { stateDir, publish: options.freePorts !== true, freePort });
+  const log = openLog("cluster", config.logLevel === "info" ? "warn" : config.logLevel);
+  const cluster = await launch(plans, {
+    stateDir,
+    startMs: START_MS,
+    clock: systemClock,
+    env: environment,
+    onStarted: ({ plan, pid }) => console.log(`${plan.name.padEnd(12)} pid ${String(pid).padEnd(8)} port ${plan.port}`),
+    onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
+  });
+  const apis = plans.filter(({ name }) => name.startsWith("api")).map(({ port }) => `http://127.0.0.1:${port}`);
+  console.log(`\nready: ${apis.join(" and ")}   (logs in ${stateDir}; stop with Ctrl-C)`);
+  await runUntilStopped(log, STOP_MS, async (stop) => {
+    await new Promise((done) => stop.addEventListener("abort", done, { once: true }));
+    await cluster.stop();
+  });
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { type Config, environment, loadConfig } from "../shared/runtime/config.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { openClient } from "./client.ts";
+
+/**
+ * `longshore`: everything from one command. Commands load what they need when they run, so that `--help` is instant and `sizes` works on a
+ * machine without kernels. Exit codes: 0 done, 1 failed, 2 a wrong command line, configuration or request.
+ */
+const program = new Command("longshore")
+  .description("Serves DeepSeek-V4-architecture models on hardware you own.")
+  .option("--url <url>", "the API that client commands talk to", "http://127.0.0.1:8000")
+  .option("--key <key>", "API key for client commands")
+  .showHelpAfterError("(see longshore --help)")
+  .exitOverride()
+  .addHelpText(
+    "after",
+    `
+Begin with:
+  longshore doctor                                what this machine has
+  longshore demo                                  a model answers five questions about a 100,000-token document
+  longshore up                                    serve it, all in one process
+  longshore up --cluster                          serve it as docker-compose.yml says, in separate processes
+  longshore submit yard.txt --question "Where is container red-fox?"
+
+Settings are LONGSHORE_ environment variables: longshore config lists them.`,
+  );
+
+const config = (): Config => loadConfig();
+const client = () => {
+  const { url, key } = program.opts<{ url: string; key?: string }>();
+  return openClient(url, key);
+};
+const whole = (text: string): number => {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
+  return Number(text);
+};
+
+program
+  .command("demo")
+  .description("show the whole path: one long document, five questions, one prefill")
+  .option("--tokens <n>", "length of the document", whole, 100_000)
+  .option("--long", "also measure the rates of the model's README (about 20 minutes)")
+  .action(async (options: { tokens: number; long?: boolean }) => (await import("./commands/demo.ts")).demo(config(), options));
+
+program
+  .command("up")
+  .description("serve until stopped: in this process, or as a local cluster of processes")
+  .option("--cluster", "separate processes with real nats-server and redis-server, from docker-compose.yml")
+  .option("--free-ports", "with --cluster: any free ports instead of those of docker-compose.yml")
+  .option("--state <folder>", "with --cluster: where logs and the record are kept", ".longshore/cluster")
+  .action(async (options: { cluster?: boolean; freePorts?: boolean; state: string }) => {
+    if (options.cluster === true) await (await import("./commands/up-cluster.ts")).upCluster(config(), options);
+    else await (await import("./commands/up.ts")).up(config());
+  });
+
+program
+  .command("submit")
+  .description("submit a text or a request file (JSON with messages or prompt) and print the answer")
+  .argument("<file>")
+  .option("--question <text>", "asked after the text of the file")
+  .option("--max-tokens <n>", "longest answer", whole)
+  .option("--detach", "print the job's id and leave it running")
+  .action(async (file: string, options: { question?: string; maxTokens?: number; detach?: boolean }) =>
+    (await import("./commands/submit.ts")).submitFile(client(), file, options),
+  );
+
+program
+  .command("jobs")
+  .description("the latest jobs and where they stand")
+  .option("--limit <n>", "how many", whole, 20)
+  .action(async ({ limit }: { limit: number }) => (await import("./commands/jobs.ts")).listJobs(client(), limit));
+
+program
+  .command("cancel")
+  .description("cancel a job")
+  .argument("<job>")
+  .action(async (job: string) => (await import("./commands/jobs.ts")).cancel(client(), job));
+
+program
+  .command("doctor")
+  .description("what this machine has and lacks: kernel paths, servers, model")
+  .action(async () => {
+    if (!(await import("./commands/doctor.ts")).doctor(config())) process.exitCode = 1;
+  });
+
+program
+  .command("sizes")
+  .description("bytes of KV per token, segment and context of a model; needs no weights")
+  .argument("<config>", "a config.json, a model's folder, or v4-flash, v4-flash-0731, v4-pro")
+  .action(async (name: string) => {
+    const { loadConfig: loadModel, renderSizes, sizesReport } = await import("./sizes.ts");
+    const model = loadModel(name);
+    console.log(renderSizes(sizesReport(model.config, model.name)));
+  });
+
+program
+  .command("inspect")
+  .description("what a checkpoint holds, lacks and needs")
+  .argument("<folder>")
+  .action(async (folder: string) => {
+    const { inspectReport, renderInspect } = await import("./inspect.ts");
+    console.log(renderInspect(inspectReport(folder)));
+  });
+
+program
+  .command("config")
+  .description("every setting, as the text of docs/configuration.md")
+  .action(async () => {
+    process.stdout.write((await import("./config-reference.ts")).configReference());
+  });
+
+program
+  .command("health", { hidden: true })
+  .description("exit 0 if the process of this environment is ready")
+  .action(async () => {
+    const { port, statusPort } = config();
+    const problem = await (await import("./cluster/probe.ts")).probeHttp(
+      "LONGSHORE_STATUS_PORT" in environment ? statusPort : port,
+      "/ready",
+    );
+    if (problem !== null) throw new ServingError("UNAVAILABLE", problem);
+  });
+
+program
+  .command("api", { hidden: true })
+  .description("role: one API replica")
+  .action(async () => (await import("../api/main.ts")).runApi(config()));
+program
+  .command("prefill", { hidden: true })
+  .description("role: one prefill worker")
+  .action(async () => (await import("../prefill/main.ts")).runPrefill(config()));
+program
+  .command("decode", { hidden: true })
+  .description("role: one decode worker")
+  .action(async () => (await import("../decode/main.ts")).runDecode(config()));
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : 2;
+  else {
+    const error = ServingError.from(thrown);
+    console.error(`longshore: ${error.message}`);
+    if (error.code === "INTERNAL") console.error(error.cause instanceof Error ? error.cause.stack : error.stack);
+    process.exitCode = error.http < 500 ? 2 : 1;
+  }
+}
