@@ -1,0 +1,71 @@
+import type { Backend, Operation, Stream, Tensor } from "../../../services/shared/engine/kernels.ts";
+import { bytesIn, floats, ints } from "../../../services/shared/engine/kernels.ts";
+
+/**
+ * One operation on fixed random inputs, cut anywhere into runs of rows. `run` does rows [from, to) on fresh or given state and returns
+ * its outputs for those rows; runs are made in order, so state (rings) carries over as it does between chunks.
+ */
+export interface Case {
+  readonly operation: Operation;
+  readonly label: string;
+  readonly rows: number;
+  /** Fresh copies of what the operation changes in place. */
+  state(): readonly Tensor[];
+  run(stream: Stream, state: readonly Tensor[], from: number, to: number): readonly Tensor[];
+  /** Replaces the comparison of output `i` with the reference where equal bits or nearness per value is not the claim. */
+  readonly compare?: Readonly<Record<number, (actual: Output, expected: Output, all: readonly Output[]) => string | null>>;
+}
+
+/** What one output became, all rows together. */
+export interface Output {
+  readonly dtype: Tensor["dtype"];
+  readonly width: number;
+  readonly bytes: Uint8Array;
+  readonly values: Float64Array;
+}
+
+export function runCase(backend: Backend, c: Case, runs: readonly (readonly [number, number])[]): readonly Output[] {
+  const stream = backend.createStream();
+  try {
+    const state = c.state();
+    const pieces = runs.map(([from, to]) => {
+      const outputs = c.run(stream, state, from, to);
+      stream.wait();
+      return outputs;
+    });
+    const perOutput = pieces[0]!.map((_, i) => pieces.map((piece) => piece[i]!));
+    return [...perOutput, ...state.map((t) => [t])].map(joined);
+  } finally {
+    stream.release();
+  }
+}
+
+function joined(parts: readonly Tensor[]): Output {
+  const { dtype, shape } = parts[0]!;
+  const values = Float64Array.from(parts.flatMap((t) => Array.from(valuesOf(t))));
+  return { dtype, width: shape.at(-1)!, bytes: Buffer.concat(parts.map(bytesIn)), values };
+}
+
+const valuesOf = (t: Tensor) => (t.dtype === "I32" ? ints(t) : t.dtype === "F32" || t.dtype === "BF16" ? floats(t) : bytesIn(t));
+
+/** null, or how `actual` breaks the tolerance class (ls_tolerance in kernels.h). */
+export function difference(tolerance: "bits" | "rel", actual: Output, expected: Output): string | null {
+  if (tolerance === "bits") return sameBytes(actual, expected);
+  if (actual.values.length !== expected.values.length) return `${actual.values.length} values, expected ${expected.values.length}`;
+  for (let row = 0; row * expected.width < expected.values.length; row++) {
+    const [begin, end] = [row * expected.width, (row + 1) * expected.width];
+    const scale = expected.values.subarray(begin, end).reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
+    for (let i = begin; i < end; i++) {
+      const [y, ref] = [actual.values[i]!, expected.values[i]!];
+      const bound = 1e-5 * scale + (actual.dtype === "BF16" ? Math.abs(ref) / 256 : 0);
+      if (!(Object.is(y, ref) || Math.abs(y - ref) <= bound)) return `row ${row}, value ${i - begin}: ${y}, expected ${ref} +- ${bound}`;
+    }
+  }
+  return null;
+}
+
+export function sameBytes(actual: Output, expected: Output): string | null {
+  if (actual.bytes.length !== expected.bytes.length) return `${actual.bytes.length} bytes, expected ${expected.bytes.length}`;
+  const at = actual.bytes.findIndex((byte, i) => byte !== expected.bytes[i]);
+  return at < 0 ? null : `byte ${at} is ${actual.bytes[at]}, expected ${expected.bytes[at]}`;
+}
