@@ -1,26 +1,14 @@
 import type { LogRecord, Usage } from "../shared/bus/contract.ts";
+import type { Delta } from "../shared/engine/chat/output.ts";
 import { TextStream } from "../shared/engine/text.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { isErrorCode, ServingError } from "../shared/runtime/errors.ts";
 
-/** A piece of an answer as clients see it. Joined in order they are the whole answer, however the tokens came. */
-export type Delta =
-  | { readonly type: "reasoning"; readonly text: string }
-  | { readonly type: "content"; readonly text: string }
-  | { readonly type: "tool_call"; readonly index: number; readonly name: string }
-  | { readonly type: "tool_arguments"; readonly index: number; readonly text: string };
-
-/** Sorts the text of an answer into deltas. Its state follows from the text alone. */
+/** Sorts the text of an answer into deltas. Its state follows from the text alone, however it was cut. */
 export interface DeltaParser {
   push(text: string): readonly Delta[];
-  flush(): readonly Delta[];
+  end(): readonly Delta[];
 }
-
-/** Everything is content: completions, and chat answers without thinking and tools. */
-export const plainParser: DeltaParser = {
-  push: (text) => (text === "" ? [] : [{ type: "content", text }]),
-  flush: () => [],
-};
 
 export interface Ending {
   readonly reason: "stop" | "length" | "tool_calls";
@@ -62,7 +50,7 @@ export class Answer {
       case "tokens":
         return this.take(event.first, event.ids);
       case "finished": {
-        const deltas = this.count([...this.parser.push(this.text.flush()), ...this.parser.flush()]);
+        const deltas = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         this.ending = { reason: this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason, usage: event.usage };
         return deltas;
       }
@@ -86,7 +74,7 @@ export class Answer {
   }
 
   private count(deltas: readonly Delta[]): readonly Delta[] {
-    for (const delta of deltas) if (delta.type === "tool_call") this.calls++;
+    for (const delta of deltas) if (delta.type === "call") this.calls++;
     return deltas;
   }
 }

@@ -1,8 +1,9 @@
 import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
 import { isTerminal } from "../shared/bus/contract.ts";
+import type { Delta } from "../shared/engine/chat/output.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { Answer, type Delta, type Ending } from "./answer.ts";
+import { Answer, type Ending } from "./answer.ts";
 import { parserFor, type View } from "./view.ts";
 
 /** What a record means to a reader of the answer. */

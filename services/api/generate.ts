@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { JobRequest, Lane } from "../shared/bus/contract.ts";
+import type { Delta } from "../shared/engine/chat/output.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { Delta, Ending } from "./answer.ts";
+import type { Ending } from "./answer.ts";
 import type { ApiDeps, Body } from "./deps.ts";
 import { errorBody } from "./errors.ts";
 import { followAnswer } from "./follow.ts";

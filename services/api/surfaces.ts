@@ -1,5 +1,6 @@
 import type { Usage } from "../shared/bus/contract.ts";
-import type { Delta, Ending } from "./answer.ts";
+import type { Delta } from "../shared/engine/chat/output.ts";
+import type { Ending } from "./answer.ts";
 import { answerId, type View } from "./view.ts";
 
 /** How one kind of answer is written down, in one piece and as a stream of chunks (docs/api.md). */
@@ -77,13 +78,13 @@ function chatDelta(delta: Delta, jobId: string): object {
       return { reasoning_content: delta.text };
     case "content":
       return { content: delta.text };
-    case "tool_call":
+    case "call":
       return {
         tool_calls: [
           { index: delta.index, id: callId(jobId, delta.index), type: "function", function: { name: delta.name, arguments: "" } },
         ],
       };
-    case "tool_arguments":
+    case "arguments":
       return { tool_calls: [{ index: delta.index, function: { arguments: delta.text } }] };
   }
 }
@@ -91,7 +92,7 @@ function chatDelta(delta: Delta, jobId: string): object {
 function chatMessage(deltas: readonly Delta[], jobId: string): object {
   const reasoning = textOf(deltas, "reasoning");
   const content = textOf(deltas, "content");
-  const calls = deltas.flatMap((delta) => (delta.type === "tool_call" ? [delta] : []));
+  const calls = deltas.flatMap((delta) => (delta.type === "call" ? [delta] : []));
   return {
     role: "assistant",
     content: content === "" && calls.length > 0 ? null : content,
@@ -106,7 +107,7 @@ const toolCall = (deltas: readonly Delta[], jobId: string, index: number, name: 
   type: "function",
   function: {
     name,
-    arguments: deltas.map((delta) => (delta.type === "tool_arguments" && delta.index === index ? delta.text : "")).join(""),
+    arguments: deltas.map((delta) => (delta.type === "arguments" && delta.index === index ? delta.text : "")).join(""),
   },
 });
 

@@ -1,5 +1,6 @@
 import type { Release } from "../shared/engine/chat/messages.ts";
-import { type DeltaParser, plainParser } from "./answer.ts";
+import { OutputStream } from "../shared/engine/chat/output.ts";
+import type { DeltaParser } from "./answer.ts";
 
 /** What a replica needs beside the log to show an answer the way it was asked for. Stored with the job, so it only ever gains fields. */
 export interface View {
@@ -12,9 +13,13 @@ export interface View {
   readonly release: Release;
 }
 
-export function parserFor(view: View): DeltaParser {
-  return plainParser;
-}
+/** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
+export const parserFor = (view: View): DeltaParser => (view.surface === "completion" ? plainText : new OutputStream(view));
+
+const plainText: DeltaParser = {
+  push: (text) => (text === "" ? [] : [{ type: "content", text }]),
+  end: () => [],
+};
 
 /** Ids of the surfaces, made from the job's: one job, one answer, one id. */
 export const answerId = (surface: View["surface"], jobId: string): string =>

@@ -2,9 +2,9 @@ import { spawnSync } from "node:child_process";
 import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
 import { openCheckpoint } from "../../shared/engine/checkpoint/open.ts";
+import { warningText } from "../../shared/engine/checkpoint/warnings.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
-import { warningText } from "../inspect.ts";
 
 /** `needed`: without it nothing can be served here. */
 interface Finding {
