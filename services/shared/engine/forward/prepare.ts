@@ -1,0 +1,85 @@
+import { rows, type Stream, type Tensor, upload } from "../kernels.ts";
+import type { Model } from "../model.ts";
+import { grow, type Sequence } from "../sequence.ts";
+import type { Emitted, Part, Run, Tap } from "./run.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** The next tokens of one sequence. */
+export interface Feed {
+  readonly sequence: Sequence;
+  readonly ids: Int32Array;
+}
+
+/** What a call works with; workspaces are used by one call at a time. */
+export interface Means {
+  readonly model: Model;
+  readonly ops: Stream;
+  readonly work: Workspace;
+  readonly tap: Tap | null;
+}
+
+/** Lays the feeds' rows one after the other, makes room in their pages, and computes the rotations that all layers share. */
+export function prepare({ model, ops, work, tap }: Means, feeds: readonly Feed[]): Run {
+  const parts: Part[] = [];
+  let total = 0;
+  for (const { sequence, ids } of feeds) {
+    grow(sequence, ids.length);
+    parts.push({ sequence, start: sequence.position, row: total, count: ids.length });
+    total += ids.length;
+  }
+  const ids = work.at("ids", [total]);
+  for (const [i, part] of parts.entries()) upload(rows(ids, part.row, part.count), feeds[i]!.ids);
+
+  const positions = upload(work.at("positions", [total]), flatten(parts.map(({ start, count }) => range(start, count, 1))));
+  const pairs = model.config.rope / 2;
+  const main = work.at("tableMain", [total, pairs, 2]);
+  const compressed = work.at("tableCompressed", [total, pairs, 2]);
+  ops.ropeTable({ positions, freqs: model.frequencies.main, table: main });
+  ops.ropeTable({ positions, freqs: model.frequencies.compressed, table: compressed });
+  return { ops, model, work, rows: total, parts, rope: { main, compressed }, emitted: emittedWindows({ model, ops, work }, parts), tap };
+}
+
+/** For each ratio of the model, the windows that complete in this call, with one table of rotations for all. */
+function emittedWindows({ model, ops, work }: Omit<Means, "tap">, parts: readonly Part[]): ReadonlyMap<number, Emitted> {
+  const ratios = [...new Set(model.config.ratios)].filter((ratio) => ratio > 0);
+  const plans = ratios.map((ratio) => ({ ratio, ...windowSpans(parts, ratio) }));
+  const positions = flatten(plans.flatMap(({ ratio, spans }) => spans.map(({ first, count }) => range(first * ratio, count, ratio))));
+  const pairs = model.config.rope / 2;
+  const table = work.at("tableWindows", [positions.length, pairs, 2]);
+  if (positions.length > 0) {
+    const placed: Tensor = upload(work.at("windowPositions", [positions.length]), positions);
+    ops.ropeTable({ positions: placed, freqs: model.frequencies.compressed, table });
+  }
+  let row = 0;
+  return new Map(
+    plans.map(({ ratio, count, spans }) => {
+      const rope = rows(table, row, count);
+      row += count;
+      return [ratio, { count, rope, spans }];
+    }),
+  );
+}
+
+function windowSpans(parts: readonly Part[], ratio: number) {
+  let row = 0;
+  const spans = parts.map(({ start, count: tokens }) => {
+    const first = Math.floor(start / ratio);
+    const count = Math.floor((start + tokens) / ratio) - first;
+    const span = { row, first, count };
+    row += count;
+    return span;
+  });
+  return { count: row, spans };
+}
+
+const range = (first: number, count: number, step: number): Int32Array => Int32Array.from({ length: count }, (_, i) => first + i * step);
+
+function flatten(pieces: readonly Int32Array[]): Int32Array {
+  const all = new Int32Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}

@@ -1,0 +1,97 @@
+import { type Activation, bytesOf, count, createBuffer, type Dtype, type NativeBuffer, type Tensor, tensor } from "../kernels.ts";
+import type { PayloadLayout } from "../layout.ts";
+import type { ModelConfig } from "../model-config.ts";
+
+/**
+ * Every intermediate tensor of a forward pass, allocated once for `rowsMax` rows and reused by all layers and calls.
+ *
+ * Memory: rowsMax x (sum of the regions' values x their widths) + logitRows x (n·d + 2·d in activations, 4·vocab). V4-Flash in serving mode: about
+ * 270 KB a row, of which q and o (heads · headDim each) are half.
+ */
+export interface Workspace {
+  readonly rowsMax: number;
+  readonly logitRows: number;
+  /** The first values of a region under `shape`: valid until the region is written again. */
+  at(region: Region, shape: readonly number[]): Tensor;
+  release(): void;
+}
+
+export type Region = keyof ReturnType<typeof regions>;
+
+export interface WorkspaceSize {
+  readonly rowsMax: number;
+  readonly logitRows: number;
+}
+
+export function createWorkspace(config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize): Workspace {
+  const table = regions(config, layout, activation, size.logitRows / size.rowsMax);
+  let end = 0;
+  const places = new Map<Region, { dtype: Dtype; values: number; offset: number }>();
+  for (const [name, [dtype, perRow]] of Object.entries(table) as [Region, readonly [Dtype, number]][]) {
+    const values = Math.ceil(perRow * size.rowsMax);
+    places.set(name, { dtype, values, offset: end });
+    end += Math.ceil(bytesOf(dtype, [values]) / CACHE_LINE) * CACHE_LINE;
+  }
+  const buffer: NativeBuffer = createBuffer(end);
+  return {
+    ...size,
+    at(region, shape) {
+      const { dtype, values, offset } = places.get(region)!;
+      if (count(shape) > values) throw new RangeError(`${region} holds ${values} values, not [${shape}]`);
+      return tensor(buffer, dtype, shape, offset);
+    },
+    release: () => buffer.release(),
+  };
+}
+
+const CACHE_LINE = 64;
+
+/** dtype and values per row. A = the activation type of the mode. */
+function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, logitShare: number) {
+  const ratios = new Set(c.ratios).size;
+  const width = Math.max(2 * c.headDim, 2 * c.indexDim);
+  return {
+    ids: ["I32", 1],
+    positions: ["I32", 1],
+    tableMain: ["F32", c.rope],
+    tableCompressed: ["F32", c.rope],
+    windowPositions: ["I32", ratios],
+    tableWindows: ["F32", ratios * c.rope],
+
+    streams: [A, c.hcMult * c.hidden],
+    x: [A, c.hidden],
+    y: [A, c.hidden],
+    post: ["F32", c.hcMult],
+    comb: ["F32", c.hcMult ** 2],
+
+    qr: [A, c.qLora],
+    q: [A, c.heads * c.headDim],
+    kv: [A, c.headDim],
+    fresh: ["U8", layout.rowBytes],
+    o: [A, c.heads * c.headDim],
+    grouped: [A, c.oGroups * c.oLora],
+
+    k: ["F32", width],
+    z: ["F32", width],
+    pooled: [A, Math.max(c.headDim, c.indexDim)],
+    indexQ: [A, c.indexHeads * c.indexDim],
+    indexQPacked: ["U8", c.indexHeads * layout.keyBytes],
+    indexWeights: ["F32", c.indexHeads],
+    selected: ["I32", c.indexTopK],
+
+    gate: ["F32", c.experts],
+    experts: ["I32", c.expertsPerToken],
+    expertWeights: ["F32", c.expertsPerToken],
+    routed: ["F32", c.hidden],
+    shared: ["F32", c.hidden],
+
+    nextEmbedding: [A, c.mtpLayers * c.hidden],
+    nextProjected: [A, c.mtpLayers * c.hidden],
+    streamsProjected: [A, c.mtpLayers * c.hcMult * c.hidden],
+
+    wanted: ["I32", logitShare],
+    wantedStreams: [A, logitShare * c.hcMult * c.hidden],
+    collapsed: [A, logitShare * c.hidden],
+    logits: ["F32", logitShare * c.vocab],
+  } satisfies Record<string, readonly [Dtype, number]>;
+}
