@@ -3,7 +3,7 @@ import { closeSync, existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { isObject } from "./config-styles.ts";
 import { readJson } from "./files.ts";
-import { openFile, readAt, type Shard } from "./safetensors.ts";
+import { openFile, readInto, type Shard } from "./safetensors.ts";
 
 /**
  * 32 bytes that stand for a checkpoint in every segment key. SHA-256 over, each part led by its length as u64 little-endian:
@@ -30,12 +30,20 @@ export function fingerprint({ dir, shards }: { readonly dir: string; readonly sh
 }
 
 const SAMPLE_BYTES = 64;
+const LENGTH_BYTES = 8;
 
 function sampleTensors(hash: Hash, { path, tensors }: Shard): void {
+  const parts = Buffer.alloc(3 * (LENGTH_BYTES + SAMPLE_BYTES));
   const file = openFile(path);
   try {
     for (const { offset, bytes } of tensors) {
-      for (const [at, count] of samples(bytes)) part(hash, readAt(file, offset + at, count, path));
+      let end = 0;
+      for (const [at, count] of samples(bytes)) {
+        end = parts.writeBigUInt64LE(BigInt(count), end);
+        readInto(parts.subarray(end, end + count), file, offset + at, path);
+        end += count;
+      }
+      hash.update(parts.subarray(0, end));
     }
   } finally {
     closeSync(file);
@@ -54,7 +62,7 @@ const samples = (bytes: number): readonly (readonly [number, number])[] =>
 
 function part(hash: Hash, bytes: Uint8Array | string): void {
   const data = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-  const length = Buffer.alloc(8);
+  const length = Buffer.alloc(LENGTH_BYTES);
   length.writeBigUInt64LE(BigInt(data.length));
   hash.update(length).update(data);
 }

@@ -69,15 +69,19 @@ export function readShard(path: string): Shard {
   }
 }
 
-/** Exactly `bytes` bytes at `offset`: a short read is an error. */
-export function readAt(file: number, offset: number, bytes: number, path: string): Buffer {
-  const buffer = Buffer.alloc(bytes);
+/** Fills `buffer` from `offset` on: a short read is an error. */
+export function readInto(buffer: Buffer, file: number, offset: number, path: string): void {
   let done = 0;
-  while (done < bytes) {
-    const count = readSync(file, buffer, done, bytes - done, offset + done);
-    if (count === 0) throw bad(path, `ends at byte ${offset + done}, expected ${offset + bytes}: the file is cut off`);
+  while (done < buffer.length) {
+    const count = readSync(file, buffer, done, buffer.length - done, offset + done);
+    if (count === 0) throw bad(path, `ends at byte ${offset + done}, expected ${offset + buffer.length}: the file is cut off`);
     done += count;
   }
+}
+
+function readAt(file: number, offset: number, bytes: number, path: string): Buffer {
+  const buffer = Buffer.alloc(bytes);
+  readInto(buffer, file, offset, path);
   return buffer;
 }
 
