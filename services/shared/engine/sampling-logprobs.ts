@@ -1,0 +1,37 @@
+import { argmax } from "./sampling.ts";
+
+export interface TokenLogprob {
+  readonly id: number;
+  /** Natural logarithm of the model's own probability: before temperature and filters. */
+  readonly logprob: number;
+}
+
+/** The most alternatives a request may ask for. */
+export const TOP_LOGPROBS_MAX = 20;
+
+/** Log-softmax in float64 of the chosen token and of the `top` most likely, best first; equal ones by id. Throws INTERNAL for logits that are not finite. */
+export function logprobs(
+  logits: Float32Array,
+  chosen: number,
+  top: number,
+  position: number,
+): { chosen: TokenLogprob; top: TokenLogprob[] } {
+  const max = logits[argmax(logits, position)]!;
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - max);
+  const norm = max + Math.log(sum);
+  const logprob = (id: number): TokenLogprob => ({ id, logprob: logits[id]! - norm });
+  return { chosen: logprob(chosen), top: best(logits, Math.min(top, TOP_LOGPROBS_MAX)).map(logprob) };
+}
+
+function best(logits: Float32Array, count: number): number[] {
+  const ids: number[] = [];
+  for (let id = 0; id < logits.length; id++) {
+    if (ids.length === count && !(count > 0 && logits[id]! > logits[ids[count - 1]!]!)) continue;
+    let place = ids.length;
+    while (place > 0 && logits[id]! > logits[ids[place - 1]!]!) place--;
+    ids.splice(place, 0, id);
+    if (ids.length > count) ids.pop();
+  }
+  return ids;
+}
