@@ -77,10 +77,16 @@ export function writeSparse(path: string, header: string, dataBytes: number): vo
 }
 
 /** Writes a shard again with its header changed and the data it had: zeros. */
-export function editHeader(path: string, edit: (header: Header) => string | undefined): void {
+export function editHeader(path: string, edit: (header: Header) => void): void {
+  rewriteHeader(path, (text) => {
+    const header = JSON.parse(text) as Header;
+    edit(header);
+    return JSON.stringify(header);
+  });
+}
+
+export function rewriteHeader(path: string, rewrite: (text: string) => string): void {
   const bytes = readFileSync(path);
   const length = Number(bytes.readBigUInt64LE());
-  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Header;
-  const text = edit(header) ?? JSON.stringify(header);
-  writeSparse(path, text, bytes.length - 8 - length);
+  writeSparse(path, rewrite(bytes.toString("utf8", 8, 8 + length)), bytes.length - 8 - length);
 }
