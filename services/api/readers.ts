@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { type Bus, isTerminal } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 
@@ -28,6 +29,7 @@ export function openReaders({
 }): Readers {
   const counts = new Map<string, number>();
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal); // as many sleepers as jobs are read here
 
   const cancelUnread = async (jobId: string) => {
     await clock.sleep(graceMs, closing.signal);

@@ -20,11 +20,8 @@ const tool = z.looseObject({
   type: z.literal("function"),
   function: z.looseObject({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
 });
-const optional = <T extends z.ZodType>(type: T) =>
-  z
-    .union([type, z.null()])
-    .optional()
-    .transform((value) => value ?? undefined);
+/** Absent and null mean the same. */
+const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 
 const generation = {
   model: z.string(),

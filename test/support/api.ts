@@ -1,0 +1,67 @@
+import { startApi } from "../../services/api/api.ts";
+import { openServedModel } from "../../services/api/model.ts";
+import type { Bus, Claim, JobRequest } from "../../services/shared/bus/contract.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
+import { systemClock } from "../../services/shared/runtime/clock.ts";
+import { type Config, loadConfig } from "../../services/shared/runtime/config.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
+
+export interface TestApi {
+  readonly url: string;
+  readonly bus: Bus;
+  readonly tokenizer: Awaited<ReturnType<typeof openServedModel>>["tokenizer"];
+  close(): Promise<void>;
+}
+
+/** An API on a free port over a bus in memory, with the demonstration model's tokenizer. */
+export async function testApi(settings: Partial<Config> = {}, bus: Bus = openBus({ url: "memory:" })): Promise<TestApi> {
+  const config: Config = { ...loadConfig({}), port: 0, ...settings };
+  const model = await openServedModel(config);
+  const api = await startApi({ config, bus, model, clock: systemClock, random: systemRandom, log: silentLog, metrics: openMetrics() });
+  return { url: api.url, bus, tokenizer: model.tokenizer, close: () => api.close() };
+}
+
+export interface Script {
+  /** Ids of the answer, the stop id not included. */
+  readonly ids: readonly number[];
+  /** Called with the claim after `ids` were appended, instead of finishing. */
+  readonly end?: (claim: Claim, request: JobRequest) => Promise<void>;
+}
+
+/** Takes the next job through both phases as a worker would, with an answer that is given. Resolves to its request. */
+export async function playJob(bus: Bus, model: string, { ids, end }: Script): Promise<JobRequest> {
+  const [first, ...rest] = ids;
+  const prefill = await take(bus, "prefill", model);
+  const request = prefill.request;
+  await prefill.claim.append({ type: "progress", done: request.promptTokens, total: request.promptTokens, stored: 0, cached: 0 });
+  await prefill.claim.append({
+    type: "handed_over",
+    token: first!,
+    boundary: request.promptTokens,
+    cached: 0,
+    recomputed: request.promptTokens,
+  });
+  await bus.queue.publish("decode", model, request.lane, { jobId: prefill.claim.jobId, promptTokens: request.promptTokens });
+  prefill.ack();
+  const decode = await take(bus, "decode", model);
+  for (const [i, id] of rest.entries()) await decode.claim.append({ type: "tokens", first: i + 1, ids: [id] });
+  if (end !== undefined) await end(decode.claim, request);
+  else {
+    const usage = { promptTokens: request.promptTokens, completionTokens: ids.length, cachedTokens: 0 };
+    await decode.claim.append({ type: "finished", reason: "stop", usage });
+  }
+  decode.ack();
+  return request;
+}
+
+async function take(bus: Bus, phase: "prefill" | "decode", model: string): Promise<{ claim: Claim; request: JobRequest; ack: () => void }> {
+  const message = await bus.queue.pull(phase, model, 10_000, new AbortController().signal);
+  if (message === null) throw new Error(`no ${phase} message came`);
+  const result = await bus.log.claim(message.item.jobId, phase, "scripted");
+  if (result.kind !== "claimed") throw new Error(`claim: ${result.kind}`);
+  const [submitted] = await bus.log.read(message.item.jobId);
+  if (submitted?.event.type !== "submitted") throw new Error("the log does not begin with submitted");
+  return { claim: result.claim, request: submitted.event.request, ack: () => message.ack() };
+}

@@ -1,0 +1,101 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type TestApi, testApi } from "../../support/api.ts";
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await testApi({ bodyMaxBytes: 100_000, queueJobsMax: 3 });
+});
+afterAll(() => api.close());
+
+const ask = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
+  fetch(api.url + path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body });
+
+const user = { role: "user", content: "hello" };
+const ok = { model: "yardlog", messages: [user] };
+
+test.each<[string, object, string, string]>([
+  ["no messages", { model: "yardlog" }, "messages", "invalid_value"],
+  ["messages of the wrong type", { ...ok, messages: "hi" }, "messages", "invalid_value"],
+  ["an unknown role", { ...ok, messages: [{ role: "boss", content: "" }] }, "messages[0].role", "invalid_value"],
+  ["content of the wrong type", { ...ok, messages: [{ role: "user", content: 5 }] }, "messages[0].content", "invalid_value"],
+  ["a temperature out of range", { ...ok, temperature: 3 }, "temperature", "invalid_value"],
+  ["a stop that is a number", { ...ok, stop: 5 }, "stop", "invalid_value"],
+  ["five stops", { ...ok, stop: ["a", "b", "c", "d", "e"] }, "stop", "invalid_value"],
+  ["max_tokens 0", { ...ok, max_tokens: 0 }, "max_tokens", "invalid_value"],
+  ["n = 2", { ...ok, n: 2 }, "n", "unsupported_parameter"],
+  ["logprobs", { ...ok, logprobs: true }, "logprobs", "unsupported_parameter"],
+  ["half a surrogate pair", { ...ok, messages: [{ role: "user", content: "\ud800" }] }, "messages", "invalid_value"],
+])("400 names the field: %s", async (_, body, param, code) => {
+  const response = await ask("/v1/chat/completions", JSON.stringify(body));
+  expect(response.status).toBe(400);
+  expect(response.headers.get("x-request-id")).toMatch(/^req_/);
+  const { error } = (await response.json()) as { error: Record<string, unknown> };
+  expect(error).toEqual({ message: expect.any(String), type: "invalid_request_error", param, code });
+});
+
+test("an unknown model is 404 and names the one that is served", async () => {
+  const response = await ask("/v1/chat/completions", JSON.stringify({ ...ok, model: "gpt" }));
+  expect(response.status).toBe(404);
+  expect(await response.json()).toMatchObject({
+    error: { code: "model_not_found", param: "model", message: expect.stringContaining("yardlog") },
+  });
+});
+
+test("prompt and answer that do not fit the context are refused before any work", async () => {
+  const response = await ask("/v1/chat/completions", JSON.stringify({ ...ok, max_tokens: 1_048_576 }));
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { code: "context_length_exceeded", param: "max_tokens" } });
+});
+
+test("bytes that are not UTF-8, text that is not JSON, and a body without a known type are 400", async () => {
+  const invalid = new Uint8Array([...new TextEncoder().encode('{"model":"'), 0xff, 0xfe, ...new TextEncoder().encode('"}')]);
+  expect(await (await ask("/v1/chat/completions", invalid)).json()).toMatchObject({ error: { code: "invalid_encoding" } });
+  expect(await (await ask("/v1/chat/completions", '{"model":')).json()).toMatchObject({ error: { code: "invalid_json" } });
+  expect((await ask("/v1/chat/completions", "a=b", { "content-type": "text/plain" })).status).toBe(400);
+  expect((await ask("/v1/chat/completions", "null")).status).toBe(400);
+});
+
+test("a body above the limit is 413", async () => {
+  const response = await ask("/v1/chat/completions", JSON.stringify({ ...ok, pad: "x".repeat(200_000) }));
+  expect(response.status).toBe(413);
+  expect(await response.json()).toMatchObject({ error: { code: "request_too_large" } });
+});
+
+test("unknown routes and jobs are 404", async () => {
+  expect((await fetch(`${api.url}/v1/nothing`)).status).toBe(404);
+  expect((await fetch(`${api.url}/v1/jobs/job_00000000000000000000`)).status).toBe(404);
+  expect((await fetch(`${api.url}/v1/jobs/${encodeURIComponent("../*.>")}`)).status).toBe(404);
+});
+
+test("when too many jobs wait, the next is 429 with Retry-After, and the ones before are kept", async () => {
+  const submit = () => ask("/v1/jobs", JSON.stringify({ kind: "chat", request: ok }));
+  const taken = [await submit(), await submit(), await submit()];
+  expect(taken.map(({ status }) => status)).toEqual([202, 202, 202]);
+  const refused = await submit();
+  expect(refused.status).toBe(429);
+  expect(refused.headers.get("retry-after")).toMatch(/^\d+$/);
+  for (const response of taken) {
+    const { id } = (await response.json()) as { id: string };
+    const cancelled = (await (await ask(`/v1/jobs/${id}/cancel`, "{}")).json()) as { status: string };
+    expect(cancelled.status).toBe("cancelled");
+  }
+});
+
+test("with keys configured, only their holders get in, and a tenant does not see another's jobs", async () => {
+  const digest = (key: string) => createHash("sha256").update(key).digest("hex");
+  const guarded = await testApi({ apiKeys: [digest("one"), digest("two")].join(",") });
+  const as = (key: string, path: string, body?: object) =>
+    fetch(guarded.url + path, {
+      method: body === undefined ? "GET" : "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  expect((await as("three", "/v1/models")).status).toBe(401);
+  expect((await as("one", "/v1/models")).status).toBe(200);
+  const { id } = (await (await as("one", "/v1/jobs", { kind: "chat", request: ok })).json()) as { id: string };
+  expect((await as("one", `/v1/jobs/${id}`)).status).toBe(200);
+  expect((await as("two", `/v1/jobs/${id}`)).status).toBe(404);
+  expect(await (await as("two", "/v1/jobs")).json()).toMatchObject({ data: [] });
+  await guarded.close();
+});
