@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kNeededMax = 1 << 20;           // operands a stream keeps alive between two waits
 constexpr double kBytesMax = 9007199254740991.0;
+constexpr uint64_t kViewMax = uint64_t{1} << 31;  // Node 20 ends the process above 2^32, instead of refusing
 
 const char* nameOf(ls_status status) {
   static constexpr const char* names[] = {"LS_OK", "LS_INVALID", "LS_UNSUPPORTED", "LS_MEMORY", "LS_IO", "LS_INTERNAL"};
@@ -115,6 +116,7 @@ Napi::Value bufferView(const Napi::CallbackInfo& info) {
   uint64_t bytes = 0;
   uint8_t* data = buffer->api->buffer_host(buffer->buffer(), &bytes);
   if (offset > bytes || length > bytes - offset) throw Refusal{LS_INVALID, "the view ends outside the buffer of " + std::to_string(bytes) + " bytes"};
+  if (length > kViewMax) throw Refusal{LS_INVALID, "a view holds at most 2 GiB: look at large buffers piece by piece"};
   if (length == 0) return Napi::ArrayBuffer::New(info.Env(), 0);
   if (data == nullptr) throw Refusal{LS_UNSUPPORTED, "this backend's memory has no host address: use read and write"};
   auto* owner = new HandlePtr(buffer);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -199,6 +199,18 @@ describe("memory", () => {
     expect(Array.from(again.bytes)).toEqual([1, 2, 3]);
     mapped.release();
     again.release();
+  });
+
+  test("a file larger than any array is looked at in pieces", () => {
+    const path = join(folder, "large");
+    writeFileSync(path, "");
+    truncateSync(path, 20e9);
+    const mapped = mapFile(path);
+    expect(mapped.size).toBe(20e9);
+    expect(mapped.view(15e9, 3)).toEqual(new Uint8Array(3));
+    expect(() => mapped.bytes).toThrow(/at most 2 GiB/);
+    expect(() => mapped.view(20e9 - 1, 2)).toThrow(/outside/);
+    mapped.release();
   });
 
   test("an empty file and an empty buffer are fine", () => {

@@ -1,6 +1,9 @@
 import type { Memory } from "../../runtime/memory.ts";
 import { calling, native } from "./native.ts";
 
+/** The longest view the addon gives. */
+export const VIEW_MAX_BYTES = 2 ** 31;
+
 /**
  * A span of native memory: zero-filled, or a file mapped read-only. One object is one reference; whoever made it releases it. Tensors
  * borrow. `handle` is a process-wide number: another thread turns it into a reference of its own with `adoptBuffer`.
@@ -23,13 +26,14 @@ export class NativeBuffer implements Memory {
     return this.#handle;
   }
 
-  /** All bytes. Up to the engine's largest array (4 GiB in Node 20); a larger buffer is looked at piece by piece with `view`. */
+  /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. */
   get bytes(): Uint8Array {
-    this.#view ??= this.view(0, this.size);
+    this.#view ??= new Uint8Array(calling(() => native().native.bufferView(this.handle, 0, this.size)));
     return this.#view;
   }
 
   view(offset: number, length: number): Uint8Array {
+    if (this.size <= VIEW_MAX_BYTES && offset + length <= this.size) return this.bytes.subarray(offset, offset + length);
     return new Uint8Array(calling(() => native().native.bufferView(this.handle, offset, length)));
   }
 

@@ -58,7 +58,7 @@ export function upload(t: Tensor, values: Values): Tensor {
 export const from = (dtype: Dtype, shape: readonly number[], values: Values): Tensor => upload(zeros(dtype, shape), values);
 
 /** The tensor's bytes in place; valid until the buffer is released. */
-export const bytesIn = (t: Tensor): Uint8Array => t.buffer.bytes.subarray(t.offset, t.offset + bytesOf(t.dtype, t.shape));
+export const bytesIn = (t: Tensor): Uint8Array => t.buffer.view(t.offset, bytesOf(t.dtype, t.shape));
 
 /** A copy of an F32 or BF16 tensor's values. */
 export function floats(t: Tensor): Float32Array {
