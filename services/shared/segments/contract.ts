@@ -36,13 +36,24 @@ export interface SegmentStore {
   close(): Promise<void>;
 }
 
-/** Counters of one store since it was opened. */
+/** Counters of one store since it was opened. Every `get` ends as exactly one hit, miss, damage or failure. */
 export interface StoreStats {
   readonly hits: number;
   readonly misses: number;
+  /** Values found and refused. */
   readonly damaged: number;
   readonly puts: number;
+  /** Operations the store could not do: away, full, too slow. */
   readonly failures: number;
+  /** Payload bytes stored and fetched. */
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** `damaged` and `failures` by their reason. */
+  readonly damagedBy: Readonly<Record<string, number>>;
+  readonly failuresBy: Readonly<Record<string, number>>;
+}
+
+/** A store that counts what it does. */
+export interface CountedStore extends SegmentStore {
+  stats(): StoreStats;
 }

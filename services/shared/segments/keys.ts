@@ -1,0 +1,66 @@
+import { createHash } from "node:crypto";
+import type { SegmentKey } from "./contract.ts";
+
+/** Of keys and values. Raised when either changes: it is part of every key, so that old and new values never meet. */
+export const FORMAT_VERSION = 1;
+
+/** Everything but the tokens that stored rows depend on. Two spaces that differ in any field share no key. */
+export interface KeySpace {
+  /** 32 bytes over the model (EngineInfo.fingerprint). */
+  readonly fingerprint: Uint8Array;
+  /** EngineInfo.kvLayout. */
+  readonly layout: string;
+  readonly firstLayer: number;
+  readonly layerCount: number;
+  /** The tenant's salt: nobody without it can name the tenant's keys, nor learn by timing that they exist (I10). */
+  readonly salt: string;
+  /** The kernel path where equal bits are promised across the cluster (strict_numerics), else null. */
+  readonly path: string | null;
+}
+
+/** The keys of the whole segments of `ids`: one for every `segmentTokens` of them, in order. A million tokens take about 30 ms. */
+export function segmentKeys(space: KeySpace, ids: Int32Array, segmentTokens: number): SegmentKey[] {
+  const keys: SegmentKey[] = [];
+  for (let end = segmentTokens; end <= ids.length; end += segmentTokens) {
+    keys.push(nextSegmentKey(space, keys.at(-1) ?? null, ids.subarray(end - segmentTokens, end)));
+  }
+  return keys;
+}
+
+/** The key of the segment of `ids`, the tokens that follow the segment named by `parent` (null: the first). Grows a chain without hashing it again. */
+export function nextSegmentKey(space: KeySpace, parent: SegmentKey | null, ids: Int32Array): SegmentKey {
+  return asKey(digest("segment", parentDigest(space, parent), bytesOf(ids)));
+}
+
+/**
+ * The key of the boundary at `position`: after the segment named by `parent` (null: none) and the `tailIds` that follow it.
+ * Segment and boundary keys never meet, whatever the ids.
+ */
+export function boundaryKey(space: KeySpace, parent: SegmentKey | null, tailIds: Int32Array, position: number): SegmentKey {
+  return asKey(digest("boundary", parentDigest(space, parent), u32(position), bytesOf(tailIds)));
+}
+
+/** The 32 bytes that a key spells. */
+export const keyDigest = (key: SegmentKey): Uint8Array => Buffer.from(key, "base64url");
+
+const asKey = (bytes: Buffer): SegmentKey => bytes.toString("base64url") as SegmentKey;
+
+/** The first link hangs on the space, every other on the key before it. */
+const parentDigest = (space: KeySpace, parent: SegmentKey | null): Uint8Array => (parent === null ? spaceDigest(space) : keyDigest(parent));
+
+function spaceDigest(space: KeySpace): Uint8Array {
+  const { fingerprint, layout, firstLayer, layerCount, salt, path } = space;
+  return digest("space", u32(FORMAT_VERSION), fingerprint, layout, u32(firstLayer, layerCount), salt, ...(path === null ? [] : [path]));
+}
+
+/** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same. */
+function digest(...fields: readonly (string | Uint8Array)[]): Buffer {
+  const hash = createHash("sha256");
+  for (const field of fields) hash.update(u32(Buffer.byteLength(field))).update(field);
+  return hash.digest();
+}
+
+/** Every processor we run on is little-endian, so typed arrays hold u32le already. */
+const u32 = (...values: readonly number[]): Uint8Array => bytesOf(Uint32Array.from(values));
+
+const bytesOf = (ids: Int32Array | Uint32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);

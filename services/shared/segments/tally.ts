@@ -1,0 +1,70 @@
+import type { Logger } from "../runtime/log.ts";
+import type { StoreStats, ValueHead } from "./contract.ts";
+import type { DamageReason } from "./format.ts";
+
+/**
+ * Why a store could not do something.
+ *
+ *   away      no connection, or it broke      deadline  no answer in time          protocol  not a reply we know
+ *   auth      user, password or permission    loading   starting, or busy          full      no memory left for values
+ *   readonly  a replica, or no quorum         refused   any other error reply      queue     too many of our own waiting
+ *   memory    the caller's `allocate` threw
+ */
+export type FailureReason = "away" | "deadline" | "protocol" | "auth" | "loading" | "full" | "readonly" | "refused" | "queue" | "memory";
+
+/** What is logged apart: an operation's state changes when it fails for a new reason or works again. */
+type Operation = "get" | "put" | "control";
+
+/** Counts what a store does, and logs damage always and trouble once per change of state. */
+export class Tally {
+  readonly #log: Logger;
+  readonly #counts = { hits: 0, misses: 0, damaged: 0, puts: 0, failures: 0, bytesIn: 0, bytesOut: 0 };
+  readonly #damagedBy: Record<string, number> = {};
+  readonly #failuresBy: Record<string, number> = {};
+  readonly #trouble = new Map<Operation, FailureReason>();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  stats(): StoreStats {
+    return { ...this.#counts, damagedBy: { ...this.#damagedBy }, failuresBy: { ...this.#failuresBy } };
+  }
+
+  hit(bytes: number): void {
+    this.#counts.hits++;
+    this.#counts.bytesOut += bytes;
+    this.worked("get");
+  }
+
+  miss(): void {
+    this.#counts.misses++;
+    this.worked("get");
+  }
+
+  damaged(kind: ValueHead["kind"], reason: DamageReason): void {
+    this.#counts.damaged++;
+    this.#damagedBy[reason] = (this.#damagedBy[reason] ?? 0) + 1;
+    this.#log.warn({ kind, reason }, "a stored value is damaged or foreign: not used, computed again");
+    this.worked("get");
+  }
+
+  stored(bytes: number): void {
+    this.#counts.puts++;
+    this.#counts.bytesIn += bytes;
+    this.worked("put");
+  }
+
+  failed(operation: Operation, reason: FailureReason, error: unknown): void {
+    this.#counts.failures++;
+    this.#failuresBy[reason] = (this.#failuresBy[reason] ?? 0) + 1;
+    if (this.#trouble.get(operation) === reason) return;
+    this.#trouble.set(operation, reason);
+    const detail = error instanceof Error ? error.message : String(error);
+    this.#log.warn({ operation, reason, detail }, "the segment store fails: work goes on without it");
+  }
+
+  worked(operation: Operation): void {
+    if (this.#trouble.delete(operation)) this.#log.info({ operation }, "the segment store works again");
+  }
+}
