@@ -47,7 +47,9 @@ export function loadConfig(where: string): { readonly name: string; readonly con
   const released = join(packageRoot(), "deploy", "models", "configs");
   const path = [join(released, `${where}.json`), join(where, "config.json"), where].find(isFile);
   if (path === undefined) {
-    const names = readdirSync(released).map((file) => basename(file, ".json"));
+    const names = readdirSync(released)
+      .map((file) => basename(file, ".json"))
+      .sort();
     throw new ServingError("INVALID_REQUEST", `${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
   }
   const name = path === where ? where : basename(where);

@@ -77,7 +77,7 @@ export function parseModelConfig(json: unknown, source = "config.json"): ModelCo
   const layers = reader.whole("num_hidden_layers", { max: 1024 });
   const stored = reader.wholes("compress_ratios");
   const config = readConfig(reader, fields, stored.slice(0, layers || 0));
-  problems.push(...ratioProblems(stored, layers, fields), ...contradictions(config, fields));
+  problems.push(...ratioProblems(stored, layers, fields), ...contradictions(config, layers, fields));
   if (problems.length > 0) throw new ServingError("BAD_CHECKPOINT", `${source}: cannot be served\n  ${problems.join("\n  ")}`);
   return config;
 }
@@ -168,7 +168,7 @@ function ratioProblems(stored: readonly number[], layers: number, { name }: Conf
 }
 
 /** Comparisons with a field that could not be read are with NaN, hence false: nothing is reported twice. */
-function contradictions(c: ModelConfig, { name }: ConfigFields): string[] {
+function contradictions(c: ModelConfig, layers: number, { name }: ConfigFields): string[] {
   const found: string[] = [];
   const forbid = (violated: boolean, message: string) => {
     if (violated) found.push(message);
@@ -182,7 +182,7 @@ function contradictions(c: ModelConfig, { name }: ConfigFields): string[] {
   atMost("qk_rope_head_dim", c.rope, "head_dim", c.headDim);
   if (c.ratios.includes(4)) atMost("qk_rope_head_dim", c.rope, "index_head_dim", c.indexDim);
   atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
-  forbid(c.hashLayers > c.ratios.length, `${name("num_hash_layers")}: ${c.hashLayers}, but there are ${c.ratios.length} layers`);
+  atMost("num_hash_layers", c.hashLayers, "num_hidden_layers", layers);
   forbid(c.bos >= c.vocab, `bos_token_id: ${c.bos}, but vocab_size is ${c.vocab}`);
   forbid(c.eos >= c.vocab, `eos_token_id: ${c.eos}, but vocab_size is ${c.vocab}`);
   if (c.quantised) blockRules(c, name, multiple, forbid);

@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { inspectReport, renderInspect } from "../../../services/cli/inspect.ts";
+import { loadConfig, renderSizes, sizesReport } from "../../../services/cli/sizes.ts";
+import { memoryPresent } from "../../../services/shared/engine/checkpoint/memory.ts";
+import { inFolder, releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
+
+const yardlog = new URL("../../../deploy/models/yardlog", import.meta.url).pathname;
+
+const sizesText = (where: string): string => {
+  const { name, config } = loadConfig(where);
+  return renderSizes(sizesReport(config, name));
+};
+
+test("sizes of a released model needs nothing but its name", () => {
+  expect(
+    sizesText("v4-flash")
+      .split("\n")
+      .map((line) => line.replace(/ +/g, " ")),
+  ).toEqual([
+    "v4-flash",
+    " weights 159.6 GB in 69,187 tensors",
+    " KV layout e4m3_bf16+fp4",
+    " entry, index key 584 B, 68 B",
+    " KV per token 3514.25 B",
+    " 2 x window only 0 B",
+    " 21 x CSA, ratio 4 3423 B",
+    " 20 x HCA, ratio 128 91.25 B",
+    " segment of 512 tokens 1,799,296 B",
+    " 1,048,576 tokens 3.685 GB",
+    " sequence, fixed part 15.42 MB: windows 3.214 MB, compressors 12.21 MB",
+    " boundary at the end 3.619 MB",
+  ]);
+  expect(sizesText("v4-pro")).toMatch(/KV per token +5031.4375 B[^]*1,048,576 tokens +5.276 GB/);
+});
+
+test("sizes takes a folder or a file alike, and names what it knows when it finds neither", () => {
+  expect(sizesText(yardlog)).toMatch(/^yardlog\n[^]*KV per token +101.5625 B/);
+  expect(sizesReport(loadConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(loadConfig(yardlog).config, "").kv);
+  expect(() => loadConfig("v5")).toThrow("v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro");
+});
+
+test("inspect says what the folder holds and what is strange about it", () => {
+  inFolder((dir) => {
+    writeSynthetic(dir, releasedConfig("configs/v4-flash-0731.json"), 48);
+    const text = renderInspect(inspectReport(dir, { bytes: 32e9, limitedBy: "cgroup" }));
+    expect(text).toContain("0731 release, 43 layers, experts F4_E2M1");
+    expect(text).toContain("72,317 tensors, 166.9 GB, 48 files");
+    expect(text).toContain("67,612 tensors, 156.0 GB");
+    expect(text).toContain("32.00 GB (limit of the container)");
+    expect(text).toContain("the weights need 156.0 GB of memory and 32.00 GB are present");
+    expect(text).toContain("the DSpark drafting block (4,705 tensors, 10.86 GB) is known and not used yet");
+  });
+});
+
+test("memory present is the smaller of the machine's and the container's; no limit is no limit", () => {
+  expect(memoryPresent(64e9, 16e9)).toEqual({ bytes: 16e9, limitedBy: "cgroup" });
+  expect(memoryPresent(64e9, 0)).toEqual({ bytes: 64e9, limitedBy: "machine" });
+  expect(memoryPresent(64e9, 2 ** 64)).toEqual({ bytes: 64e9, limitedBy: "machine" });
+});
