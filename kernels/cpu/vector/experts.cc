@@ -1,0 +1,165 @@
+// EXPERTS (spec 2.7). Rows are grouped by expert, so that an expert's weights are decoded once for all its rows.
+// Two passes over outputs: hidden values of every (expert, block of w1 and w3 rows), then every block of y channels, which adds the experts
+// in ascending order - the order of a row's slots.
+#include "path.h"
+
+#include "gemm.h"
+#include "math.h"
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+namespace {
+
+constexpr int64_t kHiddenBytes = int64_t{16} << 20;
+
+// The (row, slot) pairs of a block of rows, sorted by expert.
+struct Space {
+  float* rows;
+  float* hidden;   // [pairs, padded I], rounded to the activation type
+  int32_t* pairs;  // row * k + slot
+  int32_t* ends;   // ends[e]: behind the last pair of expert e
+  int32_t* used;   // experts with pairs, ascending
+
+  Space(Carver& c, const ExpertsArgs& a, int64_t block)
+      : rows(c.take<float>(FloatRows::spaceFor(a.x, block, a.d))),
+        hidden(c.take<float>(block * a.k * padded(a.I))),
+        pairs(c.take<int32_t>(block * a.k)),
+        ends(c.take<int32_t>(a.count)),
+        used(c.take<int32_t>(a.count)) {}
+};
+
+struct TaskSpace {
+  float* gatePanel;
+  float* upPanel;
+  float* gate;
+  float* up;
+  TaskSpace(Carver& c, int64_t panelFloats, int64_t stride)
+      : gatePanel(c.take<float>(panelFloats)), upPanel(c.take<float>(panelFloats)), gate(c.take<float>(kTileM * stride)), up(c.take<float>(kTileM * stride)) {}
+};
+
+struct Group {
+  const int32_t* pairs;
+  int64_t count;
+};
+
+// One block of rows [row0, row0 + M).
+class Block {
+ public:
+  Block(const ExpertsArgs& a, int64_t row0, int64_t M, const Space& space, Pool& pool)
+      : a_(a), space_(space), row0_(row0), M_(M), x_(a.x, row0, M, a.d, space.rows, pool) {
+    sortByExpert();
+  }
+
+  template <class Row>
+  void run(Pool& pool) {
+    const int64_t columns = columnsFor(a_.I, a_.d, pool.threads()), blocks = blocksOf(a_.I, columns);
+    pool.parallelFor(used_ * blocks, 1, [&](int64_t begin, int64_t end, uint32_t worker) {
+      for (int64_t task = begin; task < end; task++) hide<Row>(space_.used[task / blocks], task % blocks * columns, columns, pool, worker);
+    });
+    const int64_t channels = columnsFor(a_.d, a_.I, pool.threads());
+    pool.parallelFor(blocksOf(a_.d, channels), 1, [&](int64_t begin, int64_t end, uint32_t worker) {
+      for (int64_t task = begin; task < end; task++) collect<Row>(task * channels, channels, pool, worker);
+    });
+  }
+
+ private:
+  int64_t expertOf(int64_t pair) const { return a_.idx ? a_.idx[row0_ * a_.k + pair] : 0; }
+
+  void sortByExpert() {
+    for (int64_t e = 0; e < a_.count; e++) space_.ends[e] = 0;
+    for (int64_t p = 0; p < M_ * a_.k; p++) space_.ends[expertOf(p)]++;
+    int32_t start = 0;
+    for (int64_t e = 0; e < a_.count; e++) {
+      const int32_t count = space_.ends[e];
+      if (count > 0) space_.used[used_++] = static_cast<int32_t>(e);
+      space_.ends[e] = start;
+      start += count;
+    }
+    for (int64_t p = 0; p < M_ * a_.k; p++) space_.pairs[space_.ends[expertOf(p)]++] = static_cast<int32_t>(p);
+  }
+
+  Group group(int64_t e) const {
+    const int64_t begin = e > 0 ? space_.ends[e - 1] : 0;
+    return {space_.pairs + begin, space_.ends[e] - begin};
+  }
+
+  static int64_t columnsFor(int64_t N, int64_t K, uint32_t threads) {
+    return minOf(columnsPerBlock(K), maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
+  }
+
+  // hidden[pair, first ..] of one expert
+  template <class Row>
+  void hide(int64_t e, int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
+    const Expert& expert = a_.experts[e];
+    const Group g = group(e);
+    const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
+    const bool decode = g.count > kTileM;
+    const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns<Row>::panelFloats(count, a_.d) : 0, stride);
+    const Columns<Row> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
+    const Columns<Row> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    for (int64_t m = 0; m < g.count; m += kTileM) {
+      const int64_t M = minOf(kTileM, g.count - m);
+      const float* rows[kTileM];
+      for (int i = 0; i < kTileM; i++) rows[i] = x_.row(g.pairs[m + minOf(i, M - 1)] / a_.k);
+      w1.multiply(rows, M, space.gate, stride);
+      w3.multiply(rows, M, space.up, stride);
+      for (int64_t i = 0; i < M; i++) activate(space.gate + i * stride, space.up + i * stride, count, g.pairs + m + i, first);
+    }
+  }
+
+  void activate(const float* gate, const float* up, int64_t count, const int32_t* pair, int64_t first) {
+    const float weight = a_.weights ? a_.weights[row0_ * a_.k + *pair] : 1.0f;
+    float* hidden = space_.hidden + (pair - space_.pairs) * padded(a_.I) + first;
+    for (int64_t n = 0; n < count; n += kLanes) {
+      const V a = min(set(a_.limit), load(gate + n));
+      const V b = max(set(-a_.limit), min(set(a_.limit), load(up + n)));
+      const V value = mul(set(weight), mul(silu(a), b));
+      storePadded(hidden + n, a_.x.dtype == LS_F32 ? value : rounded<Bf16>(value), minOf(kLanes, count - n));
+    }
+  }
+
+  // y[.., first ..] of all rows
+  template <class Row>
+  void collect(int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
+    const int64_t count = minOf(columns, a_.d - first), stride = count + kTileSlack;
+    const auto space = inScratch<TaskSpace>(pool, worker, Columns<Row>::panelFloats(count, a_.I), stride);
+    float* y = a_.y + row0_ * a_.d + first;
+    for (int64_t t = 0; t < M_; t++) std::memset(y + t * a_.d, 0, static_cast<size_t>(count) * sizeof(float));
+    for (int64_t u = 0; u < used_; u++) {
+      const Expert& expert = a_.experts[space_.used[u]];
+      const Group g = group(space_.used[u]);
+      const Columns<Row> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      for (int64_t m = 0; m < g.count; m += kTileM) {
+        const int64_t M = minOf(kTileM, g.count - m);
+        const float* rows[kTileM];
+        for (int i = 0; i < kTileM; i++) rows[i] = space_.hidden + (g.pairs - space_.pairs + m + minOf(i, M - 1)) * padded(a_.I);
+        w2.multiply(rows, M, space.gate, stride);
+        for (int64_t i = 0; i < M; i++) addTo(y + g.pairs[m + i] / a_.k * a_.d, space.gate + i * stride, count);
+      }
+    }
+  }
+
+  static void addTo(float* y, const float* x, int64_t count) {
+    forLanes(count, [&](int64_t n, auto read, auto write) { write(y + n, LONGSHORE_PATH::add(read(y + n), read(x + n))); });
+  }
+
+  const ExpertsArgs& a_;
+  Space space_;
+  int64_t row0_, M_, used_ = 0;
+  FloatRows x_;
+};
+
+}  // namespace
+
+void experts(const ExpertsArgs& a, Pool& pool) {
+  if (a.T == 0) return;
+  const int64_t most = maxOf(kTileM, kHiddenBytes / 4 / (a.k * padded(a.I) + padded(a.d)));
+  const int64_t block = minOf(a.T, most);
+  const auto space = inShared<Space>(pool, a, block);
+  const int64_t someone = a.idx ? a.idx[0] : 0;
+  withRows(a.experts[someone].w1.dtype, [&](auto row) {
+    for (int64_t row0 = 0; row0 < a.T; row0 += block) Block(a, row0, minOf(block, a.T - row0), space, pool).run<decltype(row)>(pool);
+  });
+}
+
+}  // namespace longshore::cpu::LONGSHORE_PATH

@@ -1,0 +1,87 @@
+// How the operations of this folder lay out memory: rows of floats padded with zeros to whole vectors, blocks carved from a worker's scratch.
+#pragma once
+
+#include "../path.h"
+#include "vec.h"
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+// Floats of a padded row.
+LONGSHORE_INLINE int64_t padded(int64_t width) { return blocksOf(width, kLanes) * kLanes; }
+
+// Takes aligned pieces of one block, or only counts their bytes while the block is null:
+// a layout is one function that runs twice.
+class Carver {
+ public:
+  explicit Carver(void* block) : next_(static_cast<char*>(block)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    T* piece = reinterpret_cast<T*>(next_);
+    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    bytes_ += bytes;
+    if (next_ != nullptr) next_ += bytes;
+    return piece;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  char* next_;
+  size_t bytes_ = 0;
+};
+
+// A Layout's constructor takes its pieces from a Carver and the arguments.
+template <class Layout, class... Args>
+LONGSHORE_INLINE Layout inScratch(Pool& pool, uint32_t worker, const Args&... args) {
+  Carver count(nullptr);
+  Layout(count, args...);
+  Carver carver(pool.scratch(worker, count.bytes()));
+  return Layout(carver, args...);
+}
+
+template <class Layout, class... Args>
+LONGSHORE_INLINE Layout inShared(Pool& pool, const Args&... args) {
+  Carver count(nullptr);
+  Layout(count, args...);
+  Carver carver(pool.shared(count.bytes()));
+  return Layout(carver, args...);
+}
+
+// Element i of an operand of type E.
+template <class E>
+LONGSHORE_INLINE const E* at(const void* data, int64_t i) {
+  return static_cast<const E*>(data) + i;
+}
+template <class E>
+LONGSHORE_INLINE E* at(void* data, int64_t i) {
+  return static_cast<E*>(data) + i;
+}
+
+// Stores the first n lanes and zeros behind them.
+LONGSHORE_INLINE void storePadded(float* p, V v, int64_t n) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t l = n; l < kLanes; l++) lanes[l] = 0.0f;
+  std::memcpy(p, lanes, sizeof lanes);
+}
+
+// One row of an activation tensor as padded floats.
+template <class E>
+LONGSHORE_INLINE void widenRow(const E* x, int64_t width, float* row) {
+  int64_t k = 0;
+  for (; k + kLanes <= width; k += kLanes) store(row + k, load(x + k));
+  if (k < width) store(row + k, loadPart(x + k, width - k));
+}
+
+// What a bf16 operation boundary does to a value that stays in registers.
+template <class E>
+LONGSHORE_INLINE V rounded(V v) {
+  E lanes[kLanes];
+  store(lanes, v);
+  return load(lanes);
+}
+
+// Rows in a piece, so that a piece is worth waking a thread for; costs are in vector operations.
+LONGSHORE_INLINE int64_t grainOf(int64_t costPerRow) { return maxOf(1, 16384 / maxOf(1, costPerRow)); }
+
+}  // namespace longshore::cpu::LONGSHORE_PATH

@@ -1,0 +1,99 @@
+// Sixteen fp32 lanes: all that the operations of this folder know of a machine.
+//
+// One source is compiled once per instruction set, each time with its own -m flags and its own LONGSHORE_PATH, which names the namespace:
+// everything here is inside it or static, so that the linker cannot hand one instruction set the body of another.
+//
+// All implementations give the same bits, so a path is an order of operations, not an instruction set:
+//
+//   dot product   lane l sums k = 16j + l in order of j, by fma from +0; a short last vector is filled with zeros;
+//                 then the lanes are added by halves: i with i+8, i with i+4, i with i+2, i with i+1
+//   max(a, b)     a > b ? a : b, so the second operand where one is NaN; min likewise
+//   round         toInt rounds to nearest even; what does not fit gives INT32_MIN
+//
+// An implementation defines V (16 floats), I (16 int32), the functions below, and its tile:
+//
+//   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>
+//   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
+//   sum · sumTile · byteDots
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "../formats.h"
+
+#define LONGSHORE_INLINE static inline __attribute__((always_inline))
+#define LONGSHORE_MEMBER __attribute__((always_inline)) inline
+#define LONGSHORE_UNROLL _Pragma("GCC unroll 16")
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+static constexpr int64_t kLanes = 16;
+
+struct Bf16 {
+  uint16_t bits;
+};
+
+}  // namespace longshore::cpu::LONGSHORE_PATH
+
+#if defined(LONGSHORE_PORTABLE)
+#include "vec_portable.h"
+#elif defined(__AVX512F__)
+#include "vec_avx512.h"
+#else
+#include "vec_avx2.h"
+#endif
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+// The first n lanes, 0 <= n <= 16; the others are +0. Reads nothing behind them.
+template <class E>
+LONGSHORE_INLINE V loadPart(const E* p, int64_t n) {
+  E lanes[kLanes] = {};
+  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(E));
+  return load(lanes);
+}
+
+template <class E>
+LONGSHORE_INLINE void storePart(E* p, V v, int64_t n) {
+  E lanes[kLanes];
+  store(lanes, v);
+  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(E));
+}
+
+LONGSHORE_INLINE V negate(V v) { return floats(xorInt(bits(v), setInt(INT32_MIN))); }
+LONGSHORE_INLINE V absolute(V v) { return floats(andInt(bits(v), setInt(INT32_MAX))); }
+
+LONGSHORE_INLINE float maximum(V v) {
+  v = max(v, swap<8>(v));
+  v = max(v, swap<4>(v));
+  v = max(v, swap<2>(v));
+  v = max(v, swap<1>(v));
+  return first(v);
+}
+
+LONGSHORE_INLINE int64_t minOf(int64_t a, int64_t b) { return a < b ? a : b; }
+LONGSHORE_INLINE int64_t maxOf(int64_t a, int64_t b) { return a > b ? a : b; }
+LONGSHORE_INLINE int64_t blocksOf(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
+
+// body(k, load, store): once per 16 elements of [0, n), with loads and stores that stop at n.
+template <class Body>
+LONGSHORE_INLINE void forLanes(int64_t n, Body&& body) {
+  int64_t k = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    body(k, [](const auto* p) __attribute__((always_inline)) { return load(p); }, [](auto* p, V v) __attribute__((always_inline)) { store(p, v); });
+  }
+  if (k < n) {
+    const int64_t rest = n - k;
+    body(k, [rest](const auto* p) { return loadPart(p, rest); }, [rest](auto* p, V v) { storePart(p, v, rest); });
+  }
+}
+
+// Calls body with a null `const float*` or `const Bf16*`: the type of an operand that the call chooses.
+template <class Body>
+LONGSHORE_INLINE void withElement(bool isF32, Body&& body) {
+  if (isF32) body(static_cast<float*>(nullptr));
+  else body(static_cast<Bf16*>(nullptr));
+}
+
+}  // namespace longshore::cpu::LONGSHORE_PATH

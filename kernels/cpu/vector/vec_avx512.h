@@ -1,0 +1,120 @@
+// Sixteen lanes in one register: AVX-512 F, BW, DQ, VL and VNNI.
+#pragma once
+
+#include <immintrin.h>
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+using V = __m512;
+using I = __m512i;
+
+LONGSHORE_INLINE V zero() { return _mm512_setzero_ps(); }
+LONGSHORE_INLINE V set(float x) { return _mm512_set1_ps(x); }
+LONGSHORE_INLINE I setInt(int32_t x) { return _mm512_set1_epi32(x); }
+LONGSHORE_INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
+LONGSHORE_INLINE I load(const int32_t* p) { return _mm512_loadu_si512(p); }
+LONGSHORE_INLINE void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+LONGSHORE_INLINE void store(int32_t* p, I v) { _mm512_storeu_si512(p, v); }
+
+LONGSHORE_INLINE V add(V a, V b) { return _mm512_add_ps(a, b); }
+LONGSHORE_INLINE V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+LONGSHORE_INLINE V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+LONGSHORE_INLINE V div(V a, V b) { return _mm512_div_ps(a, b); }
+LONGSHORE_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
+LONGSHORE_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
+LONGSHORE_INLINE V sqrt(V a) { return _mm512_sqrt_ps(a); }
+LONGSHORE_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+
+LONGSHORE_INLINE I bits(V v) { return _mm512_castps_si512(v); }
+LONGSHORE_INLINE V floats(I v) { return _mm512_castsi512_ps(v); }
+LONGSHORE_INLINE I toInt(V v) { return _mm512_cvtps_epi32(v); }
+LONGSHORE_INLINE V toFloat(I v) { return _mm512_cvtepi32_ps(v); }
+LONGSHORE_INLINE I addInt(I a, I b) { return _mm512_add_epi32(a, b); }
+LONGSHORE_INLINE I andInt(I a, I b) { return _mm512_and_si512(a, b); }
+LONGSHORE_INLINE I xorInt(I a, I b) { return _mm512_xor_si512(a, b); }
+template <int n>
+LONGSHORE_INLINE I shiftLeft(I v) { return _mm512_slli_epi32(v, n); }
+template <int n>
+LONGSHORE_INLINE I shiftRight(I v) { return _mm512_srai_epi32(v, n); }
+LONGSHORE_INLINE uint32_t moreThan(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
+
+LONGSHORE_INLINE V evens(V v) { return _mm512_moveldup_ps(v); }
+LONGSHORE_INLINE V odds(V v) { return _mm512_movehdup_ps(v); }
+template <int n>
+LONGSHORE_INLINE V swap(V v) {
+  if constexpr (n == 1) return _mm512_permute_ps(v, 0xB1);
+  if constexpr (n == 2) return _mm512_permute_ps(v, 0x4E);
+  if constexpr (n == 4) return _mm512_shuffle_f32x4(v, v, 0xB1);
+  if constexpr (n == 8) return _mm512_shuffle_f32x4(v, v, 0x4E);
+}
+LONGSHORE_INLINE float first(V v) { return _mm512_cvtss_f32(v); }
+
+LONGSHORE_INLINE V load(const Bf16* p) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return floats(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+LONGSHORE_INLINE void store(Bf16* p, V v) {
+  const I x = bits(v);
+  const I tie = andInt(_mm512_srli_epi32(x, 16), setInt(1));
+  const I rounded = _mm512_srli_epi32(addInt(addInt(x, setInt(0x7FFF)), tie), 16);
+  const I quieted = _mm512_or_si512(_mm512_srli_epi32(x, 16), setInt(0x40));
+  const I y = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quieted);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(y));
+}
+
+// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into an fp32's fields is 2^-120 times its value.
+LONGSHORE_INLINE V decodeE4m3(const uint8_t* p) {
+  const I code = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const I fields = andInt(_mm512_slli_epi32(code, 20), setInt(static_cast<int32_t>(0x87F00000u)));
+  return mul(floats(fields), set(0x1p120f));
+}
+
+// 16 nibbles from 8 bytes.
+LONGSHORE_INLINE V decodeE2m1(const uint8_t* p) {
+  const V values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
+  const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  const __m128i nibbles = _mm_unpacklo_epi8(pairs, _mm_srli_epi16(pairs, 4));
+  return _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(nibbles), values);  // looks at the low four bits only
+}
+
+// Two vectors folded by n lanes each into the halves (n = 8), quarters (4), ... of one: the tree of vec.h, two sums at a time.
+LONGSHORE_INLINE V fold8(V a, V b) { return add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE)); }
+LONGSHORE_INLINE V fold4(V a, V b) { return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD)); }
+LONGSHORE_INLINE V fold2(V a, V b) { return add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE)); }
+LONGSHORE_INLINE V fold1(V a, V b) { return add(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD)); }
+
+LONGSHORE_INLINE float sum(V v) {
+  v = add(v, swap<8>(v));
+  v = add(v, swap<4>(v));
+  v = add(v, swap<2>(v));
+  return first(add(v, swap<1>(v)));
+}
+
+static constexpr int kTileM = 4, kTileN = 4;
+
+// out[m * stride + n] = the sum of the lanes of acc[m][n].
+LONGSHORE_INLINE void sumTile(const V (&acc)[4][4], float* out, int64_t stride) {
+  V quads[4];
+  LONGSHORE_UNROLL for (int n = 0; n < 4; n++) quads[n] = fold4(fold8(acc[0][n], acc[1][n]), fold8(acc[2][n], acc[3][n]));
+  const V sums = fold1(fold2(quads[0], quads[1]), fold2(quads[2], quads[3]));
+  _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
+  _mm_storeu_ps(out + stride, _mm512_extractf32x4_ps(sums, 1));
+  _mm_storeu_ps(out + 2 * stride, _mm512_extractf32x4_ps(sums, 2));
+  _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(sums, 3));
+}
+
+// For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
+template <int H>
+LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {
+  LONGSHORE_UNROLL for (int g = 0; g < 8; g++) {
+    const I column = _mm512_loadu_si512(columns + 64 * g);
+    LONGSHORE_UNROLL for (int h = 0; h < H; h++) {
+      int32_t four;
+      std::memcpy(&four, x + h * stride + 4 * g, sizeof four);
+      dots[h] = _mm512_dpbusd_epi32(dots[h], column, setInt(four));
+    }
+  }
+}
+
+}  // namespace longshore::cpu::LONGSHORE_PATH

@@ -1,0 +1,88 @@
+// Rows of weight matrices as they are on disk, sixteen values at a time: w[row, k .. k+15], dequantised exactly (spec 4.4).
+#pragma once
+
+#include "memory.h"
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+// The matrix of LinearArgs.
+struct Matrix {
+  In w;
+  View<uint8_t> scale;
+  int64_t K;
+};
+
+// E8M0 bytes as the bits of fp32.
+struct ScaleTable {
+  int32_t bits[256];
+  constexpr ScaleTable() : bits{0x00400000} {
+    for (int32_t s = 1; s < 255; s++) bits[s] = s << 23;
+    bits[255] = 0x7FC00000;
+  }
+};
+static constexpr ScaleTable kScales;
+
+template <class E>
+struct PlainRow {
+  const E* w;
+
+  PlainRow() = default;
+  PlainRow(const Matrix& m, int64_t row) : w(at<E>(m.w.data, row * m.K)) {}
+  LONGSHORE_MEMBER V at16(int64_t k) const { return load(w + k); }
+  LONGSHORE_MEMBER V part(int64_t k, int64_t n) const { return loadPart(w + k, n); }
+  bool holdsNan(int64_t) const { return false; }  // a NaN needs no help to spread
+};
+
+struct E4m3Row {
+  const uint8_t* w;
+  const uint8_t* scale;
+
+  E4m3Row() = default;
+  E4m3Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K)), scale(at<uint8_t>(m.scale.data, row / kWeightBlock * blocksOf(m.K, kWeightBlock))) {}
+  LONGSHORE_MEMBER V scaleAt(int64_t k) const { return floats(setInt(kScales.bits[scale[k / kWeightBlock]])); }
+  LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE4m3(w + k), scaleAt(k)); }
+  LONGSHORE_MEMBER V part(int64_t k, int64_t n) const {
+    uint8_t codes[kLanes] = {};
+    std::memcpy(codes, w + k, static_cast<size_t>(n));
+    return mul(decodeE4m3(codes), scaleAt(k));
+  }
+  // decodeE4m3 does not know NaN: a row that holds one gives NaN, whatever it is multiplied by.
+  bool holdsNan(int64_t K) const {
+    bool found = false;
+    for (int64_t k = 0; k < K; k++) found |= (w[k] & 0x7F) == 0x7F;
+    return found;
+  }
+};
+
+struct E2m1Row {
+  const uint8_t* w;
+  const uint8_t* scale;
+
+  E2m1Row() = default;
+  E2m1Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K / 2)), scale(at<uint8_t>(m.scale.data, row * m.K / 32)) {}
+  LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE2m1(w + k / 2), floats(setInt(kScales.bits[scale[k / 32]]))); }
+  LONGSHORE_MEMBER V part(int64_t k, int64_t) const { return at16(k); }  // K is a multiple of 32
+  bool holdsNan(int64_t) const { return false; }
+};
+
+// Calls body with a value of the row type of a weight dtype.
+template <class Body>
+LONGSHORE_INLINE void withRows(ls_dtype dtype, Body&& body) {
+  switch (dtype) {
+    case LS_F32: return body(PlainRow<float>());
+    case LS_BF16: return body(PlainRow<Bf16>());
+    case LS_F8_E4M3: return body(E4m3Row());
+    default: return body(E2m1Row());
+  }
+}
+
+// One row as padded floats.
+template <class Row>
+LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, float* to) {
+  int64_t k = 0;
+  for (; k + kLanes <= K; k += kLanes) store(to + k, row.at16(k));
+  if (k < K) store(to + k, row.part(k, K - k));
+  if (row.holdsNan(K)) to[0] = fromBits(0x7FC00000);
+}
+
+}  // namespace longshore::cpu::LONGSHORE_PATH
