@@ -275,6 +275,7 @@ struct Path {
 // The paths this build was made with; a path not linked in has a null function (weak symbols, see paths.cc). A path that lacks an entry of
 // its own points to the reference path's.
 const Path* referencePath();
+__attribute__((weak)) const Path* portablePath();
 __attribute__((weak)) const Path* avx2Path();
 __attribute__((weak)) const Path* avx512Path();
 __attribute__((weak)) const Path* avx512bf16Path();

@@ -17,6 +17,7 @@ PathEntry entry(const char* name, const Path* (*make)(), std::string reason) {
 const std::vector<PathEntry>& allPaths() {
   static const std::vector<PathEntry> paths = {
       entry("reference", referencePath, ""),
+      entry("portable", portablePath, ""),
       entry("avx2", avx2Path, whyNoAvx2()),
       entry("avx512", avx512Path, whyNoAvx512()),
       entry("avx512bf16", avx512bf16Path, whyNoAvx512Bf16()),

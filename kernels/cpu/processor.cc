@@ -63,7 +63,8 @@ std::string whyNoAvx2() {
 std::string whyNoAvx512() {
   const Leaf leaf7 = cpuid(7, 0);
   return firstOf({whyNoAvx2(), unless((leaf7.b >> 16 & 1) != 0, "AVX-512F"), unless((leaf7.b >> 17 & 1) != 0, "AVX-512DQ"),
-                  unless((leaf7.b >> 30 & 1) != 0, "AVX-512BW"), unless((leaf7.b >> 31 & 1) != 0, "AVX-512VL"), unlessSaved(kXmmYmm | kZmm, "AVX-512")});
+                  unless((leaf7.b >> 30 & 1) != 0, "AVX-512BW"), unless((leaf7.b >> 31 & 1) != 0, "AVX-512VL"),
+                  unless((leaf7.c >> 11 & 1) != 0, "AVX-512 VNNI"), unlessSaved(kXmmYmm | kZmm, "AVX-512")});
 }
 
 std::string whyNoAvx512Bf16() { return firstOf({whyNoAvx512(), unless((cpuid(7, 1).a >> 5 & 1) != 0, "AVX-512 BF16")}); }
