@@ -21,8 +21,8 @@ export function inFolder<T>(use: (dir: string) => T): T {
   }
 }
 
-/** A checkpoint with every header of the real one and no data: sparse files that take no room. Returns the names of its shards. */
-export function writeSynthetic(dir: string, config: Record<string, unknown>, shardCount: number): string[] {
+/** A checkpoint with every header of the real one and no data: sparse files that take no room. `written`: the config.json that lies beside them. */
+export function writeSynthetic(dir: string, config: Record<string, unknown>, shardCount: number, written = config): void {
   const shards = splitEvenly(inventory(parseModelConfig(config)), shardCount);
   const name = (shard: number) =>
     shardCount === 1
@@ -34,9 +34,8 @@ export function writeSynthetic(dir: string, config: Record<string, unknown>, sha
     writeSparse(join(dir, name(i)), JSON.stringify(header), dataBytes);
     for (const item of items) weightMap[item.name] = name(i);
   }
-  writeFileSync(join(dir, "config.json"), JSON.stringify(config));
+  writeFileSync(join(dir, "config.json"), JSON.stringify(written));
   if (shardCount > 1) writeFileSync(join(dir, "model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: weightMap }));
-  return shards.map((_, i) => name(i));
 }
 
 /** Contiguous runs of tensors with about the same number of bytes each. */

@@ -1,5 +1,6 @@
 import { ServingError } from "../runtime/errors.ts";
 import { type ConfigReader, configReader } from "./checkpoint/config-reader.ts";
+import { contradictions } from "./checkpoint/config-rules.ts";
 import { type ConfigFields, configFields, isObject } from "./checkpoint/config-styles.ts";
 
 /** A config.json of any style (spec 1.1), checked and in the spec's terms. Two configs that are equal here describe the same model. */
@@ -76,8 +77,8 @@ export function parseModelConfig(json: unknown, source = "config.json"): ModelCo
   checkFixed(reader);
   const layers = reader.whole("num_hidden_layers", { max: 1024 });
   const stored = reader.wholes("compress_ratios");
-  const config = readConfig(reader, fields, stored.slice(0, layers || 0));
-  problems.push(...ratioProblems(stored, layers, fields), ...contradictions(config, layers, fields));
+  const config = readConfig(reader, fields, stored?.slice(0, layers || 0) ?? []);
+  problems.push(...contradictions(config, layers, stored, fields.name));
   if (problems.length > 0) throw new ServingError("BAD_CHECKPOINT", `${source}: cannot be served\n  ${problems.join("\n  ")}`);
   return config;
 }
@@ -135,7 +136,7 @@ function readDspark(reader: ConfigReader, { value }: ConfigFields): Dspark | nul
   if (value("dspark_block_size") === undefined) return value("num_nextn_predict_layers") === DSPARK_STAGES ? dsparkReleased : null;
   return {
     stages: DSPARK_STAGES,
-    targets: reader.wholes("dspark_target_layer_ids").length,
+    targets: reader.wholes("dspark_target_layer_ids")?.length ?? 0,
     markovRank: reader.whole("dspark_markov_rank"),
   };
 }
@@ -158,53 +159,4 @@ function checkFixed(reader: ConfigReader): void {
   reader.fixed("quantization_config.fmt", "e4m3");
   reader.fixed("quantization_config.scale_fmt", "ue8m0");
   reader.fixed("quantization_config.weight_block_size", [128, 128]);
-}
-
-function ratioProblems(stored: readonly number[], layers: number, { name }: ConfigFields): string[] {
-  const at = name("compress_ratios");
-  if (stored.length > 0 && stored.length < layers) return [`${at}: ${stored.length} entries for ${layers} layers`];
-  const drafting = stored.slice(layers || stored.length);
-  return drafting.some((ratio) => ratio !== 0) ? [`${at}: the drafting blocks have ratios ${drafting.join(", ")}, must have 0`] : [];
-}
-
-/** Comparisons with a field that could not be read are with NaN, hence false: nothing is reported twice. */
-function contradictions(c: ModelConfig, layers: number, { name }: ConfigFields): string[] {
-  const found: string[] = [];
-  const forbid = (violated: boolean, message: string) => {
-    if (violated) found.push(message);
-  };
-  const multiple = (what: string, value: number, of: number) => forbid(value % of > 0, `${what}: ${value}, must be a multiple of ${of}`);
-  const atMost = (key: string, value: number, limitKey: string, limit: number) =>
-    forbid(value > limit, `${name(key)}: ${value}, but ${name(limitKey)} is ${limit}`);
-
-  multiple(name("qk_rope_head_dim"), c.rope, 2);
-  multiple(name("num_attention_heads"), c.heads, c.oGroups);
-  atMost("qk_rope_head_dim", c.rope, "head_dim", c.headDim);
-  if (c.ratios.includes(4)) atMost("qk_rope_head_dim", c.rope, "index_head_dim", c.indexDim);
-  atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
-  atMost("num_hash_layers", c.hashLayers, "num_hidden_layers", layers);
-  forbid(c.bos >= c.vocab, `bos_token_id: ${c.bos}, but vocab_size is ${c.vocab}`);
-  forbid(c.eos >= c.vocab, `eos_token_id: ${c.eos}, but vocab_size is ${c.vocab}`);
-  if (c.quantised) blockRules(c, name, multiple, forbid);
-  return found;
-}
-
-/** What the block formats need of the dimensions (spec 7). */
-function blockRules(
-  c: ModelConfig,
-  name: (key: string) => string,
-  multiple: (what: string, value: number, of: number) => void,
-  forbid: (violated: boolean, message: string) => void,
-): void {
-  multiple(name("hidden_size"), c.hidden, 128);
-  multiple(name("q_lora_rank"), c.qLora, 128);
-  multiple(name("moe_intermediate_size"), c.intermediate, 128);
-  multiple("heads x head_dim / o_groups", (c.heads * c.headDim) / c.oGroups, 128);
-  multiple("o_groups x o_lora_rank", c.oGroups * c.oLora, 128);
-  multiple("head_dim - qk_rope_head_dim", c.headDim - c.rope, 64);
-  const powerOfTwo = Number.isInteger(Math.log2(c.indexDim)) && c.indexDim >= 32;
-  forbid(
-    c.ratios.includes(4) && c.indexDim > 0 && !powerOfTwo,
-    `${name("index_head_dim")}: ${c.indexDim}, must be a power of two from 32 up`,
-  );
 }

@@ -1,10 +1,11 @@
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { inspectReport, renderInspect } from "../../../services/cli/inspect.ts";
 import { loadConfig, renderSizes, sizesReport } from "../../../services/cli/sizes.ts";
 import { memoryPresent } from "../../../services/shared/engine/checkpoint/memory.ts";
 import { inFolder, releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
 
-const yardlog = new URL("../../../deploy/models/yardlog", import.meta.url).pathname;
+const yardlog = fileURLToPath(new URL("../../../deploy/models/yardlog", import.meta.url));
 
 const sizesText = (where: string): string => {
   const { name, config } = loadConfig(where);

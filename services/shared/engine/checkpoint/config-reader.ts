@@ -1,11 +1,11 @@
 import type { ConfigFields } from "./config-styles.ts";
 
-/** Reads typed fields and notes what is wrong with them. What could not be read comes back as NaN or empty, so that reading can go on. */
+/** Reads typed fields and notes what is wrong with them. What could not be read comes back as NaN or null, so that reading can go on. */
 export interface ConfigReader {
   whole(key: string, range?: { readonly min?: number; readonly max?: number }): number;
   /** Finite and above 0. */
   positive(key: string): number;
-  wholes(key: string): readonly number[];
+  wholes(key: string): readonly number[] | null;
   /** A token id, or a list of exactly one. */
   token(key: string): number;
   /** The file may leave it out, but must not say anything else. */
@@ -34,7 +34,7 @@ export function configReader({ value, name }: ConfigFields, problems: string[]):
       const found = value(key);
       if (Array.isArray(found) && found.every((item) => isWhole(item) && item >= 0)) return found as number[];
       wrong(key, "a list of whole numbers");
-      return [];
+      return null;
     },
     token(key) {
       const found = value(key);

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { beforeEach, expect, test } from "vitest";
 import { fingerprint } from "../../../../../services/shared/engine/checkpoint/fingerprint.ts";
 import { openCheckpoint } from "../../../../../services/shared/engine/checkpoint/open.ts";
 import { inFolder } from "../../../../support/synthetic.ts";
 
-const yardlog = new URL("../../../../../deploy/models/yardlog", import.meta.url).pathname;
+const yardlog = fileURLToPath(new URL("../../../../../deploy/models/yardlog", import.meta.url));
 const marked = (dir: string) => Buffer.from(fingerprint(openCheckpoint(dir))).toString("hex");
 
 let original = "";
