@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { ChunkOptions, ChunkResult, Engine, EngineInfo, Opened, Sampling, Sealed, SequenceId, SequenceStart } from "./engine.ts";
@@ -139,11 +140,11 @@ function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Ti
   return timeline;
 }
 
-/** Runs one call after the other; a failed one does not hold up the next. */
+/** Runs one call after the other, each in a turn of the event loop of its own, as a native engine's would; a failed one does not hold up the next. */
 function oneAtATime(): <T>(call: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve();
   return (call) => {
-    const result = tail.then(call);
+    const result = tail.then(() => nextTurn()).then(call);
     tail = result.catch(() => {});
     return result;
   };

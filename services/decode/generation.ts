@@ -1,0 +1,89 @@
+import type { Sampling, SequenceId, StepInput, StepResult } from "../shared/engine/engine.ts";
+import type { Context } from "../shared/worker/context.ts";
+import type { HeldJob } from "../shared/worker/held-job.ts";
+import type { Answer, End } from "./answer.ts";
+import type { Member, RunningBatch } from "./running-batch.ts";
+import type { TokenWriter } from "./token-writer.ts";
+
+export interface GenerationParts {
+  readonly job: HeldJob;
+  readonly sequence: SequenceId;
+  /** The ids that the sequence has run. */
+  readonly context: Context;
+  /** The answer so far; its last id has not run. */
+  readonly answer: Answer;
+  readonly writer: TokenWriter;
+}
+
+/** Generates in the running batch until the answer ends or the job is interrupted. Between steps nothing waits for anything but the log. */
+export async function generate(parts: GenerationParts, batch: RunningBatch): Promise<End> {
+  const { job } = parts;
+  job.check();
+  return await new Promise<End>((resolve, reject) => {
+    const member = new Generating(parts, {
+      end: (end) => leave(() => resolve(end)),
+      fail: (error) => leave(() => reject(error)),
+    });
+    const onAbort = () => member.interrupt();
+    const leave = (settle: () => void) => {
+      job.signal.removeEventListener("abort", onAbort);
+      batch.leave(member);
+      settle();
+    };
+    job.signal.addEventListener("abort", onAbort, { once: true });
+    batch.join(member);
+  });
+}
+
+interface Outcome {
+  end(end: End): void;
+  fail(error: unknown): void;
+}
+
+class Generating implements Member {
+  readonly #parts: GenerationParts;
+  readonly #outcome: Outcome;
+  readonly #sample: Sampling;
+  #stepping = false;
+
+  constructor(parts: GenerationParts, outcome: Outcome) {
+    this.#parts = parts;
+    this.#outcome = outcome;
+    this.#sample = parts.job.request.sampling;
+  }
+
+  next(): StepInput | null {
+    const { sequence, answer, writer } = this.#parts;
+    if (writer.full) return null;
+    this.#stepping = true;
+    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample };
+  }
+
+  deliver({ token, sealed }: StepResult): void {
+    const { context, answer, writer } = this.#parts;
+    this.#stepping = false;
+    context.push(answer.ids.at(-1)!);
+    for (const segment of sealed) context.keep(segment);
+    const end = answer.take(token);
+    if (!answer.isStop(token)) writer.add(token);
+    if (end !== null) this.#outcome.end(end);
+    else this.#goOn();
+  }
+
+  fail(error: unknown): void {
+    this.#outcome.fail(error);
+  }
+
+  /** A step under way is awaited: `deliver` then looks, and sequence and context agree. */
+  interrupt(): void {
+    if (!this.#stepping) this.#outcome.fail(this.#parts.job.signal.reason);
+  }
+
+  #goOn(): void {
+    try {
+      this.#parts.job.check();
+    } catch (thrown) {
+      this.#outcome.fail(thrown);
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import type { SequenceId } from "../shared/engine/engine.ts";
+import type { Context, Found } from "../shared/worker/context.ts";
+import { fill } from "../shared/worker/fill.ts";
+import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
+import { promptOf } from "../shared/worker/prompt.ts";
+import type { Roster } from "../shared/worker/roster.ts";
+import { finish, passOn } from "../shared/worker/settle.ts";
+import { Answer, type End } from "./answer.ts";
+import { generate } from "./generation.ts";
+import { TokenWriter } from "./token-writer.ts";
+import type { DecodeWorker } from "./worker.ts";
+
+/** Segments a decode worker computes itself: as many as a worker that died may have had on their way to the store. */
+const MISSING_MAX = 4;
+/** Tokens fed together while a sequence is brought up to date: few, because the running batch waits for them. */
+const CATCH_UP_TOKENS = 128;
+
+/**
+ * Continues the answer after what is in the log, wherever that ends: one token after prefill, many after a takeover. Logged ids are fed as
+ * input and never drawn again.
+ */
+export async function runDecode(worker: DecodeWorker, job: HeldJob, roster: Roster): Promise<void> {
+  const { bus, engine } = worker.deps;
+  const prompt = await promptOf(bus.payloads, job.request, engine.info);
+  const logged = loggedTokens(job.history);
+  const answer = new Answer(job.request, engine.info.contextTokens, worker.watchText);
+  let end: End | null = null;
+  for (const id of logged) end ??= answer.take(id);
+  const cached = firstCached(job.history) ?? 0;
+  if (end !== null) return finish(job, { type: "finished", reason: end, usage: answer.usage(cached) });
+
+  const ids = Int32Array.from([...prompt, ...logged.slice(0, -1)]);
+  const context = worker.contextOf(job, ids, Math.min(job.request.maxTokens, engine.info.contextTokens - ids.length));
+  try {
+    const found = await context.find(ids.length, job.request.stopIds);
+    const missing = Math.floor((ids.length - found.storedTokens) / engine.info.segmentTokens);
+    if (missing > MISSING_MAX && !wasSentBack(job)) {
+      return await passOn(bus, job, "prefill", { type: "sent_back", reason: `${missing} segments are gone from the store` });
+    }
+    const reason = await continueAnswer({ worker, job, roster, context, found, cached, answer });
+    await finish(job, { type: "finished", reason, usage: answer.usage(cached) });
+  } finally {
+    await context.settled();
+    context.release();
+  }
+}
+
+/** A store that lost the segments of one job twice is no help: then this worker computes them itself, and the job cannot go round for ever. */
+const wasSentBack = (job: HeldJob): boolean => job.history.some(({ event }) => event.type === "sent_back");
+
+interface Run {
+  readonly worker: DecodeWorker;
+  readonly job: HeldJob;
+  readonly roster: Roster;
+  readonly context: Context;
+  readonly found: Found;
+  readonly cached: number;
+  readonly answer: Answer;
+}
+
+async function continueAnswer(run: Run): Promise<End> {
+  const { engine } = run.worker.deps;
+  const { segments, boundary } = run.found;
+  const { sequence, position } = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
+  try {
+    await catchUp(run, sequence, position);
+    return await generateAndKeep(run, sequence);
+  } finally {
+    await engine.close(sequence);
+  }
+}
+
+async function catchUp({ worker, job, roster, context, cached }: Run, sequence: SequenceId, position: number): Promise<void> {
+  const { engine } = worker.deps;
+  await fill({
+    job,
+    engine,
+    context,
+    sequence,
+    position,
+    cached,
+    chunkTokens: Math.min(CATCH_UP_TOKENS, engine.info.chunkTokens),
+    boundaryTokens: worker.settings.boundaryTokens,
+    onLayer: () => roster.pulse(),
+  });
+}
+
+/** However the generation ends, what it drew gets into the log, and its boundary into the store: the next turn, or whoever takes over, starts warm. */
+async function generateAndKeep({ worker, job, context, answer }: Run, sequence: SequenceId): Promise<End> {
+  const { engine, clock } = worker.deps;
+  const writer = new TokenWriter(job, clock, worker.settings, answer.ids.length, () => worker.batch.wake());
+  try {
+    return await generate({ job, sequence, context, answer, writer }, worker.batch);
+  } finally {
+    await writer.close();
+    if (!job.claim.lost) context.keepBoundary(context.ids.length, await engine.boundary(sequence));
+  }
+}

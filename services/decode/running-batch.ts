@@ -1,0 +1,79 @@
+import type { Engine, StepInput, StepResult } from "../shared/engine/engine.ts";
+
+/** A sequence in the running batch. */
+export interface Member {
+  /** What the next step feeds, or null while it has to wait. */
+  next(): StepInput | null;
+  /** The step's outcome. Must not throw, must not wait. */
+  deliver(result: StepResult): void;
+  /** A step with this member in it failed. */
+  fail(error: unknown): void;
+}
+
+/** All sequences of a worker, stepped together by one loop. Who joins takes part in the next step, who leaves in none. */
+export class RunningBatch {
+  readonly #engine: Engine;
+  readonly #onStep: () => void;
+  #members: readonly Member[] = [];
+  #looping = false;
+  #wake: () => void = () => {};
+
+  constructor(engine: Engine, onStep: () => void) {
+    this.#engine = engine;
+    this.#onStep = onStep;
+  }
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  join(member: Member): void {
+    this.#members = [...this.#members, member];
+    if (!this.#looping) void this.#loop();
+    this.wake();
+  }
+
+  leave(member: Member): void {
+    this.#members = this.#members.filter((other) => other !== member);
+    this.wake();
+  }
+
+  /** Somebody who waited can go on. */
+  wake(): void {
+    this.#wake();
+  }
+
+  async #loop(): Promise<void> {
+    this.#looping = true;
+    while (this.#members.length > 0) {
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      if (!(await this.#step())) await woken;
+    }
+    this.#looping = false;
+  }
+
+  /** False if nobody was ready. Where the batch has more members than a step takes, those who waited go first next time. */
+  async #step(): Promise<boolean> {
+    const ready: Member[] = [];
+    const inputs: StepInput[] = [];
+    for (const member of this.#members) {
+      if (ready.length === this.#engine.info.batchMax) break;
+      const input = member.next();
+      if (input === null) continue;
+      ready.push(member);
+      inputs.push(input);
+    }
+    if (ready.length === 0) return false;
+    this.#members = [...this.#members.filter((member) => !ready.includes(member)), ...ready];
+    try {
+      const results = await this.#engine.step(inputs);
+      ready.forEach((member, i) => void member.deliver(results[i]!));
+    } catch (error) {
+      for (const member of ready) member.fail(error);
+    }
+    this.#onStep();
+    return true;
+  }
+}

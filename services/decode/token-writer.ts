@@ -1,0 +1,84 @@
+import type { Clock } from "../shared/runtime/clock.ts";
+import type { HeldJob } from "../shared/worker/held-job.ts";
+
+/** Tokens a job may be ahead of its log before it must wait; the others in the running batch do not. */
+const AHEAD_MAX = 64;
+
+export interface Flushing {
+  /** Tokens appended together, and the longest one waits for others. */
+  readonly flushTokens: number;
+  readonly flushMs: number;
+}
+
+/** The one writer of a job's answer: appends its tokens in order and in small batches, beside the step loop. */
+export class TokenWriter {
+  readonly #job: HeldJob;
+  readonly #clock: Clock;
+  readonly #flushing: Flushing;
+  /** Called whenever a full writer has room again. */
+  readonly #onRoom: () => void;
+  /** Index in the answer of the first pending id. */
+  #first: number;
+  #pending: number[] = [];
+  #appending = 0;
+  #hurry = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #busy = false;
+  #closing = false;
+
+  constructor(job: HeldJob, clock: Clock, flushing: Flushing, first: number, onRoom: () => void) {
+    this.#job = job;
+    this.#clock = clock;
+    this.#flushing = flushing;
+    this.#first = first;
+    this.#onRoom = onRoom;
+  }
+
+  get full(): boolean {
+    return this.#pending.length + this.#appending >= AHEAD_MAX;
+  }
+
+  add(id: number): void {
+    this.#pending.push(id);
+    if (this.#pending.length >= this.#flushing.flushTokens) this.#hurry.abort();
+    if (!this.#busy) this.#running = this.#run();
+  }
+
+  /** Resolves once every token added is in the log. Throws what interrupted the job if one is not. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#hurry.abort();
+    await this.#running;
+    if (this.#pending.length > 0) throw this.#job.signal.reason;
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true;
+    do {
+      if (!this.#closing && this.#pending.length < this.#flushing.flushTokens) {
+        this.#hurry = new AbortController();
+        await this.#clock.sleep(this.#flushing.flushMs, this.#hurry.signal).catch(() => {}); // enough tokens, or the end
+      }
+    } while ((await this.#flush()) && this.#pending.length > 0);
+    this.#busy = false;
+  }
+
+  /** False if the log did not take it; the job is interrupted then. */
+  async #flush(): Promise<boolean> {
+    const ids = this.#pending.splice(0);
+    this.#appending = ids.length;
+    const wasFull = this.full;
+    try {
+      await this.#job.append({ type: "tokens", first: this.#first, ids });
+    } catch (thrown) {
+      this.#pending.unshift(...ids);
+      this.#job.interrupt(thrown);
+      return false;
+    } finally {
+      this.#appending = 0;
+    }
+    this.#first += ids.length;
+    if (wasFull) this.#onRoom();
+    return true;
+  }
+}

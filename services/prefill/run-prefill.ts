@@ -1,0 +1,99 @@
+import type { SequenceId } from "../shared/engine/engine.ts";
+import type { Context, Found } from "../shared/worker/context.ts";
+import { fill } from "../shared/worker/fill.ts";
+import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
+import { Interrupted } from "../shared/worker/interrupted.ts";
+import { promptOf } from "../shared/worker/prompt.ts";
+import type { Roster } from "../shared/worker/roster.ts";
+import { passOn } from "../shared/worker/settle.ts";
+import { SegmentClaims } from "./segment-claims.ts";
+import type { PrefillWorker } from "./worker.ts";
+
+/**
+ * Turns a prompt into stored segments, a boundary and the first token, and hands the job to decode. A job that was sent back has tokens
+ * in its log already: then the sequence is the prompt and all of these but the last, and nothing is drawn again.
+ */
+export async function runPrefill(worker: PrefillWorker, job: HeldJob, roster: Roster): Promise<void> {
+  const { bus, engine, store, clock } = worker.deps;
+  const prompt = await promptOf(bus.payloads, job.request, engine.info);
+  const logged = loggedTokens(job.history);
+  const ids = Int32Array.from([...prompt, ...logged.slice(0, -1)]);
+  const context = worker.contextOf(job, ids);
+  const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
+  try {
+    const found = await findStored(job, context, claims, engine.info.segmentTokens);
+    const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
+    const run: Run = { worker, job, roster, context, claims, found, cached, draws: logged.length === 0 };
+    const { token, recomputed } = await compute(run);
+    await passOn(bus, job, "decode", { type: "handed_over", token: logged[0] ?? token!, boundary: ids.length, cached, recomputed });
+  } finally {
+    await context.settled();
+    context.release();
+    if (!job.claim.lost) await claims.end();
+  }
+}
+
+/** What is stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
+async function findStored(job: HeldJob, context: Context, claims: SegmentClaims, segmentTokens: number): Promise<Found> {
+  const tokens = context.ids.length - 1;
+  const whole = Math.floor(context.ids.length / segmentTokens);
+  for (;;) {
+    job.check();
+    const stored = await context.countStored(tokens);
+    if (stored === whole) break;
+    if (!(await claims.take(stored))) throw new Interrupted("waiting", "another job computes the same prefix");
+    if ((await context.countStored(tokens)) === stored) break; // else its holder finished while we asked
+  }
+  return context.find(tokens, job.request.stopIds);
+}
+
+interface Run {
+  readonly worker: PrefillWorker;
+  readonly job: HeldJob;
+  readonly roster: Roster;
+  readonly context: Context;
+  readonly claims: SegmentClaims;
+  readonly found: Found;
+  readonly cached: number;
+  /** Whether the answer's first token is still to be drawn. */
+  readonly draws: boolean;
+}
+
+async function compute(run: Run): Promise<{ token: number | null; recomputed: number }> {
+  const { engine } = run.worker.deps;
+  const { segments, boundary, storedTokens } = run.found;
+  const { sequence, position } = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
+  try {
+    await run.job.append({ type: "progress", done: position, total: run.context.ids.length, stored: 0, cached: run.cached });
+    const token = await computeFrom(run, sequence, position);
+    return { token, recomputed: Math.max(0, storedTokens - position) };
+  } finally {
+    await engine.close(sequence);
+  }
+}
+
+/** Resolves once the boundary at the end is stored, or the store did not take it. */
+async function computeFrom(run: Run, sequence: SequenceId, position: number): Promise<number | null> {
+  const { worker, job, roster, context, claims, cached } = run;
+  const { engine } = worker.deps;
+  const token = await fill({
+    job,
+    engine,
+    context,
+    sequence,
+    position,
+    cached,
+    chunkTokens: engine.info.chunkTokens,
+    boundaryTokens: worker.settings.boundaryTokens,
+    ...(run.draws ? { sample: job.request.sampling } : {}),
+    onChunk: (from, to) => claims.cover(Math.floor(from / engine.info.segmentTokens), Math.floor(to / engine.info.segmentTokens)),
+    onLayer: () => {
+      roster.pulse();
+      claims.renew();
+    },
+  });
+  job.check();
+  context.keepBoundary(context.ids.length, await engine.boundary(sequence));
+  await context.settled();
+  return token;
+}

@@ -1,0 +1,204 @@
+import type { Engine, Sealed } from "../engine/engine.ts";
+import type { Logger } from "../runtime/log.ts";
+import { heapMemory } from "../runtime/memory.ts";
+import type { SegmentKey, SegmentStore, ValueHead } from "../segments/contract.ts";
+import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts";
+import type { WorkerDeps, WorkerSettings } from "./deps.ts";
+import type { HeldJob } from "./held-job.ts";
+import { loadLeading } from "./load-leading.ts";
+import { Shelf, type Taken } from "./shelf.ts";
+import { Uploads } from "./uploads.ts";
+
+/** Segments fetched at once for one job. */
+const LOADS_MAX = 4;
+/** Ends of earlier answers that are looked for, latest first. */
+const ANSWER_ENDS_MAX = 4;
+
+interface ContextDeps {
+  readonly engine: Engine;
+  readonly store: SegmentStore;
+  readonly shelf: Shelf;
+  readonly log: Logger;
+  readonly uploadsMax: number;
+  readonly boundaryTokens: number;
+}
+
+/** Makes the contexts of one worker's jobs: they share its shelf. The ids may grow by `moreMax`. */
+export function contextFactory({ engine, store, log }: WorkerDeps, settings: WorkerSettings) {
+  const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
+  const deps: ContextDeps = { engine, store, log, shelf: new Shelf(), uploadsMax, boundaryTokens };
+  const { fingerprint, kvLayout, layers, kernelPath } = engine.info;
+  return (job: HeldJob, ids: ArrayLike<number>, moreMax = 0): Context => {
+    const space: KeySpace = {
+      fingerprint,
+      layout: kvLayout,
+      firstLayer: 0,
+      layerCount: layers,
+      salt: JSON.stringify([sharedSalt, job.request.tenant]),
+      path: strictNumerics ? kernelPath : null,
+    };
+    return new Context(deps, space, ids, moreMax, () => {
+      job.stored++;
+    });
+  };
+}
+
+/** Where a sequence can start. */
+export interface Found {
+  /** Segments 0, 1, 2, ... without a hole, on loan from the shelf until `release`. */
+  readonly segments: readonly Taken[];
+  readonly boundary: { readonly position: number; readonly bytes: Uint8Array } | null;
+  /** Tokens whose rows need not be computed. */
+  readonly storedTokens: number;
+}
+
+/** The ids of one job's sequence, prompt and answer, and what the store keeps of it. */
+export class Context {
+  readonly #deps: ContextDeps;
+  readonly #space: KeySpace;
+  readonly #ids: Int32Array;
+  readonly #keys: SegmentKey[] = [];
+  readonly #uploads: Uploads;
+  readonly #onStored: () => void;
+  #length: number;
+  #loans: readonly Taken[] = [];
+
+  /** Room for `maxTokens` more ids. `onStored` is called for each segment that reached the store. */
+  constructor(deps: ContextDeps, space: KeySpace, ids: ArrayLike<number>, maxTokens: number, onStored: () => void) {
+    this.#deps = deps;
+    this.#space = space;
+    this.#ids = new Int32Array(ids.length + maxTokens);
+    this.#ids.set(ids);
+    this.#length = ids.length;
+    this.#uploads = new Uploads(deps.uploadsMax);
+    this.#onStored = onStored;
+  }
+
+  get ids(): Int32Array {
+    return this.#ids.subarray(0, this.#length);
+  }
+
+  get segmentTokens(): number {
+    return this.#deps.engine.info.segmentTokens;
+  }
+
+  push(id: number): void {
+    this.#ids[this.#length++] = id;
+  }
+
+  /** Key of a whole segment. */
+  key(index: number): SegmentKey {
+    const { segmentTokens } = this.#deps.engine.info;
+    while (this.#keys.length <= index) {
+      const from = this.#keys.length * segmentTokens;
+      this.#keys.push(nextSegmentKey(this.#space, this.#keys.at(-1) ?? null, this.#ids.subarray(from, from + segmentTokens)));
+    }
+    return this.#keys[index]!;
+  }
+
+  /** How many leading segments of the first `tokens` tokens the store has, as far as it knows. */
+  countStored(tokens: number): Promise<number> {
+    const count = Math.floor(tokens / this.#deps.engine.info.segmentTokens);
+    return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
+  }
+
+  /** The best start of which at most `tokens` tokens are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. */
+  async find(tokens: number, endings: readonly number[]): Promise<Found> {
+    const { engine, store, shelf } = this.#deps;
+    const { segmentTokens } = engine.info;
+    const segments = await loadLeading(await this.countStored(tokens), LOADS_MAX, (index) =>
+      shelf.take(this.key(index), () => store.get(this.key(index), this.#segmentHead(index), (bytes) => engine.allocate(bytes))),
+    );
+    this.#loans = segments;
+    const end = segments.length * segmentTokens;
+    const boundary = await this.#bestBoundary(end, tokens, endings);
+    return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
+  }
+
+  /** Stores a segment while the caller goes on. Takes over the payload. */
+  keep({ index, payload }: Sealed): void {
+    const key = this.key(index);
+    this.#uploads.add(async () => {
+      try {
+        if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#onStored();
+      } catch (error) {
+        this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
+      } finally {
+        payload.release();
+      }
+    });
+  }
+
+  /** Stores the boundary of a sequence at `position` while the caller goes on. */
+  keepBoundary(position: number, bytes: Uint8Array): void {
+    const key = this.#boundaryKey(position);
+    this.#uploads.add(async () => {
+      await this.#deps.store
+        .put(key, this.#boundaryHead(position), bytes)
+        .catch((error: unknown) => this.#deps.log.warn({ err: error }, "a boundary was not stored: a replay takes its place"));
+    });
+  }
+
+  /** Resolves once the store has caught up enough for the engine to go on. */
+  room(): Promise<void> {
+    return this.#uploads.room();
+  }
+
+  /** Resolves once everything kept so far is stored or given up. */
+  settled(): Promise<void> {
+    return this.#uploads.settled();
+  }
+
+  /** Returns what was on loan; uploads still under way end by themselves. Idempotent. */
+  release(): void {
+    for (const loan of this.#loans) loan.putBack();
+    this.#loans = [];
+  }
+
+  /** Worth having only if it saves some of the replay: the latest first. */
+  async #bestBoundary(end: number, tokens: number, endings: readonly number[]): Promise<Found["boundary"]> {
+    const { replayTokens, segmentTokens } = this.#deps.engine.info;
+    const low = Math.max(0, end - replayTokens);
+    const high = Math.min(tokens, end + segmentTokens - 1);
+    for (const position of this.#boundaryPlaces(low, high, endings)) {
+      const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
+      if (memory !== null) return { position, bytes: memory.bytes };
+    }
+    return null;
+  }
+
+  /** Where boundaries are left: at the end of prompts (`high`, for whoever continues one), of answers, and every so many tokens. Above `low`, latest first. */
+  #boundaryPlaces(low: number, high: number, endings: readonly number[]): number[] {
+    const { boundaryTokens } = this.#deps;
+    const places = new Set<number>();
+    if (high > low) places.add(high);
+    for (let at = high, left = ANSWER_ENDS_MAX; at > low && left > 0; at--) {
+      if (!endings.includes(this.#ids[at] ?? -1)) continue;
+      places.add(at);
+      left--;
+    }
+    for (let at = high - (high % boundaryTokens); at > low; at -= boundaryTokens) places.add(at);
+    return [...places].sort((a, b) => b - a);
+  }
+
+  #boundaryKey(position: number): SegmentKey {
+    const { segmentTokens } = this.#deps.engine.info;
+    const whole = Math.floor(position / segmentTokens);
+    const parent = whole === 0 ? null : this.key(whole - 1);
+    return boundaryKey(this.#space, parent, this.#ids.subarray(whole * segmentTokens, position), position);
+  }
+
+  #segmentHead(index: number): ValueHead {
+    const { segmentTokens } = this.#deps.engine.info;
+    return this.#head("segment", index * segmentTokens, segmentTokens);
+  }
+
+  #boundaryHead(position: number): ValueHead {
+    return this.#head("boundary", position, 0);
+  }
+
+  #head(kind: ValueHead["kind"], firstToken: number, tokenCount: number): ValueHead {
+    const { fingerprint, kvLayout, layers } = this.#deps.engine.info;
+    return { kind, fingerprint, layout: kvLayout, firstToken, tokenCount, firstLayer: 0, layerCount: layers };
+  }
+}

@@ -1,0 +1,40 @@
+import type { Bus } from "../bus/contract.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Config } from "../runtime/config.ts";
+import type { ServingError } from "../runtime/errors.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { SegmentStore } from "../segments/contract.ts";
+
+/** What a worker stands on. */
+export interface WorkerDeps {
+  readonly bus: Bus;
+  readonly engine: Engine;
+  /** Why the engine can do nothing any more; null while all is well. */
+  readonly engineFailure: () => ServingError | null;
+  readonly store: SegmentStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What both kinds of worker are told. Names as in runtime/config.ts. */
+export interface WorkerSettings {
+  /** The name clients use, and so the name of the queues. */
+  readonly model: string;
+  /** Unique among all workers, now and later. */
+  readonly worker: string;
+  readonly claimMs: number;
+  readonly beatMs: number;
+  readonly uploadsMax: number;
+  readonly boundaryTokens: number;
+  readonly sharedSalt: string;
+  readonly strictNumerics: boolean;
+}
+
+/** A worker's settings as the configuration has them. */
+export function workerSettings(config: Config, model: string, worker: string): WorkerSettings {
+  const { claimMs, beatMs, uploadsMax, boundaryTokens, sharedSalt, strictNumerics } = config;
+  return { model, worker, claimMs, beatMs, uploadsMax, boundaryTokens, sharedSalt, strictNumerics };
+}

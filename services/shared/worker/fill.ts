@@ -1,0 +1,51 @@
+import type { Engine, Sampling, SequenceId } from "../engine/engine.ts";
+import type { Context } from "./context.ts";
+import type { HeldJob } from "./held-job.ts";
+
+export interface Filling {
+  readonly job: HeldJob;
+  readonly engine: Engine;
+  readonly context: Context;
+  readonly sequence: SequenceId;
+  /** Where the sequence stands. */
+  readonly position: number;
+  readonly chunkTokens: number;
+  readonly boundaryTokens: number;
+  readonly cached: number;
+  /** With the last chunk, draws the token that follows. */
+  readonly sample?: Sampling;
+  /** Called with every layer done. */
+  readonly onLayer: () => void;
+  /** Called before each chunk with where it begins and ends. */
+  readonly onChunk?: (from: number, to: number) => Promise<void>;
+}
+
+/**
+ * Computes the rest of the context chunk by chunk, storing each segment the moment it is complete while the next chunk is computed.
+ * Cancel and deadline are noticed within one layer, the end of the worker after the chunk. Resolves to the token drawn.
+ */
+export async function fill(filling: Filling): Promise<number | null> {
+  const { job, engine, context, sequence, boundaryTokens, onLayer } = filling;
+  const { ids } = context;
+  let token: number | null = null;
+  let position = filling.position;
+  while (position < ids.length) {
+    job.check();
+    const from = position;
+    const to = Math.min(from + filling.chunkTokens, ids.length, from - (from % boundaryTokens) + boundaryTokens);
+    await filling.onChunk?.(from, to);
+    const onProgress = (layersDone: number, layers: number) => {
+      const done = from + Math.floor(((to - from) * layersDone) / layers);
+      job.progress({ done, total: ids.length, cached: filling.cached });
+      onLayer();
+    };
+    const sample = to === ids.length ? filling.sample : undefined;
+    const chunk = await engine.prefill(sequence, ids.slice(from, to), { sample, onProgress, signal: job.signal });
+    position = to;
+    token = chunk.token;
+    for (const sealed of chunk.sealed) context.keep(sealed);
+    if (position % boundaryTokens === 0 && position < ids.length) context.keepBoundary(position, await engine.boundary(sequence));
+    await context.room();
+  }
+  return token;
+}

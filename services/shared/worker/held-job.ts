@@ -1,0 +1,145 @@
+import type { Claim, JobEvent, JobRequest, LogRecord, Message } from "../bus/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { Interrupted } from "./interrupted.ts";
+
+/** Progress is told about four times a second: enough to watch, too little to fill the log. */
+const PROGRESS_MS = 250;
+
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+  readonly cached: number;
+}
+
+/**
+ * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`, as do a cancel and
+ * the deadline. The message is touched only here and in settle.ts, right after an append of our own was accepted.
+ */
+export class HeldJob {
+  readonly claim: Claim;
+  readonly message: Message;
+  readonly request: JobRequest;
+  /** The log as it was when the job was claimed. */
+  readonly history: readonly LogRecord[];
+  /** Segments stored in this claim. */
+  stored = 0;
+  readonly #clock: Clock;
+  readonly #claimMs: number;
+  readonly #stop = new AbortController();
+  #progress: Progress | null = null;
+  #appendedMs: number;
+  #telling = false;
+  #ended = false;
+  #drained: Interrupted | null = null;
+
+  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs }: { clock: Clock; claimMs: number }) {
+    this.claim = claim;
+    this.message = message;
+    this.history = history;
+    this.request = requestOf(history);
+    this.#clock = clock;
+    this.#claimMs = claimMs;
+    this.#appendedMs = clock.monotonicMs();
+  }
+
+  get jobId(): string {
+    return this.claim.jobId;
+  }
+  /** Aborts with the reason: an Interrupted, or the error of an append. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+  /** True once an event that ends the claim was accepted. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  interrupt(reason: unknown): void {
+    if (!this.#ended) this.#stop.abort(reason);
+  }
+
+  /** The worker is told to stop: `check` will throw, but what the engine computes right now is finished. */
+  drain(reason: string): void {
+    this.#drained = new Interrupted("drained", reason);
+  }
+
+  /** Throws what interrupted the job, the deadline included. Called between chunks and steps. */
+  check(): void {
+    this.expireIfDue();
+    this.#stop.signal.throwIfAborted();
+    if (this.#drained !== null) throw this.#drained;
+  }
+
+  expireIfDue(): void {
+    if (this.#clock.nowMs() >= this.request.deadlineMs) this.interrupt(new Interrupted("expired", "the deadline passed"));
+  }
+
+  /** Appends an event that keeps the claim. Throws Interrupted (lost) when it is refused. */
+  async append(event: JobEvent): Promise<void> {
+    await this.#append(event);
+    this.message.working();
+  }
+
+  /** Appends the event that ends this worker's part; the caller then acks or naks. */
+  async end(event: JobEvent): Promise<void> {
+    await this.#append(event, () => {
+      this.#ended = true;
+    });
+  }
+
+  /** Notes how far the work is, and tells it now and then. Never waits. */
+  progress(progress: Progress): void {
+    this.#progress = progress;
+    this.#tell(PROGRESS_MS);
+  }
+
+  /** The engine moves, but perhaps for a neighbour: a job that waits its turn in a live engine keeps its claim. */
+  pulse(): void {
+    this.expireIfDue();
+    this.#tell(this.#claimMs / 3);
+  }
+
+  #tell(everyMs: number): void {
+    if (this.#progress === null || this.#telling || this.#ended || this.signal.aborted) return;
+    if (this.#clock.monotonicMs() - this.#appendedMs < everyMs) return;
+    this.#telling = true;
+    void this.append({ type: "progress", ...this.#progress, stored: this.stored })
+      .catch((thrown: unknown) => this.interrupt(thrown))
+      .finally(() => {
+        this.#telling = false;
+      });
+  }
+
+  async #append(event: JobEvent, accepted?: () => void): Promise<void> {
+    const record = await this.claim.append(event);
+    if (record === null) {
+      const lost = new Interrupted("lost", "another worker holds the job");
+      this.interrupt(lost);
+      throw lost;
+    }
+    this.#appendedMs = this.#clock.monotonicMs();
+    accepted?.();
+  }
+}
+
+function requestOf(history: readonly LogRecord[]): JobRequest {
+  const first = history[0]?.event;
+  if (first?.type === "submitted") return first.request;
+  throw new Error("a job's log begins with `submitted`");
+}
+
+/** Ids of the answer that are in the log; a second hand-over repeats the first id. */
+export function loggedTokens(history: readonly LogRecord[]): number[] {
+  const tokens: number[] = [];
+  for (const { event } of history) {
+    if (event.type === "handed_over" && tokens.length === 0) tokens.push(event.token);
+    if (event.type === "tokens") for (const id of event.ids) tokens.push(id);
+  }
+  return tokens;
+}
+
+/** Prompt tokens that were stored before this job computed any: what its first claim found. */
+export function firstCached(history: readonly LogRecord[]): number | null {
+  for (const { event } of history) if (event.type === "progress" || event.type === "handed_over") return event.cached;
+  return null;
+}

@@ -1,0 +1,18 @@
+/**
+ * Why the work on a held job stops before its end.
+ *
+ *   lost       another worker holds the job: touch nothing
+ *   cancelled  somebody marked it
+ *   expired    its deadline passed
+ *   drained    this worker was told to stop: anyone may go on
+ *   waiting    another job computes the same segments now: come back when they are stored
+ */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly why: "lost" | "cancelled" | "expired" | "drained" | "waiting";
+
+  constructor(why: Interrupted["why"], message: string) {
+    super(message);
+    this.why = why;
+  }
+}

@@ -1,0 +1,24 @@
+import type { JobRequest, PayloadStore } from "../bus/contract.ts";
+import type { EngineInfo } from "../engine/engine.ts";
+import { ServingError } from "../runtime/errors.ts";
+
+/** The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take. */
+export async function promptOf(payloads: PayloadStore, request: JobRequest, info: EngineInfo): Promise<Int32Array> {
+  const ids = "ids" in request.prompt ? request.prompt.ids : await storedIds(payloads, request.prompt.payload);
+  if (ids.length !== request.promptTokens) {
+    throw new ServingError("INVALID_REQUEST", `the prompt has ${ids.length} tokens, but the request says ${request.promptTokens}`);
+  }
+  if (ids.length === 0) throw new ServingError("INVALID_REQUEST", "the prompt is empty; send at least one token");
+  if (ids.length >= info.contextTokens) {
+    throw new ServingError("CONTEXT_LENGTH", `the prompt has ${ids.length} tokens; this model takes at most ${info.contextTokens - 1}`);
+  }
+  return ids;
+}
+
+/** Little-endian int32, as the API put them. */
+async function storedIds(payloads: PayloadStore, key: string): Promise<Int32Array> {
+  const bytes = await payloads.get(key);
+  if (bytes === null) throw new ServingError("NOT_FOUND", "the prompt's payload is gone; send the request again");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Int32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => view.getInt32(4 * i, true));
+}

@@ -1,0 +1,62 @@
+import type { Registry } from "../bus/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { HeldJob } from "./held-job.ts";
+import { Interrupted } from "./interrupted.ts";
+
+/** A nudge may be missed: how often the marks themselves are looked at. */
+const LOOK_MS = 1_000;
+
+/** The jobs a worker holds now, and the one place that hears for all of them of cancels, deadlines and the end of the worker. */
+export class Roster {
+  readonly #jobs = new Map<string, HeldJob>();
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+
+  constructor(registry: Registry, clock: Clock) {
+    this.#registry = registry;
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#jobs.size;
+  }
+
+  add(job: HeldJob): void {
+    this.#jobs.set(job.jobId, job);
+  }
+
+  remove(job: HeldJob): void {
+    if (this.#jobs.get(job.jobId) === job) this.#jobs.delete(job.jobId);
+  }
+
+  /** The engine finished a layer or a step for somebody: it is alive, and so are all who wait for it. */
+  pulse(): void {
+    for (const job of this.#jobs.values()) job.pulse();
+  }
+
+  drain(reason: string): void {
+    for (const job of this.#jobs.values()) job.drain(reason);
+  }
+
+  /** Listens for cancels until `stop` aborts. Resolves once it listens. */
+  async listen(stop: AbortSignal): Promise<void> {
+    await this.#registry.onCancel((jobId) => {
+      const job = this.#jobs.get(jobId);
+      if (job !== undefined) void this.#look(job);
+    }, stop);
+  }
+
+  /** Looks at deadlines and cancel marks, for nudges that did not come and for jobs that wait. Rejects when `stop` aborts. */
+  async watch(stop: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#clock.sleep(LOOK_MS, stop);
+      await Promise.all([...this.#jobs.values()].map((job) => this.#look(job)));
+    }
+  }
+
+  async #look(job: HeldJob): Promise<void> {
+    job.expireIfDue();
+    const by = await this.#registry.cancelMark(job.jobId).catch(() => null); // the record is away: the next look is a second off
+    if (by !== null) job.interrupt(new Interrupted("cancelled", by));
+  }
+}

@@ -1,0 +1,60 @@
+import type { Bus, JobEvent, Phase } from "../bus/contract.ts";
+import { ServingError } from "../runtime/errors.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { HeldJob } from "./held-job.ts";
+import { Interrupted } from "./interrupted.ts";
+
+/** The event that ends our part, then the message of the next phase, then the ack: whatever dies in between, a message remains. */
+export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent): Promise<void> {
+  await job.end(event);
+  const { model, lane, promptTokens } = job.request;
+  await bus.queue.publish(next, model, lane, { jobId: job.jobId, epoch: job.claim.epoch, promptTokens });
+  job.message.ack();
+}
+
+export async function finish(job: HeldJob, event: JobEvent): Promise<void> {
+  await job.end(event);
+  job.message.ack();
+}
+
+/** Ends the part of a worker whose work threw: once, at this one place. After a lost claim we own nothing, so we touch nothing. */
+export async function settle(bus: Bus, parent: Logger, job: HeldJob, thrown: unknown): Promise<void> {
+  const log = parent.child({ jobId: job.jobId, phase: job.claim.phase });
+  const cause: unknown = job.signal.aborted ? job.signal.reason : thrown;
+  if (job.ended) return log.warn({ err: thrown }, "the message stays for another worker to pass on");
+  try {
+    if (cause instanceof Interrupted) await stopped(bus, job, cause);
+    else await broken(log, job, ServingError.from(cause));
+  } catch (error) {
+    if (!(error instanceof Interrupted)) log.warn({ err: error }, "could not hand the job back: others take it over");
+  }
+}
+
+async function stopped({ registry }: Bus, job: HeldJob, { why, message }: Interrupted): Promise<void> {
+  switch (why) {
+    case "lost":
+      return;
+    case "cancelled":
+      return finish(job, { type: "cancelled", by: (await registry.cancelMark(job.jobId)) ?? message });
+    case "expired":
+      return finish(job, { type: "expired" });
+    case "drained":
+    case "waiting":
+      await job.end({ type: "released", reason: message, excused: true });
+      job.message.nak(why === "waiting" ? backoffMs(job.message.deliveries, 2_000) : 0);
+  }
+}
+
+/** What we did not foresee may be this worker's own trouble, so others may try it; the attempts in the log bound that. */
+async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<void> {
+  log.warn({ err: error }, "the work on a job failed");
+  if (!error.retryable && error.code !== "INTERNAL") {
+    return finish(job, { type: "failed", code: error.code, message: error.message });
+  }
+  const { attempt } = job.claim;
+  await job.end({ type: "released", reason: error.message });
+  job.message.nak(backoffMs(attempt, 30_000));
+}
+
+/** 250 ms, doubled with every try. */
+export const backoffMs = (tries: number, maxMs: number): number => Math.min(250 * 2 ** Math.min(20, Math.max(0, tries - 1)), maxMs);

@@ -1,0 +1,40 @@
+/** A bounded number of pieces of work under way. */
+export class Slots {
+  readonly #max: number;
+  readonly #running = new Set<Promise<unknown>>();
+  #wake: () => void = () => {};
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get taken(): number {
+    return this.#running.size;
+  }
+
+  /** Resolves to true once there is room, false as soon as `stop` aborts. One caller at a time. */
+  async free(stop: AbortSignal): Promise<boolean> {
+    const onStop = () => this.#wake();
+    stop.addEventListener("abort", onStop, { once: true });
+    while (!stop.aborted && this.#running.size >= this.#max) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    stop.removeEventListener("abort", onStop);
+    return !stop.aborted;
+  }
+
+  /** `work` must not reject. */
+  occupy(work: Promise<unknown>): void {
+    const entry = work.finally(() => {
+      this.#running.delete(entry);
+      this.#wake();
+    });
+    this.#running.add(entry);
+  }
+
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+}

@@ -1,0 +1,37 @@
+/** Values on their way to the store while the engine goes on: at most `max` at once, the rest in line. */
+export class Uploads {
+  readonly #max: number;
+  readonly #waiting: (() => Promise<void>)[] = [];
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** `upload` is called in its turn and must not reject. */
+  add(upload: () => Promise<void>): void {
+    this.#waiting.push(upload);
+    this.#start();
+  }
+
+  /** Resolves once nothing has to stand in line: the engine never runs further ahead of the store than one chunk. */
+  async room(): Promise<void> {
+    while (this.#waiting.length > 0) await Promise.race(this.#running);
+  }
+
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #start(): void {
+    while (this.#running.size < this.#max) {
+      const upload = this.#waiting.shift();
+      if (upload === undefined) return;
+      const entry = upload().finally(() => {
+        this.#running.delete(entry);
+        this.#start();
+      });
+      this.#running.add(entry);
+    }
+  }
+}

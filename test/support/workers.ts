@@ -1,0 +1,211 @@
+import { decodeWorker } from "../../services/decode/worker.ts";
+import { prefillWorker } from "../../services/prefill/worker.ts";
+import { type Bus, isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
+import type { Engine } from "../../services/shared/engine/engine.ts";
+import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";
+import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+import { MemoryStore } from "../../services/shared/segments/memory-store.ts";
+import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
+import { Life } from "./life.ts";
+
+export const EOS = 1;
+export const SEGMENT = 128;
+/** Small enough that a few hundred tokens are many chunks and segments. */
+export const engineOptions: WeightlessOptions = {
+  model: "m",
+  vocabSize: 500,
+  eosId: EOS,
+  eosOneIn: 60,
+  segmentTokens: SEGMENT,
+  replayTokens: 160,
+  chunkTokens: 96,
+  batchMax: 4,
+  contextTokens: 4_096,
+};
+
+const settings = {
+  model: "m",
+  claimMs: 400,
+  beatMs: 100,
+  uploadsMax: 2,
+  boundaryTokens: 256,
+  sharedSalt: "",
+  strictNumerics: false,
+  prefillSlots: 2,
+  batchMax: 8,
+  flushTokens: 4,
+  flushMs: 2,
+};
+export type Settings = typeof settings;
+
+export interface Worker {
+  readonly engine: WeightlessEngine;
+  readonly life: Life;
+  /** Settles when the worker ended by itself or was drained. */
+  readonly done: Promise<void>;
+  drain(): Promise<void>;
+}
+
+export interface TestCluster {
+  readonly bus: Bus;
+  readonly store: SegmentStore;
+  start(role: "prefill" | "decode", options?: { engine?: WeightlessOptions; settings?: Partial<Settings> }): Worker;
+  submit(request?: Partial<JobRequest>): Promise<string>;
+  /** Every event of a job up to its end. */
+  events(jobId: string): Promise<LogRecord[]>;
+  answer(jobId: string): Promise<Answered>;
+  /** Drains what is still alive and closes the bus. Engines of drained workers must be empty then. */
+  close(): Promise<void>;
+}
+
+export interface Answered {
+  readonly ids: number[];
+  readonly end: JobEvent;
+}
+
+export function testCluster({
+  clock = systemClock,
+  attemptsMax = 5,
+  store = memoryStore(clock),
+  busOf = (bus: Bus) => bus,
+}: {
+  clock?: Clock;
+  attemptsMax?: number;
+  store?: SegmentStore;
+  busOf?: (bus: Bus) => Bus;
+} = {}): TestCluster {
+  const bus = busOf(openBus({ url: "memory:", claimMs: settings.claimMs, ackWaitMs: settings.claimMs + 100, attemptsMax, clock }));
+  const workers: Worker[] = [];
+  let count = 0;
+  return {
+    bus,
+    store,
+    start(role, options = {}) {
+      const engine = openWeightlessEngine({ ...engineOptions, clock, ...options.engine });
+      const life = new Life();
+      const stop = new AbortController();
+      const deps: WorkerDeps = {
+        bus: life.bus(bus),
+        engine: life.object<Engine>(engine),
+        engineFailure: () => null,
+        store: life.object(store),
+        clock,
+        log: silentLog,
+        metrics: openMetrics(),
+      };
+      const own = { ...settings, worker: `${role}-${++count}`, ...options.settings };
+      const done = role === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
+      const drain = () => {
+        stop.abort(new Error("drain"));
+        return done;
+      };
+      const worker = { engine, life, done, drain };
+      workers.push(worker);
+      return worker;
+    },
+    async submit(request = {}) {
+      const jobId = `job-${++count}`;
+      const full = requestOf(request);
+      await bus.log.submit(jobId, full);
+      await bus.queue.publish("prefill", full.model, full.lane, { jobId, epoch: 0, promptTokens: full.promptTokens });
+      return jobId;
+    },
+    events: (jobId) => eventsOf(bus, jobId),
+    answer: async (jobId) => answered(await eventsOf(bus, jobId)),
+    async close() {
+      await Promise.all(workers.filter(({ life }) => !life.dead).map((worker) => worker.drain()));
+      await bus.close();
+    },
+  };
+}
+
+export const memoryStore = (clock: Clock = systemClock): MemoryStore =>
+  new MemoryStore({ bytesMax: 1e8, ttlMs: { segment: 1e7, boundary: 1e7 }, clock, log: silentLog });
+
+export function requestOf(request: Partial<JobRequest>): JobRequest {
+  const prompt = request.prompt ?? { ids: promptIds(300) };
+  return {
+    model: "m",
+    tenant: "t",
+    lane: "interactive",
+    promptTokens: "ids" in prompt ? prompt.ids.length : 0,
+    maxTokens: 40,
+    sampling: { temperature: 1, topP: 1, topK: 0, minP: 0, seed: 7n },
+    stop: [],
+    stopIds: [EOS],
+    deadlineMs: Date.now() + 60_000,
+    detached: false,
+    view: "",
+    ...request,
+    prompt,
+  };
+}
+
+/** Ids that differ with `salt` from the first one on. */
+export const promptIds = (length: number, salt = 0): Int32Array =>
+  Int32Array.from({ length }, (_, i) => 2 + ((i * 7919 + salt * 104_729 + 13) % 498));
+
+/** A text is its ids, each as a letter: a stop string is a run of ids. */
+export const letter = (id: number): string => String.fromCharCode(0x4e00 + id);
+const watchText = (stops: readonly string[]) => {
+  let text = "";
+  return {
+    push: (id: number) => {
+      text += letter(id);
+      return stops.some((stop) => text.includes(stop));
+    },
+  };
+};
+
+/** What the engine says alone: one token after the other, from nothing, on no bus and no store. */
+export async function alone(request: JobRequest, options: WeightlessOptions = engineOptions): Promise<{ ids: number[]; reason: string }> {
+  const engine = openWeightlessEngine({ ...options, chunkMs: 0, stepMs: 0 });
+  const prompt = (request.prompt as { ids: Int32Array }).ids;
+  const { sequence } = await engine.open({ segments: [], boundary: null });
+  let token: number | null = null;
+  for (let at = 0; at < prompt.length; at += 64) {
+    token = (await engine.prefill(sequence, prompt.slice(at, at + 64), { sample: request.sampling })).token;
+  }
+  const ids: number[] = [];
+  for (;;) {
+    if (request.stopIds.includes(token!)) return { ids, reason: "stop" };
+    ids.push(token!);
+    if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, reason: "stop" };
+    if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens) return { ids, reason: "length" };
+    token = (await engine.step([{ sequence, token: token!, sample: request.sampling }]))[0]!.token;
+  }
+}
+
+/** Polls the log: of all ways to read it the simplest. */
+async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
+  const ended = new AbortController();
+  const timer = setTimeout(() => ended.abort(new Error("no end")), 20_000);
+  const records: LogRecord[] = [];
+  for await (const record of bus.log.follow(jobId, 0, ended.signal)) records.push(record);
+  clearTimeout(timer);
+  const last = records.at(-1);
+  if (last === undefined || !isTerminal(last.event)) {
+    throw new Error(`job ${jobId} did not end: ${records.map(({ event, attempt }) => `${event.type}/${attempt}`).join(" ")}`);
+  }
+  return records;
+}
+
+/** The answer by the rules for readers: indices decide, a repeated hand-over adds nothing, a stop id is no part of it. Throws if an id came twice with two values. */
+export function answered(records: readonly LogRecord[]): Answered {
+  const ids: number[] = [];
+  const put = (index: number, id: number) => {
+    if (index > ids.length) throw new Error(`a hole before token ${index}`);
+    if (index < ids.length && ids[index] !== id) throw new Error(`token ${index} was ${ids[index]} and became ${id}`);
+    ids[index] = id;
+  };
+  for (const { event } of records) {
+    if (event.type === "handed_over") put(0, event.token);
+    if (event.type === "tokens") for (const [i, id] of event.ids.entries()) put(event.first + i, id);
+  }
+  const end = records.at(-1)!.event;
+  return { ids: ids.filter((id) => id !== EOS), end };
+}
