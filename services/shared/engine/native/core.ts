@@ -1,0 +1,180 @@
+import { ServingError } from "../../runtime/errors.ts";
+import { readBoundary, writeBoundary } from "../boundary.ts";
+import { openCheckpoint } from "../checkpoint/open.ts";
+import type { EngineInfo, Sampling } from "../engine.ts";
+import { forward } from "../forward/forward.ts";
+import type { Feed, Means } from "../forward/prepare.ts";
+import { createWorkspace } from "../forward/workspace.ts";
+import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
+import { type Model, placeModel } from "../model.ts";
+import { Sampler } from "../sampling.ts";
+import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
+import { engineInfo, type NativeOptions } from "./options.ts";
+
+export interface CoreStep {
+  readonly sequence: number;
+  readonly token: number;
+  readonly sample: Sampling;
+}
+
+export interface CoreSealed {
+  readonly index: number;
+  /** A reference of the caller's own. */
+  readonly payload: NativeBuffer;
+}
+
+/** More would be a leak of the caller: workers bound their slots far below. */
+const SEQUENCES_MAX = 4096;
+
+/** The Engine of engine.ts, but blocking: owns backend, weights and sequences. One thread uses it; `thread.ts` gives it one of its own. */
+export class EngineCore {
+  readonly info: EngineInfo;
+  readonly #backend: Backend;
+  readonly #model: Model;
+  readonly #means: Means;
+  readonly #sampler: Sampler;
+  readonly #sequences = new Map<number, Sequence>();
+  /** Sequences whose last call did not come to its end: their rings and pages disagree. */
+  readonly #broken = new Set<number>();
+  #lastId = 0;
+
+  constructor(options: NativeOptions) {
+    const checkpoint = openCheckpoint(options.modelPath);
+    const { batchMax, chunkTokens } = options;
+    this.#model = placeModel(checkpoint, options);
+    this.#backend = openBackend({ path: options.kernelPath, threads: options.threads });
+    const { config, layout, activation } = this.#model;
+    const work = createWorkspace(config, layout, activation, { rowsMax: Math.max(chunkTokens, batchMax), logitRows: batchMax });
+    this.#means = { model: this.#model, ops: this.#backend.createStream(), work, tap: null };
+    this.#sampler = new Sampler(config.vocab);
+    this.info = engineInfo(options, checkpoint, layout, this.#backend.path);
+  }
+
+  /** Borrows the segments. */
+  open(
+    segments: readonly NativeBuffer[],
+    boundary: { position: number; bytes: Uint8Array } | null,
+  ): { sequence: number; position: number } {
+    if (this.#sequences.size >= SEQUENCES_MAX) throw new ServingError("OVERLOADED", `${SEQUENCES_MAX} sequences are open: close some`);
+    const { config, layout } = this.#model;
+    const at = boundary === null ? replayFrom(this.info, segments.length) : resumeAt(this.info, segments.length, boundary.position);
+    const sequence = createSequence(config, layout, segments, at);
+    try {
+      if (boundary !== null) readBoundary(sequence, boundary.bytes);
+    } catch (error) {
+      freeSequence(sequence);
+      throw error;
+    }
+    this.#sequences.set(++this.#lastId, sequence);
+    return { sequence: this.#lastId, position: sequence.position };
+  }
+
+  /** `onLayer` may throw to stop between layers; it is first called with 0, before anything was changed. */
+  prefill(
+    id: number,
+    ids: Int32Array,
+    sample: Sampling | null,
+    onLayer?: (layersDone: number) => void,
+  ): { sealed: CoreSealed[]; token: number | null } {
+    const { chunkTokens } = this.info;
+    if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
+    const sequence = this.#sequence(id);
+    const before = sequence.position;
+    const feed = { sequence, ids };
+    const [token = null] = this.#run([id], [feed], sample === null ? [] : [{ feed, row: ids.length - 1, sample }], onLayer);
+    return { sealed: sealedSince(sequence, before), token };
+  }
+
+  step(batch: readonly CoreStep[]): { token: number; sealed: CoreSealed[] }[] {
+    const { batchMax } = this.info;
+    if (batch.length === 0 || batch.length > batchMax) throw refusal(`a step has 1 to ${batchMax} sequences, not ${batch.length}`);
+    const ids = batch.map(({ sequence }) => sequence);
+    if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
+    const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
+    const samples = batch.map(({ sample }, row) => ({ feed: feeds[row]!, row, sample }));
+    const tokens = this.#run(ids, feeds, samples);
+    return feeds.map(({ sequence }, row) => ({ token: tokens[row]!, sealed: sealedSince(sequence, sequence.position - 1) }));
+  }
+
+  boundary(id: number): Uint8Array {
+    const sequence = this.#sequence(id);
+    if (sequence.position < sequence.exactFrom)
+      throw refusal(`no boundary at ${sequence.position}: the replay is exact from ${sequence.exactFrom} on`);
+    return writeBoundary(sequence);
+  }
+
+  close(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence === undefined) return;
+    this.#sequences.delete(id);
+    this.#broken.delete(id);
+    freeSequence(sequence);
+  }
+
+  shutdown(): void {
+    for (const id of [...this.#sequences.keys()]) this.close(id);
+    this.#means.work.release();
+    this.#means.ops.release();
+    this.#model.release();
+    this.#backend.close();
+  }
+
+  #sequence(id: number): Sequence {
+    const sequence = this.#sequences.get(id);
+    if (sequence === undefined) throw refusal(`sequence ${id} is not open`);
+    if (this.#broken.has(id)) throw refusal(`sequence ${id} lost its state when a call on it failed or was aborted: it can only be closed`);
+    return sequence;
+  }
+
+  /** Feeds, then draws. Whatever stops it on the way leaves the sequences broken. */
+  #run(ids: readonly number[], feeds: readonly Feed[], samples: readonly Draw[], onLayer?: (layersDone: number) => void): number[] {
+    for (const feed of feeds) checkFeed(this.info, feed);
+    for (const { feed } of samples) checkDraw(feed);
+    onLayer?.(0);
+    for (const id of ids) this.#broken.add(id);
+    const wanted = Int32Array.from(samples, ({ row }) => row);
+    const logits = forward(this.#means, feeds, { wanted, onLayer });
+    const { vocabSize } = this.info;
+    const tokens = samples.map(({ feed, sample }, i) =>
+      this.#sampler.sample(logits.subarray(i * vocabSize, (i + 1) * vocabSize), sample, feed.sequence.position),
+    );
+    for (const id of ids) this.#broken.delete(id);
+    return tokens;
+  }
+}
+
+interface Draw {
+  readonly feed: Feed;
+  /** Of its last token, among the rows of all feeds. */
+  readonly row: number;
+  readonly sample: Sampling;
+}
+
+/** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
+function replayFrom({ segmentTokens, replayTokens }: EngineInfo, segments: number): Continuation {
+  const end = segments * segmentTokens;
+  const position = Math.max(0, end - replayTokens);
+  return { position, first: position, exactFrom: position === 0 ? 0 : end };
+}
+
+function resumeAt({ segmentTokens, contextTokens }: EngineInfo, segments: number, position: number): Continuation {
+  const end = segments * segmentTokens;
+  if (!Number.isInteger(position) || position < 0 || position > contextTokens || position >= end + segmentTokens)
+    throw refusal(`a boundary at ${position} does not continue ${segments} segments of ${segmentTokens} tokens`);
+  return { position, first: 0, exactFrom: position };
+}
+
+function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: Feed): void {
+  if (sequence.position + ids.length > contextTokens)
+    throw new ServingError("CONTEXT_LENGTH", `${sequence.position + ids.length} tokens, but the context is ${contextTokens} tokens long`);
+  const bad = ids.find((id) => id < 0 || id >= vocabSize);
+  if (bad !== undefined) throw refusal(`token ${bad} is not in the vocabulary of ${vocabSize}`);
+}
+
+/** Logits are exact behind the end of a replay only. */
+function checkDraw({ sequence: { position, exactFrom }, ids }: Feed): void {
+  if (position + ids.length <= exactFrom)
+    throw refusal(`no token can be drawn at ${position + ids.length}: the replay ends at ${exactFrom}`);
+}
+
+const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);

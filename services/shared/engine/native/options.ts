@@ -1,0 +1,52 @@
+import { basename, resolve } from "node:path";
+import { fingerprint } from "../checkpoint/fingerprint.ts";
+import type { Checkpoint } from "../checkpoint/open.ts";
+import type { EngineInfo } from "../engine.ts";
+import type { PayloadLayout } from "../layout.ts";
+import { layerKind, type ModelConfig } from "../model-config.ts";
+
+export interface NativeOptions {
+  /** Folder of the checkpoint. */
+  readonly modelPath: string;
+  readonly mode: "exact" | "serving";
+  /** true: KV and index keys are not quantised. Left out: as the model was trained. */
+  readonly plainKv?: boolean | undefined;
+  /** Left out: the best this machine has. */
+  readonly kernelPath?: string | undefined;
+  /** Threads that compute, the engine's own among them. */
+  readonly threads: number;
+  readonly segmentTokens: number;
+  readonly chunkTokens: number;
+  readonly batchMax: number;
+  /** Left out, or more than the model's: the model's. */
+  readonly contextTokens?: number | undefined;
+}
+
+export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layout: PayloadLayout, kernelPath: string): EngineInfo {
+  const { config } = checkpoint;
+  return {
+    model: basename(resolve(options.modelPath)),
+    fingerprint: fingerprint(checkpoint),
+    kvLayout: layout.name,
+    kernelPath,
+    mode: options.mode,
+    layers: config.ratios.length,
+    vocabSize: config.vocab,
+    contextTokens: Math.min(options.contextTokens ?? config.contextTokens, config.contextTokens),
+    segmentTokens: layout.segmentTokens,
+    segmentBytes: layout.segmentBytes,
+    replayTokens: replayTokens(config),
+    chunkTokens: options.chunkTokens,
+    batchMax: options.batchMax,
+  };
+}
+
+/**
+ * How far before the end of stored segments a replay must begin. Rows of layer l are exact once l (W-1) tokens are behind the start; the last
+ * layer must then still fill its window, and the overlap rows of a CSA compressor, which is longer than a window only in toy models.
+ */
+export function replayTokens({ ratios, window }: ModelConfig): number {
+  const overlap = ratios.some((ratio) => layerKind(ratio) === "csa") ? 4 : 0;
+  const exact = (ratios.length - 1) * (window - 1) + Math.max(window - 1, overlap);
+  return Math.ceil(exact / 128) * 128;
+}

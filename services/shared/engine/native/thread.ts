@@ -1,0 +1,77 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { ServingError } from "../../runtime/errors.ts";
+import { adoptBuffer } from "../kernels.ts";
+import { type CoreSealed, EngineCore } from "./core.ts";
+import type { NativeOptions } from "./options.ts";
+import { type CallKind, type Input, type Output, type Reply, type Request, type SealedHandle, toWire } from "./protocol.ts";
+
+/** The engine's own thread: opens the core, says so, then answers one request after the other until it is shut down. */
+function serve(port: MessagePort, options: NativeOptions): void {
+  const reply = (message: Reply) => port.postMessage(message);
+  let core: EngineCore;
+  try {
+    core = new EngineCore(options);
+  } catch (error) {
+    reply({ kind: "unready", error: toWire(error) });
+    return;
+  }
+  port.on("message", (request: Request) => {
+    const { id } = request;
+    try {
+      reply({ kind: "done", id, output: answer(core, request, (layersDone) => reply({ kind: "progress", id, layersDone })) });
+    } catch (error) {
+      reply({ kind: "failed", id, error: toWire(error) });
+    }
+    if (request.kind === "shutdown") port.close();
+  });
+  reply({ kind: "ready", info: core.info });
+}
+
+function answer(core: EngineCore, { kind, input }: Request, progress: (layersDone: number) => void): Output<CallKind> {
+  switch (kind) {
+    case "open":
+      return open(core, input);
+    case "prefill":
+      return prefill(core, input, progress);
+    case "step":
+      return core.step(input.batch).map(({ token, sealed }) => ({ token, sealed: lend(sealed) }));
+    case "boundary":
+      return core.boundary(input.sequence);
+    case "close":
+      core.close(input.sequence);
+      return null;
+    case "shutdown":
+      core.shutdown();
+      return null;
+  }
+}
+
+function open(core: EngineCore, { segments, boundary }: Input<"open">): Output<"open"> {
+  const adopted = segments.map(adoptBuffer);
+  try {
+    return core.open(adopted, boundary);
+  } finally {
+    for (const buffer of adopted) buffer.release();
+  }
+}
+
+function prefill(core: EngineCore, input: Input<"prefill">, progress: (layersDone: number) => void): Output<"prefill"> {
+  const { sequence, ids, sample, abort } = input;
+  const listened = input.progress || abort !== null;
+  const onLayer = (layersDone: number) => {
+    if (abort !== null && Atomics.load(abort, 0) === 1) throw new ServingError("CANCELLED", `aborted after ${layersDone} layers`);
+    if (input.progress && layersDone > 0) progress(layersDone);
+  };
+  const { sealed, token } = core.prefill(sequence, ids, sample, listened ? onLayer : undefined);
+  return { sealed: lend(sealed), token };
+}
+
+/** Hands the references over to the other thread. */
+const lend = (sealed: readonly CoreSealed[]): SealedHandle[] =>
+  sealed.map(({ index, payload }) => {
+    const handle = payload.lend();
+    payload.release();
+    return { index, payload: handle };
+  });
+
+if (parentPort !== null) serve(parentPort, workerData as NativeOptions);
