@@ -1,5 +1,5 @@
 import { ServingError } from "../runtime/errors.ts";
-import type { TokenizerFile } from "./tokenizer-bytes.ts";
+import type { TokenizerFile } from "./tokenizer-files.ts";
 
 /** Characters of a piece: 30 ms of native work or less, and ids that reach JavaScript in a few milliseconds. */
 const PIECE_CHARS = 32_768;

@@ -1,14 +1,15 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { Tokenizer as Native } from "tokenizers";
+import { Worker } from "node:worker_threads";
 import { ServingError } from "../runtime/errors.ts";
-import { TokenBytes, type TokenizerFile } from "./tokenizer-bytes.ts";
-import { cutter } from "./tokenizer-pieces.ts";
+import { TokenBytes } from "./tokenizer-bytes.ts";
+import type { SpecialIds } from "./tokenizer-files.ts";
+import type { Reply, Request, ThreadOptions, WireError } from "./tokenizer-thread.ts";
+
+export type { SpecialIds } from "./tokenizer-files.ts";
 
 /**
- * Text to token ids and back, for one model folder (spec 5.1). Encoding runs in the native pool, piece by piece, so that a book neither
- * holds up the event loop nor exists there as one object; decoding is a table look-up and exact for every id.
+ * Text to token ids and back, for one model folder (spec 5.1). Encoding is done by a thread of its own, piece by piece, so that a book does
+ * not hold up the event loop; decoding is a table look-up and exact for every id. The thread does not keep the process alive.
  */
 export class Tokenizer {
   readonly ids: SpecialIds;
@@ -16,35 +17,24 @@ export class Tokenizer {
   readonly stopIds: ReadonlySet<number>;
   /** One more than the largest id that has text; a model's embedding may be padded beyond it. */
   readonly vocabSize: number;
-  private readonly native: Native;
   private readonly bytes: TokenBytes;
-  private readonly pieces: (text: string) => Iterable<string>;
+  private readonly thread: Thread;
 
-  private constructor(
-    native: Native,
-    bytes: TokenBytes,
-    pieces: (text: string) => Iterable<string>,
-    ids: SpecialIds,
-    stopIds: Set<number>,
-  ) {
-    this.native = native;
-    this.bytes = bytes;
-    this.pieces = pieces;
+  private constructor(thread: Thread, { table, ids, stopIds }: Extract<Reply, { kind: "ready" }>) {
+    this.thread = thread;
+    this.bytes = new TokenBytes(table);
     this.ids = ids;
-    this.stopIds = stopIds;
-    this.vocabSize = bytes.size;
+    this.stopIds = new Set(stopIds);
+    this.vocabSize = this.bytes.size;
   }
 
-  /** Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file. */
-  static async load(folder: string, options: { readonly pieceChars?: number } = {}): Promise<Tokenizer> {
-    const path = join(folder, "tokenizer.json");
-    const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
-    const { native, file } = parseTokenizer(path, text);
-    const names = await readOptional(join(folder, "tokenizer_config.json"));
-    const generation = await readOptional(join(folder, "generation_config.json"));
-    const bytes = new TokenBytes(file);
-    const ids = specialIds(path, native, names);
-    return new Tokenizer(native, bytes, cutter(file, options.pieceChars), ids, stops(folder, ids, generation, bytes.size));
+  /**
+   * Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file.
+   * `pieceChars`: after how many characters the next place to cut is looked for; no id depends on it.
+   */
+  static async load(folder: string, { pieceChars }: { readonly pieceChars?: number } = {}): Promise<Tokenizer> {
+    const thread = new Thread({ folder, pieceChars });
+    return new Tokenizer(thread, await thread.ready);
   }
 
   /**
@@ -52,30 +42,14 @@ export class Tokenizer {
    * Throws INVALID_REQUEST for what has no UTF-8 form, CONTEXT_LENGTH as soon as there are more than `maxTokens`.
    */
   async encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
-    requireText(text);
-    const parts: Int32Array[] = [];
-    let count = 0;
-    let ahead: Promise<Int32Array> | null = null;
-    const take = (ids: Int32Array) => {
-      parts.push(ids);
-      count += ids.length;
-      if (count > maxTokens) throw tooLong(maxTokens);
-    };
-    for (const piece of this.pieces(text)) {
-      const next = this.encodePiece(piece);
-      next.catch(() => {}); // awaited below; a throw in between must not leave it unhandled
-      if (ahead !== null) take(await ahead);
-      ahead = next;
-    }
-    if (ahead !== null) take(await ahead);
-    return parts.length === 1 ? parts[0]! : joined(parts, count);
+    if (typeof text !== "string")
+      throw new ServingError("INVALID_REQUEST", `text must be a string, not ${text === null ? "null" : typeof text}`);
+    return this.thread.encode(text, maxTokens);
   }
 
-  /** As `encode`, one after the other; `maxTokens` is for each. */
-  async encodeBatch(texts: readonly string[], maxTokens?: number): Promise<Int32Array[]> {
-    const all: Int32Array[] = [];
-    for (const text of texts) all.push(await this.encode(text, maxTokens));
-    return all;
+  /** The ids of each text; `maxTokens` is for each. */
+  encodeBatch(texts: readonly string[], maxTokens?: number): Promise<Int32Array[]> {
+    return Promise.all(texts.map((text) => this.encode(text, maxTokens)));
   }
 
   /** The bytes a token stands for: a piece of UTF-8, not always whole characters. Empty for ids without text (padding). Do not write to it. */
@@ -100,106 +74,88 @@ export class Tokenizer {
     return text + decoder.decode();
   }
 
-  private async encodePiece(piece: string): Promise<Int32Array> {
-    const encoding = await this.native.encode(piece, null, { addSpecialTokens: false });
-    return Int32Array.from(encoding.getIds());
+  /** Ends the thread; texts in progress reject with UNAVAILABLE. Only decoding is possible afterwards. Idempotent. */
+  async close(): Promise<void> {
+    await this.thread.close();
   }
-}
-
-/** Ids are read from the file, never assumed. `null`: this vocabulary has no such token. */
-export interface SpecialIds {
-  readonly bos: number;
-  readonly eos: number;
-  readonly user: number | null;
-  readonly assistant: number | null;
-  readonly thinkStart: number | null;
-  readonly thinkEnd: number | null;
-  readonly dsml: number | null;
 }
 
 /** Tokens decoded between two turns of the event loop: under a millisecond. */
 const DECODE_IDS = 8_192;
 
-const refuse = (path: string, why: string, cause?: unknown): never => {
-  throw new ServingError("BAD_CHECKPOINT", `${path} ${why}`, { cause });
-};
+/** Texts in the thread at one time. Requests are admitted before they come here; this catches a caller that does not wait. */
+const PENDING_MAX = 16_384;
 
-const tooLong = (maxTokens: number) =>
-  new ServingError("CONTEXT_LENGTH", `the text has more than the ${maxTokens} tokens that fit; shorten it`, {
-    apiCode: "context_length_exceeded",
-  });
-
-function requireText(text: unknown): asserts text is string {
-  if (typeof text !== "string")
-    throw new ServingError("INVALID_REQUEST", `text must be a string, not ${text === null ? "null" : typeof text}`);
-  const at = text.search(/\p{Surrogate}/u);
-  if (at >= 0) throw new ServingError("INVALID_REQUEST", `text has half a surrogate pair at character ${at}: send valid Unicode`);
+interface Pending {
+  readonly resolve: (ids: Int32Array) => void;
+  readonly reject: (error: ServingError) => void;
 }
 
-function parseTokenizer(path: string, text: string): { native: Native; file: TokenizerFile } {
-  try {
-    const file = JSON.parse(text) as TokenizerFile;
-    if (file.model?.type !== "BPE" || typeof file.model.vocab !== "object") return refuse(path, "is not a byte-level BPE tokenizer");
-    return { native: Native.fromString(text), file };
-  } catch (error) {
-    if (error instanceof ServingError) throw error;
-    return refuse(path, `is damaged: ${error instanceof Error ? error.message : String(error)}`, error);
+/** The tokenizer's thread seen from outside. When it dies, so does everything that waits for it. */
+class Thread {
+  readonly ready: Promise<Extract<Reply, { kind: "ready" }>>;
+  private readonly worker: Worker;
+  private readonly pending = new Map<number, Pending>();
+  private lastId = 0;
+  private failure: ServingError | null = null;
+
+  constructor(options: ThreadOptions) {
+    this.worker = new Worker(threadFile, { workerData: options, name: "tokenizer" });
+    this.ready = new Promise((resolve, reject) => {
+      this.worker.on("message", (reply: Reply) => {
+        if (reply.kind === "encoded" || reply.kind === "failed") return this.receive(reply);
+        this.worker.unref();
+        if (reply.kind === "ready") return resolve(reply);
+        void this.close();
+        reject(fromWire(reply.error));
+      });
+      const died = (cause: unknown) => {
+        this.fail(
+          new ServingError("INTERNAL", `the tokenizer's thread ended: ${cause instanceof Error ? cause.message : cause}`, { cause }),
+        );
+        reject(this.failure);
+      };
+      this.worker.on("error", died);
+      this.worker.on("exit", (code) => died(`exit code ${code}`));
+    });
+  }
+
+  encode(text: string, maxTokens: number): Promise<Int32Array> {
+    if (this.failure !== null) return Promise.reject(this.failure);
+    if (this.pending.size >= PENDING_MAX)
+      return Promise.reject(new ServingError("OVERLOADED", `${PENDING_MAX} texts wait for the tokenizer`));
+    const id = ++this.lastId;
+    return new Promise((resolve, reject) => {
+      this.pending.set(id, { resolve, reject });
+      this.worker.ref();
+      this.worker.postMessage({ id, text, maxTokens } satisfies Request);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.fail(new ServingError("UNAVAILABLE", "the tokenizer was closed"));
+    await this.worker.terminate();
+  }
+
+  private receive(reply: Extract<Reply, { kind: "encoded" | "failed" }>): void {
+    const pending = this.pending.get(reply.id);
+    this.pending.delete(reply.id);
+    if (this.pending.size === 0) this.worker.unref();
+    if (reply.kind === "encoded") pending?.resolve(reply.ids);
+    else pending?.reject(fromWire(reply.error));
+  }
+
+  private fail(failure: ServingError): void {
+    this.failure ??= failure;
+    for (const { reject } of this.pending.values()) reject(this.failure);
+    this.pending.clear();
   }
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+const fromWire = ({ code, message, apiCode }: WireError): ServingError =>
+  new ServingError(code, message, apiCode === null ? {} : { apiCode });
 
-async function readOptional(path: string): Promise<Fields> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
-    return refuse(path, "cannot be read", error);
-  }
-  try {
-    return JSON.parse(text) as Fields;
-  } catch (error) {
-    return refuse(path, "is damaged: it is not JSON", error);
-  }
-}
-
-function specialIds(path: string, native: Native, names: Fields): SpecialIds {
-  const need = (token: string) => native.tokenToId(token) ?? refuse(path, `has no token ${token}`);
-  return {
-    bos: need(tokenName(names.bos_token) ?? "<｜begin▁of▁sentence｜>"),
-    eos: need(tokenName(names.eos_token) ?? "<｜end▁of▁sentence｜>"),
-    user: native.tokenToId("<｜User｜>"),
-    assistant: native.tokenToId("<｜Assistant｜>"),
-    thinkStart: native.tokenToId("<think>"),
-    thinkEnd: native.tokenToId("</think>"),
-    dsml: native.tokenToId("｜DSML｜"),
-  };
-}
-
-/** tokenizer_config.json writes a token as its text or as `{ content }`. */
-const tokenName = (field: unknown): string | null => {
-  const name = typeof field === "object" && field !== null ? (field as Fields).content : field;
-  return typeof name === "string" ? name : null;
-};
-
-function stops(folder: string, ids: SpecialIds, generation: Fields, vocabSize: number): Set<number> {
-  const stopIds = new Set<number>([ids.eos]);
-  for (const id of [generation.eos_token_id ?? []].flat()) {
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize)
-      refuse(join(folder, "generation_config.json"), `names the stop token ${id}, which tokenizer.json does not have`);
-    stopIds.add(id as number);
-  }
-  for (const id of [ids.user, ids.assistant]) if (id !== null) stopIds.add(id);
-  return stopIds;
-}
-
-function joined(parts: readonly Int32Array[], count: number): Int32Array {
-  const all = new Int32Array(count);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
+const threadFile = new URL(
+  import.meta.url.endsWith(".ts") ? "./tokenizer-thread-from-sources.mjs" : "./tokenizer-thread.js",
+  import.meta.url,
+);

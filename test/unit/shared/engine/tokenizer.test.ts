@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
-import type { TokenizerFile } from "../../../../services/shared/engine/tokenizer-bytes.ts";
+import type { TokenizerFile } from "../../../../services/shared/engine/tokenizer-files.ts";
 import { cutter } from "../../../../services/shared/engine/tokenizer-pieces.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 
@@ -16,7 +16,10 @@ beforeAll(async () => {
   tokenizer = await Tokenizer.load(model);
   folder = await mkdtemp(join(tmpdir(), "tokenizer-"));
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(async () => {
+  await tokenizer.close();
+  await rm(folder, { recursive: true });
+});
 
 /** A copy of the model's text files with one of them replaced. */
 async function broken(file: string, text: string): Promise<string> {
@@ -106,6 +109,21 @@ test("what is not text is refused with the place", async () => {
   await expect(tokenizer.encode("\udc00")).rejects.toMatchObject({ code: "INVALID_REQUEST" });
   await expect(tokenizer.encode(null as unknown as string)).rejects.toMatchObject({ code: "INVALID_REQUEST" });
   await expect(tokenizer.encode("的".repeat(400_000))).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+});
+
+test("many texts at once come back each to its caller", async () => {
+  const texts = Array.from({ length: 300 }, (_, i) => `bay ${i} `.repeat(1 + (i % 7) * 400));
+  const ids = await tokenizer.encodeBatch(texts);
+  for (const [i, text] of texts.entries()) expect(await tokenizer.decode(ids[i]!)).toBe(text);
+});
+
+test("a closed tokenizer fails what is in progress and still decodes", async () => {
+  const closing = await Tokenizer.load(model);
+  const ids = await closing.encode("bay 42");
+  const late = closing.encode("bay ".repeat(500_000));
+  await Promise.all([expect(late).rejects.toMatchObject({ code: "UNAVAILABLE" }), closing.close()]);
+  await expect(closing.encode("bay")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(await closing.decode(ids)).toBe("bay 42");
 });
 
 test("special ids are read from the file", () => {

@@ -1,0 +1,110 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as Native } from "tokenizers";
+import { ServingError } from "../runtime/errors.ts";
+
+/** The parts of tokenizer.json that we read ourselves; everything else is the native library's business. */
+export interface TokenizerFile {
+  readonly model: { readonly type: string; readonly vocab: Readonly<Record<string, number>> };
+  readonly added_tokens?: readonly AddedToken[];
+  readonly pre_tokenizer?: unknown;
+  readonly normalizer?: unknown;
+}
+
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+  readonly rstrip: boolean;
+}
+
+/** Ids are read from the file, never assumed. `null`: this vocabulary has no such token. */
+export interface SpecialIds {
+  readonly bos: number;
+  readonly eos: number;
+  readonly user: number | null;
+  readonly assistant: number | null;
+  readonly thinkStart: number | null;
+  readonly thinkEnd: number | null;
+  readonly dsml: number | null;
+}
+
+export interface TokenizerFiles {
+  readonly native: Native;
+  readonly file: TokenizerFile;
+  readonly ids: SpecialIds;
+  readonly stopIds: readonly number[];
+}
+
+/** Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file. */
+export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+  const path = join(folder, "tokenizer.json");
+  const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
+  const { native, file } = parse(path, text);
+  const names = await readOptional(join(folder, "tokenizer_config.json"));
+  const generation = await readOptional(join(folder, "generation_config.json"));
+  const ids = specialIds(path, native, names);
+  return { native, file, ids, stopIds: stops(folder, ids, generation, native) };
+}
+
+const refuse = (path: string, why: string, cause?: unknown): never => {
+  throw new ServingError("BAD_CHECKPOINT", `${path} ${why}`, { cause });
+};
+
+function parse(path: string, text: string): { native: Native; file: TokenizerFile } {
+  try {
+    const file = JSON.parse(text) as TokenizerFile;
+    if (file.model?.type !== "BPE" || typeof file.model.vocab !== "object") return refuse(path, "is not a byte-level BPE tokenizer");
+    return { native: Native.fromString(text), file };
+  } catch (error) {
+    if (error instanceof ServingError) throw error;
+    return refuse(path, `is damaged: ${error instanceof Error ? error.message : String(error)}`, error);
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+async function readOptional(path: string): Promise<Fields> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
+    return refuse(path, "cannot be read", error);
+  }
+  try {
+    return JSON.parse(text) as Fields;
+  } catch (error) {
+    return refuse(path, "is damaged: it is not JSON", error);
+  }
+}
+
+function specialIds(path: string, native: Native, names: Fields): SpecialIds {
+  const need = (token: string) => native.tokenToId(token) ?? refuse(path, `has no token ${token}`);
+  return {
+    bos: need(tokenName(names.bos_token) ?? "<｜begin▁of▁sentence｜>"),
+    eos: need(tokenName(names.eos_token) ?? "<｜end▁of▁sentence｜>"),
+    user: native.tokenToId("<｜User｜>"),
+    assistant: native.tokenToId("<｜Assistant｜>"),
+    thinkStart: native.tokenToId("<think>"),
+    thinkEnd: native.tokenToId("</think>"),
+    dsml: native.tokenToId("｜DSML｜"),
+  };
+}
+
+/** tokenizer_config.json writes a token as its text or as `{ content }`. */
+const tokenName = (field: unknown): string | null => {
+  const name = typeof field === "object" && field !== null ? (field as Fields).content : field;
+  return typeof name === "string" ? name : null;
+};
+
+function stops(folder: string, ids: SpecialIds, generation: Fields, native: Native): number[] {
+  const stopIds = new Set([ids.eos]);
+  for (const id of [generation.eos_token_id ?? []].flat()) {
+    if (typeof id !== "number" || !(id >= 0) || native.idToToken(id) === null)
+      return refuse(join(folder, "generation_config.json"), `names the stop token ${id}, which tokenizer.json does not have`);
+    stopIds.add(id);
+  }
+  for (const id of [ids.user, ids.assistant]) if (id !== null) stopIds.add(id);
+  return [...stopIds];
+}
