@@ -51,11 +51,9 @@ function nextCut(text: string, from: number, added: readonly string[]): number {
 const outsidePair = (text: string, at: number): number => (/[\uDC00-\uDFFF]/.test(text.charAt(at)) ? at + 1 : at);
 
 function requireBroken(chars: number): void {
-  if (chars > UNBROKEN_CHARS)
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `text has ${chars} characters without a space, line end or change of script; at most ${UNBROKEN_CHARS} can be read`,
-    );
+  if (chars <= UNBROKEN_CHARS) return;
+  const why = `text has a stretch of more than ${UNBROKEN_CHARS} characters without a space, a line end or a change of script: break it up`;
+  throw new ServingError("INVALID_REQUEST", why);
 }
 
 const V4_PATTERNS = [

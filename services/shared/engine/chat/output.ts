@@ -1,6 +1,7 @@
 import { BOS, DSML, EOS, type Tags, THINK_END, THINK_START, tagsOf } from "./dialect.ts";
 import type { Release } from "./messages.ts";
 import { printJson, readJson } from "./python-json.ts";
+import { Scanner } from "./scanner.ts";
 
 /** A piece of the answer that is certain. The deltas of one call come in order: its name, then its arguments in fragments of JSON text. */
 export type Delta =
@@ -64,7 +65,7 @@ export class OutputStream {
   private readonly opener: string;
   private readonly textMarks: readonly string[];
   private state: State;
-  private held = "";
+  private readonly scanner = new Scanner();
   private deltas: Delta[] = [];
   private firstProblem: Problem | null = null;
   private calls = 0;
@@ -82,15 +83,14 @@ export class OutputStream {
   }
 
   push(text: string): Delta[] {
-    this.held += text;
+    this.scanner.feed(text);
     while (this.advance());
     return this.take();
   }
 
   /** No more text comes. What was held back turns out to be text, except inside a tool block: half a tag says nothing. */
   end(): Delta[] {
-    const rest = this.held;
-    this.held = "";
+    const rest = this.scanner.rest();
     if (this.state === "reasoning") this.emitText("reasoning", rest);
     if (this.state === "content" || this.state === "broken" || this.state === "closed") this.emitText("content", rest);
     if (this.state === "value") this.emitValue(rest);
@@ -106,7 +106,7 @@ export class OutputStream {
     return deltas;
   }
 
-  /** Reads one thing off `held`. False: more text is needed. */
+  /** Reads one thing. False: more text is needed. */
   private advance(): boolean {
     switch (this.state) {
       case "reasoning":
@@ -130,7 +130,7 @@ export class OutputStream {
   }
 
   private readText(state: "reasoning" | "content"): boolean {
-    const { text, mark } = this.upTo(this.textMarks);
+    const { text, mark } = this.scanner.upTo(this.textMarks);
     this.emitText(state, text);
     if (mark === null) return false;
     if (mark === EOS) this.endText(state);
@@ -149,13 +149,13 @@ export class OutputStream {
   }
 
   private readBlock(): boolean {
-    const end = this.takes(`</${this.tags.calls}>`);
+    const end = this.scanner.takes(`</${this.tags.calls}>`);
     if (end === true) this.state = "closed";
     if (end !== false) return end !== null;
-    const name = this.takesNamed(`<${this.tags.invoke} name="`, [`">\n`]);
+    const name = this.scanner.takesNamed(`<${this.tags.invoke} name="`, [`">\n`]);
     if (name === null) return false;
     if (name === false)
-      return this.breaks(this.held.startsWith(`<${this.tags.invoke}`) ? "tool_name" : "tool_block", this.calls === 0 ? this.opener : "");
+      return this.breaks(this.scanner.startsWith(`<${this.tags.invoke}`) ? "tool_name" : "tool_block", this.calls === 0 ? this.opener : "");
     this.deltas.push({ type: "call", index: this.calls++, name: name.name });
     this.call = newCall();
     this.state = "parameters";
@@ -165,15 +165,15 @@ export class OutputStream {
   private readParameter(): boolean {
     const closing = `</${this.tags.invoke}>\n`;
     const ends = this.call.names.size === 0 ? [closing, `\n${closing}`] : [closing];
-    const found = this.takes(ends.find((end) => startsAlike(this.held, 0, end)) ?? closing);
+    const found = this.scanner.takes(ends.find((end) => this.scanner.mayStart(end)) ?? closing);
     if (found === true) {
       this.emitArguments(this.call.names.size === 0 ? "{}" : "}");
       this.state = "block";
     }
     if (found !== false) return found !== null;
-    const parameter = this.takesNamed(`<${this.tags.parameter} name="`, [`" string="true">`, `" string="false">`]);
+    const parameter = this.scanner.takesNamed(`<${this.tags.parameter} name="`, [`" string="true">`, `" string="false">`]);
     if (parameter === null) return false;
-    if (parameter === false) return this.breaks(this.held.startsWith(`<${this.tags.parameter}`) ? "parameter" : "tool_block");
+    if (parameter === false) return this.breaks(this.scanner.startsWith(`<${this.tags.parameter}`) ? "parameter" : "tool_block");
     this.beginValue(parameter.name, parameter.end.includes("true"));
     return true;
   }
@@ -189,7 +189,7 @@ export class OutputStream {
   }
 
   private readValue(): boolean {
-    const { text, mark } = this.upTo([`</${this.tags.parameter}>`, EOS]);
+    const { text, mark } = this.scanner.upTo([`</${this.tags.parameter}>`, EOS]);
     this.emitValue(text);
     if (mark === null) return false;
     if (mark === EOS) return this.breaks("parameter", mark);
@@ -200,25 +200,24 @@ export class OutputStream {
   }
 
   private readAfterValue(): boolean {
-    const found = this.takes("\n");
+    const found = this.scanner.takes("\n");
     if (found === true) this.state = "parameters";
     return found === false ? this.breaks("parameter") : found !== null;
   }
 
   private readClosed(): boolean {
-    const eos = this.takes(EOS);
+    const eos = this.scanner.takes(EOS);
     if (eos === true) this.state = "ended";
     return eos === false ? this.breaks("text_after_tools") : eos !== null;
   }
 
   private readEnded(): false {
-    if (this.held !== "") this.complain("text_after_eos");
-    this.held = "";
+    if (this.scanner.rest() !== "") this.complain("text_after_eos");
     return false;
   }
 
   private readBroken(): boolean {
-    const { text, mark } = this.upTo([EOS]);
+    const { text, mark } = this.scanner.upTo([EOS]);
     this.emitText("content", text);
     if (mark !== null) this.state = "ended";
     return mark !== null;
@@ -227,7 +226,7 @@ export class OutputStream {
   /** Gives up on the markup: `taken` and all that follows is content. */
   private breaks(problem: Problem, taken = ""): true {
     this.complain(problem);
-    this.held = taken + this.held;
+    this.scanner.unread(taken);
     this.state = "broken";
     return true;
   }
@@ -247,46 +246,6 @@ export class OutputStream {
   private emitValue(text: string): void {
     this.call.value += this.call.isString ? "" : text;
     this.emitArguments(this.call.isString ? JSON.stringify(text).slice(1, -1) : text);
-  }
-
-  /** Takes the text before the first of `marks`, and the mark if it is complete; null: none, or the end of `held` may become one. */
-  private upTo(marks: readonly string[]): { text: string; mark: string | null } {
-    for (let i = 0; i < this.held.length; i++) {
-      if (!MARK_STARTS.has(this.held.charCodeAt(i))) continue;
-      const mark = marks.find((candidate) => startsAlike(this.held, i, candidate));
-      if (mark === undefined) continue;
-      const complete = this.held.length - i >= mark.length;
-      return { text: this.drop(i), mark: complete ? this.drop(mark.length) : null };
-    }
-    return { text: this.drop(this.held.length), mark: null };
-  }
-
-  /** True: `literal` was next and is taken. False: it is not next. Null: too early to say. */
-  private takes(literal: string): boolean | null {
-    if (!startsAlike(this.held, 0, literal)) return false;
-    if (this.held.length < literal.length) return null;
-    this.drop(literal.length);
-    return true;
-  }
-
-  /** Takes `start`, a name on one line, and the first of `ends`. False: that is not next. Null: too early to say. */
-  private takesNamed(start: string, ends: readonly string[]): { name: string; end: string } | false | null {
-    if (!startsAlike(this.held, 0, start)) return false;
-    const line = this.held.slice(start.length, start.length + NAME_CHARS_MAX);
-    const found = ends.map((end) => ({ end, at: line.indexOf(end) })).filter(({ at }) => at >= 0);
-    const first = found.sort((a, b) => a.at - b.at)[0];
-    const name = line.slice(0, first?.at);
-    if (name.includes("\n") || name.includes(DSML)) return false;
-    if (first === undefined) return line.length < NAME_CHARS_MAX ? null : false;
-    if (name === "") return false;
-    this.drop(start.length + first.at + first.end.length);
-    return { name, end: first.end };
-  }
-
-  private drop(count: number): string {
-    const dropped = this.held.slice(0, count);
-    this.held = this.held.slice(count);
-    return dropped;
   }
 }
 
@@ -313,18 +272,6 @@ interface Call {
 }
 
 const newCall = (): Call => ({ names: new Set(), isString: false, value: "" });
-
-/** Longer names of tools or parameters are not held back, but taken for text. */
-const NAME_CHARS_MAX = 1_024;
-
-const MARK_STARTS: ReadonlySet<number> = new Set([...`<\n${DSML}`].map((char) => char.charCodeAt(0)));
-
-/** Does `text` from `at` on begin as `mark`, as far as it goes? */
-const startsAlike = (text: string, at: number, mark: string): boolean => {
-  const length = Math.min(mark.length, text.length - at);
-  for (let i = 0; i < length; i++) if (text.charCodeAt(at + i) !== mark.charCodeAt(i)) return false;
-  return true;
-};
 
 function isJson(text: string): boolean {
   try {

@@ -23,7 +23,7 @@ export class JsonNumber {
   }
   /** The nearest double. */
   get value(): number {
-    return this.text.endsWith("Infinity") || this.text === "NaN" ? Number(this.text) : Number.parseFloat(this.text);
+    return Number(this.text);
   }
 }
 

@@ -112,7 +112,7 @@ test("what is not text is refused with the place", async () => {
 });
 
 test("many texts at once come back each to its caller", async () => {
-  const texts = Array.from({ length: 300 }, (_, i) => `bay ${i} `.repeat(1 + (i % 7) * 400));
+  const texts = Array.from({ length: 100 }, (_, i) => `bay ${i} `.repeat(1 + (i % 7) * 200));
   const ids = await tokenizer.encodeBatch(texts);
   for (const [i, text] of texts.entries()) expect(await tokenizer.decode(ids[i]!)).toBe(text);
 });
