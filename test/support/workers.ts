@@ -55,6 +55,8 @@ export interface TestCluster {
   readonly store: SegmentStore;
   start(role: "prefill" | "decode", options?: { engine?: WeightlessOptions; settings?: Partial<Settings> }): Worker;
   submit(request?: Partial<JobRequest>): Promise<string>;
+  /** The first event that `wanted` accepts. */
+  until(jobId: string, wanted: (record: LogRecord) => boolean): Promise<LogRecord>;
   /** Every event of a job up to its end. */
   events(jobId: string): Promise<LogRecord[]>;
   answer(jobId: string): Promise<Answered>;
@@ -113,6 +115,11 @@ export function testCluster({
       await bus.log.submit(jobId, full);
       await bus.queue.publish("prefill", full.model, full.lane, { jobId, epoch: 0, promptTokens: full.promptTokens });
       return jobId;
+    },
+    async until(jobId, wanted) {
+      const signal = AbortSignal.timeout(20_000);
+      for await (const record of bus.log.follow(jobId, 0, signal)) if (wanted(record)) return record;
+      throw new Error(`job ${jobId}: no such event in ${(await bus.log.read(jobId)).map(({ event }) => event.type).join(" ")}`);
     },
     events: (jobId) => eventsOf(bus, jobId),
     answer: async (jobId) => answered(await eventsOf(bus, jobId)),
@@ -180,13 +187,9 @@ export async function alone(request: JobRequest, options: WeightlessOptions = en
   }
 }
 
-/** Polls the log: of all ways to read it the simplest. */
 async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
-  const ended = new AbortController();
-  const timer = setTimeout(() => ended.abort(new Error("no end")), 20_000);
   const records: LogRecord[] = [];
-  for await (const record of bus.log.follow(jobId, 0, ended.signal)) records.push(record);
-  clearTimeout(timer);
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(30_000))) records.push(record);
   const last = records.at(-1);
   if (last === undefined || !isTerminal(last.event)) {
     throw new Error(`job ${jobId} did not end: ${records.map(({ event, attempt }) => `${event.type}/${attempt}`).join(" ")}`);
@@ -206,6 +209,6 @@ export function answered(records: readonly LogRecord[]): Answered {
     if (event.type === "handed_over") put(0, event.token);
     if (event.type === "tokens") for (const [i, id] of event.ids.entries()) put(event.first + i, id);
   }
-  const end = records.at(-1)!.event;
-  return { ids: ids.filter((id) => id !== EOS), end };
+  const { request } = records[0]!.event as { request: JobRequest };
+  return { ids: ids.filter((id) => !request.stopIds.includes(id)), end: records.at(-1)!.event };
 }

@@ -1,0 +1,19 @@
+import type { Random } from "../../services/shared/runtime/random.ts";
+import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+
+/** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. `badness` of 100 calls fail. */
+export function forgetfulStore(store: SegmentStore, random: Random, badness: number): SegmentStore {
+  const bad = () => random.u32() % 100 < badness;
+  return {
+    countPrefix: async (keys) => (bad() ? random.u32() % (keys.length + 1) : await store.countPrefix(keys)),
+    get: async (key, head, allocate) => {
+      if (bad()) await store.drop(key);
+      return await store.get(key, head, allocate);
+    },
+    put: async (key, head, payload) => !bad() && (await store.put(key, head, payload)),
+    drop: (key) => store.drop(key),
+    claim: async (key, owner, ttlMs) => bad() || (await store.claim(key, owner, ttlMs)),
+    unclaim: (key, owner) => store.unclaim(key, owner),
+    close: () => store.close(),
+  };
+}
