@@ -382,6 +382,13 @@ export default {
               "fields": {}
             },
             "WorkItem": {
+              "oneofs": {
+                "_epoch": {
+                  "oneof": [
+                    "epoch"
+                  ]
+                }
+              },
               "fields": {
                 "jobId": {
                   "type": "string",
@@ -390,7 +397,10 @@ export default {
                 },
                 "epoch": {
                   "type": "uint64",
-                  "id": 2
+                  "id": 2,
+                  "options": {
+                    "proto3_optional": true
+                  }
                 },
                 "promptTokens": {
                   "type": "uint64",

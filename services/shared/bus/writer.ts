@@ -1,9 +1,8 @@
 import type { Clock } from "../runtime/clock.ts";
-import { ServingError } from "../runtime/errors.ts";
 import { encodeLive, encodeRecord } from "./codec.ts";
 import type { JobEvent, LogRecord } from "./contract.ts";
 import type { Journal } from "./journal.ts";
-import { backoffMs, Pause } from "./pause.ts";
+import { untilKnown } from "./known.ts";
 import { advance, type Standing } from "./standing.ts";
 
 /** What follows an event: where the job stands, and the sequence to append after. */
@@ -42,27 +41,17 @@ export class Writer {
     return record;
   }
 
-  async #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number): Promise<number | null> {
-    const endMs = this.#clock.monotonicMs() + ms;
-    for (let tries = 0; ; tries++) {
-      const outcome = await this.#journal.append(jobId, bytes, after, id);
-      if (outcome.kind === "stored") return outcome.sequence;
-      if (outcome.kind === "full")
-        throw new ServingError("OVERLOADED", "the job log is full; raise LONGSHORE_LOG_MAX_BYTES or wait for old jobs to leave");
-      // Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers.
-      if (outcome.kind === "refused") return tries === 0 ? null : await this.#mine(jobId, id);
-      if (this.#closing.aborted || this.#clock.monotonicMs() > endMs) throw unanswered(jobId, outcome.cause);
-      await new Pause().wait(this.#clock, backoffMs(tries), this.#closing);
-    }
-  }
-
-  async #mine(jobId: string, id: string): Promise<number | null> {
-    const last = await this.#journal.last(jobId);
-    return last?.id === id ? last.sequence : null;
+  #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number): Promise<number | null> {
+    const append = {
+      where: "the job log",
+      once: () => this.#journal.append(jobId, bytes, after, id),
+      find: async () => {
+        const last = await this.#journal.last(jobId);
+        return last?.id === id ? last.sequence : null;
+      },
+    };
+    return untilKnown(append, this.#clock, ms, this.#closing);
   }
 }
 
 export const standingOf = ({ epoch, phase, attempt, tokenCount }: Standing): Standing => ({ epoch, phase, attempt, tokenCount });
-
-const unanswered = (jobId: string, cause: unknown): ServingError =>
-  new ServingError("UNAVAILABLE", `the record did not answer an append to job ${jobId}; check that NATS is up and reachable`, { cause });

@@ -1,0 +1,47 @@
+import type { Connection } from "./connection.ts";
+
+/** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
+export const apiCodes = {
+  streamNotFound: 10059,
+  consumerNotFound: 10014,
+  streamNameInUse: 10058,
+  noMessageFound: 10037,
+  wrongLastSequence: 10071,
+  wrongLastSequenceConstant: 10164,
+  storeFailed: 10077,
+  insufficientResources: 10023,
+  storageResourcesExceeded: 10047,
+} as const;
+
+/** What the server answered instead of doing it. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly code: number;
+
+  constructor({ err_code, description }: { readonly err_code?: number; readonly description?: string }) {
+    super(description ?? "JetStream refused");
+    this.code = err_code ?? 0;
+  }
+}
+
+interface Refusal {
+  readonly error?: { readonly err_code?: number; readonly description?: string };
+}
+
+/** One request to the JetStream API. ApiError if it was refused; UNAVAILABLE as in `Connection.request`. */
+export async function callApi<T>(connection: Connection, subject: string, body: object = {}): Promise<T> {
+  const { data } = await connection.request(`$JS.API.${subject}`, JSON.stringify(body));
+  return accepted<T>(data);
+}
+
+/** A JSON answer of the server, unless it is a refusal. */
+export function accepted<T>(data: Uint8Array): T {
+  const answer = JSON.parse(Buffer.from(data).toString("utf8")) as T & Refusal;
+  if (answer.error !== undefined) throw new ApiError(answer.error);
+  return answer;
+}
+
+export const isApiError = (thrown: unknown, ...codes: readonly number[]): thrown is ApiError =>
+  thrown instanceof ApiError && (codes.length === 0 || codes.includes(thrown.code));
+
+export const nanos = (ms: number): number => Math.round(ms * 1e6);

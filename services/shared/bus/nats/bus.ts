@@ -1,0 +1,35 @@
+import type { Bus } from "../contract.ts";
+import { FencedLog } from "../log.ts";
+import { patiently } from "../pause.ts";
+import type { BusSettings } from "../settings.ts";
+import { Connection } from "./connection.ts";
+import { NatsJournal } from "./journal.ts";
+import { ensureStream, layout } from "./layout.ts";
+import { NatsPayloads } from "./payloads.ts";
+import { NatsQueue } from "./queue.ts";
+import { NatsRegistry } from "./registry.ts";
+import { Stream } from "./stream.ts";
+import { names } from "./subjects.ts";
+
+/** The record in JetStream. Everything stands on one connection. */
+export function natsBus(settings: BusSettings): Bus {
+  const { clock, random } = settings;
+  const named = names(settings.prefix);
+  const streams = layout(named, settings);
+  const connection = new Connection(settings.url, settings.tryMs, clock, async (ready) => {
+    for (const config of streams) await ensureStream(ready, config);
+  });
+  const stream = ({ stream: name }: { readonly stream: string }) => new Stream(name, connection, settings);
+  const log = stream(named.log);
+  const journal = new NatsJournal(connection, log, named, settings);
+  const phases = { prefill: stream(named.prefill), decode: stream(named.decode) };
+  const buckets = { beats: stream(named.beats), keys: stream(named.keys), marks: stream(named.marks), jobs: stream(named.jobs) };
+  return {
+    log: new FencedLog(journal, settings, clock, random, connection.closing),
+    queue: new NatsQueue(connection, phases, named, settings, settings.ackWaitMs),
+    payloads: new NatsPayloads(connection, stream(named.payloads), named, settings, settings.payloadBytesMax),
+    registry: new NatsRegistry(connection, buckets, named),
+    ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => log.info())),
+    close: () => connection.close(),
+  };
+}

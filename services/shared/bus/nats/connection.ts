@@ -1,0 +1,182 @@
+import { type ConnectionOptions, connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
+import type { Clock } from "../../runtime/clock.ts";
+import { ServingError } from "../../runtime/errors.ts";
+import { backoffMs, Pause } from "../pause.ts";
+
+/** Two unanswered pings end a connection to a server that is frozen. */
+const PING_MS = 5_000;
+
+/** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #tryMs: number;
+  readonly #clock: Clock;
+  readonly #prepare: (connection: Connection) => Promise<void>;
+  readonly #closing = new AbortController();
+  readonly #waiting = new Set<(reason: Error) => void>();
+  readonly #interrupted = new Set<() => void>();
+  readonly #listeners = new Set<Listener>();
+  readonly #running: Promise<void>;
+  #nats: NatsConnection | null = null;
+  #connected = false;
+  #trouble: unknown = null;
+  #dials = 0;
+
+  /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
+  constructor(url: string, tryMs: number, clock: Clock, prepare: (connection: Connection) => Promise<void>) {
+    this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => backoffMs(this.#dials++) };
+    this.#tryMs = tryMs;
+    this.#clock = clock;
+    this.#prepare = prepare;
+    this.#running = this.#run();
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** One try. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
+  async request(subject: string, data: Uint8Array | string = Empty, headers?: MsgHdrs, timeoutMs = this.#tryMs): Promise<Msg> {
+    const nats = this.#live();
+    let broken: (reason: Error) => void = () => {};
+    const break_ = new Promise<never>((_, reject) => {
+      broken = reject;
+    });
+    this.#waiting.add(broken);
+    try {
+      return await Promise.race([nats.request(subject, data, { timeout: timeoutMs, ...(headers && { headers }) }), break_]);
+    } catch (cause) {
+      throw away(cause);
+    } finally {
+      this.#waiting.delete(broken);
+    }
+  }
+
+  /** Without any promise: what cannot be sent now is not sent. */
+  publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
+    if (this.#connected) this.#nats?.publish(subject, data, reply === undefined ? undefined : { reply });
+  }
+
+  /** Calls back for messages on `subject`, across reconnects, until the returned function is called; what is on its way then still arrives. */
+  subscribe(subject: string, callback: (message: Msg) => void): () => void {
+    const listener = { subject, callback, subscription: this.#nats === null ? null : listen(this.#nats, subject, callback) };
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+      listener.subscription?.drain().catch(() => {});
+    };
+  }
+
+  /** Resolves once the server knows of every subscription made so far; at once without a connection, which begins with them. */
+  async settled(): Promise<void> {
+    if (this.#connected) await this.#nats?.flush().catch(() => {});
+  }
+
+  /** Calls back whenever the connection broke: what was waited for will not come. */
+  onInterruption(callback: () => void): () => void {
+    this.#interrupted.add(callback);
+    return () => void this.#interrupted.delete(callback);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#connected) await Promise.race([this.#nats?.drain(), this.#clock.sleep(this.#tryMs)]).catch(() => {});
+    await this.#nats?.close();
+    await this.#running;
+  }
+
+  #live(): NatsConnection {
+    if (this.#nats !== null && this.#connected) return this.#nats;
+    throw away(this.#trouble);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.closing.aborted) {
+      try {
+        await this.#watch(await connect(this.#options));
+      } catch (cause) {
+        this.#trouble = cause;
+        await new Pause().wait(this.#clock, backoffMs(this.#dials++), this.closing);
+      }
+    }
+    await this.#nats?.close();
+  }
+
+  async #watch(nats: NatsConnection): Promise<void> {
+    this.#nats = nats;
+    for (const listener of this.#listeners) listener.subscription = listen(nats, listener.subject, listener.callback);
+    void this.#arrive();
+    void this.#heed(nats);
+    await nats.closed();
+    this.#break();
+  }
+
+  async #heed(nats: NatsConnection): Promise<void> {
+    for await (const { type } of nats.status()) {
+      if (type === Events.Disconnect) this.#break();
+      if (type === Events.Reconnect) void this.#arrive();
+    }
+  }
+
+  async #arrive(): Promise<void> {
+    this.#connected = true;
+    this.#dials = 0;
+    for (let tries = 0; this.#connected && !this.closing.aborted; tries++) {
+      try {
+        await this.#prepare(this);
+        break;
+      } catch (cause) {
+        this.#trouble = cause;
+        await new Pause().wait(this.#clock, backoffMs(tries), this.closing);
+      }
+    }
+    for (const callback of this.#interrupted) callback();
+  }
+
+  #break(): void {
+    this.#connected = false;
+    for (const broken of this.#waiting) broken(new Error("the connection broke"));
+    for (const callback of this.#interrupted) callback();
+  }
+}
+
+interface Listener {
+  readonly subject: string;
+  readonly callback: (message: Msg) => void;
+  subscription: Subscription | null;
+}
+
+const listen = (nats: NatsConnection, subject: string, callback: (message: Msg) => void): Subscription =>
+  nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
+
+function away(cause: unknown): ServingError {
+  const why = cause instanceof Error ? `: ${cause.message}` : "";
+  return new ServingError("UNAVAILABLE", `NATS does not answer${why}; check LONGSHORE_NATS_URL and that the server is up with JetStream`, {
+    cause,
+  });
+}
+
+function connectionOptions(url: string, tryMs: number): ConnectionOptions {
+  const urls = url.split(",").map((text) => new URL(text));
+  const [first] = urls;
+  return {
+    servers: urls.map(({ host }) => host),
+    ...(first?.protocol === "tls:" && { tls: {} }),
+    ...credentials(first),
+    name: "longshore",
+    timeout: tryMs,
+    reconnect: true,
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    pingInterval: PING_MS,
+    maxPingOut: 2,
+    noAsyncTraces: true,
+  };
+}
+
+/** `nats://user:password@host`, or `nats://token@host`. */
+function credentials(url: URL | undefined): ConnectionOptions {
+  const [user, password] = [url?.username ?? "", url?.password ?? ""].map(decodeURIComponent);
+  if (user === undefined || user === "") return {};
+  return password === undefined || password === "" ? { token: user } : { user, pass: password };
+}

@@ -1,0 +1,118 @@
+import type { Appended, Entry, Journal } from "../journal.ts";
+import type { Connection } from "./connection.ts";
+import type { Patience, Stream } from "./stream.ts";
+import { type Names, token } from "./subjects.ts";
+
+/** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
+const CLOCK_MS = 10_000;
+const FILL_MS = 1_000;
+
+/** The log stream, one subject per job, and the live fan-out beside it. */
+export class NatsJournal implements Journal {
+  readonly #connection: Connection;
+  readonly #stream: Stream;
+  readonly #names: Names;
+  readonly #patience: Patience;
+  readonly #offset: Aged<number>;
+  readonly #fill: Aged<number>;
+
+  constructor(connection: Connection, stream: Stream, names: Names, patience: Patience) {
+    this.#connection = connection;
+    this.#stream = stream;
+    this.#names = names;
+    this.#patience = patience;
+    this.#offset = new Aged(patience, CLOCK_MS, () => this.#measureOffset());
+    this.#fill = new Aged(patience, FILL_MS, () => this.#measureFill());
+  }
+
+  append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended> {
+    return this.#stream.append(this.#subject(jobId), bytes, id, { after });
+  }
+
+  last(jobId: string): Promise<Entry | null> {
+    return this.#stream.last(this.#subject(jobId));
+  }
+
+  glance(jobId: string): Promise<Entry | null> {
+    return this.#stream.glance(this.#subject(jobId));
+  }
+
+  page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
+    return this.#stream.page(this.#subject(jobId), after, max);
+  }
+
+  purge(jobId: string): Promise<void> {
+    return this.#stream.purge(this.#subject(jobId));
+  }
+
+  async nowMs(): Promise<number> {
+    return this.#patience.clock.monotonicMs() + (await this.#offset.get());
+  }
+
+  fill(): Promise<number> {
+    return this.#fill.get();
+  }
+
+  announce(jobId: string, bytes: Uint8Array): void {
+    this.#connection.publish(this.#live(jobId), bytes);
+  }
+
+  listen(jobId: string, callback: (bytes: Uint8Array | null) => void): () => void {
+    const unsubscribe = this.#connection.subscribe(this.#live(jobId), ({ data }) => callback(data));
+    const forget = this.#connection.onInterruption(() => callback(null));
+    return () => {
+      forget();
+      unsubscribe();
+    };
+  }
+
+  #subject(jobId: string): string {
+    return `${this.#names.log.subject}.${token(jobId)}`;
+  }
+
+  #live(jobId: string): string {
+    return `${this.#names.live}.${token(jobId)}`;
+  }
+
+  /**
+   * Server time minus ours. No request of a 2.9 server answers with its time, so a message is stored in the log stream itself and its stamp
+   * read. Taken as if stamped at the last moment: an estimate that is late lets a claim live longer, never shorter.
+   */
+  async #measureOffset(): Promise<number> {
+    await this.#stream.put(this.#names.log.clock, new Uint8Array(), undefined, { replace: true });
+    const stamp = await this.#stream.last(this.#names.log.clock);
+    return (stamp?.storedMs ?? Number.NEGATIVE_INFINITY) - this.#patience.clock.monotonicMs();
+  }
+
+  async #measureFill(): Promise<number> {
+    const { config, state } = await this.#stream.info();
+    return state.bytes / config.max_bytes;
+  }
+}
+
+/** A value that is good for a while; calls that overlap share one measurement. */
+class Aged<T> {
+  readonly #patience: Patience;
+  readonly #lifeMs: number;
+  readonly #measure: () => Promise<T>;
+  #value: Promise<T> | null = null;
+  #untilMs = 0;
+
+  constructor(patience: Patience, lifeMs: number, measure: () => Promise<T>) {
+    this.#patience = patience;
+    this.#lifeMs = lifeMs;
+    this.#measure = measure;
+  }
+
+  get(): Promise<T> {
+    const nowMs = this.#patience.clock.monotonicMs();
+    if (this.#value === null || nowMs >= this.#untilMs) {
+      this.#untilMs = nowMs + this.#lifeMs;
+      this.#value = this.#measure();
+      this.#value.catch(() => {
+        this.#value = null;
+      });
+    }
+    return this.#value;
+  }
+}

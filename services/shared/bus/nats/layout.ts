@@ -1,0 +1,93 @@
+import { ServingError } from "../../runtime/errors.ts";
+import { RECORD_BYTES_MAX } from "../codec.ts";
+import type { BusSettings } from "../settings.ts";
+import { apiCodes, callApi, isApiError, nanos } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import type { Names } from "./subjects.ts";
+
+const MIB = 1_048_576;
+/** Room for headers beside a record. */
+const MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + 4_096;
+
+type Config = Readonly<Record<string, unknown>> & { readonly name: string };
+
+/** Every stream of a cluster with every setting that matters, written out. */
+export function layout(names: Names, settings: BusSettings): readonly Config[] {
+  const common = { storage: "file", num_replicas: settings.replicas, allow_direct: true, max_msg_size: MESSAGE_BYTES_MAX };
+  const duplicate_window = nanos(Math.min(settings.dedupeMs, settings.logMaxAgeMs));
+  const max_age = nanos(settings.logMaxAgeMs);
+  const log = {
+    ...common,
+    name: names.log.stream,
+    subjects: [`${names.log.subject}.*`, names.log.clock],
+    retention: "limits",
+    discard: "new",
+    max_age,
+    max_bytes: settings.logMaxBytes,
+    duplicate_window,
+    allow_rollup_hdrs: true, // for the clock: one message, replaced
+  };
+  const queue = ({ stream, subject }: { readonly stream: string; readonly subject: string }) => ({
+    ...common,
+    name: stream,
+    subjects: [`${subject}.*.*`],
+    retention: "workqueue",
+    discard: "new",
+    max_msgs: settings.queueMessagesMax,
+    duplicate_window,
+  });
+  const bucket = ({ stream, subject }: { readonly stream: string; readonly subject: string }, lifeMs: number, more: object) => ({
+    ...common,
+    name: stream,
+    subjects: [`${subject}.>`],
+    retention: "limits",
+    max_msgs_per_subject: 1,
+    max_age: nanos(lifeMs),
+    duplicate_window: nanos(Math.min(settings.dedupeMs, lifeMs)),
+    ...more,
+  });
+  const payloads = {
+    ...common,
+    name: names.payloads.stream,
+    subjects: [`${names.payloads.subject}.C.>`, `${names.payloads.subject}.M.>`],
+    retention: "limits",
+    discard: "new",
+    max_age,
+    max_bytes: settings.payloadsMaxBytes,
+    duplicate_window,
+    allow_rollup_hdrs: true,
+  };
+  return [
+    log,
+    queue(names.prefill),
+    queue(names.decode),
+    bucket(names.beats, settings.beatLifeMs, { storage: "memory", discard: "old", max_bytes: 16 * MIB }),
+    bucket(names.keys, settings.keyLifeMs, { discard: "new", max_bytes: 256 * MIB }), // a key must not be forgotten early
+    bucket(names.marks, settings.logMaxAgeMs, { discard: "old", max_bytes: 64 * MIB }),
+    bucket(names.jobs, settings.logMaxAgeMs, { discard: "old", max_bytes: 256 * MIB }),
+    payloads,
+  ];
+}
+
+/** Creates a stream, or gives an existing one these settings. Servers drop settings they do not know without a word, so the answer is compared. */
+export async function ensureStream(connection: Connection, config: Config): Promise<void> {
+  const answer = await create(connection, config);
+  const differing = Object.keys(config).filter((key) => !same(answer.config[key], config[key]));
+  if (differing.length === 0) return;
+  throw new ServingError("UNAVAILABLE", `nats-server did not take ${differing.join(", ")} of stream ${config.name}; use 2.9.10 or newer`);
+}
+
+async function create(connection: Connection, config: Config): Promise<{ readonly config: Readonly<Record<string, unknown>> }> {
+  try {
+    return await callApi(connection, `STREAM.CREATE.${config.name}`, config);
+  } catch (thrown) {
+    if (isApiError(thrown, apiCodes.streamNameInUse)) return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
+    if (!isApiError(thrown, apiCodes.insufficientResources, apiCodes.storageResourcesExceeded)) throw thrown;
+    const advice = "lower LONGSHORE_LOG_MAX_BYTES or raise max_file_store of nats-server";
+    throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
+      cause: thrown,
+    });
+  }
+}
+
+const same = (answered: unknown, asked: unknown): boolean => JSON.stringify(answered) === JSON.stringify(asked);

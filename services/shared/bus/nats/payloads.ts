@@ -1,0 +1,122 @@
+import { createHash } from "node:crypto";
+import { ServingError } from "../../runtime/errors.ts";
+import type { PayloadStore } from "../contract.ts";
+import { backoffMs, Pause } from "../pause.ts";
+import type { Connection } from "./connection.ts";
+import type { Patience, Stream } from "./stream.ts";
+import type { Names } from "./subjects.ts";
+
+const CHUNK_BYTES = 524_288;
+/** Chunks read at once. */
+const PAGE = 16;
+
+/** What an object of the bucket is, as NATS object stores describe it. */
+interface Description {
+  readonly name: string;
+  readonly bucket: string;
+  /** The chunks lie under this id, so that a new version never mixes with the one before. */
+  readonly nuid: string;
+  readonly size: number;
+  readonly chunks: number;
+  readonly digest: string;
+  readonly mtime: string;
+}
+
+/** A NATS object store: chunks, then the description that makes them an object. Readable with `nats object`. */
+export class NatsPayloads implements PayloadStore {
+  readonly #connection: Connection;
+  readonly #stream: Stream;
+  readonly #names: Names["payloads"];
+  readonly #patience: Patience;
+  readonly #payloadBytesMax: number;
+
+  constructor(connection: Connection, stream: Stream, names: Names, patience: Patience, payloadBytesMax: number) {
+    this.#connection = connection;
+    this.#stream = stream;
+    this.#names = names.payloads;
+    this.#patience = patience;
+    this.#payloadBytesMax = payloadBytesMax;
+  }
+
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    if (bytes.length > this.#payloadBytesMax)
+      throw new ServingError("TOO_LARGE", `a payload may have at most ${this.#payloadBytesMax} bytes`);
+    const before = await this.#describe(key);
+    const description = this.#description(key, bytes);
+    try {
+      await this.#putChunks(this.#chunks(description), bytes);
+      await this.#stream.put(this.#meta(key), Buffer.from(JSON.stringify(description)), undefined, { replace: true });
+    } catch (thrown) {
+      await this.#stream.purge(this.#chunks(description)).catch(() => {}); // or max_age removes them
+      throw thrown;
+    }
+    if (before !== null) await this.#stream.purge(this.#chunks(before));
+  }
+
+  async get(key: string): Promise<Uint8Array | null> {
+    const endMs = this.#patience.clock.monotonicMs() + this.#patience.answerMs;
+    for (let tries = 0; ; tries++) {
+      const description = await this.#describe(key);
+      if (description === null) return null;
+      const bytes = await this.#getChunks(description);
+      if (bytes.length === description.size && digestOf(bytes) === description.digest) return bytes;
+      // Replaced meanwhile, or read from a replica that lags: both pass.
+      if (this.#patience.clock.monotonicMs() > endMs)
+        throw new ServingError("INTERNAL", `payload ${key} is damaged; delete the job and submit it again`);
+      await new Pause().wait(this.#patience.clock, backoffMs(tries), this.#connection.closing);
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    const description = await this.#describe(key);
+    if (description === null) return;
+    await this.#stream.purge(this.#meta(key));
+    await this.#stream.purge(this.#chunks(description));
+  }
+
+  #meta(key: string): string {
+    return `${this.#names.subject}.M.${Buffer.from(key).toString("base64url")}`;
+  }
+
+  #chunks({ nuid }: Description): string {
+    return `${this.#names.subject}.C.${nuid}`;
+  }
+
+  #description(key: string, bytes: Uint8Array): Description {
+    return {
+      name: key,
+      bucket: this.#names.bucket,
+      nuid: this.#patience.random.id(""),
+      size: bytes.length,
+      chunks: Math.ceil(bytes.length / CHUNK_BYTES),
+      digest: digestOf(bytes),
+      mtime: new Date(this.#patience.clock.nowMs()).toISOString(),
+    };
+  }
+
+  async #describe(key: string): Promise<Description | null> {
+    const meta = await this.#stream.last(this.#meta(key));
+    return meta === null ? null : (JSON.parse(Buffer.from(meta.bytes).toString("utf8")) as Description);
+  }
+
+  /** One after the other: all chunks have one subject, and their order is the order in which they arrive. */
+  async #putChunks(subject: string, bytes: Uint8Array): Promise<void> {
+    for (let offset = 0; offset < bytes.length; offset += CHUNK_BYTES) {
+      await this.#stream.put(subject, bytes.subarray(offset, offset + CHUNK_BYTES));
+    }
+  }
+
+  async #getChunks({ nuid, chunks }: Description): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    for (let after = 0; parts.length < chunks; ) {
+      const page = await this.#stream.page(`${this.#names.subject}.C.${nuid}`, after, PAGE);
+      for (const { bytes } of page) parts.push(bytes);
+      const last = page.at(-1);
+      if (last === undefined) break;
+      after = last.sequence;
+    }
+    return Buffer.concat(parts);
+  }
+}
+
+const digestOf = (bytes: Uint8Array): string => `SHA-256=${createHash("sha256").update(bytes).digest("base64url").padEnd(44, "=")}`;

@@ -1,0 +1,155 @@
+import { createInbox, type Msg } from "nats";
+import { ServingError } from "../../runtime/errors.ts";
+import { decodeItem, encodeItem } from "../codec.ts";
+import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
+import { backoffMs, isUnavailable, Pause } from "../pause.ts";
+import { callApi, isApiError, nanos } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import { deliveryOf, isStatus, type Patience, type Stream } from "./stream.ts";
+import { type Names, token } from "./subjects.ts";
+
+const lanes: readonly Lane[] = ["interactive", "batch"];
+
+/** A pull request stays open at the server for at most this long: bounds what a request that got lost costs. */
+const OPEN_MS = 5_000;
+/** Messages in flight and requests waiting per consumer. */
+const IN_FLIGHT_MAX = 65_536;
+const WAITING_MAX = 8_192;
+
+interface Delivered {
+  readonly lane: Lane;
+  readonly message: Msg;
+}
+
+/** A work-queue stream per phase; a durable consumer per model and lane, made when somebody first pulls from it. */
+export class NatsQueue implements JobQueue {
+  readonly #connection: Connection;
+  readonly #streams: Readonly<Record<Phase, Stream>>;
+  readonly #names: Names;
+  readonly #patience: Patience;
+  readonly #ackWaitMs: number;
+  readonly #ensured = new Set<string>();
+
+  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
+    this.#connection = connection;
+    this.#streams = streams;
+    this.#names = names;
+    this.#patience = patience;
+    this.#ackWaitMs = ackWaitMs;
+    connection.onInterruption(() => this.#ensured.clear());
+  }
+
+  async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
+    const id = item.epoch === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.epoch}:${phase}`;
+    await this.#streams[phase].put(this.#subject(phase, model, lane), encodeItem(item), id);
+  }
+
+  async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
+    const { clock } = this.#patience;
+    const either = AbortSignal.any([signal, this.#connection.closing]);
+    const endMs = clock.monotonicMs() + waitMs;
+    for (let troubles = 0; !either.aborted; ) {
+      try {
+        const found = (await this.#probe(phase, model)) ?? (await this.#wait(phase, model, endMs - clock.monotonicMs(), either));
+        if (found !== null) return this.#message(phase, found);
+        troubles = 0;
+      } catch (thrown) {
+        if (!isUnavailable(thrown)) throw thrown;
+        this.#ensured.clear();
+        await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), either);
+      }
+      if (clock.monotonicMs() >= endMs) return null;
+    }
+    return null;
+  }
+
+  async depth(phase: Phase, model: string): Promise<number> {
+    const { state } = await this.#streams[phase].info({ subjects_filter: `${this.#names[phase].subject}.${token(model)}.*` });
+    return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+  }
+
+  #subject(phase: Phase, model: string, lane: Lane): string {
+    return `${this.#names[phase].subject}.${token(model)}.${lane}`;
+  }
+
+  /** What is there now, interactive lane first. */
+  async #probe(phase: Phase, model: string): Promise<Delivered | null> {
+    for (const lane of lanes) {
+      const next = await this.#consumer(phase, model, lane);
+      const message = await this.#connection.request(next, JSON.stringify({ batch: 1, no_wait: true }));
+      if (!isStatus(message)) return { lane, message };
+    }
+    return null;
+  }
+
+  /**
+   * Leaves a request at both lanes and takes the first message. One that arrives while the requests are withdrawn goes back at once: it was
+   * delivered for us, this moment, so nobody else is disturbed.
+   */
+  async #wait(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
+    const openMs = Math.min(waitMs, OPEN_MS);
+    if (openMs <= 0) return null;
+    const pause = new Pause();
+    let open = true;
+    let first: Delivered | null = null;
+    let trouble: string | null = null;
+    const receive = (lane: Lane) => (message: Msg) => {
+      if (isStatus(message)) trouble = message.headers?.code === 408 ? trouble : (message.headers?.description ?? "refused");
+      else if (open && first === null) first = { lane, message };
+      else message.respond(NAK);
+      if (first !== null || trouble !== null) pause.end();
+    };
+    const withdrawals = [this.#connection.onInterruption(() => pause.end())];
+    for (const lane of lanes) {
+      const inbox = createInbox();
+      withdrawals.push(this.#connection.subscribe(inbox, receive(lane)));
+      this.#connection.publish(await this.#consumer(phase, model, lane), JSON.stringify({ batch: 1, expires: nanos(openMs) }), inbox);
+    }
+    if (first === null && trouble === null) await pause.wait(this.#patience.clock, openMs, signal);
+    open = false;
+    for (const withdraw of withdrawals) withdraw();
+    if (first === null && trouble !== null) throw new ServingError("UNAVAILABLE", `the ${phase} queue: ${trouble}`);
+    return first;
+  }
+
+  /** Subject of the consumer's pull requests. */
+  async #consumer(phase: Phase, model: string, lane: Lane): Promise<string> {
+    const name = `${token(model)}-${lane}`;
+    const stream = this.#streams[phase].name;
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
+    if (this.#ensured.has(next)) return next;
+    const config = {
+      durable_name: name,
+      filter_subject: this.#subject(phase, model, lane),
+      deliver_policy: "all",
+      ack_policy: "explicit",
+      ack_wait: nanos(this.#ackWaitMs),
+      max_deliver: -1,
+      max_ack_pending: IN_FLIGHT_MAX,
+      max_waiting: WAITING_MAX,
+    };
+    try {
+      await callApi(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config });
+    } catch (cause) {
+      if (!isApiError(cause)) throw cause;
+      throw new ServingError("UNAVAILABLE", `consumer ${name} of stream ${stream}: ${cause.message}`, { cause });
+    }
+    this.#ensured.add(next);
+    return next;
+  }
+
+  #message(phase: Phase, { lane, message }: Delivered): Message {
+    const answer = (word: string) => this.#connection.publish(message.reply ?? "", word);
+    return {
+      item: decodeItem(message.data),
+      phase,
+      lane,
+      deliveries: deliveryOf(message.reply ?? "").deliveries,
+      working: () => answer("+WPI"),
+      ack: () => answer("+ACK"),
+      nak: (delayMs) => answer(`-NAK {"delay": ${nanos(delayMs)}}`),
+    };
+  }
+}
+
+const NAK = new TextEncoder().encode("-NAK");

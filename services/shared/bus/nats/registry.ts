@@ -1,0 +1,92 @@
+import { createHash } from "node:crypto";
+import type { Registry } from "../contract.ts";
+import type { Connection } from "./connection.ts";
+import type { Stream } from "./stream.ts";
+import { type Names, token, untoken } from "./subjects.ts";
+
+/** Processes of one role that are listed. */
+const BEATS_MAX = 10_000;
+
+export interface Buckets {
+  readonly beats: Stream;
+  readonly keys: Stream;
+  readonly marks: Stream;
+  readonly jobs: Stream;
+}
+
+/** One bucket per life time: a stream that keeps the last message of each subject. */
+export class NatsRegistry implements Registry {
+  readonly #connection: Connection;
+  readonly #buckets: Buckets;
+  readonly #names: Names;
+
+  constructor(connection: Connection, buckets: Buckets, names: Names) {
+    this.#connection = connection;
+    this.#buckets = buckets;
+    this.#names = names;
+  }
+
+  async beat(role: string, id: string, value: string): Promise<void> {
+    await this.#buckets.beats.put(this.#beat(role, token(id)), encode(value));
+  }
+
+  async beats(role: string): Promise<ReadonlyMap<string, string>> {
+    const beats = await this.#buckets.beats.page(this.#beat(role, "*"), 0, BEATS_MAX);
+    return new Map(beats.map(({ subject, bytes }) => [lastToken(subject), decode(bytes)]));
+  }
+
+  retire(role: string, id: string): Promise<void> {
+    return this.#buckets.beats.purge(this.#beat(role, token(id)));
+  }
+
+  /** Keys come from clients and may be long, so their hash stands for them. */
+  async remember(key: string, value: string): Promise<string | null> {
+    const subject = `${this.#names.keys.subject}.${createHash("sha256").update(key).digest("hex")}`;
+    for (;;) {
+      if ((await this.#buckets.keys.put(subject, encode(value), undefined, { after: 0 })) !== null) return null;
+      const earlier = await this.#buckets.keys.last(subject);
+      if (earlier !== null) return decode(earlier.bytes);
+    }
+  }
+
+  async markCancelled(jobId: string, by: string): Promise<void> {
+    await this.#buckets.marks.put(`${this.#names.marks.subject}.${token(jobId)}`, encode(by));
+    this.#connection.publish(this.#names.cancel, jobId);
+  }
+
+  async cancelMark(jobId: string): Promise<string | null> {
+    const mark = await this.#buckets.marks.last(`${this.#names.marks.subject}.${token(jobId)}`);
+    return mark === null ? null : decode(mark.bytes);
+  }
+
+  async onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const unsubscribe = this.#connection.subscribe(this.#names.cancel, ({ data }) => callback(decode(data)));
+    signal.addEventListener("abort", unsubscribe, { once: true });
+    await this.#connection.settled();
+  }
+
+  async noteJob(jobId: string, summary: string): Promise<void> {
+    await this.#buckets.jobs.put(`${this.#names.jobs.subject}.${token(jobId)}`, encode(summary));
+  }
+
+  /** Reads the end of the stream, and more of it as long as that holds too few: a job noted again leaves a hole where it was. */
+  async jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>> {
+    const { state } = await this.#buckets.jobs.info();
+    for (let back = 2 * limit; ; back *= 4) {
+      const after = Math.max(0, state.last_seq - back);
+      const notes = await this.#buckets.jobs.page(`${this.#names.jobs.subject}.>`, after, back);
+      if (notes.length < limit && after >= state.first_seq) continue;
+      const newest = notes.slice(Math.max(0, notes.length - limit)).reverse();
+      return newest.map(({ subject, bytes }) => ({ jobId: lastToken(subject), summary: decode(bytes) }));
+    }
+  }
+
+  #beat(role: string, id: string): string {
+    return `${this.#names.beats.subject}.${token(role)}.${id}`;
+  }
+}
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
+const lastToken = (subject: string): string => untoken(subject.slice(subject.lastIndexOf(".") + 1));

@@ -1,0 +1,218 @@
+import { createInbox, headers, type Msg, type MsgHdrs } from "nats";
+import type { Clock } from "../../runtime/clock.ts";
+import { ServingError } from "../../runtime/errors.ts";
+import type { Random } from "../../runtime/random.ts";
+import type { Appended, Entry } from "../journal.ts";
+import { untilKnown } from "../known.ts";
+import { Pause, patiently } from "../pause.ts";
+import { ApiError, accepted, apiCodes, callApi, isApiError, nanos } from "./api.ts";
+import type { Connection } from "./connection.ts";
+
+export interface Patience {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** One try, and all tries of a question together. */
+  readonly tryMs: number;
+  readonly answerMs: number;
+}
+
+/** A consumer made for one read goes away by itself after this long, should its end not be heard. */
+const READ_CONSUMER_LIFE_MS = 10_000;
+
+/** A message as it lies in a stream. */
+export interface Stored extends Entry {
+  readonly subject: string;
+}
+
+export interface Placement {
+  /** The subject's last sequence must be this; 0: nothing may be there. */
+  readonly after?: number;
+  /** Replaces what the subject held before. */
+  readonly replace?: boolean;
+}
+
+/** One JetStream stream as an ordered store of messages by subject. Every method but `append` waits out short absences of the server. */
+export class Stream {
+  readonly name: string;
+  readonly #connection: Connection;
+  readonly #patience: Patience;
+
+  constructor(name: string, connection: Connection, patience: Patience) {
+    this.name = name;
+    this.#connection = connection;
+    this.#patience = patience;
+  }
+
+  /** One try. `id` makes a repetition within the stream's dedupe window harmless. */
+  async append(subject: string, bytes: Uint8Array, id: string, placement: Placement = {}): Promise<Appended> {
+    try {
+      const { data } = await this.#connection.request(subject, bytes, appendHeaders(id, placement));
+      return { kind: "stored", sequence: accepted<{ readonly seq: number }>(data).seq };
+    } catch (cause) {
+      return outcomeOf(cause);
+    }
+  }
+
+  /** Appends whatever it takes within the deadline. Null if `placement.after` does not hold. */
+  put(subject: string, bytes: Uint8Array, id = this.#patience.random.id("put:"), placement: Placement = {}): Promise<number | null> {
+    const append = {
+      where: `stream ${this.name}`,
+      once: () => this.append(subject, bytes, id, placement),
+      find: async () => {
+        const last = await this.last(subject);
+        return last?.id === id ? last.sequence : null;
+      },
+    };
+    return untilKnown(append, this.#patience.clock, this.#patience.answerMs, this.#connection.closing);
+  }
+
+  /** The last message of a subject, from the stream's leader. */
+  last(subject: string): Promise<Stored | null> {
+    return this.#patiently(async () => {
+      try {
+        const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, {
+          last_by_subj: subject,
+        });
+        return fromApi(answer.message);
+      } catch (thrown) {
+        if (isApiError(thrown, apiCodes.noMessageFound)) return null;
+        throw thrown;
+      }
+    });
+  }
+
+  /** The last message of a subject, from whichever replica answers first: cheap, perhaps a moment old. */
+  glance(subject: string): Promise<Stored | null> {
+    return this.#patiently(async () => {
+      const message = await this.#connection.request(`$JS.API.DIRECT.GET.${this.name}.${subject}`);
+      return message.headers?.code === 404 ? null : fromDirect(message);
+    });
+  }
+
+  /** Up to `max` messages behind a sequence whose subjects match, in order, without holes; perhaps not the newest. */
+  page(filter: string, after: number, max: number): Promise<readonly Stored[]> {
+    return this.#patiently(async () => {
+      const consumer = await this.#readConsumer(filter, after);
+      try {
+        return await this.#collect(consumer.name, Math.min(max, consumer.num_pending));
+      } finally {
+        this.#connection.publish(`$JS.API.CONSUMER.DELETE.${this.name}.${consumer.name}`, "", createInbox());
+      }
+    });
+  }
+
+  async purge(filter: string): Promise<void> {
+    await this.#patiently(() => callApi(this.#connection, `STREAM.PURGE.${this.name}`, { filter }));
+  }
+
+  info(options: { readonly subjects_filter?: string } = {}): Promise<StreamState> {
+    return this.#patiently(() => callApi<StreamState>(this.#connection, `STREAM.INFO.${this.name}`, options));
+  }
+
+  #readConsumer(filter: string, after: number): Promise<{ readonly name: string; readonly num_pending: number }> {
+    const config = {
+      deliver_policy: "by_start_sequence",
+      opt_start_seq: after + 1,
+      ack_policy: "none",
+      filter_subject: filter,
+      mem_storage: true,
+      num_replicas: 1,
+      inactive_threshold: nanos(READ_CONSUMER_LIFE_MS),
+    };
+    return callApi(this.#connection, `CONSUMER.CREATE.${this.name}`, { stream_name: this.name, config });
+  }
+
+  async #collect(consumer: string, count: number): Promise<readonly Stored[]> {
+    const messages: Stored[] = [];
+    if (count === 0) return messages;
+    const pause = new Pause();
+    const inbox = createInbox();
+    let ended = false;
+    const unsubscribe = this.#connection.subscribe(inbox, (message) => {
+      if (isStatus(message)) ended = true;
+      else messages.push(fromConsumer(message));
+      if (ended || messages.length === count) pause.end();
+    });
+    const forget = this.#connection.onInterruption(() => pause.end());
+    this.#connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.name}.${consumer}`, JSON.stringify({ batch: count, no_wait: true }), inbox);
+    await pause.wait(this.#patience.clock, this.#patience.tryMs, this.#connection.closing);
+    forget();
+    unsubscribe();
+    if (ended || messages.length === count) return messages;
+    throw new ServingError("UNAVAILABLE", `stream ${this.name} stopped answering in the middle of a read; check NATS`);
+  }
+
+  #patiently<T>(attempt: () => Promise<T>): Promise<T> {
+    return patiently(this.#patience.clock, this.#patience.answerMs, this.#connection.closing, async () => {
+      try {
+        return await attempt();
+      } catch (cause) {
+        if (!(cause instanceof ApiError)) throw cause;
+        throw new ServingError("UNAVAILABLE", `stream ${this.name}: ${cause.message}; see the log of nats-server`, { cause });
+      }
+    });
+  }
+}
+
+export interface StreamState {
+  readonly config: { readonly max_bytes: number };
+  readonly state: {
+    readonly bytes: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+    readonly subjects?: Readonly<Record<string, number>>;
+  };
+}
+
+/** True for the server's own word in an inbox: no messages, request over, consumer gone. */
+export const isStatus = (message: Msg): boolean => message.headers !== undefined && message.headers.code > 0;
+
+/** From the reply subject `$JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]`. */
+export function deliveryOf(reply: string): { readonly deliveries: number; readonly sequence: number; readonly storedMs: number } {
+  const tokens = reply.split(".");
+  const [deliveries, sequence, , timeNs] = tokens.slice(tokens.length > 9 ? 6 : 4);
+  return { deliveries: Number(deliveries), sequence: Number(sequence), storedMs: Number(timeNs) / 1e6 };
+}
+
+function appendHeaders(id: string, { after, replace }: Placement): MsgHdrs {
+  const all = headers();
+  all.set("Nats-Msg-Id", id);
+  if (after !== undefined) all.set("Nats-Expected-Last-Subject-Sequence", String(after));
+  if (replace === true) all.set("Nats-Rollup", "sub");
+  return all;
+}
+
+function outcomeOf(cause: unknown): Appended {
+  if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };
+  if (isApiError(cause, apiCodes.storeFailed, apiCodes.insufficientResources, apiCodes.storageResourcesExceeded)) return { kind: "full" };
+  return { kind: "unknown", cause };
+}
+
+interface RawMessage {
+  readonly subject: string;
+  readonly seq: number;
+  readonly time: string;
+  readonly hdrs?: string;
+  readonly data?: string;
+}
+
+const fromApi = ({ subject, seq, time, hdrs = "", data = "" }: RawMessage): Stored => ({
+  subject,
+  sequence: seq,
+  storedMs: Date.parse(time),
+  id: /^Nats-Msg-Id: *(.*)\r$/m.exec(Buffer.from(hdrs, "base64").toString("utf8"))?.[1] ?? "",
+  bytes: Buffer.from(data, "base64"),
+});
+
+const fromDirect = ({ headers: all, data }: Msg): Stored => ({
+  subject: all?.get("Nats-Subject") ?? "",
+  sequence: Number(all?.get("Nats-Sequence")),
+  storedMs: Date.parse(all?.get("Nats-Time-Stamp") ?? ""),
+  id: all?.get("Nats-Msg-Id") ?? "",
+  bytes: data,
+});
+
+function fromConsumer({ subject, headers: all, data, reply }: Msg): Stored {
+  const { sequence, storedMs } = deliveryOf(reply ?? "");
+  return { subject, sequence, storedMs, id: all?.get("Nats-Msg-Id") ?? "", bytes: data };
+}

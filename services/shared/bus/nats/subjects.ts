@@ -1,0 +1,42 @@
+import { ServingError } from "../../runtime/errors.ts";
+
+const TOKEN_CHARACTERS_MAX = 200;
+
+/** Any text as one token of a subject, a KV key and a consumer name: letters, digits, `-` and `_` stand for themselves, other bytes as `=3F`. */
+export function token(text: string): string {
+  const name = text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
+  if (name.length <= TOKEN_CHARACTERS_MAX) return name;
+  throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long`);
+}
+
+export const untoken = (escaped: string): string => decodeURIComponent(escaped === "=" ? "" : escaped.replaceAll("=", "%"));
+
+const PLAIN = /[A-Za-z0-9_-]/;
+
+function escaped(byte: number): string {
+  const character = String.fromCharCode(byte);
+  return PLAIN.test(character) ? character : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+}
+
+/** Where things are under one prefix. Streams of buckets are named as the `nats` command line tool expects them. */
+export function names(prefix: string) {
+  if (!/^[a-z][a-z0-9_-]{0,39}$/.test(prefix)) {
+    throw new ServingError("INVALID_REQUEST", `${prefix} cannot be a prefix; use up to 40 of a-z, 0-9, - and _, beginning with a letter`);
+  }
+  const stream = (name: string) => `${prefix}_${name}`.toUpperCase();
+  const bucket = (name: string) => ({ stream: `KV_${prefix}_${name}`, subject: `$KV.${prefix}_${name}` });
+  return {
+    log: { stream: stream("log"), subject: `${prefix}.log`, clock: `${prefix}.clock` },
+    live: `${prefix}.live`,
+    cancel: `${prefix}.cancel`,
+    prefill: { stream: stream("prefill"), subject: `${prefix}.prefill` },
+    decode: { stream: stream("decode"), subject: `${prefix}.decode` },
+    beats: bucket("beats"),
+    keys: bucket("keys"),
+    marks: bucket("marks"),
+    jobs: bucket("jobs"),
+    payloads: { bucket: `${prefix}_payloads`, stream: `OBJ_${prefix}_payloads`, subject: `$O.${prefix}_payloads` },
+  } as const;
+}
+
+export type Names = ReturnType<typeof names>;

@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
+export class NatsServer {
+  readonly port: number;
+  readonly #directory: string;
+  #process: ChildProcess | null = null;
+
+  private constructor(port: number, directory: string) {
+    this.port = port;
+    this.#directory = directory;
+  }
+
+  static async start(): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), mkdtempSync(join(tmpdir(), "longshore-nats-")));
+    await server.restart();
+    return server;
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts the server again on what it has stored. */
+  async restart(): Promise<void> {
+    const config = join(this.#directory, "server.conf");
+    const store = join(this.#directory, "store");
+    writeFileSync(
+      config,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 256MB, max_file: 4GB }\nmax_payload: 1MB\n`,
+    );
+    this.#process = spawn("nats-server", ["-c", config], { stdio: "ignore" });
+    await listening(this.port, this.#process);
+  }
+
+  /** SIGKILL: what is not with the operating system yet is lost. */
+  async kill(): Promise<void> {
+    const process = this.#process;
+    if (process === null) return;
+    this.#process = null;
+    const exited = once(process, "exit");
+    process.kill("SIGCONT");
+    process.kill("SIGKILL");
+    await exited;
+  }
+
+  /** Kills the server and forgets everything it stored. */
+  async wipe(): Promise<void> {
+    await this.kill();
+    rmSync(join(this.#directory, "store"), { recursive: true, force: true });
+  }
+
+  freeze(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const address = probe.address();
+  probe.close();
+  await once(probe, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+const START_MS = 10_000;
+
+async function listening(port: number, process: ChildProcess): Promise<void> {
+  for (const endMs = Date.now() + START_MS; Date.now() < endMs && process.exitCode === null; await sleep(10)) {
+    const socket = connect(port, "127.0.0.1");
+    const answered = await Promise.race([once(socket, "data"), once(socket, "error").catch((error: unknown) => error)]).then(
+      Array.isArray,
+      () => false,
+    );
+    socket.destroy();
+    if (answered) return;
+  }
+  throw new Error(`nats-server did not start on port ${port}; is it installed (deploy/setup.sh test)?`);
+}
