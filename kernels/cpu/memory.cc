@@ -1,6 +1,7 @@
 #include "memory.h"
 
 #include <fcntl.h>
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,6 +47,7 @@ ls_buffer* createBuffer(uint64_t bytes) {
   const auto address = reinterpret_cast<uintptr_t>(buffer->allocation);
   buffer->data = static_cast<uint8_t*>(buffer->allocation) + (kAlignment - address % kAlignment) % kAlignment;
   buffer->bytes = bytes;
+  ASAN_POISON_MEMORY_REGION(buffer->data + bytes, kAlignment - (buffer->data - static_cast<uint8_t*>(buffer->allocation)));  // nothing in other builds
   return buffer.release();
 }
 

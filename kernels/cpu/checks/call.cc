@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "../memory.h"
 
@@ -9,6 +10,14 @@ namespace longshore::cpu {
 namespace {
 
 constexpr int64_t kDimMax = INT32_MAX;  // so that the product of two never overflows
+
+// A caller in C can put any number there; reading it as the enum would already be undefined.
+bool known(const ls_dtype& dtype) {
+  static_assert(sizeof(ls_dtype) == sizeof(uint32_t));
+  uint32_t number;
+  std::memcpy(&number, &dtype, sizeof number);
+  return number <= LS_U8;
+}
 
 const char* nameOf(ls_dtype dtype) {
   static constexpr const char* names[] = {"F32", "BF16", "F8_E4M3", "F8_E8M0", "F4_E2M1", "I32", "I64", "U8"};
@@ -66,10 +75,10 @@ Operand Call::take(const char* name, Dtypes dtypes, const Shape& shape, bool wri
 }
 
 Operand Call::check(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const {
-  bool known = false;
-  for (const ls_dtype dtype : dtypes) known = known || dtype == tensor.dtype;
-  if (static_cast<uint32_t>(tensor.dtype) > LS_U8) fail(name + " has an unknown dtype");
-  if (!known) fail(name + " cannot be " + nameOf(tensor.dtype));
+  if (!known(tensor.dtype)) fail(name + " has an unknown dtype");
+  bool allowed = false;
+  for (const ls_dtype dtype : dtypes) allowed = allowed || dtype == tensor.dtype;
+  if (!allowed) fail(name + " cannot be " + nameOf(tensor.dtype));
   checkShape(name, tensor, shape);
 
   Operand operand;

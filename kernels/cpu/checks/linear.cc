@@ -36,15 +36,17 @@ std::vector<Expert> readExperts(const Call& c, ls_list& list, const Operand& idx
   I = list.tensors[0].shape[0];
   c.require(I >= 1 && I <= INT32_MAX, "expert 0 has no rows in w1");
   std::vector<Expert> experts(static_cast<size_t>(count), Expert{});
+  ls_dtype dtype = LS_F32;
   for (int64_t i = 0; i < named; i++) {
     const size_t e = idx.present ? static_cast<size_t>(idx.view<int32_t>()[i]) : 0;
     if (experts[e].w1.data != nullptr) continue;
     const ls_tensor* at = &list.tensors[e * kExpertTensors];
     const std::string name = "expert " + std::to_string(e);
-    c.require(at[0].dtype == list.tensors[0].dtype && at[2].dtype == at[0].dtype && at[4].dtype == at[0].dtype, "all experts must have the same dtype");
     readWeight(c, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
     readWeight(c, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
     readWeight(c, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
+    if (i == 0) dtype = experts[e].w1.dtype;
+    c.require(experts[e].w1.dtype == dtype && experts[e].w3.dtype == dtype && experts[e].w2.dtype == dtype, "all experts must have the same dtype");
   }
   return experts;
 }
