@@ -1,6 +1,6 @@
 import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
-import { field, isObject, readJson } from "../shared/engine/chat/python-json.ts";
+import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
@@ -28,9 +28,14 @@ export interface Prompt {
   readonly view: View;
 }
 
-/** `raw`: the body as it was sent, because a tool schema's numbers and key order are part of the prompt. */
-export async function chatPrompt(model: ServedModel, request: ChatRequest, raw: string, clock: Clock): Promise<Prompt> {
-  const tools = request.tool_choice === "none" ? [] : toolsOf(request, raw);
+/** `exact`: the same request read so that numbers and key order survive, because a tool's schema is part of the prompt to the letter. */
+export async function chatPrompt(
+  model: ServedModel,
+  request: ChatRequest,
+  exact: () => Printable | undefined,
+  clock: Clock,
+): Promise<Prompt> {
+  const tools = request.tool_choice === "none" ? [] : toolsOf(request, exact);
   const thinking = request.thinking === undefined ? model.thinking : request.thinking.type === "enabled";
   const text = encodePrompt(request.messages as ChatMessage[], {
     release: model.release,
@@ -68,9 +73,9 @@ async function encode({ tokenizer, contextTokens, name }: ServedModel, text: str
   }
 }
 
-function toolsOf(request: ChatRequest, raw: string) {
+function toolsOf(request: ChatRequest, exact: () => Printable | undefined): readonly Printable[] {
   if (request.tools === undefined || request.tools.length === 0) return [];
-  const body = readJson(raw);
+  const body = exact();
   const tools = isObject(body) ? field(body, "tools") : undefined;
   return Array.isArray(tools) ? tools : [];
 }

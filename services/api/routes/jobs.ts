@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
+import { field, isObject, readJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps, Body } from "../deps.ts";
 import { errorBody } from "../errors.ts";
@@ -27,9 +28,12 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
     const { kind, request: inner } = parseBody(jobRequest, request.body.json);
     requireModel(deps.model, inner.model);
-    const raw = JSON.stringify((request.body.json as { request: unknown }).request);
+    const exact = () => {
+      const body = readJson(request.body.raw);
+      return isObject(body) ? field(body, "request") : undefined;
+    };
     const prompt =
-      kind === "chat" ? await chatPrompt(deps.model, inner, raw, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
+      kind === "chat" ? await chatPrompt(deps.model, inner, exact, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
     const jobId = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued" });
   });

@@ -101,6 +101,29 @@ test("reasoning and content are told apart when thinking is asked for", async ()
   expect(choices[0]!.message).toMatchObject({ reasoning_content: "Bay.", content: "42" });
 });
 
+test("tools reach the prompt to the letter, and a call comes back as one", async () => {
+  const schema = '{"name":"get","description":"d","parameters":{"limit":1.0,"10":1,"9":2}}';
+  const body = `{"model":"yardlog","messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":${schema}}]}`;
+  const block =
+    '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="get">\n<｜DSML｜parameter name="n" string="false">2.50</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
+  for (const [path, text] of [
+    ["/v1/chat/completions", body],
+    ["/v1/jobs", `{"kind":"chat","request":${body}}`],
+  ] as const) {
+    const answer = fetch(api.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: text });
+    const request = await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(block))] });
+    const prompt = "ids" in request.prompt ? await api.tokenizer.decode(request.prompt.ids) : "";
+    expect(prompt).toContain('{"name": "get", "description": "d", "parameters": {"limit": 1.0, "10": 1, "9": 2}}');
+    const response = await answer;
+    const jobId = response.headers.get("x-job-id");
+    const { result } = (await (await fetch(`${api.url}/v1/jobs/${jobId}`)).json()) as { result: { choices: object[] } };
+    expect(result.choices[0]).toMatchObject({
+      finish_reason: "tool_calls",
+      message: { content: null, tool_calls: [{ type: "function", function: { name: "get", arguments: '{"n": 2.50}' } }] },
+    });
+  }
+});
+
 test("a stop string ends the text where it begins", async () => {
   const answer = post("/v1/chat/completions", chat({ stop: [" bay"] }));
   await playJob(api.bus, "yardlog", { ids });

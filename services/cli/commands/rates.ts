@@ -1,0 +1,45 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Tokenizer } from "../../shared/engine/tokenizer.ts";
+import { seededRandom } from "../../shared/runtime/random.ts";
+import type { Client } from "../client.ts";
+import { generateYardlog } from "../yardlog.ts";
+import { ask } from "./demo.ts";
+
+/** A row of the model's rates.json: what its reference reached. */
+interface Rate {
+  readonly tokens: number;
+  readonly documents: number;
+  readonly questions: number;
+  readonly exact: number;
+  readonly seed: number;
+}
+
+/** Above this a run takes hours on two cores. */
+const TOKENS_MAX = 100_000;
+
+/** Measures the rates of the model's README on documents of our own, as many and as long as the reference's, and prints both. */
+export async function rates(
+  client: Client,
+  { folder, tokenizer, model }: { folder: string; tokenizer: Tokenizer; model: string },
+): Promise<void> {
+  const rows = JSON.parse(await readFile(join(folder, "rates.json"), "utf8")) as Rate[];
+  console.log("\ndocument tokens   documents   answered exactly          reference");
+  for (const { tokens, documents, questions, exact, seed } of rows.filter((row) => row.tokens <= TOKENS_MAX)) {
+    const random = seededRandom(seed);
+    let right = 0;
+    for (let document = 0; document < documents; document++) {
+      const log = await generateYardlog({ folder, tokenizer, random, tokens, questions: questions / documents });
+      for (const { question, truth } of log.questions) {
+        const { answer } = await ask(client, { model, log, question, label: `${tokens} tokens` });
+        if (answer === truth) right++;
+      }
+    }
+    console.log(
+      `${String(tokens).padStart(15)}   ${String(documents).padStart(9)}   ${share(right, questions).padEnd(22)}   ${share(exact, questions)}`,
+    );
+  }
+  console.log();
+}
+
+const share = (part: number, whole: number): string => `${part} of ${whole} (${((100 * part) / whole).toFixed(1)} %)`;

@@ -1,0 +1,35 @@
+import { type RunningApi, startApi } from "../api/api.ts";
+import { openServedModel } from "../api/model.ts";
+import { systemClock } from "../shared/runtime/clock.ts";
+import type { Config } from "../shared/runtime/config.ts";
+import type { Logger } from "../shared/runtime/log.ts";
+import { openMetrics } from "../shared/runtime/metrics.ts";
+import { systemRandom } from "../shared/runtime/random.ts";
+import { type Embedded, startEmbedded } from "./embedded.ts";
+
+export interface Served {
+  readonly cluster: Embedded;
+  readonly api: RunningApi;
+  stop(): Promise<void>;
+}
+
+/** The embedded cluster with its API. */
+export async function serveEmbedded(config: Config, log: Logger): Promise<Served> {
+  const metrics = openMetrics({ process: true });
+  const model = await openServedModel(config);
+  const cluster = await startEmbedded({ config, log, metrics });
+  try {
+    const api = await startApi({ config, bus: cluster.bus, model, clock: systemClock, random: systemRandom, log, metrics });
+    return {
+      cluster,
+      api,
+      stop: async () => {
+        await api.close();
+        await cluster.stop();
+      },
+    };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
