@@ -1,5 +1,7 @@
 import type { Random } from "../../services/shared/runtime/random.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+import type { MemoryStore } from "../../services/shared/segments/memory-store.ts";
+import { memoryStore } from "./workers.ts";
 
 /** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. `badness` of 100 calls fail. */
 export function forgetfulStore(store: SegmentStore, random: Random, badness: number): SegmentStore {
@@ -16,4 +18,19 @@ export function forgetfulStore(store: SegmentStore, random: Random, badness: num
     unclaim: (key, owner) => store.unclaim(key, owner),
     close: () => store.close(),
   };
+}
+
+/** A store that can be emptied at once, as when Redis was replaced by an empty one. */
+export function erasableStore(): { store: SegmentStore; erase: () => void } {
+  let current: MemoryStore = memoryStore();
+  const store = new Proxy(current, {
+    get: (_, name) => {
+      const value: unknown = Reflect.get(current, name, current);
+      return typeof value === "function" ? value.bind(current) : value;
+    },
+  });
+  const erase = () => {
+    current = memoryStore();
+  };
+  return { store, erase };
 }

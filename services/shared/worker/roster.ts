@@ -21,8 +21,10 @@ export class Roster {
     return this.#jobs.size;
   }
 
-  add(job: HeldJob): void {
+  /** From now on the job hears of everything; what happened before is looked up. */
+  async add(job: HeldJob): Promise<void> {
     this.#jobs.set(job.jobId, job);
+    await this.#look(job);
   }
 
   remove(job: HeldJob): void {

@@ -42,9 +42,10 @@ export async function station(deps: StationDeps, options: StationOptions, roster
   const carry = async (message: Message) => {
     const job = await take(deps, options, message);
     if (job === null) return;
-    roster.add(job);
-    if (stop.aborted) roster.drain(DRAINED);
     try {
+      await roster.add(job);
+      if (stop.aborted) roster.drain(DRAINED);
+      job.check();
       await work(job);
     } catch (thrown) {
       await settle(bus, log, job, thrown);

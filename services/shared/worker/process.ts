@@ -1,0 +1,49 @@
+import type { Phase } from "../bus/contract.ts";
+import { busFromConfig } from "../bus/from-config.ts";
+import { engineFromConfig, type OpenedEngine } from "../engine/from-config.ts";
+import { systemClock } from "../runtime/clock.ts";
+import type { Config } from "../runtime/config.ts";
+import { runUntilStopped } from "../runtime/lifecycle.ts";
+import { openLog } from "../runtime/log.ts";
+import { openMetrics } from "../runtime/metrics.ts";
+import { systemRandom } from "../runtime/random.ts";
+import { openStatusServer } from "../runtime/status.ts";
+import { storeFromConfig } from "../segments/from-config.ts";
+import { type WorkerDeps, type WorkerSettings, workerSettings } from "./deps.ts";
+
+/** How long a worker waits for the record when it starts. */
+const READY_MS = 30_000;
+
+export interface WorkerRun {
+  readonly deps: WorkerDeps;
+  readonly settings: WorkerSettings;
+  readonly opened: OpenedEngine;
+}
+
+/** One worker as a process of its own, until it is told to stop or its engine is beyond help. */
+export async function workerProcess(
+  role: Phase,
+  config: Config,
+  work: (run: WorkerRun, stop: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const log = openLog(role, config.logLevel);
+  const clock = systemClock;
+  const metrics = openMetrics({ process: true });
+  const bus = busFromConfig(config);
+  const store = storeFromConfig(config, { clock, log });
+  let problem: string | null = "starting";
+  const status = { healthy: () => null, ready: () => problem, metrics };
+  const server = await openStatusServer(config.host, config.statusPort, status);
+  try {
+    const opened = await engineFromConfig(config);
+    await bus.ready(READY_MS);
+    const settings = workerSettings(config, opened.model, systemRandom.id(`${role}_`));
+    const deps: WorkerDeps = { bus, engine: opened.engine, engineFailure: opened.failure, store, clock, log, metrics };
+    problem = null;
+    log.info({ port: server.port, model: opened.model, worker: settings.worker, kernelPath: opened.engine.info.kernelPath }, "ready");
+    await runUntilStopped(log, config.drainMs, (stop) => work({ deps, settings, opened }, stop));
+    await opened.engine.shutdown();
+  } finally {
+    await Promise.all([server.close(), store.close(), bus.close()]);
+  }
+}

@@ -1,0 +1,152 @@
+import { afterEach, expect, test } from "vitest";
+import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import { erasableStore } from "../../support/forgetful-store.ts";
+import { overriding } from "../../support/overriding.ts";
+import { alone, memoryStore, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+
+let cluster: TestCluster;
+afterEach(() => cluster.close());
+
+const request = { prompt: { ids: promptIds(1_000) }, maxTokens: 250, stopIds: [] };
+const slow = { engine: { chunkMs: 60, stepMs: 3 } };
+const expected = await alone(requestOf(request));
+
+const halfPrefilled = ({ event }: LogRecord) => event.type === "progress" && event.done >= 300;
+const halfAnswered = ({ tokenCount }: LogRecord) => tokenCount >= 120;
+const types = (records: readonly LogRecord[]) => [...new Set(records.map(({ event }) => event.type))];
+
+test.each([
+  ["prefill", halfPrefilled],
+  ["decode", halfAnswered],
+] as const)("a %s worker killed in the middle: another goes on, and the answer is the same", async (role, half) => {
+  cluster = testCluster();
+  const victim = cluster.start(role, slow);
+  cluster.start(role === "prefill" ? "decode" : "prefill", slow);
+  const jobId = await cluster.submit(request);
+  await cluster.until(jobId, half);
+  victim.life.kill();
+  const other = cluster.start(role, slow);
+  const records = await cluster.events(jobId);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+  expect(new Set(records.map(({ epoch }) => epoch)).size).toBeGreaterThan(3);
+  const resumed = records.find(({ epoch, event }) => role === "prefill" && epoch === 2 && event.type === "progress")?.event;
+  if (role === "prefill") expect(resumed).toMatchObject({ done: 256, cached: 0 });
+  await other.drain();
+  expect(other.engine.held).toEqual({ sequences: 0, memories: 0 });
+});
+
+test.each([
+  ["prefill", halfPrefilled],
+  ["decode", halfAnswered],
+] as const)("a %s worker that froze and wakes after it was overtaken changes nothing", async (role, half) => {
+  cluster = testCluster();
+  const zombie = cluster.start(role, slow);
+  cluster.start(role === "prefill" ? "decode" : "prefill", slow);
+  const jobId = await cluster.submit(request);
+  const { epoch } = await cluster.until(jobId, half);
+  zombie.life.freeze();
+  cluster.start(role, slow);
+  await cluster.until(jobId, (record) => record.epoch > epoch && record.event.type !== "claimed");
+  zombie.life.thaw();
+  const records = await cluster.events(jobId);
+  const late = records.findLastIndex((record) => record.epoch === epoch);
+  expect(records.findIndex((record) => record.epoch > epoch)).toBeGreaterThan(late);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+  await zombie.drain();
+  expect(zombie.engine.held).toEqual({ sequences: 0, memories: 0 });
+  expect(await cluster.bus.log.read(jobId)).toEqual(records);
+});
+
+test.each([
+  ["prefill", halfPrefilled],
+  ["decode", halfAnswered],
+] as const)("a drained %s worker hands its jobs back within a chunk, and no attempt is counted", async (role, half) => {
+  cluster = testCluster();
+  const leaving = cluster.start(role, slow);
+  cluster.start(role === "prefill" ? "decode" : "prefill", slow);
+  const jobId = await cluster.submit(request);
+  await cluster.until(jobId, half);
+  const before = performance.now();
+  await leaving.drain();
+  expect(performance.now() - before).toBeLessThan(300);
+  expect(leaving.engine.held).toEqual({ sequences: 0, memories: 0 });
+  expect((await cluster.bus.log.last(jobId))?.event).toMatchObject({ type: "released", excused: true });
+  cluster.start(role, slow);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
+test("segments gone between prefill and decode send the job back, and no token is drawn twice", async () => {
+  const { store, erase } = erasableStore();
+  cluster = testCluster({ store });
+  cluster.start("prefill");
+  const jobId = await cluster.submit(request);
+  await cluster.until(jobId, ({ event }) => event.type === "handed_over");
+  erase();
+  cluster.start("decode");
+  const records = await cluster.events(jobId);
+  expect(types(records)).toContain("sent_back");
+  expect(records.filter(({ event }) => event.type === "handed_over")).toHaveLength(2);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
+test("segments gone in the middle of the answer: prefill recomputes prompt and answer, decode goes on after it", async () => {
+  const { store, erase } = erasableStore();
+  cluster = testCluster({ store });
+  cluster.start("prefill");
+  const victim = cluster.start("decode", slow);
+  const jobId = await cluster.submit(request);
+  await cluster.until(jobId, halfAnswered);
+  victim.life.kill();
+  erase();
+  cluster.start("decode");
+  const records = await cluster.events(jobId);
+  const handOvers = records.flatMap(({ event }) => (event.type === "handed_over" ? [event] : []));
+  expect(handOvers.map(({ token }) => token)).toEqual([expected.ids[0], expected.ids[0]]);
+  expect(handOvers[1]!.boundary).toBeGreaterThanOrEqual(1_000 + 119);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
+test("with a store that keeps nothing at all the answer still comes: decode computes what was lost twice", async () => {
+  cluster = testCluster({ store: overriding(memoryStore(), { put: async () => false }) });
+  cluster.start("prefill");
+  cluster.start("decode");
+  const jobId = await cluster.submit(request);
+  const records = await cluster.events(jobId);
+  expect(records.filter(({ event }) => event.type === "sent_back")).toHaveLength(1);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
+test("a worker that died between its last event and the next message: the old message brings the job on", async () => {
+  cluster = testCluster();
+  const victim = cluster.start("prefill");
+  const queue = cluster.bus.queue;
+  const publish = queue.publish.bind(queue);
+  const died = new Promise<void>((resolve) => {
+    queue.publish = (phase, ...rest) => {
+      if (phase === "prefill") return publish(phase, ...rest);
+      victim.life.kill();
+      resolve();
+      return new Promise(() => {});
+    };
+  });
+  const jobId = await cluster.submit(request);
+  await died;
+  queue.publish = publish;
+  expect((await cluster.bus.log.last(jobId))?.event.type).toBe("handed_over");
+  cluster.start("prefill");
+  cluster.start("decode");
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
+test("work that kills every worker fails after the attempts that are allowed, and says so", async () => {
+  cluster = testCluster({ attemptsMax: 2 });
+  const prefill = cluster.start("prefill");
+  prefill.engine.prefill = async () => {
+    throw new Error("the kernels are on fire");
+  };
+  const records = await cluster.events(await cluster.submit({ prompt: { ids: promptIds(20) } }));
+  expect(records.filter(({ event }) => event.type === "released")).toHaveLength(2);
+  expect(records.at(-1)!.event).toMatchObject({ type: "failed", message: expect.stringContaining("the kernels are on fire") });
+  await cluster.close();
+  expect(prefill.engine.held).toEqual({ sequences: 0, memories: 0 });
+});

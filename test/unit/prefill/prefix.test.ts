@@ -1,0 +1,82 @@
+import { afterEach, expect, test } from "vitest";
+import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import { alone, EOS, promptIds, requestOf, SEGMENT, type TestCluster, testCluster } from "../../support/workers.ts";
+
+let cluster: TestCluster;
+afterEach(() => cluster.close());
+
+const handOver = (records: readonly LogRecord[]) =>
+  records.map(({ event }) => event).find((event): event is Extract<JobEvent, { type: "handed_over" }> => event.type === "handed_over")!;
+
+const document = promptIds(6 * SEGMENT + 20);
+const question = (n: number) => Int32Array.from([...document, 100 + n, 200 + n, 300 + n]);
+
+test("five questions about one document, asked at once of two workers: the document is computed once", async () => {
+  cluster = testCluster();
+  for (const role of ["prefill", "prefill", "decode"] as const) cluster.start(role, { engine: { chunkMs: 4 } });
+  const prompts = [0, 1, 2, 3, 4].map((n) => question(n));
+  const jobs = await Promise.all(prompts.map((ids) => cluster.submit({ prompt: { ids } })));
+  const logs = await Promise.all(jobs.map((jobId) => cluster.events(jobId)));
+  const cached = logs.map((records) => handOver(records).cached).sort((a, b) => a - b);
+  expect(cached).toEqual([0, 1, 1, 1, 1].map((shared) => shared * 6 * SEGMENT));
+  const reasons = new Set(logs.flatMap((records) => records.flatMap(({ event }) => (event.type === "released" ? [event.reason] : []))));
+  expect([...reasons]).toEqual(["another job computes the same prefix"]);
+  expect(logs.every((records) => records.every(({ attempt }) => attempt <= 1))).toBe(true);
+  for (const [i, jobId] of jobs.entries()) {
+    expect((await cluster.answer(jobId)).ids).toEqual((await alone(requestOf({ prompt: { ids: prompts[i]! } }))).ids);
+  }
+});
+
+test("another tenant finds nothing", async () => {
+  cluster = testCluster();
+  cluster.start("prefill");
+  cluster.start("decode");
+  await cluster.answer(await cluster.submit({ prompt: { ids: document } }));
+  const other = handOver(await cluster.events(await cluster.submit({ prompt: { ids: document }, tenant: "other" })));
+  const same = handOver(await cluster.events(await cluster.submit({ prompt: { ids: document } })));
+  expect([other.cached, same.cached]).toEqual([0, 6 * SEGMENT]);
+});
+
+test("the next turn of a chat starts at the end of the answer before", async () => {
+  cluster = testCluster();
+  cluster.start("prefill");
+  cluster.start("decode");
+  const first = { prompt: { ids: promptIds(300) }, maxTokens: 2_000 };
+  const { ids, end } = await cluster.answer(await cluster.submit(first));
+  expect(end).toMatchObject({ reason: "stop" });
+  const turn = Int32Array.from([...promptIds(300), ...ids, EOS, 17, 18, 19]);
+  const next = await cluster.submit({ prompt: { ids: turn } });
+  expect(handOver(await cluster.events(next))).toMatchObject({ cached: turn.length - 4, recomputed: 0 });
+  expect((await cluster.answer(next)).ids).toEqual((await alone(requestOf({ prompt: { ids: turn } }))).ids);
+});
+
+test("without a boundary only the windows are rebuilt, over stored rows", async () => {
+  cluster = testCluster();
+  cluster.start("prefill", { settings: { boundaryTokens: 4_096 } });
+  cluster.start("decode");
+  await cluster.answer(await cluster.submit({ prompt: { ids: question(1) } }));
+  const again = await cluster.submit({ prompt: { ids: question(2) } });
+  expect(handOver(await cluster.events(again))).toMatchObject({ cached: 6 * SEGMENT, recomputed: 160 });
+  expect((await cluster.answer(again)).ids).toEqual((await alone(requestOf({ prompt: { ids: question(2) } }))).ids);
+});
+
+test("a prompt in the payload store is the same prompt", async () => {
+  cluster = testCluster();
+  cluster.start("prefill");
+  cluster.start("decode");
+  const ids = promptIds(700);
+  await cluster.bus.payloads.put("big", new Uint8Array(ids.buffer));
+  const { ids: answer } = await cluster.answer(await cluster.submit({ prompt: { payload: "big" }, promptTokens: 700 }));
+  expect(answer).toEqual((await alone(requestOf({ prompt: { ids } }))).ids);
+  const gone = await cluster.answer(await cluster.submit({ prompt: { payload: "gone" }, promptTokens: 700 }));
+  expect(gone.end).toMatchObject({ type: "failed", code: "NOT_FOUND" });
+});
+
+test("a prompt the model cannot take fails at once and by name", async () => {
+  cluster = testCluster();
+  cluster.start("prefill");
+  const end = async (request: Parameters<TestCluster["submit"]>[0]) => (await cluster.answer(await cluster.submit(request))).end;
+  expect(await end({ prompt: { ids: promptIds(5_000) } })).toMatchObject({ type: "failed", code: "CONTEXT_LENGTH" });
+  expect(await end({ prompt: { ids: Int32Array.of(2, 3, 9_999) } })).toMatchObject({ type: "failed", code: "INVALID_REQUEST" });
+  expect(await end({ prompt: { ids: new Int32Array(0) } })).toMatchObject({ type: "failed", code: "INVALID_REQUEST" });
+});
