@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kQueries = 16;                    // of a block, at most
 constexpr int64_t kTileFloats = int64_t{1} << 16;   // compressed rows held as floats
-constexpr int64_t kScoreFloats = int64_t{1} << 19;  // scores held by a block of more than one query
+constexpr int64_t kBlockFloats = int64_t{1} << 17;  // queries, scores and outputs of a block of more than one query: they stay in the second-level cache
 
 struct Shape {
   KvShape kv;
@@ -28,7 +28,7 @@ struct Shape {
     const int64_t compressed = a.sel ? a.K : a.T > 0 ? a.visible(a.T - 1) : 0;
     stride = padded(compressed + a.W + kTileSlack);
     tileRows = maxOf(kTileN, kTileFloats / D);
-    queries = maxOf(1, minOf(minOf(kQueries, blocksOf(a.T, threads)), kScoreFloats / (stride * a.h)));
+    queries = maxOf(1, minOf(minOf(kQueries, blocksOf(a.T, threads)), kBlockFloats / ((stride + 2 * D) * a.h)));
     const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: heads are shared out
     heads = minOf(a.h, blocksOf(blocksOf(a.h, shares), kTileM) * kTileM);
     headRows = blocksOf(heads, kTileM) * kTileM;
@@ -152,7 +152,7 @@ class Block {
     for (int64_t r = 0; r < s_.headRows; r += kTileM) {
       const float* heads[kTileM];
       for (int m = 0; m < kTileM; m++) heads[m] = q(i) + (r + m) * s_.D;
-      multiplyRows(heads, rows, s_.D, count, s_.D, scores(i) + r * s_.stride + to, s_.stride);
+      multiplyRows(heads, rows, count, s_.D, scores(i) + r * s_.stride + to, s_.stride);
     }
   }
 

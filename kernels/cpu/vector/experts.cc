@@ -50,15 +50,14 @@ class Block {
     sortByExpert();
   }
 
-  template <class Row>
   void run(Pool& pool) {
     const int64_t columns = columnsFor(a_.I, a_.d, pool.threads()), blocks = blocksOf(a_.I, columns);
     pool.parallelFor(used_ * blocks, 1, [&](int64_t begin, int64_t end, uint32_t worker) {
-      for (int64_t task = begin; task < end; task++) hide<Row>(space_.used[task / blocks], task % blocks * columns, columns, pool, worker);
+      for (int64_t task = begin; task < end; task++) hide(space_.used[task / blocks], task % blocks * columns, columns, pool, worker);
     });
     const int64_t channels = columnsFor(a_.d, a_.I, pool.threads());
     pool.parallelFor(blocksOf(a_.d, channels), 1, [&](int64_t begin, int64_t end, uint32_t worker) {
-      for (int64_t task = begin; task < end; task++) collect<Row>(task * channels, channels, pool, worker);
+      for (int64_t task = begin; task < end; task++) collect(task * channels, channels, pool, worker);
     });
   }
 
@@ -88,15 +87,14 @@ class Block {
   }
 
   // hidden[pair, first ..] of one expert
-  template <class Row>
   void hide(int64_t e, int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
     const Expert& expert = a_.experts[e];
     const Group g = group(e);
     const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
     const bool decode = g.count > kTileM;
-    const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns<Row>::panelFloats(count, a_.d) : 0, stride);
-    const Columns<Row> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
-    const Columns<Row> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns::panelFloats(count, a_.d) : 0, stride);
+    const Columns w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
+    const Columns w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
     for (int64_t m = 0; m < g.count; m += kTileM) {
       const int64_t M = minOf(kTileM, g.count - m);
       const float* rows[kTileM];
@@ -119,16 +117,15 @@ class Block {
   }
 
   // y[.., first ..] of all rows
-  template <class Row>
   void collect(int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
     const int64_t count = minOf(columns, a_.d - first), stride = count + kTileSlack;
-    const auto space = inScratch<TaskSpace>(pool, worker, Columns<Row>::panelFloats(count, a_.I), stride);
+    const auto space = inScratch<TaskSpace>(pool, worker, Columns::panelFloats(count, a_.I), stride);
     float* y = a_.y + row0_ * a_.d + first;
     for (int64_t t = 0; t < M_; t++) std::memset(y + t * a_.d, 0, static_cast<size_t>(count) * sizeof(float));
     for (int64_t u = 0; u < used_; u++) {
       const Expert& expert = a_.experts[space_.used[u]];
       const Group g = group(space_.used[u]);
-      const Columns<Row> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      const Columns w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
       for (int64_t m = 0; m < g.count; m += kTileM) {
         const int64_t M = minOf(kTileM, g.count - m);
         const float* rows[kTileM];
@@ -156,10 +153,7 @@ void experts(const ExpertsArgs& a, Pool& pool) {
   const int64_t most = maxOf(kTileM, kHiddenBytes / 4 / (a.k * padded(a.I) + padded(a.d)));
   const int64_t block = minOf(a.T, most);
   const auto space = inShared<Space>(pool, a, block);
-  const int64_t someone = a.idx ? a.idx[0] : 0;
-  withRows(a.experts[someone].w1.dtype, [&](auto row) {
-    for (int64_t row0 = 0; row0 < a.T; row0 += block) Block(a, row0, minOf(block, a.T - row0), space, pool).run<decltype(row)>(pool);
-  });
+  for (int64_t row0 = 0; row0 < a.T; row0 += block) Block(a, row0, minOf(block, a.T - row0), space, pool).run(pool);
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

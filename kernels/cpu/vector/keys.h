@@ -8,17 +8,12 @@
 namespace longshore::cpu::LONGSHORE_PATH {
 
 static constexpr int64_t kKeys = 256;       // of a block
-static constexpr int64_t kKeyQueries = 16;  // of a block
+static constexpr int64_t kKeyQueries = 32;  // of a block
 static constexpr int32_t kBias = 12;        // makes twice an E2M1 value unsigned
 
-// Twice the values of 32 nibbles plus `bias`: the even ones, then the odd ones. An order that queries and keys share changes no sum.
-LONGSHORE_INLINE void doubledBlock(const uint8_t* nibbles, int32_t bias, uint8_t* to) {
-  static constexpr int8_t kDoubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-  for (int i = 0; i < 16; i++) {
-    to[i] = static_cast<uint8_t>(kDoubled[nibbles[i] & 15] + bias);
-    to[16 + i] = static_cast<uint8_t>(kDoubled[nibbles[i] >> 4] + bias);
-  }
-}
+// Twice the values of E2M1, plain for queries and with the bias for keys.
+static constexpr int8_t kDoubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+static constexpr int8_t kBiased[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
 // 2^(byte - 128)
 LONGSHORE_INLINE float halfScale(uint8_t byte) { return fromBits(static_cast<uint32_t>(kScales.bits[byte])) * 0.5f; }
@@ -39,7 +34,7 @@ class Fp4Scorer {
       const uint8_t* q = a_.iq + (row * a_.h + head) * keyBytes(a_.layout, a_.dim);
       for (int64_t b = 0; b < blocks_; b++) {
         const int64_t at = (i * a_.h + head) * blocks_ + b;
-        doubledBlock(q + b * 16, 0, reinterpret_cast<uint8_t*>(queries_) + at * kKeyBlock);
+        lookUp(kDoubled, q + b * 16, queries_ + at * kKeyBlock);
         queryScales_[at] = halfScale(q[a_.dim / 2 + b]);
         int32_t sum = 0;
         for (int64_t k = 0; k < kKeyBlock; k++) sum += queries_[at * kKeyBlock + k];
@@ -52,8 +47,8 @@ class Fp4Scorer {
   void loadKey(int64_t at, const uint8_t* key) {
     const int64_t group = at / kLanes, lane = at % kLanes;
     for (int64_t b = 0; b < blocks_; b++) {
-      uint8_t bytes[kKeyBlock];
-      doubledBlock(key + b * 16, kBias, bytes);
+      int8_t bytes[kKeyBlock];
+      lookUp(kBiased, key + b * 16, bytes);
       uint8_t* columns = columns_ + (group * blocks_ + b) * kKeyBlock * kLanes + lane * 4;
       for (int64_t g = 0; g < kKeyBlock / 4; g++) std::memcpy(columns + g * 4 * kLanes, bytes + 4 * g, 4);
       keyScales_[(group * blocks_ + b) * kLanes + lane] = halfScale(key[a_.dim / 2 + b]);
@@ -144,7 +139,7 @@ class PlainScorer {
     for (int64_t r = 0; r < headRows_; r += kTileM) {
       const float* rows[kTileM];
       for (int m = 0; m < kTileM; m++) rows[m] = queries_ + (i * headRows_ + r + m) * D_;
-      multiplyRows(rows, keys_, D_, count, D_, dots_ + r * stride_, stride_);
+      multiplyRows(rows, keys_, count, D_, dots_ + r * stride_, stride_);
     }
   }
 

@@ -35,13 +35,12 @@ struct Tasks {
 };
 
 // Outputs [row0 + begin, row0 + end) x [first, first + count) of one group; x counts rows of K from row0.
-template <class Row>
 void multiplyBlock(const LinearArgs& a, const FloatRows& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count, Pool& pool,
                    uint32_t worker) {
   const bool decode = end - begin > kTileM;
   const int64_t stride = count + kTileSlack;
-  const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns<Row>::panelFloats(count, a.K) : 0, stride);
-  const Columns<Row> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
+  const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns::panelFloats(count, a.K) : 0, stride);
+  const Columns block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
   for (int64_t m = begin; m < end; m += kTileM) {
     const int64_t M = minOf(kTileM, end - m);
     const float* rows[kTileM];
@@ -57,8 +56,9 @@ void multiplyBlock(const LinearArgs& a, const FloatRows& x, int64_t row0, int64_
   }
 }
 
-template <class Row>
-void multiply(const LinearArgs& a, Pool& pool) {
+}  // namespace
+
+void linear(const LinearArgs& a, Pool& pool) {
   const int64_t block = FloatRows::inPlace(a.x, a.K) ? maxOf(1, a.T) : maxOf(kTileM, kRowsBytes / (a.groups * padded(a.K) * 4) / kTileM * kTileM);
   const auto space = inShared<RowsSpace>(pool, FloatRows::spaceFor(a.x, minOf(a.T, block) * a.groups, a.K));
   for (int64_t row0 = 0; row0 < a.T; row0 += block) {
@@ -70,16 +70,10 @@ void multiply(const LinearArgs& a, Pool& pool) {
       for (int64_t task = begin; task < end; task++) {
         const int64_t rows = task % tasks.rowBlocks * tasks.rows, columns = task / tasks.rowBlocks;
         const int64_t first = columns % tasks.columnBlocks * tasks.columns;
-        multiplyBlock<Row>(a, x, row0, rows, minOf(M, rows + tasks.rows), columns / tasks.columnBlocks, first, minOf(tasks.columns, a.N - first), pool, worker);
+        multiplyBlock(a, x, row0, rows, minOf(M, rows + tasks.rows), columns / tasks.columnBlocks, first, minOf(tasks.columns, a.N - first), pool, worker);
       }
     });
   }
-}
-
-}  // namespace
-
-void linear(const LinearArgs& a, Pool& pool) {
-  withRows(a.w.dtype, [&](auto row) { multiply<decltype(row)>(a, pool); });
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

@@ -14,7 +14,7 @@
 //
 //   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>
 //   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
-//   sum · sumTile · byteDots
+//   sum · sumTile · byteDots lookUp
 #pragma once
 
 #include <cstdint>

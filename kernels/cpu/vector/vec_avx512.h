@@ -104,6 +104,14 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[4][4], float* out, int64_t stride) 
   _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(sums, 3));
 }
 
+// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
+  const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  const __m128i low = _mm_set1_epi8(15);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8(values, _mm_and_si128(pairs, low)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm_shuffle_epi8(values, _mm_and_si128(_mm_srli_epi16(pairs, 4), low)));
+}
+
 // For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 template <int H>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {

@@ -103,6 +103,14 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[2][2], float* out, int64_t stride) 
   }
 }
 
+// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
+  for (int i = 0; i < 16; i++) {
+    to[i] = table[p[i] & 15];
+    to[16 + i] = table[p[i] >> 4];
+  }
+}
+
 // For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 template <int H>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {

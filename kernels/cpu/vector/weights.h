@@ -1,16 +1,11 @@
 // Rows of weight matrices as they are on disk, sixteen values at a time: w[row, k .. k+15], dequantised exactly (spec 4.4).
 #pragma once
 
-#include "memory.h"
+#include "gemm.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// The matrix of LinearArgs.
-struct Matrix {
-  In w;
-  View<uint8_t> scale;
-  int64_t K;
-};
+static constexpr float kNan = __builtin_nanf("");
 
 // E8M0 bytes as the bits of fp32.
 struct ScaleTable {
@@ -48,9 +43,10 @@ struct E4m3Row {
   }
   // decodeE4m3 does not know NaN: a row that holds one gives NaN, whatever it is multiplied by.
   bool holdsNan(int64_t K) const {
-    bool found = false;
-    for (int64_t k = 0; k < K; k++) found |= (w[k] & 0x7F) == 0x7F;
-    return found;
+    uint64_t found = 0;  // the top bit of a byte that is 0x7F without its sign
+    for (int64_t k = 0; k < K / 8; k++) found |= (View<uint64_t>{w}[k] & 0x7F7F7F7F7F7F7F7Fu) + 0x0101010101010101u;
+    for (int64_t k = K / 8 * 8; k < K; k++) found |= (w[k] & 0x7Fu) + 1u;
+    return (found & 0x8080808080808080u) != 0;
   }
 };
 
@@ -82,7 +78,7 @@ LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, float* to) {
   int64_t k = 0;
   for (; k + kLanes <= K; k += kLanes) store(to + k, row.at16(k));
   if (k < K) store(to + k, row.part(k, K - k));
-  if (row.holdsNan(K)) to[0] = fromBits(0x7FC00000);
+  if (row.holdsNan(K)) to[0] = kNan;
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

@@ -1,0 +1,266 @@
+// Speed of the operations that matter, through the C ABI: longshore_bench BACKEND [PATH] [THREADS] [FILTER]
+// One line a shape: time, GFLOP/s (a multiply-add is two, whatever the format), share of the machine's measured fp32 peak, GB/s of operands.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "longshore/kernels.h"
+#include "peak.h"
+
+namespace {
+
+const ls_backend_api* api;
+ls_backend* backend;
+ls_stream* stream;
+double peakGflops;
+const char* filter = "";
+
+void must(ls_status status) {
+  if (status == LS_OK) return;
+  std::fprintf(stderr, "bench: %s\n", api->last_error());
+  std::exit(1);
+}
+
+uint32_t nextRandom() {
+  static uint64_t state = 1;
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<uint32_t>(state >> 33);
+}
+
+uint8_t* hostOf(const ls_tensor& t) {
+  uint64_t bytes;
+  return api->buffer_host(t.buffer, &bytes);
+}
+
+double bytesPer(ls_dtype dtype) {
+  switch (dtype) {
+    case LS_F32: case LS_I32: return 4;
+    case LS_BF16: return 2;
+    case LS_I64: return 8;
+    case LS_F4_E2M1: return 0.5;
+    default: return 1;
+  }
+}
+
+// Random, small and finite whatever the dtype. Lives until the process ends.
+ls_tensor tensor(ls_dtype dtype, std::vector<int64_t> shape) {
+  ls_tensor t = {};
+  t.dtype = dtype;
+  t.rank = static_cast<uint32_t>(shape.size());
+  double count = 1;
+  for (size_t i = 0; i < shape.size(); i++) count *= static_cast<double>(t.shape[i] = shape[i]);
+  const auto bytes = static_cast<uint64_t>(count * bytesPer(dtype));
+  must(api->buffer_create(std::max<uint64_t>(bytes, 1), &t.buffer));
+  uint8_t* p = hostOf(t);
+  for (uint64_t i = 0; i < bytes; i++) {
+    const uint32_t r = nextRandom();
+    if (dtype == LS_F32) p[i] = static_cast<uint8_t>(i % 4 == 3 ? 0x3D + (r & 0x80) : r);
+    else if (dtype == LS_BF16) p[i] = static_cast<uint8_t>(i % 2 == 1 ? 0x3D + (r & 0x80) : r);
+    else if (dtype == LS_F8_E8M0) p[i] = static_cast<uint8_t>(118 + r % 4);
+    else if (dtype == LS_F8_E4M3) p[i] = static_cast<uint8_t>(r & 0xBF);
+    else if (dtype == LS_F4_E2M1) p[i] = static_cast<uint8_t>(r);
+  }
+  return t;
+}
+
+const ls_tensor kAbsent = {};
+
+double bytesOf(const std::vector<ls_tensor>& tensors) {
+  double bytes = 0;
+  for (const ls_tensor& t : tensors) {
+    double count = t.buffer != nullptr ? 1 : 0;
+    for (uint32_t i = 0; i < t.rank; i++) count *= static_cast<double>(t.shape[i]);
+    bytes += count * bytesPer(t.dtype);
+  }
+  return bytes;
+}
+
+void measure(const std::string& name, ls_op op, const std::vector<ls_tensor>& tensors, const std::vector<double>& params, double flops) {
+  if (name.find(filter) == std::string::npos) return;
+  using Clock = std::chrono::steady_clock;
+  const auto once = [&] {
+    const auto start = Clock::now();
+    must(api->enqueue(stream, op, tensors.data(), static_cast<uint32_t>(tensors.size()), params.data(), static_cast<uint32_t>(params.size())));
+    must(api->wait(stream));
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  once();
+  double best = once();
+  for (double spent = 0; spent < 0.3;) {
+    const double seconds = once();
+    spent += seconds;
+    best = std::min(best, seconds);
+  }
+  std::printf("%-44s %9.1f us %8.1f GFLOP/s %5.1f %% of peak %7.1f GB/s\n", name.c_str(), best * 1e6, flops / best / 1e9, flops / best / 1e7 / peakGflops,
+              bytesOf(tensors) / best / 1e9);
+}
+
+ls_tensor scaleOf(ls_dtype dtype, int64_t N, int64_t K) {
+  if (dtype == LS_F8_E4M3) return tensor(LS_F8_E8M0, {(N + 127) / 128, (K + 127) / 128});
+  return dtype == LS_F4_E2M1 ? tensor(LS_F8_E8M0, {N, K / 32}) : kAbsent;
+}
+
+void linear(const char* what, ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
+  const char* formats[] = {"f32", "bf16", "e4m3", "", "e2m1"};
+  measure(std::string("linear ") + what + " " + formats[dtype] + " " + std::to_string(T) + " x " + std::to_string(K) + " x " + std::to_string(N), LS_LINEAR,
+          {tensor(LS_BF16, {T, K}), tensor(dtype, {N, K}), scaleOf(dtype, N, K), tensor(LS_BF16, {T, N})}, {1}, 2.0 * T * K * N);
+}
+
+void experts(const char* what, int64_t T, int64_t d, int64_t I, int64_t E, int64_t k) {
+  ls_list* list;
+  must(api->list_create(&list));
+  for (int64_t e = 0; e < E; e++) {
+    for (const auto& [N, K] : {std::pair{I, d}, {I, d}, {d, I}}) {
+      const ls_tensor w = tensor(LS_F4_E2M1, {N, K}), s = scaleOf(LS_F4_E2M1, N, K);
+      must(api->list_append(list, &w));
+      must(api->list_append(list, &s));
+    }
+  }
+  ls_tensor idx = tensor(LS_I32, {T, k}), member = {};
+  auto* ids = reinterpret_cast<int32_t*>(hostOf(idx));
+  for (int64_t t = 0; t < T; t++) {
+    for (int64_t j = 0; j < k; j++) ids[t * k + j] = static_cast<int32_t>(E / k * j + nextRandom() % (E / k));
+  }
+  member.list = list;
+  measure(std::string("experts ") + what + " " + std::to_string(T) + " rows", LS_EXPERTS,
+          {tensor(LS_BF16, {T, d}), idx, tensor(LS_F32, {T, k}), member, tensor(LS_F32, {T, d})}, {10}, 6.0 * T * k * d * I);
+}
+
+// Pages of 128 rows, packed by the backend itself.
+ls_tensor pages(ls_op op, int64_t rows, int64_t width, int64_t bytes, const std::vector<double>& params) {
+  ls_tensor result = {};
+  must(api->list_create(&result.list));
+  for (int64_t i = 0; i < rows; i += 128) {
+    ls_tensor page = tensor(LS_U8, {128, bytes});
+    const std::vector<ls_tensor> pack = {tensor(LS_BF16, {128, width}), page};
+    must(api->enqueue(stream, op, pack.data(), 2, params.data(), static_cast<uint32_t>(params.size())));
+    page.rank = 1;
+    page.shape[0] = 128 * bytes;
+    must(api->list_append(result.list, &page));
+  }
+  must(api->wait(stream));
+  return result;
+}
+
+ls_tensor packed(ls_op op, int64_t rows, int64_t width, int64_t bytes, const std::vector<double>& params) {
+  const std::vector<ls_tensor> pack = {tensor(LS_BF16, {rows, width}), tensor(LS_U8, {rows, bytes})};
+  must(api->enqueue(stream, op, pack.data(), 2, params.data(), static_cast<uint32_t>(params.size())));
+  must(api->wait(stream));
+  return pack[1];
+}
+
+// m = 0: window only; K = 0: all compressed entries.
+void attention(const char* what, int64_t T, int64_t h, int64_t D, int64_t start, int64_t m, int64_t K) {
+  const int64_t W = 128, rope = 64, nope = D - rope, bytes = (nope + 2 * rope + (nope + 63) / 64 + 7) / 8 * 8, visible = m > 0 ? (start + T) / m : 0;
+  const std::vector<double> layout = {LS_KV_E4M3_BF16, static_cast<double>(rope)};
+  ls_tensor sel = kAbsent;
+  if (K > 0) {
+    sel = tensor(LS_I32, {T, K});
+    auto* ids = reinterpret_cast<int32_t*>(hostOf(sel));
+    for (int64_t i = 0; i < T * K; i++) ids[i] = static_cast<int32_t>(i % K * ((start + 1) / m / K) + nextRandom() % ((start + 1) / m / K));
+  }
+  measure(std::string("attention ") + what + " " + std::to_string(T) + " at " + std::to_string(start), LS_ATTENTION,
+          {tensor(LS_BF16, {T, h, D}), packed(LS_KV_PACK, T, D, bytes, layout), packed(LS_KV_PACK, W, D, bytes, layout), tensor(LS_F32, {h}), sel,
+           m > 0 ? pages(LS_KV_PACK, visible, D, bytes, layout) : kAbsent, tensor(LS_BF16, {T, h, D})},
+          {static_cast<double>(start), 0, static_cast<double>(m), LS_KV_E4M3_BF16, static_cast<double>(rope), 0, 128, 0.0625},
+          4.0 * T * h * D * static_cast<double>(W + (K > 0 ? K : visible)));
+}
+
+void select(const char* what, int64_t T, int64_t h, int64_t start, int64_t K) {
+  const int64_t dim = 128, bytes = dim / 2 + dim / 32, keys = (start + T) / 4;
+  ls_tensor iq = packed(LS_KEY_PACK, T * h, dim, bytes, {LS_KEY_FP4});
+  iq.rank = 3;
+  iq.shape[0] = T, iq.shape[1] = h, iq.shape[2] = bytes;
+  measure(std::string("select ") + what + " " + std::to_string(T) + " x " + std::to_string(keys) + " keys", LS_SELECT,
+          {iq, tensor(LS_F32, {T, h}), pages(LS_KEY_PACK, keys, dim, bytes, {LS_KEY_FP4}), tensor(LS_I32, {T, K}), kAbsent},
+          {static_cast<double>(start), 4, LS_KEY_FP4, static_cast<double>(dim), 0, 128, 0.05}, 2.0 * T * h * dim * keys);
+}
+
+void hyper(const char* what, int64_t T, int64_t d) {
+  const int64_t n = 4, outputs = 24;
+  const ls_tensor streams = tensor(LS_BF16, {T, n, d}), post = tensor(LS_F32, {T, n}), comb = tensor(LS_F32, {T, n, n}), x = tensor(LS_BF16, {T, d});
+  measure(std::string("hc_pre ") + what + " " + std::to_string(T), LS_HC_PRE,
+          {streams, tensor(LS_F32, {outputs, n * d}), tensor(LS_F32, {outputs}), tensor(LS_F32, {3}), x, post, comb}, {1e-6, 1e-6, 20}, 2.0 * T * n * d * outputs);
+  measure(std::string("hc_post ") + what + " " + std::to_string(T), LS_HC_POST, {x, streams, post, comb, streams}, {}, 2.0 * T * n * n * d);
+}
+
+// What a layer does besides: flops are counted as one an element.
+void rows(const char* what, int64_t T, int64_t d, int64_t h, int64_t D) {
+  const std::string tail = std::string(" ") + what + " " + std::to_string(T);
+  const double elements = static_cast<double>(T * h * D);
+  measure("rms_norm" + tail, LS_RMS_NORM, {tensor(LS_BF16, {T * h, D}), kAbsent, tensor(LS_BF16, {T * h, D})}, {1e-6}, elements);
+  measure("rope" + tail, LS_ROPE, {tensor(LS_BF16, {T, h, D}), tensor(LS_F32, {T, 32, 2})}, {1}, elements);
+  measure("rope_table" + tail, LS_ROPE_TABLE, {tensor(LS_I32, {T}), tensor(LS_F32, {32}), tensor(LS_F32, {T, 32, 2})}, {}, elements);
+  const int64_t nope = D - 64, bytes = (nope + 128 + nope / 64 + 7) / 8 * 8;
+  measure("kv_pack" + tail, LS_KV_PACK, {tensor(LS_BF16, {T, D}), tensor(LS_U8, {T, bytes})}, {LS_KV_E4M3_BF16, 64}, static_cast<double>(T * D));
+  measure("key_pack" + tail, LS_KEY_PACK, {tensor(LS_BF16, {T * h, 128}), tensor(LS_U8, {T * h, 68})}, {LS_KEY_FP4}, static_cast<double>(T * h * 128));
+  measure("compress 4" + tail, LS_COMPRESS,
+          {tensor(LS_F32, {T, 2 * D}), tensor(LS_F32, {T, 2 * D}), tensor(LS_F32, {4, 2 * D}), tensor(LS_F32, {8, 2, 2 * D}), tensor(LS_BF16, {T / 4, D})}, {0, 4, 1}, 2.0 * T * D);
+  measure("compress 128" + tail, LS_COMPRESS,
+          {tensor(LS_F32, {T, D}), tensor(LS_F32, {T, D}), tensor(LS_F32, {128, D}), tensor(LS_F32, {128, 2, D}), tensor(LS_BF16, {T / 128, D})}, {0, 128, 0}, 1.0 * T * D);
+  measure("add" + tail, LS_ADD, {tensor(LS_F32, {T, d}), tensor(LS_F32, {T, d}), tensor(LS_BF16, {T, d})}, {1}, static_cast<double>(T * d));
+}
+
+void yardlog() {
+  for (const int64_t T : {512, 16, 1}) {
+    linear("yardlog", LS_F8_E4M3, T, 256, 1024);
+    linear("yardlog", LS_F8_E4M3, T, 256, 256);
+  }
+  linear("yardlog", LS_BF16, 512, 256, 4);
+  linear("yardlog", LS_BF16, 512, 256, 512);
+  experts("yardlog", 512, 256, 128, 4, 2);
+  experts("yardlog", 1, 256, 128, 4, 2);
+  attention("yardlog window", 512, 4, 256, 50000, 0, 0);
+  attention("yardlog selected", 512, 4, 256, 50000, 4, 64);
+  attention("yardlog dense", 512, 4, 256, 50000, 128, 0);
+  attention("yardlog dense", 1, 4, 256, 50000, 128, 0);
+  select("yardlog", 512, 4, 50000, 64);
+  select("yardlog", 1, 4, 50000, 64);
+  hyper("yardlog", 512, 256);
+  rows("yardlog", 512, 256, 4, 256);
+}
+
+void flash() {
+  for (const int64_t T : {256, 1}) {
+    linear("flash", LS_F8_E4M3, T, 4096, 1024);
+    linear("flash", LS_F8_E4M3, T, 1024, 8192);
+    linear("flash", LS_F8_E4M3, T, 8192, 2048);
+    linear("flash", LS_BF16, T, 4096, 2048);
+    linear("flash", LS_F4_E2M1, T, 4096, 2048);
+    experts("flash", T, 4096, 2048, 16, 4);
+    attention("flash selected", T, 64, 512, 100000, 4, 512);
+    attention("flash dense", T, 64, 512, 100000, 128, 0);
+    select("flash", T, 64, 100000, 512);
+    hyper("flash", T, 4096);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: longshore_bench BACKEND.so [PATH] [THREADS] [FILTER]\n");
+    return 2;
+  }
+  void* library = dlopen(argv[1], RTLD_NOW);
+  if (library == nullptr) {
+    std::fprintf(stderr, "bench: %s\n", dlerror());
+    return 1;
+  }
+  api = reinterpret_cast<decltype(&ls_backend_entry)>(dlsym(library, "ls_backend_entry"))(LS_ABI_VERSION);
+  const uint32_t threads = argc > 3 ? static_cast<uint32_t>(std::atoi(argv[3])) : 1;
+  if (argc > 4) filter = argv[4];
+  must(api->open(argc > 2 ? argv[2] : nullptr, threads, &backend));
+  must(api->stream_create(backend, &stream));
+  peakGflops = longshore::bench::peakGflops() * threads;
+  std::printf("fp32 peak: %.1f GFLOP/s on %u threads\n", peakGflops, threads);
+  yardlog();
+  flash();
+}
