@@ -30,7 +30,7 @@ export async function workerProcess(
   const clock = systemClock;
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config);
-  const store = storeFromConfig(config, { clock, log });
+  const store = storeFromConfig(config, { clock, log, random: systemRandom });
   let problem: string | null = "starting";
   const status = { healthy: () => null, ready: () => problem, metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);

@@ -1,0 +1,16 @@
+import { TextStream } from "../shared/engine/text.ts";
+import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import type { WatchText } from "./answer.ts";
+
+/** Finds stop strings in the text of an answer, by the same rules that cut it for its readers. */
+export const watchTextOf =
+  (tokenizer: Pick<Tokenizer, "bytesOf">): WatchText =>
+  (stops) => {
+    const text = new TextStream(tokenizer, stops);
+    return {
+      push: (id) => {
+        text.push(id);
+        return text.stopped !== null;
+      },
+    };
+  };

@@ -1,0 +1,60 @@
+import { availableParallelism } from "node:os";
+import { basename, resolve } from "node:path";
+import type { Config } from "../runtime/config.ts";
+import type { ServingError } from "../runtime/errors.ts";
+import type { Engine } from "./engine.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import { openWeightlessEngine } from "./weightless.ts";
+
+export interface OpenedEngine {
+  readonly engine: Engine;
+  /** The name clients use. */
+  readonly model: string;
+  /** Why it can do nothing any more; null while all is well. */
+  readonly failure: () => ServingError | null;
+  /** Of the same model folder. */
+  readonly tokenizer: Tokenizer;
+}
+
+/** About every so manieth token of a weightless answer is its end. */
+const WEIGHTLESS_EOS_ONE_IN = 200;
+
+/** The engine and the tokenizer that a worker's configuration asks for. */
+export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
+  const tokenizer = await Tokenizer.load(config.modelPath);
+  const { engine, failure } = config.engine === "weightless" ? weightless(config, tokenizer) : await native(config);
+  return { engine, failure, tokenizer, model: config.modelName === "" ? engine.info.model : config.modelName };
+}
+
+/** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */
+async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "failure">> {
+  const { openNativeEngine } = await import("./native/engine.ts");
+  const { modelPath, mode, plainKv, kernelPath, threads, segmentTokens, chunkTokens, batchMax } = config;
+  const engine = await openNativeEngine({
+    modelPath,
+    mode,
+    plainKv: plainKv ? true : undefined,
+    kernelPath: kernelPath === "" ? undefined : kernelPath,
+    threads: threads === 0 ? availableParallelism() : threads,
+    segmentTokens,
+    chunkTokens,
+    batchMax,
+  });
+  return { engine, failure: () => engine.failure };
+}
+
+function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "engine" | "failure"> {
+  const { segmentTokens, chunkTokens, batchMax, weightlessChunkMs, weightlessStepMs } = config;
+  const engine = openWeightlessEngine({
+    vocabSize: tokenizer.vocabSize,
+    model: basename(resolve(config.modelPath)),
+    eosId: tokenizer.ids.eos,
+    eosOneIn: WEIGHTLESS_EOS_ONE_IN,
+    segmentTokens,
+    chunkTokens,
+    batchMax,
+    chunkMs: weightlessChunkMs,
+    stepMs: weightlessStepMs,
+  });
+  return { engine, failure: () => null };
+}

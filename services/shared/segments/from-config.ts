@@ -1,0 +1,23 @@
+import type { Clock } from "../runtime/clock.ts";
+import type { Config } from "../runtime/config.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { Random } from "../runtime/random.ts";
+import type { CountedStore } from "./contract.ts";
+import { MemoryStore } from "./memory-store.ts";
+import { RedisStore } from "./redis-store.ts";
+
+/** The store a process of the cluster uses: every process with the same settings finds the others' segments there. */
+export function storeFromConfig(config: Config, { clock, log, random }: { clock: Clock; log: Logger; random: Random }): CountedStore {
+  const ttlMs = { segment: config.segmentTtlSeconds * 1_000, boundary: config.boundaryTtlSeconds * 1_000 };
+  if (config.redisUrl.startsWith("memory:")) return new MemoryStore({ bytesMax: config.memoryStoreBytes, ttlMs, clock, log });
+  return new RedisStore({
+    url: config.redisUrl,
+    prefix: config.redisPrefix,
+    connections: config.redisConnections,
+    pieceBytes: config.redisPieceBytes,
+    timeoutMs: config.redisTimeoutMs,
+    ttlMs,
+    random,
+    log,
+  });
+}
