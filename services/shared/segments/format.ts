@@ -54,6 +54,10 @@ export function refusePayload(payload: Uint8Array, accepted: Accepted): DamageRe
   return crc32(payload) === accepted.payloadCrc ? null : "checksum";
 }
 
+/** What a stored header says without being believed: for those who clean up. At most VALUE_BYTES_MAX. */
+export const statedPayloadBytes = (stored: Buffer): number =>
+  stored.length === HEADER_BYTES ? Math.min(Number(stored.readBigUInt64LE(at.payloadBytes)), VALUE_BYTES_MAX) : 0;
+
 const at = {
   magic: 0,
   version: 4,

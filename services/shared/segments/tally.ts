@@ -13,7 +13,7 @@ import type { DamageReason } from "./format.ts";
 export type FailureReason = "away" | "deadline" | "protocol" | "auth" | "loading" | "full" | "readonly" | "refused" | "queue" | "memory";
 
 /** What is logged apart: an operation's state changes when it fails for a new reason or works again. */
-type Operation = "get" | "put" | "control";
+export type Operation = "get" | "put" | "control";
 
 /** Counts what a store does, and logs damage always and trouble once per change of state. */
 export class Tally {

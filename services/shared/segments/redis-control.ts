@@ -1,0 +1,59 @@
+import { Redis } from "ioredis";
+import { RedisFailure } from "./redis-failure.ts";
+import { type RedisTarget, serverName } from "./redis-target.ts";
+
+const BACKOFF_MS_MAX = 2_000;
+
+/** The connection for small commands: claims and questions, which must not wait behind values. */
+export class RedisControl {
+  readonly #redis: Redis;
+  /** Settles with the first attempt to connect: worth waiting for, later ones are not. */
+  readonly #opened: Promise<void>;
+  #lastError = "not connected";
+
+  constructor(target: RedisTarget, timeoutMs: number) {
+    const { path, host, port, username, password, db } = target;
+    this.#redis = new Redis({
+      ...(path === null ? { host, port } : { path }),
+      ...(target.tls ? { tls: serverName(target) } : {}),
+      ...(username === "" ? {} : { username }),
+      ...(password === "" ? {} : { password }),
+      db,
+      protocol: 2,
+      connectTimeout: timeoutMs,
+      commandTimeout: timeoutMs,
+      socketTimeout: timeoutMs,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: (attempts) => Math.min(BACKOFF_MS_MAX, 50 * attempts),
+    });
+    this.#redis.on("error", (error: Error & { code?: string }) => {
+      this.#lastError = error.message || (error.code ?? error.name);
+    });
+    this.#opened = new Promise((resolve) => {
+      this.#redis.once("ready", resolve);
+      this.#redis.once("close", resolve);
+    });
+  }
+
+  /** Rejects with RedisFailure, at once while there is no connection. */
+  async run<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
+    await this.#opened;
+    if (this.#redis.status !== "ready") throw new RedisFailure("away", this.#lastError);
+    try {
+      return await command(this.#redis);
+    } catch (error) {
+      throw asFailure(error as Error);
+    }
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+  }
+}
+
+function asFailure(error: Error): RedisFailure {
+  if (error.name === "ReplyError") return RedisFailure.reply(error.message);
+  return new RedisFailure(error.message === "Command timed out" ? "deadline" : "away", error.message);
+}

@@ -1,0 +1,39 @@
+import { isIP } from "node:net";
+import { ServingError } from "../runtime/errors.ts";
+
+/** Where a Redis is and who we are there. */
+export interface RedisTarget {
+  /** A socket's path, or null for host and port. */
+  readonly path: string | null;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly username: string;
+  /** Empty: no AUTH. */
+  readonly password: string;
+  readonly db: number;
+}
+
+/** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
+export function parseRedisUrl(text: string): RedisTarget {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !["redis:", "rediss:", "unix:"].includes(url.protocol))
+    throw badUrl("must begin with redis://, rediss:// or unix://");
+  const unix = url.protocol === "unix:";
+  const db = (unix ? url.searchParams.get("db") : url.pathname.slice(1)) || "0";
+  if (!/^\d{1,5}$/.test(db)) throw badUrl(`database "${db}" must be a number`);
+  return {
+    path: unix ? decodeURIComponent(url.pathname) : null,
+    host: url.hostname.replace(/^\[|\]$/g, "") || "127.0.0.1",
+    port: Number(url.port || 6379),
+    tls: url.protocol === "rediss:",
+    username: decodeURIComponent(url.username),
+    password: decodeURIComponent(url.password),
+    db: Number(db),
+  };
+}
+
+/** What a TLS handshake asks for; certificates are verified against the system's and NODE_EXTRA_CA_CERTS. */
+export const serverName = (target: RedisTarget): { servername?: string } => (isIP(target.host) ? {} : { servername: target.host });
+
+const badUrl = (problem: string): ServingError => new ServingError("INVALID_REQUEST", `LONGSHORE_REDIS_URL: ${problem}`);

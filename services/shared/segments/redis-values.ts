@@ -1,0 +1,149 @@
+import type { Allocate, Memory } from "../runtime/memory.ts";
+import type { SegmentKey, ValueHead } from "./contract.ts";
+import { type Accepted, acceptHeader, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
+import type { RedisBulk } from "./redis-bulk.ts";
+import { RedisFailure } from "./redis-failure.ts";
+import type { Reply } from "./resp.ts";
+
+/** No payload is cut finer than this, so that a value has a bounded number of pieces. */
+export const PIECE_BYTES_MIN = 4_096;
+
+/**
+ * A value in Redis: the header under its name, the payload in pieces under `name:0`, `name:1`, ..., all with one hash tag. An empty payload
+ * has one empty piece. The size of a piece is the writer's: a reader learns it from piece 0.
+ */
+export interface ValueNames {
+  readonly header: string;
+  piece(index: number): string;
+}
+
+export type ReadResult = Memory | DamageReason | "absent";
+
+type Refusal = DamageReason | "absent" | RedisFailure;
+
+/**
+ * Reads a value into memory from `allocate` and keeps it alive for another `ttlMs`. Header and first piece take one round trip, the rest a
+ * second. Rejects with RedisFailure; unless the result is memory, what was allocated is released, once nothing writes to it any more.
+ */
+export async function readValue(
+  bulk: RedisBulk,
+  names: ValueNames,
+  ttlMs: number,
+  key: SegmentKey,
+  head: ValueHead,
+  allocate: Allocate,
+): Promise<ReadResult> {
+  const value = new Incoming(key, head, allocate);
+  const fetch = (name: string, place: (length: number) => Uint8Array | null) => ({ args: ["GETEX", name, "PX", String(ttlMs)], place });
+  try {
+    await bulk.run(
+      fetch(names.header, (length) => value.placeHeader(length)),
+      fetch(names.piece(0), (length) => value.placeFirst(length)),
+    );
+    const rest = Array.from({ length: Math.max(0, value.pieces - 1) }, (_, i) =>
+      bulk.run(fetch(names.piece(i + 1), (length) => value.placePiece(i + 1, length))).then(([reply]) => value.arrived(reply!)),
+    );
+    await allSettled(rest);
+    return value.result();
+  } catch (error) {
+    value.release();
+    throw error;
+  }
+}
+
+/** Writes pieces first and the header last, so that a value whose writer died is a miss. Rejects with RedisFailure. `payload` is not read any more once it settled. */
+export async function writeValue(
+  bulk: RedisBulk,
+  names: ValueNames,
+  ttlMs: number,
+  header: Uint8Array,
+  payload: Uint8Array,
+  pieceBytes: number,
+): Promise<void> {
+  const store = (name: string, bytes: Uint8Array) => ({ args: ["SET", name, bytes, "PX", String(ttlMs)] });
+  const piece = (index: number) => store(names.piece(index), payload.subarray(index * pieceBytes, (index + 1) * pieceBytes));
+  const rest = Array.from({ length: Math.max(0, Math.ceil(payload.length / pieceBytes) - 1) }, (_, i) => bulk.run(piece(i + 1)));
+  await allSettled(rest);
+  await bulk.run(piece(0), store(names.header, header));
+}
+
+/** A value on its way in. Its `place` methods run inside the reply parser: the first that objects decides, and later bytes are thrown away. */
+class Incoming {
+  pieces = 0;
+  readonly #key: SegmentKey;
+  readonly #head: ValueHead;
+  readonly #allocate: Allocate;
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  #headerPlaced = false;
+  #pieceBytes = 0;
+  #accepted: Accepted | null = null;
+  #memory: Memory | null = null;
+  #refused: Refusal | null = null;
+
+  constructor(key: SegmentKey, head: ValueHead, allocate: Allocate) {
+    this.#key = key;
+    this.#head = head;
+    this.#allocate = allocate;
+  }
+
+  placeHeader(length: number): Uint8Array | null {
+    if (length !== HEADER_BYTES) return this.#refuse("size");
+    this.#headerPlaced = true;
+    return this.#header;
+  }
+
+  /** Called when the header has arrived: the two share an exchange. */
+  placeFirst(length: number): Uint8Array | null {
+    if (!this.#headerPlaced) return this.#refuse("absent");
+    const accepted = acceptHeader(this.#header, this.#key, this.#head);
+    if (typeof accepted === "string") return this.#refuse(accepted);
+    const { payloadBytes } = accepted;
+    if (length > payloadBytes || (length < payloadBytes && length < PIECE_BYTES_MIN)) return this.#refuse("size");
+    this.#accepted = accepted;
+    this.#pieceBytes = length;
+    try {
+      this.#memory = this.#allocate(payloadBytes);
+    } catch (error) {
+      return this.#refuse(new RedisFailure("memory", error instanceof Error ? error.message : String(error)));
+    }
+    this.pieces = length === 0 ? 1 : Math.ceil(payloadBytes / length);
+    return this.#memory.bytes.subarray(0, length);
+  }
+
+  placePiece(index: number, length: number): Uint8Array | null {
+    if (this.#refused !== null || this.#memory === null) return null;
+    const from = index * this.#pieceBytes;
+    const to = Math.min(from + this.#pieceBytes, this.#memory.bytes.length);
+    return length === to - from ? this.#memory.bytes.subarray(from, to) : this.#refuse("size");
+  }
+
+  arrived(reply: Reply): void {
+    if (reply.kind === "null") this.#refuse("absent");
+  }
+
+  result(): ReadResult {
+    if (this.#refused === null && this.#accepted !== null && this.#memory !== null) {
+      const damage = refusePayload(this.#memory.bytes, this.#accepted);
+      if (damage === null) return this.#memory;
+      this.#refuse(damage);
+    }
+    if (this.#refused instanceof RedisFailure) throw this.#refused;
+    this.release();
+    return this.#refused ?? "absent";
+  }
+
+  release(): void {
+    this.#memory?.release();
+  }
+
+  #refuse(reason: Refusal): null {
+    this.#refused ??= reason;
+    return null;
+  }
+}
+
+/** Like Promise.all, but rejects only after every one has settled: until then memory is in use. */
+async function allSettled(promises: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises);
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}

@@ -1,0 +1,122 @@
+import { RedisFailure } from "./redis-failure.ts";
+
+/** The longest bulk reply we accept, and so the largest piece. */
+export const BULK_BYTES_MAX = 1_048_576;
+/** What is read before its destination is known: reply lines, and the first bytes behind them, which are then copied. */
+const SCRATCH_BYTES = 16_384;
+
+/** RESP2. `length` of a bulk reply; its bytes went where `place` said. */
+export type Reply =
+  | { readonly kind: "status" | "error"; readonly text: string }
+  | { readonly kind: "integer"; readonly value: number }
+  | { readonly kind: "bulk"; readonly length: number }
+  | { readonly kind: "null" };
+
+/** Names the memory for the next bulk reply, exactly `length` bytes; null: its bytes are thrown away. Must not throw. */
+export type Place = (length: number) => Uint8Array | null;
+
+/** One command as chunks to write in order. Byte arguments are passed on as they are, not copied: they must not change until the reply. */
+export function encodeCommand(args: readonly (string | Uint8Array)[]): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  let text = `*${args.length}\r\n`;
+  for (const arg of args) {
+    text += `$${Buffer.byteLength(arg)}\r\n`;
+    if (typeof arg === "string") {
+      text += `${arg}\r\n`;
+    } else {
+      chunks.push(Buffer.from(text), arg);
+      text = "\r\n";
+    }
+  }
+  chunks.push(Buffer.from(text));
+  return chunks;
+}
+
+interface Body {
+  readonly length: number;
+  readonly target: Uint8Array | null;
+  got: number;
+}
+
+/**
+ * Takes replies apart as their bytes arrive, with large ones read straight into their destination: the socket reads into `buffer()`, then
+ * calls `filled`. A reply outside these bounds, or of a type we never ask for, throws RedisFailure: the connection is then of no more use.
+ */
+export class ReplyReader {
+  readonly #place: Place;
+  readonly #onReply: (reply: Reply) => void;
+  readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  /** Bytes of the scratch that are not taken apart yet. */
+  #held = 0;
+  #body: Body | null = null;
+
+  constructor(place: Place, onReply: (reply: Reply) => void) {
+    this.#place = place;
+    this.#onReply = onReply;
+  }
+
+  buffer(): Uint8Array {
+    const body = this.#direct();
+    return body?.target?.subarray(body.got) ?? this.#scratch.subarray(this.#held);
+  }
+
+  /** `count` bytes were read into what `buffer()` last returned. */
+  filled(count: number): void {
+    const body = this.#direct();
+    if (body !== null) {
+      body.got += count;
+      return;
+    }
+    this.#held += count;
+    let at = 0;
+    for (let next = this.#take(at); next > at; next = this.#take(at)) at = next;
+    this.#scratch.copyWithin(0, at, this.#held);
+    this.#held -= at;
+    if (this.#held === SCRATCH_BYTES) throw new RedisFailure("protocol", "Redis sent a reply line without an end");
+  }
+
+  /** The body whose next bytes are read straight into its target. */
+  #direct(): Body | null {
+    const body = this.#body;
+    return body !== null && body.target !== null && this.#held === 0 && body.got < body.length ? body : null;
+  }
+
+  /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
+  #take(at: number): number {
+    return this.#body === null ? this.#takeLine(at) : this.#takeBody(this.#body, at);
+  }
+
+  #takeLine(at: number): number {
+    const end = this.#scratch.subarray(0, this.#held).indexOf("\r\n", at, "latin1");
+    if (end < 0) return at;
+    const reply = parseLine(this.#scratch.toString("utf8", at, end));
+    if (reply.kind === "bulk") this.#body = { length: reply.length, target: this.#place(reply.length), got: 0 };
+    else this.#onReply(reply);
+    return end + 2;
+  }
+
+  #takeBody(body: Body, at: number): number {
+    const count = Math.min(body.length - body.got, this.#held - at);
+    body.target?.set(this.#scratch.subarray(at, at + count), body.got);
+    body.got += count;
+    const end = at + count;
+    if (body.got < body.length || this.#held - end < 2) return end;
+    if (this.#scratch.readUInt16BE(end) !== 0x0d0a) throw new RedisFailure("protocol", "Redis sent more bytes than it announced");
+    this.#body = null;
+    this.#onReply({ kind: "bulk", length: body.length });
+    return end + 2;
+  }
+}
+
+/** The reply that a line is, or for a bulk reply announces. */
+function parseLine(line: string): Reply {
+  const rest = line.slice(1);
+  const value = /^-?\d{1,15}$/.test(rest) ? Number(rest) : Number.NaN;
+  if (line[0] === "+") return { kind: "status", text: rest };
+  if (line[0] === "-") return { kind: "error", text: rest };
+  if (line[0] === ":" && !Number.isNaN(value)) return { kind: "integer", value };
+  if (line === "$-1") return { kind: "null" };
+  if (line[0] !== "$" || !(value >= 0)) throw new RedisFailure("protocol", `Redis sent "${line.slice(0, 40)}"`);
+  if (value > BULK_BYTES_MAX) throw new RedisFailure("protocol", `Redis sent ${value} bytes where at most ${BULK_BYTES_MAX} belong`);
+  return { kind: "bulk", length: value };
+}
