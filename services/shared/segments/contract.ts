@@ -42,12 +42,12 @@ export interface StoreStats {
   readonly misses: number;
   /** Values found and refused. */
   readonly damaged: number;
-  readonly puts: number;
   /** Operations the store could not do: away, full, too slow. */
   readonly failures: number;
-  /** Payload bytes stored and fetched. */
-  readonly bytesIn: number;
+  /** Payload bytes fetched. */
   readonly bytesOut: number;
+  /** What was put, by kind; `bytes` of payload. */
+  readonly stored: Readonly<Record<ValueHead["kind"], { readonly puts: number; readonly bytes: number }>>;
   /** `damaged` and `failures` by their reason. */
   readonly damagedBy: Readonly<Record<string, number>>;
   readonly failuresBy: Readonly<Record<string, number>>;

@@ -73,7 +73,7 @@ export class MemoryStore implements CountedStore {
     this.#touch(key, { value, ttlMs: this.#options.ttlMs[head.kind], expiresMs: 0 });
     this.#bytes += value.length;
     this.#evict();
-    this.#tally.stored(payload.length);
+    this.#tally.stored(head.kind, payload.length);
     return true;
   }
 

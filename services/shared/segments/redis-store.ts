@@ -93,7 +93,7 @@ export class RedisStore implements CountedStore {
       return true;
     });
     if (done === null) return false;
-    this.#tally.stored(payload.length);
+    this.#tally.stored(head.kind, payload.length);
     return true;
   }
 

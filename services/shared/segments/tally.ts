@@ -18,7 +18,8 @@ export type Operation = "get" | "put" | "control";
 /** Counts what a store does, and logs damage always and trouble once per change of state. */
 export class Tally {
   readonly #log: Logger;
-  readonly #counts = { hits: 0, misses: 0, damaged: 0, puts: 0, failures: 0, bytesIn: 0, bytesOut: 0 };
+  readonly #counts = { hits: 0, misses: 0, damaged: 0, failures: 0, bytesOut: 0 };
+  readonly #stored = { segment: { puts: 0, bytes: 0 }, boundary: { puts: 0, bytes: 0 } };
   readonly #damagedBy: Record<string, number> = {};
   readonly #failuresBy: Record<string, number> = {};
   readonly #trouble = new Map<Operation, FailureReason>();
@@ -28,7 +29,7 @@ export class Tally {
   }
 
   stats(): StoreStats {
-    return { ...this.#counts, damagedBy: { ...this.#damagedBy }, failuresBy: { ...this.#failuresBy } };
+    return structuredClone({ ...this.#counts, stored: this.#stored, damagedBy: this.#damagedBy, failuresBy: this.#failuresBy });
   }
 
   hit(bytes: number): void {
@@ -49,9 +50,9 @@ export class Tally {
     this.worked("get");
   }
 
-  stored(bytes: number): void {
-    this.#counts.puts++;
-    this.#counts.bytesIn += bytes;
+  stored(kind: ValueHead["kind"], bytes: number): void {
+    this.#stored[kind].puts++;
+    this.#stored[kind].bytes += bytes;
     this.worked("put");
   }
 
