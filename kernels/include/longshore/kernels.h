@@ -82,7 +82,8 @@ typedef struct ls_tensor {
 /* How far a path may differ from the reference path on the same inputs (conformance suite). */
 typedef enum ls_tolerance {
   LS_BITS = 0, /* equal bytes on every path */
-  LS_REL = 1   /* |y - ref| <= 1e-5 * scale for F32 outputs, 2^-8 * |ref| + that for BF16; scale = the largest |ref| of the row */
+  LS_REL = 1   /* |y - ref| <= 1e-5 * scale, scale = the largest |ref| of the row; for BF16 outputs one step of bf16 more, since y and ref
+                * are both rounded (each within 2^-8 of its value) */
 } ls_tolerance;
 
 typedef enum ls_op {
@@ -137,7 +138,8 @@ typedef enum ls_op {
   LS_ROUTE = 16,
   /* EXPERTS     x A[T,d], idx I32[T,k] or absent, weights F32[T,k] or absent, experts list  ->  y F32[T,d] (overwritten)
    *             p: limit. The list holds w1, s1, w3, s3, w2, s2 per expert (scales absent for BF16/F32). Absent idx: every row to expert 0, weight 1.
-   *             hdn = A(w * silu(min(w1 x, limit)) * clamp(w3 x, -limit, limit)); y = sum over slots in order. spec 2.7. REL */
+   *             hdn = A(w * silu(min(w1 x, limit)) * clamp(w3 x, -limit, limit)); y = sum over slots in order. spec 2.7.
+   *             REL; with BF16 activations 2^-8 * scale, because hdn next to a rounding tie may fall either way */
   LS_EXPERTS = 17,
   /* ADD         a (A|F32)[R,C], b (A|F32)[R/r,C]  ->  y (A|F32)[R,C] = a[i] + b[i / r] (may be a)     p: r (1 = elementwise). REL */
   LS_ADD = 18,

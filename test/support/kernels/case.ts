@@ -50,19 +50,26 @@ const valuesOf = (t: Tensor) => (t.dtype === "I32" ? ints(t) : t.dtype === "F32"
 
 /** null, or how `actual` breaks the tolerance class (ls_tolerance in kernels.h). */
 export function difference(tolerance: "bits" | "rel", actual: Output, expected: Output): string | null {
-  if (tolerance === "bits") return sameBytes(actual, expected);
+  return tolerance === "bits" ? sameBytes(actual, expected) : near(1e-5, actual, expected);
+}
+
+/** null, or the first value that is further from the expected one than `fraction` of its row's largest (and one step of bf16). */
+export function near(fraction: number, actual: Output, expected: Output): string | null {
   if (actual.values.length !== expected.values.length) return `${actual.values.length} values, expected ${expected.values.length}`;
   for (let row = 0; row * expected.width < expected.values.length; row++) {
     const [begin, end] = [row * expected.width, (row + 1) * expected.width];
     const scale = expected.values.subarray(begin, end).reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
     for (let i = begin; i < end; i++) {
       const [y, ref] = [actual.values[i]!, expected.values[i]!];
-      const bound = 1e-5 * scale + (actual.dtype === "BF16" ? Math.abs(ref) / 256 : 0);
+      const bound = fraction * scale + (actual.dtype === "BF16" ? bf16Step(Math.max(Math.abs(y), Math.abs(ref))) : 0);
       if (!(Object.is(y, ref) || Math.abs(y - ref) <= bound)) return `row ${row}, value ${i - begin}: ${y}, expected ${ref} +- ${bound}`;
     }
   }
   return null;
 }
+
+/** The distance between neighbours in bf16 at a magnitude. */
+const bf16Step = (magnitude: number): number => (magnitude === 0 ? 0 : 2 ** (Math.floor(Math.log2(magnitude)) - 7));
 
 export function sameBytes(actual: Output, expected: Output): string | null {
   if (actual.bytes.length !== expected.bytes.length) return `${actual.bytes.length} bytes, expected ${expected.bytes.length}`;

@@ -10,7 +10,7 @@ import {
   rows,
   tensor,
 } from "../../../services/shared/engine/kernels.ts";
-import type { Case, Output } from "./case.ts";
+import { type Case, near, type Output } from "./case.ts";
 import { createList, from, zeros } from "./owned.ts";
 import type { Draw } from "./random.ts";
 
@@ -315,7 +315,7 @@ export const cases: Readonly<Record<Operation, (draw: Draw) => Case>> = {
         )
       : null;
     const weights = routed ? draw.floats("F32", [T, k]) : null;
-    return plain("experts", `${dtype} [${T}, ${d}] ${format} I ${I}, ${routed ? `${k} of ${E}` : "shared"}`, T, (stream, a, b) => {
+    const c = plain("experts", `${dtype} [${T}, ${d}] ${format} I ${I}, ${routed ? `${k} of ${E}` : "shared"}`, T, (stream, a, b) => {
       const y = zeros("F32", [b - a, d]);
       stream.experts({
         x: cut(x, a, b),
@@ -327,6 +327,7 @@ export const cases: Readonly<Record<Operation, (draw: Draw) => Case>> = {
       });
       return [y];
     });
+    return dtype === "F32" ? c : { ...c, compare: { 0: (actual, expected) => near(2 ** -8, actual, expected) } };
   },
 
   add(draw) {
