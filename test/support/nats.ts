@@ -33,7 +33,7 @@ export class NatsServer {
     const store = join(this.#directory, "store");
     writeFileSync(
       config,
-      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 256MB, max_file: 4GB }\nmax_payload: 1MB\n`,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 256MB, max_file: 32GB }\nmax_payload: 1MB\n`,
     );
     this.#process = spawn("nats-server", ["-c", config], { stdio: "ignore" });
     await listening(this.port, this.#process);
