@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { BULK_BYTES_MAX, encodeCommand, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
+
+/** Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. */
+function read(wire: Buffer, sizes: readonly number[], keep = (_index: number) => true) {
+  const replies: Reply[] = [];
+  const bodies: (Uint8Array | null)[] = [];
+  const place = (length: number) => {
+    bodies.push(keep(bodies.length) ? new Uint8Array(length) : null);
+    return bodies.at(-1)!;
+  };
+  const reader = new ReplyReader(place, (reply) => replies.push(reply));
+  for (let at = 0, turn = 0; at < wire.length; turn++) {
+    const buffer = reader.buffer();
+    if (buffer.length === 0) throw new Error("nowhere to read to");
+    const count = Math.min(buffer.length, sizes[turn % sizes.length]!, wire.length - at);
+    buffer.set(wire.subarray(at, at + count));
+    reader.filled(count);
+    at += count;
+  }
+  return { replies, bodies };
+}
+
+const bulk = (bytes: Uint8Array) => Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
+
+test("replies are the same however the network cuts them, and discarded ones leave no trace", () => {
+  const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 70_000 })), { minLength: 1, maxLength: 8 });
+  const body = fc.oneof(
+    fc.uint8Array({ maxLength: 30 }),
+    fc.integer({ min: 0, max: 60_000 }).map((n) => new Uint8Array(n).fill(13)),
+  );
+  fc.assert(
+    fc.property(fc.array(body, { maxLength: 6 }), sizes, fc.integer({ min: 1, max: 3 }), (wanted, cuts, every) => {
+      const keep = (index: number) => index % every === 0;
+      const parts = wanted.flatMap((bytes, index) => [
+        bulk(bytes),
+        Buffer.from(["+OK\r\n", "$-1\r\n", ":-7\r\n", "-ERR no\r\n"][index % 4]!),
+      ]);
+      const { replies, bodies } = read(Buffer.concat(parts), cuts, keep);
+      const small: Reply[] = [
+        { kind: "status", text: "OK" },
+        { kind: "null" },
+        { kind: "integer", value: -7 },
+        { kind: "error", text: "ERR no" },
+      ];
+      expect(replies).toEqual(wanted.flatMap((bytes, index) => [{ kind: "bulk", length: bytes.length }, small[index % 4]]));
+      for (const [index, bytes] of wanted.entries()) {
+        const got = bodies[index]!;
+        expect(got === null ? !keep(index) : Buffer.compare(got, bytes) === 0, `body ${index}`).toBe(true);
+      }
+    }),
+  );
+});
+
+test.each([
+  ["a type we never ask for", "*1\r\n"],
+  ["a length that is none", "$1x\r\n"],
+  ["a negative length", "$-2\r\n"],
+  ["a bulk larger than any piece", `$${BULK_BYTES_MAX + 1}\r\n`],
+  ["more bytes than announced", "$2\r\nabcd\r\n"],
+  ["a line without an end", "+".repeat(20_000)],
+])("%s ends the connection", (_, wire) => {
+  expect(() => read(Buffer.from(wire), [7])).toThrow(expect.objectContaining({ reason: "protocol" }));
+});
+
+test("a command's bytes are on the wire as they are, and not copied", () => {
+  const bytes = Uint8Array.of(13, 10, 0, 255);
+  const chunks = encodeCommand(["SET", "ä", bytes, "PX", "5"]);
+  expect(chunks).toContain(bytes);
+  const wire = Buffer.concat([Buffer.from("*5\r\n$3\r\nSET\r\n$2\r\nä\r\n$4\r\n"), bytes, Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n")]);
+  expect(Buffer.concat(chunks)).toEqual(wire);
+});
