@@ -31,6 +31,23 @@ describe.each(here)("path $name", ({ name }) => {
   });
 });
 
+/** One source compiled for several instruction sets: their results are not only near each other. */
+const oneOrder = ["portable", "avx2", "avx512"].filter((name) => here.some((path) => path.name === name));
+
+test.each(operationNames)(`%s: the same bits on ${oneOrder.join(", ")}`, (operation) => {
+  const backends = oneOrder.map((path) => openBackend({ path, threads: 1 }));
+  for (let round = 0; round < ROUNDS; round++) {
+    const draw = new Draw(seed + round);
+    const c = cases[operation](draw);
+    const [first, ...others] = backends.map((backend) => runCase(backend, c, [[0, c.rows]]));
+    for (const outputs of others)
+      for (const [i, output] of outputs.entries())
+        expect(sameBytes(output, first![i]!), `SEED=${draw.seed} ${c.label}, output ${i}`).toBeNull();
+    releaseAll();
+  }
+  for (const backend of backends) backend.close();
+});
+
 function check(c: Case, draw: Draw, backends: readonly Backend[]): void {
   const whole = [[0, c.rows]] as const;
   const alone = Array.from({ length: c.rows }, (_, row) => [row, row + 1] as const);

@@ -9,12 +9,11 @@ namespace longshore::cpu::reference {
 
 namespace {
 
-float pairwise(std::vector<float> terms) {
-  while (terms.size() > 1) {
-    std::vector<float> sums;
-    for (size_t i = 0; i + 1 < terms.size(); i += 2) sums.push_back(terms[i] + terms[i + 1]);
-    if (terms.size() % 2 == 1) sums.push_back(terms.back());
-    terms = sums;
+// Neighbours added until one is left; a term without a neighbour passes on.
+float pairwise(std::vector<float>& terms) {
+  for (size_t count = terms.size(); count > 1; count = (count + 1) / 2) {
+    for (size_t i = 0; i < count / 2; i++) terms[i] = terms[2 * i] + terms[2 * i + 1];
+    if (count % 2 == 1) terms[count / 2] = terms[count - 1];
   }
   return terms[0];
 }

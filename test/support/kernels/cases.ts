@@ -37,7 +37,12 @@ export const cases: Readonly<Record<Operation, (draw: Draw) => Case>> = {
   },
 
   linear(draw) {
-    const [T, groups, dtype, format] = [draw.whole(1, 17), draw.whole(1, 3), draw.pick(activations), draw.pick(weightFormats)];
+    const [T, groups, dtype, format] = [
+      draw.pick([draw.whole(1, 9), draw.whole(10, 70)]),
+      draw.whole(1, 3),
+      draw.pick(activations),
+      draw.pick(weightFormats),
+    ];
     const [K, N, out] = [format === "F4_E2M1" ? 32 * draw.whole(1, 9) : width(draw), draw.whole(1, 150), draw.chance() ? dtype : "F32"];
     const [x, { w, scale }] = [draw.floats(dtype, [T, groups * K]), weight(draw, format, groups * N, K)];
     return plain("linear", `${dtype} [${T}, ${groups} x ${K}] . ${format} [${groups} x ${N}] -> ${out}`, T, (stream, a, b) => {
@@ -192,7 +197,11 @@ export const cases: Readonly<Record<Operation, (draw: Draw) => Case>> = {
 
   select(draw) {
     const [T, h, K, keyLayout] = [draw.whole(1, 9), draw.whole(1, 9), draw.whole(1, 40), draw.pick(keyLayouts)];
-    const [start, m, dim] = [draw.whole(0, 600), draw.pick([1, 2, 4]), keyDim(draw, keyLayout)];
+    const [start, m, dim] = [
+      draw.whole(0, 7) === 0 ? draw.whole(2000, 6000) : draw.whole(0, 600),
+      draw.pick([1, 2, 4]),
+      keyDim(draw, keyLayout),
+    ];
     const [S, iq] = [
       Math.max(1, Math.floor((start + T) / m)),
       reshape(keyRows(draw, keyLayout, T * h, dim), [T, h, keyBytes(keyLayout, dim)]),
@@ -381,7 +390,16 @@ const copy = (t: Tensor): Tensor => {
 };
 const flat = (times: number, make: () => readonly number[]): Float32Array => Float32Array.from(Array.from({ length: times }, make).flat());
 
-const width = (draw: Draw): number => (draw.chance() ? draw.whole(1, 40) : draw.whole(41, 300));
+/** Below, around and far above the blocks that kernels work in. */
+const width = (draw: Draw): number => {
+  const [min, max] = draw.pick([
+    [1, 40],
+    [41, 300],
+    [41, 300],
+    [301, 1400],
+  ] as const);
+  return draw.whole(min, max);
+};
 const keyDim = (draw: Draw, layout: KeyLayout): number => (layout === "fp4" ? draw.pick([32, 64, 128]) : draw.whole(1, 140));
 const kvWidths = (draw: Draw) => ({ nope: draw.whole(1, 200), rope: 2 * draw.whole(0, 20) });
 
