@@ -60,6 +60,7 @@ export function createSequence(config: ModelConfig, layout: PayloadLayout, segme
     state,
   };
   for (const segment of segments) addPage(sequence, segment.retain());
+  grow(sequence, 0); // a boundary behind the last segment brings rows of the tail
   return sequence;
 }
 
