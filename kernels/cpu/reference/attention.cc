@@ -37,6 +37,8 @@ void attendHead(const AttentionArgs& a, const std::vector<Row>& rows, int64_t i,
   const double largest = *std::max_element(p.begin(), p.end());
   double mass = std::exp(static_cast<double>(a.sink[head]) - largest);
   for (double& x : p) mass += x = std::exp(x - largest);
+  if (a.o.dtype == LS_BF16)
+    for (double& x : p) x = static_cast<double>(bf16Decode(bf16Encode(roundToOdd(x))));
   for (int64_t c = 0; c < D; c++) {
     double sum = 0;
     for (size_t s = 0; s < rows.size(); s++) sum += p[s] * static_cast<double>(rows[s][static_cast<size_t>(c)]);

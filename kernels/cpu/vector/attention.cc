@@ -122,7 +122,7 @@ class Block {
     }
     for (int64_t i = begin; i < end; i++) {
       score(i, windowRows(i), windowCount(i), compressed(i));
-      softmax(i, compressed(i) + windowCount(i));
+      softmax<E>(i, compressed(i) + windowCount(i));
       std::memset(out(i), 0, static_cast<size_t>(s_.headRows * s_.D) * sizeof(float));
     }
     for (int64_t e = 0; e < entries; e += s_.tileRows) {
@@ -156,7 +156,8 @@ class Block {
     }
   }
 
-  // scores become exp(scale * score - largest); mass is their sum and the sink's.
+  // scores become exp(scale * score - largest), rounded like any activation; mass is their sum before rounding, and the sink's.
+  template <class E>
   void softmax(int64_t i, int64_t count) {
     const V scale = set(a_.scale);
     for (int64_t r = 0; r < heads_; r++) {
@@ -174,7 +175,7 @@ class Block {
       V mass = zero();
       for (int64_t e = 0; e < count; e += kLanes) {
         const V p = exp(sub(load(s + e), top));
-        store(s + e, p);
+        store(s + e, rounded<E>(p));
         mass = LONGSHORE_PATH::add(mass, p);
       }
       space_.mass[i * s_.headRows + r] = sum(mass) + first(exp(sub(set(a_.sink[head_ + r]), top)));
