@@ -78,7 +78,10 @@ LONGSHORE_INLINE V load(const Bf16* p) {
   });
 }
 LONGSHORE_INLINE void store(Bf16* p, V v) {
-  for (int l = 0; l < 16; l++) p[l].bits = bf16Encode(v.lane[l]);
+  for (int l = 0; l < 16; l++) {
+    const uint16_t half = bf16Encode(v.lane[l]);
+    std::memcpy(p + l, &half, sizeof half);
+  }
 }
 
 // NaN codes come out as 480 (see holdsNan in weights.h).
