@@ -36,7 +36,12 @@ LONGSHORE_INLINE void multiplyPackedTile(const float* const* x, const Row (&rows
     }
   };
   int64_t k = 0;
-  for (; k + kLanes <= K; k += kLanes) step(k, [k](const Row& row) __attribute__((always_inline)) { return row.at16(k); });
+  for (; k + kLanes <= K; k += kLanes) {
+    if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess
+      LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K));
+    }
+    step(k, [k](const Row& row) __attribute__((always_inline)) { return row.at16(k); });
+  }
   if (k < K) step(k, [k, K](const Row& row) __attribute__((always_inline)) { return row.part(k, K - k); });
   LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
     const bool nan = rows[n].holdsNan(K);

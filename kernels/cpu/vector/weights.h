@@ -17,12 +17,19 @@ struct ScaleTable {
 };
 static constexpr ScaleTable kScales;
 
+// Where to prefetch; may lie outside the matrix.
+LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
+  return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes));
+}
+
 template <class E>
 struct PlainRow {
   const E* w;
 
+  static constexpr int64_t kPerLine = 64 / sizeof(E);  // values in a cache line
   PlainRow() = default;
   PlainRow(const Matrix& m, int64_t row) : w(at<E>(m.w.data, row * m.K)) {}
+  LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k * static_cast<int64_t>(sizeof(E))); }
   LONGSHORE_MEMBER V at16(int64_t k) const { return load(w + k); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t n) const { return loadPart(w + k, n); }
   bool holdsNan(int64_t) const { return false; }  // a NaN needs no help to spread
@@ -32,8 +39,10 @@ struct E4m3Row {
   const uint8_t* w;
   const uint8_t* scale;
 
+  static constexpr int64_t kPerLine = 64;
   E4m3Row() = default;
   E4m3Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K)), scale(at<uint8_t>(m.scale.data, row / kWeightBlock * blocksOf(m.K, kWeightBlock))) {}
+  LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k); }
   LONGSHORE_MEMBER V scaleAt(int64_t k) const { return floats(setInt(kScales.bits[scale[k / kWeightBlock]])); }
   LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE4m3(w + k), scaleAt(k)); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t n) const {
@@ -54,8 +63,10 @@ struct E2m1Row {
   const uint8_t* w;
   const uint8_t* scale;
 
+  static constexpr int64_t kPerLine = 128;
   E2m1Row() = default;
   E2m1Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K / 2)), scale(at<uint8_t>(m.scale.data, row * m.K / 32)) {}
+  LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k / 2); }
   LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE2m1(w + k / 2), floats(setInt(kScales.bits[scale[k / 32]]))); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t) const { return at16(k); }  // K is a multiple of 32
   bool holdsNan(int64_t) const { return false; }
