@@ -30,10 +30,11 @@ export class NatsServer {
   /** Starts the server again on what it has stored. */
   async restart(): Promise<void> {
     const config = join(this.#directory, "server.conf");
+    // Room is only reserved: every cluster of a test asks for all that its streams may ever hold.
     const store = join(this.#directory, "store");
     writeFileSync(
       config,
-      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 256MB, max_file: 32GB }\nmax_payload: 1MB\n`,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n`,
     );
     this.#process = spawn("nats-server", ["-c", config], { stdio: "ignore" });
     await listening(this.port, this.#process);

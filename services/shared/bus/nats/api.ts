@@ -10,8 +10,17 @@ export const apiCodes = {
   wrongLastSequenceConstant: 10164,
   storeFailed: 10077,
   insufficientResources: 10023,
+  memoryResourcesExceeded: 10028,
   storageResourcesExceeded: 10047,
 } as const;
+
+/** The server, or this account of it, has no room. */
+export const noRoom = [
+  apiCodes.storeFailed,
+  apiCodes.insufficientResources,
+  apiCodes.memoryResourcesExceeded,
+  apiCodes.storageResourcesExceeded,
+] as const;
 
 /** What the server answered instead of doing it. */
 export class ApiError extends Error {

@@ -29,7 +29,7 @@ export function natsBus(settings: BusSettings): Bus {
     queue: new NatsQueue(connection, phases, named, settings, settings.ackWaitMs),
     payloads: new NatsPayloads(connection, stream(named.payloads), named, settings, settings.payloadBytesMax),
     registry: new NatsRegistry(connection, buckets, named),
-    ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => log.info())),
+    ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),
     close: () => connection.close(),
   };
 }

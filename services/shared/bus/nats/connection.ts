@@ -19,6 +19,7 @@ export class Connection {
   readonly #running: Promise<void>;
   #nats: NatsConnection | null = null;
   #connected = false;
+  #prepared = false;
   #trouble: unknown = null;
   #dials = 0;
 
@@ -35,8 +36,13 @@ export class Connection {
     return this.#closing.signal;
   }
 
+  /** Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. */
+  async prepared(): Promise<void> {
+    if (!this.#prepared || !this.#connected) throw away(this.#trouble);
+  }
+
   /** One try. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
-  async request(subject: string, data: Uint8Array | string = Empty, headers?: MsgHdrs, timeoutMs = this.#tryMs): Promise<Msg> {
+  async request(subject: string, data: Uint8Array | string = Empty, options: RequestOptions = {}): Promise<Msg> {
     const nats = this.#live();
     let broken: (reason: Error) => void = () => {};
     const break_ = new Promise<never>((_, reject) => {
@@ -44,7 +50,7 @@ export class Connection {
     });
     this.#waiting.add(broken);
     try {
-      return await Promise.race([nats.request(subject, data, { timeout: timeoutMs, ...(headers && { headers }) }), break_]);
+      return await Promise.race([nats.request(subject, data, { timeout: this.#tryMs, ...options }), break_]);
     } catch (cause) {
       throw away(cause);
     } finally {
@@ -124,6 +130,7 @@ export class Connection {
     for (let tries = 0; this.#connected && !this.closing.aborted; tries++) {
       try {
         await this.#prepare(this);
+        this.#prepared = true;
         break;
       } catch (cause) {
         this.#trouble = cause;
@@ -138,6 +145,12 @@ export class Connection {
     for (const broken of this.#waiting) broken(new Error("the connection broke"));
     for (const callback of this.#interrupted) callback();
   }
+}
+
+export interface RequestOptions {
+  readonly headers?: MsgHdrs;
+  /** For answers that keep the subject of a stored message, which a shared inbox cannot tell apart. */
+  readonly noMux?: boolean;
 }
 
 interface Listener {

@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { RECORD_BYTES_MAX } from "../codec.ts";
 import type { BusSettings } from "../settings.ts";
-import { apiCodes, callApi, isApiError, nanos } from "./api.ts";
+import { apiCodes, callApi, isApiError, nanos, noRoom } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import type { Names } from "./subjects.ts";
 
@@ -82,8 +82,8 @@ async function create(connection: Connection, config: Config): Promise<{ readonl
     return await callApi(connection, `STREAM.CREATE.${config.name}`, config);
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNameInUse)) return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
-    if (!isApiError(thrown, apiCodes.insufficientResources, apiCodes.storageResourcesExceeded)) throw thrown;
-    const advice = "lower LONGSHORE_LOG_MAX_BYTES or raise max_file_store of nats-server";
+    if (!isApiError(thrown, ...noRoom)) throw thrown;
+    const advice = "lower LONGSHORE_LOG_MAX_BYTES or raise max_file_store (max_mem_store) of nats-server";
     throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
       cause: thrown,
     });

@@ -76,7 +76,7 @@ export class NatsQueue implements JobQueue {
   async #probe(phase: Phase, model: string): Promise<Delivered | null> {
     for (const lane of lanes) {
       const next = await this.#consumer(phase, model, lane);
-      const message = await this.#connection.request(next, JSON.stringify({ batch: 1, no_wait: true }));
+      const message = await this.#connection.request(next, JSON.stringify({ batch: 1, no_wait: true }), { noMux: true });
       if (!isStatus(message)) return { lane, message };
     }
     return null;

@@ -5,7 +5,7 @@ import type { Random } from "../../runtime/random.ts";
 import type { Appended, Entry } from "../journal.ts";
 import { untilKnown } from "../known.ts";
 import { Pause, patiently } from "../pause.ts";
-import { ApiError, accepted, apiCodes, callApi, isApiError, nanos } from "./api.ts";
+import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, noRoom } from "./api.ts";
 import type { Connection } from "./connection.ts";
 
 export interface Patience {
@@ -46,7 +46,7 @@ export class Stream {
   /** One try. `id` makes a repetition within the stream's dedupe window harmless. */
   async append(subject: string, bytes: Uint8Array, id: string, placement: Placement = {}): Promise<Appended> {
     try {
-      const { data } = await this.#connection.request(subject, bytes, appendHeaders(id, placement));
+      const { data } = await this.#connection.request(subject, bytes, { headers: appendHeaders(id, placement) });
       return { kind: "stored", sequence: accepted<{ readonly seq: number }>(data).seq };
     } catch (cause) {
       return outcomeOf(cause);
@@ -184,7 +184,7 @@ function appendHeaders(id: string, { after, replace }: Placement): MsgHdrs {
 
 function outcomeOf(cause: unknown): Appended {
   if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };
-  if (isApiError(cause, apiCodes.storeFailed, apiCodes.insufficientResources, apiCodes.storageResourcesExceeded)) return { kind: "full" };
+  if (isApiError(cause, ...noRoom)) return { kind: "full" };
   return { kind: "unknown", cause };
 }
 

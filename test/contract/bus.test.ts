@@ -1,0 +1,445 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
+import type { BusOptions } from "../../services/shared/bus/settings.ts";
+import {
+  collect,
+  faultsOf,
+  finished,
+  handedOver,
+  held,
+  never,
+  progress,
+  request,
+  submitAndClaim,
+  takeOver,
+  tokens,
+} from "../support/bus.ts";
+import { NatsServer } from "../support/nats.ts";
+
+const MIB = 1_048_576;
+const CLAIM_MS = 300;
+
+let server: NatsServer;
+let clusters = 0;
+const opened: Bus[] = [];
+
+beforeAll(async () => {
+  server = await NatsServer.start();
+});
+afterAll(async () => {
+  for (const bus of opened) await bus.close();
+  await server.stop();
+});
+
+/** A fresh cluster: nothing in the record but what the test puts there. */
+async function fresh(kind: string, options: Partial<BusOptions> = {}): Promise<Bus> {
+  const url = kind === "memory" ? "memory:" : server.url;
+  const limits = { logMaxBytes: 32 * MIB, payloadsMaxBytes: 64 * MIB, claimMs: CLAIM_MS, attemptsMax: 3 };
+  const bus = openBus({ url, prefix: `t${++clusters}`, ...limits, ...options });
+  opened.push(bus);
+  await bus.ready(5_000);
+  return bus;
+}
+
+describe.each(["memory", "nats"])("%s", (kind) => {
+  describe("submit", () => {
+    test("is the first record, and repeating it gives the same", async () => {
+      const bus = await fresh(kind);
+      const first = await bus.log.submit("job", request());
+      expect(first).toMatchObject({ jobId: "job", previous: 0, epoch: 0, phase: "prefill", attempt: 0, tokenCount: 0 });
+      expect(await bus.log.submit("job", request())).toEqual(first);
+      expect(await bus.log.read("job")).toEqual([first]);
+    });
+
+    test("of another request under the same id is a CONFLICT", async () => {
+      const bus = await fresh(kind);
+      await bus.log.submit("job", request());
+      await expect(bus.log.submit("job", request({ maxTokens: 5 }))).rejects.toMatchObject({ code: "CONFLICT" });
+    });
+
+    test("keeps ids apart whatever characters they have", async () => {
+      const bus = await fresh(kind);
+      const ids = ["a.b", "a=2Eb", "a b", "*", ">", "ä", "a/b"];
+      for (const id of ids) await bus.log.submit(id, request({ tenant: id }));
+      for (const id of ids) expect((await bus.log.last(id))?.event).toMatchObject({ request: { tenant: id } });
+    });
+
+    test("is OVERLOADED at 80 % of the log, while running jobs still have room; deleting jobs makes room", async () => {
+      const bus = await fresh(kind, { logMaxBytes: MIB });
+      const claim = await submitAndClaim(bus, "running");
+      const large = request({ prompt: { ids: new Int32Array(50_000).fill(1) } });
+      let submitted = 0;
+      const fill = async () => {
+        for (; submitted < 100; submitted++) await bus.log.submit(`job${submitted}`, large);
+      };
+      await expect(fill()).rejects.toMatchObject({ code: "OVERLOADED" });
+      expect(submitted).toBeGreaterThan(5);
+      expect(await claim.append(progress(1))).not.toBeNull();
+      for (let i = 0; i < submitted; i++) await bus.log.delete(`job${i}`);
+      await until(() => bus.log.submit("after", large).then(Boolean, () => false));
+    });
+
+    test("of more than fits a record is TOO_LARGE", async () => {
+      const bus = await fresh(kind);
+      const huge = request({ prompt: { ids: new Int32Array(900_000).fill(1) } });
+      await expect(bus.log.submit("job", huge)).rejects.toMatchObject({ code: "TOO_LARGE" });
+    });
+  });
+
+  describe("claim", () => {
+    test("has exactly one winner among racers, and the log shows it", async () => {
+      const bus = await fresh(kind);
+      await bus.log.submit("job", request());
+      const results = await Promise.all(Array.from({ length: 8 }, (_, i) => bus.log.claim("job", "prefill", `w${i}`)));
+      expect(results.filter(({ kind }) => kind === "claimed")).toHaveLength(1);
+      expect(results.filter(({ kind }) => kind === "held")).toHaveLength(7);
+      expect((await bus.log.read("job")).map(({ event }) => event.type)).toEqual(["submitted", "claimed"]);
+    });
+
+    test("is kept by appends and taken over once they stop; the zombie's late append is refused for ever", async () => {
+      const bus = await fresh(kind);
+      const zombie = await submitAndClaim(bus, "job");
+      for (let i = 1; i <= 5; i++) {
+        await sleep(CLAIM_MS / 3);
+        await zombie.append(progress(i));
+        expect((await bus.log.claim("job", "prefill", "second")).kind).toBe("held");
+      }
+      const successor = held(await takeOver(bus, "job", "prefill", "second"));
+      expect(successor.epoch).toBe(zombie.epoch + 1);
+      expect(await zombie.append(progress(6))).toBeNull();
+      expect(zombie.lost).toBe(true);
+      expect(await successor.append(handedOver)).not.toBeNull();
+      expect(await zombie.append(finished)).toBeNull();
+      const records = await bus.log.read("job");
+      expect(faultsOf(records)).toEqual([]);
+      expect(records.filter(({ event }) => event.type === "progress")).toHaveLength(5);
+    });
+
+    test("is over for an unknown job, another phase, and an ended job", async () => {
+      const bus = await fresh(kind);
+      expect((await bus.log.claim("nobody", "prefill", "w")).kind).toBe("over");
+      const claim = await submitAndClaim(bus, "job");
+      await claim.append(handedOver);
+      expect((await bus.log.claim("job", "prefill", "w")).kind).toBe("over");
+      await held(await bus.log.claim("job", "decode", "w")).append(finished);
+      expect((await bus.log.claim("job", "decode", "w")).kind).toBe("over");
+    });
+
+    test("needs no wait after handed_over, sent_back and released", async () => {
+      const bus = await fresh(kind);
+      await (await submitAndClaim(bus, "job")).append({ type: "released", reason: "draining" });
+      await held(await bus.log.claim("job", "prefill", "second")).append(handedOver);
+      await held(await bus.log.claim("job", "decode", "third")).append({ type: "sent_back", reason: "segment gone" });
+      const fourth = held(await bus.log.claim("job", "prefill", "fourth"));
+      expect([fourth.epoch, fourth.tokenCount]).toEqual([4, 1]);
+    });
+
+    test("ends with the event that ends it", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      expect(await claim.append(handedOver)).toMatchObject({ phase: "decode", tokenCount: 1 });
+      expect(await claim.append(finished)).toBeNull();
+      expect((await bus.log.last("job"))?.event.type).toBe("handed_over");
+    });
+
+    test("counts attempts that stored nothing, forgives excused releases, and is exhausted after attemptsMax", async () => {
+      const bus = await fresh(kind);
+      const release = { type: "released", reason: "engine failed" } as const;
+      const first = await submitAndClaim(bus, "job");
+      expect(first.attempt).toBe(1);
+      await first.append({ ...release, excused: true });
+      for (const attempt of [1, 2]) {
+        const claim = held(await bus.log.claim("job", "prefill", "w"));
+        expect(claim.attempt).toBe(attempt);
+        await claim.append(release);
+      }
+      const storing = held(await bus.log.claim("job", "prefill", "w"));
+      expect(storing.attempt).toBe(3);
+      await storing.append(progress(1));
+      expect(storing.attempt).toBe(0);
+      await storing.append(release);
+      for (const attempt of [1, 2, 3]) {
+        const result = await bus.log.claim("job", "prefill", "w");
+        expect([result.kind, held(result).attempt]).toEqual(["claimed", attempt]);
+        await held(result).append(release);
+      }
+      const result = await bus.log.claim("job", "prefill", "w");
+      expect(result.kind).toBe("exhausted");
+      expect(await held(result).append({ type: "failed", code: "INTERNAL", message: "gave up" })).not.toBeNull();
+    });
+
+    test("refuses tokens that leave a hole or come twice", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      await claim.append(tokens(0, 1, 2));
+      await expect(claim.append(tokens(1, 3))).rejects.toMatchObject({ code: "INTERNAL" });
+      await expect(claim.append(tokens(3, 3))).rejects.toMatchObject({ code: "INTERNAL" });
+      expect(await claim.append(tokens(2, 3))).toMatchObject({ tokenCount: 3 });
+    });
+
+    test("appends overlapping calls in the order they were made", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      await Promise.all(Array.from({ length: 20 }, (_, i) => claim.append(tokens(i, i))));
+      expect(faultsOf(await bus.log.read("job"))).toEqual([]);
+      expect(claim.tokenCount).toBe(20);
+    });
+  });
+
+  describe("appendAfter", () => {
+    test("appends behind the last event and nowhere else, and ends the holder's claim", async () => {
+      const bus = await fresh(kind);
+      const submitted = await bus.log.submit("job", request());
+      const claim = held(await bus.log.claim("job", "prefill", "w"));
+      expect(await bus.log.appendAfter(submitted, { type: "cancelled", by: "client" })).toBe(false);
+      const last = await bus.log.last("job");
+      expect(await bus.log.appendAfter(last!, { type: "cancelled", by: "client" })).toBe(true);
+      expect(await claim.append(progress(1))).toBeNull();
+    });
+
+    test("has one winner among many that end the same job (I2)", async () => {
+      const bus = await fresh(kind);
+      const submitted = await bus.log.submit("job", request());
+      const ends = await Promise.all(Array.from({ length: 8 }, () => bus.log.appendAfter(submitted, { type: "expired" })));
+      expect(ends.filter(Boolean)).toHaveLength(1);
+      expect(await bus.log.read("job")).toHaveLength(2);
+    });
+  });
+
+  describe("follow", () => {
+    test("gives readers from any position every event once and in order, and ends with the job", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      const readers = [collect(bus.log.follow("job", 0, never)), collect(bus.log.follow("job", 1, never))];
+      for (let i = 0; i < 40; i++) {
+        const record = await claim.append(tokens(i, i));
+        if (i % 10 === 5) readers.push(collect(bus.log.follow("job", record!.sequence, never)));
+      }
+      await claim.append(finished);
+      const all = await bus.log.read("job");
+      const seen = await Promise.all(readers);
+      const starts = [0, 1, ...[5, 15, 25, 35].map((i) => all[2 + i]!.sequence)];
+      for (const [index, start] of starts.entries()) expect(seen[index]).toEqual(all.filter(({ sequence }) => sequence > start));
+      expect(await collect(bus.log.follow("job", 0, never))).toEqual(all);
+    });
+
+    test("of a reader that does not read slows nobody, and it still sees everything", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      const reader = bus.log.follow("job", 0, never)[Symbol.asyncIterator]();
+      const first = await reader.next();
+      const count = 1_500;
+      for (let i = 0; i < count; i++) await claim.append(tokens(i, i));
+      await claim.append(finished);
+      const rest = await collect({ [Symbol.asyncIterator]: () => reader });
+      expect([first.value, ...rest]).toEqual(await bus.log.read("job"));
+      expect(rest).toHaveLength(count + 2);
+    });
+
+    test("waits for a job that is not there yet, ends when its signal aborts, and when its job is deleted", async () => {
+      const bus = await fresh(kind);
+      const early = collect(bus.log.follow("later", 0, never));
+      const aborting = new AbortController();
+      const endless = collect(bus.log.follow("never", 0, aborting.signal));
+      await (await submitAndClaim(bus, "later")).append({ type: "failed", code: "INTERNAL", message: "" });
+      expect((await early).map(({ event }) => event.type)).toEqual(["submitted", "claimed", "failed"]);
+      aborting.abort();
+      expect(await endless).toEqual([]);
+
+      await bus.log.submit("deleted", request());
+      const reader = bus.log.follow("deleted", 0, never)[Symbol.asyncIterator]();
+      expect((await reader.next()).done).toBe(false);
+      await bus.log.delete("deleted");
+      expect((await reader.next()).done).toBe(true);
+      expect(await bus.log.read("deleted")).toEqual([]);
+    });
+  });
+
+  describe("queue", () => {
+    const item = (jobId: string, epoch = 0) => ({ jobId, epoch, promptTokens: 3 });
+
+    test("gives interactive work before batch work, each oldest first, to one taker each", async () => {
+      const bus = await fresh(kind);
+      for (const id of ["b1", "b2"]) await bus.queue.publish("prefill", "m", "batch", item(id));
+      for (const id of ["i1", "i2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      const order: string[] = [];
+      for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      expect(order).toEqual(["i1", "i2", "b1", "b2"]);
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+      expect(await bus.queue.depth("prefill", "m")).toBe(4);
+    });
+
+    test("keeps phases and models apart", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("decode", "a.b", "batch", item("job"));
+      expect(await bus.queue.pull("prefill", "a.b", 20, never)).toBeNull();
+      expect(await bus.queue.pull("decode", "a", 20, never)).toBeNull();
+      expect(await bus.queue.pull("decode", "a.b", 1_000, never)).toMatchObject({ item: item("job"), phase: "decode", lane: "batch" });
+    });
+
+    test.each(["interactive", "batch"] as const)("wakes a waiting puller of the %s lane at once", async (lane) => {
+      const bus = await fresh(kind);
+      await bus.queue.pull("prefill", "m", 1, never);
+      const pulled = bus.queue.pull("prefill", "m", 10_000, never);
+      await sleep(50);
+      const startMs = performance.now();
+      await bus.queue.publish("prefill", "m", lane, item("job"));
+      expect((await pulled)?.item).toEqual(item("job"));
+      expect(performance.now() - startMs).toBeLessThan(1_000);
+    });
+
+    test("shares work among pullers without giving any message twice", async () => {
+      const bus = await fresh(kind);
+      const pullers = Array.from({ length: 10 }, () => bus.queue.pull("prefill", "m", 10_000, never));
+      for (let i = 0; i < 10; i++) await bus.queue.publish("prefill", "m", i % 2 === 0 ? "batch" : "interactive", item(`job${i}`));
+      const got = (await Promise.all(pullers)).map((message) => message!.item.jobId);
+      expect(new Set(got).size).toBe(10);
+    });
+
+    test("delivers again after ack_wait without a sign of life, and counts it", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 300 });
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const first = await bus.queue.pull("prefill", "m", 1_000, never);
+      for (let i = 0; i < 4; i++) {
+        await sleep(150);
+        first!.working();
+      }
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+      const again = await bus.queue.pull("prefill", "m", 5_000, never);
+      expect(again).toMatchObject({ item: item("job"), deliveries: 2 });
+      again!.ack();
+      expect(await bus.queue.pull("prefill", "m", 500, never)).toBeNull();
+      await until(async () => (await bus.queue.depth("prefill", "m")) === 0);
+    });
+
+    test("gives back a message after the delay of its nak", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const startMs = performance.now();
+      (await bus.queue.pull("prefill", "m", 1_000, never))!.nak(150);
+      expect(await bus.queue.pull("prefill", "m", 5_000, never)).toMatchObject({ deliveries: 2 });
+      expect(performance.now() - startMs).toBeGreaterThanOrEqual(149);
+    });
+
+    test("takes a repeated publish of the same epoch and phase once", async () => {
+      const bus = await fresh(kind);
+      for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item("job", 1));
+      await bus.queue.publish("prefill", "m", "batch", item("job", 2));
+      await bus.queue.publish("decode", "m", "batch", item("job", 1));
+      expect([await bus.queue.depth("prefill", "m"), await bus.queue.depth("decode", "m")]).toEqual([2, 1]);
+    });
+
+    test("loses nothing to a puller that goes away while it waits", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      for (let round = 0; round < 20; round++) {
+        const leaving = new AbortController();
+        const pulled = bus.queue.pull("prefill", "m", 10_000, leaving.signal);
+        await sleep(5);
+        const published = bus.queue.publish("prefill", "m", "batch", item(`job${round}`));
+        if (round % 2 === 0) leaving.abort();
+        await published;
+        const message = (await pulled) ?? (await bus.queue.pull("prefill", "m", 5_000, never));
+        expect(message?.item.jobId).toBe(`job${round}`);
+        message?.ack();
+      }
+    });
+
+    test("is OVERLOADED when it is full", async () => {
+      const bus = await fresh(kind, { queueMessagesMax: 3 });
+      for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item(`job${i}`));
+      await expect(bus.queue.publish("prefill", "m", "batch", item("job3"))).rejects.toMatchObject({ code: "OVERLOADED" });
+    });
+  });
+
+  describe("payloads", () => {
+    test.each([0, 1, 524_288, 8 * MIB + 3])("of %d bytes come back as they were, replaced and deleted at will", async (size) => {
+      const bus = await fresh(kind);
+      const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 7) ^ (i >> 9));
+      await bus.payloads.put(
+        "key of/any.kind",
+        bytes.map((byte) => ~byte),
+      );
+      await bus.payloads.put("key of/any.kind", bytes);
+      expect(Buffer.compare((await bus.payloads.get("key of/any.kind"))!, bytes)).toBe(0);
+      expect(await bus.payloads.get("key")).toBeNull();
+      await bus.payloads.delete("key of/any.kind");
+      await bus.payloads.delete("key of/any.kind");
+      expect(await bus.payloads.get("key of/any.kind")).toBeNull();
+    });
+
+    test("have a largest size each and together", async () => {
+      const bus = await fresh(kind, { payloadBytesMax: MIB, payloadsMaxBytes: 3 * MIB });
+      await expect(bus.payloads.put("large", new Uint8Array(MIB + 1))).rejects.toMatchObject({ code: "TOO_LARGE" });
+      const fill = async () => {
+        for (let i = 0; i < 4; i++) await bus.payloads.put(`key${i}`, new Uint8Array(MIB));
+      };
+      await expect(fill()).rejects.toMatchObject({ code: "OVERLOADED" });
+      await bus.payloads.delete("key0");
+      await bus.payloads.put("another", new Uint8Array(MIB / 2));
+      expect((await bus.payloads.get("key1"))?.length).toBe(MIB);
+    });
+  });
+
+  describe("registry", () => {
+    test("shows beats by role until their life is over or they retire", async () => {
+      const bus = await fresh(kind, { beatLifeMs: 500 });
+      await bus.registry.beat("prefill", "worker 1.a", "one");
+      await bus.registry.beat("prefill", "worker 2", "two");
+      await bus.registry.beat("decode", "worker 3", "three");
+      await bus.registry.beat("prefill", "worker 2", "two again");
+      expect(new Map(await bus.registry.beats("prefill"))).toEqual(
+        new Map([
+          ["worker 1.a", "one"],
+          ["worker 2", "two again"],
+        ]),
+      );
+      await bus.registry.retire("prefill", "worker 2");
+      expect([...(await bus.registry.beats("prefill")).keys()]).toEqual(["worker 1.a"]);
+      await until(async () => (await bus.registry.beats("prefill")).size === 0);
+      expect((await bus.registry.beats("api")).size).toBe(0);
+    });
+
+    test("remembers the first value of a key, for its life time", async () => {
+      const bus = await fresh(kind, { keyLifeMs: 500 });
+      const key = "Idempotency-Key ".repeat(100);
+      const answers = await Promise.all(["a", "b", "c"].map((value) => bus.registry.remember(key, value)));
+      const winners = answers.filter((answer) => answer === null);
+      expect(winners).toHaveLength(1);
+      expect(new Set(answers.filter((answer) => answer !== null)).size).toBe(1);
+      await until(async () => (await bus.registry.remember(key, "later")) === null);
+    });
+
+    test("keeps cancel marks and nudges those who listen, until they stop", async () => {
+      const bus = await fresh(kind);
+      const nudged: string[] = [];
+      const listening = new AbortController();
+      await bus.registry.onCancel((jobId) => nudged.push(jobId), listening.signal);
+      await bus.registry.markCancelled("a.b", "client");
+      await until(() => nudged.length === 1);
+      expect(nudged).toEqual(["a.b"]);
+      expect(await bus.registry.cancelMark("a.b")).toBe("client");
+      expect(await bus.registry.cancelMark("other")).toBeNull();
+    });
+
+    test("lists jobs, the latest note first", async () => {
+      const bus = await fresh(kind);
+      for (let i = 0; i < 100; i++) await bus.registry.noteJob(`job${i % 10}`, `${i}`);
+      await bus.registry.noteJob("job3", "last");
+      expect(await bus.registry.jobs(3)).toEqual([
+        { jobId: "job3", summary: "last" },
+        { jobId: "job9", summary: "99" },
+        { jobId: "job8", summary: "98" },
+      ]);
+      expect(await bus.registry.jobs(50)).toHaveLength(10);
+      expect(await bus.registry.jobs(0)).toEqual([]);
+    });
+  });
+});
+
+/** Waits for a condition that time brings about by itself. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) if (await holds()) return;
+  throw new Error("it did not come about within 10 s");
+}

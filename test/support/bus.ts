@@ -1,0 +1,69 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Bus, Claim, ClaimResult, JobRequest, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
+
+export const never = new AbortController().signal;
+
+export const request = (changes: Partial<JobRequest> = {}): JobRequest => ({
+  model: "yard/log 1.0",
+  tenant: "tenant",
+  lane: "interactive",
+  prompt: { ids: Int32Array.of(1, 2, 3) },
+  promptTokens: 3,
+  maxTokens: 100,
+  sampling: { temperature: 0.7, topP: 0.95, topK: 40, minP: 0.05, seed: 2n ** 64n - 1n },
+  stop: ["\n\n"],
+  stopIds: [7],
+  deadlineMs: 1_800_000_000_000,
+  detached: false,
+  view: "{}",
+  ...changes,
+});
+
+export const usage = { promptTokens: 3, completionTokens: 2, cachedTokens: 0 };
+export const finished = { type: "finished", reason: "stop", usage } as const;
+export const handedOver = { type: "handed_over", token: 9, boundary: 3, cached: 0, recomputed: 0 } as const;
+export const tokens = (first: number, ...ids: number[]) => ({ type: "tokens", first, ids }) as const;
+export const progress = (stored: number) => ({ type: "progress", done: 1, total: 3, stored, cached: 0 }) as const;
+
+/** The claim in a result that must hold one. */
+export function held(result: ClaimResult): Claim {
+  if (result.kind === "claimed" || result.kind === "exhausted") return result.claim;
+  throw new Error(`expected a claim, found ${result.kind}`);
+}
+
+export const submitAndClaim = async (bus: Bus, jobId: string, worker = "first"): Promise<Claim> => {
+  await bus.log.submit(jobId, request());
+  return held(await bus.log.claim(jobId, "prefill", worker));
+};
+
+/** Tries until the claim of whoever holds the job is too old. */
+export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
+  for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) {
+    const result = await bus.log.claim(jobId, phase, worker);
+    if (result.kind !== "held") return result;
+  }
+  throw new Error(`job ${jobId} stayed held`);
+}
+
+export async function collect(records: AsyncIterable<LogRecord>): Promise<LogRecord[]> {
+  const all: LogRecord[] = [];
+  for await (const record of records) all.push(record);
+  return all;
+}
+
+/** What must hold for every log (I2, I3): links without holes, epochs that grow by claims alone, tokens once and in order, one end. */
+export function faultsOf(records: readonly LogRecord[]): string[] {
+  const faults: string[] = [];
+  let tokenCount = 0;
+  records.forEach(({ event, sequence, previous, epoch, ...record }, index) => {
+    const before = records[index - 1];
+    if (previous !== (before?.sequence ?? 0)) faults.push(`${sequence} follows ${previous}, not ${before?.sequence}`);
+    if (epoch !== (before?.epoch ?? 0) + (event.type === "claimed" ? 1 : 0)) faults.push(`${sequence} has epoch ${epoch}`);
+    if (event.type === "tokens" && event.first !== tokenCount) faults.push(`${sequence} starts at token ${event.first}, not ${tokenCount}`);
+    if (before !== undefined && isEnd(before)) faults.push(`${sequence} comes after the end`);
+    tokenCount = record.tokenCount;
+  });
+  return faults;
+}
+
+const isEnd = ({ event }: LogRecord): boolean => ["finished", "failed", "cancelled", "expired"].includes(event.type);
