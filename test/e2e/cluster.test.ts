@@ -1,9 +1,14 @@
 import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openClient } from "../../services/cli/client.ts";
+import { generateYardlog, yardlogMessage } from "../../services/cli/yardlog.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { type LocalCluster, startLocalCluster } from "../support/cluster.ts";
 
 interface Golden {
+  readonly tokens: number;
   readonly prompt: string;
   readonly answer: string;
   readonly answer_ids: readonly number[];
@@ -15,7 +20,7 @@ const contentOf = (prompt: string) => /<｜User｜>([\s\S]*)<｜Assistant｜>/.e
 
 let cluster: LocalCluster;
 beforeAll(async () => {
-  cluster = await startLocalCluster();
+  cluster = await startLocalCluster({ LONGSHORE_CLAIM_MS: "3000" });
 }, 90_000);
 afterAll(() => cluster?.stop(), 60_000);
 
@@ -47,11 +52,37 @@ test("the official client gets the reference's answers, whole and streamed, from
   }
 });
 
-test("the second question about a document finds its segments in the cache", async () => {
-  const request = { model: "yardlog", messages: [{ role: "user" as const, content: contentOf(goldens.at(-1)!.prompt) }] };
-  const { usage } = await openai(0).chat.completions.create(request);
-  expect(usage!.prompt_tokens_details!.cached_tokens).toBeGreaterThanOrEqual(512);
+test("a prompt asked again on the other replica finds its segments in the cache", async () => {
+  const { prompt, tokens } = goldens.findLast(({ tokens }) => tokens > 1_100)!;
+  const request = { model: "yardlog", messages: [{ role: "user" as const, content: contentOf(prompt) }] };
+  const first = await openai(0).chat.completions.create(request);
+  const { choices, usage } = await openai(1).chat.completions.create(request);
+  expect(usage).toMatchObject({ prompt_tokens: tokens, prompt_tokens_details: { cached_tokens: 512 * Math.floor((tokens - 1) / 512) } });
+  expect(choices).toEqual(first.choices);
 });
+
+test("kill -9 of both prefill workers in the middle of a long prompt costs time and nothing else", async () => {
+  const tokenizer = await Tokenizer.load("deploy/models/yardlog");
+  const log = await generateYardlog({ folder: "deploy/models/yardlog", tokenizer, random: seededRandom(7), tokens: 20_000, questions: 1 });
+  const [{ question, truth }] = log.questions as [{ question: string; truth: string }];
+  const request = { model: "yardlog", messages: [{ role: "user", content: yardlogMessage(log.text, question) }] };
+  const client = openClient(cluster.apis[0]!, undefined);
+  const { id } = (await client.post("/v1/jobs", { kind: "chat", request })) as { id: string };
+  let killed = false;
+  for await (const { name, data } of client.events(`/v1/jobs/${id}/events`)) {
+    const { done = 0, total = 1 } = JSON.parse(data) as { done?: number; total?: number };
+    if (killed || name !== "progress" || done < total / 4) continue;
+    for (const worker of ["prefill-1", "prefill-2"]) process.kill(cluster.pids.get(worker)!, "SIGKILL");
+    killed = true;
+  }
+  const job = (await client.get(`/v1/jobs/${id}`)) as {
+    attempts: { phase: string }[];
+    result: { choices: { message: { content: string } }[] };
+  };
+  expect(killed).toBe(true);
+  expect(job.attempts.filter(({ phase }) => phase === "prefill").length).toBeGreaterThan(1);
+  expect(job.result.choices[0]!.message.content).toBe(truth);
+}, 120_000);
 
 test("a prompt of ids gives the logged ids of the engine alone", async () => {
   const { prompt, answer } = goldens[0]!;
