@@ -7,7 +7,7 @@ const BACKOFF_MS_MAX = 2_000;
 /** The connection for small commands: claims and questions, which must not wait behind values. */
 export class RedisControl {
   readonly #redis: Redis;
-  /** Settles with the first attempt to connect: worth waiting for, later ones are not. */
+  /** Resolves when the first attempt to connect ended or is late: it is worth waiting for, later ones are not. */
   readonly #opened: Promise<void>;
   #lastError = "not connected";
 
@@ -32,8 +32,8 @@ export class RedisControl {
       this.#lastError = error.message || (error.code ?? error.name);
     });
     this.#opened = new Promise((resolve) => {
-      this.#redis.once("ready", resolve);
-      this.#redis.once("close", resolve);
+      const late = setTimeout(resolve, timeoutMs);
+      for (const event of ["ready", "close", "end"]) this.#redis.once(event, resolve).once(event, () => clearTimeout(late));
     });
   }
 

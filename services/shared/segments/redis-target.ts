@@ -14,7 +14,7 @@ export interface RedisTarget {
   readonly db: number;
 }
 
-/** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
+/** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@localhost]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
 export function parseRedisUrl(text: string): RedisTarget {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !["redis:", "rediss:", "unix:"].includes(url.protocol))

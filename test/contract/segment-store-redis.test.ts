@@ -1,0 +1,322 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { RedisStore, RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+import { Ledger, redisStore, type Sample, sample } from "../support/segments.ts";
+
+const PIECE = 65_536;
+
+let server: RedisServer;
+let ledger: Ledger;
+const open: RedisStore[] = [];
+const openStore = (url: string, options: Partial<RedisStoreOptions> = {}) => {
+  open.push(redisStore(url, { pieceBytes: PIECE, ...options }));
+  return open.at(-1)!;
+};
+
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+  ledger = new Ledger();
+  await server.flush();
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((store) => store.close()));
+  expect(ledger.balanced).toBe(true);
+});
+
+const put = (store: RedisStore, { key, head, payload }: Sample) => store.put(key, head, payload);
+/** True if it came back exactly, null if it did not come back. */
+async function get(store: RedisStore, { key, head, payload }: Sample): Promise<boolean | null> {
+  const memory = await store.get(key, head, ledger.allocate);
+  const same = memory && payload.equals(memory.bytes);
+  memory?.release();
+  return same;
+}
+const name = ({ key }: Sample, piece?: number) => `test:{${key}}${piece === undefined ? "" : `:${piece}`}`;
+
+describe("what Redis may do to a value", () => {
+  test("losing any one part of it is a plain miss", async () => {
+    const store = openStore(server.url);
+    const value = sample("a", 3 * PIECE + 1);
+    for (const part of [undefined, 0, 1, 3]) {
+      await put(store, value);
+      expect(await server.client.del(name(value, part))).toBe(1);
+      expect(await get(store, value), `part ${part}`).toBeNull();
+    }
+    expect(store.stats()).toMatchObject({ misses: 4, damaged: 0, failures: 0 });
+  });
+
+  test.each([
+    ["header", undefined, "size"],
+    ["first piece", 0, "size"],
+    ["middle piece", 1, "size"],
+    ["last piece", 3, "size"],
+  ] as const)("a shorter, longer or empty %s is a counted miss", async (_, part, reason) => {
+    const store = openStore(server.url);
+    const value = sample("a", 3 * PIECE + 10);
+    await put(store, value);
+    const whole = await server.client.getBuffer(name(value, part));
+    const changed = [whole!.subarray(1), Buffer.concat([whole!, Buffer.of(0)]), Buffer.alloc(0)];
+    for (const bytes of changed) {
+      await server.client.set(name(value, part), bytes);
+      expect(await get(store, value)).toBeNull();
+    }
+    expect(store.stats()).toMatchObject({ misses: 0, damagedBy: { [reason]: 3 }, failures: 0 });
+  });
+
+  test("a first piece so short that the others would be countless is refused", async () => {
+    const store = openStore(server.url);
+    const value = sample("a", 3 * PIECE);
+    await put(store, value);
+    await server.client.set(name(value, 0), value.payload.subarray(0, 1));
+    expect(await get(store, value)).toBeNull();
+    expect(store.stats().damagedBy).toEqual({ size: 1 });
+    expect(ledger.allocated).toBe(0);
+  });
+
+  test("swapped values, pieces of another value, and pieces in the wrong order are counted misses", async () => {
+    const store = openStore(server.url);
+    const [a, b] = [sample("a", 3 * PIECE), sample("b", 3 * PIECE)];
+    await Promise.all([put(store, a), put(store, b)]);
+    await server.client.copy(name(b), name(a), "REPLACE");
+    expect(await get(store, a)).toBeNull();
+    await put(store, a);
+    await server.client.copy(name(b, 1), name(a, 1), "REPLACE");
+    expect(await get(store, a)).toBeNull();
+    await put(store, a);
+    await server.client.copy(name(a, 0), name(a, 2), "REPLACE");
+    expect(await get(store, a)).toBeNull();
+    expect(store.stats().damagedBy).toEqual({ key: 1, checksum: 2 });
+  });
+
+  test("a value of another type is a failure, and only of its own", async () => {
+    const store = openStore(server.url);
+    const [a, b] = [sample("a", 10), sample("b", 10)];
+    await Promise.all([put(store, a), put(store, b)]);
+    await server.client.del(name(a));
+    await server.client.lpush(name(a), "x");
+    expect(await Promise.all([get(store, a), get(store, b)])).toEqual([null, true]);
+    expect(store.stats().failuresBy).toEqual({ refused: 1 });
+  });
+
+  test("stores with pieces of different sizes read each other", async () => {
+    const [small, large] = [openStore(server.url, { pieceBytes: 4_096 }), openStore(server.url, { pieceBytes: 1_048_576 })];
+    const [a, b] = [sample("a", 300_001), sample("b", 2_500_000)];
+    await Promise.all([put(small, a), put(large, b)]);
+    expect(await Promise.all([get(large, a), get(small, b)])).toEqual([true, true]);
+    await large.drop(a.key);
+    await small.drop(b.key);
+    expect(await server.client.dbsize()).toBe(0);
+  });
+
+  test("reading renews a value's life, counting does not", async () => {
+    const store = openStore(server.url);
+    const value = sample("a", 2 * PIECE);
+    await put(store, value);
+    const parts = [name(value), name(value, 0), name(value, 1)];
+    for (const part of parts) await server.client.pexpire(part, 20_000);
+    expect(await store.countPrefix([value.key])).toBe(1);
+    for (const part of parts) expect(await server.client.pttl(part)).toBeLessThanOrEqual(20_000);
+    expect(await get(store, value)).toBe(true);
+    for (const part of parts) expect(await server.client.pttl(part)).toBeGreaterThan(20_000);
+  });
+});
+
+describe("when Redis goes away", () => {
+  const values = Array.from({ length: 100 }, (_, index) => sample(`n${index}`, 5 * PIECE + index));
+  const works = (store: RedisStore) =>
+    vi.waitFor(
+      async () => expect([await put(store, values[0]!), await store.claim(sample("free", 0).key, "w", 10)]).toEqual([true, true]),
+      {
+        timeout: 20_000,
+      },
+    );
+
+  test("killed amid gets and puts: misses and refusals, nothing wrong, and it is found again when it is back", async () => {
+    const store = openStore(server.url);
+    await Promise.all(values.slice(0, 50).map((value) => put(store, value)));
+    const done = vi.fn();
+    const all = values.map((value, index) => (index < 50 ? get(store, value) : put(store, value)).finally(done));
+    await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1 });
+    await server.kill();
+    const results = await Promise.all(all);
+    expect(results.slice(0, 50).includes(false)).toBe(false);
+    expect(store.stats().failures).toBeGreaterThan(0);
+
+    expect(await store.countPrefix([values[0]!.key])).toBe(0);
+    expect(await store.claim(values[0]!.key, "a", 1_000)).toBe(true);
+    await store.unclaim(values[0]!.key, "a");
+    await store.drop(values[0]!.key);
+    expect(await get(store, values[0]!)).toBeNull();
+    expect(await put(store, values[0]!)).toBe(false);
+
+    await server.restart();
+    await works(store);
+    expect(await get(store, values[1]!)).toBeNull();
+    expect(await get(store, values[0]!)).toBe(true);
+    await vi.waitFor(async () => expect(await store.countPrefix([values[0]!.key])).toBe(1), { timeout: 20_000 });
+  });
+
+  test("flushed amid gets: exact or missing", async () => {
+    const store = openStore(server.url);
+    await Promise.all(values.map((value) => put(store, value)));
+    const first = get(store, values[0]!);
+    const all = values.map((value) => get(store, value));
+    await first;
+    await server.flush();
+    const results = await Promise.all(all);
+    expect(results.includes(false)).toBe(false);
+    expect(results.at(-1)).toBeNull();
+    expect(store.stats()).toMatchObject({ damaged: 0, failures: 0 });
+  });
+
+  test("stopped without a word: every call ends within its deadline, later ones at once, until it goes on", async () => {
+    const store = openStore(server.url, { timeoutMs: 500 });
+    const value = values[0]!;
+    await put(store, value);
+    expect(await store.claim(value.key, "a", 60_000)).toBe(true);
+    server.pause();
+    try {
+      const began = performance.now();
+      const all = [get(store, value), put(store, value), store.claim(value.key, "b", 1_000), store.countPrefix([value.key])];
+      expect(await Promise.all(all)).toEqual([null, false, true, 0]);
+      expect(performance.now() - began).toBeLessThan(2_500);
+      const again = performance.now();
+      for (let i = 0; i < 20; i++) expect(await get(store, value)).toBeNull();
+      expect(performance.now() - again).toBeLessThan(250);
+    } finally {
+      server.resume();
+    }
+    await works(store);
+    await vi.waitFor(async () => expect(await get(store, value)).toBe(true), { timeout: 20_000 });
+  });
+
+  test("absent from the start: a worker runs all the same, and is told once", async () => {
+    const lines: { msg: string; operation: string }[] = [];
+    const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    await server.kill();
+    const store = openStore(server.url, { log });
+    const results = await Promise.all(
+      values.slice(0, 20).flatMap((value) => [get(store, value), put(store, value), store.claim(value.key, "a", 1)]),
+    );
+    expect(new Set(results)).toEqual(new Set([null, false, true]));
+    expect(lines.map(({ operation }) => operation).sort()).toEqual(["control", "get", "put"]);
+    await server.restart();
+    await works(store);
+    expect(await get(store, values[0]!)).toBe(true);
+    expect(lines).toHaveLength(6);
+    expect(store.stats()).toMatchObject({ failuresBy: { away: expect.any(Number) } });
+  });
+
+  test("a closed store answers like an empty one", async () => {
+    const store = openStore(server.url);
+    const waiting = values.map((value) => get(store, value));
+    await store.close();
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set([null]));
+    expect(await put(store, values[0]!)).toBe(false);
+    expect(await store.claim(values[0]!.key, "a", 1)).toBe(true);
+    expect(await store.countPrefix([values[0]!.key])).toBe(0);
+  });
+});
+
+describe("what Redis refuses", () => {
+  const value = sample("a", 2 * PIECE);
+  async function refusal(args: readonly string[], url: (port: number) => string = (port) => `redis://127.0.0.1:${port}`) {
+    const other = await startRedis(args);
+    const store = redisStore(url(other.port), { pieceBytes: PIECE });
+    try {
+      const answers = [await put(store, value), await get(store, value), await store.claim(value.key, "a", 1_000)];
+      return { answers, failuresBy: store.stats().failuresBy };
+    } finally {
+      await store.close();
+      await other.stop();
+    }
+  }
+
+  test("no password, or a wrong one", async () => {
+    const away = [false, null, true];
+    expect(await refusal(["--requirepass", "secret"])).toMatchObject({ answers: away, failuresBy: { auth: expect.any(Number) } });
+    const wrong = await refusal(["--requirepass", "secret"], (port) => `redis://:other@127.0.0.1:${port}`);
+    expect(wrong).toMatchObject({ answers: away, failuresBy: { auth: expect.any(Number) } });
+  });
+
+  test("no memory left", async () => {
+    const full = await refusal(["--maxmemory", "100kb", "--maxmemory-policy", "noeviction"]);
+    expect(full).toMatchObject({ answers: [false, null, true], failuresBy: { full: 2 } });
+  });
+
+  test("a replica", async () => {
+    const replica = await refusal(["--replicaof", "127.0.0.1 1"]);
+    expect(replica).toMatchObject({ answers: [false, null, true], failuresBy: { readonly: 3 } });
+  });
+});
+
+describe("where Redis is", () => {
+  test("by password, database and socket", async () => {
+    const secret = "a b/c@d";
+    const other = await startRedis(["--requirepass", secret]);
+    const value = sample("a", 2 * PIECE);
+    const login = `:${encodeURIComponent(secret)}`;
+    try {
+      for (const url of [
+        `redis://${login}@127.0.0.1:${other.port}`,
+        `redis://default${login}@localhost:${other.port}/1`,
+        `unix://${login}@localhost${other.socketPath}?db=2`,
+      ]) {
+        const store = openStore(url);
+        const answers = [
+          await store.countPrefix([value.key]),
+          await put(store, value),
+          await get(store, value),
+          await store.countPrefix([value.key]),
+        ];
+        expect(answers, url).toEqual([0, true, true, 1]);
+        expect(store.stats().failures).toBe(0);
+      }
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test.each(["http://x", "redis", "redis://host/x", ""])("%j is not an address, and the message does not repeat it", (url) => {
+    expect(() => redisStore(url)).toThrow("LONGSHORE_REDIS_URL");
+  });
+});
+
+describe("a server that misbehaves", () => {
+  /** Says PONG to the greeting, and `reply` to a read; to anything else, nothing. */
+  async function impostor(reply: (socket: Socket) => void): Promise<Server> {
+    const fake = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        if (data.includes("PING")) socket.write("+PONG\r\n");
+        if (data.includes("GETEX")) reply(socket);
+      });
+    });
+    await new Promise<void>((resolve) => fake.listen(0, "127.0.0.1", resolve));
+    return fake;
+  }
+
+  test.each([
+    ["is still loading", "loading", (socket: Socket) => socket.write("-LOADING Redis is loading\r\n-LOADING Redis is loading\r\n")],
+    ["ends in the middle of a value", "away", (socket: Socket) => socket.end("$136\r\nLSKV")],
+    ["stops in the middle of a value", "deadline", (socket: Socket) => socket.write("$136\r\nLSKV")],
+    ["sends what was not asked for", "protocol", (socket: Socket) => socket.write("*2\r\n$1\r\na\r\n$1\r\nb\r\n")],
+    ["sends more than any piece", "protocol", (socket: Socket) => socket.write("$2000000000\r\n")],
+    ["answers twice", "protocol", (socket: Socket) => socket.write("$-1\r\n$-1\r\n+OK\r\n")],
+  ] as const)("%s: a miss", async (_, reason, reply) => {
+    const fake = await impostor(reply);
+    const { port } = fake.address() as { port: number };
+    const store = redisStore(`redis://127.0.0.1:${port}`, { timeoutMs: 300, connections: 1 });
+    await get(store, sample("a", 10));
+    await get(store, sample("b", 10));
+    expect(Object.keys(store.stats().failuresBy)).toContain(reason);
+    expect(store.stats().hits).toBe(0);
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+});

@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import type { Memory } from "../../services/shared/runtime/memory.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
+import type { SegmentKey, ValueHead } from "../../services/shared/segments/contract.ts";
+import { RedisStore, type RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+
+/** A key, its head and a payload, all decided by `name`. */
+export interface Sample {
+  readonly key: SegmentKey;
+  readonly head: ValueHead;
+  readonly payload: Buffer;
+}
+
+const sha = (text: string) => createHash("sha256").update(text).digest();
+
+export function sample(name: string, bytes: number, kind: ValueHead["kind"] = "segment"): Sample {
+  const firstToken = sha(name).readUInt16LE(0) * 128;
+  const head = { kind, fingerprint: sha("model"), layout: "e4m3-bf16", firstToken, tokenCount: 128, firstLayer: 0, layerCount: 4 };
+  const payload = Buffer.alloc(bytes, sha(name));
+  for (let at = 0; at < bytes; at += 4_096) payload[at] = at / 4_096;
+  return { key: sha(`key ${name}`).toString("base64url") as SegmentKey, head, payload };
+}
+
+/** Allocates like an engine, and knows whether everything came back exactly once. */
+export class Ledger {
+  allocated = 0;
+  released = 0;
+  releasedTwice = 0;
+
+  readonly allocate = (bytes: number): Memory => {
+    let live = true;
+    this.allocated++;
+    return {
+      bytes: new Uint8Array(bytes),
+      release: () => {
+        if (live) this.released++;
+        else this.releasedTwice++;
+        live = false;
+      },
+    };
+  };
+
+  get balanced(): boolean {
+    return this.allocated === this.released && this.releasedTwice === 0;
+  }
+}
+
+export const redisStore = (url: string, options: Partial<RedisStoreOptions> = {}): RedisStore =>
+  new RedisStore({
+    url,
+    prefix: "test",
+    connections: 2,
+    pieceBytes: 65_536,
+    timeoutMs: 5_000,
+    ttlMs: { segment: 60_000, boundary: 1_000 },
+    random: systemRandom,
+    log: silentLog,
+    ...options,
+  });
