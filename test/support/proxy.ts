@@ -1,0 +1,63 @@
+import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+/** A TCP proxy on loopback that can lose what the server answers: the requests arrive, and the client does not learn of it. */
+export class LossyProxy {
+  readonly #server: Server;
+  readonly #pairs = new Set<readonly [client: Socket, upstream: Socket]>();
+  #swallowing = false;
+  #swallowed: (() => void) | null = null;
+
+  private constructor(targetPort: number) {
+    this.#server = createServer((client) => this.#join(client, connect(targetPort, "127.0.0.1")));
+  }
+
+  static async start(targetPort: number): Promise<LossyProxy> {
+    const proxy = new LossyProxy(targetPort);
+    proxy.#server.listen(0, "127.0.0.1");
+    await once(proxy.#server, "listening");
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the proxy is not listening");
+    return address.port;
+  }
+
+  /** From now on answers vanish. Resolves when the first has. */
+  swallow(): Promise<void> {
+    this.#swallowing = true;
+    return new Promise((resolve) => {
+      this.#swallowed = resolve;
+    });
+  }
+
+  /** Breaks every connection. New ones are whole again. */
+  cut(): void {
+    this.#swallowing = false;
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  }
+
+  async stop(): Promise<void> {
+    this.cut();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  #join(client: Socket, upstream: Socket): void {
+    const pair = [client, upstream] as const;
+    this.#pairs.add(pair);
+    const end = () => {
+      this.#pairs.delete(pair);
+      client.destroy();
+      upstream.destroy();
+    };
+    for (const socket of pair) socket.setNoDelay(true).on("close", end).on("error", end);
+    client.on("data", (bytes) => upstream.write(bytes));
+    upstream.on("data", (bytes) => {
+      if (!this.#swallowing) client.write(bytes);
+      else this.#swallowed?.();
+    });
+  }
+}
