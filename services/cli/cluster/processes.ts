@@ -35,14 +35,14 @@ export interface LaunchOptions {
 /** Starts the processes in order, each once those before it answer their probe. Output goes to stateDir/NAME.log. */
 export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
   mkdirSync(options.stateDir, { recursive: true });
-  const running: Supervised[] = [];
+  const groups: Supervised[][] = [];
   const stop = async () => {
-    for (const one of [...running].reverse()) await one.stop();
+    for (const group of [...groups].reverse()) await Promise.all(group.map((one) => one.stop()));
   };
   try {
     for (const group of inGroups(plans)) {
       const started = group.map((plan) => new Supervised(plan, options));
-      running.push(...started);
+      groups.push(started);
       await Promise.all(started.map((one) => one.ready()));
       for (const one of started) options.onStarted?.(one);
     }
@@ -50,10 +50,10 @@ export async function launch(plans: readonly ProcessPlan[], options: LaunchOptio
     await stop();
     throw error;
   }
-  return { processes: running, stop };
+  return { processes: groups.flat(), stop };
 }
 
-/** Replicas of one service start together. */
+/** What does not depend on each other starts and stops together: all replicas of one service. */
 function inGroups(plans: readonly ProcessPlan[]): ProcessPlan[][] {
   const groups = new Map<string, ProcessPlan[]>();
   for (const plan of plans) {
