@@ -116,11 +116,7 @@ export function testCluster({
       await bus.queue.publish("prefill", full.model, full.lane, { jobId, epoch: 0, promptTokens: full.promptTokens });
       return jobId;
     },
-    async until(jobId, wanted) {
-      const signal = AbortSignal.timeout(20_000);
-      for await (const record of bus.log.follow(jobId, 0, signal)) if (wanted(record)) return record;
-      throw new Error(`job ${jobId}: no such event in ${(await bus.log.read(jobId)).map(({ event }) => event.type).join(" ")}`);
-    },
+    until: (jobId, wanted) => untilEvent(bus, jobId, wanted),
     events: (jobId) => eventsOf(bus, jobId),
     answer: async (jobId) => answered(await eventsOf(bus, jobId)),
     async close() {
@@ -187,7 +183,13 @@ export async function alone(request: JobRequest, options: WeightlessOptions = en
   }
 }
 
-async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
+export async function untilEvent(bus: Bus, jobId: string, wanted: (record: LogRecord) => boolean): Promise<LogRecord> {
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(30_000))) if (wanted(record)) return record;
+  throw new Error(`job ${jobId}: no such event in ${(await bus.log.read(jobId)).map(({ event }) => event.type).join(" ")}`);
+}
+
+/** Every event of a job up to its end. */
+export async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
   const records: LogRecord[] = [];
   for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(30_000))) records.push(record);
   const last = records.at(-1);
