@@ -209,8 +209,9 @@ ls_tolerance tolerance(ls_op op, uint32_t output) {
 
 const ls_backend_api* ls_backend_entry(uint32_t abi_version) {
   static constexpr ls_backend_api api = {
-      LS_ABI_VERSION, "cpu",       listPaths,  openBackend, closeBackend, lastErrorText, bufferCreate, bufferMap,    bufferRetain, bufferRelease, bufferHost, bufferRead,
-      bufferWrite,    listCreate,  listAppend, listTruncate, listRelease,  streamCreate,  streamRelease, enqueue,     wait,         supports,      tolerance,
+      LS_ABI_VERSION, "cpu",         listPaths,  openBackend, closeBackend, lastErrorText, bufferCreate, bufferMap,
+      bufferRetain,   bufferRelease, bufferHost, bufferRead,  bufferWrite,  listCreate,    listAppend,   listTruncate,
+      listRelease,    streamCreate,  streamRelease, enqueue,  wait,         supports,      tolerance,
   };
   return abi_version == LS_ABI_VERSION ? &api : nullptr;
 }

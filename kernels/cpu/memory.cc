@@ -43,11 +43,12 @@ struct File {
 ls_buffer* createBuffer(uint64_t bytes) {
   auto buffer = std::make_unique<ls_buffer>();
   if (bytes <= kBytesMax) buffer->allocation = std::calloc(bytes + kAlignment, 1);
-  if (buffer->allocation == nullptr) throw Failure{LS_MEMORY, "out of memory: cannot get a buffer of " + std::to_string(bytes) + " bytes"};
+  if (buffer->allocation == nullptr) throw Failure{LS_MEMORY, "out of memory: no buffer of " + std::to_string(bytes) + " bytes to be had"};
   const auto address = reinterpret_cast<uintptr_t>(buffer->allocation);
   buffer->data = static_cast<uint8_t*>(buffer->allocation) + (kAlignment - address % kAlignment) % kAlignment;
   buffer->bytes = bytes;
-  ASAN_POISON_MEMORY_REGION(buffer->data + bytes, kAlignment - (buffer->data - static_cast<uint8_t*>(buffer->allocation)));  // nothing in other builds
+  // Under AddressSanitizer the bytes behind the buffer are out of bounds too; in other builds this is nothing.
+  ASAN_POISON_MEMORY_REGION(buffer->data + bytes, kAlignment - (buffer->data - static_cast<uint8_t*>(buffer->allocation)));
   return buffer.release();
 }
 
@@ -85,7 +86,8 @@ void append(ls_list& list, const ls_tensor& tensor) {
 
 void truncate(ls_list& list, uint64_t count) {
   const std::lock_guard<std::mutex> lock(list.mutex);
-  if (count > list.tensors.size()) throw Failure{LS_INVALID, "cannot cut a list of " + std::to_string(list.tensors.size()) + " to " + std::to_string(count)};
+  const size_t length = list.tensors.size();
+  if (count > length) throw Failure{LS_INVALID, "cannot cut a list of " + std::to_string(length) + " to " + std::to_string(count)};
   while (list.tensors.size() > count) {
     if (ls_buffer* buffer = list.tensors.back().buffer; buffer != nullptr) release(buffer);
     list.tensors.pop_back();

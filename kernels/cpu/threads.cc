@@ -40,10 +40,17 @@ bool spinUntil(Condition condition) {
 }  // namespace
 
 Threads::Threads(uint32_t threads) : arenas_(std::max(1u, threads)) {
-  for (uint32_t worker = 1; worker < threads; worker++) workers_.emplace_back([this, worker] { workerLoop(worker); });
+  try {
+    for (uint32_t worker = 1; worker < threads; worker++) workers_.emplace_back([this, worker] { workerLoop(worker); });
+  } catch (...) {  // the system has no more threads: those that run must end before their vector does
+    stopWorkers();
+    throw;
+  }
 }
 
-Threads::~Threads() {
+Threads::~Threads() { stopWorkers(); }
+
+void Threads::stopWorkers() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;

@@ -45,6 +45,7 @@ class Threads final : public Pool {
     std::exception_ptr failure;  // the first one; guarded by mutex_
   };
 
+  void stopWorkers();
   void workerLoop(uint32_t worker);
   bool enter(uint32_t& seen);
   void leave();

@@ -179,8 +179,8 @@ Napi::Value enqueue(const Napi::CallbackInfo& info) {
   Command command = parseCommand(given.data, given.count, stream->api, false);
   if (stream->needed.size() > kNeededMax) throw Refusal{LS_INVALID, "too many operations without a wait"};
   for (HandlePtr& operand : command.handles) stream->needed.push_back(std::move(operand));
-  check(stream->api, stream->api->enqueue(stream->stream(), command.op, command.tensors.data(), static_cast<uint32_t>(command.tensors.size()), command.params,
-                                          command.paramCount));
+  const auto tensorCount = static_cast<uint32_t>(command.tensors.size());
+  check(stream->api, stream->api->enqueue(stream->stream(), command.op, command.tensors.data(), tensorCount, command.params, command.paramCount));
   return info.Env().Undefined();
 }
 
@@ -198,8 +198,9 @@ Napi::Value supports(const Napi::CallbackInfo& info) {
   const HandlePtr backend = handle(info, 0, Kind::backend);
   const Numbers given = numbers(info, 1);
   const Command command = parseCommand(given.data, given.count, backend->api, true);
-  const ls_status status = backend->api->supports(backend->backend(), command.op, command.tensors.data(), static_cast<uint32_t>(command.tensors.size()),
-                                                  command.params, command.paramCount);
+  const auto tensorCount = static_cast<uint32_t>(command.tensors.size());
+  const ls_status status =
+      backend->api->supports(backend->backend(), command.op, command.tensors.data(), tensorCount, command.params, command.paramCount);
   if (status != LS_OK && status != LS_UNSUPPORTED) check(backend->api, status);
   return Napi::String::New(info.Env(), status == LS_OK ? "" : backend->api->last_error());
 }

@@ -34,7 +34,8 @@ Command parseCommand(const double* numbers, size_t count, const ls_backend_api* 
   Command command{};
   command.op = static_cast<ls_op>(whole(numbers[0], LS_OP_COUNT - 1, "operation"));
   const size_t tensors = whole(numbers[1], kTensorsMax, "number of tensors"), params = whole(numbers[2], kParamsMax, "number of parameters");
-  if (count != 3 + tensors * kTensorNumbers + params) throw Refusal{LS_INVALID, "a command of " + std::to_string(count) + " numbers does not hold what it announces"};
+  if (count != 3 + tensors * kTensorNumbers + params)
+    throw Refusal{LS_INVALID, "a command of " + std::to_string(count) + " numbers does not hold what it announces"};
   command.tensors.reserve(tensors);
   command.handles.reserve(tensors);
   for (size_t i = 0; i < tensors; i++) command.tensors.push_back(parseTensor(numbers + 3 + i * kTensorNumbers, api, dry, command.handles));

@@ -23,7 +23,8 @@ const ls_backend_api* openLibrary(const std::string& path) {
   const ls_backend_api* api = entry == nullptr ? nullptr : entry(LS_ABI_VERSION);
   if (api != nullptr && api->abi_version == LS_ABI_VERSION) return api;
   dlclose(library);
-  throw Refusal{LS_UNSUPPORTED, path + (entry == nullptr ? " is not a longshore backend" : " was built for another version of this interface: run `npm run build`")};
+  const char* reason = entry == nullptr ? " is not a longshore backend" : " was built for another version of this interface: run `npm run build`";
+  throw Refusal{LS_UNSUPPORTED, path + reason};
 }
 
 }  // namespace
@@ -66,15 +67,16 @@ double Handles::add(HandlePtr handle) {
 }
 
 Handles::Entry& Handles::find(double id) {
-  const auto found = entries_.find(whole(id, kIdMax, "id"));
-  if (found == entries_.end()) throw Refusal{LS_INVALID, "there is no handle " + std::to_string(static_cast<uint64_t>(id)) + ": released, or never given out"};
+  const uint64_t number = whole(id, kIdMax, "id");
+  const auto found = entries_.find(number);
+  if (found == entries_.end()) throw Refusal{LS_INVALID, "there is no handle " + std::to_string(number) + ": released, or never given out"};
   return found->second;
 }
 
 HandlePtr Handles::get(double id, Kind kind) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const HandlePtr& handle = find(id).handle;
-  if (handle->kind != kind) throw Refusal{LS_INVALID, "handle " + std::to_string(static_cast<uint64_t>(id)) + " is a " + nameOf(handle->kind) + ", not a " + nameOf(kind)};
+  if (handle->kind != kind) throw Refusal{LS_INVALID, std::string("a ") + nameOf(kind) + " is needed, but the handle is a " + nameOf(handle->kind)};
   return handle;
 }
 

@@ -18,8 +18,9 @@ void checkSelection(const Call& c, const Operand& sel, int64_t T, int64_t K, int
     const int64_t visible = (start + i + 1) / m;
     for (int64_t j = 0; j < K; j++) {
       const int32_t entry = values[i * K + j], before = j > 0 ? values[i * K + j - 1] : -1;
-      const bool padding = entry == -1, chosen = entry >= 0 && entry < visible && (j == 0 || (before >= 0 && before < entry));
-      if (!padding && !chosen) c.fail("sel[" + std::to_string(i) + ", " + std::to_string(j) + "] = " + std::to_string(entry) + " is not ascending and visible");
+      const bool chosen = entry >= 0 && entry < visible && (j == 0 || (before >= 0 && before < entry));
+      if (entry != -1 && !chosen)
+        c.fail("sel[" + std::to_string(i) + ", " + std::to_string(j) + "] = " + std::to_string(entry) + " is not ascending and visible");
     }
   }
 }
@@ -30,7 +31,8 @@ Pages readPages(const Call& call, ls_list* list, int64_t visible, int64_t pageOf
                 std::vector<const uint8_t*>& storage) {
   const int64_t needed = (visible + rowsPerPage - 1) / rowsPerPage;
   if (needed > static_cast<int64_t>(list->tensors.size()))
-    call.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list->tensors.size()) + " pages of " + std::to_string(rowsPerPage));
+    call.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list->tensors.size()) + " pages of " +
+              std::to_string(rowsPerPage));
   for (int64_t p = 0; p < needed; p++) {
     const ls_tensor& page = list->tensors[static_cast<size_t>(p)];
     const int64_t rows = std::min(rowsPerPage, visible - p * rowsPerPage);
@@ -63,7 +65,9 @@ void runSelect(Call& c, const Path& path, Pool& pool) {
 
   std::vector<const uint8_t*> storage;
   const Pages keys = readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage);
-  path.select({T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), keys, sel.as<int32_t>(), scores.as<float>(), scores.present ? S.value : 0}, pool);
+  path.select({T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), keys, sel.as<int32_t>(), scores.as<float>(),
+               scores.present ? S.value : 0},
+              pool);
 }
 
 void runAttention(Call& c, const Path& path, Pool& pool) {
@@ -94,8 +98,8 @@ void runAttention(Call& c, const Path& path, Pool& pool) {
   if (sel.present) checkSelection(c, sel, T, K, start, m);
   std::vector<const uint8_t*> storage;
   const Pages pages = visible > 0 ? readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage) : Pages{nullptr, rowsPerPage, bytes};
-  path.attention({T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes, sink.view<float>(),
-                  sel.view<int32_t>(), pages, o.out()},
+  path.attention({T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes,
+                  sink.view<float>(), sel.view<int32_t>(), pages, o.out()},
                  pool);
 }
 

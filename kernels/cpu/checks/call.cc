@@ -50,7 +50,8 @@ std::string describe(const Shape& shape) {
 uint64_t bytesOf(const ls_tensor& tensor, const std::string& name) {
   uint64_t count = static_cast<uint64_t>(elementBytes(tensor.dtype));
   for (uint32_t i = 0; i < tensor.rank; i++)
-    if (__builtin_mul_overflow(count, static_cast<uint64_t>(tensor.shape[i]), &count)) throw Failure{LS_INVALID, name + " is too large: " + describe(tensor)};
+    if (__builtin_mul_overflow(count, static_cast<uint64_t>(tensor.shape[i]), &count))
+      throw Failure{LS_INVALID, name + " is too large: " + describe(tensor)};
   return tensor.dtype == LS_F4_E2M1 ? count / 2 : count;
 }
 
@@ -101,7 +102,8 @@ void Call::checkShape(const std::string& name, const ls_tensor& tensor, const Sh
     fits = size == (e.dim != nullptr ? e.dim->value : e.value);
   }
   if (!fits) fail(name + " is " + describe(tensor) + ", expected " + describe(shape));
-  if (tensor.dtype == LS_F4_E2M1 && tensor.shape[tensor.rank - 1] % 32 != 0) fail(name + ": rows of F4_E2M1 are multiples of 32, not " + describe(tensor));
+  if (tensor.dtype == LS_F4_E2M1 && tensor.shape[tensor.rank - 1] % 32 != 0)
+    fail(name + ": rows of F4_E2M1 are multiples of 32, not " + describe(tensor));
 }
 
 void Call::checkSpan(Operand& operand, const ls_tensor& tensor) const {
@@ -109,12 +111,13 @@ void Call::checkSpan(Operand& operand, const ls_tensor& tensor) const {
   const ls_buffer& buffer = *tensor.buffer;
   operand.bytes = bytesOf(tensor, operand.name);
   if (!holds(buffer, tensor.offset, operand.bytes))
-    fail(operand.name + " " + describe(tensor) + " " + nameOf(tensor.dtype) + " at offset " + std::to_string(tensor.offset) + " ends outside its buffer of " +
-         std::to_string(buffer.bytes) + " bytes");
+    fail(operand.name + " " + describe(tensor) + " " + nameOf(tensor.dtype) + " at offset " + std::to_string(tensor.offset) +
+         " ends outside its buffer of " + std::to_string(buffer.bytes) + " bytes");
   operand.data = buffer.data + tensor.offset;
   if (!operand.written) return;
   if (buffer.readOnly) fail(operand.name + " lies in a mapped file, which is read-only");
-  if (tensor.offset % static_cast<uint64_t>(elementBytes(tensor.dtype)) != 0) fail(operand.name + " is not aligned to its elements");
+  const auto address = reinterpret_cast<uintptr_t>(operand.data);
+  if (address % static_cast<uintptr_t>(elementBytes(tensor.dtype)) != 0) fail(operand.name + " is not aligned to its elements");
 }
 
 Operand Call::sameKind(Operand operand) {
@@ -148,7 +151,8 @@ float Call::positive(const char* name) {
 int64_t Call::whole(const char* name, int64_t min, int64_t max) {
   const double value = number(name);
   if (value != std::floor(value) || value < static_cast<double>(min) || value > static_cast<double>(max))
-    fail(std::string("parameter ") + name + " = " + std::to_string(value) + " is not a whole number in [" + std::to_string(min) + ", " + std::to_string(max) + "]");
+    fail(std::string("parameter ") + name + " = " + std::to_string(value) + " is not a whole number in [" + std::to_string(min) + ", " +
+         std::to_string(max) + "]");
   return static_cast<int64_t>(value);
 }
 
@@ -161,8 +165,8 @@ void Call::finish(std::initializer_list<std::pair<const char*, const char*>> may
       if (!out.written || &out == &other || out.bytes == 0 || other.bytes == 0) continue;
       if (out.data >= other.data + other.bytes || other.data >= out.data + out.bytes) continue;
       bool twin = false;
-      for (const auto& [a, b] : mayCoincide) twin = twin || (out.name == a && other.name == b && out.data == other.data && out.bytes == other.bytes);
-      for (const auto& [a, b] : mayCoincide) twin = twin || (out.name == b && other.name == a && out.data == other.data && out.bytes == other.bytes);
+      for (const auto& [output, input] : mayCoincide)
+        twin = twin || (out.name == output && other.name == input && out.data == other.data && out.bytes == other.bytes);
       if (!twin) fail(out.name + " overlaps " + other.name);
     }
 }

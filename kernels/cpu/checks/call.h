@@ -82,7 +82,9 @@ class Call {
   void indices(const Operand& operand, int64_t count, int64_t min, int64_t end) const;
 
   // A tensor found inside a list, checked like an operand.
-  Operand member(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape) const { return check(name, tensor, dtypes, shape, false); }
+  Operand member(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape) const {
+    return check(name, tensor, dtypes, shape, false);
+  }
 
   bool dry() const { return dry_; }
 
@@ -111,7 +113,8 @@ void Call::indices(const Operand& operand, int64_t count, int64_t min, int64_t e
   const View<T> values = operand.view<T>();
   for (int64_t i = 0; i < count; i++)
     if (values[i] < min || values[i] >= end)
-      fail(operand.name + "[" + std::to_string(i) + "] = " + std::to_string(values[i]) + " is not in [" + std::to_string(min) + ", " + std::to_string(end) + ")");
+      fail(operand.name + "[" + std::to_string(i) + "] = " + std::to_string(values[i]) + " is not in [" + std::to_string(min) + ", " +
+           std::to_string(end) + ")");
 }
 
 }  // namespace longshore::cpu

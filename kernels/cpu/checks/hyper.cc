@@ -24,8 +24,8 @@ void runHcPre(Call& c, const Path& path, Pool& pool) {
   const int64_t iterations = c.whole("sinkhorn_iters", 1, kSinkhornMax);
   c.finish();
   if (c.dry()) return;
-  path.hcPre({T, n, d, rmsEps, hcEps, static_cast<int32_t>(iterations), streams.in(), fn.view<float>(), base.view<float>(), scale.view<float>(), x.out(),
-              post.as<float>(), comb.as<float>()},
+  path.hcPre({T, n, d, rmsEps, hcEps, static_cast<int32_t>(iterations), streams.in(), fn.view<float>(), base.view<float>(),
+              scale.view<float>(), x.out(), post.as<float>(), comb.as<float>()},
              pool);
 }
 

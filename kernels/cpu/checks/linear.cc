@@ -89,7 +89,8 @@ void runRoute(Call& c, const Path& path, Pool& pool) {
         if (e < 0 || e >= E) c.fail("table names expert " + std::to_string(e) + " of " + std::to_string(E.value));
       }
   }
-  path.route({T, E, k, scaling, logits.view<float>(), bias.view<float>(), table.view<int64_t>(), ids.view<int32_t>(), idx.as<int32_t>(), weights.as<float>()},
+  path.route({T, E, k, scaling, logits.view<float>(), bias.view<float>(), table.view<int64_t>(), ids.view<int32_t>(), idx.as<int32_t>(),
+              weights.as<float>()},
              pool);
 }
 
@@ -109,8 +110,8 @@ void runExperts(Call& c, const Path& path, Pool& pool) {
   int64_t I = 0;
   const int64_t slots = idx.present ? k.value : 1;
   const std::vector<Expert> experts = readExperts(c, *list, idx, idx.present ? T * slots : 1, d, I);
-  path.experts({T, slots, d, I, static_cast<int64_t>(experts.size()), static_cast<float>(limit), x.in(), idx.view<int32_t>(), weights.view<float>(),
-                experts.data(), y.as<float>()},
+  path.experts({T, slots, d, I, static_cast<int64_t>(experts.size()), static_cast<float>(limit), x.in(), idx.view<int32_t>(),
+                weights.view<float>(), experts.data(), y.as<float>()},
                pool);
 }
 

@@ -57,7 +57,9 @@ void preRow(const HcPreArgs& a, int64_t t) {
   const int64_t n = a.n;
   const double hcEps = static_cast<double>(a.hcEps);
   std::vector<double> m = mix(a.streams, a.fn, t, n * a.d, (2 + n) * n, static_cast<double>(a.rmsEps));
-  const auto affine = [&](int64_t i, int64_t part) { return m[static_cast<size_t>(i)] * static_cast<double>(a.scale[part]) + static_cast<double>(a.base[i]); };
+  const auto affine = [&](int64_t i, int64_t part) {
+    return m[static_cast<size_t>(i)] * static_cast<double>(a.scale[part]) + static_cast<double>(a.base[i]);
+  };
 
   std::vector<double> pre, comb;
   for (int64_t j = 0; j < n; j++) pre.push_back(sigmoid(affine(j, 0)) + hcEps);

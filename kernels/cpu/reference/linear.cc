@@ -12,7 +12,8 @@ namespace {
 // Exact in double: at most 24 significant bits times a power of two.
 double weight(const In& w, const View<uint8_t>& scale, int64_t row, int64_t k, int64_t K) {
   const double value = load(w, row * K + k);
-  if (w.dtype == LS_F8_E4M3) return value * static_cast<double>(e8m0Decode(scale[row / kWeightBlock * ((K + kWeightBlock - 1) / kWeightBlock) + k / kWeightBlock]));
+  const int64_t blocks = (K + kWeightBlock - 1) / kWeightBlock;
+  if (w.dtype == LS_F8_E4M3) return value * static_cast<double>(e8m0Decode(scale[row / kWeightBlock * blocks + k / kWeightBlock]));
   if (w.dtype == LS_F4_E2M1) return value * static_cast<double>(e8m0Decode(scale[row * (K / 32) + k / 32]));
   return value;
 }

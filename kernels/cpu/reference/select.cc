@@ -41,10 +41,11 @@ float dotPlain(const uint8_t* q, const uint8_t* key, int64_t dim, ls_dtype dtype
 
 float score(const SelectArgs& a, int64_t row, int64_t s) {
   const int64_t bytes = keyBytes(a.layout, a.dim);
+  const uint8_t* key = a.keys.row(s);
   float sum = 0;
   for (int64_t head = 0; head < a.h; head++) {
     const uint8_t* q = a.iq + (row * a.h + head) * bytes;
-    const float dot = a.layout == LS_KEY_FP4 ? dotFp4(q, a.keys.row(s), a.dim) : dotPlain(q, a.keys.row(s), a.dim, a.layout == LS_KEY_F32 ? LS_F32 : LS_BF16);
+    const float dot = a.layout == LS_KEY_FP4 ? dotFp4(q, key, a.dim) : dotPlain(q, key, a.dim, a.layout == LS_KEY_F32 ? LS_F32 : LS_BF16);
     const float weight = a.iw[row * a.h + head] * a.scale;
     sum = std::fma(dot > 0 ? dot : 0.0f, weight, sum);
   }

@@ -73,7 +73,7 @@ typedef struct ls_stream ls_stream;
 typedef struct ls_tensor {
   ls_buffer* buffer; /* NULL = the optional operand is absent */
   ls_list* list;     /* set instead of buffer where the table says "list" */
-  uint64_t offset;   /* bytes from the start of the buffer; element-aligned except for U8 and mapped weights */
+  uint64_t offset;   /* bytes from the start of the buffer; inputs may lie at any byte, outputs at a multiple of their element */
   ls_dtype dtype;
   uint32_t rank; /* 0..4 */
   int64_t shape[4];
