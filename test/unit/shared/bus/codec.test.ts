@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { generate } from "../../../../proto/generate.ts";
+import {
+  decodeItem,
+  decodeLive,
+  decodeRecord,
+  encodeItem,
+  encodeLive,
+  encodeRecord,
+  encodeRequest,
+  RECORD_BYTES_MAX,
+} from "../../../../services/shared/bus/codec.ts";
+import type { JobEvent, JobRequest, LogRecord } from "../../../../services/shared/bus/contract.ts";
+import { finished, request } from "../../../support/bus.ts";
+
+const count = fc.maxSafeNat();
+const text = fc.string({ unit: "binary" });
+const id = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+const number = fc.double({ noNaN: true });
+
+const requests: fc.Arbitrary<JobRequest> = fc.record({
+  model: text,
+  tenant: text,
+  lane: fc.constantFrom("interactive", "batch"),
+  prompt: fc.oneof(fc.record({ ids: fc.array(id).map((ids) => Int32Array.from(ids)) }), fc.record({ payload: text })),
+  promptTokens: count,
+  maxTokens: count,
+  sampling: fc.record({ temperature: number, topP: number, topK: id, minP: number, seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) }),
+  stop: fc.array(text),
+  stopIds: fc.array(id),
+  deadlineMs: count,
+  detached: fc.boolean(),
+  view: text,
+});
+
+const usages = fc.record({ promptTokens: count, completionTokens: count, cachedTokens: count });
+
+const events: fc.Arbitrary<JobEvent> = fc.oneof(
+  fc.record({ type: fc.constant("submitted" as const), request: requests }),
+  fc.record({ type: fc.constant("claimed" as const), worker: text }),
+  fc.record({ type: fc.constant("progress" as const), done: count, total: count, stored: count, cached: count }),
+  fc.record({ type: fc.constant("tokens" as const), first: count, ids: fc.array(id) }),
+  fc.record({ type: fc.constant("handed_over" as const), token: id, boundary: count, cached: count, recomputed: count }),
+  fc.record({ type: fc.constant("sent_back" as const), reason: text }),
+  fc.record({ type: fc.constant("released" as const), reason: text, excused: fc.boolean() }, { requiredKeys: ["type", "reason"] }),
+  fc.record({ type: fc.constant("finished" as const), reason: fc.constantFrom("stop" as const, "length" as const), usage: usages }),
+  fc.record({ type: fc.constant("failed" as const), code: text, message: text }),
+  fc.record({ type: fc.constant("cancelled" as const), by: text }),
+  fc.record({ type: fc.constant("expired" as const) }),
+);
+
+const records: fc.Arbitrary<LogRecord> = fc.record({
+  jobId: text,
+  sequence: count,
+  previous: count,
+  epoch: count,
+  phase: fc.constantFrom("prefill", "decode"),
+  attempt: count,
+  tokenCount: count,
+  atMs: count,
+  event: events,
+});
+
+test("the committed definitions are what the .proto file says", () => {
+  expect(readFileSync(new URL("../../../../proto/gen/job.ts", import.meta.url), "utf8")).toBe(generate());
+});
+
+test("every record comes back exactly, from the log and from the live fan-out", () => {
+  fc.assert(
+    fc.property(records, (record) => {
+      expect(decodeRecord(record.jobId, record.sequence, encodeRecord(record))).toEqual(record);
+      expect(decodeLive(record.jobId, encodeLive(record))).toEqual(record);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("every work item comes back exactly", () => {
+  const items = fc.record({ jobId: text, promptTokens: count, epoch: count }, { requiredKeys: ["jobId", "promptTokens"] });
+  fc.assert(
+    fc.property(items, (item) => {
+      expect(decodeItem(encodeItem(item))).toEqual(item);
+    }),
+  );
+});
+
+test("requests have equal bytes exactly when they are equal", () => {
+  fc.assert(
+    fc.property(requests, requests, (one, other) => {
+      const again = { ...one, sampling: { ...one.sampling } };
+      expect(encodeRequest(again)).toEqual(encodeRequest(one));
+      const same = JSON.stringify(toPlain(one)) === JSON.stringify(toPlain(other));
+      expect(Buffer.compare(encodeRequest(one), encodeRequest(other)) === 0).toBe(same);
+    }),
+  );
+});
+
+const record: LogRecord = {
+  jobId: "job-1",
+  sequence: 42,
+  previous: 41,
+  epoch: 1,
+  phase: "decode",
+  attempt: 0,
+  tokenCount: 2,
+  atMs: 5,
+  event: finished,
+};
+
+test("bytes that are not a record are an error that names job and sequence, whatever they are", () => {
+  expect(() => decodeRecord("job-1", 42, new Uint8Array())).toThrow("job job-1 at sequence 42");
+  expect(() => decodeRecord("job-1", 42, encodeRecord(record).subarray(0, -1))).toThrow("job job-1 at sequence 42");
+  expect(() => decodeRecord("job-1", 42, new Uint8Array(RECORD_BYTES_MAX + 1))).toThrow("job job-1 at sequence 42");
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      try {
+        decodeRecord("job-1", 42, bytes);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "INTERNAL", message: expect.stringContaining("job job-1 at sequence 42") });
+      }
+    }),
+  );
+});
+
+test("fields of a newer program are ignored, an event of a newer program is an error", () => {
+  const field = (number: number) => Buffer.from([...varint(number * 8 + 2), 1, 0x61]);
+  expect(decodeRecord("job-1", 42, Buffer.concat([encodeRecord(record), field(900)]))).toEqual(record);
+  expect(() => decodeRecord("job-1", 42, field(901))).toThrow("newer than this program");
+});
+
+test("what does not fit is TOO_LARGE before it travels", () => {
+  const huge = request({ prompt: { ids: new Int32Array(RECORD_BYTES_MAX) } });
+  expect(() => encodeRecord({ ...record, event: { type: "submitted", request: huge } })).toThrow(
+    expect.objectContaining({ code: "TOO_LARGE" }),
+  );
+  const wordy = request({ view: "x".repeat(65_537) });
+  expect(() => encodeRequest(wordy)).toThrow(expect.objectContaining({ code: "TOO_LARGE" }));
+});
+
+const varint = (value: number): number[] => (value < 128 ? [value] : [(value & 127) | 128, ...varint(value >> 7)]);
+
+const toPlain = (value: JobRequest): unknown => ({
+  ...value,
+  prompt: "ids" in value.prompt ? [...value.prompt.ids] : value.prompt.payload,
+  sampling: Object.values(value.sampling).map((each) => (Object.is(each, -0) ? "-0" : String(each))),
+});

@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import type { Claim, JobEvent, JobLog, LogRecord, Phase } from "../../../../services/shared/bus/contract.ts";
+import { isTerminal } from "../../../../services/shared/bus/contract.ts";
+import { FencedLog } from "../../../../services/shared/bus/log.ts";
+import { MemoryJournal } from "../../../../services/shared/bus/memory/journal.ts";
+import { isUnavailable } from "../../../../services/shared/bus/pause.ts";
+import type { Clock } from "../../../../services/shared/runtime/clock.ts";
+import { type Random, seededRandom } from "../../../../services/shared/runtime/random.ts";
+import { collect, faultsOf, finished, handedOver, never, progress, request, tokens } from "../../../support/bus.ts";
+import { RoughJournal } from "../../../support/rough-journal.ts";
+import { VirtualClock } from "../../../support/virtual-clock.ts";
+
+const CLAIM_MS = 1_000;
+const rules = { claimMs: CLAIM_MS, attemptsMax: 1_000, answerMs: 5_000, appendMs: 20_000 };
+const seeds = process.env.SEED === undefined ? Array.from({ length: 60 }, (_, i) => i + 1) : [Number(process.env.SEED)];
+
+/** One worker's day: claims what it can, works, pauses for longer than a claim lives, dies and comes back. Collects what it was told is stored. */
+async function work(log: JobLog, clock: Clock, random: Random, name: string, told: LogRecord[]): Promise<void> {
+  for (;;) {
+    const last = await unlessAway(() => log.last("job"));
+    if (last !== null && isTerminal(last.event)) return;
+    const phase: Phase = last?.phase ?? "prefill";
+    const result = await unlessAway(() => log.claim("job", phase, name));
+    if (result !== null && (result.kind === "claimed" || result.kind === "exhausted")) await serve(result.claim, clock, random, told);
+    await clock.sleep(random.u32() % CLAIM_MS);
+  }
+}
+
+async function serve(claim: Claim, clock: Clock, random: Random, told: LogRecord[]): Promise<void> {
+  for (;;) {
+    const dice = random.u32() % 100;
+    if (dice < 4) return; // dies
+    if (dice < 8) await clock.sleep(2 * CLAIM_MS); // freezes
+    const record = await claim.append(nextEvent(claim, dice));
+    if (record === null) return;
+    told.push(record);
+    if (record.event.type === "released" || record.phase !== claim.phase || isTerminal(record.event)) return;
+  }
+}
+
+function nextEvent(claim: Claim, dice: number): JobEvent {
+  if (dice > 92) return { type: "released", reason: "overtaken" };
+  if (claim.phase === "prefill") return dice > 70 ? handedOver : progress(dice % 2);
+  if (dice > 88) return { type: "sent_back", reason: "segment gone" };
+  return claim.tokenCount > 40 ? finished : tokens(claim.tokenCount, ...Array.from({ length: 1 + (dice % 3) }, (_, i) => i));
+}
+
+async function unlessAway<T>(ask: () => Promise<T>): Promise<T | null> {
+  try {
+    return await ask();
+  } catch (thrown) {
+    if (isUnavailable(thrown)) return null;
+    throw thrown;
+  }
+}
+
+test.each(seeds)(
+  "whatever workers and network do, the log has one end, each token once, and readers see just that (SEED=%d)",
+  async (seed) => {
+    const random = seededRandom(seed);
+    const clock = new VirtualClock();
+    const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: seed % 2 === 0 ? 200 : 60_000 }, clock);
+    const log = new FencedLog(new RoughJournal(journal, clock, random), rules, clock, random, never);
+    const told: LogRecord[] = [];
+    const readers = await clock.run(
+      (async () => {
+        while ((await unlessAway(() => log.submit("job", request()))) === null);
+        const following = [0, 1].map((after) => collect(log.follow("job", after, never)));
+        await Promise.all([1, 2, 3].map((worker) => work(log, clock, random, `w${worker}`, told)));
+        return Promise.all(following);
+      })(),
+    );
+
+    const records = await new FencedLog(journal, rules, clock, random, never).read("job");
+    expect(faultsOf(records)).toEqual([]);
+    expect(records.filter(({ event }) => isTerminal(event))).toEqual([records.at(-1)]);
+    expect(readers).toEqual([records, records.slice(1)]);
+    for (const record of told) expect(records).toContainEqual(record);
+  },
+);
