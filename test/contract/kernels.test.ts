@@ -1,7 +1,7 @@
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type Backend, listPaths, liveHandles, openBackend, operationNames } from "../../services/shared/engine/kernels.ts";
 import { type Case, difference, runCase, sameBytes } from "../support/kernels/case.ts";
-import { cases } from "../support/kernels/cases.ts";
+import { cases } from "../support/kernels/cases/cases.ts";
 import { releaseAll } from "../support/kernels/owned.ts";
 import { cuts, Draw } from "../support/kernels/random.ts";
 
