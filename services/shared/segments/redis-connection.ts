@@ -69,12 +69,11 @@ export class RedisConnection {
 
   /** Ends what is pending as failed; resolves when the socket no longer touches anybody's memory. */
   async close(): Promise<void> {
-    const open = this.state === "ready" || !this.#socket.closed;
     this.state = "closed";
     this.failure = new RedisFailure("away", "the store is closed");
     clearTimeout(this.#retry);
     clearTimeout(this.#deadline);
-    if (!open) return;
+    if (this.#socket.closed) return;
     await new Promise<void>((resolve) => {
       this.#socket.once("close", () => resolve());
       this.#socket.destroy();
