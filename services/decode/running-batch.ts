@@ -13,12 +13,13 @@ export interface Member {
 /** All sequences of a worker, stepped together by one loop. Who joins takes part in the next step, who leaves in none. */
 export class RunningBatch {
   readonly #engine: Engine;
-  readonly #onStep: () => void;
+  readonly #onStep: (sequences: number) => void;
   #members: readonly Member[] = [];
   #looping = false;
   #wake: () => void = () => {};
 
-  constructor(engine: Engine, onStep: () => void) {
+  /** `onStep` is told after each step how many sequences took part. */
+  constructor(engine: Engine, onStep: (sequences: number) => void) {
     this.#engine = engine;
     this.#onStep = onStep;
   }
@@ -73,7 +74,7 @@ export class RunningBatch {
     } catch (error) {
       for (const member of ready) member.fail(error);
     }
-    this.#onStep();
+    this.#onStep(ready.length);
     return true;
   }
 }

@@ -23,7 +23,11 @@ export interface DecodeWorker {
 /** Works until `stop` aborts, then finishes the step it is in, hands back its jobs and resolves. */
 export async function decodeWorker(deps: WorkerDeps, settings: DecodeSettings, watchText: WatchText, stop: AbortSignal): Promise<void> {
   const roster = new Roster(deps.bus.registry, deps.clock);
-  const batch = new RunningBatch(deps.engine, () => roster.pulse());
+  const steps = deps.metrics.histogram("longshore_decode_step_sequences", "Sequences stepped together.", [1, 2, 4, 8, 16, 32, 64, 128]);
+  const batch = new RunningBatch(deps.engine, (sequences) => {
+    steps.observe(sequences);
+    roster.pulse();
+  });
   const worker: DecodeWorker = { deps, settings, contextOf: contextFactory(deps, settings), watchText, batch };
   const options = { ...settings, phase: "decode", slots: settings.batchMax } as const;
   await station(deps, options, roster, (job) => runDecode(worker, job, roster), stop);

@@ -75,7 +75,7 @@ async function compute(run: Run): Promise<{ token: number | null; recomputed: nu
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
 async function computeFrom(run: Run, sequence: SequenceId, position: number): Promise<number | null> {
   const { worker, job, roster, context, claims, cached } = run;
-  const { engine } = worker.deps;
+  const { engine, metrics } = worker.deps;
   const token = await fill({
     job,
     engine,
@@ -93,6 +93,7 @@ async function computeFrom(run: Run, sequence: SequenceId, position: number): Pr
     },
   });
   job.check();
+  metrics.counter("longshore_prefill_tokens_total", "Prompt tokens computed, replays included.").inc(context.ids.length - position);
   context.keepBoundary(context.ids.length, await engine.boundary(sequence));
   await context.settled();
   return token;

@@ -3,6 +3,7 @@ import type { Logger } from "../runtime/log.ts";
 import { heapMemory } from "../runtime/memory.ts";
 import type { SegmentKey, SegmentStore, ValueHead } from "../segments/contract.ts";
 import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts";
+import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import type { HeldJob } from "./held-job.ts";
 import { loadLeading } from "./load-leading.ts";
@@ -11,8 +12,6 @@ import { Uploads } from "./uploads.ts";
 
 /** Segments fetched at once for one job. */
 const LOADS_MAX = 4;
-/** Ends of earlier answers that are looked for, latest first. */
-const ANSWER_ENDS_MAX = 4;
 
 interface ContextDeps {
   readonly engine: Engine;
@@ -160,25 +159,11 @@ export class Context {
     const { replayTokens, segmentTokens } = this.#deps.engine.info;
     const low = Math.max(0, end - replayTokens);
     const high = Math.min(tokens, end + segmentTokens - 1);
-    for (const position of this.#boundaryPlaces(low, high, endings)) {
+    for (const position of boundaryPlaces(this.#ids, { low, high, every: this.#deps.boundaryTokens, endings })) {
       const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
       if (memory !== null) return { position, bytes: memory.bytes };
     }
     return null;
-  }
-
-  /** Where boundaries are left: at the end of prompts (`high`, for whoever continues one), of answers, and every so many tokens. Above `low`, latest first. */
-  #boundaryPlaces(low: number, high: number, endings: readonly number[]): number[] {
-    const { boundaryTokens } = this.#deps;
-    const places = new Set<number>();
-    if (high > low) places.add(high);
-    for (let at = high, left = ANSWER_ENDS_MAX; at > low && left > 0; at--) {
-      if (!endings.includes(this.#ids[at] ?? -1)) continue;
-      places.add(at);
-      left--;
-    }
-    for (let at = high - (high % boundaryTokens); at > low; at -= boundaryTokens) places.add(at);
-    return [...places].sort((a, b) => b - a);
   }
 
   #boundaryKey(position: number): SegmentKey {

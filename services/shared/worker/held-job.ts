@@ -29,7 +29,7 @@ export class HeldJob {
   #progress: Progress | null = null;
   #appendedMs: number;
   #telling = false;
-  #ended = false;
+  #ended: JobEvent["type"] | null = null;
   #drained: Interrupted | null = null;
 
   constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs }: { clock: Clock; claimMs: number }) {
@@ -49,13 +49,13 @@ export class HeldJob {
   get signal(): AbortSignal {
     return this.#stop.signal;
   }
-  /** True once an event that ends the claim was accepted. */
-  get ended(): boolean {
+  /** The event that ended this worker's part, once it was accepted. */
+  get ended(): JobEvent["type"] | null {
     return this.#ended;
   }
 
   interrupt(reason: unknown): void {
-    if (!this.#ended) this.#stop.abort(reason);
+    if (this.#ended === null) this.#stop.abort(reason);
   }
 
   /** The worker is told to stop: `check` will throw, but what the engine computes right now is finished. */
@@ -83,7 +83,7 @@ export class HeldJob {
   /** Appends the event that ends this worker's part; the caller then acks or naks. */
   async end(event: JobEvent): Promise<void> {
     await this.#append(event, () => {
-      this.#ended = true;
+      this.#ended = event.type;
     });
   }
 
@@ -100,7 +100,7 @@ export class HeldJob {
   }
 
   #tell(everyMs: number): void {
-    if (this.#progress === null || this.#telling || this.#ended || this.signal.aborted) return;
+    if (this.#progress === null || this.#telling || this.#ended !== null || this.signal.aborted) return;
     if (this.#clock.monotonicMs() - this.#appendedMs < everyMs) return;
     this.#telling = true;
     void this.append({ type: "progress", ...this.#progress, stored: this.stored })

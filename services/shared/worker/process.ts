@@ -31,18 +31,20 @@ export async function workerProcess(
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config);
   const store = storeFromConfig(config, { clock, log, random: systemRandom });
-  let problem: string | null = "starting";
-  const status = { healthy: () => null, ready: () => problem, metrics };
+  let opened: OpenedEngine | null = null;
+  const failure = () => opened?.failure()?.message ?? null;
+  const status = { healthy: failure, ready: () => (opened === null ? "starting" : failure()), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
   try {
-    const opened = await engineFromConfig(config);
     await bus.ready(READY_MS);
-    const settings = workerSettings(config, opened.model, systemRandom.id(`${role}_`));
-    const deps: WorkerDeps = { bus, engine: opened.engine, engineFailure: opened.failure, store, clock, log, metrics };
-    problem = null;
-    log.info({ port: server.port, model: opened.model, worker: settings.worker, kernelPath: opened.engine.info.kernelPath }, "ready");
-    await runUntilStopped(log, config.drainMs, (stop) => work({ deps, settings, opened }, stop));
-    await opened.engine.shutdown();
+    opened = await engineFromConfig(config);
+    const { engine, model } = opened;
+    const settings = workerSettings(config, model, systemRandom.id(`${role}_`));
+    const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, store, clock, log, metrics };
+    log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
+    const run: WorkerRun = { deps, settings, opened };
+    await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));
+    await engine.shutdown();
   } finally {
     await Promise.all([server.close(), store.close(), bus.close()]);
   }

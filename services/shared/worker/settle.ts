@@ -18,24 +18,24 @@ export async function finish(job: HeldJob, event: JobEvent): Promise<void> {
 }
 
 /** Ends the part of a worker whose work threw: once, at this one place. After a lost claim we own nothing, so we touch nothing. */
-export async function settle(bus: Bus, parent: Logger, job: HeldJob, thrown: unknown): Promise<void> {
+export async function settle(parent: Logger, job: HeldJob, thrown: unknown): Promise<void> {
   const log = parent.child({ jobId: job.jobId, phase: job.claim.phase });
   const cause: unknown = job.signal.aborted ? job.signal.reason : thrown;
-  if (job.ended) return log.warn({ err: thrown }, "the message stays for another worker to pass on");
+  if (job.ended !== null) return log.warn({ err: thrown }, "the message stays for another worker to pass on");
   try {
-    if (cause instanceof Interrupted) await stopped(bus, job, cause);
+    if (cause instanceof Interrupted) await stopped(job, cause);
     else await broken(log, job, ServingError.from(cause));
   } catch (error) {
     if (!(error instanceof Interrupted)) log.warn({ err: error }, "could not hand the job back: others take it over");
   }
 }
 
-async function stopped({ registry }: Bus, job: HeldJob, { why, message }: Interrupted): Promise<void> {
+async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<void> {
   switch (why) {
     case "lost":
       return;
     case "cancelled":
-      return finish(job, { type: "cancelled", by: (await registry.cancelMark(job.jobId)) ?? message });
+      return finish(job, { type: "cancelled", by: message });
     case "expired":
       return finish(job, { type: "expired" });
     case "drained":

@@ -1,7 +1,8 @@
-import type { Bus, Claim, LogRecord, Message, Phase } from "../bus/contract.ts";
+import type { Message, Phase } from "../bus/contract.ts";
 import { beatUntil } from "./beat.ts";
+import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
-import { HeldJob } from "./held-job.ts";
+import type { HeldJob } from "./held-job.ts";
 import type { Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
@@ -27,51 +28,59 @@ export type Work = (job: HeldJob) => Promise<void>;
  * claim is the right to append; losing it ends the work in silence.
  */
 export async function station(deps: StationDeps, options: StationOptions, roster: Roster, work: Work, stop: AbortSignal): Promise<void> {
-  const { bus, clock, log } = deps;
   const slots = new Slots(options.slots);
-  const ended = deps.metrics.counter("longshore_worker_jobs_total", "Jobs a worker took and let go of.", ["phase"]);
   const done = new AbortController();
-  const load = () => JSON.stringify({ phase: options.phase, model: options.model, jobs: slots.taken, slots: options.slots });
-  const background = [beatUntil(bus.registry, clock, options, load, done.signal), roster.watch(done.signal)].map((loop) =>
-    loop.catch((error: unknown) => {
-      if (!done.signal.aborted) log.error({ err: error }, "a background loop of the worker ended");
-    }),
-  );
-  await roster.listen(done.signal);
-
-  const carry = async (message: Message) => {
-    const job = await take(deps, options, message);
-    if (job === null) return;
-    try {
-      await roster.add(job);
-      if (stop.aborted) roster.drain(DRAINED);
-      job.check();
-      await work(job);
-    } catch (thrown) {
-      await settle(bus, log, job, thrown);
-    } finally {
-      roster.remove(job);
-      ended.inc({ phase: options.phase });
-    }
-  };
+  const background = inBackground(deps, options, roster, slots, done.signal);
   const onStop = () => roster.drain(DRAINED);
   stop.addEventListener("abort", onStop, { once: true });
   try {
-    while (!stop.aborted) {
-      if (!(await slots.free(stop))) break;
+    await roster.listen(done.signal);
+    while (await slots.free(stop)) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
       const message = await pull(deps, options, stop);
-      if (message === null) continue;
-      slots.occupy(carry(message).catch((error: unknown) => log.warn({ err: error }, "a message is left for later")));
+      if (message !== null) slots.occupy(carry(deps, options, roster, work, message, stop));
     }
   } finally {
     await slots.idle();
     stop.removeEventListener("abort", onStop);
     done.abort(new Error("the worker ended"));
-    await Promise.all(background);
-    await bus.registry.retire(options.phase, options.worker).catch(() => {}); // its beat ends by itself
+    await background;
   }
+}
+
+/** From a message to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
+async function carry(deps: StationDeps, options: StationOptions, roster: Roster, work: Work, message: Message, stop: AbortSignal) {
+  const { bus, clock, log, metrics } = deps;
+  const ended = metrics.counter("longshore_worker_jobs_total", "Jobs a worker took, by how its part ended.", ["phase", "end"]);
+  const job = await claimJob(bus, { ...options, clock }, message).catch((error: unknown) => {
+    log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
+    return null;
+  });
+  if (job === null) return;
+  try {
+    await roster.add(job);
+    if (stop.aborted) job.drain(DRAINED);
+    job.check();
+    await work(job);
+  } catch (thrown) {
+    await settle(log, job, thrown);
+  } finally {
+    roster.remove(job);
+    ended.inc({ phase: options.phase, end: job.ended ?? "lost" });
+  }
+}
+
+/** The signs of life, and the ears for cancels and deadlines. */
+async function inBackground({ bus, clock, log }: StationDeps, options: StationOptions, roster: Roster, slots: Slots, done: AbortSignal) {
+  const { phase, model, worker } = options;
+  const load = () => JSON.stringify({ phase, model, jobs: slots.taken, slots: options.slots });
+  const loops = [beatUntil(bus.registry, clock, options, load, done), roster.watch(done)];
+  const ended = (error: unknown) => {
+    if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
+  };
+  await Promise.all(loops.map((loop) => loop.catch(ended)));
+  await bus.registry.retire(phase, worker).catch(() => {}); // its beat ends by itself
 }
 
 const DRAINED = "the worker was told to stop";
@@ -85,42 +94,4 @@ async function pull({ bus, clock, log }: StationDeps, { phase, model }: StationO
     await clock.sleep(AWAY_MS, stop).catch(() => {}); // stop: the loop looks
     return null;
   }
-}
-
-/** The job of a message, if it is ours to do. */
-async function take({ bus, clock }: StationDeps, { phase, worker, claimMs }: StationOptions, message: Message): Promise<HeldJob | null> {
-  const result = await bus.log.claim(message.item.jobId, phase, worker);
-  switch (result.kind) {
-    case "held":
-      return null;
-    case "over":
-      await passAlong(bus, message);
-      return null;
-    case "exhausted":
-      await giveUp(result.claim, result.last, message);
-      return null;
-    case "claimed":
-      return new HeldJob(result.claim, message, await bus.log.read(message.item.jobId), { clock, claimMs });
-  }
-}
-
-/**
- * The job is not in this message's phase. Where it only waits in the other one, whoever brought it there may have died before he published
- * its message: one more there is harmless, none would be a lost job.
- */
-async function passAlong(bus: Bus, message: Message): Promise<void> {
-  const last = await bus.log.last(message.item.jobId);
-  if (last !== null && (last.event.type === "handed_over" || last.event.type === "sent_back") && last.phase !== message.phase) {
-    const [first] = await bus.log.read(last.jobId);
-    if (first?.event.type === "submitted") {
-      await bus.queue.publish(last.phase, first.event.request.model, message.lane, { ...message.item, epoch: last.epoch });
-    }
-  }
-  message.ack();
-}
-
-async function giveUp(claim: Claim, last: LogRecord, message: Message): Promise<void> {
-  const reason = last.event.type === "released" ? `: ${last.event.reason}` : "";
-  const failed = { type: "failed", code: "INTERNAL", message: `${last.attempt} workers in a row could not do this job${reason}` } as const;
-  if ((await claim.append(failed)) !== null) message.ack();
 }

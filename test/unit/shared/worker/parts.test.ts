@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import type { SegmentKey } from "../../../../services/shared/segments/contract.ts";
+import { boundaryPlaces } from "../../../../services/shared/worker/boundary-places.ts";
 import { loadLeading } from "../../../../services/shared/worker/load-leading.ts";
 import { backoffMs } from "../../../../services/shared/worker/settle.ts";
 import { Shelf, type Taken } from "../../../../services/shared/worker/shelf.ts";
@@ -95,6 +96,13 @@ test("a slot is free when work ends, and nobody waits for one any longer than un
   const never = slots.free(stop.signal);
   stop.abort();
   expect(await never).toBe(false);
+});
+
+test("boundaries are looked for at the end, before ids that ended answers, and every so many tokens", () => {
+  const ids = new Int32Array(1_000).fill(5);
+  for (const at of [310, 400, 555, 700]) ids[at] = 1;
+  expect(boundaryPlaces(ids, { low: 300, high: 600, every: 256, endings: [1] })).toEqual([600, 555, 512, 400, 310]);
+  expect(boundaryPlaces(ids, { low: 600, high: 600, every: 256, endings: [1] })).toEqual([]);
 });
 
 test("backing off doubles and is bounded", () => {

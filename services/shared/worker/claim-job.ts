@@ -1,0 +1,48 @@
+import type { Bus, Claim, LogRecord, Message, Phase } from "../bus/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { HeldJob } from "./held-job.ts";
+
+export interface Claiming {
+  readonly phase: Phase;
+  readonly worker: string;
+  readonly claimMs: number;
+  readonly clock: Clock;
+}
+
+/** The job of a message, if it is ours to do now; else the message is dealt with as the log says. */
+export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
+  const result = await bus.log.claim(message.item.jobId, phase, worker);
+  switch (result.kind) {
+    case "held":
+      return null;
+    case "over":
+      await passAlong(bus, message);
+      return null;
+    case "exhausted":
+      await giveUp(result.claim, result.last, message);
+      return null;
+    case "claimed":
+      return new HeldJob(result.claim, message, await bus.log.read(message.item.jobId), { clock, claimMs });
+  }
+}
+
+/**
+ * The job is not in this message's phase. Where it only waits in the other one, whoever brought it there may have died before he published
+ * its message: one more there is harmless, none would be a lost job.
+ */
+async function passAlong(bus: Bus, message: Message): Promise<void> {
+  const last = await bus.log.last(message.item.jobId);
+  if (last !== null && (last.event.type === "handed_over" || last.event.type === "sent_back") && last.phase !== message.phase) {
+    const [first] = await bus.log.read(last.jobId);
+    if (first?.event.type === "submitted") {
+      await bus.queue.publish(last.phase, first.event.request.model, message.lane, { ...message.item, epoch: last.epoch });
+    }
+  }
+  message.ack();
+}
+
+async function giveUp(claim: Claim, last: LogRecord, message: Message): Promise<void> {
+  const reason = last.event.type === "released" ? `: ${last.event.reason}` : "";
+  const failed = { type: "failed", code: "INTERNAL", message: `${last.attempt} workers in a row could not do this job${reason}` } as const;
+  if ((await claim.append(failed)) !== null) message.ack();
+}
