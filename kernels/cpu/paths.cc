@@ -18,6 +18,7 @@ const std::vector<PathEntry>& allPaths() {
   static const std::vector<PathEntry> paths = {
       entry("reference", referencePath, ""),
       entry("portable", portablePath, ""),
+      entry("portablebf16", portablebf16Path, ""),
       entry("avx2", avx2Path, whyNoAvx2()),
       entry("avx512", avx512Path, whyNoAvx512()),
       entry("avx512bf16", avx512bf16Path, whyNoAvx512Bf16()),

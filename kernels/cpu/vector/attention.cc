@@ -100,7 +100,7 @@ class Block {
     for (int64_t i = 0; i < count_; i++) {
       for (int64_t r = 0; r < s_.headRows; r++) {
         const int64_t head = head_ + minOf(r, heads_ - 1);
-        widenRow(at<E>(a_.q.data, ((first_ + i) * a_.h + head) * s_.kv.width()), s_.kv.width(), q(i) + r * s_.D);
+        padRow(at<E>(a_.q.data, ((first_ + i) * a_.h + head) * s_.kv.width()), s_.kv.width(), q(i) + r * s_.D);
       }
     }
   }

@@ -13,28 +13,30 @@ namespace {
 constexpr int64_t kHiddenBytes = int64_t{16} << 20;
 
 // The (row, slot) pairs of a block of rows, sorted by expert.
+template <class E>
 struct Space {
-  float* rows;
-  float* hidden;   // [pairs, padded I], rounded to the activation type
+  E* rows;
+  E* hidden;       // [pairs, padded I], rounded to the activation type
   int32_t* pairs;  // row * k + slot
   int32_t* ends;   // ends[e]: behind the last pair of expert e
   int32_t* used;   // experts with pairs, ascending
 
   Space(Carver& c, const ExpertsArgs& a, int64_t block)
-      : rows(c.take<float>(FloatRows::spaceFor(a.x, block, a.d))),
-        hidden(c.take<float>(block * a.k * padded(a.I))),
+      : rows(c.take<E>(PaddedRows<E>::spaceFor(a.x, block, a.d))),
+        hidden(c.take<E>(block * a.k * padded<E>(a.I))),
         pairs(c.take<int32_t>(block * a.k)),
         ends(c.take<int32_t>(a.count)),
         used(c.take<int32_t>(a.count)) {}
 };
 
+template <class E>
 struct TaskSpace {
-  float* gatePanel;
-  float* upPanel;
+  E* gatePanel;
+  E* upPanel;
   float* gate;
   float* up;
-  TaskSpace(Carver& c, int64_t panelFloats, int64_t stride)
-      : gatePanel(c.take<float>(panelFloats)), upPanel(c.take<float>(panelFloats)), gate(c.take<float>(kTileM * stride)), up(c.take<float>(kTileM * stride)) {}
+  TaskSpace(Carver& c, int64_t panelSize, int64_t stride)
+      : gatePanel(c.take<E>(panelSize)), upPanel(c.take<E>(panelSize)), gate(c.take<float>(kTileM * stride)), up(c.take<float>(kTileM * stride)) {}
 };
 
 struct Group {
@@ -43,9 +45,10 @@ struct Group {
 };
 
 // One block of rows [row0, row0 + M).
+template <class E>
 class Block {
  public:
-  Block(const ExpertsArgs& a, int64_t row0, int64_t M, const Space& space, Pool& pool)
+  Block(const ExpertsArgs& a, int64_t row0, int64_t M, const Space<E>& space, Pool& pool)
       : a_(a), space_(space), row0_(row0), M_(M), x_(a.x, row0, M, a.d, space.rows, pool) {
     sortByExpert();
   }
@@ -92,12 +95,12 @@ class Block {
     const Group g = group(e);
     const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
     const bool decode = g.count > kTileM;
-    const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns::panelFloats(count, a_.d) : 0, stride);
-    const Columns w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
-    const Columns w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a_.d) : 0, stride);
+    const Columns<E> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
+    const Columns<E> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
     for (int64_t m = 0; m < g.count; m += kTileM) {
       const int64_t M = minOf(kTileM, g.count - m);
-      const float* rows[kTileM];
+      const E* rows[kTileM];
       for (int i = 0; i < kTileM; i++) rows[i] = x_.row(g.pairs[m + minOf(i, M - 1)] / a_.k);
       w1.multiply(rows, M, space.gate, stride);
       w3.multiply(rows, M, space.up, stride);
@@ -107,29 +110,30 @@ class Block {
 
   void activate(const float* gate, const float* up, int64_t count, const int32_t* pair, int64_t first) {
     const float weight = a_.weights ? a_.weights[row0_ * a_.k + *pair] : 1.0f;
-    float* hidden = space_.hidden + (pair - space_.pairs) * padded(a_.I) + first;
+    E* hidden = space_.hidden + (pair - space_.pairs) * padded<E>(a_.I);
     for (int64_t n = 0; n < count; n += kLanes) {
       const V a = min(set(a_.limit), load(gate + n));
       const V b = max(set(-a_.limit), min(set(a_.limit), load(up + n)));
       const V value = mul(set(weight), mul(silu(a), b));
-      storePadded(hidden + n, a_.x.dtype == LS_F32 ? value : rounded<Bf16>(value), minOf(kLanes, count - n));
+      storePart(hidden + first + n, a_.x.dtype == LS_F32 ? value : rounded<Bf16>(value), minOf(kLanes, count - n));
     }
+    if (first + count == a_.I) std::memset(hidden + a_.I, 0, static_cast<size_t>(padded<E>(a_.I) - a_.I) * sizeof(E));
   }
 
   // y[.., first ..] of all rows
   void collect(int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
     const int64_t count = minOf(columns, a_.d - first), stride = count + kTileSlack;
-    const auto space = inScratch<TaskSpace>(pool, worker, Columns::panelFloats(count, a_.I), stride);
+    const auto space = inScratch<TaskSpace<E>>(pool, worker, Columns<E>::panelSize(count, a_.I), stride);
     float* y = a_.y + row0_ * a_.d + first;
     for (int64_t t = 0; t < M_; t++) std::memset(y + t * a_.d, 0, static_cast<size_t>(count) * sizeof(float));
     for (int64_t u = 0; u < used_; u++) {
       const Expert& expert = a_.experts[space_.used[u]];
       const Group g = group(space_.used[u]);
-      const Columns w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      const Columns<E> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
       for (int64_t m = 0; m < g.count; m += kTileM) {
         const int64_t M = minOf(kTileM, g.count - m);
-        const float* rows[kTileM];
-        for (int i = 0; i < kTileM; i++) rows[i] = space_.hidden + (g.pairs - space_.pairs + m + minOf(i, M - 1)) * padded(a_.I);
+        const E* rows[kTileM];
+        for (int i = 0; i < kTileM; i++) rows[i] = space_.hidden + (g.pairs - space_.pairs + m + minOf(i, M - 1)) * padded<E>(a_.I);
         w2.multiply(rows, M, space.gate, stride);
         for (int64_t i = 0; i < M; i++) addTo(y + g.pairs[m + i] / a_.k * a_.d, space.gate + i * stride, count);
       }
@@ -141,19 +145,25 @@ class Block {
   }
 
   const ExpertsArgs& a_;
-  Space space_;
+  Space<E> space_;
   int64_t row0_, M_, used_ = 0;
-  FloatRows x_;
+  PaddedRows<E> x_;
 };
+
+template <class E>
+void run(const ExpertsArgs& a, Pool& pool) {
+  const int64_t most = maxOf(kTileM, kHiddenBytes / 4 / (a.k * padded(a.I) + padded(a.d)));
+  const int64_t block = minOf(a.T, most);
+  const auto space = inShared<Space<E>>(pool, a, block);
+  for (int64_t row0 = 0; row0 < a.T; row0 += block) Block<E>(a, row0, minOf(block, a.T - row0), space, pool).run(pool);
+}
 
 }  // namespace
 
 void experts(const ExpertsArgs& a, Pool& pool) {
   if (a.T == 0) return;
-  const int64_t most = maxOf(kTileM, kHiddenBytes / 4 / (a.k * padded(a.I) + padded(a.d)));
-  const int64_t block = minOf(a.T, most);
-  const auto space = inShared<Space>(pool, a, block);
-  for (int64_t row0 = 0; row0 < a.T; row0 += block) Block(a, row0, minOf(block, a.T - row0), space, pool).run(pool);
+  const Expert& someone = a.experts[a.idx ? a.idx[0] : 0];
+  withOperands(a.x.dtype, someone.w1.dtype, [&](auto* e) { run<std::remove_pointer_t<decltype(e)>>(a, pool); });
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

@@ -1,6 +1,10 @@
 // Matrix products in dot form: both operands are rows along K, every output is one dot product in the path's order (vec.h).
 // A tile of kTileM x kTileN accumulators reuses each loaded vector; which tile an output falls into changes no bit.
+//
+// E is the type of the operands: float (vec.h), or, on paths that are built with LONGSHORE_PAIRS, Bf16 (pairs.h).
 #pragma once
+
+#include <type_traits>
 
 #include "memory.h"
 
@@ -9,9 +13,10 @@ namespace longshore::cpu::LONGSHORE_PATH {
 // Rows that a tile reads, and columns that it writes, behind the last one; callers make room for them.
 static constexpr int64_t kTileSlack = kTileN - 1;
 
-// kTileM rows x against N rows w: out[m * stride + n] = x[m] . w[n]. All padded: K = floats of a row, also the distance of w's rows.
+// kTileM rows x against N rows w: out[m * stride + n] = x[m] . w[n]. All padded: K = elements of a row, also the distance of w's rows.
 // Writes up to kTileSlack columns more.
-void multiplyRows(const float* const* x, const float* w, int64_t N, int64_t K, float* out, int64_t stride);
+template <class E>
+void multiplyRows(const E* const* x, const E* w, int64_t N, int64_t K, float* out, int64_t stride);
 
 // The weight matrix of LinearArgs.
 struct Matrix {
@@ -21,35 +26,52 @@ struct Matrix {
 };
 
 // A block of weight rows [first, first + count): multiplied straight from its bytes, or decoded once for many rows x.
+template <class E>
 class Columns {
  public:
-  static int64_t panelFloats(int64_t count, int64_t K) { return (count + kTileSlack) * padded(K); }
+  static int64_t panelSize(int64_t count, int64_t K) { return (count + kTileSlack) * padded<E>(K); }
 
-  // `panel` has room for panelFloats; null = never decoded, worth it for up to kTileM rows x.
-  Columns(const Matrix& matrix, int64_t first, int64_t count, float* panel);
+  // `panel` has room for panelSize; null = never decoded, worth it for up to kTileM rows x.
+  Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel);
 
   // out[m * stride + n] for m < M <= kTileM; x holds kTileM pointers to padded rows. Writes up to kTileM rows and kTileSlack columns more.
-  void multiply(const float* const* x, int64_t M, float* out, int64_t stride) const;
+  void multiply(const E* const* x, int64_t M, float* out, int64_t stride) const;
 
  private:
   Matrix matrix_;
   int64_t first_, count_;
-  float* panel_;
+  E* panel_;
 };
 
 // Weight rows decoded at a time: few enough for their floats to stay in the second-level cache, enough to reuse a row of x.
 static inline int64_t columnsPerBlock(int64_t K) { return maxOf(16, minOf(64, (int64_t{1} << 17) / padded(K) / kLanes * kLanes)); }
 
-// Rows of an activation tensor as padded floats: in place where they already are, else converted into `space` by all threads.
-struct FloatRows {
-  const float* data;
+// Rows of an activation tensor, padded: in place where they already are, else copied into `space` by all threads.
+template <class E>
+struct PaddedRows {
+  const E* data;
   int64_t stride;
 
-  static bool inPlace(const In& x, int64_t width) { return x.dtype == LS_F32 && width % kLanes == 0; }
-  static int64_t spaceFor(const In& x, int64_t rows, int64_t width) { return inPlace(x, width) ? 0 : rows * padded(width); }
+  static bool inPlace(const In& x, int64_t width) { return (x.dtype == LS_F32) == std::is_same_v<E, float> && width % kVector<E> == 0; }
+  static int64_t spaceFor(const In& x, int64_t rows, int64_t width) { return inPlace(x, width) ? 0 : rows * padded<E>(width); }
 
-  FloatRows(const In& x, int64_t first, int64_t rows, int64_t width, float* space, Pool& pool);
-  const float* row(int64_t r) const { return data + r * stride; }
+  PaddedRows(const In& x, int64_t first, int64_t rows, int64_t width, E* space, Pool& pool);
+  const E* row(int64_t r) const { return data + r * stride; }
 };
+
+#if defined(LONGSHORE_PAIRS)
+static constexpr bool kPairs = true;
+#else
+static constexpr bool kPairs = false;
+#endif
+
+// Calls body with a null pointer of the operand type for these activations and weights.
+template <class Body>
+LONGSHORE_INLINE void withOperands(ls_dtype x, ls_dtype w, Body&& body) {
+  if constexpr (kPairs) {
+    if (x == LS_BF16 && w != LS_F32) return body(static_cast<Bf16*>(nullptr));
+  }
+  body(static_cast<float*>(nullptr));
+}
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

@@ -9,15 +9,17 @@ namespace {
 
 constexpr int64_t kRowsBytes = int64_t{16} << 20;  // activations converted at a time
 
+template <class E>
 struct TaskSpace {
-  float* panel;
+  E* panel;
   float* out;
-  TaskSpace(Carver& c, int64_t panelFloats, int64_t stride) : panel(c.take<float>(panelFloats)), out(c.take<float>(kTileM * stride)) {}
+  TaskSpace(Carver& c, int64_t panelSize, int64_t stride) : panel(c.take<E>(panelSize)), out(c.take<float>(kTileM * stride)) {}
 };
 
+template <class E>
 struct RowsSpace {
-  float* rows;
-  RowsSpace(Carver& c, int64_t floats) : rows(c.take<float>(floats)) {}
+  E* rows;
+  RowsSpace(Carver& c, int64_t size) : rows(c.take<E>(size)) {}
 };
 
 // How one block of activation rows is cut into tasks.
@@ -35,22 +37,42 @@ struct Tasks {
 };
 
 // Outputs [row0 + begin, row0 + end) x [first, first + count) of one group; x counts rows of K from row0.
-void multiplyBlock(const LinearArgs& a, const FloatRows& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count, Pool& pool,
+template <class E>
+void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count, Pool& pool,
                    uint32_t worker) {
   const bool decode = end - begin > kTileM;
   const int64_t stride = count + kTileSlack;
-  const auto space = inScratch<TaskSpace>(pool, worker, decode ? Columns::panelFloats(count, a.K) : 0, stride);
-  const Columns block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
+  const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
+  const Columns<E> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
   for (int64_t m = begin; m < end; m += kTileM) {
     const int64_t M = minOf(kTileM, end - m);
-    const float* rows[kTileM];
+    const E* rows[kTileM];
     for (int i = 0; i < kTileM; i++) rows[i] = x.row((m + minOf(i, M - 1)) * a.groups + group);
     block.multiply(rows, M, space.out, stride);
     withElement(a.y.dtype == LS_F32, [&](auto* e) {
-      using E = std::remove_pointer_t<decltype(e)>;
+      using Y = std::remove_pointer_t<decltype(e)>;
       for (int64_t i = 0; i < M; i++) {
-        E* y = at<E>(a.y.data, ((row0 + m + i) * a.groups + group) * a.N + first);
+        Y* y = at<Y>(a.y.data, ((row0 + m + i) * a.groups + group) * a.N + first);
         forLanes(count, [&](int64_t n, auto read, auto write) { write(y + n, read(space.out + i * stride + n)); });
+      }
+    });
+  }
+}
+
+template <class E>
+void multiply(const LinearArgs& a, Pool& pool) {
+  const int64_t block = PaddedRows<E>::inPlace(a.x, a.K) ? maxOf(1, a.T) : maxOf(kTileM, kRowsBytes / (a.groups * padded<E>(a.K) * static_cast<int64_t>(sizeof(E))) / kTileM * kTileM);
+  const auto space = inShared<RowsSpace<E>>(pool, PaddedRows<E>::spaceFor(a.x, minOf(a.T, block) * a.groups, a.K));
+  for (int64_t row0 = 0; row0 < a.T; row0 += block) {
+    const int64_t M = minOf(block, a.T - row0);
+    const PaddedRows<E> x(a.x, row0 * a.groups, M * a.groups, a.K, space.rows, pool);
+    const Tasks tasks(a, M, pool.threads());
+    const int64_t grain = grainOf(tasks.columns * tasks.rows * blocksOf(a.K, kLanes));
+    pool.parallelFor(tasks.count(a.groups), grain, [&](int64_t begin, int64_t end, uint32_t worker) {
+      for (int64_t task = begin; task < end; task++) {
+        const int64_t rows = task % tasks.rowBlocks * tasks.rows, columns = task / tasks.rowBlocks;
+        const int64_t first = columns % tasks.columnBlocks * tasks.columns;
+        multiplyBlock<E>(a, x, row0, rows, minOf(M, rows + tasks.rows), columns / tasks.columnBlocks, first, minOf(tasks.columns, a.N - first), pool, worker);
       }
     });
   }
@@ -59,21 +81,7 @@ void multiplyBlock(const LinearArgs& a, const FloatRows& x, int64_t row0, int64_
 }  // namespace
 
 void linear(const LinearArgs& a, Pool& pool) {
-  const int64_t block = FloatRows::inPlace(a.x, a.K) ? maxOf(1, a.T) : maxOf(kTileM, kRowsBytes / (a.groups * padded(a.K) * 4) / kTileM * kTileM);
-  const auto space = inShared<RowsSpace>(pool, FloatRows::spaceFor(a.x, minOf(a.T, block) * a.groups, a.K));
-  for (int64_t row0 = 0; row0 < a.T; row0 += block) {
-    const int64_t M = minOf(block, a.T - row0);
-    const FloatRows x(a.x, row0 * a.groups, M * a.groups, a.K, space.rows, pool);
-    const Tasks tasks(a, M, pool.threads());
-    const int64_t grain = grainOf(tasks.columns * tasks.rows * blocksOf(a.K, kLanes));
-    pool.parallelFor(tasks.count(a.groups), grain, [&](int64_t begin, int64_t end, uint32_t worker) {
-      for (int64_t task = begin; task < end; task++) {
-        const int64_t rows = task % tasks.rowBlocks * tasks.rows, columns = task / tasks.rowBlocks;
-        const int64_t first = columns % tasks.columnBlocks * tasks.columns;
-        multiplyBlock(a, x, row0, rows, minOf(M, rows + tasks.rows), columns / tasks.columnBlocks, first, minOf(tasks.columns, a.N - first), pool, worker);
-      }
-    });
-  }
+  withOperands(a.x.dtype, a.w.dtype, [&](auto* e) { multiply<std::remove_pointer_t<decltype(e)>>(a, pool); });
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

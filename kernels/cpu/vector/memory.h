@@ -6,8 +6,11 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// Floats of a padded row.
-LONGSHORE_INLINE int64_t padded(int64_t width) { return blocksOf(width, kLanes) * kLanes; }
+// Elements of a padded row: whole vectors of sixteen floats, or of sixteen pairs of bf16 (pairs.h).
+template <class E = float>
+LONGSHORE_INLINE int64_t padded(int64_t width) {
+  return blocksOf(width, kVector<E>) * kVector<E>;
+}
 
 // Takes aligned pieces of one block, or only counts their bytes while the block is null:
 // a layout is one function that runs twice.
@@ -57,23 +60,14 @@ LONGSHORE_INLINE E* at(void* data, int64_t i) {
   return static_cast<E*>(data) + i;
 }
 
-// Stores the first n lanes and zeros behind them.
-LONGSHORE_INLINE void storePadded(float* p, V v, int64_t n) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int64_t l = n; l < kLanes; l++) lanes[l] = 0.0f;
-  std::memcpy(p, lanes, sizeof lanes);
+// One row of an activation tensor, padded: as floats, or as the bf16 that it is.
+template <class From, class E>
+LONGSHORE_INLINE void padRow(const From* x, int64_t width, E* row) {
+  forLanes(width, [&](int64_t k, auto read, auto write) { write(row + k, read(x + k)); });
+  std::memset(row + width, 0, static_cast<size_t>(padded<E>(width) - width) * sizeof(E));
 }
 
-// One row of an activation tensor as padded floats.
-template <class E>
-LONGSHORE_INLINE void widenRow(const E* x, int64_t width, float* row) {
-  int64_t k = 0;
-  for (; k + kLanes <= width; k += kLanes) store(row + k, load(x + k));
-  if (k < width) store(row + k, loadPart(x + k, width - k));
-}
-
-// What a bf16 operation boundary does to a value that stays in registers.
+// What an operation boundary in type E does to a value that stays in registers.
 template <class E>
 LONGSHORE_INLINE V rounded(V v) {
   E lanes[kLanes];

@@ -85,7 +85,7 @@ void forFloatRows(const In& rows, int64_t count, int64_t width, Pool& pool, Body
     pool.parallelFor(count, grainOf(width), [&](int64_t begin, int64_t end, uint32_t worker) {
       float* row = static_cast<float*>(pool.scratch(worker, static_cast<size_t>(padded(width)) * sizeof(float)));
       for (int64_t r = begin; r < end; r++) {
-        widenRow(at<E>(rows.data, r * width), width, row);
+        padRow(at<E>(rows.data, r * width), width, row);
         body(r, row);
       }
     });

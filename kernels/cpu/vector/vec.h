@@ -34,6 +34,10 @@ struct Bf16 {
   uint16_t bits;
 };
 
+// Elements of a row that one step of a dot product takes.
+template <class E>
+static constexpr int64_t kVector = 64 / static_cast<int64_t>(sizeof(E));
+
 }  // namespace longshore::cpu::LONGSHORE_PATH
 
 #if defined(LONGSHORE_PORTABLE)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gemm.h"
+#include "pairs.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
@@ -83,13 +84,37 @@ LONGSHORE_INLINE void withRows(ls_dtype dtype, Body&& body) {
   }
 }
 
-// One row as padded floats.
+// The first n of sixteen values from k on.
 template <class Row>
-LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, float* to) {
-  int64_t k = 0;
-  for (; k + kLanes <= K; k += kLanes) store(to + k, row.at16(k));
-  if (k < K) store(to + k, row.part(k, K - k));
-  if (row.holdsNan(K)) to[0] = kNan;
+LONGSHORE_INLINE V lanesAt(const Row& row, int64_t k, int64_t n) {
+  return n >= kLanes ? row.at16(k) : n > 0 ? row.part(k, n) : zero();
+}
+
+// One step's operand from k on, zeros behind K.
+template <class Row>
+LONGSHORE_INLINE V vectorAt(const Row& row, int64_t k, int64_t K, const float*) {
+  return lanesAt(row, k, K - k);
+}
+template <class Row>
+LONGSHORE_INLINE P vectorAt(const Row& row, int64_t k, int64_t K, const Bf16*) {
+  if constexpr (std::is_same_v<Row, PlainRow<Bf16>>) {
+    if (k + kVector<Bf16> <= K) return loadVector(row.w + k);
+  }
+  return pairsOf(lanesAt(row, k, K - k), lanesAt(row, k + kLanes, K - k - kLanes));
+}
+
+LONGSHORE_INLINE void storeVector(float* p, V v) { store(p, v); }
+LONGSHORE_INLINE void storeVector(Bf16* p, P v) { std::memcpy(p, &v, sizeof v); }
+LONGSHORE_INLINE V loadVector(const float* p) { return load(p); }
+LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
+LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
+LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
+
+// One row, padded.
+template <class Row, class E>
+LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, E* to) {
+  for (int64_t k = 0; k < K; k += kVector<E>) storeVector(to + k, vectorAt(row, k, K, to));
+  if (row.holdsNan(K)) setNan(to);
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

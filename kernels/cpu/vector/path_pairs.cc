@@ -1,0 +1,21 @@
+// The table of a path that multiplies pairs of bf16 in serving mode and is, in all else, the path LONGSHORE_SHARED.
+#include "path.h"
+
+#define LONGSHORE_PASTE(name, suffix) name##suffix
+#define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
+
+namespace longshore::cpu {
+
+const Path* LONGSHORE_TABLE(LONGSHORE_SHARED)();
+
+const Path* LONGSHORE_TABLE(LONGSHORE_PATH)() {
+  static const Path path = [] {
+    Path p = *LONGSHORE_TABLE(LONGSHORE_SHARED)();
+    p.linear = LONGSHORE_PATH::linear;
+    p.experts = LONGSHORE_PATH::experts;
+    return p;
+  }();
+  return &path;
+}
+
+}  // namespace longshore::cpu
