@@ -31,11 +31,11 @@ test("sizes of a released model needs nothing but its name", () => {
     " sequence, fixed part 15.42 MB: windows 3.214 MB, compressors 12.21 MB",
     " boundary at the end 3.619 MB",
   ]);
-  expect(sizesText("v4-pro")).toMatch(/KV per token +5031.4375 B[^]*1,048,576 tokens +5.276 GB/);
+  expect(sizesText("v4-pro")).toMatch(/KV per token +5031.4375 B[\s\S]*1,048,576 tokens +5.276 GB/);
 });
 
 test("sizes takes a folder or a file alike, and names what it knows when it finds neither", () => {
-  expect(sizesText(yardlog)).toMatch(/^yardlog\n[^]*KV per token +101.5625 B/);
+  expect(sizesText(yardlog)).toMatch(/^yardlog\n[\s\S]*KV per token +101.5625 B/);
   expect(sizesReport(loadConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(loadConfig(yardlog).config, "").kv);
   expect(() => loadConfig("v5")).toThrow("v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro");
 });

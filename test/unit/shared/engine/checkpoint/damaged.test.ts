@@ -146,11 +146,13 @@ test("an index that leads out of the folder", () => {
   expect(message).toContain("must name a .safetensors file of the same folder");
 });
 
+const remove = (dir: string, ...files: string[]): void => {
+  for (const file of files) rmSync(join(dir, file));
+};
+
 test("no weights at all, and shards without the others", () => {
-  expect(messageAfter((dir) => [FIRST, SECOND, INDEX].forEach((file) => rmSync(join(dir, file))))).toContain("holds neither");
-  expect(messageAfter((dir) => [FIRST, INDEX].forEach((file) => rmSync(join(dir, file))))).toContain(
-    "holds 1 of 2 shards and no model.safetensors.index.json",
-  );
+  expect(messageAfter((dir) => remove(dir, FIRST, SECOND, INDEX))).toContain("holds neither");
+  expect(messageAfter((dir) => remove(dir, FIRST, INDEX))).toContain("holds 1 of 2 shards and no model.safetensors.index.json");
 });
 
 test("a config that contradicts the weights: the first twenty tensors and how many more", () => {
