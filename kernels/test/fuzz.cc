@@ -1,0 +1,228 @@
+#include "fuzz.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../cpu/formats.h"
+
+namespace longshore::test {
+
+using namespace longshore::cpu;
+
+namespace {
+
+int64_t bytesOf(ls_dtype dtype, const std::vector<int64_t>& shape) {
+  static constexpr int64_t halfBytes[] = {8, 4, 2, 2, 1, 8, 16, 2};
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count * halfBytes[dtype] / 2;
+}
+
+}  // namespace
+
+uint8_t* Fuzz::host(const ls_tensor& tensor) {
+  uint64_t bytes = 0;
+  return api_->buffer_host(tensor.buffer, &bytes);
+}
+
+ls_tensor Fuzz::make(ls_dtype dtype, std::vector<int64_t> shape) {
+  ls_tensor tensor{};
+  tensor.dtype = dtype;
+  tensor.rank = static_cast<uint32_t>(shape.size());
+  for (size_t i = 0; i < shape.size(); i++) tensor.shape[i] = shape[i];
+  CHECK(api_->buffer_create(static_cast<uint64_t>(bytesOf(dtype, shape)), &tensor.buffer) == LS_OK);
+  buffers_.push_back(tensor.buffer);
+  return tensor;
+}
+
+ls_tensor Fuzz::floats(ls_dtype dtype, std::vector<int64_t> shape) {
+  const ls_tensor tensor = make(dtype, shape);
+  const int64_t bytes = bytesOf(dtype, shape);
+  if (dtype == LS_F32)
+    for (int64_t i = 0; i < bytes / 4; i++) reinterpret_cast<float*>(host(tensor))[i] = random_.unit();
+  else if (dtype == LS_BF16)
+    for (int64_t i = 0; i < bytes / 2; i++) reinterpret_cast<uint16_t*>(host(tensor))[i] = bf16Encode(random_.unit());
+  else
+    for (int64_t i = 0; i < bytes; i++) host(tensor)[i] = static_cast<uint8_t>(random_.u32());
+  return tensor;
+}
+
+ls_tensor Fuzz::ints(std::vector<int64_t> shape, int64_t min, int64_t max) {
+  const ls_tensor tensor = make(LS_I32, shape);
+  indices_.push_back(tensor);
+  for (int64_t i = 0; i < bytesOf(LS_I32, shape) / 4; i++) reinterpret_cast<int32_t*>(host(tensor))[i] = static_cast<int32_t>(random_.whole(min, max));
+  return tensor;
+}
+
+ls_tensor Fuzz::list(const std::vector<ls_tensor>& members) {
+  ls_tensor tensor{};
+  CHECK(api_->list_create(&tensor.list) == LS_OK);
+  lists_.push_back(tensor.list);
+  for (const ls_tensor& member : members) CHECK(api_->list_append(tensor.list, &member) == LS_OK);
+  return tensor;
+}
+
+ls_tensor Fuzz::paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage) {
+  std::vector<ls_tensor> pages;
+  for (int64_t begin = 0; begin < count; begin += perPage) pages.push_back(floats(LS_U8, {offset + std::min(perPage, count - begin) * bytes}));
+  return list(pages);
+}
+
+// The weight and its scale (absent for plain formats).
+void Fuzz::weight(int64_t N, int64_t K, ls_dtype dtype, std::vector<ls_tensor>& out) {
+  out.push_back(floats(dtype, {N, K}));
+  if (dtype == LS_F8_E4M3) out.push_back(floats(LS_F8_E8M0, {(N + 127) / 128, (K + 127) / 128}));
+  else if (dtype == LS_F4_E2M1) out.push_back(floats(LS_F8_E8M0, {N, K / 32}));
+  else out.push_back(absent());
+}
+
+void Fuzz::forget() {
+  for (ls_list* list : lists_) api_->list_release(list);
+  for (ls_buffer* buffer : buffers_) api_->buffer_release(buffer);
+  lists_.clear();
+  indices_.clear();
+  buffers_.clear();
+}
+
+Call Fuzz::rowsCall(ls_op op) {
+  const int64_t T = any(7), C = any(90), h = any(4), V = any(9), repeat = any(3);
+  const ls_dtype a = activation();
+  switch (op) {
+    case LS_EMBED: return {op, {ints({T}, 0, V - 1), floats(activation(), {V, C}), make(a, {T, h, C})}, {}};
+    case LS_RMS_NORM: return {op, {floats(a, {T, C}), floats(activation(), {C}), make(a, {T, C})}, {1e-6}};
+    case LS_ROPE_TABLE: return {op, {ints({T}, 0, 1 << 20), floats(LS_F32, {C}), make(LS_F32, {T, C, 2})}, {}};
+    case LS_ROPE: return {op, {floats(a, {T, h, 2 * C + V}), floats(LS_F32, {T, C, 2})}, {-1}};
+    case LS_ADD: return {op, {floats(activation(), {T * repeat, C}), floats(activation(), {T, C}), make(a, {T * repeat, C})}, {static_cast<double>(repeat)}};
+    case LS_GATHER: return {op, {floats(LS_U8, {V, C}), ints({T}, 0, V - 1), make(LS_U8, {T, C})}, {}};
+    default: return {op, {floats(activation(), {T, C}), make(a, {T, C})}, {}};
+  }
+}
+
+Call Fuzz::hyperCall(ls_op op) {
+  const int64_t T = any(7), n = any(5), d = any(90), mixes = (2 + n) * n;
+  const ls_dtype a = activation();
+  const ls_tensor streams = floats(a, {T, n, d});
+  if (op == LS_HC_PRE)
+    return {op,
+            {streams, floats(LS_F32, {mixes, n * d}), floats(LS_F32, {mixes}), floats(LS_F32, {3}), make(a, {T, d}), make(LS_F32, {T, n}),
+             make(LS_F32, {T, n, n})},
+            {1e-6, 1e-6, 20}};
+  if (op == LS_HC_POST) return {op, {floats(a, {T, d}), streams, floats(LS_F32, {T, n}), floats(LS_F32, {T, n, n}), streams}, {}};
+  return {op, {streams, floats(LS_F32, {n, n * d}), floats(LS_F32, {n}), floats(LS_F32, {1}), make(a, {T, d})}, {1e-6, 1e-6}};
+}
+
+Call Fuzz::storedCall(ls_op op) {
+  const int64_t T = any(20), nope = any(200), rope = 2 * random_.whole(0, 20), D = nope + rope, start = random_.whole(0, 40);
+  const auto layout = static_cast<double>(random_.whole(0, 3)), key = static_cast<double>(random_.whole(0, 2));
+  const int64_t bytes = kvEntryBytes(static_cast<int>(layout), nope, rope), dim = int64_t{32} << random_.whole(0, 2), m = any(8), overlap = random_.whole(0, 1);
+  const int64_t keyRow = keyBytes(static_cast<int>(key), dim), w = (1 + overlap) * nope;
+  switch (op) {
+    case LS_KV_PACK: return {op, {floats(activation(), {T, D}), make(LS_U8, {T, bytes})}, {layout, static_cast<double>(rope)}};
+    case LS_KV_UNPACK: return {op, {floats(LS_U8, {T, bytes}), make(LS_F32, {T, D})}, {layout, static_cast<double>(rope)}};
+    case LS_KEY_PACK: return {op, {floats(activation(), {T, dim}), make(LS_U8, {T, keyRow})}, {key}};
+    case LS_KEY_UNPACK: return {op, {floats(LS_U8, {T, keyRow}), make(LS_F32, {T, dim})}, {key}};
+    case LS_WINDOW_PUT: return {op, {floats(LS_U8, {T, bytes}), make(LS_U8, {m, bytes})}, {static_cast<double>(start)}};
+    default:
+      return {op,
+              {floats(LS_F32, {T, w}), floats(LS_F32, {T, w}), floats(LS_F32, {m, w}), make(LS_F32, {(1 + overlap) * m, 2, w}),
+               make(activation(), {(start + T) / m - start / m, nope})},
+              {static_cast<double>(start), static_cast<double>(m), static_cast<double>(overlap)}};
+  }
+}
+
+Call Fuzz::pagedCall(ls_op op) {
+  const int64_t T = any(7), h = any(5), K = any(40), m = any(4), start = random_.whole(0, 200), visible = (start + T) / m;
+  const int64_t offset = random_.whole(0, 9), perPage = any(40);
+  const auto number = [](int64_t x) { return static_cast<double>(x); };
+  if (op == LS_SELECT) {
+    const int64_t layout = random_.whole(0, 2), dim = int64_t{32} << random_.whole(0, 2), bytes = keyBytes(static_cast<int>(layout), dim);
+    return {op,
+            {floats(LS_U8, {T, h, bytes}), floats(LS_F32, {T, h}), paged(visible, bytes, offset, perPage), make(LS_I32, {T, K}),
+             make(LS_F32, {T, visible + 1})},
+            {number(start), number(m), number(layout), number(dim), number(offset), number(perPage), 0.5}};
+  }
+  const int64_t layout = random_.whole(0, 3), nope = any(150), rope = 2 * random_.whole(0, 20), W = any(20);
+  const int64_t bytes = kvEntryBytes(static_cast<int>(layout), nope, rope);
+  const ls_dtype a = activation();
+  ls_tensor sel = absent();
+  if (random_.whole(0, 1) == 1) {
+    sel = ints({T, K}, -1, -1);
+    for (int64_t i = 0; i < T; i++)
+      for (int64_t j = 0; j < std::min(K, (start + i + 1) / m); j++) reinterpret_cast<int32_t*>(host(sel))[i * K + j] = static_cast<int32_t>(j);
+  }
+  return {op,
+          {floats(a, {T, h, nope + rope}), floats(LS_U8, {T, bytes}), floats(LS_U8, {W, bytes}), floats(LS_F32, {h}), sel,
+           paged(visible, bytes, offset, perPage), make(a, {T, h, nope + rope})},
+          {number(start), 0, number(m), number(layout), number(rope), number(offset), number(perPage), 0.1}};
+}
+
+Call Fuzz::weightCall(ls_op op) {
+  static constexpr ls_dtype formats[] = {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1};
+  const ls_dtype format = formats[random_.whole(0, 3)], a = activation();
+  const int64_t unit = format == LS_F4_E2M1 ? 32 : 1, T = any(9), g = any(3), K = unit * any(6), N = unit * any(5), E = any(6), k = random_.whole(1, E);
+  if (op == LS_LINEAR) {
+    std::vector<ls_tensor> tensors = {floats(a, {T, g * K})};
+    weight(g * N, K, format, tensors);
+    tensors.push_back(make(LS_F32, {T, g * N}));
+    return {op, tensors, {static_cast<double>(g)}};
+  }
+  if (op == LS_ROUTE)
+    return {op, {floats(LS_F32, {T, E}), floats(LS_F32, {E}), absent(), absent(), make(LS_I32, {T, k}), make(LS_F32, {T, k})}, {1.5}};
+  std::vector<ls_tensor> experts;
+  for (int64_t e = 0; e < E; e++) {
+    weight(N, K, format, experts);
+    weight(N, K, format, experts);
+    weight(K, N, format, experts);
+  }
+  const ls_tensor idx = ints({T, k}, 0, 0);
+  for (int64_t i = 0; i < T * k; i++) reinterpret_cast<int32_t*>(host(idx))[i] = static_cast<int32_t>(i % k);
+  return {op, {floats(a, {T, K}), idx, floats(LS_F32, {T, k}), list(experts), make(LS_F32, {T, K})}, {10}};
+}
+
+Call Fuzz::call(ls_op op) {
+  switch (op) {
+    case LS_HC_PRE:
+    case LS_HC_POST:
+    case LS_HC_HEAD: return hyperCall(op);
+    case LS_KV_PACK:
+    case LS_KV_UNPACK:
+    case LS_KEY_PACK:
+    case LS_KEY_UNPACK:
+    case LS_WINDOW_PUT:
+    case LS_COMPRESS: return storedCall(op);
+    case LS_SELECT:
+    case LS_ATTENTION: return pagedCall(op);
+    case LS_LINEAR:
+    case LS_ROUTE:
+    case LS_EXPERTS: return weightCall(op);
+    default: return rowsCall(op);
+  }
+}
+
+// One field of one tensor, one parameter, or the number of either.
+void Fuzz::damage(Call& call) {
+  static constexpr int64_t numbers[] = {-1, 0, 1, 2, 3, 31, 33, 64, 1 << 20, INT32_MAX, INT64_MAX};
+  const int64_t number = numbers[random_.whole(0, 10)];
+  ls_tensor& tensor = call.tensors[static_cast<size_t>(random_.whole(0, static_cast<int64_t>(call.tensors.size()) - 1))];
+  switch (random_.whole(0, 7)) {
+    case 0: {  // past the enum too, as a caller in C could
+      const auto dtype = static_cast<uint32_t>(random_.whole(0, 9));
+      std::memcpy(&tensor.dtype, &dtype, sizeof dtype);
+      break;
+    }
+    case 1: tensor.rank = static_cast<uint32_t>(random_.whole(0, 9)); break;
+    case 2: tensor.offset = static_cast<uint64_t>(number); break;
+    case 3: tensor = absent(); break;
+    case 4: call.tensors.pop_back(); break;
+    case 5:
+      if (!call.params.empty())
+        call.params[static_cast<size_t>(random_.whole(0, static_cast<int64_t>(call.params.size()) - 1))] = static_cast<double>(number) * 0.5;
+      break;
+    case 6:
+      if (!indices_.empty()) reinterpret_cast<int32_t*>(host(indices_.front()))[0] = static_cast<int32_t>(number);
+      break;
+    default: tensor.shape[random_.whole(0, 3)] = number;
+  }
+}
+
+}  // namespace longshore::test

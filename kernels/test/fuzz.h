@@ -1,0 +1,52 @@
+// Random calls of every operation through the C ABI, and ways to damage them.
+#pragma once
+
+#include <vector>
+
+#include "check.h"
+#include "longshore/kernels.h"
+
+namespace longshore::test {
+
+struct Call {
+  ls_op op;
+  std::vector<ls_tensor> tensors;
+  std::vector<double> params;
+};
+
+class Fuzz {
+ public:
+  Fuzz(const ls_backend_api* api, uint64_t seed) : api_(api), random_(seed) {}
+  ~Fuzz() { forget(); }
+
+  // A valid call on random shapes. Its operands live until `forget`.
+  Call call(ls_op op);
+  void damage(Call& call);
+  void forget();
+
+ private:
+  int64_t any(int64_t max) { return random_.whole(1, max); }
+  ls_dtype activation() { return random_.whole(0, 1) == 0 ? LS_F32 : LS_BF16; }
+  ls_tensor absent() { return {}; }
+  ls_tensor make(ls_dtype dtype, std::vector<int64_t> shape);
+  ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape);
+  ls_tensor ints(std::vector<int64_t> shape, int64_t min, int64_t max);
+  ls_tensor list(const std::vector<ls_tensor>& members);
+  ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage);
+  void weight(int64_t N, int64_t K, ls_dtype dtype, std::vector<ls_tensor>& out);
+  uint8_t* host(const ls_tensor& tensor);
+
+  Call rowsCall(ls_op op);
+  Call hyperCall(ls_op op);
+  Call storedCall(ls_op op);
+  Call pagedCall(ls_op op);
+  Call weightCall(ls_op op);
+
+  const ls_backend_api* api_;
+  Random random_;
+  std::vector<ls_tensor> indices_;  // I32 operands of the current call
+  std::vector<ls_buffer*> buffers_;
+  std::vector<ls_list*> lists_;
+};
+
+}  // namespace longshore::test
