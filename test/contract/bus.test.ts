@@ -254,6 +254,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await bus.log.delete("deleted");
       expect((await reader.next()).done).toBe(true);
       expect(await bus.log.read("deleted")).toEqual([]);
+      expect((await bus.log.submit("deleted", request())).previous).toBe(0);
     });
   });
 

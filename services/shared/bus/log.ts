@@ -6,7 +6,7 @@ import { decodeRecord, encodeRequest } from "./codec.ts";
 import { type ClaimResult, isTerminal, type JobEvent, type JobLog, type JobRequest, type LogRecord, type Phase } from "./contract.ts";
 import { follow, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
-import { backoffMs, Pause } from "./pause.ts";
+import { backoffMs, linked, Pause } from "./pause.ts";
 import { holds, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
@@ -88,7 +88,12 @@ export class FencedLog implements JobLog {
   }
 
   async *follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
-    yield* follow(this.#journal, this.#clock, jobId, afterSequence, AbortSignal.any([signal, this.#closing]));
+    const either = linked(signal, this.#closing);
+    try {
+      yield* follow(this.#journal, this.#clock, jobId, afterSequence, either.signal);
+    } finally {
+      either.release();
+    }
   }
 
   delete(jobId: string): Promise<void> {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 
@@ -14,6 +15,7 @@ export class Pause {
     const waiting = new AbortController();
     const stop = () => waiting.abort();
     this.#waiting = waiting;
+    setMaxListeners(0, signal);
     signal.addEventListener("abort", stop, { once: true });
     try {
       await clock.sleep(ms, waiting.signal);
@@ -24,6 +26,26 @@ export class Pause {
       this.#waiting = null;
     }
   }
+}
+
+/**
+ * A signal that aborts with any of `signals`. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as the process,
+ * once it is released.
+ */
+export function linked(...signals: readonly AbortSignal[]): { readonly signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const stop = () => controller.abort();
+  for (const signal of signals) {
+    setMaxListeners(0, signal);
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  }
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const signal of signals) signal.removeEventListener("abort", stop);
+    },
+  };
 }
 
 const RETRY_MS = 20;

@@ -4,7 +4,7 @@ import type { LogRules } from "./log.ts";
 
 /** Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random and the waits. */
 export interface BusSettings extends LogRules {
-  /** `memory:`, or `nats://` or `tls://` with user:password or token, several servers separated by commas. */
+  /** `memory:`, or `nats://host:4222` with `user:password@` or `token@` where needed, `tls://` for TLS; several whole URLs separated by commas. */
   readonly url: string;
   /** Begins the name of every stream, bucket and subject. Letters, digits, `-` and `_`. */
   readonly prefix: string;

@@ -1,7 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
-import { Pause } from "../pause.ts";
+import { linked, Pause } from "../pause.ts";
 
 export interface QueueBounds {
   /** A delivered message comes again after this long without a sign of life. */
@@ -48,18 +48,25 @@ export class MemoryQueue implements JobQueue {
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
-    const either = AbortSignal.any([signal, this.#closing]);
-    const endMs = this.#clock.monotonicMs() + waitMs;
-    for (;;) {
-      if (either.aborted) return null;
+    const either = linked(signal, this.#closing);
+    const pause = new Pause();
+    this.#pulling.add(pause);
+    try {
+      return await this.#pull(phase, model, this.#clock.monotonicMs() + waitMs, pause, either.signal);
+    } finally {
+      this.#pulling.delete(pause);
+      either.release();
+    }
+  }
+
+  async #pull(phase: Phase, model: string, endMs: number, pause: Pause, signal: AbortSignal): Promise<Message | null> {
+    while (!signal.aborted) {
       const nowMs = this.#clock.monotonicMs();
       const message = this.#next(phase, model, nowMs);
       if (message !== null || nowMs >= endMs) return message;
-      const pause = new Pause();
-      this.#pulling.add(pause);
-      await pause.wait(this.#clock, Math.min(endMs, this.#nextDueMs(phase, model)) - nowMs, either);
-      this.#pulling.delete(pause);
+      await pause.wait(this.#clock, Math.min(endMs, this.#nextDueMs(phase, model)) - nowMs, signal);
     }
+    return null;
   }
 
   async depth(phase: Phase, model: string): Promise<number> {

@@ -60,7 +60,11 @@ export class Connection {
 
   /** Without any promise: what cannot be sent now is not sent. */
   publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
-    if (this.#connected) this.#nats?.publish(subject, data, reply === undefined ? undefined : { reply });
+    try {
+      if (this.#connected) this.#nats?.publish(subject, data, reply === undefined ? undefined : { reply });
+    } catch {
+      // The connection is closing.
+    }
   }
 
   /** Calls back for messages on `subject`, across reconnects, until the returned function is called; what is on its way then still arrives. */
@@ -113,6 +117,7 @@ export class Connection {
     for (const listener of this.#listeners) listener.subscription = listen(nats, listener.subject, listener.callback);
     void this.#arrive();
     void this.#heed(nats);
+    if (this.closing.aborted) await nats.close();
     await nats.closed();
     this.#break();
   }
@@ -142,7 +147,9 @@ export class Connection {
 
   #break(): void {
     this.#connected = false;
-    for (const broken of this.#waiting) broken(new Error("the connection broke"));
+    const trouble = new Error("the connection broke");
+    this.#trouble = trouble;
+    for (const broken of this.#waiting) broken(trouble);
     for (const callback of this.#interrupted) callback();
   }
 }
@@ -159,8 +166,10 @@ interface Listener {
   subscription: Subscription | null;
 }
 
-const listen = (nats: NatsConnection, subject: string, callback: (message: Msg) => void): Subscription =>
-  nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
+function listen(nats: NatsConnection, subject: string, callback: (message: Msg) => void): Subscription | null {
+  if (nats.isClosed() || nats.isDraining()) return null;
+  return nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
+}
 
 function away(cause: unknown): ServingError {
   const why = cause instanceof Error ? `: ${cause.message}` : "";
@@ -170,7 +179,7 @@ function away(cause: unknown): ServingError {
 }
 
 function connectionOptions(url: string, tryMs: number): ConnectionOptions {
-  const urls = url.split(",").map((text) => new URL(text));
+  const urls = url.split(",").map(parsed);
   const [first] = urls;
   return {
     servers: urls.map(({ host }) => host),
@@ -185,6 +194,16 @@ function connectionOptions(url: string, tryMs: number): ConnectionOptions {
     maxPingOut: 2,
     noAsyncTraces: true,
   };
+}
+
+function parsed(text: string): URL {
+  try {
+    return new URL(text);
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${text} is no URL of a NATS server; write nats://host:4222, several separated by commas`, {
+      cause,
+    });
+  }
 }
 
 /** `nats://user:password@host`, or `nats://token@host`. */

@@ -2,7 +2,7 @@ import { createInbox, type Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
-import { backoffMs, isUnavailable, Pause } from "../pause.ts";
+import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { deliveryOf, isStatus, type Patience, type Stream } from "./stream.ts";
@@ -45,18 +45,26 @@ export class NatsQueue implements JobQueue {
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
+    const either = linked(signal, this.#connection.closing);
+    try {
+      return await this.#pull(phase, model, this.#patience.clock.monotonicMs() + waitMs, either.signal);
+    } finally {
+      either.release();
+    }
+  }
+
+  async #pull(phase: Phase, model: string, endMs: number, signal: AbortSignal): Promise<Message | null> {
     const { clock } = this.#patience;
-    const either = AbortSignal.any([signal, this.#connection.closing]);
-    const endMs = clock.monotonicMs() + waitMs;
-    for (let troubles = 0; !either.aborted; ) {
+    for (let troubles = 0; !signal.aborted; ) {
       try {
-        const found = (await this.#probe(phase, model)) ?? (await this.#wait(phase, model, endMs - clock.monotonicMs(), either));
-        if (found !== null) return this.#message(phase, found);
+        const found = (await this.#probe(phase, model)) ?? (await this.#wait(phase, model, endMs - clock.monotonicMs(), signal));
+        const message = found === null ? null : this.#message(phase, found);
+        if (message !== null) return message;
         troubles = 0;
       } catch (thrown) {
         if (!isUnavailable(thrown)) throw thrown;
         this.#ensured.clear();
-        await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), either);
+        await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), signal);
       }
       if (clock.monotonicMs() >= endMs) return null;
     }
@@ -96,7 +104,7 @@ export class NatsQueue implements JobQueue {
     const receive = (lane: Lane) => (message: Msg) => {
       if (isStatus(message)) trouble = message.headers?.code === 408 ? trouble : (message.headers?.description ?? "refused");
       else if (open && first === null) first = { lane, message };
-      else message.respond(NAK);
+      else this.#connection.publish(message.reply ?? "", "-NAK");
       if (first !== null || trouble !== null) pause.end();
     };
     const withdrawals = [this.#connection.onInterruption(() => pause.end())];
@@ -138,18 +146,22 @@ export class NatsQueue implements JobQueue {
     return next;
   }
 
-  #message(phase: Phase, { lane, message }: Delivered): Message {
+  /** Null for a message that cannot be read: a hint at nothing, so it is dropped, and the reconciler sends another. */
+  #message(phase: Phase, { lane, message }: Delivered): Message | null {
     const answer = (word: string) => this.#connection.publish(message.reply ?? "", word);
-    return {
-      item: decodeItem(message.data),
-      phase,
-      lane,
-      deliveries: deliveryOf(message.reply ?? "").deliveries,
-      working: () => answer("+WPI"),
-      ack: () => answer("+ACK"),
-      nak: (delayMs) => answer(`-NAK {"delay": ${nanos(delayMs)}}`),
-    };
+    try {
+      return {
+        item: decodeItem(message.data),
+        phase,
+        lane,
+        deliveries: deliveryOf(message.reply ?? "").deliveries,
+        working: () => answer("+WPI"),
+        ack: () => answer("+ACK"),
+        nak: (delayMs) => answer(`-NAK {"delay": ${nanos(delayMs)}}`),
+      };
+    } catch {
+      answer("+ACK");
+      return null;
+    }
   }
 }
-
-const NAK = new TextEncoder().encode("-NAK");

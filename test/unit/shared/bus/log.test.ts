@@ -62,19 +62,21 @@ test.each(seeds)(
     const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: seed % 2 === 0 ? 200 : 60_000 }, clock);
     const log = new FencedLog(new RoughJournal(journal, clock, random), rules, clock, random, never);
     const told: LogRecord[] = [];
-    const readers = await clock.run(
+    const { complete, followed } = await clock.run(
       (async () => {
         while ((await unlessAway(() => log.submit("job", request()))) === null);
         const following = [0, 1].map((after) => collect(log.follow("job", after, never)));
         await Promise.all([1, 2, 3].map((worker) => work(log, clock, random, `w${worker}`, told)));
-        return Promise.all(following);
+        const complete = await unlessAway(() => log.read("job"));
+        return { complete, followed: await Promise.all(following) };
       })(),
     );
 
     const records = await new FencedLog(journal, rules, clock, random, never).read("job");
     expect(faultsOf(records)).toEqual([]);
     expect(records.filter(({ event }) => isTerminal(event))).toEqual([records.at(-1)]);
-    expect(readers).toEqual([records, records.slice(1)]);
+    expect(followed).toEqual([records, records.slice(1)]);
+    if (complete !== null) expect(complete).toEqual(records);
     for (const record of told) expect(records).toContainEqual(record);
   },
 );

@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import type { Appended } from "../../../../services/shared/bus/journal.ts";
+import { untilKnown } from "../../../../services/shared/bus/known.ts";
+import { VirtualClock } from "../../../support/virtual-clock.ts";
+
+const unknown: Appended = { kind: "unknown", cause: new Error("no answer") };
+const refused: Appended = { kind: "refused" };
+
+/** What becomes of an append whose tries are answered like this, when `found` is what the record then holds of it. */
+async function outcome(answers: readonly Appended[], found: number | null = null): Promise<number | null> {
+  const clock = new VirtualClock();
+  const rest = [...answers];
+  const append = { where: "the log", once: async () => rest.shift() ?? unknown, find: async () => found };
+  return clock.run(untilKnown(append, clock, 60_000, new AbortController().signal));
+}
+
+test("an append is repeated until it is answered", async () => {
+  expect(await outcome([unknown, unknown, { kind: "stored", sequence: 7 }])).toBe(7);
+});
+
+test("refused at once means another came first, without looking", async () => {
+  expect(await outcome([refused], 7)).toBeNull();
+});
+
+test("refused after a try without an answer: the record says whether that try was it", async () => {
+  expect(await outcome([unknown, refused], 7)).toBe(7);
+  expect(await outcome([unknown, refused], null)).toBeNull();
+});
+
+test("no room is OVERLOADED, no answer at all UNAVAILABLE", async () => {
+  await expect(outcome([{ kind: "full" }])).rejects.toMatchObject({ code: "OVERLOADED" });
+  await expect(outcome([])).rejects.toMatchObject({ code: "UNAVAILABLE" });
+});
