@@ -44,8 +44,8 @@ export interface BoundarySpan {
 export function boundarySpans(sequence: Sequence): BoundarySpan[] {
   const { position, layout } = sequence;
   const spans: BoundarySpan[] = [];
-  for (const [layer, state] of sequence.layers.entries()) {
-    const { ratio, entries, keys } = layout.layers[layer]!;
+  for (const [layer, { ratio, entries, keys }] of layout.layers.entries()) {
+    const state = sequence.layers[layer]!;
     const add = (part: BoundarySpan["part"], places: Uint8Array[], shared = false) => {
       for (const place of places) spans.push({ layer, part, place, shared });
     };

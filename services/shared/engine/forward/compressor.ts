@@ -14,7 +14,6 @@ export function compressEntries(run: Run, layer: number, weights: Compressed, x:
   storeWindows(run, layout.layers[layer]!.entries!, weights.ratio, pooled, (some, entries) =>
     run.ops.kvPack({ rows: some, entries, kvLayout: layout.kv, rope: config.rope }),
   );
-  run.tap?.see("entries", layer, pooled);
 }
 
 /** Windows that complete in this call, pooled, normed and rotated: A [windows, dim]. Moves the rings on. */

@@ -16,7 +16,6 @@ export function selectEntries(run: Run, layer: number, weights: Placed<IndexerWe
 
   const pooled = compress(run, weights.compressor, x, CSA_RATIO, config.indexDim, (sequence) => sequence.layers[layer]!.indexer!);
   storeWindows(run, layout.layers[layer]!.keys!, CSA_RATIO, pooled, (rows, keys) => run.ops.keyPack({ rows, keys, keyLayout: layout.key }));
-  run.tap?.see("index_keys", layer, pooled);
 
   const sel = work.at("selected", [T, config.indexTopK]);
   for (const part of run.parts) select(run, layer, part, iq, iw, sel);

@@ -41,8 +41,8 @@ export interface Emitted {
 /** For tests and the golden runner: looks at intermediate tensors where they are made, before their memory is used again. */
 export interface Tap {
   see(name: TapName, layer: number, value: Tensor): void;
-  /** Memory for the index scores F32 [rows, entries] of one part, which nothing but a test wants. */
-  scores(rows: number, entries: number): Tensor;
+  /** Memory for the index scores F32 [rows, entries] of one part, if they are wanted: nothing but a test does. */
+  scores(rows: number, entries: number): Tensor | null;
 }
 
 export type TapName =
@@ -53,8 +53,6 @@ export type TapName =
   | "ffn_out"
   | "route_ids"
   | "route_weights"
-  | "entries"
-  | "index_keys"
   | "index_scores"
   | "index_sel";
 

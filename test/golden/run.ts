@@ -1,0 +1,76 @@
+import { existsSync, readdirSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { listPaths } from "../../services/shared/engine/kernels.ts";
+import { runChatGolden } from "./suites/chat.ts";
+import { runCheckpointGolden } from "./suites/checkpoint.ts";
+import { runQuantGolden } from "./suites/quant.ts";
+import type { SuiteResult } from "./suites/result.ts";
+import { runTokenizerGolden } from "./suites/tokenizer.ts";
+
+/**
+ * npm run golden -- [DIR]: every golden folder under DIR (default: the copy beside this file), in both modes, on every kernel path this machine
+ * has. One line a suite; exit code 0 only if all hold. Formats and tolerances: README.md beside the data.
+ */
+async function main(argument: string | undefined): Promise<number> {
+  const root = resolve(argument ?? defaultFolder());
+  const paths = listPaths();
+  for (const { name, reason } of paths.filter(({ available }) => !available)) console.log(`kernel path ${name}: not run, ${reason}`);
+  const available = paths.filter((path) => path.available).map(({ name }) => name);
+  let failed = 0;
+  let folders = 0;
+  for (const folder of foldersUnder(root)) {
+    const runs = runsOf(folder, available);
+    if (runs.length > 0) folders++;
+    for (const { label, run } of runs) {
+      for (const result of await run()) if (!print(`${relative(root, folder) || "."} ${label}`, result)) failed++;
+    }
+  }
+  if (folders === 0) console.log(`${root}: no golden folder found`);
+  console.log(failed === 0 && folders > 0 ? `all suites of ${folders} folders hold` : `${failed} suites failed`);
+  return failed === 0 && folders > 0 ? 0 : 1;
+}
+
+interface Runs {
+  readonly label: string;
+  readonly run: () => Promise<readonly SuiteResult[]>;
+}
+
+/** A folder is told by its files. */
+function runsOf(folder: string, paths: readonly string[]): Runs[] {
+  const has = (file: string) => existsSync(join(folder, file));
+  const runs: Runs[] = [];
+  if (has("golden.safetensors"))
+    for (const kernelPath of paths)
+      for (const mode of ["exact", "serving"] as const)
+        runs.push({ label: `${kernelPath} ${mode}`, run: async () => runCheckpointGolden(folder, { kernelPath, mode }) });
+  if (has("quant.json"))
+    for (const kernelPath of paths) runs.push({ label: kernelPath, run: async () => runQuantGolden(folder, kernelPath) });
+  if (has("cases.json")) runs.push({ label: "", run: async () => [await runTokenizerGolden(folder)] });
+  if (has("chat.json") || has("parse.json")) runs.push({ label: "", run: async () => [await runChatGolden(folder)] });
+  return runs;
+}
+
+function print(where: string, { suite, compared, worst, tolerance, failures }: SuiteResult): boolean {
+  const holds = failures.length === 0 && compared > 0;
+  const size = tolerance === "exact" ? `${worst} differ` : `largest difference ${worst.toExponential(2)}, tolerance ${tolerance}`;
+  console.log(`${holds ? "ok  " : "FAIL"} ${where.trim()} ${suite}: ${compared} compared, ${size}`);
+  for (const failure of failures.slice(0, FAILURES_SHOWN)) console.log(`       ${failure}`);
+  if (failures.length > FAILURES_SHOWN) console.log(`       and ${failures.length - FAILURES_SHOWN} more`);
+  return holds;
+}
+
+const FAILURES_SHOWN = 5;
+
+function foldersUnder(folder: string): string[] {
+  const inside = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [folder, ...inside.flatMap(({ name }) => foldersUnder(join(folder, name)))];
+}
+
+/** Data is not compiled: dist/test/golden/run.js finds it in the sources. */
+function defaultFolder(): string {
+  const beside = fileURLToPath(new URL("./data", import.meta.url));
+  return existsSync(beside) ? beside : fileURLToPath(new URL("../../../test/golden/data", import.meta.url));
+}
+
+process.exitCode = await main(process.argv[2]);
