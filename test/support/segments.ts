@@ -22,27 +22,29 @@ export function sample(name: string, bytes: number, kind: ValueHead["kind"] = "s
   return { key: sha(`key ${name}`).toString("base64url") as SegmentKey, head, payload };
 }
 
-/** Allocates like an engine, and knows whether everything came back exactly once. */
+const RELEASED = 0xdd;
+
+/** Allocates like an engine, and knows whether everything came back exactly once and nothing was written to it afterwards. */
 export class Ledger {
   allocated = 0;
-  released = 0;
   releasedTwice = 0;
+  readonly #released: Uint8Array[] = [];
 
-  readonly allocate = (bytes: number): Memory => {
+  readonly allocate = (size: number): Memory => {
+    const bytes = new Uint8Array(size);
     let live = true;
     this.allocated++;
-    return {
-      bytes: new Uint8Array(bytes),
-      release: () => {
-        if (live) this.released++;
-        else this.releasedTwice++;
-        live = false;
-      },
+    const release = () => {
+      if (live) this.#released.push(bytes.fill(RELEASED));
+      else this.releasedTwice++;
+      live = false;
     };
+    return { bytes, release };
   };
 
   get balanced(): boolean {
-    return this.allocated === this.released && this.releasedTwice === 0;
+    const untouched = this.#released.every((bytes) => bytes.every((byte) => byte === RELEASED));
+    return this.allocated === this.#released.length && this.releasedTwice === 0 && untouched;
   }
 }
 

@@ -13,6 +13,8 @@ function held(gate: Gate, order: string[], name: string) {
   return { done, end: () => end() };
 }
 
+type Held = ReturnType<typeof held>;
+
 test("at most so many pass at once, in the order they came", async () => {
   const [gate, order]: [Gate, string[]] = [new Gate(2, 10), []];
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => held(gate, order, name)) as [Held, Held, Held, Held];
@@ -27,7 +29,6 @@ test("at most so many pass at once, in the order they came", async () => {
   d.end();
   await Promise.all([c.done, d.done]);
 });
-type Held = ReturnType<typeof held>;
 
 test("who finds too many waiting is told at once; work that fails makes room like any other", async () => {
   const [gate, order]: [Gate, string[]] = [new Gate(1, 1), []];

@@ -4,13 +4,12 @@ import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { heapMemory } from "../../../../services/shared/runtime/memory.ts";
 import { HEADER_BYTES } from "../../../../services/shared/segments/format.ts";
 import { MemoryStore } from "../../../../services/shared/segments/memory-store.ts";
-import { sample } from "../../../support/segments.ts";
+import { type Sample, sample } from "../../../support/segments.ts";
 
 const clock: Clock = { nowMs: () => 0, monotonicMs: () => 0, sleep: () => Promise.reject(new Error("stores do not sleep")) };
 const openStore = (values: number) =>
   new MemoryStore({ bytesMax: values * (HEADER_BYTES + 100), ttlMs: { segment: 1_000, boundary: 1_000 }, clock, log: silentLog });
 const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => sample(name, 100)) as [Sample, Sample, Sample, Sample];
-type Sample = ReturnType<typeof sample>;
 
 test("the least recently used values go first, and never more than needed", async () => {
   const store = openStore(3);
