@@ -25,7 +25,7 @@ export interface SegmentStore {
   countPrefix(keys: readonly SegmentKey[]): Promise<number>;
   /** The payload, verified against head and checksum, in memory from `allocate`; null if absent or damaged (damage is counted and logged). */
   get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null>;
-  /** Resolves true once stored, false where the store could not take it (away, full): the caller goes on. `payload` is only read. */
+  /** Resolves true once stored, false where the store could not take it (away, full): the caller goes on. `payload` is only read. Rejects with INTERNAL for a head or a size that the format cannot hold: our own mistake. */
   put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean>;
   /** Forgets one value. */
   drop(key: SegmentKey): Promise<void>;
