@@ -32,21 +32,27 @@ describe.each(here)("path $name", ({ name }) => {
 });
 
 /** One source compiled for several instruction sets: their results are not only near each other. */
-const oneOrder = ["portable", "avx2", "avx512"].filter((name) => here.some((path) => path.name === name));
+const orders = [
+  ["portable", "avx2", "avx512"],
+  ["portablebf16", "avx512bf16"],
+].map((names) => names.filter((name) => here.some((path) => path.name === name)));
 
-test.each(operationNames)(`%s: the same bits on ${oneOrder.join(", ")}`, (operation) => {
-  const backends = oneOrder.map((path) => openBackend({ path, threads: 1 }));
-  for (let round = 0; round < ROUNDS; round++) {
-    const draw = new Draw(seed + round);
-    const c = cases[operation](draw);
-    const [first, ...others] = backends.map((backend) => runCase(backend, c, [[0, c.rows]]));
-    for (const outputs of others)
-      for (const [i, output] of outputs.entries())
-        expect(sameBytes(output, first![i]!), `SEED=${draw.seed} ${c.label}, output ${i}`).toBeNull();
-    releaseAll();
-  }
-  for (const backend of backends) backend.close();
-});
+test.each(orders.flatMap((paths) => operationNames.map((operation) => ({ operation, paths }))))(
+  "$operation: the same bits on $paths",
+  ({ operation, paths }) => {
+    const backends = paths.map((path) => openBackend({ path, threads: 1 }));
+    for (let round = 0; round < ROUNDS; round++) {
+      const draw = new Draw(seed + round);
+      const c = cases[operation](draw);
+      const [first, ...others] = backends.map((backend) => runCase(backend, c, [[0, c.rows]]));
+      for (const outputs of others)
+        for (const [i, output] of outputs.entries())
+          expect(sameBytes(output, first![i]!), `SEED=${draw.seed} ${c.label}, output ${i}`).toBeNull();
+      releaseAll();
+    }
+    for (const backend of backends) backend.close();
+  },
+);
 
 function check(c: Case, draw: Draw, backends: readonly Backend[]): void {
   const whole = [[0, c.rows]] as const;
