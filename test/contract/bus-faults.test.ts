@@ -207,3 +207,14 @@ test("changed settings reach streams that exist", async () => {
     code: "OVERLOADED",
   });
 });
+
+test("what was acked just before close is gone for the next process", async () => {
+  const bus = await ready(open());
+  for (let i = 0; i < 20; i++) await bus.queue.publish("prefill", "m", "batch", { jobId: `job${i}`, epoch: 0, promptTokens: 1 });
+  for (let i = 0; i < 20; i++) (await bus.queue.pull("prefill", "m", 1_000, never))?.ack();
+  await bus.close();
+  const next = await ready(open());
+  await expect.poll(() => next.queue.depth("prefill", "m")).toBe(0);
+  expect(await bus.queue.pull("prefill", "m", 1_000, never)).toBeNull();
+  await expect(bus.ready(100)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+});

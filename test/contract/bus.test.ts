@@ -81,6 +81,13 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await until(() => bus.log.submit("after", large).then(Boolean, () => false));
     });
 
+    test("is forgotten when the log's events get too old", async () => {
+      const bus = await fresh(kind, { logMaxAgeMs: 1_000 });
+      await bus.log.submit("job", request());
+      await until(async () => (await bus.log.last("job")) === null);
+      expect((await bus.log.claim("job", "prefill", "w")).kind).toBe("over");
+    });
+
     test("of more than fits a record is TOO_LARGE", async () => {
       const bus = await fresh(kind);
       const huge = request({ prompt: { ids: new Int32Array(900_000).fill(1) } });

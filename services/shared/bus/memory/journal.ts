@@ -44,6 +44,7 @@ export class MemoryJournal implements Journal {
   }
 
   async last(jobId: string): Promise<Entry | null> {
+    this.#forget();
     return this.#jobs.get(jobId)?.at(-1) ?? null;
   }
 

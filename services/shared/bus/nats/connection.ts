@@ -171,11 +171,14 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
   return nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
 }
 
+/** A trouble that says itself what to do keeps its words. */
 function away(cause: unknown): ServingError {
-  const why = cause instanceof Error ? `: ${cause.message}` : "";
-  return new ServingError("UNAVAILABLE", `NATS does not answer${why}; check LONGSHORE_NATS_URL and that the server is up with JetStream`, {
-    cause,
-  });
+  const advice = "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
+  const why =
+    cause instanceof ServingError
+      ? cause.message
+      : `NATS does not answer (${cause instanceof Error ? cause.message : "not connected"}); ${advice}`;
+  return new ServingError("UNAVAILABLE", why, { cause });
 }
 
 function connectionOptions(url: string, tryMs: number): ConnectionOptions {

@@ -69,15 +69,23 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
   ];
 }
 
-/** Creates a stream, or gives an existing one these settings. Servers drop settings they do not know without a word, so the answer is compared. */
+/** Creates a stream, or gives an existing one these settings. */
 export async function ensureStream(connection: Connection, config: Config): Promise<void> {
-  const answer = await create(connection, config);
-  const differing = Object.keys(config).filter((key) => !same(answer.config[key], config[key]));
-  if (differing.length === 0) return;
-  throw new ServingError("UNAVAILABLE", `nats-server did not take ${differing.join(", ")} of stream ${config.name}; use 2.9.10 or newer`);
+  checkEcho(`stream ${config.name}`, config, (await create(connection, config)).config);
 }
 
-async function create(connection: Connection, config: Config): Promise<{ readonly config: Readonly<Record<string, unknown>> }> {
+export interface Echo {
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Servers drop settings they do not know without a word, so what they answer is compared with what was asked. */
+export function checkEcho(what: string, asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): void {
+  const differing = Object.keys(asked).filter((key) => JSON.stringify(answered[key]) !== JSON.stringify(asked[key]));
+  if (differing.length === 0) return;
+  throw new ServingError("UNAVAILABLE", `nats-server did not take ${differing.join(", ")} of ${what}; use 2.9.10 or newer`);
+}
+
+async function create(connection: Connection, config: Config): Promise<Echo> {
   try {
     return await callApi(connection, `STREAM.CREATE.${config.name}`, config);
   } catch (thrown) {
@@ -89,5 +97,3 @@ async function create(connection: Connection, config: Config): Promise<{ readonl
     });
   }
 }
-
-const same = (answered: unknown, asked: unknown): boolean => JSON.stringify(answered) === JSON.stringify(asked);

@@ -5,6 +5,7 @@ import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
 import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
+import { checkEcho, type Echo } from "./layout.ts";
 import { deliveryOf, isStatus, type Patience, type Stream } from "./stream.ts";
 import { type Names, token } from "./subjects.ts";
 
@@ -97,23 +98,24 @@ export class NatsQueue implements JobQueue {
   async #wait(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
     const openMs = Math.min(waitMs, OPEN_MS);
     if (openMs <= 0) return null;
+    const nexts = await Promise.all(lanes.map((lane) => this.#consumer(phase, model, lane)));
     const pause = new Pause();
     let open = true;
     let first: Delivered | null = null;
     let trouble: string | null = null;
     const receive = (lane: Lane) => (message: Msg) => {
-      if (isStatus(message)) trouble = message.headers?.code === 408 ? trouble : (message.headers?.description ?? "refused");
+      if (isStatus(message)) trouble ??= troubleIn(message);
       else if (open && first === null) first = { lane, message };
       else this.#connection.publish(message.reply ?? "", "-NAK");
       if (first !== null || trouble !== null) pause.end();
     };
     const withdrawals = [this.#connection.onInterruption(() => pause.end())];
-    for (const lane of lanes) {
+    for (const [index, lane] of lanes.entries()) {
       const inbox = createInbox();
       withdrawals.push(this.#connection.subscribe(inbox, receive(lane)));
-      this.#connection.publish(await this.#consumer(phase, model, lane), JSON.stringify({ batch: 1, expires: nanos(openMs) }), inbox);
+      this.#connection.publish(nexts[index]!, JSON.stringify({ batch: 1, expires: nanos(openMs) }), inbox);
     }
-    if (first === null && trouble === null) await pause.wait(this.#patience.clock, openMs, signal);
+    await pause.wait(this.#patience.clock, openMs, signal);
     open = false;
     for (const withdraw of withdrawals) withdraw();
     if (first === null && trouble !== null) throw new ServingError("UNAVAILABLE", `the ${phase} queue: ${trouble}`);
@@ -137,7 +139,12 @@ export class NatsQueue implements JobQueue {
       max_waiting: WAITING_MAX,
     };
     try {
-      await callApi(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config });
+      const body = { stream_name: stream, config };
+      checkEcho(
+        `consumer ${name}`,
+        config,
+        (await callApi<Echo>(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, body)).config,
+      );
     } catch (cause) {
       if (!isApiError(cause)) throw cause;
       throw new ServingError("UNAVAILABLE", `consumer ${name} of stream ${stream}: ${cause.message}`, { cause });
@@ -165,3 +172,6 @@ export class NatsQueue implements JobQueue {
     }
   }
 }
+
+/** A request that ran out is no trouble; a consumer that is gone, or has too many requests, is. */
+const troubleIn = ({ headers }: Msg): string | null => (headers?.code === 408 ? null : (headers?.description ?? "refused"));
