@@ -230,6 +230,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const starts = [0, 1, ...[5, 15, 25, 35].map((i) => all[2 + i]!.sequence)];
       for (const [index, start] of starts.entries()) expect(seen[index]).toEqual(all.filter(({ sequence }) => sequence > start));
       expect(await collect(bus.log.follow("job", 0, never))).toEqual(all);
+      expect(await collect(bus.log.follow("job", all.at(-1)!.sequence, never))).toEqual([]);
     });
 
     test("of a reader that does not read slows nobody, and it still sees everything", async () => {

@@ -33,7 +33,7 @@ export async function* follow(
       if (live !== null && live.sequence <= position) continue;
       const before = position;
       for await (const record of live !== null && live.previous === position ? [live] : stored(journal, jobId, position)) {
-        if (record === "deleted" || signal.aborted) return;
+        if (record === "over" || signal.aborted) return;
         position = record.sequence;
         yield record;
         if (isTerminal(record.event)) return;
@@ -57,12 +57,12 @@ export async function* upTo(journal: Journal, jobId: string, after: number, last
   if (position < end.sequence) yield end;
 }
 
-/** What the log has after `position` now; nothing while the record is away. */
-async function* stored(journal: Journal, jobId: string, position: number): AsyncGenerator<LogRecord | "deleted"> {
+/** What the log has after `position` now; nothing while the record is away; "over" when the job was deleted or ended at or before it. */
+async function* stored(journal: Journal, jobId: string, position: number): AsyncGenerator<LogRecord | "over"> {
   try {
     const last = (await journal.glance(jobId)) ?? (position === 0 ? null : await journal.last(jobId));
-    if (last === null && position > 0) yield "deleted";
     if (last !== null && last.sequence > position) yield* upTo(journal, jobId, position, last);
+    else if (last === null ? position > 0 : isTerminal(decodeRecord(jobId, last.sequence, last.bytes).event)) yield "over";
   } catch (thrown) {
     if (!isUnavailable(thrown)) throw thrown;
   }

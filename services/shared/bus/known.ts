@@ -3,7 +3,7 @@ import { ServingError } from "../runtime/errors.ts";
 import type { Appended } from "./journal.ts";
 import { backoffMs, isUnavailable, Pause } from "./pause.ts";
 
-export interface Append {
+interface Append {
   /** For messages: `the log`. */
   readonly where: string;
   /** One try; repeated tries carry the same id. */

@@ -54,4 +54,4 @@ export class Writer {
   }
 }
 
-export const standingOf = ({ epoch, phase, attempt, tokenCount }: Standing): Standing => ({ epoch, phase, attempt, tokenCount });
+const standingOf = ({ epoch, phase, attempt, tokenCount }: Standing): Standing => ({ epoch, phase, attempt, tokenCount });

@@ -1,7 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { Appended, Entry, Journal } from "../journal.ts";
 
-export interface JournalBounds {
+interface JournalBounds {
   readonly bytesMax: number;
   readonly ageMsMax: number;
   /** How long the ids of appends are remembered. */

@@ -3,7 +3,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
 import { linked, Pause } from "../pause.ts";
 
-export interface QueueBounds {
+interface QueueBounds {
   /** A delivered message comes again after this long without a sign of life. */
   readonly ackWaitMs: number;
   /** How long the message id of a publish is remembered. */

@@ -1,7 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { Registry } from "../contract.ts";
 
-export interface RegistryLives {
+interface RegistryLives {
   readonly beatMs: number;
   readonly keyMs: number;
   readonly markMs: number;

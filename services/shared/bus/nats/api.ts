@@ -2,8 +2,6 @@ import type { Connection } from "./connection.ts";
 
 /** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
 export const apiCodes = {
-  streamNotFound: 10059,
-  consumerNotFound: 10014,
   streamNameInUse: 10058,
   noMessageFound: 10037,
   wrongLastSequence: 10071,

@@ -154,7 +154,7 @@ export class Connection {
   }
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly headers?: MsgHdrs;
   /** For answers that keep the subject of a stored message, which a shared inbox cannot tell apart. */
   readonly noMux?: boolean;

@@ -7,7 +7,7 @@ import { type Names, token, untoken } from "./subjects.ts";
 /** Processes of one role that are listed. */
 const BEATS_MAX = 10_000;
 
-export interface Buckets {
+interface Buckets {
   readonly beats: Stream;
   readonly keys: Stream;
   readonly marks: Stream;

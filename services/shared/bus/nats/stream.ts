@@ -24,7 +24,7 @@ export interface Stored extends Entry {
   readonly subject: string;
 }
 
-export interface Placement {
+interface Placement {
   /** The subject's last sequence must be this; 0: nothing may be there. */
   readonly after?: number;
   /** Replaces what the subject held before. */
@@ -154,7 +154,7 @@ export class Stream {
   }
 }
 
-export interface StreamState {
+interface StreamState {
   readonly config: { readonly max_bytes: number };
   readonly state: {
     readonly bytes: number;
