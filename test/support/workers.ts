@@ -29,7 +29,7 @@ export const engineOptions: WeightlessOptions = {
 
 const settings = {
   model: "m",
-  claimMs: 400,
+  claimMs: 700,
   beatMs: 100,
   uploadsMax: 2,
   boundaryTokens: 256,

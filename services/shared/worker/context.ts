@@ -36,9 +36,7 @@ export function contextFactory({ engine, store, log }: WorkerDeps, settings: Wor
       salt: JSON.stringify([sharedSalt, job.request.tenant]),
       path: strictNumerics ? kernelPath : null,
     };
-    return new Context(deps, space, ids, moreMax, () => {
-      job.stored++;
-    });
+    return new Context(deps, space, ids, moreMax, job);
   };
 }
 
@@ -58,19 +56,19 @@ export class Context {
   readonly #ids: Int32Array;
   readonly #keys: SegmentKey[] = [];
   readonly #uploads: Uploads;
-  readonly #onStored: () => void;
+  readonly #job: HeldJob;
   #length: number;
   #loans: readonly Taken[] = [];
 
-  /** Room for `maxTokens` more ids. `onStored` is called for each segment that reached the store. */
-  constructor(deps: ContextDeps, space: KeySpace, ids: ArrayLike<number>, maxTokens: number, onStored: () => void) {
+  /** Room for `moreMax` more ids. What is fetched keeps the job's claim, what is stored makes its attempt count. */
+  constructor(deps: ContextDeps, space: KeySpace, ids: ArrayLike<number>, moreMax: number, job: HeldJob) {
     this.#deps = deps;
     this.#space = space;
-    this.#ids = new Int32Array(ids.length + maxTokens);
+    this.#ids = new Int32Array(ids.length + moreMax);
     this.#ids.set(ids);
     this.#length = ids.length;
     this.#uploads = new Uploads(deps.uploadsMax);
-    this.#onStored = onStored;
+    this.#job = job;
   }
 
   get ids(): Int32Array {
@@ -103,13 +101,9 @@ export class Context {
 
   /** The best start of which at most `tokens` tokens are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. */
   async find(tokens: number, endings: readonly number[]): Promise<Found> {
-    const { engine, store, shelf } = this.#deps;
-    const { segmentTokens } = engine.info;
-    const segments = await loadLeading(await this.countStored(tokens), LOADS_MAX, (index) =>
-      shelf.take(this.key(index), () => store.get(this.key(index), this.#segmentHead(index), (bytes) => engine.allocate(bytes))),
-    );
+    const segments = await loadLeading(await this.countStored(tokens), LOADS_MAX, (index) => this.#borrow(index));
     this.#loans = segments;
-    const end = segments.length * segmentTokens;
+    const end = segments.length * this.segmentTokens;
     const boundary = await this.#bestBoundary(end, tokens, endings);
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
@@ -119,7 +113,7 @@ export class Context {
     const key = this.key(index);
     this.#uploads.add(async () => {
       try {
-        if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#onStored();
+        if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#job.stored++;
       } catch (error) {
         this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
       } finally {
@@ -152,6 +146,14 @@ export class Context {
   release(): void {
     for (const loan of this.#loans) loan.putBack();
     this.#loans = [];
+  }
+
+  async #borrow(index: number): Promise<Taken | null> {
+    const { engine, store, shelf } = this.#deps;
+    const key = this.key(index);
+    const taken = await shelf.take(key, () => store.get(key, this.#segmentHead(index), (bytes) => engine.allocate(bytes)));
+    this.#job.pulse();
+    return taken;
   }
 
   /** Worth having only if it saves some of the replay: the latest first. */

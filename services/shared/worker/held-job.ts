@@ -26,7 +26,7 @@ export class HeldJob {
   readonly #clock: Clock;
   readonly #claimMs: number;
   readonly #stop = new AbortController();
-  #progress: Progress | null = null;
+  #progress: Progress;
   #appendedMs: number;
   #telling = false;
   #ended: JobEvent["type"] | null = null;
@@ -39,6 +39,8 @@ export class HeldJob {
     this.request = requestOf(history);
     this.#clock = clock;
     this.#claimMs = claimMs;
+    const { promptTokens } = this.request;
+    this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens, cached: 0 };
     this.#appendedMs = clock.monotonicMs();
   }
 
@@ -93,14 +95,14 @@ export class HeldJob {
     this.#tell(PROGRESS_MS);
   }
 
-  /** The engine moves, but perhaps for a neighbour: a job that waits its turn in a live engine keeps its claim. */
+  /** Something moves, perhaps for a neighbour: a job that waits its turn in a live engine, or for segments that arrive, keeps its claim. */
   pulse(): void {
     this.expireIfDue();
     this.#tell(this.#claimMs / 3);
   }
 
   #tell(everyMs: number): void {
-    if (this.#progress === null || this.#telling || this.#ended !== null || this.signal.aborted) return;
+    if (this.#telling || this.#ended !== null || this.signal.aborted) return;
     if (this.#clock.monotonicMs() - this.#appendedMs < everyMs) return;
     this.#telling = true;
     void this.append({ type: "progress", ...this.#progress, stored: this.stored })
@@ -138,8 +140,10 @@ export function loggedTokens(history: readonly LogRecord[]): number[] {
   return tokens;
 }
 
-/** Prompt tokens that were stored before this job computed any: what its first claim found. */
+/** Prompt tokens that were stored before this job computed any: what the first claim that came so far found. */
 export function firstCached(history: readonly LogRecord[]): number | null {
-  for (const { event } of history) if (event.type === "progress" || event.type === "handed_over") return event.cached;
+  for (const { event } of history) {
+    if ((event.type === "progress" && event.done > 0) || event.type === "handed_over") return event.cached;
+  }
   return null;
 }

@@ -27,6 +27,33 @@ test("five questions about one document, asked at once of two workers: the docum
   }
 });
 
+test("when the job that computes a prefix is cancelled, the one that waits for it goes on at once", async () => {
+  cluster = testCluster();
+  const patient = { engine: { chunkMs: 100 }, settings: { claimMs: 60_000 } };
+  cluster.start("prefill", patient);
+  cluster.start("decode", patient);
+  const first = await cluster.submit({ prompt: { ids: question(1) } });
+  await cluster.until(first, ({ event }) => event.type === "progress");
+  const second = await cluster.submit({ prompt: { ids: question(2) } });
+  await cluster.until(second, ({ event }) => event.type === "released");
+  await cluster.bus.registry.markCancelled(first, "the test");
+  expect((await cluster.answer(first)).end.type).toBe("cancelled");
+  expect((await cluster.answer(second)).ids).toEqual((await alone(requestOf({ prompt: { ids: question(2) } }))).ids);
+});
+
+test("a job that waits its turn in a busy engine keeps its claim", async () => {
+  cluster = testCluster();
+  const busy = { engine: { chunkMs: 1_500, layers: 15 } }; // a chunk takes longer than a claim lives
+  cluster.start("prefill", busy);
+  const jobs = await Promise.all([1, 2].map((salt) => cluster.submit({ prompt: { ids: promptIds(90, salt) } })));
+  await Promise.all(jobs.map((jobId) => cluster.until(jobId, ({ event }) => event.type === "progress")));
+  cluster.start("prefill", busy);
+  for (const jobId of jobs) {
+    const { epoch } = await cluster.until(jobId, ({ event }) => event.type === "handed_over");
+    expect(epoch).toBe(1);
+  }
+});
+
 test("another tenant finds nothing", async () => {
   cluster = testCluster();
   cluster.start("prefill");
