@@ -84,6 +84,10 @@ double bytesOf(const std::vector<ls_tensor>& tensors) {
   return bytes;
 }
 
+void enqueue(ls_op op, const std::vector<ls_tensor>& tensors, const std::vector<double>& params) {
+  must(api->enqueue(stream, op, tensors.data(), static_cast<uint32_t>(tensors.size()), params.data(), static_cast<uint32_t>(params.size())));
+}
+
 // Seconds. On one thread those the processor spent on us: others may use the machine.
 double now() {
   timespec t;
@@ -95,7 +99,7 @@ void measure(const std::string& name, ls_op op, const std::vector<ls_tensor>& te
   if (name.find(filter) == std::string::npos) return;
   const auto run = [&](long times) {
     const double start = now();
-    for (long i = 0; i < times; i++) must(api->enqueue(stream, op, tensors.data(), static_cast<uint32_t>(tensors.size()), params.data(), static_cast<uint32_t>(params.size())));
+    for (long i = 0; i < times; i++) enqueue(op, tensors, params);
     must(api->wait(stream));
     return (now() - start) / static_cast<double>(times);
   };
@@ -149,7 +153,7 @@ ls_tensor pages(ls_op op, int64_t rows, int64_t width, int64_t bytes, const std:
   for (int64_t i = 0; i < rows; i += 128) {
     ls_tensor page = tensor(LS_U8, {128, bytes});
     const std::vector<ls_tensor> pack = {tensor(LS_BF16, {128, width}), page};
-    must(api->enqueue(stream, op, pack.data(), 2, params.data(), static_cast<uint32_t>(params.size())));
+    enqueue(op, pack, params);
     page.rank = 1;
     page.shape[0] = 128 * bytes;
     must(api->list_append(result.list, &page));
@@ -160,7 +164,7 @@ ls_tensor pages(ls_op op, int64_t rows, int64_t width, int64_t bytes, const std:
 
 ls_tensor packed(ls_op op, int64_t rows, int64_t width, int64_t bytes, const std::vector<double>& params) {
   const std::vector<ls_tensor> pack = {tensor(LS_BF16, {rows, width}), tensor(LS_U8, {rows, bytes})};
-  must(api->enqueue(stream, op, pack.data(), 2, params.data(), static_cast<uint32_t>(params.size())));
+  enqueue(op, pack, params);
   must(api->wait(stream));
   return pack[1];
 }
@@ -210,10 +214,14 @@ void rows(const char* what, int64_t T, int64_t d, int64_t h, int64_t D) {
   const int64_t nope = D - 64, bytes = (nope + 128 + nope / 64 + 7) / 8 * 8;
   measure("kv_pack" + tail, LS_KV_PACK, {tensor(LS_BF16, {T, D}), tensor(LS_U8, {T, bytes})}, {LS_KV_E4M3_BF16, 64}, static_cast<double>(T * D));
   measure("key_pack" + tail, LS_KEY_PACK, {tensor(LS_BF16, {T * h, 128}), tensor(LS_U8, {T * h, 68})}, {LS_KEY_FP4}, static_cast<double>(T * h * 128));
-  measure("compress 4" + tail, LS_COMPRESS,
-          {tensor(LS_F32, {T, 2 * D}), tensor(LS_F32, {T, 2 * D}), tensor(LS_F32, {4, 2 * D}), tensor(LS_F32, {8, 2, 2 * D}), tensor(LS_BF16, {T / 4, D})}, {0, 4, 1}, 2.0 * T * D);
-  measure("compress 128" + tail, LS_COMPRESS,
-          {tensor(LS_F32, {T, D}), tensor(LS_F32, {T, D}), tensor(LS_F32, {128, D}), tensor(LS_F32, {128, 2, D}), tensor(LS_BF16, {T / 128, D})}, {0, 128, 0}, 1.0 * T * D);
+  const auto compress = [&](int64_t m, int64_t copies) {  // copies of the channels: two where windows overlap
+    const int64_t w = copies * D;
+    measure("compress " + std::to_string(m) + tail, LS_COMPRESS,
+            {tensor(LS_F32, {T, w}), tensor(LS_F32, {T, w}), tensor(LS_F32, {m, w}), tensor(LS_F32, {copies * m, 2, w}), tensor(LS_BF16, {T / m, D})},
+            {0, static_cast<double>(m), copies - 1.0}, 1.0 * T * w);
+  };
+  compress(4, 2);
+  compress(128, 1);
   measure("add" + tail, LS_ADD, {tensor(LS_F32, {T, d}), tensor(LS_F32, {T, d}), tensor(LS_BF16, {T, d})}, {1}, static_cast<double>(T * d));
 }
 

@@ -14,6 +14,7 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
+constexpr int kChannels = kTileM;                   // vectors of channels that kTileM heads accumulate at once
 constexpr int64_t kQueries = 16;                    // of a block, at most
 constexpr int64_t kTileFloats = int64_t{1} << 16;   // compressed rows held as floats
 constexpr int64_t kBlockFloats = int64_t{1} << 17;  // queries, scores and outputs of a block of more than one query: they stay in the second-level cache
@@ -196,7 +197,7 @@ class Block {
       const float* p = scores(i) + r * s_.stride + from;
       float* o = out(i) + r * s_.D;
       int64_t c = 0;
-      for (; c + kTileN * kLanes <= s_.D; c += kTileN * kLanes) accumulate<kTileN>(p, s_.stride, rows + c, s_.D, count, o + c);
+      for (; c + kChannels * kLanes <= s_.D; c += kChannels * kLanes) accumulate<kChannels>(p, s_.stride, rows + c, s_.D, count, o + c);
       for (; c < s_.D; c += kLanes) accumulate<1>(p, s_.stride, rows + c, s_.D, count, o + c);
     }
   }

@@ -6,20 +6,24 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
+// acc[m][n] += x[m][k ..] * w[n][k ..]; an instruction set with few registers has its own.
+template <class Acc, class E>
+LONGSHORE_INLINE void stepTile(Acc& acc, const E* const* x, const E* w, int64_t K, int64_t k) {
+  decltype(loadVector(w)) rows[kTileN];
+  LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) rows[n] = loadVector(w + n * K + k);
+  LONGSHORE_UNROLL for (int m = 0; m < kTileM; m++) {
+    const auto xs = loadVector(x[m] + k);
+    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = multiplyAdd(xs, rows[n], acc[m][n]);
+  }
+}
+
 template <class E>
 LONGSHORE_INLINE void multiplyTile(const E* const* x, const E* w, int64_t K, float* out, int64_t stride) {
   V acc[kTileM][kTileN];
   LONGSHORE_UNROLL for (int m = 0; m < kTileM; m++) {
     LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = zero();
   }
-  for (int64_t k = 0; k < K; k += kVector<E>) {
-    decltype(loadVector(w)) rows[kTileN];
-    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) rows[n] = loadVector(w + n * K + k);
-    LONGSHORE_UNROLL for (int m = 0; m < kTileM; m++) {
-      const auto xs = loadVector(x[m] + k);
-      LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = multiplyAdd(xs, rows[n], acc[m][n]);
-    }
-  }
+  for (int64_t k = 0; k < K; k += kVector<E>) stepTile(acc, x, w, K, k);
   sumTile(acc, out, stride);
 }
 

@@ -38,8 +38,8 @@ struct Tasks {
 
 // Outputs [row0 + begin, row0 + end) x [first, first + count) of one group; x counts rows of K from row0.
 template <class E>
-void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count, Pool& pool,
-                   uint32_t worker) {
+void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count,
+                   Pool& pool, uint32_t worker) {
   const bool decode = end - begin > kTileM;
   const int64_t stride = count + kTileSlack;
   const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
@@ -61,7 +61,8 @@ void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, in
 
 template <class E>
 void multiply(const LinearArgs& a, Pool& pool) {
-  const int64_t block = PaddedRows<E>::inPlace(a.x, a.K) ? maxOf(1, a.T) : maxOf(kTileM, kRowsBytes / (a.groups * padded<E>(a.K) * static_cast<int64_t>(sizeof(E))) / kTileM * kTileM);
+  const int64_t rowBytes = a.groups * padded<E>(a.K) * static_cast<int64_t>(sizeof(E));
+  const int64_t block = PaddedRows<E>::inPlace(a.x, a.K) ? maxOf(1, a.T) : maxOf(kTileM, kRowsBytes / rowBytes / kTileM * kTileM);
   const auto space = inShared<RowsSpace<E>>(pool, PaddedRows<E>::spaceFor(a.x, minOf(a.T, block) * a.groups, a.K));
   for (int64_t row0 = 0; row0 < a.T; row0 += block) {
     const int64_t M = minOf(block, a.T - row0);
