@@ -4,5 +4,3 @@ set -eu
 cd "$(dirname "$0")/.."
 rm -rf dist
 npx --no-install tsc -p .
-mkdir -p dist/proto
-if [ -d proto/gen ]; then cp -R proto/gen dist/proto/; fi
