@@ -26,9 +26,9 @@ export class Channel {
     this.#worker = worker;
   }
 
-  /** Resolves once the model is open; rejects with the reason if it cannot be. */
-  static open(options: NativeOptions): Promise<{ channel: Channel; info: EngineInfo }> {
-    const worker = new Worker(threadFile, { workerData: options, name: "engine" });
+  /** Resolves once the model is open; rejects with the reason if it cannot be. `file`: the thread's code, another one in tests of its death. */
+  static open(options: NativeOptions, file: URL = threadFile): Promise<{ channel: Channel; info: EngineInfo }> {
+    const worker = new Worker(file, { workerData: options, name: "engine" });
     const channel = new Channel(worker);
     return new Promise((resolve, reject) => {
       worker.on("message", (reply: Reply) => {

@@ -5,7 +5,7 @@ import type { EngineInfo, Sampling } from "../engine.ts";
 import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
-import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
+import { type Backend, listPaths, type NativeBuffer, openBackend } from "../kernels.ts";
 import { type Model, placeModel } from "../model.ts";
 import { Sampler } from "../sampling.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
@@ -41,8 +41,13 @@ export class EngineCore {
   constructor(options: NativeOptions) {
     const checkpoint = openCheckpoint(options.modelPath);
     const { batchMax, chunkTokens } = options;
-    this.#model = placeModel(checkpoint, options);
-    this.#backend = openBackend({ path: options.kernelPath, threads: options.threads });
+    this.#backend = openBackend({ path: knownPath(options.kernelPath), threads: options.threads });
+    try {
+      this.#model = placeModel(checkpoint, options);
+    } catch (error) {
+      this.#backend.close();
+      throw error;
+    }
     const { config, layout, activation } = this.#model;
     const work = createWorkspace(config, layout, activation, { rowsMax: Math.max(chunkTokens, batchMax), logitRows: batchMax });
     this.#means = { model: this.#model, ops: this.#backend.createStream(), work, tap: null };
@@ -148,6 +153,12 @@ interface Draw {
   /** Of its last token, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
+}
+
+function knownPath(name: string | undefined): string | undefined {
+  const names = listPaths().map((path) => path.name);
+  if (name === undefined || names.includes(name)) return name;
+  throw new ServingError("UNAVAILABLE", `there is no kernel path ${name}: choose one of ${names.join(", ")}`);
 }
 
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
