@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { listPaths } from "../../services/shared/engine/kernels.ts";
 import { runChatGolden } from "./suites/chat.ts";
@@ -18,17 +18,30 @@ async function main(argument: string | undefined): Promise<number> {
   for (const { name, reason } of paths.filter(({ available }) => !available)) console.log(`kernel path ${name}: not run, ${reason}`);
   const available = paths.filter((path) => path.available).map(({ name }) => name);
   let failed = 0;
-  let folders = 0;
-  for (const folder of foldersUnder(root)) {
+  const folders = foldersUnder(root);
+  for (const { folder, isLeaf } of folders) {
+    const where = relative(root, folder) || basename(root);
     const runs = runsOf(folder, available);
-    if (runs.length > 0) folders++;
+    if (runs.length === 0 && isLeaf) runs.push(nothingHere);
     for (const { label, run } of runs) {
-      for (const result of await run()) if (!print(`${relative(root, folder) || "."} ${label}`, result)) failed++;
+      for (const result of await attempt(run)) if (!print(`${where} ${label}`, result)) failed++;
     }
   }
-  if (folders === 0) console.log(`${root}: no golden folder found`);
-  console.log(failed === 0 && folders > 0 ? `all suites of ${folders} folders hold` : `${failed} suites failed`);
-  return failed === 0 && folders > 0 ? 0 : 1;
+  console.log(failed === 0 ? "all suites hold" : `${failed} suites failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+const nothingHere: Runs = { label: "", run: async () => [broken("golden data", "there is nothing to compare")] };
+
+const broken = (suite: string, failure: string): SuiteResult => ({ suite, compared: 0, worst: 1, tolerance: "exact", failures: [failure] });
+
+/** A folder that cannot be read fails alone. */
+async function attempt(run: Runs["run"]): Promise<readonly SuiteResult[]> {
+  try {
+    return await run();
+  } catch (error) {
+    return [broken("the suites of this folder", error instanceof Error ? error.message : String(error))];
+  }
 }
 
 interface Runs {
@@ -62,9 +75,10 @@ function print(where: string, { suite, compared, worst, tolerance, failures }: S
 
 const FAILURES_SHOWN = 5;
 
-function foldersUnder(folder: string): string[] {
-  const inside = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [folder, ...inside.flatMap(({ name }) => foldersUnder(join(folder, name)))];
+function foldersUnder(folder: string): { folder: string; isLeaf: boolean }[] {
+  const inside = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
+  const names = inside.map(({ name }) => name).sort();
+  return [{ folder, isLeaf: names.length === 0 }, ...names.flatMap((name) => foldersUnder(join(folder, name)))];
 }
 
 /** Data is not compiled: dist/test/golden/run.js finds it in the sources. */

@@ -65,7 +65,7 @@ export function compareSets(suite: string, pairs: readonly Pair[]): SuiteResult 
 
 function result(suite: string, bound: Bound, compared: number, measured: Measured, failures: readonly string[]): SuiteResult {
   const byMax = bound.max !== undefined;
-  const worst = byMax ? measured.maxOrdinary : measured.rms;
+  const worst = byMax ? (failures.length > 0 ? measured.max : measured.maxOrdinary) : measured.rms;
   return { suite, compared, worst, tolerance: (byMax ? bound.max : bound.rms) ?? Number.NaN, failures };
 }
 
