@@ -1,8 +1,12 @@
 import type { FastifyInstance } from "fastify";
+import { ServingError } from "../shared/runtime/errors.ts";
 import { authenticator } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openReaders } from "./readers.ts";
 import { openApi } from "./server.ts";
+
+/** What is being answered when the process stops has this long to be told so. */
+const LAST_WORDS_MS = 250;
 
 export interface RunningApi {
   /** http://host:port */
@@ -22,9 +26,11 @@ export async function startApi(deps: Omit<ApiDeps, "readers" | "authenticate" | 
   return {
     url,
     close: async () => {
-      stop.abort(new Error("shutting down"));
+      stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
+      const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
       await app.close();
+      clearTimeout(cut);
     },
   };
 }

@@ -22,9 +22,3 @@ export interface ApiDeps {
   /** Aborts when the process is told to stop: open streams end, so that their readers resume elsewhere. */
   readonly stopping: AbortSignal;
 }
-
-/** A JSON body: its text, because prompts depend on it to the letter, and what it says. */
-export interface Body {
-  readonly raw: string;
-  readonly json: unknown;
-}

@@ -24,7 +24,22 @@ export function retryHeaders(error: ServingError): Record<string, string> {
 export function fromHttpLayer(thrown: unknown): ServingError {
   const { statusCode, code, message } = thrown as { statusCode?: number; code?: string; message?: string };
   if (thrown instanceof ServingError || statusCode === undefined || statusCode >= 500) return ServingError.from(thrown);
-  if (statusCode === 413 || code === "FST_ERR_CTP_BODY_TOO_LARGE")
+  if (statusCode === 413)
     return new ServingError("TOO_LARGE", "the request body is larger than this server takes", { apiCode: "request_too_large" });
-  return new ServingError("INVALID_REQUEST", message ?? "bad request", { cause: thrown });
+  const [words, apiCode] =
+    code === "FST_ERR_CTP_INVALID_MEDIA_TYPE"
+      ? ["send the body as content-type: application/json", "unsupported_media_type"]
+      : [message ?? "bad request", "invalid_request"];
+  return new ServingError("INVALID_REQUEST", words, { apiCode, cause: thrown });
+}
+
+/** The whole answer to what never became a request: bytes that are not HTTP, headers without end, a body that does not arrive. */
+export function rawAnswer(thrown: Error, requestId: string): string {
+  const body = JSON.stringify(errorBody(new ServingError("INVALID_REQUEST", `not a request that can be answered: ${thrown.message}`)));
+  const headers = [
+    "content-type: application/json; charset=utf-8",
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+  ];
+  return ["HTTP/1.1 400 Bad Request", ...headers, "connection: close", "", body].join("\r\n");
 }

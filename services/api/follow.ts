@@ -14,11 +14,11 @@ export interface Step {
   readonly end: Ending | null;
 }
 
-/** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job. */
-export async function findJob(bus: Bus, jobId: string): Promise<{ request: JobRequest; view: View; records: LogRecord[] }> {
+/** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job, in the same words for another tenant's. */
+export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<{ request: JobRequest; view: View; records: LogRecord[] }> {
   const records = /^job_[0-9a-z]{20}$/.test(jobId) ? await bus.log.read(jobId) : [];
   const first = records[0]?.event;
-  if (first?.type !== "submitted")
+  if (first?.type !== "submitted" || first.request.tenant !== tenant)
     throw new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
   return { request: first.request, view: JSON.parse(first.request.view) as View, records };
 }

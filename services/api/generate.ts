@@ -3,7 +3,8 @@ import type { JobRequest, Lane } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
-import type { ApiDeps, Body } from "./deps.ts";
+import type { Body } from "./body.ts";
+import type { ApiDeps } from "./deps.ts";
 import { errorBody } from "./errors.ts";
 import { followAnswer } from "./follow.ts";
 import type { Prompt } from "./prompt.ts";
@@ -56,7 +57,7 @@ export async function submitJob(
     request: job,
     ids: prompt.ids,
     idempotencyKey: typeof key === "string" && key !== "" ? key : null,
-    bodyHash: bodyHash([request.url, request.body.json]),
+    bodyHash: bodyHash(request.url, request.body.raw),
   };
   return submit({ bus: deps.bus, random, clock, queueJobsMax: config.queueJobsMax }, submission);
 }
@@ -73,12 +74,17 @@ export async function answer(
   const surface = surfaceOf({ jobId, model: deps.model.name, view: prompt.view, fingerprint: deps.model.fingerprint }, includeUsage);
   reply.header("x-job-id", jobId);
   const leave = deps.readers.enter(jobId, { owned: true, detached: false });
+  let ended = false;
   try {
-    if (generation.stream !== true) return await whole(deps, reply, jobId, surface);
-    await stream(deps, reply, jobId, surface, { after: 0, includeUsage });
-    return reply;
+    if (generation.stream === true) {
+      ended = await stream(deps, reply, jobId, surface, { after: 0, includeUsage });
+      return reply;
+    }
+    const body = await whole(deps, reply, jobId, surface);
+    ended = true;
+    return body;
   } finally {
-    leave();
+    leave(ended);
   }
 }
 
@@ -99,7 +105,7 @@ async function whole(deps: ApiDeps, reply: FastifyReply, jobId: string, surface:
 
 /**
  * The answer as server-sent events, ids `<job>:<sequence>`. `after`: what a reader who comes back has seen already; the id stands on the last
- * event of a record, so that nothing is lost where a record makes several.
+ * event of a record, so that nothing is lost where a record makes several. Resolves to whether the job ended while it was read.
  */
 export async function stream(
   deps: ApiDeps,
@@ -107,11 +113,8 @@ export async function stream(
   jobId: string,
   surface: Surface,
   { after, includeUsage }: { readonly after: number; readonly includeUsage: boolean },
-): Promise<void> {
-  const { heartbeatMs, streamBufferBytes } = deps.config;
-  reply.hijack();
-  const headers = Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]));
-  const events = openEventStream(reply.raw, { heartbeatMs, bufferBytes: streamBufferBytes, headers });
+): Promise<boolean> {
+  const events = openEventStream(reply, deps.config);
   const send = (chunks: readonly object[], id?: string) =>
     chunks.forEach(
       (chunk, i) => void events.send({ data: JSON.stringify(chunk), ...(id !== undefined && i === chunks.length - 1 ? { id } : {}) }),
@@ -129,8 +132,10 @@ export async function stream(
       send(chunks, `${jobId}:${record.sequence}`);
     }
     events.send({ data: "[DONE]" });
+    return true;
   } catch (error) {
     if (!events.gone.aborted) events.send({ data: JSON.stringify(errorBody(ServingError.from(error))) });
+    return false;
   } finally {
     events.end();
   }

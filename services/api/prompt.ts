@@ -48,30 +48,38 @@ export async function chatPrompt(
 }
 
 export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {
-  const ids = typeof prompt === "string" ? await encode(model, prompt, "prompt") : Int32Array.from(prompt);
-  const unknown = ids.find((id) => id >= model.vocabSize);
-  if (unknown !== undefined)
-    throw new ServingError("INVALID_REQUEST", `prompt: ${unknown} is not a token of ${model.name}`, {
-      param: "prompt",
-      apiCode: "invalid_value",
-    });
+  const ids = typeof prompt === "string" ? await encode(model, prompt, "prompt") : tokenIds(model, prompt);
   if (ids.length === 0)
     throw new ServingError("INVALID_REQUEST", "prompt: must not be empty", { param: "prompt", apiCode: "invalid_value" });
   return { ids, view: { surface: "completion", created: seconds(clock), thinking: false, tools: false, release: model.release } };
 }
 
-async function encode({ tokenizer, contextTokens, name }: ServedModel, text: string, param: string): Promise<Int32Array> {
+function tokenIds(model: ServedModel, prompt: readonly number[]): Int32Array {
+  if (prompt.length >= model.contextTokens) throw tooLong(model, "prompt");
+  const unknown = prompt.find((id) => id >= model.vocabSize);
+  if (unknown !== undefined)
+    throw new ServingError("INVALID_REQUEST", `prompt: ${unknown} is not a token of ${model.name}`, {
+      param: "prompt",
+      apiCode: "invalid_value",
+    });
+  return Int32Array.from(prompt);
+}
+
+async function encode(model: ServedModel, text: string, param: string): Promise<Int32Array> {
   try {
-    return await tokenizer.encode(text, contextTokens - 1);
+    return await model.tokenizer.encode(text, model.contextTokens - 1);
   } catch (error) {
     if (!(error instanceof ServingError)) throw error;
-    const message =
-      error.code === "CONTEXT_LENGTH"
-        ? `${param}: the prompt does not fit the ${contextTokens} tokens of ${name}; shorten it`
-        : error.message;
-    throw new ServingError(error.code, message, { param, apiCode: error.apiCode ?? "invalid_value" });
+    if (error.code === "CONTEXT_LENGTH") throw tooLong(model, param);
+    throw new ServingError(error.code, error.message, { param, apiCode: error.apiCode ?? "invalid_value" });
   }
 }
+
+const tooLong = ({ contextTokens, name }: ServedModel, param: string) =>
+  new ServingError("CONTEXT_LENGTH", `${param}: the prompt does not fit the ${contextTokens} tokens of ${name}; shorten it`, {
+    param,
+    apiCode: "context_length_exceeded",
+  });
 
 function toolsOf(request: ChatRequest, exact: () => Printable | undefined): readonly Printable[] {
   if (request.tools === undefined || request.tools.length === 0) return [];

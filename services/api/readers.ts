@@ -3,16 +3,25 @@ import { type Bus, isTerminal } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 
 export interface Readers {
-  /** A reader of this replica came; call the result when it left. `owned`: this replica took the request, so it also ends what nobody reads. */
-  enter(jobId: string, options: { readonly owned: boolean; readonly detached: boolean }): () => void;
-  /** Readers on this replica now. */
-  readonly count: number;
+  /**
+   * A reader of this replica came; call the result when it left, with true if it saw the job's end. `owned`: this replica took the request
+   * and answers for its end. `detached`: the job lives on without readers.
+   */
+  enter(jobId: string, options: { readonly owned: boolean; readonly detached: boolean }): (ended: boolean) => void;
   close(): void;
 }
 
+/** One job's readers on this replica. */
+interface Reading {
+  count: number;
+  owned: boolean;
+  /** Grows with every arrival, so that a grace knows whether somebody came since it began. */
+  arrivals: number;
+}
+
 /**
- * Knows who reads what, so that work nobody waits for is not done (design 4.6). The replica that took a request cancels it once its last
- * reader has been gone for `graceMs` and no other replica shows a reader of it; if that replica dies, the job runs to its end.
+ * Knows who reads what, so that work nobody waits for is not done (design 4.6). The replica that took a request cancels it once no reader
+ * has been here for `graceMs` and no other replica shows one; if that replica dies, the job runs to its end.
  */
 export function openReaders({
   bus,
@@ -27,17 +36,21 @@ export function openReaders({
   beatMs: number;
   replica: string;
 }): Readers {
-  const counts = new Map<string, number>();
+  const readings = new Map<string, Reading>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal); // as many sleepers as jobs are read here
 
-  const cancelUnread = async (jobId: string) => {
-    await clock.sleep(graceMs, closing.signal);
-    if (counts.has(jobId) || (await bus.registry.beats(role(jobId))).size > 0) return;
+  const cancelUnread = async (jobId: string, reading: Reading) => {
+    const { arrivals } = reading;
+    do {
+      await clock.sleep(graceMs, closing.signal);
+      if (reading.arrivals > arrivals) return; // whoever came begins a grace of his own when he leaves
+    } while ((await bus.registry.beats(role(jobId))).size > 0);
+    readings.delete(jobId);
     await cancelJob(bus, jobId, "its last reader left");
   };
-  const beatWhileRead = async (jobId: string) => {
-    while (counts.has(jobId)) {
+  const beatWhileRead = async (jobId: string, reading: Reading) => {
+    while (reading.count > 0) {
       await bus.registry.beat(role(jobId), replica, "");
       await clock.sleep(beatMs, closing.signal);
     }
@@ -47,21 +60,18 @@ export function openReaders({
 
   return {
     enter(jobId, { owned, detached }) {
-      const before = counts.get(jobId) ?? 0;
-      counts.set(jobId, before + 1);
-      if (!owned && before === 0) inBackground(beatWhileRead(jobId));
-      let here = true;
-      return () => {
-        if (!here) return;
-        here = false;
-        const left = (counts.get(jobId) ?? 1) - 1;
-        if (left > 0) counts.set(jobId, left);
-        else counts.delete(jobId);
-        if (left === 0 && owned && !detached) inBackground(cancelUnread(jobId));
+      const reading = readings.get(jobId) ?? { count: 0, owned: false, arrivals: 0 };
+      readings.set(jobId, reading);
+      reading.count++;
+      reading.arrivals++;
+      reading.owned ||= owned;
+      if (!reading.owned && reading.count === 1) inBackground(beatWhileRead(jobId, reading));
+      return (ended) => {
+        reading.count--;
+        if (reading.count > 0) return;
+        if (reading.owned && !detached && !ended) inBackground(cancelUnread(jobId, reading));
+        else readings.delete(jobId);
       };
-    },
-    get count() {
-      return [...counts.values()].reduce((sum, count) => sum + count, 0);
     },
     close: () => closing.abort(new Error("shutting down")),
   };

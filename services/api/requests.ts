@@ -3,6 +3,11 @@ import { ServingError } from "../shared/runtime/errors.ts";
 
 /** What clients may send (docs/api.md). Unknown fields are ignored; a known field of the wrong type is a 400 that names it. */
 const text = z.string();
+/** Half a surrogate pair has no UTF-8, which is what the record keeps. */
+const stopString = text
+  .min(1)
+  .max(1_000)
+  .refine((value) => !/\p{Surrogate}/u.test(value), { error: "has half a surrogate pair: send valid Unicode" });
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 const toolCall = z.looseObject({
   id: z.string().optional(),
@@ -11,7 +16,7 @@ const toolCall = z.looseObject({
 });
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
-  content: z.union([text, z.array(part), z.null()]).optional(),
+  content: z.union([text, z.array(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
   reasoning_content: z.union([text, z.null()]).optional(),
   tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
@@ -31,7 +36,7 @@ const generation = {
   top_k: optional(z.int().min(0)),
   min_p: optional(z.number().min(0).max(1)),
   seed: optional(z.int()),
-  stop: optional(z.union([text.min(1), z.array(text.min(1)).max(4)])),
+  stop: optional(z.union([stopString, z.array(stopString).max(4)], { error: "must be a text of 1 to 1000 characters, or up to four" })),
   stream: optional(z.boolean()),
   stream_options: optional(z.looseObject({ include_usage: optional(z.boolean()) })),
   deadline_seconds: optional(z.number().gt(0)),
@@ -77,6 +82,7 @@ export type GenerationRequest = Pick<ChatRequest, keyof typeof generation> & { m
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  if (body === undefined) throw new ServingError("INVALID_REQUEST", "the request has no body: send JSON", { apiCode: "invalid_json" });
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;

@@ -1,28 +1,44 @@
-import fastify, { type FastifyInstance } from "fastify";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { ApiDeps, Body } from "./deps.ts";
-import { errorBody, fromHttpLayer, retryHeaders } from "./errors.ts";
+import { NO_BODY, readBody } from "./body.ts";
+import type { ApiDeps } from "./deps.ts";
+import { errorBody, fromHttpLayer, rawAnswer, retryHeaders } from "./errors.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { statusRoutes } from "./routes/status.ts";
 
+/** A request that has not arrived whole by then is given up: a body of the largest size needs half a megabyte a second. */
+const REQUEST_MS = 60_000;
+
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
 export function openApi(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
-  const app = fastify({ logger: false, bodyLimit: config.bodyMaxBytes, genReqId: () => random.id("req_"), forceCloseConnections: true });
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_, raw, done) => {
-    try {
-      done(null, readJsonBody(raw as Buffer));
-    } catch (error) {
-      done(error as Error);
-    }
+  const app = fastify({
+    logger: false,
+    bodyLimit: config.bodyMaxBytes,
+    requestTimeout: REQUEST_MS,
+    return503OnClosing: false, // the hook below says it in our words
+    genReqId: () => random.id("req_"),
+    frameworkErrors: (thrown, request, reply) => answerError(thrown, request, head(request, reply)),
+    clientErrorHandler: (thrown, socket) => {
+      if (socket.writable && !socket.destroyed) socket.write(rawAnswer(thrown, random.id("req_")));
+      socket.destroy();
+    },
   });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
+    readBody(request, bytes),
+  );
   app.addHook("onRequest", async (request, reply) => {
-    reply.header("x-request-id", request.id).header("openai-version", "2020-10-01");
+    head(request, reply);
+    deps.stopping.throwIfAborted();
     if (request.url.startsWith("/v1/")) deps.authenticate(request.headers);
   });
+  app.addHook("preValidation", async (request) => {
+    request.body ??= NO_BODY;
+  });
+  app.addHook("onSend", async (_, reply) => void reply.header("openai-processing-ms", Math.round(reply.elapsedTime)));
   app.addHook("onResponse", async (request, reply) => {
     if (request.method === "POST" || reply.statusCode >= 500) {
       log.info(
@@ -31,11 +47,13 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       );
     }
   });
-  app.setErrorHandler((thrown, request, reply) => {
+  const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const error = fromHttpLayer(thrown);
-    if (error.http >= 500) log.error({ request: request.id, code: error.code, err: error.cause ?? error }, "request failed");
+    if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
+    else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
     return reply.code(error.http).headers(retryHeaders(error)).send(errorBody(error));
-  });
+  };
+  app.setErrorHandler(answerError);
   app.setNotFoundHandler((request) => {
     throw new ServingError("NOT_FOUND", `no route ${request.method} ${request.url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
   });
@@ -46,18 +64,6 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   return app;
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-function readJsonBody(bytes: Buffer): Body {
-  let raw: string;
-  try {
-    raw = utf8.decode(bytes);
-  } catch {
-    throw new ServingError("INVALID_REQUEST", "the body is not valid UTF-8", { apiCode: "invalid_encoding" });
-  }
-  try {
-    return { raw, json: JSON.parse(raw) };
-  } catch (error) {
-    throw new ServingError("INVALID_REQUEST", `the body is not valid JSON: ${(error as Error).message}`, { apiCode: "invalid_json" });
-  }
-}
+/** What every answer begins with, whatever it is. */
+const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+  reply.header("x-request-id", request.id).header("openai-version", "2020-10-01");

@@ -1,4 +1,5 @@
-import type { ServerResponse } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
+import type { FastifyReply } from "fastify";
 
 export interface EventStream {
   /** One event. `id` comes back as Last-Event-ID. Returns false once the reader is gone or too slow: stop then. */
@@ -12,17 +13,18 @@ export interface EventStream {
 export interface StreamOptions {
   readonly heartbeatMs: number;
   /** Bytes a reader may be behind. A slower one is cut off: it can resume, and nobody waits for it (I9). */
-  readonly bufferBytes: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly streamBufferBytes: number;
 }
 
-/** Takes over the response. A comment line goes out whenever nothing was sent for a while, whatever phase the job is in. */
-export function openEventStream(response: ServerResponse, { heartbeatMs, bufferBytes, headers }: StreamOptions): EventStream {
+/** Takes over the reply, whose headers are kept. A comment line goes out whenever nothing was sent for a while, whatever phase the job is in. */
+export function openEventStream(reply: FastifyReply, { heartbeatMs, streamBufferBytes }: StreamOptions): EventStream {
+  const response = reply.hijack().raw;
   response.writeHead(200, {
+    ...(reply.getHeaders() as OutgoingHttpHeaders),
+    "openai-processing-ms": Math.round(reply.elapsedTime),
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
-    ...headers,
   });
   response.flushHeaders();
   const gone = new AbortController();
@@ -33,7 +35,7 @@ export function openEventStream(response: ServerResponse, { heartbeatMs, bufferB
   const write = (chunk: string): boolean => {
     if (gone.signal.aborted || response.writableEnded) return false;
     response.write(chunk);
-    if (response.writableLength <= bufferBytes) return true;
+    if (response.writableLength <= streamBufferBytes) return true;
     leave("the reader is too slow");
     response.destroy();
     return false;

@@ -24,23 +24,36 @@ export interface SubmitDeps {
   readonly queueJobsMax: number;
 }
 
-export const bodyHash = (body: unknown): string => createHash("sha256").update(JSON.stringify(body)).digest("base64url");
+export const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
 
 /** Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). */
 export async function submit(deps: SubmitDeps, submission: Submission): Promise<string> {
   const { jobId, known } = await jobIdFor(deps, submission);
-  if (known && (await deps.bus.log.last(jobId)) !== null) return jobId;
-  await admit(deps, submission.request.model);
+  const earlier = known ? await deps.bus.log.last(jobId) : null;
+  if (earlier === null) await record(deps, jobId, submission);
+  // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
+  if (earlier === null || earlier.event.type === "submitted") await enqueue(deps, jobId, submission);
+  return jobId;
+}
+
+async function record(deps: SubmitDeps, jobId: string, { ids, request, tenant, idempotencyKey }: Submission): Promise<void> {
   const { bus } = deps;
-  const { ids, request, tenant } = submission;
+  await admit(deps, request.model);
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
   if ("payload" in prompt) await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
-  const job: JobRequest = { ...request, tenant, prompt, promptTokens: ids.length };
-  await bus.log.submit(jobId, job);
+  try {
+    await bus.log.submit(jobId, { ...request, tenant, prompt, promptTokens: ids.length });
+  } catch (error) {
+    // Two requests with one key: the other's job came first, and differs from ours in no more than a drawn seed and the time.
+    const joined = idempotencyKey !== null && error instanceof ServingError && error.code === "CONFLICT";
+    if (!joined) throw error;
+  }
+}
+
+async function enqueue({ bus, clock }: SubmitDeps, jobId: string, { ids, request: job, tenant }: Submission): Promise<void> {
   await bus.queue.publish("prefill", job.model, job.lane, { jobId, promptTokens: ids.length });
-  const summary = { model: job.model, promptTokens: ids.length, lane: job.lane, tenant, submittedMs: deps.clock.nowMs() };
+  const summary = { model: job.model, promptTokens: ids.length, lane: job.lane, tenant, submittedMs: clock.nowMs() };
   await bus.registry.noteJob(jobId, JSON.stringify(summary));
-  return jobId;
 }
 
 async function jobIdFor(

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import { readJson } from "../../shared/engine/chat/python-json.ts";
-import type { ApiDeps, Body } from "../deps.ts";
+import { type Body, readExactly } from "../body.ts";
+import type { ApiDeps } from "../deps.ts";
 import { answer, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
@@ -12,7 +12,7 @@ export function chatRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/chat/completions", async (request, reply) => {
     const body = parseBody(chatRequest, request.body.json);
     requireModel(deps.model, body.model);
-    const prompt = await chatPrompt(deps.model, body, () => readJson(request.body.raw), deps.clock);
+    const prompt = await chatPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
     const jobId = await submitJob(deps, request, body, prompt, attached);
     return answer(deps, reply, jobId, prompt, body);
   });

@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
-import { field, isObject, readJson } from "../../shared/engine/chat/python-json.ts";
+import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import type { ApiDeps, Body } from "../deps.ts";
+import { type Body, readExactly } from "../body.ts";
+import type { ApiDeps } from "../deps.ts";
 import { errorBody } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { stream, submitJob } from "../generate.ts";
@@ -17,19 +18,13 @@ type JobParams = { Params: { id: string } };
 
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
-  const find = async (request: FastifyRequest<JobParams>) => {
-    const found = await findJob(deps.bus, request.params.id);
-    // Another tenant's job is not even confirmed to exist.
-    if (found.request.tenant !== deps.authenticate(request.headers))
-      throw new ServingError("NOT_FOUND", `no job ${request.params.id}`, { apiCode: "job_not_found" });
-    return found;
-  };
+  const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, deps.authenticate(request.headers));
 
   app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
     const { kind, request: inner } = parseBody(jobRequest, request.body.json);
     requireModel(deps.model, inner.model);
     const exact = () => {
-      const body = readJson(request.body.raw);
+      const body = readExactly(request.body);
       return isObject(body) ? field(body, "request") : undefined;
     };
     const prompt =
@@ -61,6 +56,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   /** The job's own events: phases, progress, and the text as it comes. */
   app.get<JobParams>("/v1/jobs/:id/events", async (request, reply) => {
     const { request: job } = await find(request);
+    reply.header("x-job-id", request.params.id);
     await jobEvents(deps, reply, request.params.id, job.detached, lastEventId(request));
     return reply;
   });
@@ -69,13 +65,11 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<JobParams>("/v1/jobs/:id/stream", async (request, reply) => {
     const { request: job, view } = await find(request);
     const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, true);
+    reply.header("x-job-id", request.params.id);
+    const after = lastEventId(request);
     const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
-    try {
-      await stream(deps, reply, request.params.id, surface, { after: lastEventId(request), includeUsage: true });
-      return reply;
-    } finally {
-      leave();
-    }
+    leave(await stream(deps, reply, request.params.id, surface, { after, includeUsage: true }));
+    return reply;
   });
 
   app.post<JobParams>("/v1/jobs/:id/cancel", async (request) => {
@@ -87,31 +81,32 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 }
 
 async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, detached: boolean, after: number): Promise<void> {
-  const { heartbeatMs, streamBufferBytes } = deps.config;
-  reply.hijack();
-  const events = openEventStream(reply.raw, { heartbeatMs, bufferBytes: streamBufferBytes, headers: { "x-job-id": jobId } });
+  const events = openEventStream(reply, deps.config);
   const leave = deps.readers.enter(jobId, { owned: false, detached });
+  let ended = false;
   try {
     for await (const record of deps.bus.log.follow(jobId, after, AbortSignal.any([events.gone, deps.stopping]))) {
       events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record)) });
+      ended = isTerminal(record.event);
     }
   } catch (error) {
     if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(errorBody(ServingError.from(error))) });
   } finally {
-    leave();
+    leave(ended);
     events.end();
   }
 }
 
-/** `Last-Event-ID: job_…:17`, or `?after=17`. */
-function lastEventId(request: FastifyRequest): number {
-  const header = request.headers["last-event-id"];
-  const { after } = request.query as { after?: string };
-  const text = typeof header === "string" ? header.slice(header.lastIndexOf(":") + 1) : (after ?? "0");
-  const sequence = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(sequence))
-    throw new ServingError("INVALID_REQUEST", "Last-Event-ID must be an id of this stream", { param: "Last-Event-ID" });
-  return sequence;
+/** `Last-Event-ID: job_…:17`, or `?after=17`. Ids of another job mean nothing here. */
+function lastEventId(request: FastifyRequest<JobParams>): number {
+  const { "last-event-id": header } = request.headers;
+  const { after = "0" } = request.query as { after?: string };
+  const own = `${request.params.id}:`;
+  const sequence = header === undefined ? after : String(header).startsWith(own) ? String(header).slice(own.length) : "";
+  if (/^\d{1,15}$/.test(sequence)) return Number(sequence);
+  throw new ServingError("INVALID_REQUEST", "Last-Event-ID must be an id of this stream, and after a sequence number of one", {
+    param: header === undefined ? "after" : "Last-Event-ID",
+  });
 }
 
 const statusOf = ({ type }: JobEvent, phase: string): string => {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type TestApi, testApi } from "../../support/api.ts";
 
@@ -22,6 +23,8 @@ test.each<[string, object, string, string]>([
   ["a temperature out of range", { ...ok, temperature: 3 }, "temperature", "invalid_value"],
   ["a stop that is a number", { ...ok, stop: 5 }, "stop", "invalid_value"],
   ["five stops", { ...ok, stop: ["a", "b", "c", "d", "e"] }, "stop", "invalid_value"],
+  ["half a surrogate pair as stop", { ...ok, stop: "\udc00" }, "stop", "invalid_value"],
+  ["a stop as long as a letter", { ...ok, stop: ["x".repeat(1_001)] }, "stop[0]", "invalid_value"],
   ["max_tokens 0", { ...ok, max_tokens: 0 }, "max_tokens", "invalid_value"],
   ["n = 2", { ...ok, n: 2 }, "n", "unsupported_parameter"],
   ["logprobs", { ...ok, logprobs: true }, "logprobs", "unsupported_parameter"],
@@ -32,6 +35,47 @@ test.each<[string, object, string, string]>([
   expect(response.headers.get("x-request-id")).toMatch(/^req_/);
   const { error } = (await response.json()) as { error: Record<string, unknown> };
   expect(error).toEqual({ message: expect.any(String), type: "invalid_request_error", param, code });
+});
+
+test.each([
+  ["beyond the vocabulary", 999_999_999],
+  ["that would wrap around to a token", 2 ** 32 + 5],
+])("a prompt id %s is named", async (_, id) => {
+  const response = await ask("/v1/completions", JSON.stringify({ model: "yardlog", prompt: [1, id] }));
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { param: "prompt", message: expect.stringContaining(String(id)) } });
+});
+
+const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+
+test("nesting without end is the caller's mistake where it is read, and nothing where it is not", async () => {
+  const tool = `{"type":"function","function":{"name":"f","parameters":${nested(10_000)}}}`;
+  const read = await ask("/v1/chat/completions", `{"model":"yardlog","messages":[{"role":"user","content":"x"}],"tools":[${tool}]}`);
+  expect([read.status, ((await read.json()) as { error: { code: string } }).error.code]).toEqual([400, "invalid_json"]);
+  const ignored = `{"kind":"chat","request":${JSON.stringify(ok)},"pad":${nested(40_000)}}`;
+  const taken = await ask("/v1/jobs", ignored, { "idempotency-key": "nested" });
+  expect(taken.status).toBe(202);
+  (await api.bus.queue.pull("prefill", "yardlog", 1_000, AbortSignal.timeout(5_000)))?.ack();
+});
+
+test("an answer that no route made has the same body and id as all others", async () => {
+  const posted = await fetch(`${api.url}/v1/chat/completions`, { method: "POST" });
+  const answers = [posted, await fetch(`${api.url}/v1/models/%ff`), await fetch(`${api.url}/v1/jobs/${"a".repeat(500)}`)];
+  for (const response of answers) {
+    expect(response.status).toBe(400);
+    expect(response.headers.get("x-request-id")).toMatch(/^req_/);
+    expect(await response.json()).toEqual({
+      error: { message: expect.any(String), type: "invalid_request_error", param: null, code: expect.any(String) },
+    });
+  }
+});
+
+test("what is not HTTP is told so and cut off", async () => {
+  const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+  socket.write("GARBAGE\r\n\r\n");
+  let said = "";
+  for await (const bytes of socket) said += String(bytes);
+  expect(said).toMatch(/^HTTP\/1.1 400 .*x-request-id: req_.*"type":"invalid_request_error"/s);
 });
 
 test("an unknown model is 404 and names the one that is served", async () => {
@@ -53,6 +97,8 @@ test("bytes that are not UTF-8, text that is not JSON, and a body without a know
   expect(await (await ask("/v1/chat/completions", invalid)).json()).toMatchObject({ error: { code: "invalid_encoding" } });
   expect(await (await ask("/v1/chat/completions", '{"model":')).json()).toMatchObject({ error: { code: "invalid_json" } });
   expect((await ask("/v1/chat/completions", "a=b", { "content-type": "text/plain" })).status).toBe(400);
+  const compressed = await ask("/v1/chat/completions", "x", { "content-encoding": "gzip" });
+  expect(await compressed.json()).toMatchObject({ error: { code: "unsupported_encoding" } });
   expect((await ask("/v1/chat/completions", "null")).status).toBe(400);
 });
 
@@ -95,7 +141,10 @@ test("with keys configured, only their holders get in, and a tenant does not see
   expect((await as("one", "/v1/models")).status).toBe(200);
   const { id } = (await (await as("one", "/v1/jobs", { kind: "chat", request: ok })).json()) as { id: string };
   expect((await as("one", `/v1/jobs/${id}`)).status).toBe(200);
-  expect((await as("two", `/v1/jobs/${id}`)).status).toBe(404);
+  const hidden = (await (await as("two", `/v1/jobs/${id}`)).json()) as object;
+  const absent = "job_00000000000000000000";
+  const unknown = await (await as("two", `/v1/jobs/${absent}`)).text();
+  expect(hidden, "as if it did not exist").toEqual(JSON.parse(unknown.replace(absent, id)));
   expect(await (await as("two", "/v1/jobs")).json()).toMatchObject({ data: [] });
   await guarded.close();
 });

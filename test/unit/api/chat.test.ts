@@ -91,6 +91,13 @@ test("from any id on, a resumed stream brings exactly the rest", async () => {
     expect(content(rest.split("\n\n")), `after ${id}`).toBe(content(whole.slice(i + 1)));
     expect(rest.endsWith("data: [DONE]\n\n")).toBe(true);
   }
+  for (const id of ["job_00000000000000000000:7", `${jobId}:x`, ""]) {
+    const refused = await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } });
+    expect(refused.status, `after "${id}"`).toBe(400);
+  }
+  const beyond = await fetch(`${api.url}/v1/jobs/${jobId}/stream?after=999999`);
+  expect(beyond.headers.get("x-request-id")).toMatch(/^req_/);
+  expect(await beyond.text()).toBe("data: [DONE]\n\n");
 });
 
 test("reasoning and content are told apart when thinking is asked for", async () => {

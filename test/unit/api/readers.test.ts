@@ -1,0 +1,66 @@
+import { beforeEach, expect, test } from "vitest";
+import { openReaders, type Readers } from "../../../services/api/readers.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { request } from "../../support/bus.ts";
+
+const GRACE_MS = 100;
+const owned = { owned: true, detached: false };
+const resumed = { owned: false, detached: false };
+let bus: Bus;
+let here: Readers;
+let there: Readers;
+
+beforeEach(async () => {
+  bus = openBus({ url: "memory:" });
+  const open = (replica: string) => openReaders({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: 20, replica });
+  [here, there] = [open("here"), open("there")];
+  await bus.log.submit("job", request());
+  return () => {
+    here.close();
+    there.close();
+  };
+});
+
+const ending = async () => {
+  const types: string[] = [];
+  for await (const { event } of bus.log.follow("job", 0, AbortSignal.timeout(5_000))) types.push(event.type);
+  return types.at(-1);
+};
+const still = async (ms: number) => {
+  await systemClock.sleep(ms);
+  return (await bus.log.last("job"))?.event.type;
+};
+
+test("a reader who came back and left again begins a whole grace of his own", async () => {
+  here.enter("job", owned)(false);
+  await systemClock.sleep(0.7 * GRACE_MS);
+  const leftMs = performance.now();
+  here.enter("job", resumed)(false);
+  expect(await ending()).toBe("cancelled");
+  expect(performance.now() - leftMs).toBeGreaterThanOrEqual(0.95 * GRACE_MS);
+});
+
+test("the job ends too when the last to leave was not the one who asked for it", async () => {
+  const asker = here.enter("job", owned);
+  const other = here.enter("job", resumed);
+  asker(false);
+  expect(await still(2 * GRACE_MS)).toBe("submitted");
+  other(false);
+  expect(await ending()).toBe("cancelled");
+});
+
+test("a reader on another replica keeps the job; when he leaves, it ends", async () => {
+  const away = there.enter("job", resumed);
+  here.enter("job", owned)(false);
+  expect(await still(3 * GRACE_MS)).toBe("submitted");
+  away(false);
+  expect(await ending()).toBe("cancelled");
+});
+
+test("nothing is asked of the record for a reader who saw the end, nor for a detached job", async () => {
+  here.enter("job", owned)(true);
+  here.enter("job", { owned: true, detached: true })(false);
+  expect(await still(3 * GRACE_MS)).toBe("submitted");
+});

@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { type Submission, submit } from "../../../services/api/submit.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
+import { never, request } from "../../support/bus.ts";
+
+const deps = (bus: Bus) => ({ bus, random: systemRandom, clock: systemClock, queueJobsMax: 10 });
+const { prompt: _, promptTokens: __, tenant, ...job } = request();
+const keyed = (seed: bigint): Submission => ({
+  tenant,
+  request: { ...job, sampling: { ...job.sampling, seed } },
+  ids: Int32Array.of(1, 2, 3),
+  idempotencyKey: "once",
+  bodyHash: "same",
+});
+
+test("requests with one key that come at once are one job, though each drew a seed", async () => {
+  const bus = openBus({ url: "memory:" });
+  const ids = await Promise.all([1n, 2n, 3n, 4n].map((seed) => submit(deps(bus), keyed(seed))));
+  expect(new Set(ids).size).toBe(1);
+  expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
+});
+
+test.each(["remembered its key", "wrote it into the log"])(
+  "a replica that died once it had %s loses nothing: the same key ends what it began",
+  async (when) => {
+    const bus = openBus({ url: "memory:" });
+    const dying = () => Promise.reject(new Error("died"));
+    const crashed: Bus =
+      when === "remembered its key"
+        ? { ...bus, log: Object.create(bus.log, { submit: { value: dying } }) }
+        : { ...bus, queue: { ...bus.queue, publish: dying, depth: async () => 0 } };
+    await expect(submit(deps(crashed), keyed(1n))).rejects.toThrow("died");
+    const jobId = await submit(deps(bus), keyed(2n));
+    const message = await bus.queue.pull("prefill", job.model, 1_000, never);
+    expect(message?.item.jobId).toBe(jobId);
+  },
+);
