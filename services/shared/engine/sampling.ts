@@ -47,7 +47,7 @@ export class Sampler {
   /** Step 1. 2^x is computed here in plain IEEE operations, so that the weights do not depend on a machine's mathematics library. */
   private weigh(logits: Float32Array, max: number, temperature: number): number {
     const { weights, buckets, scale } = this;
-    const octaves = Math.LOG2E / temperature;
+    const octaves = Math.min(Math.LOG2E / temperature, Number.MAX_VALUE); // not infinite: the best is 0 octaves below itself at any temperature
     let total = 0;
     for (let id = 0; id < logits.length; id++) {
       const x = (logits[id]! - max) * octaves;

@@ -48,6 +48,12 @@ const anySampling: fc.Arbitrary<Sampling> = fc.record({
   seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
 });
 
+test.each([1e-300, 1e-308, Number.MIN_VALUE])("temperature %d, as good as none, draws the best", (temperature) => {
+  const logits = Float32Array.of(1, 3, 2.9999998, 3, -1);
+  const tokens = [0n, 1n, 2n, 3n, 4n, 5n].map((seed) => new Sampler(5).sample(logits, { ...greedy, temperature, topP: 0.9, seed }, 7));
+  expect(tokens.every((token) => token === 1 || token === 3)).toBe(true);
+});
+
 test("every draw is that of the rule", () => {
   fc.assert(
     fc.property(anyLogits, anySampling, fc.nat(), (logits, sampling, position) => {
