@@ -90,7 +90,10 @@ export class Connection {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    if (this.#connected) await Promise.race([this.#nats?.drain(), this.#clock.sleep(this.#tryMs)]).catch(() => {});
+    const drained = new AbortController();
+    const late = new Pause().wait(this.#clock, this.#tryMs, drained.signal); // ends with the drain, or it would keep the process
+    if (this.#connected) await Promise.race([this.#nats?.drain(), late]).catch(() => {});
+    drained.abort();
     await this.#nats?.close();
     await this.#running;
   }
