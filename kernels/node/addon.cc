@@ -11,7 +11,6 @@ namespace longshore::node {
 
 namespace {
 
-constexpr size_t kNeededMax = 1 << 20;           // operands a stream keeps alive between two waits
 constexpr double kBytesMax = 9007199254740991.0;
 constexpr uint64_t kViewMax = uint64_t{1} << 31;  // Node 20 ends the process above 2^32, instead of refusing
 
@@ -177,8 +176,7 @@ Napi::Value enqueue(const Napi::CallbackInfo& info) {
   const auto lock = claim(stream);
   const Numbers given = numbers(info, 1);
   Command command = parseCommand(given.data, given.count, stream->api, false);
-  if (stream->needed.size() > kNeededMax) throw Refusal{LS_INVALID, "too many operations without a wait"};
-  for (HandlePtr& operand : command.handles) stream->needed.push_back(std::move(operand));
+  for (HandlePtr& operand : command.handles) stream->needed.insert(std::move(operand));
   const auto tensorCount = static_cast<uint32_t>(command.tensors.size());
   check(stream->api, stream->api->enqueue(stream->stream(), command.op, command.tensors.data(), tensorCount, command.params, command.paramCount));
   return info.Env().Undefined();

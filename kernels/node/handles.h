@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "longshore/kernels.h"
@@ -26,9 +27,9 @@ struct Handle {
   Kind kind;
   const ls_backend_api* api;
   void* object;
-  std::shared_ptr<Handle> parent;               // a stream's backend
-  std::mutex inUse;                             // streams: one thread at a time
-  std::vector<std::shared_ptr<Handle>> needed;  // streams: operands of what was enqueued since the last wait
+  std::shared_ptr<Handle> parent;                      // a stream's backend
+  std::mutex inUse;                                    // streams: one thread at a time
+  std::unordered_set<std::shared_ptr<Handle>> needed;  // streams: operands of what was enqueued since the last wait
 
   Handle(Kind k, const ls_backend_api* a, void* o) : kind(k), api(a), object(o) {}
   ~Handle();

@@ -236,6 +236,12 @@ describe("memory", () => {
     expect(floats(y)[0]).toBeCloseTo(1 / (1 + Math.exp(-1)), 6);
   });
 
+  test("a step of any number of operations needs one wait", () => {
+    const [x, y] = [zeros("F32", [1]), zeros("F32", [1])];
+    for (let i = 0; i < 600_000; i++) stream.cast({ x, y });
+    stream.wait();
+  });
+
   test("a buffer crosses threads as a number", async () => {
     const addon = join(import.meta.dirname, "../../build/kernels/longshore.node");
     const code = `
