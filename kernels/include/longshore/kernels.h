@@ -171,7 +171,8 @@ typedef struct ls_backend_api {
 
   /* Zero-filled memory, 64-byte aligned. */
   ls_status (*buffer_create)(uint64_t bytes, ls_buffer** out);
-  /* The whole file, read-only and shared; pages come in when touched. Writing to it is LS_INVALID. */
+  /* The whole file, read-only and shared; pages come in when touched. Writing to it is LS_INVALID. Cutting the file short while it is mapped
+   * ends the process (SIGBUS): replace files of a model, never write into them. */
   ls_status (*buffer_map)(const char* path, ls_buffer** out);
   void (*buffer_retain)(ls_buffer*);
   void (*buffer_release)(ls_buffer*);

@@ -1,4 +1,7 @@
+import { basename } from "node:path";
+import { ServingError } from "../runtime/errors.ts";
 import type { Checkpoint } from "./checkpoint/open.ts";
+import type { Shard } from "./checkpoint/safetensors.ts";
 import type { ExpertWeights, ModelWeights, TensorRef } from "./checkpoint/weights.ts";
 import { type Activation, from, mapFile, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
 import { type LayoutChoice, type PayloadLayout, payloadLayout } from "./layout.ts";
@@ -43,7 +46,7 @@ export function placeModel({ shards, config, weights }: Checkpoint, choice: Layo
     return placed;
   };
   try {
-    const maps = shards.map(({ path }) => own(mapFile(path)));
+    const maps = shards.map((shard) => mapShard(shard, own));
     return {
       config,
       layout,
@@ -56,6 +59,16 @@ export function placeModel({ shards, config, weights }: Checkpoint, choice: Layo
     release();
     throw error;
   }
+}
+
+/** A page that the file no longer has would end the process when it is touched: what changed since its header was read is refused here. */
+function mapShard({ path, fileBytes }: Shard, own: (map: NativeBuffer) => NativeBuffer): NativeBuffer {
+  const map = own(mapFile(path));
+  if (map.size === fileBytes) return map;
+  throw new ServingError(
+    "BAD_CHECKPOINT",
+    `${basename(path)}: had ${fileBytes} bytes when its header was read and has ${map.size} now: wait until nobody writes to the model's folder`,
+  );
 }
 
 function place(tree: unknown, maps: readonly NativeBuffer[], newList: () => TensorList): unknown {

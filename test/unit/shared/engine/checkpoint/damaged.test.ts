@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../../../../services/shared/engine/checkpoint/open.ts";
 import { readShard } from "../../../../../services/shared/engine/checkpoint/safetensors.ts";
+import { liveHandles } from "../../../../../services/shared/engine/kernels.ts";
+import { placeModel } from "../../../../../services/shared/engine/model.ts";
 import { ServingError } from "../../../../../services/shared/runtime/errors.ts";
 import {
   editHeader,
@@ -50,6 +52,18 @@ test("a file that was cut off is named with the tensor that reaches beyond it", 
     /model-00001-of-00002.safetensors: ends at byte 1000000, but tensor layers\.\S+ reaches to \d+: the file is cut off/,
   );
 });
+
+test("a file that was cut off after its header was read is not mapped", () =>
+  inFolder((dir) => {
+    writeSynthetic(dir, yardlog, 2);
+    const checkpoint = openCheckpoint(dir);
+    const before = liveHandles();
+    truncateSync(join(dir, SECOND), 1_000_000);
+    expect(() => placeModel(checkpoint, { mode: "serving", segmentTokens: 512 })).toThrow(
+      /model-00002-of-00002.safetensors: had \d+ bytes when its header was read and has 1000000 now/,
+    );
+    expect(liveHandles()).toBe(before);
+  }));
 
 test("every damaged shard is told, not only the first", () => {
   const message = messageAfter((dir) => {
