@@ -136,6 +136,11 @@ program
   .description("role: one decode worker")
   .action(async () => (await import("../decode/main.ts")).runDecode(config()));
 
+// Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (thrown) {

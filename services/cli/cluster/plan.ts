@@ -6,6 +6,9 @@ import type { Service } from "./compose.ts";
 /** One operating-system process of the local cluster. */
 export interface ProcessPlan {
   readonly name: string;
+  readonly service: string;
+  /** Services that answer before this one starts. */
+  readonly after: readonly string[];
   readonly program: string;
   readonly args: readonly string[];
   /** Added to the environment of the cluster command itself. */
@@ -88,6 +91,8 @@ async function planReplica(
   if (first === undefined) throw new ServingError("INVALID_REQUEST", `service ${service.name} names no port`);
   return {
     name: `${service.name}-${replica + 1}`,
+    service: service.name,
+    after: service.dependsOn,
     program: recipe.program,
     args: [...recipe.before, ...args, ...recipe.after(stateDir)],
     env,

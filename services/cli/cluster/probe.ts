@@ -1,5 +1,5 @@
 import { get } from "node:http";
-import { connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import type { Probe } from "./plan.ts";
 
 const PROBE_MS = 1_000;
@@ -37,11 +37,20 @@ const probeRedis = (port: number): Promise<string | null> =>
   });
 
 /** A loopback port nobody listened on a moment ago. */
-export const freePort = (): Promise<number> =>
+export const freePort = (): Promise<number> => listenBriefly(0);
+
+/** Whether a process of ours could listen there now. */
+export const isFree = (port: number): Promise<boolean> =>
+  listenBriefly(port).then(
+    () => true,
+    () => false,
+  );
+
+const listenBriefly = (port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     const server = createServer();
-    server.once("error", reject).listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port"))));
+    server.once("error", reject).listen(port, "127.0.0.1", () => {
+      const { port: taken } = server.address() as AddressInfo;
+      server.close(() => resolve(taken));
     });
   });

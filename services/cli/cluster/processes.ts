@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ProcessPlan } from "./plan.ts";
-import { probe } from "./probe.ts";
+import { isFree, probe } from "./probe.ts";
 
+const PROBE_EVERY_MS = 50;
 const RESTART_FIRST_MS = 250;
 const RESTART_MAX_MS = 10_000;
 const KILL_AFTER_MS = 15_000;
@@ -25,6 +26,8 @@ export interface Cluster {
 export interface LaunchOptions {
   readonly stateDir: string;
   readonly startMs: number;
+  /** Ends the start. */
+  readonly signal: AbortSignal;
   readonly clock: Clock;
   /** The environment every process inherits. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -32,35 +35,51 @@ export interface LaunchOptions {
   readonly onExit?: (process: RunningProcess, how: string) => void;
 }
 
-/** Starts the processes in order, each once those before it answer their probe. Output goes to stateDir/NAME.log. */
+/**
+ * Starts the processes, each once those it needs answer their probe. Output goes to stateDir/NAME.log. If one does not come up, or `signal`
+ * aborts meanwhile, everything is stopped again and this rejects.
+ */
 export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
   mkdirSync(options.stateDir, { recursive: true });
-  const groups: Supervised[][] = [];
+  const waves: Supervised[][] = [];
   const stop = async () => {
-    for (const group of [...groups].reverse()) await Promise.all(group.map((one) => one.stop()));
+    for (const wave of [...waves].reverse()) await Promise.all(wave.map((one) => one.stop()));
   };
   try {
-    for (const group of inGroups(plans)) {
-      const started = group.map((plan) => new Supervised(plan, options));
-      groups.push(started);
-      await Promise.all(started.map((one) => one.ready()));
-      for (const one of started) options.onStarted?.(one);
+    for (const wave of inWaves(plans)) {
+      for (const { name, port } of wave) await requireFree(name, port);
+      const started = wave.map((plan) => new Supervised(plan, options));
+      waves.push(started);
+      await Promise.all(
+        started.map(async (one) => {
+          await one.ready();
+          options.onStarted?.(one);
+        }),
+      );
     }
   } catch (error) {
     await stop();
     throw error;
   }
-  return { processes: groups.flat(), stop };
+  return { processes: waves.flat(), stop };
 }
 
-/** What does not depend on each other starts and stops together: all replicas of one service. */
-function inGroups(plans: readonly ProcessPlan[]): ProcessPlan[][] {
-  const groups = new Map<string, ProcessPlan[]>();
+/** What needs nothing that is still to come starts, and at the end stops, together. */
+export function inWaves(plans: readonly ProcessPlan[]): ProcessPlan[][] {
+  const depth = (service: string): number =>
+    Math.max(0, ...plans.filter((plan) => plan.service === service).flatMap(({ after }) => after.map((other) => 1 + depth(other))));
+  const waves: ProcessPlan[][] = [];
   for (const plan of plans) {
-    const service = plan.name.replace(/-\d+$/, "");
-    groups.set(service, [...(groups.get(service) ?? []), plan]);
+    const wave = depth(plan.service);
+    waves[wave] = [...(waves[wave] ?? []), plan];
   }
-  return [...groups.values()];
+  return waves;
+}
+
+/** Another process on our port would answer the probe in our process's name. */
+async function requireFree(name: string, port: number): Promise<void> {
+  if (await isFree(port)) return;
+  throw new ServingError("UNAVAILABLE", `port ${port} of ${name} is taken; stop what listens there, or start with --free-ports`);
 }
 
 class Supervised implements RunningProcess {
@@ -89,17 +108,19 @@ class Supervised implements RunningProcess {
   }
 
   async ready(): Promise<void> {
-    const { clock, startMs } = this.options;
+    const { clock, startMs, signal } = this.options;
     const until = clock.monotonicMs() + startMs;
     for (;;) {
       const problem = await probe(this.plan.probe);
       if (problem === null) return;
+      signal.throwIfAborted();
+      if (this.restarts > 0) throw new ServingError("UNAVAILABLE", `${this.plan.name} ended while it started; see ${this.logPath}`);
       if (clock.monotonicMs() > until)
         throw new ServingError(
           "UNAVAILABLE",
           `${this.plan.name} did not become ready in ${startMs} ms (${problem}); its output is in ${this.logPath}`,
         );
-      await clock.sleep(50);
+      await clock.sleep(PROBE_EVERY_MS);
     }
   }
 
@@ -117,6 +138,7 @@ class Supervised implements RunningProcess {
     const child = spawn(this.plan.program, this.plan.args, {
       env: { ...env, PATH: `${env.PATH ?? ""}:/usr/local/sbin:/usr/sbin`, ...this.plan.env },
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true, // Ctrl-C is for us alone: we stop them in order, the record last
     });
     child.stdout.pipe(this.output, { end: false });
     child.stderr.pipe(this.output, { end: false });
@@ -127,6 +149,7 @@ class Supervised implements RunningProcess {
   private async watch(): Promise<void> {
     for (let backoffMs = RESTART_FIRST_MS; ; backoffMs = Math.min(2 * backoffMs, RESTART_MAX_MS)) {
       const how = await ended(this.child);
+      if (this.stopping.signal.aborted) return;
       this.options.onExit?.(this, how);
       if (!this.plan.restarts) return;
       await this.options.clock.sleep(backoffMs, this.stopping.signal).catch(() => {});

@@ -17,18 +17,19 @@ export async function upCluster(config: Config, options: { readonly state: strin
   const services = readCompose("docker-compose.yml", environment);
   const plans = await planProcesses(services, { stateDir, publish: options.freePorts !== true, freePort });
   const log = openLog("cluster", config.logLevel === "info" ? "warn" : config.logLevel);
-  const cluster = await launch(plans, {
-    stateDir,
-    startMs: START_MS,
-    clock: systemClock,
-    env: environment,
-    onStarted: ({ plan, pid }) => console.log(`${plan.name.padEnd(12)} pid ${String(pid).padEnd(8)} port ${plan.port}`),
-    onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
-  });
-  const apis = plans.filter(({ name }) => name.startsWith("api")).map(({ port }) => `http://127.0.0.1:${port}`);
-  console.log(`\nready: ${apis.join(" and ")}   (logs in ${stateDir}; stop with Ctrl-C)`);
-  await runUntilStopped(log, STOP_MS, async (stop) => {
-    await new Promise((done) => stop.addEventListener("abort", done, { once: true }));
+  await runUntilStopped(log, STOP_MS, async (signal) => {
+    const cluster = await launch(plans, {
+      stateDir,
+      startMs: START_MS,
+      signal,
+      clock: systemClock,
+      env: environment,
+      onStarted: ({ plan, pid }) => console.log(`${plan.name.padEnd(12)} pid ${String(pid).padEnd(8)} port ${plan.port}`),
+      onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
+    });
+    const apis = plans.filter(({ service }) => service === "api").map(({ port }) => `http://127.0.0.1:${port}`);
+    console.log(`\nready: ${apis.join(" and ")}   (logs in ${stateDir}; stop with Ctrl-C)`);
+    await new Promise((stop) => signal.addEventListener("abort", stop, { once: true }));
     await cluster.stop();
   });
 }

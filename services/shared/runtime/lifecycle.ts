@@ -1,7 +1,9 @@
 import type { Logger } from "./log.ts";
 
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
 /**
- * Runs a process until it is told to stop: SIGTERM or SIGINT aborts `signal`, `run` then has `drainMs` to hand back its work.
+ * Runs a process until it is told to stop: SIGTERM, SIGINT or the end of its terminal aborts `signal`, `run` then has `drainMs` to hand back its work.
  * A second signal, or the end of the drain, exits at once with 1: what was claimed is taken over by others.
  */
 export async function runUntilStopped(log: Logger, drainMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -15,12 +17,12 @@ export async function runUntilStopped(log: Logger, drainMs: number, run: (signal
       process.exit(1);
     }, drainMs).unref();
   };
-  process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
+  for (const name of SIGNALS) process.on(name, onSignal);
   try {
     await run(stop.signal);
+  } catch (error) {
+    if (error !== stop.signal.reason) throw error;
   } finally {
-    process.off("SIGTERM", onSignal);
-    process.off("SIGINT", onSignal);
+    for (const name of SIGNALS) process.off(name, onSignal);
   }
 }

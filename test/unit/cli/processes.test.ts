@@ -1,0 +1,80 @@
+import { mkdtempSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { ProcessPlan } from "../../../services/cli/cluster/plan.ts";
+import { freePort, isFree } from "../../../services/cli/cluster/probe.ts";
+import { inWaves, type LaunchOptions, launch, type RunningProcess } from "../../../services/cli/cluster/processes.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { never } from "../../support/bus.ts";
+
+const listens = (port: number) => `require("node:http").createServer((_, response) => response.end()).listen(${port}, "127.0.0.1")`;
+
+const plan = (name: string, port: number, script = listens(port), after: readonly string[] = []): ProcessPlan => ({
+  name: `${name}-1`,
+  service: name,
+  after,
+  program: process.execPath,
+  args: ["-e", script],
+  env: {},
+  probe: { kind: "http", port, path: "/" },
+  restarts: true,
+  port,
+});
+
+const options = (changes: Partial<LaunchOptions> = {}): LaunchOptions => ({
+  stateDir: mkdtempSync(join(tmpdir(), "longshore-processes-")),
+  startMs: 20_000,
+  signal: never,
+  clock: systemClock,
+  env: process.env,
+  ...changes,
+});
+
+test("what does not need each other starts together, after what both need", () => {
+  const [nats, redis, api, decode, page] = [
+    plan("nats", 1),
+    plan("redis", 2),
+    plan("api", 3, "", ["nats", "redis"]),
+    plan("decode", 4, "", ["nats"]),
+    plan("page", 5, "", ["api"]),
+  ];
+  expect(inWaves([nats, redis, api, decode, page])).toEqual([[nats, redis], [api, decode], [page]]);
+});
+
+test("processes come up, and go when told to", async () => {
+  const port = await freePort();
+  const started: RunningProcess[] = [];
+  const cluster = await launch([plan("store", port)], options({ onStarted: (one) => started.push(one) }));
+  expect(started.map(({ plan }) => plan.name)).toEqual(["store-1"]);
+  expect(await isFree(port)).toBe(false);
+  await cluster.stop();
+  expect(await isFree(port)).toBe(true);
+});
+
+test("a port that is taken is named, and whoever has it is not taken for ours", async () => {
+  const port = await freePort();
+  const other = createServer((_, response) => response.end()).listen(port, "127.0.0.1");
+  await expect(launch([plan("api", port)], options())).rejects.toThrow(`port ${port} of api-1 is taken`);
+  other.close();
+});
+
+test("a process that ends while it starts ends the start at once; what ran before it is stopped", async () => {
+  const port = await freePort();
+  const broken = plan("api", await freePort(), "process.exit(3)", ["store"]);
+  await expect(launch([plan("store", port), broken], options())).rejects.toThrow(/api-1 ended while it started; see .*api-1\.log/);
+  expect(await isFree(port)).toBe(true);
+});
+
+test("a start that is given up leaves no process behind", async () => {
+  const port = await freePort();
+  const stop = new AbortController();
+  const silent = plan("api", await freePort(), "setInterval(() => {}, 1000)", ["store"]);
+  const starting = launch(
+    [plan("store", port), silent],
+    options({ signal: stop.signal, onStarted: () => stop.abort(new Error("enough")) }),
+  );
+  await expect(starting).rejects.toThrow("enough");
+  expect(await isFree(port)).toBe(true);
+});
