@@ -22,28 +22,31 @@ int64_t bytesOf(ls_dtype dtype, const std::vector<int64_t>& shape) {
 
 uint8_t* Fuzz::host(const ls_tensor& tensor) {
   uint64_t bytes = 0;
-  return api_->buffer_host(tensor.buffer, &bytes);
+  return api_->buffer_host(tensor.buffer, &bytes) + tensor.offset;
 }
 
-ls_tensor Fuzz::make(ls_dtype dtype, std::vector<int64_t> shape) {
+ls_tensor Fuzz::make(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset) {
   ls_tensor tensor{};
   tensor.dtype = dtype;
   tensor.rank = static_cast<uint32_t>(shape.size());
+  tensor.offset = offset;
   for (size_t i = 0; i < shape.size(); i++) tensor.shape[i] = shape[i];
-  CHECK(api_->buffer_create(static_cast<uint64_t>(bytesOf(dtype, shape)), &tensor.buffer) == LS_OK);
+  CHECK(api_->buffer_create(offset + static_cast<uint64_t>(bytesOf(dtype, shape)), &tensor.buffer) == LS_OK);
   buffers_.push_back(tensor.buffer);
   return tensor;
 }
 
-ls_tensor Fuzz::floats(ls_dtype dtype, std::vector<int64_t> shape) {
-  const ls_tensor tensor = make(dtype, shape);
+ls_tensor Fuzz::floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset) {
+  const ls_tensor tensor = make(dtype, shape, offset);
   const int64_t bytes = bytesOf(dtype, shape);
-  if (dtype == LS_F32)
-    for (int64_t i = 0; i < bytes / 4; i++) reinterpret_cast<float*>(host(tensor))[i] = random_.unit();
-  else if (dtype == LS_BF16)
-    for (int64_t i = 0; i < bytes / 2; i++) reinterpret_cast<uint16_t*>(host(tensor))[i] = bf16Encode(random_.unit());
-  else
-    for (int64_t i = 0; i < bytes; i++) host(tensor)[i] = static_cast<uint8_t>(random_.u32());
+  uint8_t* to = host(tensor);
+  for (int64_t i = 0; i < bytes; i += dtype == LS_F32 ? 4 : dtype == LS_BF16 ? 2 : 1) {
+    const float value = random_.unit();
+    const uint16_t half = bf16Encode(value);
+    if (dtype == LS_F32) std::memcpy(to + i, &value, sizeof value);
+    else if (dtype == LS_BF16) std::memcpy(to + i, &half, sizeof half);
+    else to[i] = static_cast<uint8_t>(random_.u32());
+  }
   return tensor;
 }
 
@@ -91,7 +94,7 @@ Call Fuzz::rowsCall(ls_op op) {
     case LS_EMBED: return {op, {ints({T}, 0, V - 1), floats(activation(), {V, C}), make(a, {T, h, C})}, {}};
     case LS_RMS_NORM: return {op, {floats(a, {T, C}), floats(activation(), {C}), make(a, {T, C})}, {1e-6}};
     case LS_ROPE_TABLE: return {op, {ints({T}, 0, 1 << 20), floats(LS_F32, {C}), make(LS_F32, {T, C, 2})}, {}};
-    case LS_ROPE: return {op, {floats(a, {T, h, 2 * C + V}), floats(LS_F32, {T, C, 2})}, {-1}};
+    case LS_ROPE: return {op, {floats(a, {T, h, 2 * C + V}, kAligned), floats(LS_F32, {T, C, 2})}, {-1}};
     case LS_ADD: return {op, {floats(activation(), {T * repeat, C}), floats(activation(), {T, C}), make(a, {T * repeat, C})}, {static_cast<double>(repeat)}};
     case LS_GATHER: return {op, {floats(LS_U8, {V, C}), ints({T}, 0, V - 1), make(LS_U8, {T, C})}, {}};
     default: return {op, {floats(activation(), {T, C}), make(a, {T, C})}, {}};
@@ -101,7 +104,7 @@ Call Fuzz::rowsCall(ls_op op) {
 Call Fuzz::hyperCall(ls_op op) {
   const int64_t T = any(7), n = any(5), d = any(90), mixes = (2 + n) * n;
   const ls_dtype a = activation();
-  const ls_tensor streams = floats(a, {T, n, d});
+  const ls_tensor streams = floats(a, {T, n, d}, op == LS_HC_POST ? kAligned : anyByte());
   if (op == LS_HC_PRE)
     return {op,
             {streams, floats(LS_F32, {mixes, n * d}), floats(LS_F32, {mixes}), floats(LS_F32, {3}), make(a, {T, d}), make(LS_F32, {T, n}),

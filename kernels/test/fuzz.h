@@ -1,6 +1,7 @@
 // Random calls of every operation through the C ABI, and ways to damage them.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -28,8 +29,12 @@ class Fuzz {
   int64_t any(int64_t max) { return random_.whole(1, max); }
   ls_dtype activation() { return random_.whole(0, 1) == 0 ? LS_F32 : LS_BF16; }
   ls_tensor absent() { return {}; }
-  ls_tensor make(ls_dtype dtype, std::vector<int64_t> shape);
-  ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape);
+  // Inputs may lie at any byte, outputs and what is changed in place at a multiple of their element.
+  static constexpr uint64_t kAligned = 0;
+  uint64_t anyByte() { return static_cast<uint64_t>(random_.whole(0, 3)); }
+  ls_tensor make(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset = kAligned);
+  ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset);
+  ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape) { return floats(dtype, std::move(shape), anyByte()); }
   ls_tensor ints(std::vector<int64_t> shape, int64_t min, int64_t max);
   ls_tensor list(const std::vector<ls_tensor>& members);
   ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage);
