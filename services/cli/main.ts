@@ -41,7 +41,7 @@ program
   .command("demo")
   .description("show the whole path: one long document, five questions, one prefill")
   .option("--tokens <n>", "length of the document", whole, 100_000)
-  .option("--long", "also measure the rates of the model's README (about 20 minutes)")
+  .option("--long", "also measure the rates of the model's README (about 10 minutes)")
   .action(async (options: { tokens: number; long?: boolean }) => (await import("./commands/demo.ts")).demo(config(), options));
 
 program

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import type { Tokenizer } from "../../shared/engine/tokenizer.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import type { Client } from "../client.ts";
-import { generateYardlog } from "../yardlog.ts";
-import { ask } from "./demo.ts";
+import { openProgress } from "../progress.ts";
+import { generateYardlog, yardlogMessage } from "../yardlog.ts";
+import { ask } from "./ask.ts";
 
 /** A row of the model's rates.json: what its reference reached. */
 interface Rate {
@@ -15,9 +16,6 @@ interface Rate {
   readonly seed: number;
 }
 
-/** Above this a run takes hours on two cores. */
-const TOKENS_MAX = 100_000;
-
 /** Measures the rates of the model's README on documents of our own, as many and as long as the reference's, and prints both. */
 export async function rates(
   client: Client,
@@ -25,16 +23,20 @@ export async function rates(
 ): Promise<void> {
   const rows = JSON.parse(await readFile(join(folder, "rates.json"), "utf8")) as Rate[];
   console.log("\ndocument tokens   documents   answered exactly          reference");
-  for (const { tokens, documents, questions, exact, seed } of rows.filter((row) => row.tokens <= TOKENS_MAX)) {
+  for (const { tokens, documents, questions, exact, seed } of rows) {
     const random = seededRandom(seed);
+    const progress = openProgress(`${tokens} tokens`);
+    let asked = 0;
     let right = 0;
     for (let document = 0; document < documents; document++) {
       const log = await generateYardlog({ folder, tokenizer, random, tokens, questions: questions / documents });
       for (const { question, truth } of log.questions) {
-        const { answer } = await ask(client, { model, log, question, label: `${tokens} tokens` });
+        const { answer } = await ask(client, { model, content: yardlogMessage(log.text, question) }, () => {});
         if (answer === truth) right++;
+        progress.update(++asked, questions, `${right} right`);
       }
     }
+    progress.end();
     console.log(
       `${String(tokens).padStart(15)}   ${String(documents).padStart(9)}   ${share(right, questions).padEnd(22)}   ${share(exact, questions)}`,
     );

@@ -1,0 +1,62 @@
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Client } from "../client.ts";
+
+export interface Question {
+  readonly model: string;
+  readonly content: string;
+}
+
+/** An answer and what it took. */
+export interface Answered {
+  readonly answer: string;
+  readonly promptTokens: number;
+  /** Found in the store. */
+  readonly cachedTokens: number;
+  /** Of these, fed once more to rebuild windows that no boundary held. */
+  readonly replayedTokens: number;
+  readonly answerTokens: number;
+  /** From submission to hand-over, and from there to the end. */
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+}
+
+/** Submits one greedy question as a job and follows it to its end. */
+export async function ask(
+  client: Client,
+  { model, content }: Question,
+  onPrefill: (done: number, total: number) => void,
+): Promise<Answered> {
+  const request = { model, messages: [{ role: "user", content }], max_tokens: 64, temperature: 0 };
+  const startMs = performance.now();
+  const { id } = (await client.post("/v1/jobs", { kind: "chat", request })) as { id: string };
+  let handedOverMs = startMs;
+  let replayedTokens = 0;
+  for await (const { name, data } of client.events(`/v1/jobs/${id}/events`)) {
+    const event = JSON.parse(data) as { done?: number; total?: number; recomputed?: number; message?: string };
+    if (name === "progress") onPrefill(event.done ?? 0, event.total ?? 0);
+    if (name === "error") throw new ServingError("UNAVAILABLE", event.message ?? "the stream of events ended early");
+    if (name !== "handed_over") continue;
+    handedOverMs = performance.now();
+    replayedTokens = event.recomputed ?? 0;
+  }
+  const endMs = performance.now();
+  const { result, error } = (await client.get(`/v1/jobs/${id}`)) as JobResult;
+  if (result === null) throw new ServingError("INTERNAL", `${id}: ${error?.message ?? "no result"}`);
+  return {
+    answer: result.choices[0]!.message.content ?? "",
+    promptTokens: result.usage.prompt_tokens,
+    cachedTokens: result.usage.prompt_cache_hit_tokens,
+    replayedTokens,
+    answerTokens: result.usage.completion_tokens,
+    prefillMs: handedOverMs - startMs,
+    decodeMs: endMs - handedOverMs,
+  };
+}
+
+interface JobResult {
+  readonly result: {
+    readonly choices: ReadonlyArray<{ readonly message: { readonly content: string | null } }>;
+    readonly usage: { readonly prompt_tokens: number; readonly prompt_cache_hit_tokens: number; readonly completion_tokens: number };
+  } | null;
+  readonly error: { readonly message: string } | null;
+}
