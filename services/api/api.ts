@@ -22,7 +22,15 @@ export async function startApi(deps: Omit<ApiDeps, "readers" | "authenticate" | 
   const replica = random.id("api_");
   const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
   const app: FastifyInstance = openApi({ ...deps, readers, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
-  const url = await app.listen({ host: config.host, port: config.port });
+  const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
+    throw new ServingError(
+      "UNAVAILABLE",
+      `cannot listen at ${config.host}:${config.port} (${cause.code}); set LONGSHORE_PORT or LONGSHORE_HOST`,
+      {
+        cause,
+      },
+    );
+  });
   return {
     url,
     close: async () => {

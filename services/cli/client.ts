@@ -27,7 +27,7 @@ export function openClient(url: string, key: string | undefined): Client {
         cause,
       });
     });
-    if (!response.ok) throw new ServingError("INVALID_REQUEST", await reason(response));
+    if (!response.ok) throw new ServingError(response.status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE", await reason(response));
     return response;
   };
   return {
@@ -36,9 +36,36 @@ export function openClient(url: string, key: string | undefined): Client {
     async *events(path, signal) {
       const response = await call("GET", path, undefined, signal);
       if (response.body === null) return;
-      yield* parseEvents(response.body.pipeThrough(new TextDecoderStream()));
+      try {
+        yield* parseEvents(response.body.pipeThrough(new TextDecoderStream()));
+      } catch (cause) {
+        throw new ServingError("UNAVAILABLE", `the connection to ${url} broke; jobs go on without it: \`longshore jobs\` shows them`, {
+          cause,
+        });
+      }
     },
   };
+}
+
+/** Of the events of a job, what the commands show. */
+export interface JobEvent {
+  readonly name: string;
+  /** `progress`: prompt tokens. */
+  readonly done?: number;
+  readonly total?: number;
+  /** `handed_over`: tokens computed again because no boundary was stored at the end of what the cache held. */
+  readonly recomputed?: number;
+  /** Output tokens so far. */
+  readonly tokens?: number;
+}
+
+/** A job's events until it ended; throws if the server cannot go on telling them. */
+export async function* jobEvents(client: Client, jobId: string): AsyncGenerator<JobEvent> {
+  for await (const { name, data } of client.events(`/v1/jobs/${jobId}/events`)) {
+    const event = JSON.parse(data) as JobEvent & { error?: { message: string } };
+    if (event.error !== undefined) throw new ServingError("UNAVAILABLE", `${jobId}: ${event.error.message}`);
+    yield { ...event, name };
+  }
 }
 
 async function reason(response: Response): Promise<string> {

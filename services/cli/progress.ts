@@ -6,6 +6,8 @@ export interface Progress {
 }
 
 const WIDTH = 32;
+/** What stands on the line beside label and bar, at its longest: a longer line would wrap, and could not be drawn over. */
+const BESIDE = 46;
 const REDRAW_MS = 100;
 
 export function openProgress(label: string, out: NodeJS.WriteStream = process.stderr): Progress {
@@ -20,7 +22,7 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
   return {
     update(done, total, note = "") {
       const share = total === 0 ? 1 : Math.min(1, done / total);
-      const line = `${label} ${bar(share)} ${String(Math.floor(100 * share)).padStart(3)} %  ${eta(startMs, share)}${note}`;
+      const line = `${label} ${bar(share, Math.max(10, Math.min(WIDTH, (out.columns || 80) - label.length - BESIDE)))} ${String(Math.floor(100 * share)).padStart(3)} %  ${eta(startMs, share)}${note}`;
       const now = performance.now();
       const due = out.isTTY ? now - drawnMs >= REDRAW_MS || share === 1 : Math.floor(10 * share) > tenth;
       if (!due || line === last) return;
@@ -35,9 +37,9 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
   };
 }
 
-const bar = (share: number): string => {
-  const full = Math.round(WIDTH * share);
-  return `[${"#".repeat(full)}${".".repeat(WIDTH - full)}]`;
+const bar = (share: number, width: number): string => {
+  const full = Math.round(width * share);
+  return `[${"#".repeat(full)}${".".repeat(width - full)}]`;
 };
 
 function eta(startMs: number, share: number): string {

@@ -117,7 +117,6 @@ const statusOf = ({ type }: JobEvent, phase: string): string => {
 
 function jobObject(id: string, job: JobRequest, records: readonly LogRecord[]): object {
   const last = records.at(-1)!;
-  const progress = records.findLast(({ event }) => event.type === "progress")?.event;
   const claims = records.filter(({ event }) => event.type === "claimed");
   return {
     id,
@@ -130,13 +129,20 @@ function jobObject(id: string, job: JobRequest, records: readonly LogRecord[]): 
     deadline_at: Math.floor(job.deadlineMs / 1_000),
     prompt_tokens: job.promptTokens,
     output_tokens: last.tokenCount,
-    prefill: progress?.type === "progress" ? { done: progress.done, total: progress.total, cached: progress.cached } : null,
+    prefill: prefillOf(job, records),
     attempts: claims.map(({ phase, atMs, event }) => ({
       phase,
       worker: event.type === "claimed" ? event.worker : "",
       at: Math.floor(atMs / 1_000),
     })),
   };
+}
+
+/** How far the prompt is; null until a worker says so. */
+function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRecord[]): object | null {
+  const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
+  if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
+  return event?.type === "progress" ? { done: event.done, total, cached: event.cached } : null;
 }
 
 /** An event without what only workers need. */

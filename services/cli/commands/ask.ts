@@ -1,5 +1,5 @@
 import { ServingError } from "../../shared/runtime/errors.ts";
-import type { Client } from "../client.ts";
+import { type Client, jobEvents } from "../client.ts";
 
 export interface Question {
   readonly model: string;
@@ -31,13 +31,12 @@ export async function ask(
   const { id } = (await client.post("/v1/jobs", { kind: "chat", request })) as { id: string };
   let handedOverMs = startMs;
   let replayedTokens = 0;
-  for await (const { name, data } of client.events(`/v1/jobs/${id}/events`)) {
-    const event = JSON.parse(data) as { done?: number; total?: number; recomputed?: number; message?: string };
-    if (name === "progress") onPrefill(event.done ?? 0, event.total ?? 0);
-    if (name === "error") throw new ServingError("UNAVAILABLE", event.message ?? "the stream of events ended early");
+  for await (const { name, done = 0, total = 0, recomputed = 0 } of jobEvents(client, id)) {
+    if (name === "progress") onPrefill(done, total);
     if (name !== "handed_over") continue;
     handedOverMs = performance.now();
-    replayedTokens = event.recomputed ?? 0;
+    replayedTokens = recomputed;
+    onPrefill(1, 1);
   }
   const endMs = performance.now();
   const { result, error } = (await client.get(`/v1/jobs/${id}`)) as JobResult;

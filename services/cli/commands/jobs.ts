@@ -42,5 +42,6 @@ const line = (cells: readonly string[]): string =>
 
 export async function cancel(client: Client, jobId: string): Promise<void> {
   const { status } = (await client.post(`/v1/jobs/${encodeURIComponent(jobId)}/cancel`)) as { status: string };
-  console.log(`${jobId}: ${status}`);
+  const held = status === "prefill" || status === "decode";
+  console.log(held ? `${jobId}: told to stop; the worker that holds it notices within a chunk or step` : `${jobId}: ${status}`);
 }

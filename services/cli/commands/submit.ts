@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import type { Client } from "../client.ts";
+import { type Client, jobEvents } from "../client.ts";
 import { openProgress } from "../progress.ts";
 
 export interface SubmitOptions {
@@ -73,11 +73,10 @@ function parse(path: string, text: string): object {
 /** Follows a job to its end and draws where it stands. */
 export async function watch(client: Client, jobId: string): Promise<void> {
   const progress = openProgress(jobId);
-  for await (const { name, data } of client.events(`/v1/jobs/${jobId}/events`)) {
-    const event = JSON.parse(data) as { done?: number; total?: number; tokens?: number; message?: string };
-    if (name === "progress") progress.update(event.done ?? 0, event.total ?? 0, "prefill");
-    else if (name === "tokens") progress.update(1, 1, `${event.tokens ?? 0} tokens answered`);
-    else if (name === "error") throw new ServingError("UNAVAILABLE", event.message ?? "the stream ended early");
+  for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId)) {
+    if (name === "progress") progress.update(done, total, "prefill");
+    else if (name === "handed_over") progress.update(1, 1, "prefill");
+    else if (name === "tokens") progress.update(1, 1, `${tokens} tokens answered`);
   }
   progress.end();
 }
