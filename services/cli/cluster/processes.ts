@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, type WriteStream } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -41,13 +41,15 @@ export interface LaunchOptions {
  */
 export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
   mkdirSync(options.stateDir, { recursive: true });
+  for (const { name, port } of plans) await requireFree(name, port);
+  const unlock = lock(options.stateDir);
   const waves: Supervised[][] = [];
   const stop = async () => {
     for (const wave of [...waves].reverse()) await Promise.all(wave.map((one) => one.stop()));
+    unlock();
   };
   try {
     for (const wave of inWaves(plans)) {
-      for (const { name, port } of wave) await requireFree(name, port);
       const started = wave.map((plan) => new Supervised(plan, options));
       waves.push(started);
       await Promise.all(
@@ -74,6 +76,24 @@ export function inWaves(plans: readonly ProcessPlan[]): ProcessPlan[][] {
     waves[wave] = [...(waves[wave] ?? []), plan];
   }
   return waves;
+}
+
+/** Two servers over one record would destroy it. Call the result when the last process has ended. */
+function lock(stateDir: string): () => void {
+  const path = join(stateDir, "cluster.pid");
+  const holder = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
+  if (holder > 0 && holder !== process.pid && isAlive(holder))
+    throw new ServingError("UNAVAILABLE", `process ${holder} runs a cluster in ${stateDir}; stop it, or name another folder with --state`);
+  writeFileSync(path, String(process.pid));
+  return () => rmSync(path, { force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 /** Another process on our port would answer the probe in our process's name. */

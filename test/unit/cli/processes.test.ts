@@ -1,4 +1,5 @@
-import { mkdtempSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,6 +59,18 @@ test("a port that is taken is named, and whoever has it is not taken for ours", 
   const other = createServer((_, response) => response.end()).listen(port, "127.0.0.1");
   await expect(launch([plan("api", port)], options())).rejects.toThrow(`port ${port} of api-1 is taken`);
   other.close();
+});
+
+test("a folder whose cluster still runs is not shared, one whose cluster died is taken over", async () => {
+  const { stateDir } = options();
+  const file = join(stateDir, "cluster.pid");
+  writeFileSync(file, String(process.ppid));
+  const store = plan("store", await freePort());
+  await expect(launch([store], options({ stateDir }))).rejects.toThrow(`process ${process.ppid} runs a cluster in ${stateDir}`);
+  const { pid } = spawnSync(process.execPath, ["--version"]);
+  writeFileSync(file, String(pid));
+  await (await launch([store], options({ stateDir }))).stop();
+  expect(existsSync(file)).toBe(false);
 });
 
 test("a process that ends while it starts ends the start at once; what ran before it is stopped", async () => {
