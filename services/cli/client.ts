@@ -15,6 +15,7 @@ export interface Client {
 const ANSWER_MS = 60_000;
 
 export function openClient(url: string, key: string | undefined): Client {
+  if (!URL.canParse(url)) throw new ServingError("INVALID_REQUEST", `${url} is no URL; --url takes one like http://127.0.0.1:8000`);
   const headers = { "content-type": "application/json", ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) };
   const call = async (method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> => {
     const response = await fetch(new URL(path, url), {

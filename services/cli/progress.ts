@@ -11,7 +11,7 @@ const BESIDE = 46;
 const REDRAW_MS = 100;
 
 export function openProgress(label: string, out: NodeJS.WriteStream = process.stderr): Progress {
-  const startMs = performance.now();
+  let begin: { readonly ms: number; readonly share: number } | null = null;
   let drawnMs = 0;
   let tenth = -1;
   let last = "";
@@ -22,7 +22,8 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
   return {
     update(done, total, note = "") {
       const share = total === 0 ? 1 : Math.min(1, done / total);
-      const line = `${label} ${bar(share, Math.max(10, Math.min(WIDTH, (out.columns || 80) - label.length - BESIDE)))} ${String(Math.floor(100 * share)).padStart(3)} %  ${eta(startMs, share)}${note}`;
+      begin ??= { ms: performance.now(), share };
+      const line = `${label} ${bar(share, Math.max(10, Math.min(WIDTH, (out.columns || 80) - label.length - BESIDE)))} ${String(Math.floor(100 * share)).padStart(3)} %  ${eta(begin, share)}${note}`;
       const now = performance.now();
       const due = out.isTTY ? now - drawnMs >= REDRAW_MS || share === 1 : Math.floor(10 * share) > tenth;
       if (!due || line === last) return;
@@ -42,8 +43,9 @@ const bar = (share: number, width: number): string => {
   return `[${"#".repeat(full)}${".".repeat(width - full)}]`;
 };
 
-function eta(startMs: number, share: number): string {
-  if (share <= 0 || share >= 1) return "";
-  const leftSeconds = ((performance.now() - startMs) / 1_000) * (1 / share - 1);
-  return `${leftSeconds < 90 ? `${Math.ceil(leftSeconds)} s` : `${Math.ceil(leftSeconds / 60)} min`} left  `;
+/** From the pace since the first update: what a cache held was done before it. */
+function eta(begin: { readonly ms: number; readonly share: number }, share: number): string {
+  if (share <= begin.share || share >= 1) return "";
+  const leftSeconds = (((performance.now() - begin.ms) / 1_000) * (1 - share)) / (share - begin.share);
+  return `${leftSeconds < 90 ? `${Math.max(1, Math.round(leftSeconds))} s` : `${Math.round(leftSeconds / 60)} min`} left  `;
 }

@@ -89,6 +89,7 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
       events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record)) });
       ended = isTerminal(record.event);
     }
+    if (!ended) deps.stopping.throwIfAborted();
   } catch (error) {
     if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(errorBody(ServingError.from(error))) });
   } finally {
