@@ -35,7 +35,9 @@ test("on a terminal of 80 columns one line is drawn over, and does not wrap", ()
   const drawn = draw({ columns: 80 }, (progress) => {
     progress.update(0, 9_000, "prefill");
     vi.advanceTimersByTime(200_000);
-    progress.update(1, 9_000, "12345 tokens answered");
+    progress.update(1, 9_000, "prefill");
+    vi.advanceTimersByTime(200_000);
+    progress.update(1, 1, "1000000 tokens answered");
     progress.end();
   });
   expect(drawn.at(-1)).toBe("\n");
