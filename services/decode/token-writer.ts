@@ -67,17 +67,17 @@ export class TokenWriter {
   async #flush(): Promise<boolean> {
     const ids = this.#pending.splice(0);
     this.#appending = ids.length;
-    const wasFull = this.full;
     try {
       await this.#job.append({ type: "tokens", first: this.#first, ids });
     } catch (thrown) {
       this.#pending.unshift(...ids);
+      this.#appending = 0;
       this.#job.interrupt(thrown);
       return false;
-    } finally {
-      this.#appending = 0;
     }
     this.#first += ids.length;
+    const wasFull = this.full; // now, not before: it may have become full while the log was slow
+    this.#appending = 0;
     if (wasFull) this.#onRoom();
     return true;
   }

@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { TokenWriter } from "../../../services/decode/token-writer.ts";
+import type { JobEvent } from "../../../services/shared/bus/contract.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import type { HeldJob } from "../../../services/shared/worker/held-job.ts";
+
+/** A job whose log answers one append for each call of `answer`. */
+function slowJob() {
+  const appended: JobEvent[] = [];
+  const waiting: (() => void)[] = [];
+  let arrived = () => {};
+  const job = {
+    append: (event: JobEvent) =>
+      new Promise<void>((resolve) => {
+        waiting.push(() => {
+          appended.push(event);
+          resolve();
+        });
+        arrived();
+      }),
+  } as unknown as HeldJob;
+  /** Resolves once an append waits for its answer. */
+  const asked = async () => {
+    if (waiting.length === 0) await new Promise<void>((resolve) => (arrived = resolve));
+  };
+  return { job, appended, asked, answer: () => waiting.shift()?.() };
+}
+
+test("a writer that became full while its log was slow tells when it has room again", async () => {
+  const { job, appended, asked, answer } = slowJob();
+  let rooms = 0;
+  const writer = new TokenWriter(job, systemClock, { flushTokens: 8, flushMs: 1 }, 0, () => rooms++);
+  for (let id = 0; id < 8; id++) writer.add(id);
+  await asked();
+  for (let id = 8; !writer.full; id++) writer.add(id);
+  expect(rooms).toBe(0);
+  answer();
+  await asked();
+  expect([writer.full, rooms]).toEqual([false, 1]);
+  answer();
+  await writer.close();
+  const ids = appended.flatMap((event) => (event.type === "tokens" ? event.ids : []));
+  expect(ids).toEqual(Array.from({ length: 64 }, (_, id) => id));
+  expect(rooms).toBe(1);
+});
