@@ -2,6 +2,7 @@ import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type Backend, listPaths, liveHandles, openBackend, operationNames } from "../../services/shared/engine/kernels.ts";
 import { type Case, difference, runCase, sameBytes } from "../support/kernels/case.ts";
 import { cases } from "../support/kernels/cases/cases.ts";
+import { orders } from "../support/kernels/orders.ts";
 import { releaseAll } from "../support/kernels/owned.ts";
 import { cuts, Draw } from "../support/kernels/random.ts";
 
@@ -32,12 +33,9 @@ describe.each(here)("path $name", ({ name }) => {
 });
 
 /** One source compiled for several instruction sets: their results are not only near each other. */
-const orders = [
-  ["portable", "avx2", "avx512"],
-  ["portablebf16", "avx512bf16"],
-].map((names) => names.filter((name) => here.some((path) => path.name === name)));
+const sameBits = orders.map((names) => names.filter((name) => here.some((path) => path.name === name)));
 
-test.each(orders.flatMap((paths) => operationNames.map((operation) => ({ operation, paths }))))(
+test.each(sameBits.flatMap((paths) => operationNames.map((operation) => ({ operation, paths }))))(
   "$operation: the same bits on $paths",
   ({ operation, paths }) => {
     const backends = paths.map((path) => openBackend({ path, threads: 1 }));

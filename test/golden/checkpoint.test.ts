@@ -1,11 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { nativeOf } from "../support/kernels/orders.ts";
 import { availablePaths, goldenFolder } from "../support/timeline.ts";
 import { runCheckpointGolden } from "./suites/checkpoint.ts";
 import { runQuantGolden } from "./suites/quant.ts";
 import type { SuiteResult } from "./suites/result.ts";
-
-/** Twins of the vector paths in plain C++: minutes for t2, and the contract suite compares their bits. `npm run golden` runs them too. */
-const slowPaths = ["portable", "portablebf16"];
 
 const holds = (results: readonly SuiteResult[]) => {
   expect(results.flatMap(({ suite, failures }) => failures.map((failure) => `${suite}: ${failure}`))).toEqual([]);
@@ -17,7 +15,7 @@ describe.each(availablePaths())("kernel path %s", (kernelPath) => {
 
   test.each(["exact", "serving"] as const)("t1 %s", (mode) => holds(runCheckpointGolden(goldenFolder("t1"), { kernelPath, mode })));
 
-  if (slowPaths.includes(kernelPath)) return;
+  if (nativeOf(kernelPath, availablePaths()) !== undefined) return; // minutes for t2; `npm run golden -- --twins` takes them
   const modes = kernelPath === "reference" ? (["exact"] as const) : (["exact", "serving"] as const);
   test.each(modes)("t2 %s", { timeout: 240_000 }, (mode) => holds(runCheckpointGolden(goldenFolder("t2"), { kernelPath, mode })));
 });

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { listPaths } from "../../services/shared/engine/kernels.ts";
+import { listPaths, type PathInfo } from "../../services/shared/engine/kernels.ts";
+import { nativeOf } from "../support/kernels/orders.ts";
 import { runChatGolden } from "./suites/chat.ts";
 import { runCheckpointGolden } from "./suites/checkpoint.ts";
 import { runQuantGolden } from "./suites/quant.ts";
@@ -9,19 +10,22 @@ import type { SuiteResult } from "./suites/result.ts";
 import { runTokenizerGolden } from "./suites/tokenizer.ts";
 
 /**
- * npm run golden -- [DIR]: every golden folder under DIR (default: the copy beside this file), in both modes, on every kernel path this machine
- * has. One line a suite; exit code 0 only if all hold. Formats and tolerances: README.md beside the data.
+ * npm run golden -- [DIR] [--twins]: every golden folder under DIR (default: the copy beside this file), in both modes, on every kernel path this
+ * machine has; software twins of those only with --twins. One line a suite; exit code 0 only if all hold. Formats and tolerances: README.md beside
+ * the data.
  */
-async function main(argument: string | undefined): Promise<number> {
-  const root = resolve(argument ?? defaultFolder());
-  const paths = listPaths();
-  for (const { name, reason } of paths.filter(({ available }) => !available)) console.log(`kernel path ${name}: not run, ${reason}`);
-  const available = paths.filter((path) => path.available).map(({ name }) => name);
+async function main(options: readonly string[]): Promise<number> {
+  const root = resolve(options.find((option) => option !== TWINS) ?? defaultFolder());
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
+    console.error(`${root} is not a folder: name one with golden data, or none for our own copy`);
+    return 2;
+  }
+  const paths = pathsToRun(options.includes(TWINS));
   let failed = 0;
   const folders = foldersUnder(root);
   for (const { folder, isLeaf } of folders) {
     const where = relative(root, folder) || basename(root);
-    const runs = runsOf(folder, available);
+    const runs = runsOf(folder, paths);
     if (runs.length === 0 && isLeaf) runs.push(nothingHere);
     for (const { label, run } of runs) {
       for (const result of await attempt(run)) if (!print(`${where} ${label}`, result)) failed++;
@@ -29,6 +33,24 @@ async function main(argument: string | undefined): Promise<number> {
   }
   console.log(failed === 0 ? "all suites hold" : `${failed} suites failed`);
   return failed === 0 ? 0 : 1;
+}
+
+const TWINS = "--twins";
+
+/** Says of each of the others why not. */
+function pathsToRun(twins: boolean): string[] {
+  const available = listPaths().flatMap((path) => (path.available ? [path.name] : []));
+  const why = ({ name, available: here, reason }: PathInfo): string | null => {
+    const native = nativeOf(name, available);
+    if (!here) return reason;
+    return native === undefined || twins ? null : `${native} gives the same bits and runs (${TWINS} runs both)`;
+  };
+  return listPaths().flatMap((path) => {
+    const reason = why(path);
+    if (reason === null) return [path.name];
+    console.log(`kernel path ${path.name}: not run, ${reason}`);
+    return [];
+  });
 }
 
 const nothingHere: Runs = { label: "", run: async () => [broken("golden data", "there is nothing to compare")] };
@@ -87,4 +109,4 @@ function defaultFolder(): string {
   return existsSync(beside) ? beside : fileURLToPath(new URL("../../../test/golden/data", import.meta.url));
 }
 
-process.exitCode = await main(process.argv[2]);
+process.exitCode = await main(process.argv.slice(2));

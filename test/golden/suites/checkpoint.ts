@@ -39,7 +39,7 @@ export function runCheckpointGolden(folder: string, run: CheckpointRun): SuiteRe
   if (unknown.length === 0 && results.length > 0) return results;
   const failures =
     results.length === 0
-      ? ["nothing to compare"]
+      ? [`nothing to compare: golden.safetensors has no logits for which tolerance.json has bounds under "${run.mode}"`]
       : unknown.map((name) => `tolerance.json names ${name}, for which there is nothing to compare`);
   return [...results, { suite: "all suites", compared: results.length, worst: failures.length, tolerance: "exact", failures }];
 }

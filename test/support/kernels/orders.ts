@@ -1,0 +1,9 @@
+/** Paths that give the same bits, since they are one source compiled for several processors; the first runs everywhere, slowly. */
+export const orders: readonly (readonly [twin: string, ...natives: string[]])[] = [
+  ["portable", "avx2", "avx512"],
+  ["portablebf16", "avx512bf16"],
+];
+
+/** For a software twin, a native path among `available` that gives its bits (test/contract/kernels.test.ts compares them); else undefined. */
+export const nativeOf = (path: string, available: readonly string[]): string | undefined =>
+  orders.find(([twin]) => twin === path)?.findLast((name) => name !== path && available.includes(name));
