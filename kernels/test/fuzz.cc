@@ -57,6 +57,15 @@ ls_tensor Fuzz::ints(std::vector<int64_t> shape, int64_t min, int64_t max) {
   return tensor;
 }
 
+ls_tensor Fuzz::tableOf(int64_t V, int64_t k, int64_t experts) {
+  const ls_tensor tensor = make(LS_I64, {V, k}, anyByte());
+  for (int64_t i = 0; i < V * k; i++) {
+    const int64_t expert = random_.whole(0, experts - 1);
+    std::memcpy(host(tensor) + i * 8, &expert, sizeof expert);
+  }
+  return tensor;
+}
+
 ls_tensor Fuzz::list(const std::vector<ls_tensor>& members) {
   ls_tensor tensor{};
   CHECK(api_->list_create(&tensor.list) == LS_OK);
@@ -162,15 +171,19 @@ Call Fuzz::pagedCall(ls_op op) {
 Call Fuzz::weightCall(ls_op op) {
   static constexpr ls_dtype formats[] = {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1};
   const ls_dtype format = formats[random_.whole(0, 3)], a = activation();
-  const int64_t unit = format == LS_F4_E2M1 ? 32 : 1, T = any(9), g = any(3), K = unit * any(6), N = unit * any(5), E = any(6), k = random_.whole(1, E);
+  const int64_t unit = format == LS_F4_E2M1 ? 32 : 1, T = any(9), g = any(3), K = unit * any(6), N = unit * any(5), V = any(9), E = any(6),
+                k = random_.whole(1, E);
   if (op == LS_LINEAR) {
     std::vector<ls_tensor> tensors = {floats(a, {T, g * K})};
     weight(g * N, K, format, tensors);
     tensors.push_back(make(LS_F32, {T, g * N}));
     return {op, tensors, {static_cast<double>(g)}};
   }
-  if (op == LS_ROUTE)
-    return {op, {floats(LS_F32, {T, E}), floats(LS_F32, {E}), absent(), absent(), make(LS_I32, {T, k}), make(LS_F32, {T, k})}, {1.5}};
+  if (op == LS_ROUTE) {
+    const bool hashed = random_.whole(0, 1) == 1;
+    const ls_tensor table = hashed ? tableOf(V, k, E) : absent(), ids = hashed ? ints({T}, 0, V - 1) : absent();
+    return {op, {floats(LS_F32, {T, E}), floats(LS_F32, {E}), table, ids, make(LS_I32, {T, k}), make(LS_F32, {T, k})}, {1.5}};
+  }
   std::vector<ls_tensor> experts;
   for (int64_t e = 0; e < E; e++) {
     weight(N, K, format, experts);

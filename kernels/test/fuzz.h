@@ -36,6 +36,7 @@ class Fuzz {
   ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset);
   ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape) { return floats(dtype, std::move(shape), anyByte()); }
   ls_tensor ints(std::vector<int64_t> shape, int64_t min, int64_t max);
+  ls_tensor tableOf(int64_t V, int64_t k, int64_t experts);
   ls_tensor list(const std::vector<ls_tensor>& members);
   ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage);
   void weight(int64_t N, int64_t K, ls_dtype dtype, std::vector<ls_tensor>& out);
