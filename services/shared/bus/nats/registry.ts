@@ -76,7 +76,7 @@ export class NatsRegistry implements Registry {
     for (let back = 2 * limit; ; back *= 4) {
       const after = Math.max(0, state.last_seq - back);
       const notes = await this.#buckets.jobs.page(`${this.#names.jobs.subject}.>`, after, back);
-      if (notes.length < limit && after >= state.first_seq) continue;
+      if (notes.length < limit && after > 0 && after >= state.first_seq) continue; // an empty stream begins at 0
       const newest = notes.slice(Math.max(0, notes.length - limit)).reverse();
       return newest.map(({ subject, bytes }) => ({ jobId: lastToken(subject), summary: decode(bytes) }));
     }
