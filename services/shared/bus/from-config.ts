@@ -11,6 +11,7 @@ export function busFromConfig(config: Config): Bus {
     claimMs: config.claimMs,
     attemptsMax: config.attemptsMax,
     logMaxBytes: config.logMaxBytes,
+    payloadsMaxBytes: config.payloadsMaxBytes,
     logMaxAgeMs: config.logMaxAgeSeconds * 1_000,
     queueMessagesMax: config.queueJobsMax,
     beatLifeMs: 5 * config.beatMs,

@@ -30,7 +30,12 @@ const stores = {
   segmentTtlSeconds: whole(86_400, { min: 60 }, "How long an unused segment is kept."),
   boundaryTtlSeconds: whole(1_800, { min: 10 }, "How long a boundary is kept."),
   boundaryTokens: multipleOf(128, 4_096, "A boundary is stored after every so many tokens of a prompt."),
-  logMaxBytes: whole(8_589_934_592, { min: 1_048_576 }, "Size of the job log. At 80 % of it new work is answered 429."),
+  logMaxBytes: whole(4_294_967_296, { min: 1_048_576 }, "Size of the job log. At 80 % of it new work is answered 429."),
+  payloadsMaxBytes: whole(
+    2_147_483_648,
+    { min: 1_048_576 },
+    "Room for prompts too large for a message. Without any, they are answered 429.",
+  ),
   logMaxAgeSeconds: whole(
     604_800,
     { min: 3_600 },

@@ -91,7 +91,7 @@ async function create(connection: Connection, config: Config): Promise<Echo> {
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNameInUse)) return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
     if (!isApiError(thrown, ...noRoom)) throw thrown;
-    const advice = "lower LONGSHORE_LOG_MAX_BYTES or raise max_file_store (max_mem_store) of nats-server";
+    const advice = "lower LONGSHORE_LOG_MAX_BYTES and LONGSHORE_PAYLOADS_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
     throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
       cause: thrown,
     });
