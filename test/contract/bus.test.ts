@@ -389,6 +389,14 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await bus.payloads.put("another", new Uint8Array(MIB / 2));
       expect((await bus.payloads.get("key1"))?.length).toBe(MIB);
     });
+
+    test("live no longer than the log: an old one makes room", async () => {
+      const bus = await fresh(kind, { logMaxAgeMs: 500, payloadsMaxBytes: 3 * MIB });
+      await bus.payloads.put("old", new Uint8Array(2 * MIB));
+      await until(async () => (await bus.payloads.get("old")) === null);
+      await bus.payloads.put("new", new Uint8Array(2 * MIB));
+      expect((await bus.payloads.get("new"))?.length).toBe(2 * MIB);
+    });
   });
 
   describe("registry", () => {
@@ -434,6 +442,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
 
     test("lists jobs, the latest note first", async () => {
       const bus = await fresh(kind);
+      expect(await bus.registry.jobs(3)).toEqual([]);
       for (let i = 0; i < 100; i++) await bus.registry.noteJob(`job${i % 10}`, `${i}`);
       await bus.registry.noteJob("job3", "last");
       expect(await bus.registry.jobs(3)).toEqual([

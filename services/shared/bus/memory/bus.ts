@@ -13,10 +13,11 @@ export function memoryBus(settings: BusSettings): Bus {
   const closing = new AbortController();
   const journal = new MemoryJournal({ bytesMax: logMaxBytes, ageMsMax: logMaxAgeMs, dedupeMs }, clock);
   const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, markMs: logMaxAgeMs, jobMs: logMaxAgeMs };
+  const payloadBounds = { bytesMax: settings.payloadBytesMax, totalBytesMax: settings.payloadsMaxBytes, ageMsMax: logMaxAgeMs };
   return {
     log: new FencedLog(journal, settings, clock, random, closing.signal),
     queue: new MemoryQueue({ ackWaitMs: settings.ackWaitMs, dedupeMs, messagesMax: settings.queueMessagesMax }, clock, closing.signal),
-    payloads: new MemoryPayloads(settings.payloadBytesMax, settings.payloadsMaxBytes),
+    payloads: new MemoryPayloads(payloadBounds, clock),
     registry: new MemoryRegistry(lives, clock),
     ready: async () => {
       if (closing.signal.aborted) throw new ServingError("UNAVAILABLE", "the bus is closed");
