@@ -51,7 +51,7 @@ async function record(deps: SubmitDeps, jobId: string, { ids, request, tenant, i
 }
 
 async function enqueue({ bus, clock }: SubmitDeps, jobId: string, { ids, request: job, tenant }: Submission): Promise<void> {
-  await bus.queue.publish("prefill", job.model, job.lane, { jobId, promptTokens: ids.length });
+  await bus.queue.publish("prefill", job.model, job.lane, { jobId, epoch: 0, promptTokens: ids.length });
   const summary = { model: job.model, promptTokens: ids.length, lane: job.lane, tenant, submittedMs: clock.nowMs() };
   await bus.registry.noteJob(jobId, JSON.stringify(summary));
 }
