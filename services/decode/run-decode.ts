@@ -3,7 +3,6 @@ import type { Context, Found } from "../shared/worker/context.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
-import type { Roster } from "../shared/worker/roster.ts";
 import { finish, passOn } from "../shared/worker/settle.ts";
 import { Answer, type End } from "./answer.ts";
 import { generate } from "./generation.ts";
@@ -19,7 +18,7 @@ const CATCH_UP_TOKENS = 128;
  * Continues the answer after what is in the log, wherever that ends: one token after prefill, many after a takeover. Logged ids are fed as
  * input and never drawn again.
  */
-export async function runDecode(worker: DecodeWorker, job: HeldJob, roster: Roster): Promise<void> {
+export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<void> {
   const { bus, engine } = worker.deps;
   const prompt = await promptOf(bus.payloads, job.request, engine.info);
   const logged = loggedTokens(job.history);
@@ -37,7 +36,7 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob, roster: Rost
     if (missing > MISSING_MAX && !wasSentBack(job)) {
       return await passOn(bus, job, "prefill", { type: "sent_back", reason: `${missing} segments are gone from the store` });
     }
-    const reason = await continueAnswer({ worker, job, roster, context, found, cached, answer });
+    const reason = await continueAnswer({ worker, job, context, found, cached, answer });
     await finish(job, { type: "finished", reason, usage: answer.usage(cached) });
   } finally {
     await context.settled();
@@ -51,7 +50,6 @@ const wasSentBack = (job: HeldJob): boolean => job.history.some(({ event }) => e
 interface Run {
   readonly worker: DecodeWorker;
   readonly job: HeldJob;
-  readonly roster: Roster;
   readonly context: Context;
   readonly found: Found;
   readonly cached: number;
@@ -70,8 +68,8 @@ async function continueAnswer(run: Run): Promise<End> {
   }
 }
 
-async function catchUp({ worker, job, roster, context, cached }: Run, sequence: SequenceId, position: number): Promise<void> {
-  const { engine } = worker.deps;
+async function catchUp({ worker, job, context, cached }: Run, sequence: SequenceId, position: number): Promise<void> {
+  const { engine, pulse } = worker.deps;
   await fill({
     job,
     engine,
@@ -81,7 +79,7 @@ async function catchUp({ worker, job, roster, context, cached }: Run, sequence: 
     cached,
     chunkTokens: Math.min(CATCH_UP_TOKENS, engine.info.chunkTokens),
     boundaryTokens: worker.settings.boundaryTokens,
-    onLayer: () => roster.pulse(),
+    onLayer: () => pulse.beat(),
   });
 }
 

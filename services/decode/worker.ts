@@ -1,6 +1,5 @@
 import { contextFactory } from "../shared/worker/context.ts";
 import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
-import { Roster } from "../shared/worker/roster.ts";
 import { station } from "../shared/worker/station.ts";
 import type { WatchText } from "./answer.ts";
 import { runDecode } from "./run-decode.ts";
@@ -22,13 +21,12 @@ export interface DecodeWorker {
 
 /** Works until `stop` aborts, then finishes the step it is in, hands back its jobs and resolves. */
 export async function decodeWorker(deps: WorkerDeps, settings: DecodeSettings, watchText: WatchText, stop: AbortSignal): Promise<void> {
-  const roster = new Roster(deps.bus.registry, deps.clock);
   const steps = deps.metrics.histogram("longshore_decode_step_sequences", "Sequences stepped together.", [1, 2, 4, 8, 16, 32, 64, 128]);
   const batch = new RunningBatch(deps.engine, (sequences) => {
     steps.observe(sequences);
-    roster.pulse();
+    deps.pulse.beat();
   });
   const worker: DecodeWorker = { deps, settings, contextOf: contextFactory(deps, settings), watchText, batch };
   const options = { ...settings, phase: "decode", slots: settings.batchMax } as const;
-  await station(deps, options, roster, (job) => runDecode(worker, job, roster), stop);
+  await station(deps, options, (job) => runDecode(worker, job), stop);
 }

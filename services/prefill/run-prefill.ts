@@ -4,7 +4,6 @@ import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
-import type { Roster } from "../shared/worker/roster.ts";
 import { passOn } from "../shared/worker/settle.ts";
 import { SegmentClaims } from "./segment-claims.ts";
 import type { PrefillWorker } from "./worker.ts";
@@ -13,7 +12,7 @@ import type { PrefillWorker } from "./worker.ts";
  * Turns a prompt into stored segments, a boundary and the first token, and hands the job to decode. A job that was sent back has tokens
  * in its log already: then the sequence is the prompt and all of these but the last, and nothing is drawn again.
  */
-export async function runPrefill(worker: PrefillWorker, job: HeldJob, roster: Roster): Promise<void> {
+export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<void> {
   const { bus, engine, store, clock } = worker.deps;
   const prompt = await promptOf(bus.payloads, job.request, engine.info);
   const logged = loggedTokens(job.history);
@@ -23,7 +22,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob, roster: Ro
   try {
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
-    const run: Run = { worker, job, roster, context, claims, found, cached, draws: logged.length === 0 };
+    const run: Run = { worker, job, context, claims, found, cached, draws: logged.length === 0 };
     const { token, recomputed } = await compute(run);
     await passOn(bus, job, "decode", { type: "handed_over", token: logged[0] ?? token!, boundary: ids.length, cached, recomputed });
   } finally {
@@ -50,7 +49,6 @@ async function findStored(job: HeldJob, context: Context, claims: SegmentClaims,
 interface Run {
   readonly worker: PrefillWorker;
   readonly job: HeldJob;
-  readonly roster: Roster;
   readonly context: Context;
   readonly claims: SegmentClaims;
   readonly found: Found;
@@ -74,8 +72,8 @@ async function compute(run: Run): Promise<{ token: number | null; recomputed: nu
 
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
 async function computeFrom(run: Run, sequence: SequenceId, position: number): Promise<number | null> {
-  const { worker, job, roster, context, claims, cached } = run;
-  const { engine, metrics } = worker.deps;
+  const { worker, job, context, claims, cached } = run;
+  const { engine, pulse, metrics } = worker.deps;
   const token = await fill({
     job,
     engine,
@@ -88,7 +86,7 @@ async function computeFrom(run: Run, sequence: SequenceId, position: number): Pr
     ...(run.draws ? { sample: job.request.sampling } : {}),
     onChunk: (from, to) => claims.cover(Math.floor(from / engine.info.segmentTokens), Math.floor(to / engine.info.segmentTokens)),
     onLayer: () => {
-      roster.pulse();
+      pulse.beat();
       claims.renew();
     },
   });

@@ -1,6 +1,5 @@
 import { contextFactory } from "../shared/worker/context.ts";
 import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
-import { Roster } from "../shared/worker/roster.ts";
 import { station } from "../shared/worker/station.ts";
 import { runPrefill } from "./run-prefill.ts";
 
@@ -17,8 +16,7 @@ export interface PrefillWorker {
 
 /** Works until `stop` aborts, then finishes the chunk it is in, hands back its jobs and resolves. */
 export async function prefillWorker(deps: WorkerDeps, settings: PrefillSettings, stop: AbortSignal): Promise<void> {
-  const roster = new Roster(deps.bus.registry, deps.clock);
   const worker: PrefillWorker = { deps, settings, contextOf: contextFactory(deps, settings) };
   const options = { ...settings, phase: "prefill", slots: settings.prefillSlots } as const;
-  await station(deps, options, roster, (job) => runPrefill(worker, job, roster), stop);
+  await station(deps, options, (job) => runPrefill(worker, job), stop);
 }

@@ -55,3 +55,28 @@ test("a stop string ends the answer with the token that completes it, by the mod
   expect(whole).toContain(stop);
   expect(await cluster.opened.tokenizer.decode(found.ids.slice(0, -1))).not.toContain(stop);
 });
+
+test("chunks of one job, longer than a claim lives, cost another no claim: all wait for the same engine", async () => {
+  const slow = await startEmbedded({
+    config: loadConfig({
+      LONGSHORE_ENGINE: "weightless",
+      LONGSHORE_CLAIM_MS: "500",
+      LONGSHORE_WEIGHTLESS_CHUNK_MS: "800",
+      LONGSHORE_CHUNK_TOKENS: "256",
+    }),
+    log: silentLog,
+    metrics: openMetrics(),
+    decodeWorkers: 2,
+  });
+  const submit = async (jobId: string, prompt: Int32Array) => {
+    const request = requestOf({ model: slow.opened.model, prompt: { ids: prompt }, stopIds: [], maxTokens: 6 });
+    await slow.bus.log.submit(jobId, request);
+    await slow.bus.queue.publish("prefill", request.model, request.lane, { jobId, epoch: 0, promptTokens: request.promptTokens });
+  };
+  await submit("short", promptIds(20));
+  await submit("long", promptIds(1_500, 1));
+  const epochs = (await eventsOf(slow.bus, "short")).map(({ epoch }) => epoch);
+  expect(Math.max(...epochs)).toBe(2);
+  await slow.bus.registry.markCancelled("long", "the test");
+  await slow.stop();
+});

@@ -10,6 +10,7 @@ import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
+import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { Life } from "./life.ts";
 
 export const EOS = 1;
@@ -94,6 +95,7 @@ export function testCluster({
         bus: life.bus(bus),
         engine: life.object<Engine>(engine),
         engineFailure: () => null,
+        pulse: new Pulse(),
         store: life.object(store),
         clock,
         log: silentLog,

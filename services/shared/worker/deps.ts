@@ -6,6 +6,7 @@ import type { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { SegmentStore } from "../segments/contract.ts";
+import type { Pulse } from "./pulse.ts";
 
 /** What a worker stands on. */
 export interface WorkerDeps {
@@ -13,6 +14,8 @@ export interface WorkerDeps {
   readonly engine: Engine;
   /** Why the engine can do nothing any more; null while all is well. */
   readonly engineFailure: () => ServingError | null;
+  /** Of this engine. */
+  readonly pulse: Pulse;
   readonly store: SegmentStore;
   readonly clock: Clock;
   readonly log: Logger;

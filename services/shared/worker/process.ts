@@ -10,6 +10,7 @@ import { systemRandom } from "../runtime/random.ts";
 import { openStatusServer } from "../runtime/status.ts";
 import { storeFromConfig } from "../segments/from-config.ts";
 import { type WorkerDeps, type WorkerSettings, workerSettings } from "./deps.ts";
+import { Pulse } from "./pulse.ts";
 
 /** How long a worker waits for the record when it starts. */
 const READY_MS = 30_000;
@@ -40,7 +41,7 @@ export async function workerProcess(
     opened = await engineFromConfig(config);
     const { engine, model } = opened;
     const settings = workerSettings(config, model, systemRandom.id(`${role}_`));
-    const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, store, clock, log, metrics };
+    const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };
     log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
     const run: WorkerRun = { deps, settings, opened };
     await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));

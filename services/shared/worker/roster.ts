@@ -8,7 +8,7 @@ const LOOK_MS = 1_000;
 
 /** The jobs a worker holds now, and the one place that hears for all of them of cancels, deadlines and the end of the worker. */
 export class Roster {
-  readonly #jobs = new Map<string, HeldJob>();
+  readonly #jobs = new Set<HeldJob>();
   readonly #registry: Registry;
   readonly #clock: Clock;
 
@@ -23,28 +23,27 @@ export class Roster {
 
   /** From now on the job hears of everything; what happened before is looked up. */
   async add(job: HeldJob): Promise<void> {
-    this.#jobs.set(job.jobId, job);
+    this.#jobs.add(job);
     await this.#look(job);
   }
 
   remove(job: HeldJob): void {
-    if (this.#jobs.get(job.jobId) === job) this.#jobs.delete(job.jobId);
+    this.#jobs.delete(job);
   }
 
-  /** The engine finished a layer or a step for somebody: it is alive, and so are all who wait for it. */
+  /** The engine finished a layer or a step for somebody: all who wait for it keep their claims. */
   pulse(): void {
-    for (const job of this.#jobs.values()) job.pulse();
+    for (const job of this.#jobs) job.pulse();
   }
 
   drain(reason: string): void {
-    for (const job of this.#jobs.values()) job.drain(reason);
+    for (const job of this.#jobs) job.drain(reason);
   }
 
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */
   async listen(stop: AbortSignal): Promise<void> {
     await this.#registry.onCancel((jobId) => {
-      const job = this.#jobs.get(jobId);
-      if (job !== undefined) void this.#look(job);
+      for (const job of this.#jobs) if (job.jobId === jobId) void this.#look(job);
     }, stop);
   }
 
@@ -52,7 +51,7 @@ export class Roster {
   async watch(stop: AbortSignal): Promise<never> {
     for (;;) {
       await this.#clock.sleep(LOOK_MS, stop);
-      await Promise.all([...this.#jobs.values()].map((job) => this.#look(job)));
+      await Promise.all([...this.#jobs].map((job) => this.#look(job)));
     }
   }
 

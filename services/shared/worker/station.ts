@@ -3,7 +3,7 @@ import { beatUntil } from "./beat.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import type { HeldJob } from "./held-job.ts";
-import type { Roster } from "./roster.ts";
+import { Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
 
@@ -27,12 +27,14 @@ export type Work = (job: HeldJob) => Promise<void>;
  * Pulls work while there is a free slot, claims it and has it done, until `stop` aborts; then hands back what it holds and resolves. A
  * claim is the right to append; losing it ends the work in silence.
  */
-export async function station(deps: StationDeps, options: StationOptions, roster: Roster, work: Work, stop: AbortSignal): Promise<void> {
+export async function station(deps: StationDeps, options: StationOptions, work: Work, stop: AbortSignal): Promise<void> {
+  const roster = new Roster(deps.bus.registry, deps.clock);
   const slots = new Slots(options.slots);
   const done = new AbortController();
   const background = inBackground(deps, options, roster, slots, done.signal);
   const onStop = () => roster.drain(DRAINED);
   stop.addEventListener("abort", onStop, { once: true });
+  const deaf = deps.pulse.onBeat(() => roster.pulse());
   try {
     await roster.listen(done.signal);
     while (await slots.free(stop)) {
@@ -44,6 +46,7 @@ export async function station(deps: StationDeps, options: StationOptions, roster
   } finally {
     await slots.idle();
     stop.removeEventListener("abort", onStop);
+    deaf();
     done.abort(new Error("the worker ended"));
     await background;
   }
