@@ -60,7 +60,7 @@ export class Context {
   #length: number;
   #loans: readonly Taken[] = [];
 
-  /** Room for `moreMax` more ids. What is fetched keeps the job's claim, what is stored makes its attempt count. */
+  /** Room for `moreMax` more ids. What is fetched or stored keeps the job's claim; a segment stored makes its attempt count. */
   constructor(deps: ContextDeps, space: KeySpace, ids: ArrayLike<number>, moreMax: number, job: HeldJob) {
     this.#deps = deps;
     this.#space = space;
@@ -99,7 +99,7 @@ export class Context {
     return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
   }
 
-  /** The best start of which at most `tokens` tokens are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. */
+  /** The best start of which at most `tokens` tokens are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
   async find(tokens: number, endings: readonly number[]): Promise<Found> {
     const segments = await loadLeading(await this.countStored(tokens), LOADS_MAX, (index) => this.#borrow(index));
     this.#loans = segments;
@@ -114,6 +114,7 @@ export class Context {
     this.#uploads.add(async () => {
       try {
         if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#job.stored++;
+        this.#job.pulse();
       } catch (error) {
         this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
       } finally {
@@ -151,6 +152,7 @@ export class Context {
   async #borrow(index: number): Promise<Taken | null> {
     const { engine, store, shelf } = this.#deps;
     const key = this.key(index);
+    this.#job.check();
     const taken = await shelf.take(key, () => store.get(key, this.#segmentHead(index), (bytes) => engine.allocate(bytes)));
     this.#job.pulse();
     return taken;
@@ -163,6 +165,7 @@ export class Context {
     const high = Math.min(tokens, end + segmentTokens - 1);
     for (const position of boundaryPlaces(this.#ids, { low, high, every: this.#deps.boundaryTokens, endings })) {
       const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
+      this.#job.pulse();
       if (memory !== null) return { position, bytes: memory.bytes };
     }
     return null;
