@@ -91,6 +91,7 @@ async function generateAndKeep({ worker, job, context, answer }: Run, sequence: 
     return await generate({ job, sequence, context, answer, writer }, worker.batch);
   } finally {
     await writer.close();
-    if (!job.claim.lost) context.keepBoundary(context.ids.length, await engine.boundary(sequence));
+    const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step took it along
+    if (boundary !== null) context.keepBoundary(context.ids.length, boundary);
   }
 }

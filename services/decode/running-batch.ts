@@ -1,4 +1,5 @@
 import type { Engine, StepInput, StepResult } from "../shared/engine/engine.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
 
 /** A sequence in the running batch. */
 export interface Member {
@@ -72,9 +73,15 @@ export class RunningBatch {
       const results = await this.#engine.step(inputs);
       ready.forEach((member, i) => void member.deliver(results[i]!));
     } catch (error) {
-      for (const member of ready) member.fail(error);
+      for (const member of ready) member.fail(ready.length === 1 ? error : blameless(error));
     }
     this.#onStep(ready.length);
     return true;
   }
+}
+
+/** Nobody knows whose fault the failure of a joint step is, so it must not end a job: each is tried again, and attempts are counted. */
+function blameless(cause: unknown): ServingError {
+  const error = ServingError.from(cause);
+  return error.retryable ? error : new ServingError("INTERNAL", `a step of several jobs failed: ${error.message}`, { cause });
 }

@@ -51,10 +51,17 @@ export interface Worker {
   drain(): Promise<void>;
 }
 
+export interface WorkerOptions {
+  readonly engine?: WeightlessOptions;
+  /** What the worker gets in place of its engine. */
+  readonly engineOf?: (engine: Engine) => Engine;
+  readonly settings?: Partial<Settings>;
+}
+
 export interface TestCluster {
   readonly bus: Bus;
   readonly store: SegmentStore;
-  start(role: "prefill" | "decode", options?: { engine?: WeightlessOptions; settings?: Partial<Settings> }): Worker;
+  start(role: "prefill" | "decode", options?: WorkerOptions): Worker;
   submit(request?: Partial<JobRequest>): Promise<string>;
   /** The first event that `wanted` accepts. */
   until(jobId: string, wanted: (record: LogRecord) => boolean): Promise<LogRecord>;
@@ -93,7 +100,7 @@ export function testCluster({
       const stop = new AbortController();
       const deps: WorkerDeps = {
         bus: life.bus(bus),
-        engine: life.object<Engine>(engine),
+        engine: life.object<Engine>(options.engineOf?.(engine) ?? engine),
         engineFailure: () => null,
         pulse: new Pulse(),
         store: life.object(store),
