@@ -6,6 +6,7 @@ import { ensureStream } from "../../services/shared/bus/nats/layout.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import { systemClock } from "../../services/shared/runtime/clock.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
 import { collect, faultsOf, finished, held, never, request, submitAndClaim, takeOver, tokens } from "../support/bus.ts";
 import { NatsServer } from "../support/nats.ts";
 import { LossyProxy } from "../support/proxy.ts";
@@ -179,7 +180,7 @@ test("a worker whose clock is minutes off neither takes over early nor late", as
 });
 
 test("a setting the server drops without a word is noticed", async () => {
-  const connection = new Connection(server.url, 1_000, systemClock, async () => {});
+  const connection = new Connection(server.url, { tryMs: 1_000, clock: systemClock, random: systemRandom }, async () => {});
   try {
     await expect
       .poll(() =>

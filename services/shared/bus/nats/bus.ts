@@ -16,7 +16,7 @@ export function natsBus(settings: BusSettings): Bus {
   const { clock, random } = settings;
   const named = names(settings.prefix);
   const streams = layout(named, settings);
-  const connection = new Connection(settings.url, settings.tryMs, clock, async (ready) => {
+  const connection = new Connection(settings.url, settings, async (ready) => {
     for (const config of streams) await ensureStream(ready, config);
   });
   const stream = ({ stream: name }: { readonly stream: string }) => new Stream(name, connection, settings);

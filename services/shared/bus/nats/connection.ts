@@ -1,6 +1,7 @@
 import { type ConnectionOptions, connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
+import type { Random } from "../../runtime/random.ts";
 import { backoffMs, Pause } from "../pause.ts";
 
 /** Two unanswered pings end a connection to a server that is frozen. */
@@ -11,6 +12,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #tryMs: number;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #prepare: (connection: Connection) => Promise<void>;
   readonly #closing = new AbortController();
   readonly #waiting = new Set<(reason: Error) => void>();
@@ -24,10 +26,11 @@ export class Connection {
   #dials = 0;
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
-  constructor(url: string, tryMs: number, clock: Clock, prepare: (connection: Connection) => Promise<void>) {
-    this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => backoffMs(this.#dials++) };
+  constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
+    this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => this.#redialMs() };
     this.#tryMs = tryMs;
     this.#clock = clock;
+    this.#random = random;
     this.#prepare = prepare;
     this.#running = this.#run();
   }
@@ -109,10 +112,15 @@ export class Connection {
         await this.#watch(await connect(this.#options));
       } catch (cause) {
         this.#trouble = cause;
-        await new Pause().wait(this.#clock, backoffMs(this.#dials++), this.closing);
+        await new Pause().wait(this.#clock, this.#redialMs(), this.closing);
       }
     }
     await this.#nats?.close();
+  }
+
+  /** Spread over a half, so that a restarted server is not met by everyone at once. */
+  #redialMs(): number {
+    return backoffMs(this.#dials++) * (0.5 + this.#random.u32() / 2 ** 33);
   }
 
   async #watch(nats: NatsConnection): Promise<void> {
@@ -155,6 +163,12 @@ export class Connection {
     for (const broken of this.#waiting) broken(trouble);
     for (const callback of this.#interrupted) callback();
   }
+}
+
+interface Dialling {
+  readonly tryMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 interface RequestOptions {
