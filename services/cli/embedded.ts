@@ -12,6 +12,7 @@ import { systemRandom } from "../shared/runtime/random.ts";
 import type { CountedStore } from "../shared/segments/contract.ts";
 import { storeFromConfig } from "../shared/segments/from-config.ts";
 import { type WorkerDeps, workerSettings } from "../shared/worker/deps.ts";
+import { measured } from "../shared/worker/measured-engine.ts";
 import { Pulse } from "../shared/worker/pulse.ts";
 
 export interface Embedded {
@@ -41,8 +42,9 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const inMemory: Config = { ...config, natsUrl: "memory:", redisUrl: "memory:" };
   const opened = await engineFromConfig(config);
   const bus = busFromConfig(inMemory);
-  const store = storeFromConfig(inMemory, { clock, log, random: systemRandom });
-  const deps: WorkerDeps = { bus, engine: opened.engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };
+  const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics });
+  const engine = measured(opened.engine, clock, metrics);
+  const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };
   const settings = { ...config, ...workerSettings(config, opened.model, "") };
   const stopping = new AbortController();
   const workers = [

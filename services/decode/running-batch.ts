@@ -14,13 +14,13 @@ export interface Member {
 /** All sequences of a worker, stepped together by one loop. Who joins takes part in the next step, who leaves in none. */
 export class RunningBatch {
   readonly #engine: Engine;
-  readonly #onStep: (sequences: number) => void;
+  readonly #onStep: () => void;
   #members: readonly Member[] = [];
   #looping = false;
   #wake: () => void = () => {};
 
-  /** `onStep` is told after each step how many sequences took part. */
-  constructor(engine: Engine, onStep: (sequences: number) => void) {
+  /** `onStep` is called after each step. */
+  constructor(engine: Engine, onStep: () => void) {
     this.#engine = engine;
     this.#onStep = onStep;
   }
@@ -75,7 +75,7 @@ export class RunningBatch {
     } catch (error) {
       for (const member of ready) member.fail(ready.length === 1 ? error : blameless(error));
     }
-    this.#onStep(ready.length);
+    this.#onStep();
     return true;
   }
 }

@@ -21,11 +21,7 @@ export interface DecodeWorker {
 
 /** Works until `stop` aborts, then finishes the step it is in, hands back its jobs and resolves. */
 export async function decodeWorker(deps: WorkerDeps, settings: DecodeSettings, watchText: WatchText, stop: AbortSignal): Promise<void> {
-  const steps = deps.metrics.histogram("longshore_decode_step_sequences", "Sequences stepped together.", [1, 2, 4, 8, 16, 32, 64, 128]);
-  const batch = new RunningBatch(deps.engine, (sequences) => {
-    steps.observe(sequences);
-    deps.pulse.beat();
-  });
+  const batch = new RunningBatch(deps.engine, () => deps.pulse.beat());
   const worker: DecodeWorker = { deps, settings, contextOf: contextFactory(deps, settings), watchText, batch };
   const options = { ...settings, phase: "decode", slots: settings.batchMax } as const;
   await station(deps, options, (job) => runDecode(worker, job), stop);

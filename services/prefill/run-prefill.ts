@@ -73,7 +73,7 @@ async function compute(run: Run): Promise<{ token: number | null; recomputed: nu
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
 async function computeFrom(run: Run, sequence: SequenceId, position: number): Promise<number | null> {
   const { worker, job, context, claims, cached } = run;
-  const { engine, pulse, metrics } = worker.deps;
+  const { engine, pulse } = worker.deps;
   const token = await fill({
     job,
     engine,
@@ -91,7 +91,6 @@ async function computeFrom(run: Run, sequence: SequenceId, position: number): Pr
     },
   });
   job.check();
-  metrics.counter("longshore_prefill_tokens_total", "Prompt tokens computed, replays included.").inc(context.ids.length - position);
   context.keepBoundary(context.ids.length, await engine.boundary(sequence));
   await context.settled();
   return token;

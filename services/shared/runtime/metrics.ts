@@ -5,6 +5,8 @@ export interface Metrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
   histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
+  /** A counter that somebody else keeps: `read` is asked for its values, by label, whenever the figures are. */
+  watch(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void;
   text(): Promise<string>;
 }
 
@@ -19,6 +21,17 @@ export function openMetrics(options: { readonly process: boolean } = { process: 
     gauge: (name, help, labels = []) => once(name, () => new Gauge({ name, help, labelNames: [...labels], registers })),
     histogram: (name, help, buckets, labels = []) =>
       once(name, () => new Histogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers })),
+    watch: (name, help, label, read) => {
+      once(name, () => new Counter({ name, help, labelNames: [label], registers, collect: collectFrom(label, read) }));
+    },
     text: () => registry.metrics(),
+  };
+}
+
+/** prom-client calls it as a method of the counter. */
+function collectFrom(label: string, read: () => Readonly<Record<string, number>>) {
+  return function (this: Counter) {
+    this.reset();
+    for (const [value, count] of Object.entries(read())) this.inc({ [label]: value }, count);
   };
 }

@@ -1,13 +1,28 @@
 import type { Clock } from "../runtime/clock.ts";
 import type { Config } from "../runtime/config.ts";
 import type { Logger } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore } from "./contract.ts";
+import { showFigures } from "./figures.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { RedisStore } from "./redis-store.ts";
 
+interface StoreDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly random: Random;
+  readonly metrics: Metrics;
+}
+
 /** The store a process of the cluster uses: every process with the same settings finds the others' segments there. */
-export function storeFromConfig(config: Config, { clock, log, random }: { clock: Clock; log: Logger; random: Random }): CountedStore {
+export function storeFromConfig(config: Config, deps: StoreDeps): CountedStore {
+  const store = open(config, deps);
+  showFigures(store, deps.metrics);
+  return store;
+}
+
+function open(config: Config, { clock, log, random }: StoreDeps): CountedStore {
   const ttlMs = { segment: config.segmentTtlSeconds * 1_000, boundary: config.boundaryTtlSeconds * 1_000 };
   if (config.redisUrl.startsWith("memory:")) return new MemoryStore({ bytesMax: config.memoryStoreBytes, ttlMs, clock, log });
   return new RedisStore({

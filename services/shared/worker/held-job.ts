@@ -147,3 +147,10 @@ export function firstCached(history: readonly LogRecord[]): number | null {
   }
   return null;
 }
+
+/** How long the job stood before this claim, by the clocks of those who wrote: for people. */
+export function waitedMs(history: readonly LogRecord[]): number {
+  const claimed = history.findLastIndex(({ event }) => event.type === "claimed");
+  const [before, at] = [history[claimed - 1], history[claimed]];
+  return before === undefined || at === undefined ? 0 : Math.max(0, at.atMs - before.atMs);
+}

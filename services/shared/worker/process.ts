@@ -10,6 +10,7 @@ import { systemRandom } from "../runtime/random.ts";
 import { openStatusServer } from "../runtime/status.ts";
 import { storeFromConfig } from "../segments/from-config.ts";
 import { type WorkerDeps, type WorkerSettings, workerSettings } from "./deps.ts";
+import { measured } from "./measured-engine.ts";
 import { Pulse } from "./pulse.ts";
 
 /** How long a worker waits for the record when it starts. */
@@ -31,7 +32,7 @@ export async function workerProcess(
   const clock = systemClock;
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config);
-  const store = storeFromConfig(config, { clock, log, random: systemRandom });
+  const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics });
   let opened: OpenedEngine | null = null;
   const failure = () => opened?.failure()?.message ?? null;
   const status = { healthy: failure, ready: () => (opened === null ? "starting" : failure()), metrics };
@@ -41,7 +42,16 @@ export async function workerProcess(
     opened = await engineFromConfig(config);
     const { engine, model } = opened;
     const settings = workerSettings(config, model, systemRandom.id(`${role}_`));
-    const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };
+    const deps: WorkerDeps = {
+      bus,
+      engine: measured(engine, clock, metrics),
+      engineFailure: opened.failure,
+      pulse: new Pulse(),
+      store,
+      clock,
+      log,
+      metrics,
+    };
     log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
     const run: WorkerRun = { deps, settings, opened };
     await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));

@@ -1,8 +1,9 @@
 import type { Message, Phase } from "../bus/contract.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import { beatUntil } from "./beat.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
-import type { HeldJob } from "./held-job.ts";
+import { type HeldJob, waitedMs } from "./held-job.ts";
 import { Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
@@ -55,12 +56,15 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
 /** From a message to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
 async function carry(deps: StationDeps, options: StationOptions, roster: Roster, work: Work, message: Message, stop: AbortSignal) {
   const { bus, clock, log, metrics } = deps;
-  const ended = metrics.counter("longshore_worker_jobs_total", "Jobs a worker took, by how its part ended.", ["phase", "end"]);
+  const { phase } = options;
+  const figures = figuresOf(metrics);
   const job = await claimJob(bus, { ...options, clock }, message).catch((error: unknown) => {
     log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
     return null;
   });
   if (job === null) return;
+  figures.held.inc({ phase });
+  figures.wait.observe({ phase }, waitedMs(job.history) / 1_000);
   try {
     await roster.add(job);
     if (stop.aborted) job.drain(DRAINED);
@@ -70,9 +74,18 @@ async function carry(deps: StationDeps, options: StationOptions, roster: Roster,
     await settle(log, job, thrown);
   } finally {
     roster.remove(job);
-    ended.inc({ phase: options.phase, end: job.ended ?? "lost" });
+    figures.held.dec({ phase });
+    figures.ended.inc({ phase, end: job.ended ?? "lost" });
   }
 }
+
+const figuresOf = (metrics: Metrics) => ({
+  ended: metrics.counter("longshore_worker_jobs_total", "Jobs a worker took, by how its part ended.", ["phase", "end"]),
+  held: metrics.gauge("longshore_worker_jobs_held", "Jobs held now.", ["phase"]),
+  wait: metrics.histogram("longshore_worker_wait_seconds", "From when a job could be claimed until it was.", WAIT_SECONDS, ["phase"]),
+});
+
+const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000];
 
 /** The signs of life, and the ears for cancels and deadlines. */
 async function inBackground({ bus, clock, log }: StationDeps, options: StationOptions, roster: Roster, slots: Slots, done: AbortSignal) {

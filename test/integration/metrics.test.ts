@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { startEmbedded } from "../../services/cli/embedded.ts";
+import { loadConfig } from "../../services/shared/runtime/config.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { eventsOf, promptIds, requestOf } from "../support/workers.ts";
+
+test("a job leaves its figures, and docs/metrics.md names all there are", async () => {
+  const metrics = openMetrics();
+  const config = loadConfig({ LONGSHORE_ENGINE: "weightless", LONGSHORE_SEGMENT_TOKENS: "128", LONGSHORE_CHUNK_TOKENS: "256" });
+  const cluster = await startEmbedded({ config, log: silentLog, metrics });
+  const request = requestOf({ model: cluster.opened.model, prompt: { ids: promptIds(300) }, stopIds: [], maxTokens: 5 });
+  await cluster.bus.log.submit("job", request);
+  await cluster.bus.queue.publish("prefill", request.model, request.lane, { jobId: "job", epoch: 0, promptTokens: 300 });
+  await eventsOf(cluster.bus, "job");
+  await cluster.stop();
+  const text = await metrics.text();
+  for (const line of [
+    'longshore_worker_jobs_total{phase="prefill",end="handed_over"} 1',
+    'longshore_worker_jobs_total{phase="decode",end="finished"} 1',
+    'longshore_worker_jobs_held{phase="decode"} 0',
+    'longshore_worker_wait_seconds_count{phase="prefill"} 1',
+    "longshore_engine_chunk_tokens_total 300",
+    "longshore_engine_chunk_seconds_count 2",
+    "longshore_engine_step_sequences_sum 4",
+    'longshore_store_reads_total{end="hit"} 3',
+  ]) {
+    expect(text.split("\n")).toContain(line);
+  }
+  const shown = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, kind]) => `${name} ${kind}`);
+  const documented = [...readFileSync("docs/metrics.md", "utf8").matchAll(/^\| `(\w+)(?:\{.*\})?` \| (\w+) \|/gm)];
+  expect(documented.map(([, name, kind]) => `${name} ${kind}`).sort()).toEqual(shown.sort());
+});
