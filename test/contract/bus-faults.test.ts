@@ -219,3 +219,11 @@ test("what was acked just before close is gone for the next process", async () =
   expect(await bus.queue.pull("prefill", "m", 1_000, never)).toBeNull();
   await expect(bus.ready(100)).rejects.toMatchObject({ code: "UNAVAILABLE" });
 });
+
+test("a message outlives its job's log nowhere: what a killed server kept for nobody leaves the queue", async () => {
+  const bus = await ready(open({ logMaxAgeMs: 500 }));
+  await bus.queue.publish("prefill", "model", "interactive", { jobId: "job", promptTokens: 1 });
+  for (const endMs = Date.now() + 10_000; (await bus.queue.depth("prefill", "model")) > 0; await sleep(20)) {
+    expect(Date.now()).toBeLessThan(endMs);
+  }
+});

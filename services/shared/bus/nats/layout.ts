@@ -34,6 +34,7 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
     retention: "workqueue",
     discard: "new",
     max_msgs: settings.queueMessagesMax,
+    max_age, // a killed server may keep acked messages that no consumer sees any more: they must not fill the queue for ever
     duplicate_window,
   });
   const bucket = ({ stream, subject }: { readonly stream: string; readonly subject: string }, lifeMs: number, more: object) => ({
