@@ -91,3 +91,20 @@ export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerato
     }
   }
 }
+
+/** What a job that finished answered, as the commands read it of GET /v1/jobs/{id}. */
+interface JobResult {
+  readonly choices: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
+  readonly usage: { readonly prompt_tokens: number; readonly prompt_cache_hit_tokens: number; readonly completion_tokens: number };
+}
+
+/** The result of a job that ended, and its text. Throws with the job's own words if it ended in any other way. */
+export async function jobResult(client: Client, jobId: string): Promise<{ readonly text: string; readonly usage: JobResult["usage"] }> {
+  const { result, error } = (await client.get(`/v1/jobs/${jobId}`)) as {
+    readonly result: JobResult | null;
+    readonly error: { readonly message: string } | null;
+  };
+  if (error !== null || result === null) throw new ServingError("INTERNAL", `${jobId}: ${error?.message ?? "ended without a result"}`);
+  const [choice] = result.choices;
+  return { text: choice?.message?.content ?? choice?.text ?? "", usage: result.usage };
+}

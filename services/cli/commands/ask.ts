@@ -1,5 +1,4 @@
-import { ServingError } from "../../shared/runtime/errors.ts";
-import { type Client, jobEvents } from "../client.ts";
+import { type Client, jobEvents, jobResult } from "../client.ts";
 
 export interface Question {
   readonly model: string;
@@ -39,23 +38,14 @@ export async function ask(
     onPrefill(1, 1);
   }
   const endMs = performance.now();
-  const { result, error } = (await client.get(`/v1/jobs/${id}`)) as JobResult;
-  if (result === null) throw new ServingError("INTERNAL", `${id}: ${error?.message ?? "no result"}`);
+  const { text, usage } = await jobResult(client, id);
   return {
-    answer: result.choices[0]!.message.content ?? "",
-    promptTokens: result.usage.prompt_tokens,
-    cachedTokens: result.usage.prompt_cache_hit_tokens,
+    answer: text,
+    promptTokens: usage.prompt_tokens,
+    cachedTokens: usage.prompt_cache_hit_tokens,
     replayedTokens,
-    answerTokens: result.usage.completion_tokens,
+    answerTokens: usage.completion_tokens,
     prefillMs: handedOverMs - startMs,
     decodeMs: endMs - handedOverMs,
   };
-}
-
-interface JobResult {
-  readonly result: {
-    readonly choices: ReadonlyArray<{ readonly message: { readonly content: string | null } }>;
-    readonly usage: { readonly prompt_tokens: number; readonly prompt_cache_hit_tokens: number; readonly completion_tokens: number };
-  } | null;
-  readonly error: { readonly message: string } | null;
 }

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import { type Client, jobEvents } from "../client.ts";
+import { type Client, jobEvents, jobResult } from "../client.ts";
 import { openProgress } from "../progress.ts";
 
 export interface SubmitOptions {
@@ -11,34 +11,17 @@ export interface SubmitOptions {
   readonly detach?: boolean;
 }
 
-interface Job {
-  readonly id: string;
-  readonly status: string;
-  readonly result: {
-    readonly choices: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
-    readonly usage: Usage;
-  } | null;
-  readonly error: { readonly message: string } | null;
-}
-interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly prompt_cache_hit_tokens: number;
-}
-
 /** Submits a request file (JSON with `messages` or `prompt`) or a text, shows its way through the cluster, prints the answer. */
 export async function submitFile(client: Client, path: string, options: SubmitOptions): Promise<void> {
-  const job = (await client.post("/v1/jobs", await requestOf(client, path, options))) as Job;
+  const job = (await client.post("/v1/jobs", await requestOf(client, path, options))) as { readonly id: string };
   if (options.detach === true) {
     console.log(job.id);
     return;
   }
   await watch(client, job.id);
-  const { result, error } = (await client.get(`/v1/jobs/${job.id}`)) as Job;
-  if (error !== null || result === null) throw new ServingError("INTERNAL", `${job.id}: ${error?.message ?? "ended without a result"}`);
-  const [choice] = result.choices;
-  console.log(choice?.message?.content ?? choice?.text ?? "");
-  const { prompt_tokens, completion_tokens, prompt_cache_hit_tokens } = result.usage;
+  const { text, usage } = await jobResult(client, job.id);
+  console.log(text);
+  const { prompt_tokens, completion_tokens, prompt_cache_hit_tokens } = usage;
   console.error(
     `${job.id}: ${prompt_tokens} prompt tokens, ${prompt_cache_hit_tokens} of them from cache; ${completion_tokens} tokens answered`,
   );
