@@ -1,4 +1,4 @@
-import type { SequenceId } from "../shared/engine/engine.ts";
+import type { Opened, SequenceId } from "../shared/engine/engine.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
@@ -59,23 +59,22 @@ interface Run {
 async function continueAnswer(run: Run): Promise<End> {
   const { engine } = run.worker.deps;
   const { segments, boundary } = run.found;
-  const { sequence, position } = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
+  const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
-    await catchUp(run, sequence, position);
-    return await generateAndKeep(run, sequence);
+    await catchUp(run, opened);
+    return await generateAndKeep(run, opened.sequence);
   } finally {
-    await engine.close(sequence);
+    await engine.close(opened.sequence);
   }
 }
 
-async function catchUp({ worker, job, context, cached }: Run, sequence: SequenceId, position: number): Promise<void> {
+async function catchUp({ worker, job, context, cached }: Run, opened: Opened): Promise<void> {
   const { engine, pulse } = worker.deps;
   await fill({
     job,
     engine,
     context,
-    sequence,
-    position,
+    opened,
     cached,
     chunkTokens: Math.min(CATCH_UP_TOKENS, engine.info.chunkTokens),
     boundaryTokens: worker.settings.boundaryTokens,

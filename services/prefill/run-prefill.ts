@@ -1,4 +1,4 @@
-import type { SequenceId } from "../shared/engine/engine.ts";
+import type { Opened } from "../shared/engine/engine.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
@@ -60,26 +60,25 @@ interface Run {
 async function compute(run: Run): Promise<{ token: number | null; recomputed: number }> {
   const { engine } = run.worker.deps;
   const { segments, boundary, storedTokens } = run.found;
-  const { sequence, position } = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
+  const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
-    await run.job.append({ type: "progress", done: position, total: run.context.ids.length, stored: 0, cached: run.cached });
-    const token = await computeFrom(run, sequence, position);
-    return { token, recomputed: Math.max(0, storedTokens - position) };
+    await run.job.append({ type: "progress", done: opened.position, total: run.context.ids.length, stored: 0, cached: run.cached });
+    const token = await computeFrom(run, opened);
+    return { token, recomputed: Math.max(0, storedTokens - opened.position) };
   } finally {
-    await engine.close(sequence);
+    await engine.close(opened.sequence);
   }
 }
 
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
-async function computeFrom(run: Run, sequence: SequenceId, position: number): Promise<number | null> {
+async function computeFrom(run: Run, opened: Opened): Promise<number | null> {
   const { worker, job, context, claims, cached } = run;
   const { engine, pulse } = worker.deps;
   const token = await fill({
     job,
     engine,
     context,
-    sequence,
-    position,
+    opened,
     cached,
     chunkTokens: engine.info.chunkTokens,
     boundaryTokens: worker.settings.boundaryTokens,
@@ -91,7 +90,7 @@ async function computeFrom(run: Run, sequence: SequenceId, position: number): Pr
     },
   });
   job.check();
-  context.keepBoundary(context.ids.length, await engine.boundary(sequence));
+  context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   await context.settled();
   return token;
 }

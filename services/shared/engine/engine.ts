@@ -33,7 +33,7 @@ export interface Engine {
   /** Runs one token of each of several different sequences together, and draws the next of each. At most info.batchMax. */
   step(batch: readonly StepInput[]): Promise<StepResult[]>;
 
-  /** The boundary at the sequence's position, in the format of docs/formats.md. */
+  /** The boundary at the sequence's position, in the format of docs/formats.md. INVALID_REQUEST before `exactFrom`. */
   boundary(sequence: SequenceId): Promise<Uint8Array>;
 
   /** Frees the sequence. Idempotent. */
@@ -76,6 +76,8 @@ export interface SequenceStart {
 export interface Opened {
   readonly sequence: SequenceId;
   readonly position: number;
+  /** Before this position a replay is still rebuilding the windows: nothing can be drawn there, and there is no boundary to keep. */
+  readonly exactFrom: number;
 }
 
 /** How the next token is drawn. The draw of one position depends on seed and position alone. */

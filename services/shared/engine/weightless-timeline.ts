@@ -8,6 +8,8 @@ import type { Sampling, SequenceStart } from "./engine.ts";
  */
 export interface Timeline {
   position: number;
+  /** Before this position the window is not whole. */
+  exactFrom: number;
   /** Hash of the rows before `position`. */
   rowsHash: number;
   /** Polynomial hash of the last `windowTokens` ids, and those ids, plus 1, by position modulo `windowTokens`. */
@@ -24,6 +26,7 @@ export interface Timeline {
 
 export const fresh = (segmentTokens: number, windowTokens: number): Timeline => ({
   position: 0,
+  exactFrom: 0,
   rowsHash: 1,
   windowHash: 0,
   window: new Uint32Array(windowTokens),
@@ -40,12 +43,14 @@ export function restore(timeline: Timeline, { segments, boundary }: SequenceStar
   const rows = segments.map(({ bytes }) => rowsOf(bytes));
   if (boundary === null) {
     timeline.position = Math.max(0, end - window.length);
+    timeline.exactFrom = timeline.position === 0 ? 0 : end;
   } else {
     const { position, rows: tail, ids } = parseBoundary(boundary.bytes, segmentTokens, window.length);
     if (position !== boundary.position) throw refusal(`the boundary is of position ${position}, not ${boundary.position}`);
     if (position - (position % segmentTokens) > end) throw refusal(`a boundary at ${position} needs more than ${segments.length} segments`);
     if (position > end) rows.push(tail);
     timeline.position = position;
+    timeline.exactFrom = position;
     for (let at = position - ids.length; at < position; at++) slide(timeline, at, ids[at - (position - ids.length)]!);
   }
   timeline.stored = joined(rows);
@@ -74,7 +79,9 @@ export interface Vocabulary {
   readonly eosOneIn: number;
 }
 
+/** Throws INVALID_REQUEST inside a replay. */
 export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eosId, eosOneIn }: Vocabulary): number {
+  checkExact(timeline);
   const seed = sampling.temperature === 0 ? 0n : sampling.seed;
   const low = Number(seed & 0xffff_ffffn);
   const high = Number((seed >> 32n) & 0xffff_ffffn);
@@ -84,11 +91,17 @@ export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eo
   return id === eosId ? (id + 1) % vocabSize : id;
 }
 
-/** u32le: position, rows after the last whole segment, the last ids (as many as the window holds). */
-export function boundaryOf({ position, tail, window }: Timeline): Uint8Array {
+/** u32le: position, rows after the last whole segment, the last ids (as many as the window holds). Throws INVALID_REQUEST inside a replay. */
+export function boundaryOf(timeline: Timeline): Uint8Array {
+  checkExact(timeline);
+  const { position, tail, window } = timeline;
   const from = Math.max(0, position - window.length);
   const ids = Array.from({ length: position - from }, (_, i) => window[(from + i) % window.length]! - 1);
   return bytesOf([position, ...tail, ...ids]);
+}
+
+function checkExact({ position, exactFrom }: Timeline): void {
+  if (position < exactFrom) refuse(`the replay is exact from ${exactFrom} on, and this is ${position}`);
 }
 
 function parseBoundary(bytes: Uint8Array, segmentTokens: number, windowTokens: number) {

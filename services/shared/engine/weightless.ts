@@ -65,7 +65,8 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
         const sequence = ++lastId as SequenceId;
         const timeline = restored(start, info, memories);
         sequences.set(sequence, timeline);
-        return { sequence, position: timeline.position } satisfies Opened;
+        const { position, exactFrom } = timeline;
+        return { sequence, position, exactFrom } satisfies Opened;
       }),
     prefill: (sequence, ids, { sample, onProgress, signal }: ChunkOptions = {}) =>
       inOrder(async () => {

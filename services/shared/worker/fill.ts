@@ -1,4 +1,4 @@
-import type { Engine, Sampling, SequenceId } from "../engine/engine.ts";
+import type { Engine, Opened, Sampling } from "../engine/engine.ts";
 import type { Context } from "./context.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -6,9 +6,8 @@ export interface Filling {
   readonly job: HeldJob;
   readonly engine: Engine;
   readonly context: Context;
-  readonly sequence: SequenceId;
   /** Where the sequence stands. */
-  readonly position: number;
+  readonly opened: Opened;
   readonly chunkTokens: number;
   readonly boundaryTokens: number;
   readonly cached: number;
@@ -25,10 +24,11 @@ export interface Filling {
  * Cancel and deadline are noticed within one layer, the end of the worker after the chunk. Resolves to the token drawn.
  */
 export async function fill(filling: Filling): Promise<number | null> {
-  const { job, engine, context, sequence, boundaryTokens, onLayer } = filling;
+  const { job, engine, context, boundaryTokens, onLayer } = filling;
+  const { sequence, exactFrom } = filling.opened;
   const { ids } = context;
   let token: number | null = null;
-  let position = filling.position;
+  let { position } = filling.opened;
   while (position < ids.length) {
     job.check();
     const from = position;
@@ -44,7 +44,8 @@ export async function fill(filling: Filling): Promise<number | null> {
     position = to;
     token = chunk.token;
     for (const sealed of chunk.sealed) context.keep(sealed);
-    if (position % boundaryTokens === 0 && position < ids.length) context.keepBoundary(position, await engine.boundary(sequence));
+    const whole = position >= exactFrom; // a boundary in the middle of a replay would have half its windows
+    if (whole && position % boundaryTokens === 0 && position < ids.length) context.keepBoundary(position, await engine.boundary(sequence));
     await context.room();
   }
   return token;

@@ -87,6 +87,21 @@ test("without a boundary only the windows are rebuilt, over stored rows", async 
   expect((await cluster.answer(again)).ids).toEqual((await alone(requestOf({ prompt: { ids: question(2) } }))).ids);
 });
 
+test("a replay that passes where boundaries are stored leaves none there: its windows are not whole yet", async () => {
+  cluster = testCluster();
+  const without = cluster.start("prefill", { settings: { boundaryTokens: 4_096 } });
+  cluster.start("decode");
+  const prompt = (shared: number, n: number) => ({ prompt: { ids: Int32Array.from([...promptIds(shared), 100 + n, 200 + n]) } });
+  await cluster.answer(await cluster.submit(prompt(3 * SEGMENT, 1)));
+  await without.drain();
+  cluster.start("prefill", { settings: { boundaryTokens: 2 * SEGMENT } });
+  const replays = prompt(3 * SEGMENT, 2); // from 384 - 160 to 384, past 256
+  const startsThere = prompt(2 * SEGMENT, 3);
+  for (const request of [replays, startsThere]) {
+    expect((await cluster.answer(await cluster.submit(request))).ids).toEqual((await alone(requestOf(request))).ids);
+  }
+});
+
 test("a prompt in the payload store is the same prompt", async () => {
   cluster = testCluster();
   cluster.start("prefill");

@@ -59,7 +59,7 @@ export class EngineCore {
   open(
     segments: readonly NativeBuffer[],
     boundary: { position: number; bytes: Uint8Array } | null,
-  ): { sequence: number; position: number } {
+  ): { sequence: number; position: number; exactFrom: number } {
     if (this.#sequences.size >= SEQUENCES_MAX) throw new ServingError("OVERLOADED", `${SEQUENCES_MAX} sequences are open: close some`);
     const { config, layout } = this.#model;
     const at = boundary === null ? replayFrom(this.info, segments.length) : resumeAt(this.info, segments.length, boundary.position);
@@ -71,7 +71,7 @@ export class EngineCore {
       throw error;
     }
     this.#sequences.set(++this.#lastId, sequence);
-    return { sequence: this.#lastId, position: sequence.position };
+    return { sequence: this.#lastId, position: sequence.position, exactFrom: sequence.exactFrom };
   }
 
   /** `onLayer` may throw to stop between layers; it is first called with 0, before anything was changed. */

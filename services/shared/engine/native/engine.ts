@@ -49,8 +49,8 @@ class ThreadEngine implements NativeEngine {
 
   async open({ segments, boundary }: SequenceStart): Promise<Opened> {
     this.#channel.check();
-    const { sequence, position } = await this.#channel.call("open", { segments: segments.map(lend), boundary });
-    return { sequence: sequence as SequenceId, position };
+    const opened = await this.#channel.call("open", { segments: segments.map(lend), boundary });
+    return { ...opened, sequence: opened.sequence as SequenceId };
   }
 
   async prefill(

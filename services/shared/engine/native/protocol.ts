@@ -12,7 +12,7 @@ export interface Calls {
       readonly segments: readonly number[];
       readonly boundary: { readonly position: number; readonly bytes: Uint8Array } | null;
     };
-    readonly output: { readonly sequence: number; readonly position: number };
+    readonly output: { readonly sequence: number; readonly position: number; readonly exactFrom: number };
   };
   prefill: {
     readonly input: {

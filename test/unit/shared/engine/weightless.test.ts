@@ -101,6 +101,20 @@ test("a swapped, damaged or foreign segment, a missing replay token and a foreig
   expect((await engine.prefill(sequence, prompt.slice(position + 200), { sample: sampling })).token).not.toBe(tokens[0]);
 });
 
+test("inside a replay there is no boundary and no draw, as in the native engine", async () => {
+  const engine = openWeightlessEngine(settings);
+  const prompt = Int32Array.from({ length: 600 }, (_, i) => (i * 37) % 499);
+  const { segments } = await alone(engine, prompt, 1);
+  const { sequence, position, exactFrom } = await engine.open({ segments: segments.slice(0, 4), boundary: null });
+  expect([position, exactFrom]).toEqual([512 - REPLAY, 512]);
+  await engine.prefill(sequence, prompt.slice(position, 511));
+  await expect(engine.boundary(sequence)).rejects.toThrow("the replay is exact from 512 on, and this is 511");
+  await engine.prefill(sequence, prompt.slice(511, 512), { sample: sampling });
+  expect(await engine.boundary(sequence)).toEqual(await boundaryAt(engine, prompt.subarray(0, 512)));
+  const again = await engine.open({ segments: segments.slice(0, 4), boundary: null });
+  await expect(engine.prefill(again.sequence, prompt.slice(position, 511), { sample: sampling })).rejects.toThrow("exact from 512");
+});
+
 test("batched steps draw what each sequence draws alone", async () => {
   const engine = openWeightlessEngine(settings);
   const all = [5, 130, 255].map((length) => Int32Array.from({ length }, (_, i) => (i * length) % 499));
