@@ -1,4 +1,4 @@
-import type { Sampling, SequenceId, StepInput, StepResult } from "../shared/engine/engine.ts";
+import type { Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 import type { Answer, End } from "./answer.ts";
@@ -59,7 +59,7 @@ class Generating implements Member {
     return { sequence, token: answer.ids.at(-1)!, sample: this.#sample };
   }
 
-  deliver({ token, sealed }: StepResult): void {
+  deliver({ token, sealed }: Stepped): void {
     const { context, answer, writer } = this.#parts;
     this.#stepping = false;
     context.push(answer.ids.at(-1)!);

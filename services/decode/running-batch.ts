@@ -1,4 +1,4 @@
-import type { Engine, StepInput, StepResult } from "../shared/engine/engine.ts";
+import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
 /** A sequence in the running batch. */
@@ -6,8 +6,8 @@ export interface Member {
   /** What the next step feeds, or null while it has to wait. */
   next(): StepInput | null;
   /** The step's outcome. Must not throw, must not wait. */
-  deliver(result: StepResult): void;
-  /** A step with this member in it failed. */
+  deliver(result: Stepped): void;
+  /** This member's part of a step failed, or all of it did. */
   fail(error: unknown): void;
 }
 
@@ -71,7 +71,7 @@ export class RunningBatch {
     this.#members = [...this.#members.filter((member) => !ready.includes(member)), ...ready];
     try {
       const results = await this.#engine.step(inputs);
-      ready.forEach((member, i) => void member.deliver(results[i]!));
+      ready.forEach((member, i) => void hand(member, results[i]!));
     } catch (error) {
       for (const member of ready) member.fail(ready.length === 1 ? error : blameless(error));
     }
@@ -79,6 +79,8 @@ export class RunningBatch {
     return true;
   }
 }
+
+const hand = (member: Member, result: StepResult): void => ("failed" in result ? member.fail(result.failed) : member.deliver(result));
 
 /** Nobody knows whose fault the failure of a joint step is, so it must not end a job: each is tried again, and attempts are counted. */
 function blameless(cause: unknown): ServingError {

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { NativeEngine } from "../../services/shared/engine/native/engine.ts";
 import { openNativeEngine } from "../../services/shared/engine/native/engine.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { stepped } from "../support/stepped.ts";
 
 const folder = fileURLToPath(new URL("../../deploy/models/yardlog", import.meta.url));
 const greedy = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
@@ -73,7 +74,7 @@ async function decode(engine: NativeEngine, started: readonly Started[], most: n
     const running = [...answers.keys()].filter((i) => answers[i]!.at(-1) !== endOfSentence);
     if (running.length === 0) break;
     const batch = running.map((i) => ({ sequence: started[i]!.sequence, token: answers[i]!.at(-1)!, sample: greedy }));
-    const results = await engine.step(batch);
+    const results = (await engine.step(batch)).map(stepped);
     for (const [k, { token, sealed }] of results.entries()) {
       answers[running[k]!]!.push(token);
       for (const { payload } of sealed) payload.release();

@@ -4,6 +4,7 @@ import type { JobRequest } from "../../services/shared/bus/contract.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { stepped } from "../support/stepped.ts";
 import { answered, eventsOf, promptIds, requestOf } from "../support/workers.ts";
 
 let cluster: Embedded;
@@ -31,7 +32,7 @@ async function direct(prompt: Int32Array, count: number): Promise<number[]> {
   let token = 0;
   for (let at = 0; at < prompt.length; at += 256) token = (await engine.prefill(sequence, prompt.slice(at, at + 256), { sample })).token!;
   const ids = [token];
-  while (ids.length < count) ids.push((await engine.step([{ sequence, token: ids.at(-1)!, sample }]))[0]!.token);
+  while (ids.length < count) ids.push(stepped((await engine.step([{ sequence, token: ids.at(-1)!, sample }]))[0]).token);
   await engine.close(sequence);
   return ids;
 }

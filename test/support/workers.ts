@@ -12,6 +12,7 @@ import { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { Life } from "./life.ts";
+import { stepped } from "./stepped.ts";
 
 export const EOS = 1;
 export const SEGMENT = 128;
@@ -188,7 +189,7 @@ export async function alone(request: JobRequest, options: WeightlessOptions = en
     ids.push(token!);
     if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, reason: "stop" };
     if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens) return { ids, reason: "length" };
-    token = (await engine.step([{ sequence, token: token!, sample: request.sampling }]))[0]!.token;
+    token = stepped((await engine.step([{ sequence, token: token!, sample: request.sampling }]))[0]).token;
   }
 }
 

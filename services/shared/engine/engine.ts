@@ -1,3 +1,4 @@
+import type { ServingError } from "../runtime/errors.ts";
 import type { Memory } from "../runtime/memory.ts";
 
 /**
@@ -117,7 +118,10 @@ export interface StepInput {
   readonly sample: Sampling;
 }
 
-export interface StepResult {
+/** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */
+export type StepResult = Stepped | { readonly failed: ServingError };
+
+export interface Stepped {
   readonly token: number;
   readonly sealed: readonly Sealed[];
 }

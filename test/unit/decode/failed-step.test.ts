@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import type { Engine, SequenceId } from "../../../services/shared/engine/engine.ts";
+import type { Engine, SequenceId, StepInput, StepResult } from "../../../services/shared/engine/engine.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { overriding } from "../../support/overriding.ts";
 import { alone, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
@@ -9,22 +9,26 @@ afterEach(() => cluster.close());
 
 const POISON = 13n;
 
-/** An engine that fails steps for which `fails` says so; as with the native one, what took part in them can only be closed. */
-const failing = (fails: (seeds: readonly bigint[]) => ServingError | null) => (engine: Engine) => {
+/** An engine with another `step`, which adds to `broken` what it broke: as with the native one, that can only be closed. */
+const stepping = (engine: Engine, step: (batch: readonly StepInput[], broken: Set<SequenceId>) => Promise<StepResult[]>): Engine => {
   const broken = new Set<SequenceId>();
   return overriding(engine, {
-    step: async (batch) => {
-      const failure = fails(batch.map(({ sample }) => sample.seed));
-      if (failure === null) return await engine.step(batch);
-      for (const { sequence } of batch) broken.add(sequence);
-      throw failure;
-    },
+    step: (batch) => step(batch, broken),
     boundary: async (sequence) => {
       if (broken.has(sequence)) throw new ServingError("INVALID_REQUEST", "this sequence can only be closed");
       return await engine.boundary(sequence);
     },
   });
 };
+
+/** Fails whole steps for which `fails` says so. */
+const failing = (fails: (seeds: readonly bigint[]) => ServingError | null) => (engine: Engine) =>
+  stepping(engine, async (batch, broken) => {
+    const failure = fails(batch.map(({ sample }) => sample.seed));
+    if (failure === null) return await engine.step(batch);
+    for (const { sequence } of batch) broken.add(sequence);
+    throw failure;
+  });
 
 const request = (seed: bigint) => ({
   prompt: { ids: promptIds(60) },
@@ -59,4 +63,26 @@ test("a job that no step takes ends by itself, and its neighbours in the batch e
     expect((await cluster.answer(jobId)).ids).toEqual((await alone(requestOf(request(BigInt(i + 1))))).ids);
   }
   expect((await cluster.answer(bad)).end).toMatchObject({ type: "failed" });
+});
+
+test("a sequence that fails alone in a step costs its neighbours nothing", async () => {
+  const engineOf = (engine: Engine) =>
+    stepping(engine, async (batch, broken) => {
+      const results = await engine.step(batch);
+      return batch.map(({ sequence, sample }, i) => {
+        if (sample.seed !== POISON) return results[i]!;
+        broken.add(sequence);
+        return { failed: new ServingError("INTERNAL", "logit 0 is NaN") };
+      });
+    });
+  cluster = testCluster({ attemptsMax: 3 });
+  cluster.start("prefill");
+  cluster.start("decode", { engineOf, engine: { stepMs: 10 } });
+  const bad = await cluster.submit(request(POISON));
+  const good = await Promise.all([1n, 2n, 3n].map((seed) => cluster.submit(request(seed))));
+  for (const [i, jobId] of good.entries()) {
+    expect((await cluster.answer(jobId)).ids).toEqual((await alone(requestOf(request(BigInt(i + 1))))).ids);
+    expect((await cluster.events(jobId)).at(-1)).toMatchObject({ epoch: 2 }); // one claim of each kind
+  }
+  expect((await cluster.answer(bad)).end).toMatchObject({ type: "failed", message: expect.stringContaining("logit 0 is NaN") });
 });

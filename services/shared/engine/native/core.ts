@@ -23,6 +23,8 @@ export interface CoreSealed {
   readonly payload: NativeBuffer;
 }
 
+export type CoreStepResult = { readonly token: number; readonly sealed: readonly CoreSealed[] } | { readonly failed: ServingError };
+
 /** More would be a leak of the caller: workers bound their slots far below. */
 const SEQUENCES_MAX = 4096;
 
@@ -85,20 +87,22 @@ export class EngineCore {
     if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
     const sequence = this.#sequence(id);
     const before = sequence.position;
-    const feed = { sequence, ids };
-    const [token = null] = this.#run([id], [feed], sample === null ? [] : [{ feed, row: ids.length - 1, sample }], onLayer);
+    const draws = sample === null ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample }];
+    const logits = this.#feed([id], [{ sequence, ids }], draws, onLayer);
+    const token = draws[0] === undefined ? null : this.#draw(draws[0], logits);
     return { sealed: sealedSince(sequence, before), token };
   }
 
-  step(batch: readonly CoreStep[]): { token: number; sealed: CoreSealed[] }[] {
+  /** Draws of one sequence that fail are its own: its neighbours' results stand. */
+  step(batch: readonly CoreStep[]): CoreStepResult[] {
     const { batchMax } = this.info;
     if (batch.length === 0 || batch.length > batchMax) throw refusal(`a step has 1 to ${batchMax} sequences, not ${batch.length}`);
     const ids = batch.map(({ sequence }) => sequence);
     if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
     const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
-    const samples = batch.map(({ sample }, row) => ({ feed: feeds[row]!, row, sample }));
-    const tokens = this.#run(ids, feeds, samples);
-    return feeds.map(({ sequence }, row) => ({ token: tokens[row]!, sealed: sealedSince(sequence, sequence.position - 1) }));
+    const draws = batch.map(({ sequence: id, sample }, row) => ({ id, sequence: feeds[row]!.sequence, tokens: 1, row, sample }));
+    const logits = this.#feed(ids, feeds, draws);
+    return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
   }
 
   boundary(id: number): Uint8Array {
@@ -131,25 +135,43 @@ export class EngineCore {
     return sequence;
   }
 
-  /** Feeds, then draws. Whatever stops it on the way leaves the sequences broken. */
-  #run(ids: readonly number[], feeds: readonly Feed[], samples: readonly Draw[], onLayer?: (layersDone: number) => void): number[] {
+  /** Runs the feeds; resolves to the logits of the draws, one row after the other. Whatever stops it on the way leaves the sequences broken. */
+  #feed(ids: readonly number[], feeds: readonly Feed[], draws: readonly Draw[], onLayer?: (layersDone: number) => void): Float32Array {
     for (const feed of feeds) checkFeed(this.info, feed);
-    for (const { feed } of samples) checkDraw(feed);
+    for (const draw of draws) checkDraw(draw);
     onLayer?.(0);
     for (const id of ids) this.#broken.add(id);
-    const wanted = Int32Array.from(samples, ({ row }) => row);
+    const wanted = Int32Array.from(draws, ({ row }) => row);
     const logits = forward(this.#means, feeds, { wanted, onLayer });
-    const { vocabSize } = this.info;
-    const tokens = samples.map(({ feed, sample }, i) =>
-      this.#sampler.sample(logits.subarray(i * vocabSize, (i + 1) * vocabSize), sample, feed.sequence.position),
-    );
     for (const id of ids) this.#broken.delete(id);
-    return tokens;
+    return logits;
+  }
+
+  /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
+  #draw({ id, sequence, sample }: Draw, logits: Float32Array): number {
+    try {
+      return this.#sampler.sample(logits.subarray(0, this.info.vocabSize), sample, sequence.position);
+    } catch (error) {
+      this.#broken.add(id);
+      throw error;
+    }
+  }
+
+  #stepResult(draw: Draw, logits: Float32Array): CoreStepResult {
+    try {
+      const token = this.#draw(draw, logits);
+      return { token, sealed: sealedSince(draw.sequence, draw.sequence.position - 1) };
+    } catch (error) {
+      return { failed: ServingError.from(error) };
+    }
   }
 }
 
 interface Draw {
-  readonly feed: Feed;
+  readonly id: number;
+  readonly sequence: Sequence;
+  /** Fed before it. */
+  readonly tokens: number;
   /** Of its last token, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
@@ -183,9 +205,8 @@ function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: 
 }
 
 /** Logits are exact behind the end of a replay only. */
-function checkDraw({ sequence: { position, exactFrom }, ids }: Feed): void {
-  if (position + ids.length <= exactFrom)
-    throw refusal(`no token can be drawn at ${position + ids.length}: the replay ends at ${exactFrom}`);
+function checkDraw({ sequence: { position, exactFrom }, tokens }: Draw): void {
+  if (position + tokens <= exactFrom) throw refusal(`no token can be drawn at ${position + tokens}: the replay ends at ${exactFrom}`);
 }
 
 const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);

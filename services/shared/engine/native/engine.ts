@@ -15,7 +15,7 @@ import type {
 import { adoptBuffer, createBuffer, NativeBuffer } from "../kernels.ts";
 import { Channel } from "./channel.ts";
 import type { NativeOptions } from "./options.ts";
-import type { SealedHandle } from "./protocol.ts";
+import { fromWire, type SealedHandle } from "./protocol.ts";
 
 export type { NativeOptions } from "./options.ts";
 
@@ -78,7 +78,9 @@ class ThreadEngine implements NativeEngine {
 
   async step(batch: readonly StepInput[]): Promise<StepResult[]> {
     const results = await this.#channel.call("step", { batch });
-    return results.map(({ token, sealed }) => ({ token, sealed: sealed.map(adopt) }));
+    return results.map((result) =>
+      "failed" in result ? { failed: fromWire(result.failed) } : { ...result, sealed: result.sealed.map(adopt) },
+    );
   }
 
   boundary(sequence: SequenceId): Promise<Uint8Array> {

@@ -27,7 +27,7 @@ export interface Calls {
   };
   step: {
     readonly input: { readonly batch: readonly CoreStep[] };
-    readonly output: readonly { readonly token: number; readonly sealed: readonly SealedHandle[] }[];
+    readonly output: readonly ({ readonly token: number; readonly sealed: readonly SealedHandle[] } | { readonly failed: WireError })[];
   };
   boundary: { readonly input: { readonly sequence: number }; readonly output: Uint8Array };
   close: { readonly input: { readonly sequence: number }; readonly output: null };

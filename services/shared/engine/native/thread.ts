@@ -34,7 +34,9 @@ function answer(core: EngineCore, { kind, input }: Request, progress: (layersDon
     case "prefill":
       return prefill(core, input, progress);
     case "step":
-      return core.step(input.batch).map(({ token, sealed }) => ({ token, sealed: lend(sealed) }));
+      return core
+        .step(input.batch)
+        .map((result) => ("failed" in result ? { failed: toWire(result.failed) } : { ...result, sealed: lend(result.sealed) }));
     case "boundary":
       return core.boundary(input.sequence);
     case "close":

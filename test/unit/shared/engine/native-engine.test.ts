@@ -6,6 +6,7 @@ import { type NativeEngine, type NativeOptions, openNativeEngine } from "../../.
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { heapMemory } from "../../../../services/shared/runtime/memory.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+import { stepped } from "../../../support/stepped.ts";
 import { goldenFolder } from "../../../support/timeline.ts";
 
 const options: NativeOptions = {
@@ -42,8 +43,8 @@ describe("the engine in its thread", () => {
     }
     while (tokens.length < steps) {
       const [result] = await engine.step([{ sequence, token: tokens.at(-1)!, sample }]);
-      tokens.push(result!.token);
-      sealed.push(...result!.sealed);
+      tokens.push(stepped(result).token);
+      sealed.push(...stepped(result).sealed);
     }
     return { tokens, sealed };
   }

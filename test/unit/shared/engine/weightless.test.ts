@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { Engine, Sampling, SequenceStart } from "../../../../services/shared/engine/engine.ts";
 import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
+import { stepped } from "../../../support/stepped.ts";
 
 const SEGMENT = 128;
 const REPLAY = 160;
@@ -29,8 +30,8 @@ async function alone(engine: Engine, prompt: Int32Array, count: number): Promise
   const tokens = [token];
   while (tokens.length < count) {
     const [next] = await engine.step([{ sequence, token: tokens.at(-1)!, sample: sampling }]);
-    segments.push(...next!.sealed.map(({ payload }) => payload));
-    tokens.push(next!.token);
+    segments.push(...stepped(next).sealed.map(({ payload }) => payload));
+    tokens.push(stepped(next).token);
   }
   await engine.close(sequence);
   return { tokens, segments };
@@ -125,7 +126,7 @@ test("batched steps draw what each sequence draws alone", async () => {
   );
   for (let step = 1; step < 140; step++) {
     const results = await engine.step(opened.map(({ sequence }, i) => ({ sequence, token: tokens[i]!.at(-1)!, sample: sampling })));
-    results.forEach(({ token }, i) => void tokens[i]!.push(token));
+    results.map(stepped).forEach(({ token }, i) => void tokens[i]!.push(token));
   }
   expect(tokens).toEqual(expected.map((run) => run.tokens));
 });
