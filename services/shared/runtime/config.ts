@@ -69,6 +69,11 @@ const engine = {
   engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
   kernelPath: text("", "reference, avx2, avx512, ... Empty: the best this machine has."),
   threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: as many as cores."),
+  stallMs: whole(
+    120_000,
+    { min: 2_000 },
+    "A worker whose engine finishes nothing for this long, not even a layer, is killed: others take over.",
+  ),
   weightlessChunkMs: whole(0, { min: 0 }, "The weightless engine pretends that a chunk takes this long."),
   weightlessStepMs: whole(0, { min: 0 }, "The weightless engine pretends that a step takes this long."),
 } as const;

@@ -4,17 +4,17 @@ const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /**
  * Runs a process until it is told to stop: SIGTERM, SIGINT or the end of its terminal aborts `signal`, `run` then has `drainMs` to hand back its work.
- * A second signal, or the end of the drain, exits at once with 1: what was claimed is taken over by others.
+ * A second signal, or the end of the drain, ends it at once: what was claimed is taken over by others.
  */
 export async function runUntilStopped(log: Logger, drainMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const stop = new AbortController();
   const onSignal = (name: NodeJS.Signals) => {
-    if (stop.signal.aborted) process.exit(1);
+    if (stop.signal.aborted) endAtOnce();
     log.info({ signal: name }, "stopping");
     stop.abort(new Error(`stopped by ${name}`));
     setTimeout(() => {
       log.error({ drainMs }, "drain took too long: leaving the rest to others");
-      process.exit(1);
+      endAtOnce();
     }, drainMs).unref();
   };
   for (const name of SIGNALS) process.on(name, onSignal);
@@ -25,4 +25,10 @@ export async function runUntilStopped(log: Logger, drainMs: number, run: (signal
   } finally {
     for (const name of SIGNALS) process.off(name, onSignal);
   }
+}
+
+/** Kills this process, whatever its threads do: `process.exit` would wait for a native call to return, and a call that hangs does not. */
+export function endAtOnce(): never {
+  process.kill(process.pid, "SIGKILL");
+  throw new Error("a killed process goes no further");
 }

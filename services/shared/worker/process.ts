@@ -3,7 +3,8 @@ import { busFromConfig } from "../bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Config } from "../runtime/config.ts";
-import { runUntilStopped } from "../runtime/lifecycle.ts";
+import type { ServingError } from "../runtime/errors.ts";
+import { endAtOnce, runUntilStopped } from "../runtime/lifecycle.ts";
 import { openLog } from "../runtime/log.ts";
 import { openMetrics } from "../runtime/metrics.ts";
 import { systemRandom } from "../runtime/random.ts";
@@ -12,6 +13,7 @@ import { storeFromConfig } from "../segments/from-config.ts";
 import { type WorkerDeps, type WorkerSettings, workerSettings } from "./deps.ts";
 import { measured } from "./measured-engine.ts";
 import { Pulse } from "./pulse.ts";
+import { watched } from "./watched-engine.ts";
 
 /** How long a worker waits for the record when it starts. */
 const READY_MS = 30_000;
@@ -34,6 +36,11 @@ export async function workerProcess(
   const bus = busFromConfig(config);
   const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics });
   let opened: OpenedEngine | null = null;
+  const ended = new AbortController();
+  const onStall = (error: ServingError) => {
+    log.fatal({ err: error }, "the engine hangs: leaving the work to others");
+    endAtOnce();
+  };
   const failure = () => opened?.failure()?.message ?? null;
   const status = { healthy: failure, ready: () => (opened === null ? "starting" : failure()), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
@@ -44,7 +51,7 @@ export async function workerProcess(
     const settings = workerSettings(config, model, systemRandom.id(`${role}_`));
     const deps: WorkerDeps = {
       bus,
-      engine: measured(engine, clock, metrics),
+      engine: measured(watched(engine, clock, config.stallMs, ended.signal, onStall), clock, metrics),
       engineFailure: opened.failure,
       pulse: new Pulse(),
       store,
@@ -57,6 +64,7 @@ export async function workerProcess(
     await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));
     await engine.shutdown();
   } finally {
+    ended.abort();
     await Promise.all([server.close(), store.close(), bus.close()]);
   }
 }
