@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { RedisStore, RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+import { LossyProxy } from "../support/proxy.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { Ledger, redisStore, type Sample, sample } from "../support/segments.ts";
 
@@ -208,6 +209,20 @@ describe("when Redis goes away", () => {
     }
     await works(store);
     expect(await get(store, value)).toBe(true);
+  });
+
+  test("slow: a long prefix is counted as far as one exchange may take, not as long as all of them would", async () => {
+    await server.client.mset(values.flatMap((value) => [name(value), "there"]));
+    const proxy = await LossyProxy.start(server.port);
+    const store = openStore(`redis://127.0.0.1:${proxy.port}`, { timeoutMs: 1_000 });
+    const keys = values.map(({ key }) => key);
+    expect(await store.countPrefix(keys)).toBe(keys.length);
+    proxy.delayMs = 600;
+    const began = performance.now();
+    const counted = await store.countPrefix(keys); // three exchanges, and the second ends after the time of one
+    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(counted).toBe(16 + 32);
+    await proxy.stop();
   });
 
   test("absent from the start: a worker runs all the same, and is told once", async () => {

@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A TCP proxy on loopback that can lose what the server answers: the requests arrive, and the client does not learn of it. */
+/** A TCP proxy on loopback that can delay or lose what the server answers: the requests arrive, and the client does not learn of it. */
 export class LossyProxy {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [client: Socket, upstream: Socket]>();
   #swallowing = false;
   #swallowed: (() => void) | null = null;
+  /** How much later than they came answers go on. */
+  delayMs = 0;
 
   private constructor(targetPort: number) {
     this.#server = createServer((client) => this.#join(client, connect(targetPort, "127.0.0.1")));
@@ -56,8 +58,9 @@ export class LossyProxy {
     for (const socket of pair) socket.setNoDelay(true).on("close", end).on("error", end);
     client.on("data", (bytes) => upstream.write(bytes));
     upstream.on("data", (bytes) => {
-      if (!this.#swallowing) client.write(bytes);
-      else this.#swallowed?.();
+      if (this.#swallowing) this.#swallowed?.();
+      else if (this.delayMs === 0) client.write(bytes);
+      else setTimeout(() => client.write(bytes), this.delayMs);
     });
   }
 }

@@ -5,6 +5,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ProcessPlan } from "./plan.ts";
 import { isFree, probe } from "./probe.ts";
+import { withServers } from "./servers-path.ts";
 
 const PROBE_EVERY_MS = 50;
 const RESTART_FIRST_MS = 250;
@@ -156,7 +157,7 @@ class Supervised implements RunningProcess {
   private start(): ChildProcess {
     const { env } = this.options;
     const child = spawn(this.plan.program, this.plan.args, {
-      env: { ...env, PATH: `${env.PATH ?? ""}:/usr/local/sbin:/usr/sbin`, ...this.plan.env },
+      env: { ...withServers(env), ...this.plan.env },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true, // Ctrl-C is for us alone: we stop them in order, the record last
     });

@@ -5,6 +5,8 @@ import { openCheckpoint } from "../../shared/engine/checkpoint/open.ts";
 import { warningText } from "../../shared/engine/checkpoint/warnings.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
+import { bytes } from "../../shared/runtime/units.ts";
+import { withServers } from "../cluster/servers-path.ts";
 
 /** `needed`: without it nothing can be served here. */
 interface Finding {
@@ -27,7 +29,7 @@ export function doctor(config: Config): boolean {
 const machine = (): Finding => ({
   what: "machine",
   state: "yes",
-  text: `${availableParallelism()} cores, ${gib(totalmem())}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
+  text: `${availableParallelism()} cores, ${bytes(totalmem())}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
 });
 
 function kernelPaths(): Finding[] {
@@ -51,7 +53,7 @@ function servers(): Finding[] {
     { what: "redis-server", args: ["--version"], pattern: /v=(\d+\.\d+\.\d+)/, floor: "6.2.0" },
   ].map(({ what, args, pattern, floor }) => {
     const { stdout, stderr, error } = spawnSync(what, args, {
-      env: { ...environment, PATH: `${environment.PATH ?? ""}:/usr/local/sbin:/usr/sbin` },
+      env: withServers(environment),
       encoding: "utf8",
       timeout: 5_000,
     });
@@ -70,7 +72,7 @@ function model(config: Config): Finding[] {
     const held: Finding = {
       what: "model",
       state: "yes",
-      text: `${folder}: ${stored.tensors} tensors, ${gib(mapped.bytes)} mapped`,
+      text: `${folder}: ${stored.tensors} tensors, ${bytes(mapped.bytes)} mapped`,
       needed: true,
     };
     return [held, ...warnings.map((warning): Finding => ({ what: "model", state: "note", text: warningText(warning) }))];
@@ -78,5 +80,3 @@ function model(config: Config): Finding[] {
     return [{ what: "model", state: "no", text: (error as Error).message, needed: true }];
   }
 }
-
-const gib = (bytes: number): string => (bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`);

@@ -129,9 +129,11 @@ export class RedisStore implements CountedStore {
     return this.#tally.stats();
   }
 
-  /** Exact up to the first missing key; transfers no value and touches none. */
+  /** Exact up to the first missing key, or as far as it came in the time of one exchange; transfers no value and touches none. */
   async #countPresent(redis: Redis, keys: readonly SegmentKey[]): Promise<number> {
+    const endMs = performance.now() + this.#options.timeoutMs;
     for (let done = 0, size = COUNT_BATCH_FIRST; done < keys.length; size = Math.min(2 * size, COUNT_BATCH_MAX)) {
+      if (performance.now() > endMs) return done;
       const batch = keys.slice(done, done + size);
       const present = await Promise.all(batch.map((key) => redis.exists(this.#names(key).header)));
       const missing = present.indexOf(0);

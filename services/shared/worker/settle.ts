@@ -41,7 +41,7 @@ async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<voi
     case "drained":
     case "waiting":
       await job.end({ type: "released", reason: message, excused: true });
-      job.message.nak(why === "waiting" ? backoffMs(job.message.deliveries, 2_000) : 0);
+      job.message.nak(why === "waiting" ? waitingMs(job.message.deliveries) : 0);
   }
 }
 
@@ -55,6 +55,12 @@ async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<v
   await job.end({ type: "released", reason: error.message });
   job.message.nak(backoffMs(attempt, 30_000));
 }
+
+/**
+ * Until a job that waits for another's segments looks again: 250 ms at first, then about a quarter of the time it has waited already. A look
+ * costs two events and a load of the prefix, and a long prefill may have many who wait.
+ */
+export const waitingMs = (looks: number): number => Math.min(250 * 1.25 ** Math.max(0, looks - 1), 15_000);
 
 /** 250 ms, doubled with every try. */
 export const backoffMs = (tries: number, maxMs: number): number => Math.min(250 * 2 ** Math.min(20, Math.max(0, tries - 1)), maxMs);
