@@ -280,6 +280,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await bus.queue.depth("prefill", "m")).toBe(4);
     });
 
+    test("tells whether work waits that nobody was given", async () => {
+      const bus = await fresh(kind);
+      const waits = () => Promise.all([bus.queue.waits("prefill", "m", "batch"), bus.queue.waits("prefill", "m", "interactive")]);
+      expect(await waits()).toEqual([false, false]);
+      await bus.queue.publish("prefill", "m", "interactive", item("job"));
+      expect(await waits()).toEqual([false, true]);
+      expect(await bus.queue.pull("prefill", "m", 1_000, never)).not.toBeNull();
+      expect(await waits()).toEqual([false, false]);
+    });
+
     test("keeps phases and models apart", async () => {
       const bus = await fresh(kind);
       await bus.queue.publish("decode", "a.b", "batch", item("job"));

@@ -151,6 +151,8 @@ export interface JobQueue {
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
   /** The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. */
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null>;
+  /** Whether a message waits that nobody was given yet. A hint: one that came back may not be seen. */
+  waits(phase: Phase, model: string, lane: Lane): Promise<boolean>;
   /** Messages waiting or in flight. */
   depth(phase: Phase, model: string): Promise<number>;
 }

@@ -30,7 +30,7 @@ export class HeldJob {
   #appendedMs: number;
   #telling = false;
   #ended: JobEvent["type"] | null = null;
-  #drained: Interrupted | null = null;
+  #handBack: Interrupted | null = null;
 
   constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs }: { clock: Clock; claimMs: number }) {
     this.claim = claim;
@@ -60,16 +60,19 @@ export class HeldJob {
     if (this.#ended === null) this.#stop.abort(reason);
   }
 
-  /** The worker is told to stop: `check` will throw, but what the engine computes right now is finished. */
-  drain(reason: string): void {
-    this.#drained = new Interrupted("drained", reason);
+  /** Others shall go on with the job: `check` will throw `reason`, but what the engine computes right now is finished. */
+  handBack(reason: Interrupted): void {
+    this.#handBack = reason;
+  }
+  get leaving(): boolean {
+    return this.#handBack !== null || this.signal.aborted;
   }
 
   /** Throws what interrupted the job, the deadline included. Called between chunks and steps. */
   check(): void {
     this.expireIfDue();
     this.#stop.signal.throwIfAborted();
-    if (this.#drained !== null) throw this.#drained;
+    if (this.#handBack !== null) throw this.#handBack;
   }
 
   expireIfDue(): void {

@@ -5,11 +5,12 @@
  *   cancelled  somebody marked it
  *   expired    its deadline passed
  *   drained    this worker was told to stop: anyone may go on
+ *   overtaken  interactive work waits and this worker had no free slot: anyone may go on, after it
  *   waiting    another job computes the same segments now: come back when they are stored
  */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
-  readonly why: "lost" | "cancelled" | "expired" | "drained" | "waiting";
+  readonly why: "lost" | "cancelled" | "expired" | "drained" | "overtaken" | "waiting";
 
   constructor(why: Interrupted["why"], message: string) {
     super(message);

@@ -21,6 +21,10 @@ export class Roster {
     return this.#jobs.size;
   }
 
+  get holdsBatchJobs(): boolean {
+    return [...this.#jobs].some(({ request }) => request.lane === "batch");
+  }
+
   /** From now on the job hears of everything; what happened before is looked up. */
   async add(job: HeldJob): Promise<void> {
     this.#jobs.add(job);
@@ -36,8 +40,16 @@ export class Roster {
     for (const job of this.#jobs) job.pulse();
   }
 
-  drain(reason: string): void {
-    for (const job of this.#jobs) job.drain(reason);
+  /** The worker ends: what the engine computes right now is finished, then every job is handed back. */
+  drain(): void {
+    for (const job of this.#jobs) job.handBack(drained());
+  }
+
+  /** Makes room for interactive work: the batch job that came last is handed back, unless one is on its way out already. */
+  makeWay(): void {
+    const jobs = [...this.#jobs];
+    if (jobs.some(({ leaving }) => leaving)) return;
+    jobs.findLast(({ request }) => request.lane === "batch")?.handBack(new Interrupted("overtaken", "interactive work goes first"));
   }
 
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */
@@ -61,3 +73,5 @@ export class Roster {
     if (by !== null) job.interrupt(new Interrupted("cancelled", by));
   }
 }
+
+export const drained = (): Interrupted => new Interrupted("drained", "the worker was told to stop");

@@ -39,6 +39,7 @@ async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<voi
     case "expired":
       return finish(job, { type: "expired" });
     case "drained":
+    case "overtaken":
     case "waiting":
       await job.end({ type: "released", reason: message, excused: true });
       job.message.nak(why === "waiting" ? waitingMs(job.message.deliveries) : 0);

@@ -12,11 +12,15 @@ export class Slots {
     return this.#running.size;
   }
 
+  get full(): boolean {
+    return this.#running.size >= this.#max;
+  }
+
   /** Resolves to true once there is room, false as soon as `stop` aborts. One caller at a time. */
   async free(stop: AbortSignal): Promise<boolean> {
     const onStop = () => this.#wake();
     stop.addEventListener("abort", onStop, { once: true });
-    while (!stop.aborted && this.#running.size >= this.#max) {
+    while (!stop.aborted && this.full) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,15 +1,18 @@
-import type { Message, Phase } from "../bus/contract.ts";
+import type { JobQueue, Message, Phase } from "../bus/contract.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { beatUntil } from "./beat.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, waitedMs } from "./held-job.ts";
-import { Roster } from "./roster.ts";
+import { drained, Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
 
 /** How long one pull waits for a message; also the longest until a lost connection is noticed and tried again. */
 const PULL_MS = 2_000;
+/** How often a full worker looks whether interactive work waits. */
+const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
 
@@ -33,7 +36,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const slots = new Slots(options.slots);
   const done = new AbortController();
   const background = inBackground(deps, options, roster, slots, done.signal);
-  const onStop = () => roster.drain(DRAINED);
+  const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
   try {
@@ -67,7 +70,7 @@ async function carry(deps: StationDeps, options: StationOptions, roster: Roster,
   figures.wait.observe({ phase }, waitedMs(job.history) / 1_000);
   try {
     await roster.add(job);
-    if (stop.aborted) job.drain(DRAINED);
+    if (stop.aborted) job.handBack(drained());
     job.check();
     await work(job);
   } catch (thrown) {
@@ -91,7 +94,11 @@ const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000
 async function inBackground({ bus, clock, log }: StationDeps, options: StationOptions, roster: Roster, slots: Slots, done: AbortSignal) {
   const { phase, model, worker } = options;
   const load = () => JSON.stringify({ phase, model, jobs: slots.taken, slots: options.slots });
-  const loops = [beatUntil(bus.registry, clock, options, load, done), roster.watch(done)];
+  const loops = [
+    beatUntil(bus.registry, clock, options, load, done),
+    roster.watch(done),
+    makeWay(bus.queue, clock, options, roster, slots, done),
+  ];
   const ended = (error: unknown) => {
     if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
   };
@@ -99,7 +106,21 @@ async function inBackground({ bus, clock, log }: StationDeps, options: StationOp
   await bus.registry.retire(phase, worker).catch(() => {}); // its beat ends by itself
 }
 
-const DRAINED = "the worker was told to stop";
+/** A worker full of batch jobs gives one back as soon as interactive work waits (design 4.2). Rejects when `done` aborts. */
+async function makeWay(
+  queue: JobQueue,
+  clock: Clock,
+  { phase, model }: StationOptions,
+  roster: Roster,
+  slots: Slots,
+  done: AbortSignal,
+): Promise<never> {
+  for (;;) {
+    await clock.sleep(MAKE_WAY_MS, done);
+    if (!slots.full || !roster.holdsBatchJobs) continue;
+    if (await queue.waits(phase, model, "interactive").catch(() => false)) roster.makeWay(); // the record is away: nothing could be pulled
+  }
+}
 
 async function pull({ bus, clock, log }: StationDeps, { phase, model }: StationOptions, stop: AbortSignal): Promise<Message | null> {
   try {

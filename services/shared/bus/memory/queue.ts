@@ -69,6 +69,11 @@ export class MemoryQueue implements JobQueue {
     return null;
   }
 
+  async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
+    const nowMs = this.#clock.monotonicMs();
+    return [...this.#line(phase, model, lane)].some(({ dueMs }) => dueMs <= nowMs);
+  }
+
   async depth(phase: Phase, model: string): Promise<number> {
     return lanes.reduce((sum, lane) => sum + this.#line(phase, model, lane).size, 0);
   }

@@ -72,6 +72,12 @@ export class NatsQueue implements JobQueue {
     return null;
   }
 
+  async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
+    await this.#consumer(phase, model, lane);
+    const info = `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`;
+    return (await callApi<{ readonly num_pending: number }>(this.#connection, info)).num_pending > 0;
+  }
+
   async depth(phase: Phase, model: string): Promise<number> {
     const { state } = await this.#streams[phase].info({ subjects_filter: `${this.#names[phase].subject}.${token(model)}.*` });
     return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
@@ -124,7 +130,7 @@ export class NatsQueue implements JobQueue {
 
   /** Subject of the consumer's pull requests. */
   async #consumer(phase: Phase, model: string, lane: Lane): Promise<string> {
-    const name = `${token(model)}-${lane}`;
+    const name = consumerName(model, lane);
     const stream = this.#streams[phase].name;
     const next = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
     if (this.#ensured.has(next)) return next;
@@ -175,3 +181,5 @@ export class NatsQueue implements JobQueue {
 
 /** A request that ran out is no trouble; a consumer that is gone, or has too many requests, is. */
 const troubleIn = ({ headers }: Msg): string | null => (headers?.code === 408 ? null : (headers?.description ?? "refused"));
+
+const consumerName = (model: string, lane: Lane): string => `${token(model)}-${lane}`;
