@@ -387,6 +387,11 @@ export default {
                   "oneof": [
                     "epoch"
                   ]
+                },
+                "_outputTokens": {
+                  "oneof": [
+                    "outputTokens"
+                  ]
                 }
               },
               "fields": {
@@ -406,6 +411,14 @@ export default {
                   "type": "uint64",
                   "id": 3,
                   "protoName": "prompt_tokens"
+                },
+                "outputTokens": {
+                  "type": "uint64",
+                  "id": 4,
+                  "protoName": "output_tokens",
+                  "options": {
+                    "proto3_optional": true
+                  }
                 }
               }
             }

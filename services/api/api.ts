@@ -1,8 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { authenticator } from "./auth.ts";
+import { Backlog } from "./backlog.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openReaders } from "./readers.ts";
+import { reconcileUntil } from "./reconciler/reconcile-until.ts";
 import { openApi } from "./server.ts";
 
 /** What is being answered when the process stops has this long to be told so. */
@@ -16,12 +18,13 @@ export interface RunningApi {
 }
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
-export async function startApi(deps: Omit<ApiDeps, "readers" | "authenticate" | "stopping">): Promise<RunningApi> {
-  const { bus, clock, config, random } = deps;
+export async function startApi(deps: Omit<ApiDeps, "readers" | "backlog" | "authenticate" | "stopping">): Promise<RunningApi> {
+  const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
   const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
-  const app: FastifyInstance = openApi({ ...deps, readers, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
+  const backlog = new Backlog(bus, clock, model.name);
+  const app: FastifyInstance = openApi({ ...deps, readers, backlog, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
   const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
     throw new ServingError(
       "UNAVAILABLE",
@@ -31,6 +34,8 @@ export async function startApi(deps: Omit<ApiDeps, "readers" | "authenticate" | 
       },
     );
   });
+  const { claimMs, beatMs, retentionSeconds } = config;
+  void reconcileUntil({ ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, replica }, stop.signal);
   return {
     url,
     close: async () => {

@@ -5,6 +5,7 @@ import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Authenticate } from "./auth.ts";
+import type { Backlog } from "./backlog.ts";
 import type { ServedModel } from "./prompt.ts";
 import type { Readers } from "./readers.ts";
 
@@ -14,6 +15,7 @@ export interface ApiDeps {
   readonly bus: Bus;
   readonly model: ServedModel;
   readonly readers: Readers;
+  readonly backlog: Backlog;
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly random: Random;

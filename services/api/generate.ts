@@ -23,7 +23,7 @@ export async function submitJob(
   prompt: Prompt,
   options: { readonly lane: Lane; readonly detached: boolean },
 ): Promise<string> {
-  const { model, config, clock, random } = deps;
+  const { bus, backlog, model, config, clock, random } = deps;
   const room = model.contextTokens - prompt.ids.length;
   const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
   if (maxTokens > room) {
@@ -47,7 +47,7 @@ export async function submitJob(
     },
     stop: generation.stop === undefined ? [] : [generation.stop].flat(),
     stopIds: [...model.tokenizer.stopIds],
-    deadlineMs: clock.nowMs() + seconds * 1_000,
+    deadlineMs: (await bus.log.nowMs()) + seconds * 1_000,
     detached: options.detached,
     view: JSON.stringify(prompt.view),
   };
@@ -59,7 +59,7 @@ export async function submitJob(
     idempotencyKey: typeof key === "string" && key !== "" ? key : null,
     bodyHash: bodyHash(request.url, request.body.raw),
   };
-  return submit({ bus: deps.bus, random, clock, queueJobsMax: config.queueJobsMax }, submission);
+  return submit({ bus, backlog, random, clock, queueJobsMax: config.queueJobsMax }, submission);
 }
 
 /** Answers with the whole answer, or with the stream of it. */

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
-import { type Bus, isTerminal } from "../shared/bus/contract.ts";
+import type { Bus } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { cancelJob } from "./jobs.ts";
 
 export interface Readers {
   /**
@@ -78,18 +79,3 @@ export function openReaders({
 }
 
 const role = (jobId: string) => `reader.${jobId}`;
-
-/** Marks the job, nudges whoever holds it, and where nobody does appends `cancelled` itself. Resolves to false if the job had ended or is unknown. */
-export async function cancelJob(bus: Bus, jobId: string, by: string): Promise<boolean> {
-  const first = await bus.log.last(jobId);
-  if (first === null || isTerminal(first.event)) return false;
-  await bus.registry.markCancelled(jobId, by);
-  const last = (await bus.log.last(jobId)) ?? first;
-  const waiting =
-    last.event.type === "submitted" ||
-    last.event.type === "handed_over" ||
-    last.event.type === "sent_back" ||
-    last.event.type === "released";
-  if (waiting) await bus.log.appendAfter(last, { type: "cancelled", by });
-  return true;
-}

@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import type { Bus, JobRequest } from "../shared/bus/contract.ts";
+import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
+import type { Backlog } from "./backlog.ts";
+import type { Note } from "./jobs.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */
 const INLINE_TOKENS_MAX = 16_384;
@@ -21,6 +24,7 @@ export interface SubmitDeps {
   readonly bus: Bus;
   readonly random: Random;
   readonly clock: Clock;
+  readonly backlog: Backlog;
   readonly queueJobsMax: number;
 }
 
@@ -28,32 +32,45 @@ export const bodyHash = (url: string, body: string): string => createHash("sha25
 
 /** Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). */
 export async function submit(deps: SubmitDeps, submission: Submission): Promise<string> {
+  const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
-  const earlier = known ? await deps.bus.log.last(jobId) : null;
-  if (earlier === null) await record(deps, jobId, submission);
+  const earlier = known ? await bus.log.last(jobId) : null;
+  if (earlier === null) await admitted(deps, jobId, submission);
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
-  if (earlier === null || earlier.event.type === "submitted") await enqueue(deps, jobId, submission);
+  else if (earlier.event.type === "submitted") await enqueue(bus.queue, "prefill", jobId, earlier.event.request, 0);
   return jobId;
 }
 
-async function record(deps: SubmitDeps, jobId: string, { ids, request, tenant, idempotencyKey }: Submission): Promise<void> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<void> {
   const { bus } = deps;
-  await admit(deps, request.model);
+  const queued = await admit(deps, jobId, submission);
+  try {
+    await enqueue(bus.queue, "prefill", jobId, await record(deps, jobId, submission), 0);
+  } finally {
+    queued();
+  }
+}
+
+/** Noted first, so that no job can be in the log that the reconciler has not heard of. */
+async function record(
+  { bus, clock }: SubmitDeps,
+  jobId: string,
+  { ids, request, tenant, idempotencyKey }: Submission,
+): Promise<JobRequest> {
+  const { model, lane, deadlineMs } = request;
+  const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs };
+  await bus.registry.noteJob(jobId, JSON.stringify(note));
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
   if ("payload" in prompt) await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  const job = { ...request, tenant, prompt, promptTokens: ids.length };
   try {
-    await bus.log.submit(jobId, { ...request, tenant, prompt, promptTokens: ids.length });
+    await bus.log.submit(jobId, job);
   } catch (error) {
     // Two requests with one key: the other's job came first, and differs from ours in no more than a drawn seed and the time.
     const joined = idempotencyKey !== null && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
   }
-}
-
-async function enqueue({ bus, clock }: SubmitDeps, jobId: string, { ids, request: job, tenant }: Submission): Promise<void> {
-  await bus.queue.publish("prefill", job.model, job.lane, { jobId, epoch: 0, promptTokens: ids.length });
-  const summary = { model: job.model, promptTokens: ids.length, lane: job.lane, tenant, submittedMs: clock.nowMs() };
-  await bus.registry.noteJob(jobId, JSON.stringify(summary));
+  return job;
 }
 
 async function jobIdFor(
@@ -76,7 +93,11 @@ async function jobIdFor(
   return { jobId: found.jobId, known: true };
 }
 
-async function admit({ bus, queueJobsMax }: SubmitDeps, model: string): Promise<void> {
-  if ((await bus.queue.depth("prefill", model)) < queueJobsMax) return;
-  throw new ServingError("OVERLOADED", `${queueJobsMax} jobs are waiting already; try again later`, { apiCode: "rate_limit_exceeded" });
+/** Counts the job in the backlog if there is room for it; the result says when it is in the queue. */
+async function admit({ backlog, queueJobsMax }: SubmitDeps, jobId: string, { ids, request }: Submission): Promise<() => void> {
+  if ((await backlog.load()).jobs >= queueJobsMax) {
+    throw new ServingError("OVERLOADED", `${queueJobsMax} jobs are waiting already; try again later`, { apiCode: "rate_limit_exceeded" });
+  }
+  const { model, lane } = request;
+  return backlog.add({ jobId, model, lane, promptTokens: ids.length, outputTokens: expectedOutput(request) });
 }

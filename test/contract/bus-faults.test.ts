@@ -7,7 +7,7 @@ import { openBus } from "../../services/shared/bus/open.ts";
 import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import { systemClock } from "../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
-import { collect, faultsOf, finished, held, never, request, submitAndClaim, takeOver, tokens } from "../support/bus.ts";
+import { collect, depth, faultsOf, finished, held, never, request, submitAndClaim, takeOver, tokens } from "../support/bus.ts";
 import { NatsServer } from "../support/nats.ts";
 import { LossyProxy } from "../support/proxy.ts";
 
@@ -215,7 +215,7 @@ test("what was acked just before close is gone for the next process", async () =
   for (let i = 0; i < 20; i++) (await bus.queue.pull("prefill", "m", 1_000, never))?.ack();
   await bus.close();
   const next = await ready(open());
-  await expect.poll(() => next.queue.depth("prefill", "m")).toBe(0);
+  await expect.poll(() => depth(next, "prefill", "m")).toBe(0);
   expect(await bus.queue.pull("prefill", "m", 1_000, never)).toBeNull();
   await expect(bus.ready(100)).rejects.toMatchObject({ code: "UNAVAILABLE" });
 });
@@ -223,7 +223,7 @@ test("what was acked just before close is gone for the next process", async () =
 test("a message outlives its job's log nowhere: what a killed server kept for nobody leaves the queue", async () => {
   const bus = await ready(open({ logMaxAgeMs: 500 }));
   await bus.queue.publish("prefill", "model", "interactive", { jobId: "job", promptTokens: 1 });
-  for (const endMs = Date.now() + 10_000; (await bus.queue.depth("prefill", "model")) > 0; await sleep(20)) {
+  for (const endMs = Date.now() + 10_000; (await depth(bus, "prefill", "model")) > 0; await sleep(20)) {
     expect(Date.now()).toBeLessThan(endMs);
   }
 });

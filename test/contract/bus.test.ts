@@ -5,6 +5,7 @@ import { openBus } from "../../services/shared/bus/open.ts";
 import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import {
   collect,
+  depth,
   faultsOf,
   finished,
   handedOver,
@@ -215,6 +216,70 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     });
   });
 
+  describe("what the reconciler asks", () => {
+    test("the last event of every job, the first of one, and when it was stored by the record's clock", async () => {
+      const bus = await fresh(kind);
+      const first = await bus.log.submit("a.b", request());
+      await bus.log.submit("second", request());
+      const claim = held(await bus.log.claim("a.b", "prefill", "w"));
+      const ended = await claim.append({ type: "failed", code: "INTERNAL", message: "" });
+      const lasts = await collect(bus.log.lasts());
+      expect(lasts.map(({ record }) => [record.jobId, record.event.type])).toEqual([
+        ["second", "submitted"],
+        ["a.b", "failed"],
+      ]);
+      expect(await bus.log.lastStored("a.b")).toEqual({ record: ended, storedMs: lasts[1]!.storedMs });
+      expect(Math.abs((await bus.log.nowMs()) - lasts[1]!.storedMs)).toBeLessThan(1_000);
+      expect(await bus.log.first("a.b")).toEqual(first);
+      expect([await bus.log.first("nobody"), await bus.log.lastStored("nobody")]).toEqual([null, null]);
+    });
+
+    test("every job that has a message, by phase, with its share of the work; none once it is withdrawn, and pulling goes on", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("prefill", "a.b", "batch", { jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+      await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 3 });
+      await bus.queue.publish("decode", "m", "interactive", { jobId: "job", promptTokens: 3, outputTokens: 9 });
+      expect(await bus.queue.messages("decode")).toEqual([
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 9 },
+      ]);
+      expect([...(await bus.queue.messages("prefill"))].sort((a, b) => b.promptTokens - a.promptTokens)).toEqual([
+        { jobId: "x.y", model: "a.b", lane: "batch", promptTokens: 7, outputTokens: 5 },
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 0 },
+      ]);
+      const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+      for (const jobId of ["job", "nobody"]) await bus.queue.withdraw("prefill", jobId);
+      expect(await depth(bus, "prefill", "m")).toBe(0);
+      inFlight!.nak(0);
+      expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
+      await bus.queue.publish("prefill", "m", "interactive", { jobId: "after", promptTokens: 1 });
+      expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item.jobId).toBe("after");
+      expect((await bus.queue.pull("prefill", "a.b", 1_000, never))?.item).toEqual({ jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+    });
+
+    test("notes and marks behind a place, oldest first, until the job is forgotten", async () => {
+      const bus = await fresh(kind);
+      const { registry } = bus;
+      for (let i = 0; i < 5; i++) await registry.noteJob(`job.${i}`, `note ${i}`);
+      await registry.noteJob("job.1", "again");
+      const notes = await registry.notes(0, 3);
+      expect(notes.map(({ jobId, text }) => [jobId, text])).toEqual([0, 2, 3].map((i) => [`job.${i}`, `note ${i}`]));
+      expect(Math.abs((await bus.log.nowMs()) - notes[0]!.notedMs)).toBeLessThan(1_000);
+      const rest = await registry.notes(notes[2]!.place, 10);
+      expect(rest.map(({ text }) => text)).toEqual(["note 4", "again"]);
+      expect(await registry.notes(rest[1]!.place, 10)).toEqual([]);
+      await registry.markCancelled("job.3", "client");
+      await registry.markCancelled("job.4", "reader");
+      const marks = await registry.cancelMarks(0, 10);
+      expect(marks.map(({ jobId, text }) => [jobId, text])).toEqual([
+        ["job.3", "client"],
+        ["job.4", "reader"],
+      ]);
+      await registry.forget("job.3");
+      expect((await registry.notes(0, 10)).map(({ jobId }) => jobId)).toEqual(["job.0", "job.2", "job.4", "job.1"]);
+      expect([await registry.cancelMark("job.3"), await registry.cancelMarks(marks[0]!.place, 10)]).toEqual([null, [marks[1]]]);
+    });
+  });
+
   describe("follow", () => {
     test("gives readers from any position every event once and in order, and ends with the job", async () => {
       const bus = await fresh(kind);
@@ -277,7 +342,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
       expect(order).toEqual(["i1", "i2", "b1", "b2"]);
       expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
-      expect(await bus.queue.depth("prefill", "m")).toBe(4);
+      expect(await depth(bus, "prefill", "m")).toBe(4);
     });
 
     test("tells whether work waits that nobody was given", async () => {
@@ -330,7 +395,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(again).toMatchObject({ item: item("job"), deliveries: 2 });
       again!.ack();
       expect(await bus.queue.pull("prefill", "m", 500, never)).toBeNull();
-      await until(async () => (await bus.queue.depth("prefill", "m")) === 0);
+      await until(async () => (await depth(bus, "prefill", "m")) === 0);
     });
 
     test("gives back a message after the delay of its nak", async () => {
@@ -347,7 +412,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item("job", 1));
       await bus.queue.publish("prefill", "m", "batch", item("job", 2));
       await bus.queue.publish("decode", "m", "batch", item("job", 1));
-      expect([await bus.queue.depth("prefill", "m"), await bus.queue.depth("decode", "m")]).toEqual([2, 1]);
+      expect([await depth(bus, "prefill", "m"), await depth(bus, "decode", "m")]).toEqual([2, 1]);
     });
 
     test("loses nothing to a puller that goes away while it waits", async () => {
@@ -455,10 +520,11 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await bus.registry.jobs(3)).toEqual([]);
       for (let i = 0; i < 100; i++) await bus.registry.noteJob(`job${i % 10}`, `${i}`);
       await bus.registry.noteJob("job3", "last");
-      expect(await bus.registry.jobs(3)).toEqual([
-        { jobId: "job3", summary: "last" },
-        { jobId: "job9", summary: "99" },
-        { jobId: "job8", summary: "98" },
+      const latest = (await bus.registry.jobs(3)).map(({ jobId, text }) => [jobId, text]);
+      expect(latest).toEqual([
+        ["job3", "last"],
+        ["job9", "99"],
+        ["job8", "98"],
       ]);
       expect(await bus.registry.jobs(50)).toHaveLength(10);
       expect(await bus.registry.jobs(0)).toEqual([]);

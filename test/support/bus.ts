@@ -36,6 +36,10 @@ export const submitAndClaim = async (bus: Bus, jobId: string, worker = "first"):
   return held(await bus.log.claim(jobId, "prefill", worker));
 };
 
+/** Messages waiting or in flight. */
+export const depth = async (bus: Bus, phase: Phase, model: string): Promise<number> =>
+  (await bus.queue.messages(phase)).filter((waiting) => waiting.model === model).length;
+
 /** Tries until the claim of whoever holds the job is too old. */
 export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
   for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) {
@@ -45,8 +49,8 @@ export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: st
   throw new Error(`job ${jobId} stayed held`);
 }
 
-export async function collect(records: AsyncIterable<LogRecord>): Promise<LogRecord[]> {
-  const all: LogRecord[] = [];
+export async function collect<T>(records: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
   for await (const record of records) all.push(record);
   return all;
 }

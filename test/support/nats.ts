@@ -27,6 +27,11 @@ export class NatsServer {
     return `nats://127.0.0.1:${this.port}`;
   }
 
+  /** Of the server that runs now. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   /** Starts the server again on what it has stored. */
   async restart(): Promise<void> {
     const config = join(this.#directory, "server.conf");

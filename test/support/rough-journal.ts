@@ -23,6 +23,16 @@ export class RoughJournal implements Journal {
     return this.#chance(0.15) ? { kind: "unknown", cause: new Error("the answer was lost") } : outcome;
   }
 
+  async first(jobId: string): Promise<Entry | null> {
+    await this.#answer();
+    return this.#inner.first(jobId);
+  }
+
+  async *lasts(): AsyncGenerator<Entry & { readonly jobId: string }> {
+    await this.#answer();
+    yield* this.#inner.lasts();
+  }
+
   async last(jobId: string): Promise<Entry | null> {
     await this.#answer();
     return this.#inner.last(jobId);

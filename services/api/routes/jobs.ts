@@ -7,9 +7,9 @@ import type { ApiDeps } from "../deps.ts";
 import { errorBody } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { stream, submitJob } from "../generate.ts";
+import { cancelJob, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
-import { cancelJob } from "../readers.ts";
 import { jobRequest, parseBody } from "../requests.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
@@ -36,9 +36,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get("/v1/jobs", async (request) => {
     const tenant = deps.authenticate(request.headers);
     const noted = await deps.bus.registry.jobs(1_000);
-    const own = noted
-      .map(({ jobId, summary }) => ({ id: jobId, object: "job", ...(JSON.parse(summary) as { tenant: string }) }))
-      .filter((job) => job.tenant === tenant);
+    const own = noted.map((note) => ({ id: note.jobId, object: "job", ...readNote(note) })).filter((job) => job.tenant === tenant);
     return { object: "list", data: own.slice(0, 100).map(({ tenant: _, ...job }) => job) };
   });
 

@@ -43,8 +43,12 @@ export function decodeLive(jobId: string, bytes: Uint8Array): LogRecord {
 export function decodeItem(bytes: Uint8Array): WorkItem {
   return checked("a work item", bytes, WORK_ITEM_BYTES_MAX, () => {
     const fields = wire.item.decode(bytes) as unknown as Fields;
-    const item = { jobId: text(fields.jobId), promptTokens: whole(fields.promptTokens) };
-    return Object.hasOwn(fields, "epoch") ? { ...item, epoch: whole(fields.epoch) } : item;
+    return {
+      jobId: text(fields.jobId),
+      promptTokens: whole(fields.promptTokens),
+      ...(Object.hasOwn(fields, "epoch") && { epoch: whole(fields.epoch) }),
+      ...(Object.hasOwn(fields, "outputTokens") && { outputTokens: whole(fields.outputTokens) }),
+    };
   });
 }
 

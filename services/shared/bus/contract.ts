@@ -37,7 +37,7 @@ export interface JobRequest {
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
   readonly stopIds: readonly number[];
-  /** Wall clock, ms. */
+  /** By the record's clock (`JobLog.nowMs`). */
   readonly deadlineMs: number;
   /** Lives on without readers. */
   readonly detached: boolean;
@@ -94,6 +94,12 @@ export interface LogRecord {
   readonly event: JobEvent;
 }
 
+/** A record and when the record's keeper stored it, by the record's clock. */
+export interface StoredRecord {
+  readonly record: LogRecord;
+  readonly storedMs: number;
+}
+
 export const isTerminal = (event: JobEvent): boolean =>
   event.type === "finished" || event.type === "failed" || event.type === "cancelled" || event.type === "expired";
 
@@ -109,7 +115,14 @@ export type ClaimResult =
 export interface JobLog {
   /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is 80 % full, so that running jobs always have room. */
   submit(jobId: string, request: JobRequest): Promise<LogRecord>;
+  /** The event a job began with: its request. Null for an unknown job. */
+  first(jobId: string): Promise<LogRecord | null>;
   last(jobId: string): Promise<LogRecord | null>;
+  lastStored(jobId: string): Promise<StoredRecord | null>;
+  /** The last event of every job, in the order they were stored. May lack what is appended meanwhile. UNAVAILABLE when it was cut short. */
+  lasts(): AsyncIterable<StoredRecord>;
+  /** The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart. */
+  nowMs(): Promise<number>;
   /** The events after `afterSequence` that are in the log now, in order. */
   read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
   /** Becomes the writer of a job in `phase`. */
@@ -144,6 +157,17 @@ export interface WorkItem {
   /** Epoch of the log record this message follows (0 after `submitted`): publishing the same again within the dedupe window then changes nothing. */
   readonly epoch?: number;
   readonly promptTokens: number;
+  /** Tokens the answer is expected to have: its share of the backlog. */
+  readonly outputTokens?: number;
+}
+
+/** A message of a queue, seen from outside. */
+export interface Waiting {
+  readonly jobId: string;
+  readonly model: string;
+  readonly lane: Lane;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
 }
 
 export interface JobQueue {
@@ -153,8 +177,10 @@ export interface JobQueue {
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null>;
   /** Whether a message waits that nobody was given yet. A hint: one that came back may not be seen. */
   waits(phase: Phase, model: string, lane: Lane): Promise<boolean>;
-  /** Messages waiting or in flight. */
-  depth(phase: Phase, model: string): Promise<number>;
+  /** Every message of a phase, waiting or in flight. A few requests, however many there are. */
+  messages(phase: Phase): Promise<readonly Waiting[]>;
+  /** Removes the messages of a job that ended, so that nobody has to pull them to see it. */
+  withdraw(phase: Phase, jobId: string): Promise<void>;
 }
 
 /** Fire and forget by nature: none of these is fenced, none decides anything. */
@@ -177,6 +203,15 @@ export interface PayloadStore {
   delete(key: string): Promise<void>;
 }
 
+/** A note or a mark, and its place in the order in which they were made. A place is used once, and grows. */
+export interface Noted {
+  readonly place: number;
+  readonly jobId: string;
+  readonly text: string;
+  /** By the record's clock. */
+  readonly notedMs: number;
+}
+
 /** Small things with a life time. All derived or short lived, except idempotency keys and cancel marks. */
 export interface Registry {
   /** One process's sign of life, kept for a few seconds; JSON of its own. */
@@ -187,10 +222,16 @@ export interface Registry {
   remember(key: string, value: string): Promise<string | null>;
   markCancelled(jobId: string, by: string): Promise<void>;
   cancelMark(jobId: string): Promise<string | null>;
+  /** The marks behind a place, oldest first. */
+  cancelMarks(after: number, max: number): Promise<readonly Noted[]>;
   /** Calls back for every cancel mark set until `signal` aborts; resolves once it listens. A nudge: may be missed; `cancelMark` decides. */
   onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void>;
   /** Puts a job, or what is new about it, at the head of the job index. */
-  noteJob(jobId: string, summary: string): Promise<void>;
+  noteJob(jobId: string, text: string): Promise<void>;
+  /** The notes behind a place in the index, oldest first. */
+  notes(after: number, max: number): Promise<readonly Noted[]>;
+  /** Drops what is kept about a job: its note and its mark. */
+  forget(jobId: string): Promise<void>;
   /** The index, latest note first. */
-  jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>>;
+  jobs(limit: number): Promise<readonly Noted[]>;
 }

@@ -5,6 +5,10 @@
 export interface Journal {
   /** One try to append `bytes` if the job's last sequence is `after` (0: none). An `id` seen within the dedupe window is answered with its first outcome. */
   append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended>;
+  /** The job's first entry, as its keeper knows it. */
+  first(jobId: string): Promise<Entry | null>;
+  /** The last entry of every job, in the order they were stored. */
+  lasts(): AsyncIterable<Entry & { readonly jobId: string }>;
   /** The job's last entry, as its keeper knows it: never stale. UNAVAILABLE when nobody answers in time. */
   last(jobId: string): Promise<Entry | null>;
   /** Like `last` but cheap, and perhaps a moment old. */

@@ -3,7 +3,16 @@ import { ServingError } from "../runtime/errors.ts";
 import type { Random } from "../runtime/random.ts";
 import { HeldClaim } from "./claim.ts";
 import { decodeRecord, encodeRequest } from "./codec.ts";
-import { type ClaimResult, isTerminal, type JobEvent, type JobLog, type JobRequest, type LogRecord, type Phase } from "./contract.ts";
+import {
+  type ClaimResult,
+  isTerminal,
+  type JobEvent,
+  type JobLog,
+  type JobRequest,
+  type LogRecord,
+  type Phase,
+  type StoredRecord,
+} from "./contract.ts";
 import { follow, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { backoffMs, linked, Pause } from "./pause.ts";
@@ -46,14 +55,31 @@ export class FencedLog implements JobLog {
     if ((await this.#journal.fill()) >= ADMIT_UP_TO) throw new ServingError("OVERLOADED", "the job log is nearly full; try again later");
     const record = await this.#append(jobId, { ...unborn, sequence: 0 }, { type: "submitted", request });
     if (record !== null) return record;
-    const [first] = await this.read(jobId);
+    const first = await this.first(jobId);
     if (first?.event.type === "submitted" && Buffer.compare(encodeRequest(first.event.request), encodeRequest(request)) === 0) return first;
     throw new ServingError("CONFLICT", `${jobId} is another job already; submit under a new id`);
   }
 
-  async last(jobId: string): Promise<LogRecord | null> {
-    const entry = await this.#journal.last(jobId);
+  async first(jobId: string): Promise<LogRecord | null> {
+    const entry = await this.#journal.first(jobId);
     return entry === null ? null : decodeRecord(jobId, entry.sequence, entry.bytes);
+  }
+
+  async last(jobId: string): Promise<LogRecord | null> {
+    return (await this.lastStored(jobId))?.record ?? null;
+  }
+
+  async lastStored(jobId: string): Promise<StoredRecord | null> {
+    const entry = await this.#journal.last(jobId);
+    return entry === null ? null : stored(jobId, entry);
+  }
+
+  async *lasts(): AsyncGenerator<StoredRecord> {
+    for await (const entry of this.#journal.lasts()) yield stored(entry.jobId, entry);
+  }
+
+  nowMs(): Promise<number> {
+    return this.#journal.nowMs();
   }
 
   async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
@@ -110,3 +136,8 @@ export class FencedLog implements JobLog {
     return this.#writer.append(jobId, tip, event, this.#random.id(`${jobId}:${tip.epoch}:`), this.#rules.answerMs);
   }
 }
+
+const stored = (jobId: string, { sequence, bytes, storedMs }: Entry): StoredRecord => ({
+  record: decodeRecord(jobId, sequence, bytes),
+  storedMs,
+});

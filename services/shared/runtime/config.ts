@@ -45,6 +45,7 @@ const stores = {
 
 const work = {
   deadlineSeconds: whole(86_400, { min: 1 }, "A job without a deadline of its own ends after this."),
+  retentionSeconds: whole(259_200, { min: 1 }, "How long a job, its answer included, is kept after its end."),
   claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
   graceMs: whole(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),

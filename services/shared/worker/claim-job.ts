@@ -1,4 +1,5 @@
 import type { Bus, Claim, LogRecord, Message, Phase } from "../bus/contract.ts";
+import { enqueue } from "../bus/enqueue.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { HeldJob } from "./held-job.ts";
 
@@ -22,7 +23,11 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Clai
       await giveUp(result.claim, result.last, message);
       return null;
     case "claimed":
-      return new HeldJob(result.claim, message, await bus.log.read(message.item.jobId), { clock, claimMs });
+      return new HeldJob(result.claim, message, await bus.log.read(message.item.jobId), {
+        clock,
+        claimMs,
+        recordMs: await bus.log.nowMs(),
+      });
   }
 }
 
@@ -33,10 +38,8 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Clai
 async function passAlong(bus: Bus, message: Message): Promise<void> {
   const last = await bus.log.last(message.item.jobId);
   if (last !== null && (last.event.type === "handed_over" || last.event.type === "sent_back") && last.phase !== message.phase) {
-    const [first] = await bus.log.read(last.jobId);
-    if (first?.event.type === "submitted") {
-      await bus.queue.publish(last.phase, first.event.request.model, message.lane, { ...message.item, epoch: last.epoch });
-    }
+    const first = await bus.log.first(last.jobId);
+    if (first?.event.type === "submitted") await enqueue(bus.queue, last.phase, last.jobId, first.event.request, last.epoch);
   }
   message.ack();
 }

@@ -11,6 +11,13 @@ export interface Progress {
   readonly cached: number;
 }
 
+interface Holding {
+  readonly clock: Clock;
+  readonly claimMs: number;
+  /** What the record's clock shows now. */
+  readonly recordMs: number;
+}
+
 /**
  * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`, as do a cancel and
  * the deadline. The message is touched only here and in settle.ts, right after an append of our own was accepted.
@@ -25,6 +32,8 @@ export class HeldJob {
   stored = 0;
   readonly #clock: Clock;
   readonly #claimMs: number;
+  /** The deadline on this machine's clock: set by the record's, because wall clocks may be minutes apart. */
+  readonly #dueMs: number;
   readonly #stop = new AbortController();
   #progress: Progress;
   #appendedMs: number;
@@ -32,7 +41,7 @@ export class HeldJob {
   #ended: JobEvent["type"] | null = null;
   #handBack: Interrupted | null = null;
 
-  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs }: { clock: Clock; claimMs: number }) {
+  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, recordMs }: Holding) {
     this.claim = claim;
     this.message = message;
     this.history = history;
@@ -42,6 +51,7 @@ export class HeldJob {
     const { promptTokens } = this.request;
     this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens, cached: 0 };
     this.#appendedMs = clock.monotonicMs();
+    this.#dueMs = this.#appendedMs + this.request.deadlineMs - recordMs;
   }
 
   get jobId(): string {
@@ -76,7 +86,7 @@ export class HeldJob {
   }
 
   expireIfDue(): void {
-    if (this.#clock.nowMs() >= this.request.deadlineMs) this.interrupt(new Interrupted("expired", "the deadline passed"));
+    if (this.#clock.monotonicMs() >= this.#dueMs) this.interrupt(new Interrupted("expired", "the deadline passed"));
   }
 
   /** Appends an event that keeps the claim. Throws Interrupted (lost) when it is refused. */

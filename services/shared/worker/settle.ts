@@ -1,4 +1,5 @@
 import type { Bus, JobEvent, Phase } from "../bus/contract.ts";
+import { enqueue } from "../bus/enqueue.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -7,8 +8,7 @@ import { Interrupted } from "./interrupted.ts";
 /** The event that ends our part, then the message of the next phase, then the ack: whatever dies in between, a message remains. */
 export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent): Promise<void> {
   await job.end(event);
-  const { model, lane, promptTokens } = job.request;
-  await bus.queue.publish(next, model, lane, { jobId: job.jobId, epoch: job.claim.epoch, promptTokens });
+  await enqueue(bus.queue, next, job.jobId, job.request, job.claim.epoch);
   job.message.ack();
 }
 

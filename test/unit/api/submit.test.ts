@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Backlog } from "../../../services/api/backlog.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -6,8 +7,14 @@ import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { never, request } from "../../support/bus.ts";
 
-const deps = (bus: Bus) => ({ bus, random: systemRandom, clock: systemClock, queueJobsMax: 10 });
 const { prompt: _, promptTokens: __, tenant, ...job } = request();
+const deps = (bus: Bus) => ({
+  bus,
+  random: systemRandom,
+  clock: systemClock,
+  backlog: new Backlog(bus, systemClock, job.model),
+  queueJobsMax: 10,
+});
 const keyed = (seed: bigint): Submission => ({
   tenant,
   request: { ...job, sampling: { ...job.sampling, seed } },
@@ -31,7 +38,7 @@ test.each(["remembered its key", "wrote it into the log"])(
     const crashed: Bus =
       when === "remembered its key"
         ? { ...bus, log: Object.create(bus.log, { submit: { value: dying } }) }
-        : { ...bus, queue: { ...bus.queue, publish: dying, depth: async () => 0 } };
+        : { ...bus, queue: { ...bus.queue, publish: dying, messages: async () => [] } };
     await expect(submit(deps(crashed), keyed(1n))).rejects.toThrow("died");
     const jobId = await submit(deps(bus), keyed(2n));
     const message = await bus.queue.pull("prefill", job.model, 1_000, never);

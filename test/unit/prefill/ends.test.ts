@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import { depth } from "../../support/bus.ts";
 import { promptIds, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
@@ -27,8 +28,8 @@ test.each(phases)("a job cancelled when %s ends as cancelled, and frees everythi
   expect(performance.now() - before).toBeLessThan(700);
   await cluster.close();
   expect(workers.map(({ engine }) => engine.held)).toEqual(Array(2).fill({ sequences: 0, memories: 0 }));
-  expect(await cluster.bus.queue.depth("prefill", "m")).toBe(0);
-  expect(await cluster.bus.queue.depth("decode", "m")).toBe(0);
+  expect(await depth(cluster.bus, "prefill", "m")).toBe(0);
+  expect(await depth(cluster.bus, "decode", "m")).toBe(0);
 });
 
 test.each([

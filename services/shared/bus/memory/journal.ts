@@ -43,6 +43,16 @@ export class MemoryJournal implements Journal {
     return { kind: "stored", sequence: entry.sequence };
   }
 
+  async first(jobId: string): Promise<Entry | null> {
+    this.#forget();
+    return this.#jobs.get(jobId)?.[0] ?? null;
+  }
+
+  async *lasts(): AsyncGenerator<Entry & { readonly jobId: string }> {
+    this.#forget();
+    for (const [jobId, entries] of [...this.#jobs]) yield { jobId, ...entries.at(-1)! };
+  }
+
   async last(jobId: string): Promise<Entry | null> {
     this.#forget();
     return this.#jobs.get(jobId)?.at(-1) ?? null;

@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
-import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
+import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
 import { linked, Pause } from "../pause.ts";
 
 interface QueueBounds {
@@ -14,7 +14,7 @@ interface QueueBounds {
 
 const lanes: readonly Lane[] = ["interactive", "batch"];
 
-interface Waiting {
+interface Kept {
   readonly item: WorkItem;
   deliveries: number;
   /** Not delivered again before this time (monotonic). */
@@ -22,7 +22,12 @@ interface Waiting {
 }
 
 /** Messages of one phase, model and lane, oldest first. */
-type Line = Set<Waiting>;
+interface Line {
+  readonly phase: Phase;
+  readonly model: string;
+  readonly lane: Lane;
+  readonly messages: Set<Kept>;
+}
 
 /** A queue that lives and dies with the process. Redelivery is looked for while somebody pulls, so it needs no timer of its own. */
 export class MemoryQueue implements JobQueue {
@@ -74,15 +79,27 @@ export class MemoryQueue implements JobQueue {
     return [...this.#line(phase, model, lane)].some(({ dueMs }) => dueMs <= nowMs);
   }
 
-  async depth(phase: Phase, model: string): Promise<number> {
-    return lanes.reduce((sum, lane) => sum + this.#line(phase, model, lane).size, 0);
+  async messages(phase: Phase): Promise<readonly Waiting[]> {
+    return this.#linesOf(phase).flatMap(({ model, lane, messages }) =>
+      [...messages].map(({ item: { jobId, promptTokens, outputTokens = 0 } }) => ({ jobId, model, lane, promptTokens, outputTokens })),
+    );
   }
 
-  #line(phase: Phase, model: string, lane: Lane): Line {
+  async withdraw(phase: Phase, jobId: string): Promise<void> {
+    for (const { messages } of this.#linesOf(phase)) {
+      for (const message of messages) if (message.item.jobId === jobId) messages.delete(message);
+    }
+  }
+
+  #linesOf(phase: Phase): Line[] {
+    return [...this.#lines.values()].filter((line) => line.phase === phase);
+  }
+
+  #line(phase: Phase, model: string, lane: Lane): Set<Kept> {
     const name = `${phase} ${lane} ${model}`;
-    const line = this.#lines.get(name) ?? new Set();
+    const line = this.#lines.get(name) ?? { phase, model, lane, messages: new Set() };
     this.#lines.set(name, line);
-    return line;
+    return line.messages;
   }
 
   #isRepeated(id: string): boolean {
@@ -111,7 +128,7 @@ export class MemoryQueue implements JobQueue {
   }
 
   /** As in JetStream nothing is fenced: whoever was given the message once can still touch it. */
-  #deliver(phase: Phase, lane: Lane, line: Line, waiting: Waiting, nowMs: number): Message {
+  #deliver(phase: Phase, lane: Lane, line: Set<Kept>, waiting: Kept, nowMs: number): Message {
     waiting.deliveries++;
     waiting.dueMs = nowMs + this.#bounds.ackWaitMs;
     const postpone = (ms: number) => {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { Registry } from "../contract.ts";
+import type { Noted, Registry } from "../contract.ts";
 
 interface RegistryLives {
   readonly beatMs: number;
@@ -57,21 +57,41 @@ export class MemoryRegistry implements Registry {
     signal.addEventListener("abort", () => this.#cancelListeners.delete(callback), { once: true });
   }
 
-  async noteJob(jobId: string, summary: string): Promise<void> {
-    this.#jobs.set(jobId, summary);
+  async cancelMarks(after: number, max: number): Promise<readonly Noted[]> {
+    return this.#marks.behind(after, max);
   }
 
-  async jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>> {
-    const newest = this.#jobs.entries().slice(-limit).reverse();
-    return limit === 0 ? [] : newest.map(([jobId, summary]) => ({ jobId, summary }));
+  async noteJob(jobId: string, text: string): Promise<void> {
+    this.#jobs.set(jobId, text);
   }
+
+  async notes(after: number, max: number): Promise<readonly Noted[]> {
+    return this.#jobs.behind(after, max);
+  }
+
+  async forget(jobId: string): Promise<void> {
+    this.#jobs.delete(jobId);
+    this.#marks.delete(jobId);
+  }
+
+  async jobs(limit: number): Promise<readonly Noted[]> {
+    return limit === 0 ? [] : this.#jobs.behind(0, Number.POSITIVE_INFINITY).slice(-limit).reverse();
+  }
+}
+
+interface Kept {
+  readonly value: string;
+  readonly place: number;
+  readonly setMs: number;
+  readonly notedMs: number;
 }
 
 /** Values with one life time, oldest first. */
 class Shelf {
   readonly #lifeMs: number;
   readonly #clock: Clock;
-  readonly #values = new Map<string, { readonly value: string; readonly setMs: number }>();
+  readonly #values = new Map<string, Kept>();
+  #places = 0;
 
   constructor(lifeMs: number, clock: Clock) {
     this.#lifeMs = lifeMs;
@@ -81,7 +101,7 @@ class Shelf {
   set(key: string, value: string): void {
     this.#forget();
     this.#values.delete(key);
-    this.#values.set(key, { value, setMs: this.#clock.monotonicMs() });
+    this.#values.set(key, { value, place: ++this.#places, setMs: this.#clock.monotonicMs(), notedMs: this.#clock.nowMs() });
   }
 
   get(key: string): string | null {
@@ -96,6 +116,15 @@ class Shelf {
   entries(): Array<readonly [string, string]> {
     this.#forget();
     return [...this.#values].map(([key, { value }]) => [key, value] as const);
+  }
+
+  behind(after: number, max: number): Noted[] {
+    this.#forget();
+    const found: Noted[] = [];
+    for (const [jobId, { place, value: text, notedMs }] of this.#values) {
+      if (place > after && found.push({ place, jobId, text, notedMs }) === max) break;
+    }
+    return found;
   }
 
   #forget(): void {

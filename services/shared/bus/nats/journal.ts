@@ -1,7 +1,7 @@
 import type { Appended, Entry, Journal } from "../journal.ts";
 import type { Connection } from "./connection.ts";
 import type { Patience, Stream } from "./stream.ts";
-import { type Names, token } from "./subjects.ts";
+import { lastToken, type Names, token } from "./subjects.ts";
 
 /** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
 const CLOCK_MS = 10_000;
@@ -27,6 +27,14 @@ export class NatsJournal implements Journal {
 
   append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended> {
     return this.#stream.append(this.#subject(jobId), bytes, id, { after });
+  }
+
+  first(jobId: string): Promise<Entry | null> {
+    return this.#stream.first(this.#subject(jobId));
+  }
+
+  async *lasts(): AsyncGenerator<Entry & { readonly jobId: string }> {
+    for await (const entry of this.#stream.lasts(`${this.#names.log.subject}.*`)) yield { ...entry, jobId: lastToken(entry.subject) };
   }
 
   last(jobId: string): Promise<Entry | null> {

@@ -30,7 +30,7 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
   const queue = ({ stream, subject }: { readonly stream: string; readonly subject: string }) => ({
     ...common,
     name: stream,
-    subjects: [`${subject}.*.*`],
+    subjects: [`${subject}.*.*.*.*`],
     retention: "workqueue",
     discard: "new",
     max_msgs: settings.queueMessagesMax,

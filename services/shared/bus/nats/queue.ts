@@ -1,13 +1,13 @@
 import { createInbox, type Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
-import type { JobQueue, Lane, Message, Phase, WorkItem } from "../contract.ts";
+import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
 import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
 import { deliveryOf, isStatus, type Patience, type Stream } from "./stream.ts";
-import { type Names, token } from "./subjects.ts";
+import { type Names, token, untoken } from "./subjects.ts";
 
 const lanes: readonly Lane[] = ["interactive", "batch"];
 
@@ -22,7 +22,10 @@ interface Delivered {
   readonly message: Msg;
 }
 
-/** A work-queue stream per phase; a durable consumer per model and lane, made when somebody first pulls from it. */
+/**
+ * A work-queue stream per phase, whose subjects tell whose each message is and how much work; a durable consumer per model and lane, made
+ * when somebody first pulls from it.
+ */
 export class NatsQueue implements JobQueue {
   readonly #connection: Connection;
   readonly #streams: Readonly<Record<Phase, Stream>>;
@@ -42,7 +45,8 @@ export class NatsQueue implements JobQueue {
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
     const id = item.epoch === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.epoch}:${phase}`;
-    await this.#streams[phase].put(this.#subject(phase, model, lane), encodeItem(item), id);
+    const subject = `${this.#lane(phase, model, lane)}.${item.promptTokens}-${item.outputTokens ?? 0}.${token(item.jobId)}`;
+    await this.#streams[phase].put(subject, encodeItem(item), id);
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
@@ -78,12 +82,17 @@ export class NatsQueue implements JobQueue {
     return (await callApi<{ readonly num_pending: number }>(this.#connection, info)).num_pending > 0;
   }
 
-  async depth(phase: Phase, model: string): Promise<number> {
-    const { state } = await this.#streams[phase].info({ subjects_filter: `${this.#names[phase].subject}.${token(model)}.*` });
-    return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+  async messages(phase: Phase): Promise<readonly Waiting[]> {
+    const begin = this.#names[phase].subject.length + 1;
+    const subjects = await this.#streams[phase].subjects(`${this.#names[phase].subject}.>`);
+    return [...subjects].flatMap(([subject, count]) => Array<Waiting>(count).fill(waitingOf(subject.slice(begin))));
   }
 
-  #subject(phase: Phase, model: string, lane: Lane): string {
+  withdraw(phase: Phase, jobId: string): Promise<void> {
+    return this.#streams[phase].purge(`${this.#names[phase].subject}.*.*.*.${token(jobId)}`);
+  }
+
+  #lane(phase: Phase, model: string, lane: Lane): string {
     return `${this.#names[phase].subject}.${token(model)}.${lane}`;
   }
 
@@ -136,7 +145,7 @@ export class NatsQueue implements JobQueue {
     if (this.#ensured.has(next)) return next;
     const config = {
       durable_name: name,
-      filter_subject: this.#subject(phase, model, lane),
+      filter_subject: `${this.#lane(phase, model, lane)}.*.*`,
       deliver_policy: "all",
       ack_policy: "explicit",
       ack_wait: nanos(this.#ackWaitMs),
@@ -177,6 +186,19 @@ export class NatsQueue implements JobQueue {
       return null;
     }
   }
+}
+
+/** Of `model.lane.prompt tokens-output tokens.job`. */
+function waitingOf(tokens: string): Waiting {
+  const [model = "", lane, share = "", jobId = ""] = tokens.split(".");
+  const [promptTokens, outputTokens] = share.split("-").map(Number);
+  return {
+    jobId: untoken(jobId),
+    model: untoken(model),
+    lane: lane === "batch" ? "batch" : "interactive",
+    promptTokens: promptTokens ?? 0,
+    outputTokens: outputTokens ?? 0,
+  };
 }
 
 /** A request that ran out is no trouble; a consumer that is gone, or has too many requests, is. */

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import type { Registry } from "../contract.ts";
+import type { Noted, Registry } from "../contract.ts";
 import type { Connection } from "./connection.ts";
-import type { Stream } from "./stream.ts";
-import { type Names, token, untoken } from "./subjects.ts";
+import type { Stored, Stream } from "./stream.ts";
+import { lastToken, type Names, token } from "./subjects.ts";
 
 /** Processes of one role that are listed. */
 const BEATS_MAX = 10_000;
@@ -59,6 +59,10 @@ export class NatsRegistry implements Registry {
     return mark === null ? null : decode(mark.bytes);
   }
 
+  async cancelMarks(after: number, max: number): Promise<readonly Noted[]> {
+    return (await this.#buckets.marks.page(`${this.#names.marks.subject}.*`, after, max)).map(noted);
+  }
+
   async onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const unsubscribe = this.#connection.subscribe(this.#names.cancel, ({ data }) => callback(decode(data)));
@@ -66,19 +70,32 @@ export class NatsRegistry implements Registry {
     await this.#connection.settled();
   }
 
-  async noteJob(jobId: string, summary: string): Promise<void> {
-    await this.#buckets.jobs.put(`${this.#names.jobs.subject}.${token(jobId)}`, encode(summary));
+  async noteJob(jobId: string, text: string): Promise<void> {
+    await this.#buckets.jobs.put(`${this.#names.jobs.subject}.${token(jobId)}`, encode(text));
+  }
+
+  async notes(after: number, max: number): Promise<readonly Noted[]> {
+    return (await this.#buckets.jobs.page(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
+  }
+
+  async forget(jobId: string): Promise<void> {
+    await Promise.all([
+      this.#buckets.jobs.purge(`${this.#names.jobs.subject}.${token(jobId)}`),
+      this.#buckets.marks.purge(`${this.#names.marks.subject}.${token(jobId)}`),
+    ]);
   }
 
   /** Reads the end of the stream, and more of it as long as that holds too few: a job noted again leaves a hole where it was. */
-  async jobs(limit: number): Promise<ReadonlyArray<{ readonly jobId: string; readonly summary: string }>> {
+  async jobs(limit: number): Promise<readonly Noted[]> {
     const { state } = await this.#buckets.jobs.info();
     for (let back = 2 * limit; ; back *= 4) {
       const after = Math.max(0, state.last_seq - back);
       const notes = await this.#buckets.jobs.page(`${this.#names.jobs.subject}.>`, after, back);
       if (notes.length < limit && after > 0 && after >= state.first_seq) continue; // an empty stream begins at 0
-      const newest = notes.slice(Math.max(0, notes.length - limit)).reverse();
-      return newest.map(({ subject, bytes }) => ({ jobId: lastToken(subject), summary: decode(bytes) }));
+      return notes
+        .slice(Math.max(0, notes.length - limit))
+        .reverse()
+        .map(noted);
     }
   }
 
@@ -88,5 +105,10 @@ export class NatsRegistry implements Registry {
 }
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const noted = ({ subject, sequence, storedMs, bytes }: Stored): Noted => ({
+  place: sequence,
+  jobId: lastToken(subject),
+  text: decode(bytes),
+  notedMs: storedMs,
+});
 const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
-const lastToken = (subject: string): string => untoken(subject.slice(subject.lastIndexOf(".") + 1));

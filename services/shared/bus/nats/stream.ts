@@ -19,6 +19,10 @@ export interface Patience {
 /** A consumer made for one read goes away by itself after this long, should its end not be heard. */
 const READ_CONSUMER_LIFE_MS = 10_000;
 
+/** What one request of a scan brings. */
+const SCAN_MESSAGES = 1_000;
+const SCAN_BYTES = 16_777_216;
+
 /** A message as it lies in a stream. */
 export interface Stored extends Entry {
   readonly subject: string;
@@ -66,13 +70,20 @@ export class Stream {
     return untilKnown(append, this.#patience.clock, this.#patience.answerMs, this.#connection.closing);
   }
 
+  /** The first message of a subject, from the stream's leader. */
+  first(subject: string): Promise<Stored | null> {
+    return this.#get({ seq: 1, next_by_subj: subject });
+  }
+
   /** The last message of a subject, from the stream's leader. */
   last(subject: string): Promise<Stored | null> {
+    return this.#get({ last_by_subj: subject });
+  }
+
+  #get(question: object): Promise<Stored | null> {
     return this.#patiently(async () => {
       try {
-        const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, {
-          last_by_subj: subject,
-        });
+        const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, question);
         return fromApi(answer.message);
       } catch (thrown) {
         if (isApiError(thrown, apiCodes.noMessageFound)) return null;
@@ -92,27 +103,51 @@ export class Stream {
   /** Up to `max` messages behind a sequence whose subjects match, in order, without holes; perhaps not the newest. */
   page(filter: string, after: number, max: number): Promise<readonly Stored[]> {
     return this.#patiently(async () => {
-      const consumer = await this.#readConsumer(filter, after);
+      const consumer = await this.#readConsumer(filter, { deliver_policy: "by_start_sequence", opt_start_seq: after + 1 });
       try {
         return await this.#collect(consumer.name, Math.min(max, consumer.num_pending));
       } finally {
-        this.#connection.publish(`$JS.API.CONSUMER.DELETE.${this.name}.${consumer.name}`, "", createInbox());
+        this.#drop(consumer.name);
       }
     });
+  }
+
+  /** The last message of every subject that matches, in the order they were stored. UNAVAILABLE when it was cut short. */
+  async *lasts(filter: string): AsyncGenerator<Stored> {
+    const consumer = await this.#patiently(() => this.#readConsumer(filter, { deliver_policy: "last_per_subject" }));
+    try {
+      for (let left = consumer.num_pending; left > 0; ) {
+        const page = await this.#collect(consumer.name, Math.min(left, SCAN_MESSAGES), SCAN_BYTES);
+        yield* page;
+        left = page.length === 0 ? 0 : left - page.length; // none left: what is purged meanwhile does not come
+      }
+    } finally {
+      this.#drop(consumer.name);
+    }
+  }
+
+  /** The subjects that match and how many messages each has. */
+  async subjects(filter: string): Promise<ReadonlyMap<string, number>> {
+    const all = new Map<string, number>();
+    for (;;) {
+      const { state, total = 0 } = await this.info({ subjects_filter: filter, offset: all.size });
+      const page = Object.entries(state.subjects ?? {});
+      for (const [subject, count] of page) all.set(subject, count);
+      if (page.length === 0 || all.size >= total) return all;
+    }
   }
 
   async purge(filter: string): Promise<void> {
     await this.#patiently(() => callApi(this.#connection, `STREAM.PURGE.${this.name}`, { filter }));
   }
 
-  info(options: { readonly subjects_filter?: string } = {}): Promise<StreamState> {
+  info(options: { readonly subjects_filter?: string; readonly offset?: number } = {}): Promise<StreamState> {
     return this.#patiently(() => callApi<StreamState>(this.#connection, `STREAM.INFO.${this.name}`, options));
   }
 
-  #readConsumer(filter: string, after: number): Promise<{ readonly name: string; readonly num_pending: number }> {
+  #readConsumer(filter: string, start: object): Promise<{ readonly name: string; readonly num_pending: number }> {
     const config = {
-      deliver_policy: "by_start_sequence",
-      opt_start_seq: after + 1,
+      ...start,
       ack_policy: "none",
       filter_subject: filter,
       mem_storage: true,
@@ -122,7 +157,12 @@ export class Stream {
     return callApi(this.#connection, `CONSUMER.CREATE.${this.name}`, { stream_name: this.name, config });
   }
 
-  async #collect(consumer: string, count: number): Promise<readonly Stored[]> {
+  #drop(consumer: string): void {
+    this.#connection.publish(`$JS.API.CONSUMER.DELETE.${this.name}.${consumer}`, "", createInbox());
+  }
+
+  /** The next `count` messages, or fewer where they would be more than `max_bytes`. */
+  async #collect(consumer: string, count: number, max_bytes?: number): Promise<readonly Stored[]> {
     const messages: Stored[] = [];
     if (count === 0) return messages;
     const pause = new Pause();
@@ -134,7 +174,11 @@ export class Stream {
       if (ended || messages.length === count) pause.end();
     });
     const forget = this.#connection.onInterruption(() => pause.end());
-    this.#connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.name}.${consumer}`, JSON.stringify({ batch: count, no_wait: true }), inbox);
+    this.#connection.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${this.name}.${consumer}`,
+      JSON.stringify({ batch: count, no_wait: true, max_bytes }),
+      inbox,
+    );
     await pause.wait(this.#patience.clock, this.#patience.tryMs, this.#connection.closing);
     forget();
     unsubscribe();
@@ -155,6 +199,8 @@ export class Stream {
 }
 
 interface StreamState {
+  /** Subjects that match, of which a page is shown. */
+  readonly total?: number;
   readonly config: { readonly max_bytes: number };
   readonly state: {
     readonly bytes: number;
@@ -171,7 +217,7 @@ export const isStatus = (message: Msg): boolean => message.headers !== undefined
 export function deliveryOf(reply: string): { readonly deliveries: number; readonly sequence: number; readonly storedMs: number } {
   const tokens = reply.split(".");
   const [deliveries, sequence, , timeNs] = tokens.slice(tokens.length > 9 ? 6 : 4);
-  return { deliveries: Number(deliveries), sequence: Number(sequence), storedMs: Number(timeNs) / 1e6 };
+  return { deliveries: Number(deliveries), sequence: Number(sequence), storedMs: Math.floor(Number(timeNs) / 1e6) };
 }
 
 function appendHeaders(id: string, { after, replace }: Placement): MsgHdrs {

@@ -11,6 +11,9 @@ export function token(text: string): string {
 
 export const untoken = (escaped: string): string => decodeURIComponent(escaped === "=" ? "" : escaped.replaceAll("=", "%"));
 
+/** The text that the last token of a subject stands for. */
+export const lastToken = (subject: string): string => untoken(subject.slice(subject.lastIndexOf(".") + 1));
+
 const PLAIN = /[A-Za-z0-9_-]/;
 
 function escaped(byte: number): string {

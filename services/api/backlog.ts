@@ -1,0 +1,78 @@
+import type { Bus, Lane, Waiting } from "../shared/bus/contract.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+
+/** Looking at the queues takes at most one part in COST of the time, and as much again of the server's. */
+const COST = 20;
+
+/** Work that waits or is under way. */
+export interface Load {
+  readonly jobs: number;
+  /** Of jobs before decode, by lane. */
+  readonly promptTokens: Readonly<Record<Lane, number>>;
+  /** Expected of all jobs, by lane. */
+  readonly outputTokens: Readonly<Record<Lane, number>>;
+}
+
+const nothing: Load = { jobs: 0, promptTokens: { interactive: 0, batch: 0 }, outputTokens: { interactive: 0, batch: 0 } };
+
+/** What waits in the queues for one model, as of a moment ago, and what this replica added since. */
+export class Backlog {
+  readonly #bus: Bus;
+  readonly #clock: Clock;
+  readonly #model: string;
+  readonly #added = new Set<{ readonly job: Waiting; queued: boolean }>();
+  #looking: Promise<void> | null = null;
+  #nextMs = Number.NEGATIVE_INFINITY;
+  #seen: Load = nothing;
+
+  constructor(bus: Bus, clock: Clock, model: string) {
+    this.#bus = bus;
+    this.#clock = clock;
+    this.#model = model;
+  }
+
+  /** Rejects with UNAVAILABLE while the record is away. */
+  async load(): Promise<Load> {
+    if (this.#clock.monotonicMs() >= this.#nextMs) {
+      this.#looking ??= this.#look().finally(() => {
+        this.#looking = null;
+      });
+      await this.#looking;
+    }
+    return sum(
+      this.#seen,
+      Array.from(this.#added, ({ job }) => job),
+    );
+  }
+
+  /** Counts a job that is on its way into the queue; call the result once it is there, or will not come. */
+  add(job: Waiting): () => void {
+    const entry = { job, queued: false };
+    this.#added.add(entry);
+    return () => {
+      entry.queued = true;
+    };
+  }
+
+  async #look(): Promise<void> {
+    const startMs = this.#clock.monotonicMs();
+    const queued = [...this.#added].filter((entry) => entry.queued);
+    const [prefill, decode] = await Promise.all([this.#bus.queue.messages("prefill"), this.#bus.queue.messages("decode")]);
+    const own = (jobs: readonly Waiting[]) => jobs.filter(({ model }) => model === this.#model);
+    const inDecode = own(decode).map((job) => ({ ...job, promptTokens: 0 }));
+    this.#seen = sum(sum(nothing, own(prefill)), inDecode);
+    for (const entry of queued) this.#added.delete(entry);
+    const endMs = this.#clock.monotonicMs();
+    this.#nextMs = endMs + COST * (endMs - startMs);
+  }
+}
+
+function sum(load: Load, more: readonly Waiting[]): Load {
+  const promptTokens = { ...load.promptTokens };
+  const outputTokens = { ...load.outputTokens };
+  for (const job of more) {
+    promptTokens[job.lane] += job.promptTokens;
+    outputTokens[job.lane] += job.outputTokens;
+  }
+  return { jobs: load.jobs + more.length, promptTokens, outputTokens };
+}

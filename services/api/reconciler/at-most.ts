@@ -1,0 +1,9 @@
+/** Does `work` for every item, `count` at a time. The first rejection stands, once what is under way has settled. */
+export async function atMost<T>(count: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items].reverse();
+  const lane = async () => {
+    for (let item = left.pop(); item !== undefined; item = left.pop()) await work(item);
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(count, items.length) }, lane));
+  for (const result of lanes) if (result.status === "rejected") throw result.reason;
+}

@@ -1,0 +1,110 @@
+import { type Bus, isTerminal, type Noted } from "../../shared/bus/contract.ts";
+import { readNote } from "../jobs.ts";
+import { atMost } from "./at-most.ts";
+
+/** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */
+const JOBS_MAX = 1_000_000;
+/** Notes and marks read together. */
+const PAGE = 1_000;
+/** Deadlines asked of the log in one pass, for jobs that were found without their note. */
+const LEARN_MAX = 256;
+const LEARN_AT_ONCE = 32;
+
+export interface Open {
+  readonly jobId: string;
+  /** Since when it is known, by the record's clock. */
+  readonly sinceMs: number;
+  /** Null until it is known. */
+  deadlineMs: number | null;
+  cancelledBy: string | null;
+}
+
+/** The jobs that have not ended, as far as is known: what the log held at the beginning, and what was noted since. */
+export class OpenJobs {
+  readonly #jobs = new Map<string, Open>();
+  #notesRead = 0;
+  #marksRead = 0;
+
+  /**
+   * Reads the last event of every job. A job is noted before it is submitted, so one that came meanwhile is found by its note: those of the
+   * last `unbornMs` are taken in, whatever the log says.
+   */
+  static async find(bus: Bus, unbornMs: number): Promise<OpenJobs> {
+    const jobs = new OpenJobs();
+    const [newest] = await bus.registry.jobs(1);
+    jobs.#notesRead = newest?.place ?? 0;
+    const nowMs = await bus.log.nowMs();
+    for await (const { record } of bus.log.lasts()) {
+      if (isTerminal(record.event)) continue;
+      jobs.#add(record.jobId, nowMs, record.event.type === "submitted" ? record.event.request.deadlineMs : null);
+    }
+    for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);
+    return jobs;
+  }
+
+  has(jobId: string): boolean {
+    return this.#jobs.has(jobId);
+  }
+
+  drop(jobId: string): void {
+    this.#jobs.delete(jobId);
+  }
+
+  /** Takes in what was noted and marked since the last time. */
+  async hear({ registry }: Bus): Promise<void> {
+    const notes = await all((after) => registry.notes(after, PAGE), this.#notesRead);
+    for (const note of notes) this.#note(note);
+    this.#notesRead = notes.at(-1)?.place ?? this.#notesRead;
+    const marks = await all((after) => registry.cancelMarks(after, PAGE), this.#marksRead);
+    for (const { jobId, text } of marks) {
+      const job = this.#jobs.get(jobId);
+      if (job !== undefined) job.cancelledBy = text;
+    }
+    this.#marksRead = marks.at(-1)?.place ?? this.#marksRead;
+  }
+
+  /** Up to `max` jobs that must be looked at: without a message, late, or cancelled; those looked at longest ago first. */
+  suspects(live: ReadonlySet<string>, nowMs: number, max: number): Open[] {
+    const found: Open[] = [];
+    for (const job of this.#jobs.values()) {
+      const late = job.deadlineMs !== null && nowMs >= job.deadlineMs;
+      if (live.has(job.jobId) && !late && job.cancelledBy === null) continue;
+      if (found.push(job) === max) break;
+    }
+    for (const job of found) {
+      this.#jobs.delete(job.jobId);
+      this.#jobs.set(job.jobId, job);
+    }
+    return found;
+  }
+
+  /** Asks the log for deadlines that are not known yet, some at a time. */
+  async learn({ log }: Bus): Promise<void> {
+    const unknown: Open[] = [];
+    for (const job of this.#jobs.values()) if (job.deadlineMs === null && unknown.push(job) === LEARN_MAX) break;
+    await atMost(LEARN_AT_ONCE, unknown, async (job) => {
+      const event = (await log.first(job.jobId))?.event;
+      if (event?.type === "submitted") job.deadlineMs = event.request.deadlineMs;
+      else this.drop(job.jobId);
+    });
+  }
+
+  #note(note: Noted): void {
+    this.#add(note.jobId, note.notedMs, readNote(note).deadlineMs);
+  }
+
+  #add(jobId: string, sinceMs: number, deadlineMs: number | null): void {
+    const known = this.#jobs.get(jobId);
+    if (known !== undefined) known.deadlineMs ??= deadlineMs;
+    else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, sinceMs, deadlineMs, cancelledBy: null });
+  }
+}
+
+async function all(page: (after: number) => Promise<readonly Noted[]>, after: number): Promise<Noted[]> {
+  const found: Noted[] = [];
+  for (;;) {
+    const next = await page(found.at(-1)?.place ?? after);
+    found.push(...next);
+    if (next.length < PAGE) return found;
+  }
+}

@@ -1,0 +1,58 @@
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Logger } from "../../shared/runtime/log.ts";
+import type { Random } from "../../shared/runtime/random.ts";
+import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
+
+/** After this long what is known of the open jobs is read from the log again: notes may be lost with the index. */
+const AUDIT_MS = 21_600_000;
+/** Role under which reconcilers show themselves. */
+const ROLE = "reconciler";
+
+export interface ReconcilingOptions extends ReconcilerDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** The name of this process among the others. */
+  readonly replica: string;
+  /** Twice this between two passes, more or less. */
+  readonly beatMs: number;
+}
+
+/**
+ * Every process that calls this may reconcile; the one that shows itself and has the first name does, so that usually one is at work. Two for
+ * a moment are harmless. It shows itself with every pass, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
+ */
+export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSignal): Promise<void> {
+  const { bus, clock, log, replica } = options;
+  let reconciler: Reconciler | null = null;
+  let auditMs = 0;
+  let more = false;
+  while (!stop.aborted) {
+    try {
+      if (!more) await clock.sleep(spread(options), stop);
+      more = false;
+      if (!(await isFirst(options))) {
+        reconciler = null; // what it knew gets old
+        continue;
+      }
+      await bus.registry.beat(ROLE, replica, "");
+      if (reconciler === null || clock.monotonicMs() >= auditMs) {
+        reconciler = await Reconciler.open(options);
+        auditMs = clock.monotonicMs() + AUDIT_MS;
+      }
+      more = await reconciler.pass();
+    } catch (error) {
+      reconciler = null;
+      if (!stop.aborted) log.warn({ err: error }, "the open jobs could not be looked at; the next try is a moment off");
+    }
+  }
+  await bus.registry.retire(ROLE, replica).catch(() => {}); // its beat ends by itself
+}
+
+async function isFirst({ bus, replica }: ReconcilingOptions): Promise<boolean> {
+  const [first = replica] = [...(await bus.registry.beats(ROLE)).keys()].sort();
+  return replica <= first;
+}
+
+/** A half to one and a half times as long, so that replicas that started together do not stay together. */
+const spread = ({ beatMs, random }: ReconcilingOptions): number => 2 * beatMs * (0.5 + random.u32() / 2 ** 32);

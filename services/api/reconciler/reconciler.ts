@@ -1,0 +1,98 @@
+import type { Bus, LogRecord, StoredRecord } from "../../shared/bus/contract.ts";
+import { isTerminal } from "../../shared/bus/contract.ts";
+import { enqueue } from "../../shared/bus/enqueue.ts";
+import { holds } from "../../shared/bus/standing.ts";
+import type { Metrics } from "../../shared/runtime/metrics.ts";
+import { endJob } from "../jobs.ts";
+import { atMost } from "./at-most.ts";
+import { type Open, OpenJobs } from "./open-jobs.ts";
+import { Retention } from "./retention.ts";
+
+/** Jobs looked at in one pass, and of these at once: bounds what a pass asks of the record. */
+const LOOKS_MAX = 1_000;
+const LOOKS_AT_ONCE = 32;
+/** A job is noted before it is submitted: a note without a log waits this long for its job. */
+const UNBORN_MS = 60_000;
+
+export interface ReconcilerDeps {
+  readonly bus: Bus;
+  readonly metrics: Metrics;
+  /** As long as a claim without an event lives. */
+  readonly claimMs: number;
+  /** How long an ended job is kept. */
+  readonly retentionMs: number;
+}
+
+/**
+ * Sees to it that every job that has not ended has a message, that deadlines and cancel marks hold where nobody holds the job, and that
+ * ended jobs go after their retention. All it does is done by compare-and-set, or harmless when done twice: several may run at once.
+ */
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  readonly #jobs: OpenJobs;
+  readonly #retention: Retention;
+
+  private constructor(deps: ReconcilerDeps, jobs: OpenJobs) {
+    this.#deps = deps;
+    this.#jobs = jobs;
+    this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => jobs.has(jobId));
+  }
+
+  /** Learns which jobs are open from the log alone. */
+  static async open(deps: ReconcilerDeps): Promise<Reconciler> {
+    return new Reconciler(deps, await OpenJobs.find(deps.bus, UNBORN_MS));
+  }
+
+  /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */
+  async pass(): Promise<boolean> {
+    const { bus } = this.#deps;
+    const nowMs = await bus.log.nowMs();
+    await this.#jobs.hear(bus);
+    const live = await withMessage(bus);
+    const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
+    await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.has(job.jobId), nowMs));
+    await this.#jobs.learn(bus);
+    return (await this.#retention.pass(nowMs)) || suspects.length === LOOKS_MAX;
+  }
+
+  async #look(job: Open, live: boolean, nowMs: number): Promise<void> {
+    const { bus, claimMs } = this.#deps;
+    const stored = await bus.log.lastStored(job.jobId);
+    if (stored === null ? nowMs - job.sinceMs > UNBORN_MS : isTerminal(stored.record.event)) return this.#jobs.drop(job.jobId);
+    if (stored === null) return;
+    const quiet = nowMs - stored.storedMs >= claimMs;
+    if (holds(stored.record.event) && !quiet) return;
+    if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
+    if (job.deadlineMs !== null && nowMs >= job.deadlineMs) return this.#end(stored, "expired", job);
+    if (!live && quiet) await this.#putBack(stored.record);
+  }
+
+  async #end({ record }: StoredRecord, type: "cancelled" | "expired", { cancelledBy }: Open): Promise<void> {
+    const event = type === "cancelled" ? { type, by: cancelledBy ?? "" } : { type };
+    if (!(await endJob(this.#deps.bus, record, event))) return;
+    this.#jobs.drop(record.jobId);
+    this.#count(type);
+  }
+
+  /** Nothing happened for as long as a claim lives, and no message was there after that: whoever should have sent it is gone. */
+  async #putBack(last: LogRecord): Promise<void> {
+    const { bus } = this.#deps;
+    const first = await bus.log.first(last.jobId);
+    if (first?.event.type !== "submitted") return;
+    await enqueue(bus.queue, last.phase, last.jobId, first.event.request);
+    this.#count("no message");
+  }
+
+  #count(reason: string): void {
+    this.#deps.metrics
+      .counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"])
+      .inc({ reason });
+  }
+}
+
+/** Prefill first: a job that moves on meanwhile gets its decode message before it loses this one. */
+async function withMessage({ queue }: Bus): Promise<ReadonlySet<string>> {
+  const ids = new Set<string>();
+  for (const phase of ["prefill", "decode"] as const) for (const { jobId } of await queue.messages(phase)) ids.add(jobId);
+  return ids;
+}

@@ -1,0 +1,217 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ReconcilingOptions, reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
+import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
+import type { Bus, Phase } from "../../services/shared/bus/contract.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
+import type { BusOptions } from "../../services/shared/bus/settings.ts";
+import { systemClock } from "../../services/shared/runtime/clock.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
+import { finished, handedOver, held, never, request, tokens } from "../support/bus.ts";
+import { NatsServer } from "../support/nats.ts";
+
+const CLAIM_MS = 300;
+const DAY_MS = 86_400_000;
+
+let server: NatsServer;
+let clusters = 0;
+const opened: Bus[] = [];
+
+beforeAll(async () => {
+  server = await NatsServer.start();
+});
+afterAll(async () => {
+  for (const bus of opened) await bus.close();
+  await server.stop();
+});
+
+async function fresh(kind: string, options: Partial<BusOptions> = {}): Promise<Bus> {
+  const url = kind === "memory" ? "memory:" : server.url;
+  const bus = openBus({ url, prefix: `t${++clusters}`, claimMs: CLAIM_MS, ackWaitMs: 60_000, ...options });
+  opened.push(bus);
+  await bus.ready(5_000);
+  return bus;
+}
+
+const open = (bus: Bus, retentionMs = DAY_MS, metrics = openMetrics()) => Reconciler.open({ bus, metrics, claimMs: CLAIM_MS, retentionMs });
+const note = (deadlineMs: number) =>
+  JSON.stringify({ model: "m", tenant: "t", lane: "interactive", promptTokens: 3, submittedMs: 0, deadlineMs });
+
+/** A job as an API leaves it that dies before it sends the message. */
+async function submitted(bus: Bus, jobId: string, deadlineMs?: number): Promise<void> {
+  const due = deadlineMs ?? (await bus.log.nowMs()) + DAY_MS;
+  await bus.registry.noteJob(jobId, note(due));
+  await bus.log.submit(jobId, request({ model: "m", deadlineMs: due }));
+}
+const publish = (bus: Bus, phase: Phase, jobId: string) => bus.queue.publish(phase, "m", "interactive", { jobId, promptTokens: 3 });
+const messages = async (bus: Bus) => {
+  const of = async (phase: Phase) => (await bus.queue.messages(phase)).map(({ jobId }) => `${phase} ${jobId}`);
+  return [...(await of("prefill")), ...(await of("decode"))].sort();
+};
+const lastType = async (bus: Bus, jobId: string) => (await bus.log.last(jobId))?.event.type;
+
+describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
+  test("sends the message of a job whose API died before it could, once it has been quiet as long as a claim lives", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    await submitted(bus, "job");
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual([]);
+    await sleep(CLAIM_MS);
+    await reconciler.pass();
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["prefill job"]);
+    expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item).toEqual({ jobId: "job", promptTokens: 3, outputTokens: 100 });
+  });
+
+  test("finds jobs from the log alone: without index, whatever phase they are in", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["waits", "moved", "ended"]) await bus.log.submit(jobId, request({ model: "m" }));
+    for (const jobId of ["moved", "ended"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(handedOver);
+    await held(await bus.log.claim("ended", "decode", "w")).append(finished);
+    await sleep(CLAIM_MS);
+    await (await open(bus)).pass();
+    expect(await messages(bus)).toEqual(["decode moved", "prefill waits"]);
+  });
+
+  test("restores an emptied queue, the jobs of dead holders included, and leaves those of live ones alone", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["waits", "dead", "dead in decode", "alive"]) {
+      await submitted(bus, jobId);
+      await publish(bus, "prefill", jobId);
+    }
+    const reconciler = await open(bus);
+    await held(await bus.log.claim("dead", "prefill", "w"));
+    await held(await bus.log.claim("dead in decode", "prefill", "w")).append(handedOver);
+    await held(await bus.log.claim("dead in decode", "decode", "w")).append(tokens(1, 5));
+    const alive = held(await bus.log.claim("alive", "prefill", "w"));
+    for (const { jobId } of await bus.queue.messages("prefill")) await bus.queue.withdraw("prefill", jobId);
+    await sleep(CLAIM_MS);
+    await alive.append({ type: "progress", done: 1, total: 3, stored: 0, cached: 0 });
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["decode dead in decode", "prefill dead", "prefill waits"]);
+    expect((await bus.log.claim("dead in decode", "decode", "second")).kind).toBe("claimed");
+  });
+
+  test("ends what is late or cancelled where nobody holds it, and takes its message away", async () => {
+    const bus = await fresh(kind);
+    const metrics = openMetrics();
+    const reconciler = await open(bus, DAY_MS, metrics);
+    const nowMs = await bus.log.nowMs();
+    for (const jobId of ["late", "held"]) await submitted(bus, jobId, nowMs);
+    for (const jobId of ["marked", "fine"]) await submitted(bus, jobId);
+    for (const jobId of ["late", "held", "marked", "fine"]) await publish(bus, "prefill", jobId);
+    const claim = held(await bus.log.claim("held", "prefill", "w"));
+    await bus.registry.markCancelled("marked", "the client");
+    await reconciler.pass();
+    expect((await bus.log.last("marked"))?.event).toEqual({ type: "cancelled", by: "the client" });
+    expect([await lastType(bus, "late"), await lastType(bus, "held")]).toEqual(["expired", "claimed"]);
+    expect(await messages(bus)).toEqual(["prefill fine", "prefill held"]);
+    await sleep(CLAIM_MS);
+    await reconciler.pass();
+    expect([await lastType(bus, "held"), await lastType(bus, "fine")]).toEqual(["expired", "submitted"]);
+    expect(await claim.append(finished)).toBeNull();
+    const text = await metrics.text();
+    expect(text).toContain('longshore_reconciled_jobs_total{reason="expired"} 2');
+    expect(text).toContain('longshore_reconciled_jobs_total{reason="cancelled"} 1');
+  });
+
+  test("knows the deadline of a job it found without a note too", async () => {
+    const bus = await fresh(kind);
+    await bus.log.submit("job", request({ model: "m", deadlineMs: (await bus.log.nowMs()) + 500 }));
+    await held(await bus.log.claim("job", "prefill", "w")).append({ type: "released", reason: "drained" });
+    await publish(bus, "prefill", "job");
+    const reconciler = await open(bus);
+    await reconciler.pass();
+    await sleep(600);
+    await reconciler.pass();
+    expect(await lastType(bus, "job")).toBe("expired");
+  });
+
+  test("asks a bounded number of questions, however many jobs wait", async () => {
+    const bus = await fresh(kind);
+    const count = 10_000;
+    const lanes = Array.from({ length: 100 }, async (_, lane) => {
+      for (let i = lane; i < count; i += 100) {
+        await submitted(bus, `job${i}`);
+        await publish(bus, "prefill", `job${i}`);
+      }
+    });
+    await Promise.all(lanes);
+    const asked: string[] = [];
+    const counted = { ...bus, log: counting(bus.log, asked), queue: counting(bus.queue, asked), registry: counting(bus.registry, asked) };
+    const reconciler = await open(counted);
+    await sleep(CLAIM_MS);
+    await reconciler.pass(); // reads the notes of jobs it knows already
+    asked.length = 0;
+    await reconciler.pass();
+    expect(asked.length).toBeLessThan(10);
+    expect(await messages(bus)).toHaveLength(count);
+  });
+
+  test("purges what ended long enough ago, payload, mark and note too, and nothing else", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["old", "open", "young"]) await submitted(bus, jobId);
+    await bus.registry.noteJob("large", note(0));
+    await bus.log.submit("large", request({ model: "m", prompt: { payload: "large" } }));
+    await bus.payloads.put("large", Uint8Array.of(1));
+    for (const jobId of ["old", "large"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(finished);
+    await bus.registry.markCancelled("old", "too late");
+    await sleep(1_000);
+    await held(await bus.log.claim("young", "prefill", "w")).append(finished);
+    const reconciler = await open(bus, 900);
+    await reconciler.pass();
+    expect(await Promise.all(["old", "large", "open", "young"].map((jobId) => lastType(bus, jobId)))).toEqual([
+      undefined,
+      undefined,
+      "submitted",
+      "finished",
+    ]);
+    expect((await bus.registry.notes(0, 10)).map(({ jobId }) => jobId)).toEqual(["open", "young"]);
+    expect([await bus.payloads.get("large"), await bus.registry.cancelMark("old")]).toEqual([null, null]);
+    await sleep(1_000);
+    await reconciler.pass();
+    expect([await lastType(bus, "open"), await lastType(bus, "young")]).toEqual(["submitted", undefined]);
+  });
+
+  test("runs in one of many processes, and in another once that one is gone", async () => {
+    const bus = await fresh(kind, { beatLifeMs: 400 });
+    await submitted(bus, "first");
+    const stops = ["a", "b"].map((replica) => {
+      const stop = new AbortController();
+      const options: ReconcilingOptions = {
+        ...{ bus, replica, metrics: openMetrics(), claimMs: CLAIM_MS, retentionMs: DAY_MS, beatMs: 40 },
+        ...{ clock: systemClock, random: systemRandom, log: silentLog },
+      };
+      void reconcileUntil(options, stop.signal);
+      return stop;
+    });
+    await expect.poll(() => messages(bus), { timeout: 5_000 }).toEqual(["prefill first"]);
+    stops[0]!.abort();
+    await submitted(bus, "second");
+    await expect.poll(() => messages(bus), { timeout: 5_000 }).toEqual(["prefill first", "prefill second"]);
+    stops[1]!.abort();
+  });
+});
+
+test("a deadline is the record's: a machine whose clock is ten minutes ahead ends nothing early", async () => {
+  const fast = { ...systemClock, nowMs: () => Date.now() + 600_000 };
+  const bus = await fresh("nats", { clock: fast });
+  await submitted(bus, "job", (await bus.log.nowMs()) + 60_000);
+  await (await open(bus)).pass();
+  expect(await lastType(bus, "job")).toBe("submitted");
+});
+
+const counting = <T extends object>(target: T, asked: string[]): T =>
+  new Proxy(target, {
+    get(_, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        asked.push(String(name));
+        return value.apply(target, args);
+      };
+    },
+  });
