@@ -45,14 +45,14 @@ export class NatsServer {
     await listening(this.port, this.#process);
   }
 
-  /** SIGKILL: what is not with the operating system yet is lost. */
-  async kill(): Promise<void> {
+  /** SIGKILL: what is not with the operating system yet is lost. SIGTERM: an orderly end. */
+  async kill(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
     const process = this.#process;
     if (process === null) return;
     this.#process = null;
     const exited = once(process, "exit");
     process.kill("SIGCONT");
-    process.kill("SIGKILL");
+    process.kill(signal);
     await exited;
   }
 

@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
-/** A TCP proxy on loopback that can delay or lose what the server answers: the requests arrive, and the client does not learn of it. */
+/** A TCP proxy on loopback: a network that can be slow, fall silent, break, or lose what the server answers. */
 export class LossyProxy {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [client: Socket, upstream: Socket]>();
   #swallowing = false;
   #swallowed: (() => void) | null = null;
+  #holding = false;
   /** How much later than they came answers go on. */
   delayMs = 0;
 
@@ -27,7 +29,7 @@ export class LossyProxy {
     return address.port;
   }
 
-  /** From now on answers vanish. Resolves when the first has. */
+  /** From now on answers vanish: the requests arrive, and the client does not learn of it. Resolves when the first has. */
   swallow(): Promise<void> {
     this.#swallowing = true;
     return new Promise((resolve) => {
@@ -39,6 +41,17 @@ export class LossyProxy {
   cut(): void {
     this.#swallowing = false;
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  }
+
+  /** A partition: nothing gets through and nobody is told, new connections included, until `release`. Then everything arrives. */
+  hold(): void {
+    this.#holding = true;
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+  }
+
+  release(): void {
+    this.#holding = false;
+    for (const pair of this.#pairs) for (const socket of pair) socket.resume();
   }
 
   async stop(): Promise<void> {
@@ -57,10 +70,21 @@ export class LossyProxy {
     };
     for (const socket of pair) socket.setNoDelay(true).on("close", end).on("error", end);
     client.on("data", (bytes) => upstream.write(bytes));
+    this.#answer(upstream, client);
+    if (this.#holding) for (const socket of pair) socket.pause();
+  }
+
+  /** In order, also where the delay changes meanwhile. */
+  #answer(upstream: Socket, client: Socket): void {
+    let last: Promise<void> | null = null;
     upstream.on("data", (bytes) => {
-      if (this.#swallowing) this.#swallowed?.();
-      else if (this.delayMs === 0) client.write(bytes);
-      else setTimeout(() => client.write(bytes), this.delayMs);
+      if (this.#swallowing) return this.#swallowed?.();
+      if (this.delayMs === 0 && last === null) return void client.write(bytes);
+      const turn = Promise.all([sleep(this.delayMs), last]).then(() => {
+        client.write(bytes);
+        if (last === turn) last = null;
+      });
+      last = turn;
     });
   }
 }

@@ -1,24 +1,52 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 
-/** A role of the cluster as an operating system process, from the sources. */
+export type Role = "api" | "prefill" | "decode";
+
+/** How a process ended: by itself or drained (`code`), or by a signal. */
+export interface End {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Node's arguments for the command line as it lies in services/, and as it was built. */
+export const fromSources = ["--import", "tsx", "services/cli/main.ts"] as const;
+export const fromDist = ["--enable-source-maps", "dist/services/cli/main.js"] as const;
+
+const READY_MS = 30_000;
+/** What is kept of a process's output. */
+const OUTPUT_MAX = 20_000;
+
+/** A role of the cluster as an operating system process. */
 export class RoleProcess {
   readonly #child: ChildProcess;
+  /** Never rejects. */
+  readonly exited: Promise<End>;
   #output = "";
+  #end: End | null = null;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     child.stderr!.on("data", (text: Buffer) => {
-      this.#output = (this.#output + text.toString()).slice(-20_000);
+      this.#output = (this.#output + text.toString()).slice(-OUTPUT_MAX);
+    });
+    this.exited = new Promise((resolve) => {
+      child.once("exit", (code, signal) => {
+        this.#end = { code, signal };
+        resolve(this.#end);
+      });
     });
   }
 
+  static spawn(role: Role, env: Readonly<Record<string, string>>, program: readonly string[] = fromSources): RoleProcess {
+    return new RoleProcess(
+      spawn(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"] }),
+    );
+  }
+
   /** Resolves once the process says that it is ready for work. */
-  static async start(role: "prefill" | "decode", env: Readonly<Record<string, string>>): Promise<RoleProcess> {
-    const args = ["--import", "tsx", "services/cli/main.ts", role];
-    const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"] });
-    const started = new RoleProcess(child);
-    await started.#ready();
+  static async start(role: Role, env: Readonly<Record<string, string>>, program?: readonly string[]): Promise<RoleProcess> {
+    const started = RoleProcess.spawn(role, env, program);
+    await started.ready();
     return started;
   }
 
@@ -27,42 +55,49 @@ export class RoleProcess {
     return this.#output;
   }
 
+  get alive(): boolean {
+    return this.#end === null;
+  }
+
   /** kill -9: nothing is handed back. */
   async kill(): Promise<void> {
-    await this.#end("SIGKILL");
+    this.signal("SIGKILL");
+    await this.exited;
   }
 
   freeze(): void {
-    this.#child.kill("SIGSTOP");
+    this.signal("SIGSTOP");
   }
 
   thaw(): void {
-    this.#child.kill("SIGCONT");
+    this.signal("SIGCONT");
   }
 
   /** Asks it to drain. Resolves to its exit code. */
-  stop(): Promise<number | null> {
-    return this.#end("SIGTERM");
+  async stop(): Promise<number | null> {
+    this.signal("SIGTERM");
+    return (await this.exited).code;
   }
 
-  async #end(signal: NodeJS.Signals): Promise<number | null> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return this.#child.exitCode;
-    const exited = once(this.#child, "exit");
-    this.#child.kill(signal);
-    await exited;
-    return this.#child.exitCode;
+  signal(name: NodeJS.Signals): void {
+    if (this.alive) this.#child.kill(name);
   }
 
-  #ready(): Promise<void> {
+  ready(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`not ready in time: ${this.#output}`)), 30_000);
+      const timer = setTimeout(() => reject(new Error(`not ready in time: ${this.#output}`)), READY_MS);
       const look = () => {
-        if (!this.#output.includes('"msg":"ready"')) return;
+        if (!/"msg":"(ready|listening)"/.test(this.#output)) return;
         clearTimeout(timer);
+        this.#child.stderr!.off("data", look);
         resolve();
       };
       this.#child.stderr!.on("data", look);
-      this.#child.once("exit", (code) => reject(new Error(`ended with ${code}: ${this.#output}`)));
+      look();
+      void this.exited.then(({ code, signal }) => {
+        clearTimeout(timer);
+        reject(new Error(`ended with ${code ?? signal}: ${this.#output}`));
+      });
     });
   }
 }

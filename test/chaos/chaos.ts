@@ -1,0 +1,103 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { audit, type Verdict } from "./audit.ts";
+import { ask } from "./client.ts";
+import { type ChaosCluster, MODEL, startChaosCluster } from "./cluster.ts";
+import { type Disturbed, disturb } from "./disturbances.ts";
+import { type Job, jobsOf, oracle } from "./jobs.ts";
+
+export interface ChaosOptions {
+  readonly jobs: number;
+  readonly seed: number;
+  /** Between two disturbances, on average. */
+  readonly everyMs: number;
+  /** Clients at a time. */
+  readonly clients: number;
+  /** A job without its answer after this is lost. */
+  readonly patienceMs: number;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly answered: number;
+  readonly lost: number;
+  readonly restarts: number;
+  readonly seconds: number;
+}
+
+export interface ChaosResult {
+  readonly disturbed: readonly Disturbed[];
+  readonly verdicts: readonly Verdict[];
+  /** Jobs without an answer, and why. */
+  readonly lost: readonly string[];
+  /** Everything else that is not as it must be. */
+  readonly faults: readonly string[];
+  readonly returns: number;
+  readonly seconds: number;
+  /** The output of the processes; kept if there is something to look up. */
+  readonly folder: string;
+}
+
+/** A cluster of processes under a storm, and clients that must not notice. */
+export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
+  const startMs = performance.now();
+  const cluster = await startChaosCluster();
+  const over = new AbortController();
+  let clean = false;
+  try {
+    const storm = disturb(cluster, options.seed, options.everyMs, over.signal);
+    const asked = await askAll(cluster, options, startMs);
+    over.abort();
+    const disturbed = await storm;
+    const faults = [...asked.faults, ...(await notIdle(cluster)), ...cluster.replicas.flatMap(({ crashes }) => crashes)];
+    clean = faults.length === 0 && asked.lost.length === 0;
+    return { ...asked, disturbed, faults, seconds: secondsSince(startMs), folder: cluster.folder };
+  } finally {
+    over.abort();
+    await cluster.stop(!clean);
+  }
+}
+
+const secondsSince = (startMs: number): number => (performance.now() - startMs) / 1_000;
+
+async function askAll(cluster: ChaosCluster, { jobs: count, seed, clients, patienceMs, onProgress }: ChaosOptions, startMs: number) {
+  const { vocabSize, answer } = await oracle();
+  const jobs = jobsOf(seed, count, vocabSize);
+  const verdicts: Verdict[] = [];
+  const lost: string[] = [];
+  const faults: string[] = [];
+  let returns = 0;
+  const one = async (job: Job) => {
+    const expected = await answer(job);
+    try {
+      const reply = await ask(cluster.apis, job, patienceMs);
+      returns += reply.returns;
+      const verdict = audit(job, expected, reply, await cluster.bus.log.read(reply.jobId));
+      verdicts.push(verdict);
+      faults.push(...verdict.faults.map((fault) => `${job.name} (${job.way}, ${reply.jobId}): ${fault}`));
+    } catch (error) {
+      lost.push(`${job.name} (${job.way}): ${(error as Error).message}`);
+    }
+    const restarts = cluster.replicas.reduce((sum, replica) => sum + replica.restarts, 0);
+    onProgress?.({ answered: verdicts.length, lost: lost.length, restarts, seconds: secondsSince(startMs) });
+  };
+  const client = async () => {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await one(job);
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return { verdicts, lost, faults, returns };
+}
+
+/** Messages that were delivered to somebody who died come once more before they are dropped. */
+const IDLE_MS = 30_000;
+
+/** A cluster without work has no messages. */
+async function notIdle({ bus }: ChaosCluster): Promise<readonly string[]> {
+  const depths = () => Promise.all([bus.queue.depth("prefill", MODEL), bus.queue.depth("decode", MODEL)]);
+  const endMs = performance.now() + IDLE_MS;
+  for (;;) {
+    const left = await depths();
+    if (left.every((depth) => depth === 0)) return [];
+    if (performance.now() > endMs) return [`messages left in the queues when all was done: ${left.join(" prefill, ")} decode`];
+    await sleep(100);
+  }
+}

@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Random, seededRandom } from "../../services/shared/runtime/random.ts";
+import type { ChaosCluster } from "./cluster.ts";
+import type { Replica } from "./replica.ts";
+
+/** What may happen to a part of the cluster. It is whole again, or being started again, when `happen` resolves. */
+interface Disturbance {
+  readonly kind: string;
+  readonly target: string;
+  happen(random: Random): Promise<void>;
+}
+
+const between = (random: Random, low: number, high: number) => low + (random.u32() % (high - low));
+
+/** Everything that can happen, as often as its weight says. */
+function deck(cluster: ChaosCluster): readonly Disturbance[] {
+  const { nats, redis, replicas } = cluster;
+  const all: Disturbance[] = [];
+  const add = (weight: number, kind: string, target: string, happen: Disturbance["happen"]) =>
+    all.push(...Array.from({ length: weight }, () => ({ kind, target, happen })));
+  for (const replica of replicas) {
+    add(8, "kill -9", replica.name, () => replica.end("SIGKILL"));
+    add(3, "SIGTERM", replica.name, () => replica.end("SIGTERM"));
+    add(3, "SIGSTOP", replica.name, (random) => replica.freeze(between(random, 200, 6_000)));
+    for (const store of ["nats", "redis"] as const) addNetwork(add, replica, store);
+  }
+  const restartNats = (signal: "SIGKILL" | "SIGTERM") => async (random: Random) => {
+    await nats.kill(signal);
+    await sleep(between(random, 0, 1_500));
+    await nats.restart();
+  };
+  add(4, "kill -9", "nats", restartNats("SIGKILL"));
+  add(3, "restart", "nats", restartNats("SIGTERM"));
+  add(3, "SIGSTOP", "nats", async (random) => {
+    nats.freeze();
+    await sleep(between(random, 200, 4_000));
+    nats.thaw();
+  });
+  add(5, "FLUSHALL", "redis", () => redis.flush());
+  add(5, "kill -9", "redis", () => redis.restart());
+  add(3, "SIGSTOP", "redis", async (random) => {
+    redis.pause();
+    await sleep(between(random, 200, 4_000));
+    redis.resume();
+  });
+  return all;
+}
+
+type Add = (weight: number, kind: string, target: string, happen: Disturbance["happen"]) => void;
+
+function addNetwork(add: Add, { name, links }: Replica, store: "nats" | "redis"): void {
+  const link = links[store];
+  const target = `${name}=${store}`;
+  add(1, "cut", target, async () => link.cut());
+  add(1, "partition", target, async (random) => {
+    link.hold();
+    await sleep(between(random, 500, 6_000));
+    link.release();
+  });
+  add(1, "delay", target, async (random) => {
+    link.delayMs = between(random, 5, 150);
+    await sleep(between(random, 1_000, 5_000));
+    link.delayMs = 0;
+  });
+}
+
+export interface Disturbed {
+  readonly kind: string;
+  readonly target: string;
+}
+
+/**
+ * One disturbance after the other, at random moments, `everyMs` apart on average, until `stop` aborts; they may overlap, but no part suffers
+ * two at once. Seed and number of a disturbance decide what it is. Resolves, once all is whole again, to what happened.
+ */
+export async function disturb(cluster: ChaosCluster, seed: number, everyMs: number, stop: AbortSignal): Promise<readonly Disturbed[]> {
+  const cards = deck(cluster);
+  const busy = new Map<string, Promise<void>>();
+  const happened: Disturbed[] = [];
+  for (let number = 0; ; number++) {
+    const random = seededRandom(seed ^ Math.imul(number + 1, 0x9e3779b1));
+    await sleep(between(random, 0, 2 * everyMs), undefined, { signal: stop }).catch(() => {});
+    if (stop.aborted) break;
+    const card = cards[random.u32() % cards.length]!;
+    if (busy.has(card.target)) continue;
+    happened.push(card);
+    busy.set(
+      card.target,
+      card.happen(random).finally(() => busy.delete(card.target)),
+    );
+  }
+  await Promise.all(busy.values());
+  return happened;
+}
