@@ -69,7 +69,7 @@ const takeoversOf = (records: readonly LogRecord[]): number =>
   records.filter(({ event }, i) => event.type === "claimed" && ["claimed", "progress", "tokens"].includes(records[i - 1]!.event.type))
     .length;
 
-/** Each claim of prefill says first where it starts; what an earlier claim of this job had computed behind that is computed again. */
+/** Each claim of prefill says where it starts, after 0 while it loads what is stored; what an earlier claim of this job had computed behind that is computed again. */
 function segmentsOf(records: readonly LogRecord[]): Pick<Verdict, "segments" | "segmentsAgain"> {
   let [computed, again, reached] = [0, 0, 0];
   let at: number | null = null;
@@ -81,7 +81,7 @@ function segmentsOf(records: readonly LogRecord[]): Pick<Verdict, "segments" | "
   };
   for (const { event, phase } of records) {
     if (event.type === "claimed") at = null;
-    if (event.type === "progress" && phase === "prefill") reach(event.done);
+    if (event.type === "progress" && phase === "prefill" && event.done > 0) reach(event.done);
     if (event.type === "handed_over") reach(event.boundary);
   }
   return { segments: computed / SEGMENT_TOKENS, segmentsAgain: again / SEGMENT_TOKENS };

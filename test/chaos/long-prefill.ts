@@ -1,0 +1,129 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Bus, JobRequest, LogRecord } from "../../services/shared/bus/contract.ts";
+import { busFromConfig } from "../../services/shared/bus/from-config.ts";
+import type { EngineInfo } from "../../services/shared/engine/engine.ts";
+import { engineFromConfig, type OpenedEngine } from "../../services/shared/engine/from-config.ts";
+import { systemClock } from "../../services/shared/runtime/clock.ts";
+import { type Config, loadConfig } from "../../services/shared/runtime/config.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
+import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+import { storeFromConfig } from "../../services/shared/segments/from-config.ts";
+import { segmentKeys } from "../../services/shared/segments/keys.ts";
+import { NatsServer } from "../support/nats.ts";
+import { startRedis } from "../support/redis.ts";
+import { type Role, RoleProcess } from "../support/role-process.ts";
+import { answered, requestOf } from "../support/workers.ts";
+
+export interface Kill {
+  /** Of the prompt that was stored when the worker was killed. */
+  readonly fraction: number;
+  /** Tokens whose segments were stored when it was dead. */
+  readonly stored: number;
+  /** How far it had come by its own account, or by what it stored. */
+  readonly reached: number;
+  /** Where its successor began. */
+  readonly resumed: number;
+  /** Computed twice. */
+  readonly recomputed: number;
+}
+
+/** One line a kill, for people. */
+export const killsTable = (kills: readonly Kill[]): string =>
+  kills
+    .map(({ fraction, stored, reached, resumed, recomputed }) => {
+      const at = `killed at ${String(Math.round(100 * fraction)).padStart(2)} %`;
+      return `${at}: ${stored} tokens stored, ${reached} reached; resumed at ${resumed}, ${recomputed} computed again`;
+    })
+    .join("\n");
+
+/** A prefill of one long prompt, and everything it runs on. */
+export interface Rig {
+  readonly opened: OpenedEngine;
+  /** Tokens a kill may cost: one chunk in flight, and the replay that rebuilds the windows where no boundary lies. */
+  readonly recomputedMax: number;
+  /** Prefills while the worker that holds the job is killed at each of these parts of the prompt; then the answer is generated. */
+  run(ids: Int32Array, request: Partial<JobRequest>, fractions: readonly number[]): Promise<{ kills: readonly Kill[]; ids: number[] }>;
+  close(): Promise<void>;
+}
+
+/** Two prefill workers and one for decode, NATS and Redis. */
+export async function openRig(env: Readonly<Record<string, string>>, program: readonly string[]): Promise<Rig> {
+  const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
+  const full = { ...env, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url };
+  const config = loadConfig(full);
+  const [bus, opened] = [busFromConfig(config), await engineFromConfig(config)];
+  const store = storeFromConfig(config, { clock: systemClock, log: silentLog, random: systemRandom, metrics: openMetrics() });
+  const workers = new Set<RoleProcess>();
+  const start = async (role: Role) => void workers.add(await RoleProcess.start(role, full, program));
+  await Promise.all([bus.ready(10_000), start("prefill"), start("prefill"), start("decode")]);
+  const { info } = opened.engine;
+  let jobs = 0;
+  return {
+    opened,
+    recomputedMax: info.chunkTokens + Math.min(config.boundaryTokens, info.replayTokens),
+    async run(ids, changes, fractions) {
+      const jobId = `job-${++jobs}`;
+      const request = requestOf({ model: opened.model, tenant: jobId, ...changes, prompt: { payload: jobId }, promptTokens: ids.length });
+      await submit(bus, jobId, ids, request);
+      const stored = storedTokens(store, config, info, request.tenant, ids);
+      const kills: Kill[] = [];
+      for (const fraction of fractions) {
+        while ((await stored()) < fraction * ids.length) await sleep(5);
+        const victim = await holderOf(bus, jobId, workers);
+        await victim.kill();
+        workers.delete(victim);
+        const kept = await stored();
+        const before = await bus.log.read(jobId);
+        await start("prefill");
+        kills.push({ fraction, ...(await resumption(bus, jobId, before, kept)) });
+      }
+      return { kills, ids: answered(await untilEnd(bus, jobId)).ids };
+    },
+    async close() {
+      await Promise.all([...workers].map((worker) => worker.stop()));
+      await Promise.all([bus.close(), store.close(), opened.engine.shutdown()]);
+      await Promise.all([nats.stop(), redis.stop()]);
+    },
+  };
+}
+
+async function submit(bus: Bus, jobId: string, ids: Int32Array, request: JobRequest): Promise<void> {
+  await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  await bus.log.submit(jobId, request);
+  await bus.queue.publish("prefill", request.model, request.lane, { jobId, epoch: 0, promptTokens: ids.length });
+}
+
+/** Tokens of the prompt whose segments are in the store, without a hole. */
+function storedTokens(store: SegmentStore, { sharedSalt }: Config, info: EngineInfo, tenant: string, ids: Int32Array) {
+  const { fingerprint, kvLayout: layout, layers: layerCount, segmentTokens } = info;
+  const salt = JSON.stringify([sharedSalt, tenant]);
+  const keys = segmentKeys({ fingerprint, layout, firstLayer: 0, layerCount, salt, path: null }, ids, segmentTokens);
+  return async () => segmentTokens * (await store.countPrefix(keys));
+}
+
+/** The process whose name stands in the last claim. */
+async function holderOf(bus: Bus, jobId: string, workers: ReadonlySet<RoleProcess>): Promise<RoleProcess> {
+  const claimed = (await bus.log.read(jobId)).findLast(({ event }) => event.type === "claimed")?.event;
+  const holder = [...workers].find(({ output }) => claimed?.type === "claimed" && output.includes(claimed.worker));
+  if (holder === undefined) throw new Error(`nobody here holds ${jobId}`);
+  return holder;
+}
+
+/** What the successor says once it computes: while it loads what is stored, it says 0. */
+async function resumption(bus: Bus, jobId: string, before: readonly LogRecord[], stored: number): Promise<Omit<Kill, "fraction">> {
+  const told = before.findLast(({ event }) => event.type === "progress")?.event;
+  const reached = Math.max(stored, told?.type === "progress" ? told.done : 0);
+  for await (const { epoch, event } of bus.log.follow(jobId, before.at(-1)!.sequence, AbortSignal.timeout(60_000))) {
+    if (event.type !== "progress" || event.done === 0 || epoch === before.at(-1)!.epoch) continue;
+    return { stored, reached, resumed: event.done, recomputed: reached - event.done };
+  }
+  throw new Error(`nobody took ${jobId} over`);
+}
+
+async function untilEnd(bus: Bus, jobId: string): Promise<LogRecord[]> {
+  const records: LogRecord[] = [];
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(300_000))) records.push(record);
+  return records;
+}
