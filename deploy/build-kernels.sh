@@ -1,10 +1,10 @@
 #!/bin/sh
-# Kernels, addon and backends into build/kernels. The build's own output is shown only when it fails.
+# Kernels, addon and backends into build/kernels, or only the targets that are named. The build's own output is shown only when it fails.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
 log=build/kernels.log
-{ cmake -S kernels -B build/kernels -DCMAKE_BUILD_TYPE=Release && cmake --build build/kernels -j "$(getconf _NPROCESSORS_ONLN)"; } >"$log" 2>&1 || {
+{ cmake -S kernels -B build/kernels -DCMAKE_BUILD_TYPE=Release && cmake --build build/kernels -j "$(getconf _NPROCESSORS_ONLN)" ${1:+--target "$@"}; } >"$log" 2>&1 || {
   cat "$log" >&2
   echo "the kernels did not build; the output above is in $log" >&2
   exit 1

@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { submit } from "../../../services/api/submit.ts";
+import { type Bus, isTerminal } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
+import { NatsServer } from "../../support/nats.ts";
+import { type RedisServer, startRedis } from "../../support/redis.ts";
+import { RoleProcess } from "../../support/role-process.ts";
+import { promptIds, requestOf } from "../../support/workers.ts";
+import { type Bench, type Scene, secondsOf } from "../bench.ts";
+import { quantile } from "../stats.ts";
+import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
+
+/** Jobs under way at once, where the cluster is to be kept busy. */
+const IN_FLIGHT = 64;
+const PROMPT_TOKENS = 100;
+/** One flush of a decode worker. */
+const ANSWER_TOKENS = 8;
+
+/** One prefill and one decode process with the weightless engine, and this process in the place of an API: real NATS, real Redis. */
+export const control: Bench = {
+  name: "control",
+  about: "short jobs through the record: rate beside raw fenced appends, writes for each, latency at half load",
+  async run(scene) {
+    const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
+    const workers: RoleProcess[] = [];
+    const bus = openBus({ url: nats.url });
+    try {
+      await bus.ready(10_000);
+      for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis)));
+      await throughJobs(bus, scene.tiny ? 64 : 2_000); // code and connections warm
+      await measure(scene, nats, bus);
+    } finally {
+      await Promise.all(workers.map((worker) => worker.kill()));
+      await bus.close();
+      await Promise.all([nats.stop(), redis.stop()]);
+    }
+  },
+};
+
+const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, string> => ({
+  LONGSHORE_NATS_URL: nats.url,
+  LONGSHORE_REDIS_URL: redis.url,
+  LONGSHORE_ENGINE: "weightless",
+  LONGSHORE_PREFILL_SLOTS: String(IN_FLIGHT),
+  LONGSHORE_BATCH_MAX: String(IN_FLIGHT),
+});
+
+async function measure(scene: Scene, nats: NatsServer, bus: Bus): Promise<void> {
+  const jobs = scene.tiny ? 128 : 4_000;
+  const rates: { appends: number; jobs: number; writes: number }[] = [];
+  while (rates.length < scene.repeats && (rates.length === 0 || !scene.late())) {
+    scene.say(`jobs ${rates.length + 1}/${scene.repeats}`);
+    const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
+    const before = await recordWrites(nats.url);
+    const seconds = await throughJobs(bus, jobs);
+    rates.push({ appends, jobs: jobs / seconds, writes: ((await recordWrites(nats.url)) - before) / jobs });
+  }
+  const figures = rates.map(({ jobs, writes }) => jobs * writes);
+  scene.report({
+    key: "control.writes-rate",
+    unit: "writes/s",
+    figures,
+    yardstick: { name: "fenced appends", figures: rates.map(({ appends }) => appends) },
+    ratios: rates.map(({ appends }, i) => figures[i]! / appends),
+    goal: { atLeast: 0.6 },
+  });
+  scene.report({ key: "control.jobs-rate", unit: "jobs/s", figures: rates.map(({ jobs }) => jobs) });
+  scene.report({ key: "control.writes", unit: "writes/job", figures: rates.map(({ writes }) => writes), goal: { atMost: 8 } });
+  await latency(
+    scene,
+    bus,
+    quantile(
+      rates.map(({ jobs }) => jobs),
+      0.5,
+    ) / 2,
+  );
+}
+
+/** Jobs arrive at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
+async function latency(scene: Scene, bus: Bus, perSecond: number): Promise<void> {
+  const p50: number[] = [];
+  const p99: number[] = [];
+  while (p50.length < scene.repeats && (p50.length === 0 || !scene.late())) {
+    scene.say(`latency ${p50.length + 1}/${scene.repeats}`);
+    const ms = await atRate(bus, perSecond, scene.tiny ? 0.2 : 4);
+    p50.push(quantile(ms, 0.5));
+    p99.push(quantile(ms, 0.99));
+  }
+  const note = `at ${Math.round(perSecond)} jobs/s`;
+  scene.report({ key: "control.latency.p50", unit: "ms", figures: p50, note });
+  scene.report({ key: "control.latency.p99", unit: "ms", figures: p99, goal: { atMost: 10 }, note });
+}
+
+async function atRate(bus: Bus, perSecond: number, seconds: number): Promise<number[]> {
+  const running: Promise<number>[] = [];
+  const startMs = performance.now();
+  for (let due = 0; due < perSecond * seconds; due++) {
+    const waitMs = startMs + (1_000 * due) / perSecond - performance.now();
+    if (waitMs > 1) await sleep(waitMs);
+    running.push(secondsOf(() => throughJob(bus)));
+  }
+  return (await Promise.all(running)).map((each) => 1_000 * each);
+}
+
+/** Seconds for `count` jobs from submission to the end, IN_FLIGHT at a time. */
+async function throughJobs(bus: Bus, count: number): Promise<number> {
+  let left = count;
+  const lane = async () => {
+    while (left-- > 0) await throughJob(bus);
+  };
+  return secondsOf(() => Promise.all(Array.from({ length: IN_FLIGHT }, lane)));
+}
+
+/** As the API does it: into the record, then read to the end. */
+async function throughJob(bus: Bus): Promise<void> {
+  const { prompt: _, promptTokens: __, tenant, ...request } = requestOf({ model: "yardlog", maxTokens: ANSWER_TOKENS, stopIds: [] });
+  const submission = { tenant, request, ids: promptIds(PROMPT_TOKENS, ++salt), idempotencyKey: null, bodyHash: "" };
+  const jobId = await submit({ bus, random: systemRandom, clock: systemClock, queueJobsMax: 100_000 }, submission);
+  for await (const { event } of bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) {
+    if (event.type === "finished") return;
+    if (isTerminal(event)) throw new Error(`a job ended with ${JSON.stringify(event)}`);
+  }
+  throw new Error(`job ${jobId} did not end`);
+}
+
+let salt = 0;
