@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { submit } from "../../../services/api/submit.ts";
-import { type Bus, isTerminal } from "../../../services/shared/bus/contract.ts";
+import { Backlog } from "../../../services/api/backlog.ts";
+import { type SubmitDeps, submit } from "../../../services/api/submit.ts";
+import { isTerminal } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
@@ -14,6 +15,7 @@ import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
 
 /** Jobs under way at once, where the cluster is to be kept busy. */
 const IN_FLIGHT = 64;
+const MODEL = "yardlog";
 const PROMPT_TOKENS = 100;
 /** One flush of a decode worker. */
 const ANSWER_TOKENS = 8;
@@ -26,11 +28,12 @@ export const control: Bench = {
     const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
     const workers: RoleProcess[] = [];
     const bus = openBus({ url: nats.url });
+    const api = { bus, backlog: new Backlog(bus, systemClock, MODEL), random: systemRandom, clock: systemClock, queueJobsMax: 100_000 };
     try {
       await bus.ready(10_000);
       for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis)));
-      await throughJobs(bus, scene.tiny ? 64 : 2_000); // code and connections warm
-      await measure(scene, nats, bus);
+      await throughJobs(api, scene.tiny ? 64 : 2_000); // code and connections warm
+      await measure(scene, nats, api);
     } finally {
       await Promise.all(workers.map((worker) => worker.kill()));
       await bus.close();
@@ -47,14 +50,14 @@ const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, str
   LONGSHORE_BATCH_MAX: String(IN_FLIGHT),
 });
 
-async function measure(scene: Scene, nats: NatsServer, bus: Bus): Promise<void> {
+async function measure(scene: Scene, nats: NatsServer, api: SubmitDeps): Promise<void> {
   const jobs = scene.tiny ? 128 : 4_000;
   const rates: { appends: number; jobs: number; writes: number }[] = [];
   while (rates.length < scene.repeats && (rates.length === 0 || !scene.late())) {
     scene.say(`jobs ${rates.length + 1}/${scene.repeats}`);
     const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
     const before = await recordWrites(nats.url);
-    const seconds = await throughJobs(bus, jobs);
+    const seconds = await throughJobs(api, jobs);
     rates.push({ appends, jobs: jobs / seconds, writes: ((await recordWrites(nats.url)) - before) / jobs });
   }
   const figures = rates.map(({ jobs, writes }) => jobs * writes);
@@ -70,7 +73,7 @@ async function measure(scene: Scene, nats: NatsServer, bus: Bus): Promise<void> 
   scene.report({ key: "control.writes", unit: "writes/job", figures: rates.map(({ writes }) => writes), goal: { atMost: 8 } });
   await latency(
     scene,
-    bus,
+    api,
     quantile(
       rates.map(({ jobs }) => jobs),
       0.5,
@@ -79,12 +82,12 @@ async function measure(scene: Scene, nats: NatsServer, bus: Bus): Promise<void> 
 }
 
 /** Jobs arrive at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
-async function latency(scene: Scene, bus: Bus, perSecond: number): Promise<void> {
+async function latency(scene: Scene, api: SubmitDeps, perSecond: number): Promise<void> {
   const p50: number[] = [];
   const p99: number[] = [];
   while (p50.length < scene.repeats && (p50.length === 0 || !scene.late())) {
     scene.say(`latency ${p50.length + 1}/${scene.repeats}`);
-    const ms = await atRate(bus, perSecond, scene.tiny ? 0.2 : 4);
+    const ms = await atRate(api, perSecond, scene.tiny ? 0.2 : 4);
     p50.push(quantile(ms, 0.5));
     p99.push(quantile(ms, 0.99));
   }
@@ -93,32 +96,32 @@ async function latency(scene: Scene, bus: Bus, perSecond: number): Promise<void>
   scene.report({ key: "control.latency.p99", unit: "ms", figures: p99, goal: { atMost: 10 }, note });
 }
 
-async function atRate(bus: Bus, perSecond: number, seconds: number): Promise<number[]> {
+async function atRate(api: SubmitDeps, perSecond: number, seconds: number): Promise<number[]> {
   const running: Promise<number>[] = [];
   const startMs = performance.now();
   for (let due = 0; due < perSecond * seconds; due++) {
     const waitMs = startMs + (1_000 * due) / perSecond - performance.now();
     if (waitMs > 1) await sleep(waitMs);
-    running.push(secondsOf(() => throughJob(bus)));
+    running.push(secondsOf(() => throughJob(api)));
   }
   return (await Promise.all(running)).map((each) => 1_000 * each);
 }
 
 /** Seconds for `count` jobs from submission to the end, IN_FLIGHT at a time. */
-async function throughJobs(bus: Bus, count: number): Promise<number> {
+async function throughJobs(api: SubmitDeps, count: number): Promise<number> {
   let left = count;
   const lane = async () => {
-    while (left-- > 0) await throughJob(bus);
+    while (left-- > 0) await throughJob(api);
   };
   return secondsOf(() => Promise.all(Array.from({ length: IN_FLIGHT }, lane)));
 }
 
 /** As the API does it: into the record, then read to the end. */
-async function throughJob(bus: Bus): Promise<void> {
-  const { prompt: _, promptTokens: __, tenant, ...request } = requestOf({ model: "yardlog", maxTokens: ANSWER_TOKENS, stopIds: [] });
+async function throughJob(api: SubmitDeps): Promise<void> {
+  const { prompt: _, promptTokens: __, tenant, ...request } = requestOf({ model: MODEL, maxTokens: ANSWER_TOKENS, stopIds: [] });
   const submission = { tenant, request, ids: promptIds(PROMPT_TOKENS, ++salt), idempotencyKey: null, bodyHash: "" };
-  const jobId = await submit({ bus, random: systemRandom, clock: systemClock, queueJobsMax: 100_000 }, submission);
-  for await (const { event } of bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) {
+  const jobId = await submit(api, submission);
+  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) {
     if (event.type === "finished") return;
     if (isTerminal(event)) throw new Error(`a job ended with ${JSON.stringify(event)}`);
   }
