@@ -62,7 +62,7 @@ async function compute(run: Run): Promise<{ token: number | null; recomputed: nu
   const { segments, boundary, storedTokens } = run.found;
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
-    await run.job.append({ type: "progress", done: opened.position, total: run.context.ids.length, stored: 0, cached: run.cached });
+    await run.job.tell({ done: opened.position, total: run.context.ids.length, cached: run.cached });
     const token = await computeFrom(run, opened);
     return { token, recomputed: Math.max(0, storedTokens - opened.position) };
   } finally {

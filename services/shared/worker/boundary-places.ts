@@ -9,15 +9,18 @@ export interface Places {
   readonly every: number;
   /** Ids that end an answer. */
   readonly endings: readonly number[];
+  /** Where a worker that handed this job back may have left one. */
+  readonly left: number | null;
 }
 
 /**
  * Where earlier jobs may have left a boundary of this context, latest first: at `high`, where a prompt ended that is continued now; right
- * before an id that ended an answer, for the next turn of its chat; and every so many tokens.
+ * before an id that ended an answer, for the next turn of its chat; where this job was handed back; and every so many tokens.
  */
-export function boundaryPlaces(ids: Int32Array, { low, high, every, endings }: Places): number[] {
+export function boundaryPlaces(ids: Int32Array, { low, high, every, endings, left: handedBack }: Places): number[] {
   const places = new Set<number>();
   if (high > low) places.add(high);
+  if (handedBack !== null && handedBack > low && handedBack < high) places.add(handedBack);
   let left = ANSWER_ENDS_MAX;
   for (let at = high; at > low && left > 0; at--) {
     if (!endings.includes(ids[at] ?? -1)) continue;

@@ -5,7 +5,7 @@ import type { SegmentKey, SegmentStore, ValueHead } from "../segments/contract.t
 import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts";
 import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
-import type { HeldJob } from "./held-job.ts";
+import { type HeldJob, lastProgress } from "./held-job.ts";
 import { loadLeading } from "./load-leading.ts";
 import { Shelf, type Taken } from "./shelf.ts";
 import { Uploads } from "./uploads.ts";
@@ -163,7 +163,9 @@ export class Context {
     const { replayTokens, segmentTokens } = this.#deps.engine.info;
     const low = Math.max(0, end - replayTokens);
     const high = Math.min(tokens, end + segmentTokens - 1);
-    for (const position of boundaryPlaces(this.#ids, { low, high, every: this.#deps.boundaryTokens, endings })) {
+    const every = this.#deps.boundaryTokens;
+    const left = lastProgress(this.#job.history);
+    for (const position of boundaryPlaces(this.#ids, { low, high, every, endings, left })) {
       const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
       this.#job.pulse();
       if (memory !== null) return { position, bytes: memory.bytes };

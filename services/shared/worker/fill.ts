@@ -30,6 +30,7 @@ export async function fill(filling: Filling): Promise<number | null> {
   let token: number | null = null;
   let { position } = filling.opened;
   while (position < ids.length) {
+    if (job.leaving && position >= exactFrom) await leaveAt(filling, position);
     job.check();
     const from = position;
     const to = Math.min(from + filling.chunkTokens, ids.length, from - (from % boundaryTokens) + boundaryTokens);
@@ -44,9 +45,16 @@ export async function fill(filling: Filling): Promise<number | null> {
     position = to;
     token = chunk.token;
     for (const sealed of chunk.sealed) context.keep(sealed);
-    const whole = position >= exactFrom; // a boundary in the middle of a replay would have half its windows
-    if (whole && position % boundaryTokens === 0 && position < ids.length) context.keepBoundary(position, await engine.boundary(sequence));
+    // A boundary in the middle of a replay would have half its windows.
+    if (position >= exactFrom && position % boundaryTokens === 0 && position < ids.length)
+      context.keepBoundary(position, await engine.boundary(sequence));
     await context.room();
   }
   return token;
+}
+
+/** Whoever goes on with the job finds in its log where this worker stood, and there in the store a boundary: nothing is computed again. */
+async function leaveAt({ job, engine, context, opened, cached }: Filling, position: number): Promise<void> {
+  context.keepBoundary(position, await engine.boundary(opened.sequence));
+  await job.tell({ done: position, total: context.ids.length, cached });
 }

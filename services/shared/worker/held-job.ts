@@ -74,8 +74,9 @@ export class HeldJob {
   handBack(reason: Interrupted): void {
     this.#handBack = reason;
   }
+  /** To be handed back, and still ours. */
   get leaving(): boolean {
-    return this.#handBack !== null || this.signal.aborted;
+    return this.#handBack !== null && !this.signal.aborted;
   }
 
   /** Throws what interrupted the job, the deadline included. Called between chunks and steps. */
@@ -100,6 +101,12 @@ export class HeldJob {
     await this.#append(event, () => {
       this.#ended = event.type;
     });
+  }
+
+  /** Tells how far the work is. */
+  async tell(progress: Progress): Promise<void> {
+    this.#progress = progress;
+    await this.append({ type: "progress", ...progress, stored: this.stored });
   }
 
   /** Notes how far the work is, and tells it now and then. Never waits. */
@@ -159,6 +166,12 @@ export function firstCached(history: readonly LogRecord[]): number | null {
     if ((event.type === "progress" && event.done > 0) || event.type === "handed_over") return event.cached;
   }
   return null;
+}
+
+/** How far the last who told was. */
+export function lastProgress(history: readonly LogRecord[]): number | null {
+  const event = history.findLast(({ event }) => event.type === "progress")?.event;
+  return event?.type === "progress" ? event.done : null;
 }
 
 /** How long the job stood before this claim, by the clocks of those who wrote: for people. */

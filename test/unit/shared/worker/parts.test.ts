@@ -98,11 +98,13 @@ test("a slot is free when work ends, and nobody waits for one any longer than un
   expect(await never).toBe(false);
 });
 
-test("boundaries are looked for at the end, before ids that ended answers, and every so many tokens", () => {
+test("boundaries are looked for at the end, before ids that ended answers, where the job was handed back, and every so many tokens", () => {
   const ids = new Int32Array(1_000).fill(5);
   for (const at of [310, 400, 555, 700]) ids[at] = 1;
-  expect(boundaryPlaces(ids, { low: 300, high: 600, every: 256, endings: [1] })).toEqual([600, 555, 512, 400, 310]);
-  expect(boundaryPlaces(ids, { low: 600, high: 600, every: 256, endings: [1] })).toEqual([]);
+  const places = { low: 300, high: 600, every: 256, endings: [1], left: 517 };
+  expect(boundaryPlaces(ids, places)).toEqual([600, 555, 517, 512, 400, 310]);
+  expect(boundaryPlaces(ids, { ...places, left: 300 })).toEqual([600, 555, 512, 400, 310]);
+  expect(boundaryPlaces(ids, { ...places, low: 600, left: null })).toEqual([]);
 });
 
 test("backing off doubles and is bounded", () => {
