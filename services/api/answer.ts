@@ -12,6 +12,8 @@ export interface DeltaParser {
 
 export interface Ending {
   readonly reason: "stop" | "length" | "tool_calls";
+  /** The stop string that ended it; null if none did. */
+  readonly stop: string | null;
   readonly usage: Usage;
 }
 
@@ -51,7 +53,8 @@ export class Answer {
         return this.take(event.first, event.ids);
       case "finished": {
         const deltas = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
-        this.ending = { reason: this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason, usage: event.usage };
+        const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
+        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage };
         return deltas;
       }
       case "failed":

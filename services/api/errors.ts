@@ -1,18 +1,30 @@
 import { ServingError } from "../shared/runtime/errors.ts";
 
+/** How a surface says what went wrong. */
+export interface ErrorForm<Body extends object = object> {
+  status(error: ServingError): number;
+  body(error: ServingError, requestId: string): Body;
+}
+
 /** The error body of the OpenAI surface: all four keys, always. */
 export interface ErrorBody {
   readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
 }
 
-export const errorBody = (error: ServingError): ErrorBody => ({
-  error: {
-    message: error.code === "INTERNAL" ? "internal error; the request id names it in our log" : error.message,
-    type: error.type,
-    param: error.param,
-    code: error.apiCode ?? error.code.toLowerCase(),
-  },
-});
+export const openaiErrors = {
+  status: (error: ServingError): number => error.http,
+  body: (error: ServingError): ErrorBody => ({
+    error: {
+      message: publicMessage(error),
+      type: error.type,
+      param: error.param,
+      code: error.apiCode ?? error.code.toLowerCase(),
+    },
+  }),
+} satisfies ErrorForm<ErrorBody>;
+
+export const publicMessage = ({ code, message }: ServingError): string =>
+  code === "INTERNAL" ? "internal error; the request id names it in our log" : message;
 
 /** Headers that tell an SDK whether and when to try again. */
 export function retryHeaders(error: ServingError): Record<string, string> {
@@ -35,7 +47,9 @@ export function fromHttpLayer(thrown: unknown): ServingError {
 
 /** The whole answer to what never became a request: bytes that are not HTTP, headers without end, a body that does not arrive. */
 export function rawAnswer(thrown: Error, requestId: string): string {
-  const body = JSON.stringify(errorBody(new ServingError("INVALID_REQUEST", `not a request that can be answered: ${thrown.message}`)));
+  const body = JSON.stringify(
+    openaiErrors.body(new ServingError("INVALID_REQUEST", `not a request that can be answered: ${thrown.message}`)),
+  );
   const headers = [
     "content-type: application/json; charset=utf-8",
     `content-length: ${Buffer.byteLength(body)}`,

@@ -5,11 +5,10 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { errorBody } from "./errors.ts";
-import { followAnswer } from "./follow.ts";
+import { followAnswer, type Step } from "./follow.ts";
 import type { Prompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
-import { openEventStream } from "./sse.ts";
+import { openEventStream, type StreamEvent } from "./sse.ts";
 import { bodyHash, submit } from "./submit.ts";
 import { type Surface, surfaceOf } from "./surfaces.ts";
 
@@ -77,7 +76,7 @@ export async function answer(
   let ended = false;
   try {
     if (generation.stream === true) {
-      ended = await stream(deps, reply, jobId, surface, { after: 0, includeUsage });
+      ended = await stream(deps, reply, jobId, surface, 0);
       return reply;
     }
     const body = await whole(deps, reply, jobId, surface);
@@ -107,36 +106,28 @@ async function whole(deps: ApiDeps, reply: FastifyReply, jobId: string, surface:
  * The answer as server-sent events, ids `<job>:<sequence>`. `after`: what a reader who comes back has seen already; the id stands on the last
  * event of a record, so that nothing is lost where a record makes several. Resolves to whether the job ended while it was read.
  */
-export async function stream(
-  deps: ApiDeps,
-  reply: FastifyReply,
-  jobId: string,
-  surface: Surface,
-  { after, includeUsage }: { readonly after: number; readonly includeUsage: boolean },
-): Promise<boolean> {
-  const events = openEventStream(reply, deps.config);
-  const send = (chunks: readonly object[], id?: string) =>
-    chunks.forEach(
-      (chunk, i) => void events.send({ data: JSON.stringify(chunk), ...(id !== undefined && i === chunks.length - 1 ? { id } : {}) }),
-    );
+export async function stream(deps: ApiDeps, reply: FastifyReply, jobId: string, surface: Surface, after: number): Promise<boolean> {
+  const { bus, model, config, stopping } = deps;
+  const out = openEventStream(reply, config, surface.heartbeat);
   try {
-    for await (const { record, deltas, end } of followAnswer(
-      deps.bus,
-      deps.model.tokenizer,
-      jobId,
-      AbortSignal.any([events.gone, deps.stopping]),
-    )) {
-      if (record.sequence <= after) continue;
-      const chunks = record.event.type === "submitted" ? surface.opening() : deltas.map((delta) => surface.chunk(delta));
-      if (end !== null) chunks.push(surface.closing(end), ...(includeUsage ? [surface.usage(end)] : []));
-      send(chunks, `${jobId}:${record.sequence}`);
+    for await (const step of followAnswer(bus, model.tokenizer, jobId, AbortSignal.any([out.gone, stopping]))) {
+      const events = eventsOf(surface, step);
+      const { sequence } = step.record;
+      if (sequence <= after) continue;
+      for (const [i, event] of events.entries()) out.send({ ...event, ...(i === events.length - 1 ? { id: `${jobId}:${sequence}` } : {}) });
     }
-    events.send({ data: "[DONE]" });
+    for (const event of surface.farewell) out.send(event);
     return true;
   } catch (error) {
-    if (!events.gone.aborted) events.send({ data: JSON.stringify(errorBody(ServingError.from(error))) });
+    if (!out.gone.aborted) out.send(surface.failure(ServingError.from(error)));
     return false;
   } finally {
-    events.end();
+    out.end();
   }
+}
+
+function eventsOf(surface: Surface, { record: { event }, deltas, end }: Step): StreamEvent[] {
+  if (event.type === "submitted") return surface.opening(event.request);
+  if (event.type === "progress") return surface.progress(event);
+  return [...surface.more(deltas), ...(end === null ? [] : surface.closing(end))];
 }

@@ -35,16 +35,35 @@ export async function chatPrompt(
   exact: () => Printable | undefined,
   clock: Clock,
 ): Promise<Prompt> {
-  const tools = request.tool_choice === "none" ? [] : toolsOf(request, exact);
-  const thinking = request.thinking === undefined ? model.thinking : request.thinking.type === "enabled";
-  const text = encodePrompt(request.messages as ChatMessage[], {
-    release: model.release,
-    thinking,
-    effort: thinking ? effortOf(request.reasoning_effort, model.release) : null,
-    tools,
-  });
+  const conversation: Conversation = {
+    messages: request.messages as ChatMessage[],
+    tools: request.tool_choice === "none" ? [] : toolsOf(request, exact),
+    thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
+    effort: request.reasoning_effort,
+  };
+  return conversationPrompt(model, "chat", conversation, clock);
+}
+
+/** What the chat surfaces have in common. */
+export interface Conversation {
+  readonly messages: readonly ChatMessage[];
+  /** OpenAI's form. */
+  readonly tools: readonly Printable[];
+  readonly thinking: boolean;
+  readonly effort: ChatRequest["reasoning_effort"];
+}
+
+export async function conversationPrompt(
+  model: ServedModel,
+  surface: "chat" | "messages",
+  { messages, tools, thinking, effort }: Conversation,
+  clock: Clock,
+): Promise<Prompt> {
+  const { release } = model;
+  const text = encodePrompt(messages, { release, thinking, effort: thinking ? effortOf(effort, release) : null, tools });
   const ids = await encode(model, text, "messages");
-  return { ids, view: { surface: "chat", created: seconds(clock), thinking, tools: tools.length > 0, release: model.release } };
+  const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
+  return { ids, view: { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release } };
 }
 
 export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {

@@ -4,7 +4,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 /** What clients may send (docs/api.md). Unknown fields are ignored; a known field of the wrong type is a 400 that names it. */
 const text = z.string();
 /** Half a surrogate pair has no UTF-8, which is what the record keeps. */
-const stopString = text
+export const stopString = text
   .min(1)
   .max(1_000)
   .refine((value) => !/\p{Surrogate}/u.test(value), { error: "has half a surrogate pair: send valid Unicode" });
@@ -26,7 +26,7 @@ const tool = z.looseObject({
   function: z.looseObject({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
 });
 /** Absent and null mean the same. */
-const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
+export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 
 const generation = {
   model: z.string(),
@@ -78,7 +78,9 @@ export const jobRequest = z.discriminatedUnion("kind", [
 
 export type ChatRequest = z.output<typeof chatRequest>;
 export type CompletionRequest = z.output<typeof completionRequest>;
-export type GenerationRequest = Pick<ChatRequest, keyof typeof generation> & { max_completion_tokens?: number | undefined };
+export type GenerationRequest = Partial<Pick<ChatRequest, keyof typeof generation>> & {
+  readonly max_completion_tokens?: number | undefined;
+};
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {

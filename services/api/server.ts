@@ -1,10 +1,12 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { anthropicErrors } from "./anthropic-errors.ts";
 import { NO_BODY, readBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { errorBody, fromHttpLayer, rawAnswer, retryHeaders } from "./errors.ts";
+import { fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { statusRoutes } from "./routes/status.ts";
 
@@ -51,13 +53,15 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     const error = fromHttpLayer(thrown);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
-    return reply.code(error.http).headers(retryHeaders(error)).send(errorBody(error));
+    const form = request.url.startsWith("/v1/messages") ? anthropicErrors : openaiErrors;
+    return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));
   };
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request) => {
     throw new ServingError("NOT_FOUND", `no route ${request.method} ${request.url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
   });
   chatRoutes(app, deps);
+  messageRoutes(app, deps);
   jobRoutes(app, deps);
   modelRoutes(app, deps);
   statusRoutes(app, deps);
@@ -66,4 +70,4 @@ export function openApi(deps: ApiDeps): FastifyInstance {
 
 /** What every answer begins with, whatever it is. */
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-  reply.header("x-request-id", request.id).header("openai-version", "2020-10-01");
+  reply.header("x-request-id", request.id).header("request-id", request.id).header("openai-version", "2020-10-01");

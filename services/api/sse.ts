@@ -1,9 +1,18 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { FastifyReply } from "fastify";
 
+/** One server-sent event. */
+export interface StreamEvent {
+  readonly data: string;
+  readonly name?: string;
+}
+
+/** What is sent while there is nothing to say: a comment, which every client skips. */
+const WAITING = ": waiting\n\n";
+
 export interface EventStream {
-  /** One event. `id` comes back as Last-Event-ID. Returns false once the reader is gone or too slow: stop then. */
-  send(event: { readonly data: string; readonly id?: string; readonly name?: string }): boolean;
+  /** `id` comes back as Last-Event-ID. Returns false once the reader is gone or too slow: stop then. */
+  send(event: StreamEvent & { readonly id?: string }): boolean;
   /** Ends the stream; with an error event if one is given. */
   end(): void;
   /** Aborts when the reader leaves, or is dropped for being slow. */
@@ -16,8 +25,12 @@ export interface StreamOptions {
   readonly streamBufferBytes: number;
 }
 
-/** Takes over the reply, whose headers are kept. A comment line goes out whenever nothing was sent for a while, whatever phase the job is in. */
-export function openEventStream(reply: FastifyReply, { heartbeatMs, streamBufferBytes }: StreamOptions): EventStream {
+/** Takes over the reply, whose headers are kept. `heartbeat` goes out whenever nothing was sent for a while, whatever phase the job is in. */
+export function openEventStream(
+  reply: FastifyReply,
+  { heartbeatMs, streamBufferBytes }: StreamOptions,
+  heartbeat: StreamEvent | null = null,
+): EventStream {
   const response = reply.hijack().raw;
   response.writeHead(200, {
     ...(reply.getHeaders() as OutgoingHttpHeaders),
@@ -29,7 +42,7 @@ export function openEventStream(reply: FastifyReply, { heartbeatMs, streamBuffer
   response.flushHeaders();
   const gone = new AbortController();
   const leave = (why: string) => {
-    clearInterval(heartbeat);
+    clearInterval(beat);
     if (!gone.signal.aborted) gone.abort(new Error(why));
   };
   const write = (chunk: string): boolean => {
@@ -40,17 +53,20 @@ export function openEventStream(reply: FastifyReply, { heartbeatMs, streamBuffer
     response.destroy();
     return false;
   };
-  const heartbeat = setInterval(() => write(": waiting\n\n"), heartbeatMs);
+  const beat = setInterval(() => write(heartbeat === null ? WAITING : written(heartbeat)), heartbeatMs);
   response.on("close", () => leave("the reader left"));
   return {
     gone: gone.signal,
-    send({ data, id, name }) {
-      heartbeat.refresh();
-      return write(`${name === undefined ? "" : `event: ${name}\n`}${id === undefined ? "" : `id: ${id}\n`}data: ${data}\n\n`);
+    send(event) {
+      beat.refresh();
+      return write(written(event));
     },
     end() {
-      clearInterval(heartbeat);
+      clearInterval(beat);
       response.end();
     },
   };
 }
+
+const written = ({ data, id, name }: StreamEvent & { readonly id?: string }): string =>
+  `${name === undefined ? "" : `event: ${name}\n`}${id === undefined ? "" : `id: ${id}\n`}data: ${data}\n\n`;

@@ -1,15 +1,29 @@
-import type { Usage } from "../shared/bus/contract.ts";
+import type { JobRequest, Usage } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
+import type { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
+import { messagesSurface } from "./anthropic-surface.ts";
+import { openaiErrors } from "./errors.ts";
+import type { StreamEvent } from "./sse.ts";
 import { answerId, type View } from "./view.ts";
 
-/** How one kind of answer is written down, in one piece and as a stream of chunks (docs/api.md). */
+/**
+ * How one kind of answer is written down, in one piece and as a stream of events (docs/api.md). One object per reader, who shows it every
+ * record from the first one on, so that the same records make the same events.
+ */
 export interface Surface {
-  /** Chunks before anything was generated. */
-  opening(): object[];
-  chunk(delta: Delta): object;
-  closing(end: Ending): object;
-  usage(end: Ending): object;
+  /** Before anything was generated. */
+  opening(request: JobRequest): StreamEvent[];
+  /** The prompt is on its way. */
+  progress(prefill: { readonly done: number; readonly total: number }): StreamEvent[];
+  /** What one record adds. */
+  more(deltas: readonly Delta[]): StreamEvent[];
+  closing(end: Ending): StreamEvent[];
+  /** Behind the last record. */
+  readonly farewell: readonly StreamEvent[];
+  failure(error: ServingError): StreamEvent;
+  /** Sent while nothing happens; null: a comment. */
+  readonly heartbeat: StreamEvent | null;
   whole(deltas: readonly Delta[], end: Ending): object;
 }
 
@@ -28,10 +42,26 @@ export function surfaceOf({ jobId, model, view, fingerprint }: Identity, include
     model,
     system_fingerprint: fingerprint,
   });
-  return view.surface === "chat" ? chatSurface(head, jobId, includeUsage) : completionSurface(head, includeUsage);
+  switch (view.surface) {
+    case "chat":
+      return chatSurface(head, jobId, includeUsage);
+    case "completion":
+      return completionSurface(head, includeUsage);
+    case "messages":
+      return messagesSurface(jobId, model);
+  }
 }
 
 type Head = (object: string) => object;
+
+const openaiStream = {
+  progress: () => [],
+  farewell: [{ data: "[DONE]" }],
+  failure: (error: ServingError) => ({ data: JSON.stringify(openaiErrors.body(error)) }),
+  heartbeat: null,
+};
+
+const events = (chunks: readonly object[]): StreamEvent[] => chunks.map((chunk) => ({ data: JSON.stringify(chunk) }));
 
 function chatSurface(head: Head, jobId: string, includeUsage: boolean): Surface {
   const chunk = (delta: object, reason: string | null) => ({
@@ -39,11 +69,12 @@ function chatSurface(head: Head, jobId: string, includeUsage: boolean): Surface 
     choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }],
     ...(includeUsage ? { usage: null } : {}),
   });
+  const usage = (end: Ending) => ({ ...head("chat.completion.chunk"), choices: [], usage: usageOf(end.usage) });
   return {
-    opening: () => [chunk({ role: "assistant", content: "" }, null)],
-    chunk: (delta) => chunk(chatDelta(delta, jobId), null),
-    closing: (end) => chunk({}, end.reason),
-    usage: (end) => ({ ...head("chat.completion.chunk"), choices: [], usage: usageOf(end.usage) }),
+    ...openaiStream,
+    opening: () => events([chunk({ role: "assistant", content: "" }, null)]),
+    more: (deltas) => events(deltas.map((delta) => chunk(chatDelta(delta, jobId), null))),
+    closing: (end) => events([chunk({}, end.reason), ...(includeUsage ? [usage(end)] : [])]),
     whole: (deltas, end) => ({
       ...head("chat.completion"),
       choices: [{ index: 0, message: chatMessage(deltas, jobId), logprobs: null, finish_reason: end.reason }],
@@ -59,11 +90,12 @@ function completionSurface(head: Head, includeUsage: boolean): Surface {
     choices: [choice(text, reason)],
     ...(includeUsage ? { usage: null } : {}),
   });
+  const usage = (end: Ending) => ({ ...head("text_completion"), choices: [], usage: usageOf(end.usage) });
   return {
+    ...openaiStream,
     opening: () => [],
-    chunk: (delta) => chunk("text" in delta ? delta.text : "", null),
-    closing: (end) => chunk("", end.reason),
-    usage: (end) => ({ ...head("text_completion"), choices: [], usage: usageOf(end.usage) }),
+    more: (deltas) => events(deltas.map((delta) => chunk("text" in delta ? delta.text : "", null))),
+    closing: (end) => events([chunk("", end.reason), ...(includeUsage ? [usage(end)] : [])]),
     whole: (deltas, end) => ({
       ...head("text_completion"),
       choices: [choice(textOf(deltas, "content"), end.reason)],

@@ -4,7 +4,7 @@ import type { DeltaParser } from "./answer.ts";
 
 /** What a replica needs beside the log to show an answer the way it was asked for. Stored with the job, so it only ever gains fields. */
 export interface View {
-  readonly surface: "chat" | "completion";
+  readonly surface: "chat" | "completion" | "messages";
   /** Unix seconds: part of every chunk. */
   readonly created: number;
   /** The answer begins inside the reasoning. */
@@ -22,5 +22,6 @@ const plainText: DeltaParser = {
 };
 
 /** Ids of the surfaces, made from the job's: one job, one answer, one id. */
-export const answerId = (surface: View["surface"], jobId: string): string =>
-  `${surface === "chat" ? "chatcmpl" : "cmpl"}-${jobId.slice("job_".length)}`;
+export const answerId = (surface: View["surface"], jobId: string): string => `${PREFIXES[surface]}${jobId.slice("job_".length)}`;
+
+const PREFIXES = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_" } as const;

@@ -4,7 +4,7 @@ import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { errorBody } from "../errors.ts";
+import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { stream, submitJob } from "../generate.ts";
 import { cancelJob, readNote } from "../jobs.ts";
@@ -47,7 +47,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return {
       ...jobObject(request.params.id, job, records),
       result: end === null ? null : surface.whole(deltas, end),
-      error: error === null ? null : errorBody(error).error,
+      error: error === null ? null : openaiErrors.body(error).error,
     };
   });
 
@@ -66,7 +66,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     reply.header("x-job-id", request.params.id);
     const after = lastEventId(request);
     const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
-    leave(await stream(deps, reply, request.params.id, surface, { after, includeUsage: true }));
+    leave(await stream(deps, reply, request.params.id, surface, after));
     return reply;
   });
 
@@ -89,7 +89,7 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
     }
     if (!ended) deps.stopping.throwIfAborted();
   } catch (error) {
-    if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(errorBody(ServingError.from(error))) });
+    if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(openaiErrors.body(ServingError.from(error))) });
   } finally {
     leave(ended);
     events.end();

@@ -1,0 +1,43 @@
+import type { ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import { type ErrorForm, publicMessage } from "./errors.ts";
+
+/** The error body of the Anthropic surface. */
+export interface AnthropicErrorBody {
+  readonly type: "error";
+  readonly error: { readonly type: string; readonly message: string };
+  readonly request_id?: string;
+}
+
+export const anthropicErrors = {
+  status: (error: ServingError): number => (error.code === "OVERLOADED" ? OVERLOADED_STATUS : error.http),
+  body: (error: ServingError, requestId?: string): AnthropicErrorBody => ({
+    type: "error",
+    error: { type: TYPES[error.code], message: withParam(error) },
+    ...(requestId === undefined ? {} : { request_id: requestId }),
+  }),
+} satisfies ErrorForm;
+
+/** There is no field for the place of a mistake. */
+function withParam(error: ServingError): string {
+  const message = publicMessage(error);
+  return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
+}
+
+/** The whole service is busy; 429 would say that this key is over its limit. */
+const OVERLOADED_STATUS = 529;
+
+const TYPES: Readonly<Record<ErrorCode, string>> = {
+  INVALID_REQUEST: "invalid_request_error",
+  CONTEXT_LENGTH: "invalid_request_error",
+  UNAUTHORIZED: "authentication_error",
+  NOT_FOUND: "not_found_error",
+  CONFLICT: "conflict_error",
+  TOO_LARGE: "request_too_large",
+  OVERLOADED: "overloaded_error",
+  CANCELLED: "api_error",
+  BAD_CHECKPOINT: "api_error",
+  MODEL_MISMATCH: "api_error",
+  INTERNAL: "api_error",
+  UNAVAILABLE: "api_error",
+  DEADLINE: "timeout_error",
+};

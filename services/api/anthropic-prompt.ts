@@ -1,0 +1,86 @@
+import type { ChatMessage, ContentPart } from "../shared/engine/chat/messages.ts";
+import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import type { AnthropicBlock, AnthropicConversation } from "./anthropic-requests.ts";
+import { conversationPrompt, type Prompt, type ServedModel } from "./prompt.ts";
+
+/** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
+export async function messagesPrompt(
+  model: ServedModel,
+  request: AnthropicConversation,
+  exact: () => Printable,
+  clock: Clock,
+): Promise<Prompt> {
+  const { messages, thinking, output_config } = request;
+  const exactly = onDemand(exact);
+  const conversation = {
+    messages: [...systemMessage(request), ...messages.flatMap((_, i) => chatMessages(request, i, exactly))],
+    tools: request.tool_choice?.type === "none" ? [] : toolsOf(request, exactly),
+    thinking: thinking === undefined ? model.thinking : thinking.type !== "disabled",
+    effort: output_config?.effort,
+  };
+  return conversationPrompt(model, "messages", conversation, clock);
+}
+
+/** The value at a path of the body. */
+type Exactly = (...path: readonly (string | number)[]) => Printable;
+
+function onDemand(exact: () => Printable): Exactly {
+  let body: Printable | undefined;
+  return (...path) => {
+    body ??= exact();
+    return path.reduce<Printable>((value, key) => inside(value, key) ?? null, body);
+  };
+}
+
+const inside = (value: Printable, key: string | number): Printable | undefined =>
+  typeof key === "number" ? (value as readonly Printable[])[key] : isObject(value) ? field(value, key) : undefined;
+
+const systemMessage = ({ system }: AnthropicConversation): ChatMessage[] =>
+  system === undefined ? [] : [{ role: "system", content: system }];
+
+/** One message becomes several where results of tools are among the text: the encoder merges them into one turn again. */
+function chatMessages({ messages }: AnthropicConversation, i: number, exactly: Exactly): ChatMessage[] {
+  const { role, content } = messages[i]!;
+  const blocks: readonly AnthropicBlock[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
+  if (role === "assistant") return [assistantMessage(blocks, i, i === messages.length - 1, exactly)];
+  return blocks.map((block, j) => askingMessage(role, block, `messages[${i}].content[${j}]`));
+}
+
+function askingMessage(role: "user" | "system", block: AnthropicBlock, path: string): ChatMessage {
+  if (block.type === "text") return { role, content: block.text };
+  if (block.type === "tool_result" && role === "user")
+    return { role: "tool", tool_call_id: block.tool_use_id, content: (block.content as string | ContentPart[] | undefined) ?? "" };
+  throw refuse(path, `a block of type ${block.type} does not belong into a message of the ${role}`);
+}
+
+/** An assistant's last message is the beginning of the answer: the model goes on where it ends. */
+function assistantMessage(blocks: readonly AnthropicBlock[], i: number, last: boolean, exactly: Exactly): ChatMessage {
+  const stray = blocks.findIndex(({ type }) => type === "tool_result" || (last && type === "tool_use"));
+  if (stray >= 0) {
+    const why = last ? "the result of a tool must follow its use" : "a result does not belong into a message of the assistant";
+    throw refuse(`messages[${i}].content[${stray}]`, why);
+  }
+  return {
+    role: "assistant",
+    content: blocks.map((block) => (block.type === "text" ? block.text : "")).join(""),
+    reasoning_content: blocks.map((block) => (block.type === "thinking" ? block.thinking : "")).join(""),
+    tool_calls: blocks.flatMap((block, j) =>
+      block.type === "tool_use"
+        ? [{ id: block.id, function: { name: block.name, arguments: exactly("messages", i, "content", j, "input") } }]
+        : [],
+    ),
+    wo_eos: last,
+  };
+}
+
+/** In OpenAI's form, which the prompt is written from. */
+function toolsOf({ tools = [] }: AnthropicConversation, exactly: Exactly): readonly Printable[] {
+  return tools.map(({ name, description }, i) => ({
+    type: "function",
+    function: { name, ...(description === undefined ? {} : { description }), parameters: exactly("tools", i, "input_schema") },
+  }));
+}
+
+const refuse = (param: string, why: string) => new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "invalid_value" });

@@ -1,0 +1,27 @@
+import type { FastifyInstance } from "fastify";
+import { messagesPrompt } from "../anthropic-prompt.ts";
+import { countTokensRequest, messagesRequest } from "../anthropic-requests.ts";
+import { type Body, readExactly } from "../body.ts";
+import type { ApiDeps } from "../deps.ts";
+import { answer, submitJob } from "../generate.ts";
+import { requireModel } from "../model.ts";
+import { parseBody } from "../requests.ts";
+
+/** Anthropic's surface: the same jobs, in other words. */
+export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  app.post<{ Body: Body }>("/v1/messages", async (request, reply) => {
+    const body = parseBody(messagesRequest, request.body.json);
+    requireModel(deps.model, body.model);
+    const prompt = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
+    const generation = { ...body, stop: body.stop_sequences };
+    const jobId = await submitJob(deps, request, generation, prompt, { lane: "interactive", detached: false });
+    return answer(deps, reply, jobId, prompt, generation);
+  });
+
+  app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {
+    const body = parseBody(countTokensRequest, request.body.json);
+    requireModel(deps.model, body.model);
+    const { ids } = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
+    return { input_tokens: ids.length };
+  });
+}
