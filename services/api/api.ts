@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { Admission } from "./admission.ts";
 import { authenticator } from "./auth.ts";
-import { Backlog } from "./backlog.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openReaders } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
@@ -18,13 +18,13 @@ export interface RunningApi {
 }
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
-export async function startApi(deps: Omit<ApiDeps, "readers" | "backlog" | "authenticate" | "stopping">): Promise<RunningApi> {
+export async function startApi(deps: Omit<ApiDeps, "readers" | "admission" | "authenticate" | "stopping">): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
   const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
-  const backlog = new Backlog(bus, clock, model.name);
-  const app: FastifyInstance = openApi({ ...deps, readers, backlog, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
+  const admission = new Admission(bus, clock, model.name, config);
+  const app: FastifyInstance = openApi({ ...deps, readers, admission, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
   const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
     throw new ServingError(
       "UNAVAILABLE",

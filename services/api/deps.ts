@@ -4,8 +4,8 @@ import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
+import type { Admission } from "./admission.ts";
 import type { Authenticate } from "./auth.ts";
-import type { Backlog } from "./backlog.ts";
 import type { ServedModel } from "./prompt.ts";
 import type { Readers } from "./readers.ts";
 
@@ -15,7 +15,7 @@ export interface ApiDeps {
   readonly bus: Bus;
   readonly model: ServedModel;
   readonly readers: Readers;
-  readonly backlog: Backlog;
+  readonly admission: Admission;
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly random: Random;

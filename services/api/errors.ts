@@ -29,7 +29,7 @@ export const publicMessage = ({ code, message }: ServingError): string =>
 /** Headers that tell an SDK whether and when to try again. */
 export function retryHeaders(error: ServingError): Record<string, string> {
   if (!error.retryable) return error.http === 409 || error.http >= 500 ? { "x-should-retry": "false" } : {};
-  return { "retry-after": error.code === "OVERLOADED" ? "5" : "1" };
+  return { "retry-after": String(error.retryAfterSeconds ?? (error.code === "OVERLOADED" ? 5 : 1)) };
 }
 
 /** Errors of the HTTP layer itself, in our words. */

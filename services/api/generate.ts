@@ -22,7 +22,7 @@ export async function submitJob(
   prompt: Prompt,
   options: { readonly lane: Lane; readonly detached: boolean },
 ): Promise<string> {
-  const { bus, backlog, model, config, clock, random } = deps;
+  const { bus, admission, model, config, clock, random } = deps;
   const room = model.contextTokens - prompt.ids.length;
   const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
   if (maxTokens > room) {
@@ -58,7 +58,7 @@ export async function submitJob(
     idempotencyKey: typeof key === "string" && key !== "" ? key : null,
     bodyHash: bodyHash(request.url, request.body.raw),
   };
-  return submit({ bus, backlog, random, clock, queueJobsMax: config.queueJobsMax }, submission);
+  return submit({ bus, admission, random, clock }, submission);
 }
 
 /** Answers with the whole answer, or with the stream of it. */

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type { Bus, JobRequest } from "../shared/bus/contract.ts";
-import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
+import { enqueue } from "../shared/bus/enqueue.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Backlog } from "./backlog.ts";
-import type { Note } from "./jobs.ts";
+import type { Admission } from "./admission.ts";
+import { cancelJob, type Note } from "./jobs.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */
 const INLINE_TOKENS_MAX = 16_384;
@@ -24,8 +24,7 @@ export interface SubmitDeps {
   readonly bus: Bus;
   readonly random: Random;
   readonly clock: Clock;
-  readonly backlog: Backlog;
-  readonly queueJobsMax: number;
+  readonly admission: Admission;
 }
 
 export const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
@@ -42,10 +41,13 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 }
 
 async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<void> {
-  const { bus } = deps;
-  const queued = await admit(deps, jobId, submission);
+  const { bus, admission } = deps;
+  const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
   try {
     await enqueue(bus.queue, "prefill", jobId, await record(deps, jobId, submission), 0);
+  } catch (error) {
+    if (isOverload(error)) await cancelJob(bus, jobId, "the queue is full"); // whoever was told 429 will come again
+    throw error;
   } finally {
     queued();
   }
@@ -66,12 +68,16 @@ async function record(
   try {
     await bus.log.submit(jobId, job);
   } catch (error) {
+    // An id that came from a key may be another request's too, and what is stored under it then serves that one.
+    if (isOverload(error) && idempotencyKey === null) await Promise.all([bus.payloads.delete(jobId), bus.registry.forget(jobId)]);
     // Two requests with one key: the other's job came first, and differs from ours in no more than a drawn seed and the time.
     const joined = idempotencyKey !== null && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
   }
   return job;
 }
+
+const isOverload = (error: unknown): boolean => error instanceof ServingError && error.code === "OVERLOADED";
 
 async function jobIdFor(
   { bus, random }: SubmitDeps,
@@ -91,13 +97,4 @@ async function jobIdFor(
     });
   }
   return { jobId: found.jobId, known: true };
-}
-
-/** Counts the job in the backlog if there is room for it; the result says when it is in the queue. */
-async function admit({ backlog, queueJobsMax }: SubmitDeps, jobId: string, { ids, request }: Submission): Promise<() => void> {
-  if ((await backlog.load()).jobs >= queueJobsMax) {
-    throw new ServingError("OVERLOADED", `${queueJobsMax} jobs are waiting already; try again later`, { apiCode: "rate_limit_exceeded" });
-  }
-  const { model, lane } = request;
-  return backlog.add({ jobId, model, lane, promptTokens: ids.length, outputTokens: expectedOutput(request) });
 }

@@ -5,7 +5,8 @@ import type { ApiDeps } from "../deps.ts";
 const READY_MS = 2_000;
 
 /** /health: the process runs. /ready: it can take work, because the record answers; workers may still be on their way, jobs wait for them. */
-export function statusRoutes(app: FastifyInstance, { bus, stopping, metrics }: ApiDeps): void {
+export function statusRoutes(app: FastifyInstance, { admission, bus, stopping, metrics }: ApiDeps): void {
+  const backlog = metrics.gauge("longshore_backlog_tokens", "Tokens waiting or under way in the whole cluster.", ["kind"]);
   app.get("/health", async () => ({ status: "ok" }));
   app.get("/ready", async () => {
     if (stopping.aborted) throw new ServingError("UNAVAILABLE", "shutting down");
@@ -13,5 +14,9 @@ export function statusRoutes(app: FastifyInstance, { bus, stopping, metrics }: A
     const [prefill, decode] = await Promise.all([bus.registry.beats("prefill"), bus.registry.beats("decode")]);
     return { status: "ok", workers: { prefill: prefill.size, decode: decode.size } };
   });
-  app.get("/metrics", async (_, reply) => reply.type("text/plain; version=0.0.4").send(await metrics.text()));
+  app.get("/metrics", async (_, reply) => {
+    const tokens = await admission.backlogTokens().catch(() => ({ prompt: Number.NaN, output: Number.NaN })); // the record is away
+    for (const [kind, count] of Object.entries(tokens)) backlog.set({ kind }, count);
+    return reply.type("text/plain; version=0.0.4").send(await metrics.text());
+  });
 }

@@ -49,7 +49,12 @@ const work = {
   claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
   graceMs: whole(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
-  queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting for prefill before new ones are answered 429."),
+  queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting or under way before new ones are answered 429."),
+  backlogTokensMax: whole(
+    200_000_000,
+    { min: 1 },
+    "Tokens waiting or under way, of prompts and expected answers, before new jobs are answered 429. Sooner where a deadline cannot be met.",
+  ),
   beatMs: whole(1_000, { min: 100 }, "How often a process shows it is alive."),
   drainMs: whole(10_000, { min: 100 }, "How long a process told to stop may take to finish its chunk and hand back."),
 } as const;

@@ -22,6 +22,8 @@ export interface ErrorDetails {
   readonly param?: string;
   /** The API's finer code where clients read one: `context_length_exceeded`, `model_not_found`. */
   readonly apiCode?: string;
+  /** When the same request may succeed. */
+  readonly retryAfterSeconds?: number;
   readonly cause?: unknown;
 }
 
@@ -31,12 +33,14 @@ export class ServingError extends Error {
   readonly code: ErrorCode;
   readonly param: string | null;
   readonly apiCode: string | null;
+  readonly retryAfterSeconds: number | null;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.param = details.param ?? null;
     this.apiCode = details.apiCode ?? null;
+    this.retryAfterSeconds = details.retryAfterSeconds ?? null;
   }
 
   get http(): number {

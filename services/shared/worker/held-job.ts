@@ -57,6 +57,10 @@ export class HeldJob {
   get jobId(): string {
     return this.claim.jobId;
   }
+  /** Tokens done in this phase: of the prompt, or of the answer. */
+  get tokensDone(): number {
+    return this.claim.phase === "prefill" ? this.#progress.done : this.claim.tokenCount;
+  }
   /** Aborts with the reason: an Interrupted, or the error of an append. */
   get signal(): AbortSignal {
     return this.#stop.signal;

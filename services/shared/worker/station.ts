@@ -5,6 +5,7 @@ import { beatUntil } from "./beat.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, waitedMs } from "./held-job.ts";
+import { Pace } from "./pace.ts";
 import { drained, Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
@@ -34,8 +35,9 @@ export type Work = (job: HeldJob) => Promise<void>;
 export async function station(deps: StationDeps, options: StationOptions, work: Work, stop: AbortSignal): Promise<void> {
   const roster = new Roster(deps.bus.registry, deps.clock);
   const slots = new Slots(options.slots);
+  const pace = new Pace(deps.clock);
   const done = new AbortController();
-  const background = inBackground(deps, options, roster, slots, done.signal);
+  const background = inBackground(deps, options, roster, slots, pace, done.signal);
   const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
@@ -45,7 +47,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
       const message = await pull(deps, options, stop);
-      if (message !== null) slots.occupy(carry(deps, options, roster, work, message, stop));
+      if (message !== null) slots.occupy(carry(deps, options, roster, pace, work, message, stop));
     }
   } finally {
     await slots.idle();
@@ -57,7 +59,15 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
 }
 
 /** From a message to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
-async function carry(deps: StationDeps, options: StationOptions, roster: Roster, work: Work, message: Message, stop: AbortSignal) {
+async function carry(
+  deps: StationDeps,
+  options: StationOptions,
+  roster: Roster,
+  pace: Pace,
+  work: Work,
+  message: Message,
+  stop: AbortSignal,
+) {
   const { bus, clock, log, metrics } = deps;
   const { phase } = options;
   const figures = figuresOf(metrics);
@@ -66,6 +76,7 @@ async function carry(deps: StationDeps, options: StationOptions, roster: Roster,
     return null;
   });
   if (job === null) return;
+  pace.begin(job);
   figures.held.inc({ phase });
   figures.wait.observe({ phase }, waitedMs(job.history) / 1_000);
   try {
@@ -77,6 +88,7 @@ async function carry(deps: StationDeps, options: StationOptions, roster: Roster,
     await settle(log, job, thrown);
   } finally {
     roster.remove(job);
+    pace.end(job);
     figures.held.dec({ phase });
     figures.ended.inc({ phase, end: job.ended ?? "lost" });
   }
@@ -91,9 +103,16 @@ const figuresOf = (metrics: Metrics) => ({
 const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000];
 
 /** The signs of life, and the ears for cancels and deadlines. */
-async function inBackground({ bus, clock, log }: StationDeps, options: StationOptions, roster: Roster, slots: Slots, done: AbortSignal) {
+async function inBackground(
+  { bus, clock, log }: StationDeps,
+  options: StationOptions,
+  roster: Roster,
+  slots: Slots,
+  pace: Pace,
+  done: AbortSignal,
+) {
   const { phase, model, worker } = options;
-  const load = () => JSON.stringify({ phase, model, jobs: slots.taken, slots: options.slots });
+  const load = () => JSON.stringify({ phase, model, jobs: slots.taken, slots: options.slots, ...pace.figures() });
   const loops = [
     beatUntil(bus.registry, clock, options, load, done),
     roster.watch(done),

@@ -1,19 +1,19 @@
 import { expect, test } from "vitest";
-import { Backlog } from "../../../services/api/backlog.ts";
+import { Admission } from "../../../services/api/admission.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { never, request } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const { prompt: _, promptTokens: __, tenant, ...job } = request();
 const deps = (bus: Bus) => ({
   bus,
   random: systemRandom,
   clock: systemClock,
-  backlog: new Backlog(bus, systemClock, job.model),
-  queueJobsMax: 10,
+  admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 10_000 }),
 });
 const keyed = (seed: bigint): Submission => ({
   tenant,
@@ -37,7 +37,7 @@ test.each(["remembered its key", "wrote it into the log"])(
     const dying = () => Promise.reject(new Error("died"));
     const crashed: Bus =
       when === "remembered its key"
-        ? { ...bus, log: Object.create(bus.log, { submit: { value: dying } }) }
+        ? { ...bus, log: overriding(bus.log, { submit: dying }) }
         : { ...bus, queue: { ...bus.queue, publish: dying, messages: async () => [] } };
     await expect(submit(deps(crashed), keyed(1n))).rejects.toThrow("died");
     const jobId = await submit(deps(bus), keyed(2n));

@@ -1,0 +1,108 @@
+import type { Bus, JobRequest, Lane } from "../shared/bus/contract.ts";
+import { expectedOutput } from "../shared/bus/enqueue.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { Backlog, type Load } from "./backlog.ts";
+import { type Capacity, Workers } from "./capacity.ts";
+
+/** Part of the time until its deadline that a job may be expected to need: estimates err, and the tail is longer than the mean. */
+const USABLE = 0.7;
+const RETRY_SECONDS_MAX = 600;
+
+export interface AdmissionLimits {
+  readonly queueJobsMax: number;
+  readonly backlogTokensMax: number;
+}
+
+/** What admission asks of a job. */
+export type Asked = Pick<JobRequest, "model" | "lane" | "maxTokens" | "deadlineMs"> & {
+  readonly jobId: string;
+  readonly promptTokens: number;
+};
+
+/**
+ * The door: lets in what the cluster can finish in time at the speed it shows, and answers OVERLOADED to the rest at once, with the time after
+ * which there should be room.
+ */
+export class Admission {
+  readonly #bus: Bus;
+  readonly #limits: AdmissionLimits;
+  readonly #backlog: Backlog;
+  readonly #workers: Workers;
+
+  constructor(bus: Bus, clock: Clock, model: string, limits: AdmissionLimits) {
+    this.#bus = bus;
+    this.#limits = limits;
+    this.#backlog = new Backlog(bus, clock, model);
+    this.#workers = new Workers(bus, clock, model);
+  }
+
+  /** Counts the job in the backlog; call the result once it is in the queue, or will not come. */
+  async admit(job: Asked): Promise<() => void> {
+    const [load, speed, nowMs] = await Promise.all([this.#backlog.load(), this.#speed(), this.#bus.log.nowMs()]);
+    const share = { ...job, outputTokens: expectedOutput(job) };
+    this.#checkRoom(load, speed, share.promptTokens + share.outputTokens);
+    const excessSeconds = secondsUntilDone(load, speed, share) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
+    if (excessSeconds > 0 && !isProbe(load, speed)) throw refused("this deadline cannot be met at the load there is", excessSeconds);
+    return this.#backlog.add(share);
+  }
+
+  /** Seconds after which a job that came now would be done, about; null while nobody works. */
+  async estimate(job: Pick<JobRequest, "lane" | "maxTokens"> & { readonly promptTokens: number }): Promise<number | null> {
+    const [load, speed] = await Promise.all([this.#backlog.load(), this.#speed()]);
+    if (!speed.prefill.measured || !speed.decode.measured) return null;
+    return secondsUntilDone(load, speed, { ...job, outputTokens: expectedOutput(job) });
+  }
+
+  /** Tokens of the backlog before and in decode. */
+  async backlogTokens(): Promise<{ readonly prompt: number; readonly output: number }> {
+    const { promptTokens, outputTokens } = await this.#backlog.load();
+    return { prompt: ahead(promptTokens, "batch"), output: ahead(outputTokens, "batch") };
+  }
+
+  #checkRoom(load: Load, speed: Speed, tokens: number): void {
+    const { queueJobsMax, backlogTokensMax } = this.#limits;
+    const waiting = ahead(load.promptTokens, "batch") + ahead(load.outputTokens, "batch");
+    if (load.jobs >= queueJobsMax) {
+      throw refused(`${queueJobsMax} jobs are waiting already`, waiting / load.jobs / Math.max(1, speed.prefill.tokensPerSecond));
+    }
+    const excess = waiting + tokens - backlogTokensMax;
+    // A job larger than all that may wait gets in when nothing does.
+    if (excess > 0 && load.jobs > 0) {
+      throw refused(`${waiting} tokens are waiting already`, Math.min(excess, waiting) / Math.max(1, speed.prefill.tokensPerSecond));
+    }
+  }
+
+  async #speed(): Promise<Speed> {
+    const [prefill, decode] = await Promise.all([this.#workers.capacity("prefill"), this.#workers.capacity("decode")]);
+    return { prefill, decode };
+  }
+}
+
+interface Speed {
+  readonly prefill: Capacity;
+  readonly decode: Capacity;
+}
+
+/** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
+function secondsUntilDone(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number; outputTokens: number }): number {
+  if (prefill.workers === 0 || decode.workers === 0) return 0;
+  const inPrefill = (ahead(load.promptTokens, job.lane) + job.promptTokens) / prefill.tokensPerSecond;
+  const inDecode = ahead(load.outputTokens, job.lane) / decode.tokensPerSecond;
+  return Math.max(inPrefill, inDecode) + job.outputTokens / decode.tokensPerJobSecond;
+}
+
+/** While nobody knows what the workers can do, one job after the other shows it. */
+const isProbe = ({ jobs }: Load, { prefill, decode }: Speed): boolean => jobs === 0 && !(prefill.measured && decode.measured);
+
+/** What is done before a job of `lane`: interactive work does not wait for batch work. */
+const ahead = (tokens: Readonly<Record<Lane, number>>, lane: Lane): number =>
+  lane === "interactive" ? tokens.interactive : tokens.interactive + tokens.batch;
+
+function refused(why: string, seconds: number): ServingError {
+  const retryAfterSeconds = Math.max(1, Math.min(RETRY_SECONDS_MAX, Math.ceil(seconds)));
+  return new ServingError("OVERLOADED", `${why}; try again in ${retryAfterSeconds} s`, {
+    apiCode: "rate_limit_exceeded",
+    retryAfterSeconds,
+  });
+}
