@@ -1,7 +1,7 @@
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Logger } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
+import { Reconciler, type ReconcilerDeps, reconciledJobs } from "./reconciler.ts";
 
 /** After this long what is known of the open jobs is read from the log again: notes may be lost with the index. */
 const AUDIT_MS = 21_600_000;
@@ -23,7 +23,8 @@ export interface ReconcilingOptions extends ReconcilerDeps {
  * a moment are harmless. It shows itself with every pass, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
  */
 export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSignal): Promise<void> {
-  const { bus, clock, log, replica } = options;
+  const { bus, clock, log, metrics, replica } = options;
+  reconciledJobs(metrics);
   let reconciler: Reconciler | null = null;
   let auditMs = 0;
   let more = false;

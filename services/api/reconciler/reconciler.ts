@@ -31,10 +31,12 @@ export class Reconciler {
   readonly #deps: ReconcilerDeps;
   readonly #jobs: OpenJobs;
   readonly #retention: Retention;
+  readonly #reconciled: ReturnType<Metrics["counter"]>;
 
   private constructor(deps: ReconcilerDeps, jobs: OpenJobs) {
     this.#deps = deps;
     this.#jobs = jobs;
+    this.#reconciled = reconciledJobs(deps.metrics);
     this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => jobs.has(jobId));
   }
 
@@ -71,7 +73,7 @@ export class Reconciler {
     const event = type === "cancelled" ? { type, by: cancelledBy ?? "" } : { type };
     if (!(await endJob(this.#deps.bus, record, event))) return;
     this.#jobs.drop(record.jobId);
-    this.#count(type);
+    this.#reconciled.inc({ reason: type });
   }
 
   /** Nothing happened for as long as a claim lives, and no message was there after that: whoever should have sent it is gone. */
@@ -80,15 +82,13 @@ export class Reconciler {
     const first = await bus.log.first(last.jobId);
     if (first?.event.type !== "submitted") return;
     await enqueue(bus.queue, last.phase, last.jobId, first.event.request);
-    this.#count("no message");
-  }
-
-  #count(reason: string): void {
-    this.#deps.metrics
-      .counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"])
-      .inc({ reason });
+    this.#reconciled.inc({ reason: "no message" });
   }
 }
+
+/** A replica that does not reconcile shows it too. */
+export const reconciledJobs = (metrics: Metrics): ReturnType<Metrics["counter"]> =>
+  metrics.counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"]);
 
 /** Prefill first: a job that moves on meanwhile gets its decode message before it loses this one. */
 async function withMessage({ queue }: Bus): Promise<ReadonlySet<string>> {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Backlog } from "../../../services/api/backlog.ts";
+import { Admission } from "../../../services/api/admission.ts";
 import { type SubmitDeps, submit } from "../../../services/api/submit.ts";
 import { isTerminal } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -17,6 +17,7 @@ import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
 const IN_FLIGHT = 64;
 const MODEL = "yardlog";
 const PROMPT_TOKENS = 100;
+const LIMITS = { queueJobsMax: 100_000, backlogTokensMax: 1e9 };
 /** One flush of a decode worker. */
 const ANSWER_TOKENS = 8;
 
@@ -28,7 +29,7 @@ export const control: Bench = {
     const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
     const workers: RoleProcess[] = [];
     const bus = openBus({ url: nats.url });
-    const api = { bus, backlog: new Backlog(bus, systemClock, MODEL), random: systemRandom, clock: systemClock, queueJobsMax: 100_000 };
+    const api = { bus, admission: new Admission(bus, systemClock, MODEL, LIMITS), random: systemRandom, clock: systemClock };
     try {
       await bus.ready(10_000);
       for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis)));
