@@ -14,6 +14,8 @@ export interface Verdict {
   readonly tokens: number;
   /** Claims taken from a worker that did not hand its job back. */
   readonly takeovers: number;
+  /** Times a worker that was told to stop handed the job back. */
+  readonly handedBack: number;
   readonly sentBack: number;
   /** Segments of prompts computed in all, and of these, by somebody who had no need to on a quiet day. */
   readonly segments: number;
@@ -34,6 +36,7 @@ export function audit(job: Job, expected: Expected, reply: Reply, records: reado
     tokensLost: Math.max(0, wanted - logged),
     tokensDoubled: Math.max(0, logged - wanted),
     takeovers: takeoversOf(records),
+    handedBack: records.filter(({ event }) => event.type === "released").length,
     sentBack: records.filter(({ event }) => event.type === "sent_back").length,
     ...segmentsOf(records),
     ...longestStill(records),

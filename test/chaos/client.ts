@@ -20,10 +20,10 @@ export interface Reply {
 
 /**
  * Asks as a careful client would: with an Idempotency-Key, from one replica and then another, and with Last-Event-ID where a stream broke.
- * Throws for an answer that no retry can mend, and after `patienceMs`.
+ * Throws for an answer that no retry can mend, and after `patienceMs`. `onJob` is called with the job's id whenever a stream of it begins.
  */
-export async function ask(apis: readonly string[], job: Job, patienceMs: number): Promise<Reply> {
-  const reading = new Reading(job);
+export async function ask(apis: readonly string[], job: Job, patienceMs: number, onJob?: (jobId: string) => void): Promise<Reply> {
+  const reading = new Reading(job, onJob);
   const endMs = performance.now() + patienceMs;
   const first = job.seed % apis.length;
   for (let tries = 0; ; tries++) {
@@ -54,7 +54,7 @@ interface Usage {
 /** One answer, read over as many connections as it takes. */
 class Reading {
   readonly #job: Job;
-  readonly #key: string;
+  readonly #onJob: ((jobId: string) => void) | undefined;
   #jobId: string | null = null;
   #lastId: string | null = null;
   /** Read up to the event that `#lastId` names; what came behind it comes again. */
@@ -63,9 +63,9 @@ class Reading {
   #reason = "";
   #usage: Usage | null = null;
 
-  constructor(job: Job) {
+  constructor(job: Job, onJob: ((jobId: string) => void) | undefined) {
     this.#job = job;
-    this.#key = job.name;
+    this.#onJob = onJob;
   }
 
   /** The reply once it is whole; null if the connection ended early. */
@@ -81,7 +81,8 @@ class Reading {
         this.#jobId === null
           ? await this.#post(api, "/v1/completions", this.#request(true), ears.signal)
           : await this.#resume(api, ears.signal);
-      this.#jobId = response.headers.get("x-job-id");
+      this.#jobId = response.headers.get("x-job-id")!;
+      this.#onJob?.(this.#jobId);
       this.#unsure = "";
       return await this.#listen(response, () => silence.refresh());
     } finally {
@@ -107,7 +108,7 @@ class Reading {
   }
 
   #post(api: string, path: string, body: object, signal: AbortSignal): Promise<Response> {
-    const headers = { "content-type": "application/json", "idempotency-key": this.#key };
+    const headers = { "content-type": "application/json", "idempotency-key": this.#job.name };
     return understood(fetch(`${api}${path}`, { method: "POST", headers, body: JSON.stringify(body), signal }));
   }
 

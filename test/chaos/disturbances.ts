@@ -7,7 +7,7 @@ import type { Replica } from "./replica.ts";
 interface Disturbance {
   readonly kind: string;
   readonly target: string;
-  happen(random: Random): Promise<void>;
+  happen(random: Random): Promise<unknown>;
 }
 
 const between = (random: Random, low: number, high: number) => low + (random.u32() % (high - low));
@@ -75,7 +75,7 @@ export interface Disturbed {
  */
 export async function disturb(cluster: ChaosCluster, seed: number, everyMs: number, stop: AbortSignal): Promise<readonly Disturbed[]> {
   const cards = deck(cluster);
-  const busy = new Map<string, Promise<void>>();
+  const busy = new Map<string, Promise<unknown>>();
   const happened: Disturbed[] = [];
   for (let number = 0; ; number++) {
     const random = seededRandom(seed ^ Math.imul(number + 1, 0x9e3779b1));

@@ -54,14 +54,21 @@ export class Replica {
     return this.#process.ready();
   }
 
-  /** kill -9, or SIGTERM: to drain. Resolves once it is ready again. */
-  async end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+  /** Whether this is the worker of that name, as it stands in the record. */
+  is(worker: string): boolean {
+    return this.#process.output.includes(worker);
+  }
+
+  /** kill -9, or SIGTERM: to drain. Resolves once it is ready again, to how it ended, and how long that took. */
+  async end(signal: "SIGKILL" | "SIGTERM"): Promise<End & { readonly ms: number }> {
+    const startMs = performance.now();
     const ending = this.#process;
     this.#told = signal;
     ending.signal(signal);
-    await ending.exited;
+    const end = { ...(await ending.exited), ms: performance.now() - startMs };
     while (this.#process === ending) await sleep(RESTART_MS / 5);
     await this.ready();
+    return end;
   }
 
   async freeze(ms: number): Promise<void> {

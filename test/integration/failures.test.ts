@@ -1,0 +1,194 @@
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { JobEvent, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
+import { systemRandom } from "../../services/shared/runtime/random.ts";
+import { audit, type Verdict } from "../chaos/audit.ts";
+import { ask, type Reply } from "../chaos/client.ts";
+import { type ChaosCluster, SEGMENT_TOKENS, settings, startChaosCluster } from "../chaos/cluster.ts";
+import { type Expected, type Job, jobsOf, oracle } from "../chaos/jobs.ts";
+import type { Replica } from "../chaos/replica.ts";
+import { untilEvent } from "../support/workers.ts";
+
+/** The failures of docs/testing.md that need a cluster of processes, each caused at the moment that hurts. */
+const PATIENCE_MS = 45_000;
+const ATTEMPTS_MAX = 3;
+const seed = Number(process.env.SEED ?? systemRandom.u32());
+
+let cluster: ChaosCluster;
+let quiet: Awaited<ReturnType<typeof oracle>>;
+beforeAll(async () => {
+  quiet = await oracle();
+  cluster = await startChaosCluster({ LONGSHORE_ATTEMPTS_MAX: String(ATTEMPTS_MAX) });
+});
+afterEach(() => {
+  expect(cluster.replicas.flatMap(({ crashes }) => crashes)).toEqual([]);
+});
+afterAll(() => cluster?.stop(false));
+
+let questions = 0;
+/** A job with an answer of at least 150 tokens, so that there is something to disturb. */
+async function question(promptTokens: number): Promise<{ job: Job; expected: Expected }> {
+  for (;;) {
+    const name = `question ${++questions} of seed ${seed}`;
+    const ids = Int32Array.from({ length: promptTokens }, (_, i) => 3 + ((i * 7_919 + seed + questions * 104_729) % (quiet.vocabSize - 3)));
+    const job: Job = { name, ids, way: "stream", maxTokens: 300, seed: 2 * questions }; // even: the first replica is asked first
+    const expected = await quiet.answer(job);
+    if (expected.ids.length >= 150) return { job, expected };
+  }
+}
+
+/** Asks the first replica; the id of the job, and what comes of it. */
+async function begin(job: Job): Promise<{ jobId: string; reply: Promise<Reply> }> {
+  let reply: Promise<Reply> | undefined;
+  const jobId = await new Promise<string>((resolve, reject) => {
+    reply = ask(cluster.apis, job, PATIENCE_MS, resolve);
+    reply.catch(reject);
+  });
+  return { jobId, reply: reply! };
+}
+
+async function judge({ job, expected }: { job: Job; expected: Expected }, reply: Reply): Promise<Verdict> {
+  const verdict = audit(job, expected, reply, await cluster.bus.log.read(reply.jobId));
+  expect(verdict.faults, `SEED=${seed}`).toEqual([]);
+  return verdict;
+}
+
+const replica = (name: string): Replica => cluster.replicas.find((one) => one.name === name)!;
+const holder = ({ event }: LogRecord): Replica => cluster.replicas.find((one) => event.type === "claimed" && one.is(event.worker))!;
+const claimed = (phase: Phase) => (record: LogRecord) => record.event.type === "claimed" && record.phase === phase;
+const inAnswer = ({ tokenCount }: LogRecord) => tokenCount >= 40;
+
+/** The replica that holds the job once `wanted` has happened. */
+async function holderAt(jobId: string, wanted: (record: LogRecord) => boolean): Promise<Replica> {
+  const { sequence } = await untilEvent(cluster.bus, jobId, wanted);
+  const records = await cluster.bus.log.read(jobId);
+  return holder(records.findLast((record) => record.event.type === "claimed" && record.sequence <= sequence)!);
+}
+
+test("kill -9 of the replica a stream comes from: the other one goes on behind Last-Event-ID", async () => {
+  const asked = await question(600);
+  const { jobId, reply } = await begin(asked.job);
+  await untilEvent(cluster.bus, jobId, inAnswer);
+  await replica("api-1").end("SIGKILL");
+  expect((await reply).returns).toBeGreaterThan(0);
+  expect((await judge(asked, await reply)).takeovers).toBe(0);
+});
+
+test("kill -9 of a decode worker between its claim and its first token", async () => {
+  const asked = await question(3_000);
+  const { jobId, reply } = await begin(asked.job);
+  await (await holderAt(jobId, claimed("decode"))).end("SIGKILL");
+  expect((await judge(asked, await reply)).segmentsAgain).toBe(0);
+});
+
+test.each([
+  ["prefill", ({ event }: LogRecord) => event.type === "progress" && event.done > 1_000],
+  ["decode", inAnswer],
+] as const)(
+  "a %s worker cut off from NATS, for longer than its claim lives, is overtaken and changes nothing afterwards",
+  async (_, moment) => {
+    const asked = await question(12_000);
+    const { jobId, reply } = await begin(asked.job);
+    const { epoch } = await untilEvent(cluster.bus, jobId, moment);
+    const { links } = await holderAt(jobId, moment);
+    links.nats.hold();
+    await untilEvent(cluster.bus, jobId, (record) => record.epoch > epoch && record.event.type !== "claimed");
+    links.nats.release();
+    await judge(asked, await reply);
+    const records = await cluster.bus.log.read(jobId);
+    expect(records.map(({ event, epoch: of }) => `${of} ${event.type}`).join(" ")).toMatch(
+      new RegExp(`${epoch} (progress|tokens) ${epoch + 1} claimed`),
+    );
+  },
+);
+
+test.each(["SIGTERM", "SIGKILL"] as const)("nats-server ended by %s in the middle of an answer and started again", async (signal) => {
+  const asked = await question(600);
+  const { jobId, reply } = await begin(asked.job);
+  await untilEvent(cluster.bus, jobId, inAnswer);
+  await cluster.nats.kill(signal);
+  await cluster.nats.restart();
+  await judge(asked, await reply);
+});
+
+test("a job that kills every worker that claims it fails with the reason after the attempts allowed; its neighbours do not notice", async () => {
+  const poison = await question(2_000);
+  const neighbours = await Promise.all([question(1_000), question(500)]);
+  const { jobId, reply } = await begin(poison.job);
+  reply.catch(() => {});
+  const asked = neighbours.map((neighbour) => ask(cluster.apis, neighbour.job, PATIENCE_MS));
+  const ends: Promise<unknown>[] = [];
+  const attempts: number[] = [];
+  let last: JobEvent | null = null;
+  for await (const record of cluster.bus.log.follow(jobId, 0, AbortSignal.timeout(PATIENCE_MS))) {
+    last = record.event;
+    if (last.type !== "claimed") continue;
+    attempts.push(record.attempt);
+    if (record.attempt <= ATTEMPTS_MAX) ends.push(holder(record).end("SIGKILL"));
+  }
+  await Promise.all(ends);
+  expect(attempts.slice(-ATTEMPTS_MAX - 1)).toEqual([1, 2, 3, 4]); // the fourth is there to say so
+  expect(last).toMatchObject({ type: "failed", message: expect.stringContaining("3 workers in a row") });
+  await expect(reply).rejects.toThrow("internal error");
+  for (const [i, neighbour] of neighbours.entries()) await judge(neighbour, await asked[i]!);
+});
+
+test("a rolling restart of every process under load: everything drains in seconds, and nothing beyond a chunk is computed twice", async () => {
+  const jobs = jobsOf(seed, 60, quiet.vocabSize);
+  const load = jobs.map(async (job) => judge({ job, expected: await quiet.answer(job) }, await ask(cluster.apis, job, PATIENCE_MS)));
+  for (const one of cluster.replicas) {
+    const { code, ms } = await one.end("SIGTERM");
+    expect(code, one.name).toBe(0);
+    expect(ms, one.name).toBeLessThan(5_000);
+  }
+  const chunk = Number(settings.LONGSHORE_CHUNK_TOKENS) / SEGMENT_TOKENS;
+  const replay = 1;
+  const verdicts = await Promise.all(load);
+  expect(verdicts.map(({ takeovers }) => takeovers)).toEqual(verdicts.map(() => 0));
+  for (const { segmentsAgain, handedBack } of verdicts) expect(segmentsAgain).toBeLessThanOrEqual(handedBack * (chunk + replay));
+  expect(verdicts.some(({ handedBack }) => handedBack > 0)).toBe(true);
+}, 120_000);
+
+test("values damaged in Redis, and values evicted while they are in use, are misses", async () => {
+  const { client } = cluster.redis;
+  const asked = await question(3_000);
+  const { jobId, reply } = await begin(asked.job);
+  await untilEvent(cluster.bus, jobId, claimed("decode"));
+  let damaged = 0;
+  for (const key of await client.keys("*")) damaged += (await client.type(key)) === "string" ? await flip(key) : 0;
+  expect(damaged).toBeGreaterThan(20);
+  await judge(asked, await reply);
+
+  const used = Number(/used_memory:(\d+)/.exec(await client.info("memory"))![1]);
+  await client.config("SET", "maxmemory-policy", "allkeys-lru");
+  await client.config("SET", "maxmemory", used + 100_000);
+  const jobs = jobsOf(seed + 1, 20, quiet.vocabSize);
+  await Promise.all(jobs.map(async (job) => judge({ job, expected: await quiet.answer(job) }, await ask(cluster.apis, job, PATIENCE_MS))));
+  expect(Number(/evicted_keys:(\d+)/.exec(await client.info("stats"))![1])).toBeGreaterThan(0);
+  await client.config("SET", "maxmemory", 0);
+}, 120_000);
+
+/** Flips a bit in the middle of a value. */
+async function flip(key: string): Promise<number> {
+  const value = await cluster.redis.client.getBuffer(key);
+  if (value === null || value.length < 2) return 0;
+  value[value.length >> 1]! ^= 1;
+  await cluster.redis.client.set(key, value, "KEEPTTL");
+  return 1;
+}
+
+test("a storm of bad requests from one client leaves the others alone", async () => {
+  const asked = await question(600);
+  const { reply } = await begin(asked.job);
+  const bad = (i: number) => ({ model: i % 2 === 0 ? "none" : "yardlog", prompt: i % 2 === 0 ? "x" : [] });
+  const statuses = await Promise.all(
+    Array.from({ length: 300 }, async (_, i) => {
+      const headers = { "content-type": "application/json" };
+      const response = await fetch(`${cluster.apis[0]}/v1/completions`, { method: "POST", headers, body: JSON.stringify(bad(i)) });
+      await response.text();
+      return response.status;
+    }),
+  );
+  expect([...new Set(statuses)].sort()).toEqual([400, 404]);
+  await judge(asked, await reply);
+  expect((await reply).returns).toBe(0);
+});
