@@ -1,15 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { LogRecord } from "../../services/shared/bus/contract.ts";
 import { audit, type Verdict } from "./audit.ts";
 import { ask } from "./client.ts";
 import { type ChaosCluster, startChaosCluster } from "./cluster.ts";
-import { type Disturbed, disturb } from "./disturbances.ts";
+import { type Disturbed, disturb, type Storm } from "./disturbances.ts";
 import { type Job, jobsOf, oracle } from "./jobs.ts";
 
-export interface ChaosOptions {
+export interface ChaosOptions extends Storm {
   readonly jobs: number;
-  readonly seed: number;
-  /** Between two disturbances, on average. */
-  readonly everyMs: number;
   /** Clients at a time. */
   readonly clients: number;
   /** A job without its answer after this is lost. */
@@ -44,7 +42,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   const over = new AbortController();
   let clean = false;
   try {
-    const storm = disturb(cluster, options.seed, options.everyMs, over.signal);
+    const storm = disturb(cluster, options, over.signal);
     const asked = await askAll(cluster, options, startMs);
     over.abort();
     const disturbed = await storm;
@@ -71,7 +69,7 @@ async function askAll(cluster: ChaosCluster, { jobs: count, seed, clients, patie
     try {
       const reply = await ask(cluster.apis, job, patienceMs);
       returns += reply.returns;
-      const verdict = audit(job, expected, reply, await cluster.bus.log.read(reply.jobId));
+      const verdict = audit(job, expected, reply, await recordsOf(cluster, reply.jobId));
       verdicts.push(verdict);
       faults.push(...verdict.faults.map((fault) => `${job.name} (${job.way}, ${reply.jobId}): ${fault}`));
     } catch (error) {
@@ -85,6 +83,19 @@ async function askAll(cluster: ChaosCluster, { jobs: count, seed, clients, patie
   };
   await Promise.all(Array.from({ length: clients }, client));
   return { verdicts, lost, faults, returns };
+}
+
+const AWAY_MS = 30_000;
+
+/** The storm goes on while the log is read. */
+async function recordsOf({ bus }: ChaosCluster, jobId: string): Promise<readonly LogRecord[]> {
+  for (const endMs = performance.now() + AWAY_MS; ; await sleep(100)) {
+    try {
+      return await bus.log.read(jobId);
+    } catch (error) {
+      if (performance.now() > endMs) throw error;
+    }
+  }
 }
 
 /** A message whose holder died comes to somebody else before it is gone. */

@@ -69,12 +69,20 @@ export interface Disturbed {
   readonly target: string;
 }
 
+export interface Storm {
+  readonly seed: number;
+  /** Between two disturbances, on average. */
+  readonly everyMs: number;
+  /** Disturbances whose kind and target match: `kill -9 nats`. */
+  readonly only: RegExp;
+}
+
 /**
- * One disturbance after the other, at random moments, `everyMs` apart on average, until `stop` aborts; they may overlap, but no part suffers
+ * One disturbance after the other, at random moments, until `stop` aborts; they may overlap, but no part suffers
  * two at once. Seed and number of a disturbance decide what it is. Resolves, once all is whole again, to what happened.
  */
-export async function disturb(cluster: ChaosCluster, seed: number, everyMs: number, stop: AbortSignal): Promise<readonly Disturbed[]> {
-  const cards = deck(cluster);
+export async function disturb(cluster: ChaosCluster, { seed, everyMs, only }: Storm, stop: AbortSignal): Promise<readonly Disturbed[]> {
+  const cards = deck(cluster).filter(({ kind, target }) => only.test(`${kind} ${target}`));
   const busy = new Map<string, Promise<unknown>>();
   const happened: Disturbed[] = [];
   for (let number = 0; ; number++) {

@@ -8,11 +8,12 @@ const { values } = parseArgs({
     jobs: { type: "string", default: "1000" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     every: { type: "string", default: "900" },
+    only: { type: "string", default: "" },
     clients: { type: "string", default: "24" },
     patience: { type: "string", default: "180" },
   },
 });
-const whole = (name: keyof typeof values): number => {
+const whole = (name: Exclude<keyof typeof values, "only">): number => {
   const value = values[name]!;
   if (/^\d{1,9}$/.test(value)) return Number(value);
   console.error(`--${name} ${value}: must be a whole number`);
@@ -20,9 +21,17 @@ const whole = (name: keyof typeof values): number => {
 };
 
 const [jobs, seed, everyMs, clients] = [whole("jobs"), whole("seed"), whole("every"), whole("clients")];
-const again = `npm run chaos -- --jobs ${jobs} --seed ${seed} --every ${everyMs} --clients ${clients}`;
+const again = `npm run chaos -- --jobs ${jobs} --seed ${seed} --every ${everyMs} --clients ${clients}${values.only === "" ? "" : ` --only "${values.only}"`}`;
 console.log(`chaos: ${jobs} jobs, seed ${seed}; replay with: ${again}`);
-const result = await chaos({ jobs, seed, everyMs, clients, patienceMs: whole("patience") * 1_000, onProgress: progressLine(jobs) });
+const result = await chaos({
+  jobs,
+  seed,
+  everyMs,
+  clients,
+  only: new RegExp(values.only),
+  patienceMs: whole("patience") * 1_000,
+  onProgress: progressLine(jobs),
+});
 console.log(report(result));
 const problems = [...result.lost, ...result.faults];
 for (const problem of problems) console.log(`  ${problem}`);

@@ -105,9 +105,9 @@ export class Replica {
   }
 }
 
-/** A process may end by a signal it was sent; told to drain, also by itself: with 1 if that took too long. */
+/** A process may end by a signal it was sent; told to drain, also with 0, or by killing itself when that takes too long. */
 function crashOf({ code, signal }: End, told: NodeJS.Signals | null, stopping: boolean): string | null {
   if (told === "SIGKILL" && signal === "SIGKILL") return null;
-  if ((told === "SIGTERM" || stopping) && (code === 0 || code === 1)) return null;
+  if ((told === "SIGTERM" || stopping) && (code === 0 || signal === "SIGKILL")) return null;
   return `ended with ${code ?? signal}`;
 }
