@@ -1,8 +1,13 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./benches/control.ts";
+import { decodeStart } from "./benches/decode-start.ts";
+import { memory } from "./benches/memory.ts";
 import { redis } from "./benches/redis.ts";
 import { roofline } from "./benches/roofline.ts";
 import { segments } from "./benches/segments.ts";
+import { tokens } from "./benches/tokens.ts";
+import { upload } from "./benches/upload.ts";
+import { yardlog, yardlogMillion } from "./benches/yardlog.ts";
 
 /** In the order they are run: limits first, then the parts, then the whole. */
-export const benches: readonly Bench[] = [roofline, segments, redis, control];
+export const benches: readonly Bench[] = [roofline, segments, redis, upload, decodeStart, control, tokens, memory, yardlog, yardlogMillion];

@@ -32,7 +32,16 @@ export const control: Bench = {
     const api = { bus, admission: new Admission(bus, systemClock, MODEL, LIMITS), random: systemRandom, clock: systemClock };
     try {
       await bus.ready(10_000);
-      for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis)));
+      for (const role of ["prefill", "decode"] as const)
+        workers.push(
+          await RoleProcess.start(role, environmentOf(nats, redis), [
+            "--cpu-prof",
+            "--cpu-prof-dir=/tmp/prof",
+            "--import",
+            "tsx",
+            "services/cli/main.ts",
+          ]),
+        );
       await throughJobs(api, scene.tiny ? 64 : 2_000); // code and connections warm
       await measure(scene, nats, api);
     } finally {

@@ -24,15 +24,8 @@ export interface WorkspaceSize {
 }
 
 export function createWorkspace(config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize): Workspace {
-  const table = regions(config, layout, activation, size.logitRows / size.rowsMax);
-  let end = 0;
-  const places = new Map<Region, { dtype: Dtype; values: number; offset: number }>();
-  for (const [name, [dtype, perRow]] of Object.entries(table) as [Region, readonly [Dtype, number]][]) {
-    const values = Math.ceil(perRow * size.rowsMax);
-    places.set(name, { dtype, values, offset: end });
-    end += Math.ceil(bytesOf(dtype, [values]) / CACHE_LINE) * CACHE_LINE;
-  }
-  const buffer: NativeBuffer = createBuffer(end);
+  const { places, bytes } = place(config, layout, activation, size);
+  const buffer: NativeBuffer = createBuffer(bytes);
   return {
     ...size,
     at(region, shape) {
@@ -42,6 +35,22 @@ export function createWorkspace(config: ModelConfig, layout: PayloadLayout, acti
     },
     release: () => buffer.release(),
   };
+}
+
+/** What `createWorkspace` takes. */
+export const workspaceBytes = (config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize): number =>
+  place(config, layout, activation, size).bytes;
+
+function place(config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize) {
+  const table = regions(config, layout, activation, size.logitRows / size.rowsMax);
+  const places = new Map<Region, { readonly dtype: Dtype; readonly values: number; readonly offset: number }>();
+  let bytes = 0;
+  for (const [name, [dtype, perRow]] of Object.entries(table) as [Region, readonly [Dtype, number]][]) {
+    const values = Math.ceil(perRow * size.rowsMax);
+    places.set(name, { dtype, values, offset: bytes });
+    bytes += Math.ceil(bytesOf(dtype, [values]) / CACHE_LINE) * CACHE_LINE;
+  }
+  return { places, bytes };
 }
 
 const CACHE_LINE = 64;
