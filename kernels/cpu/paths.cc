@@ -8,7 +8,7 @@ namespace {
 
 // `make` is null where the path's objects were not linked in.
 PathEntry entry(const char* name, const Path* (*make)(), std::string reason) {
-  if (make == nullptr) reason = "this build has no code for it";
+  if (make == nullptr && reason.empty()) reason = "this build has no code for it";
   return {name, reason, reason.empty() ? make() : nullptr};
 }
 
@@ -19,6 +19,7 @@ const std::vector<PathEntry>& allPaths() {
       entry("reference", referencePath, ""),
       entry("portable", portablePath, ""),
       entry("portablebf16", portablebf16Path, ""),
+      entry("neon", neonPath, whyNoNeon()),
       entry("avx2", avx2Path, whyNoAvx2()),
       entry("avx512", avx512Path, whyNoAvx512()),
       entry("avx512bf16", avx512bf16Path, whyNoAvx512Bf16()),

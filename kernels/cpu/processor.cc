@@ -54,6 +54,14 @@ std::string unlessSaved(uint64_t state, const char* name) {
 
 }  // namespace
 
+std::string whyNoNeon() {
+#if defined(__aarch64__)
+  return "";  // part of the architecture
+#else
+  return "this is not an aarch64 processor";
+#endif
+}
+
 std::string whyNoAvx2() {
   const uint32_t leaf1 = cpuid(1, 0).c, leaf7 = cpuid(7, 0).b;
   return firstOf({kFamily, unless((leaf7 >> 5 & 1) != 0, "AVX2"), unless((leaf1 >> 12 & 1) != 0, "FMA"), unless((leaf1 >> 29 & 1) != 0, "F16C"),

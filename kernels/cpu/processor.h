@@ -6,6 +6,7 @@
 namespace longshore::cpu {
 
 // Each gives "" if code for it may run here, else the reason for people.
+std::string whyNoNeon();
 std::string whyNoAvx2();
 std::string whyNoAvx512();
 std::string whyNoAvx512Bf16();

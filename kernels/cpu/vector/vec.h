@@ -42,6 +42,8 @@ static constexpr int64_t kVector = 64 / static_cast<int64_t>(sizeof(E));
 
 #if defined(LONGSHORE_PORTABLE)
 #include "vec_portable.h"
+#elif defined(__ARM_NEON)
+#include "vec_neon.h"
 #elif defined(__AVX512F__)
 #include "vec_avx512.h"
 #else
