@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "longshore/kernels.h"
+
 namespace longshore::test {
 
 #define CHECK(claim)                                                              \
@@ -35,6 +37,7 @@ class Random {
 // Each runs to the end or exits the process with the claim that failed.
 void testFormats();
 void testThreads();
-void testOperations(const char* backend, uint64_t seed, int rounds);
+void testOperations(const ls_backend_api* api, uint64_t seed, int rounds);
+void testPaths(const ls_backend_api* api, uint64_t seed, int rounds, FILE* digests);  // digests may be null
 
 }  // namespace longshore::test

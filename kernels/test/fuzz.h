@@ -1,6 +1,7 @@
 // Random calls of every operation through the C ABI, and ways to damage them.
 #pragma once
 
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -9,15 +10,37 @@
 
 namespace longshore::test {
 
+int64_t bytesOf(const ls_tensor& tensor);
+
 struct Call {
   ls_op op;
   std::vector<ls_tensor> tensors;
   std::vector<double> params;
 };
 
+// One opened path.
+class Runner {
+ public:
+  Runner(const ls_backend_api* api, const char* path, uint32_t threads);
+  ~Runner();
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  ls_status run(const Call& call) const;
+  void mustRun(const Call& call) const;
+
+ private:
+  const ls_backend_api* api_;
+  ls_backend* backend_ = nullptr;
+  ls_stream* stream_ = nullptr;
+};
+
+// What packed operands hold: any bytes, NaN codes and absurd scales among them, or values of about one, as real checkpoints and entries do.
+enum class Values { any, sound };
+
 class Fuzz {
  public:
-  Fuzz(const ls_backend_api* api, uint64_t seed) : api_(api), random_(seed) {}
+  Fuzz(const ls_backend_api* api, uint64_t seed, Values values) : api_(api), random_(seed), values_(values) {}
   ~Fuzz() { forget(); }
 
   // A valid call on random shapes. Its operands live until `forget`.
@@ -25,8 +48,17 @@ class Fuzz {
   void damage(Call& call);
   void forget();
 
+  // What a tensor of a call points at; `save` and `restore` are about all of them.
+  uint8_t* host(const ls_tensor& tensor);
+  std::vector<std::vector<uint8_t>> save();
+  void restore(const std::vector<std::vector<uint8_t>>& saved);
+
  private:
+  using FillRow = std::function<void(uint8_t*)>;
+
   int64_t any(int64_t max) { return random_.whole(1, max); }
+  // The width of rows that are compared by their largest value: never so few that all of them cancel.
+  int64_t wide(int64_t max) { return 3 + any(max); }
   ls_dtype activation() { return random_.whole(0, 1) == 0 ? LS_F32 : LS_BF16; }
   ls_tensor absent() { return {}; }
   // Inputs may lie at any byte, outputs and what is changed in place at a multiple of their element.
@@ -37,10 +69,14 @@ class Fuzz {
   ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape) { return floats(dtype, std::move(shape), anyByte()); }
   ls_tensor ints(std::vector<int64_t> shape, int64_t min, int64_t max);
   ls_tensor tableOf(int64_t V, int64_t k, int64_t experts);
+  ls_tensor onGrid(std::vector<int64_t> shape, int64_t steps, float step);
+  ls_tensor rowsOf(std::vector<int64_t> shape, const FillRow& fill);
   ls_tensor list(const std::vector<ls_tensor>& members);
-  ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage);
+  ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage, const FillRow& fill);
   void weight(int64_t N, int64_t K, ls_dtype dtype, std::vector<ls_tensor>& out);
-  uint8_t* host(const ls_tensor& tensor);
+  uint8_t* fill(ls_dtype dtype, int64_t count, uint8_t* to);
+  FillRow kvRow(int64_t layout, int64_t nope, int64_t rope);
+  FillRow keyRow(int64_t layout, int64_t dim);
 
   Call rowsCall(ls_op op);
   Call hyperCall(ls_op op);
@@ -50,6 +86,7 @@ class Fuzz {
 
   const ls_backend_api* api_;
   Random random_;
+  Values values_;
   std::vector<ls_tensor> indices_;  // I32 operands of the current call
   std::vector<ls_buffer*> buffers_;
   std::vector<ls_list*> lists_;

@@ -1,6 +1,6 @@
 /** Paths that give the same bits, since they are one source compiled for several processors; the first runs everywhere, slowly. */
 export const orders: readonly (readonly [twin: string, ...natives: string[]])[] = [
-  ["portable", "avx2", "avx512"],
+  ["portable", "neon", "avx2", "avx512"],
   ["portablebf16", "avx512bf16"],
 ];
 
