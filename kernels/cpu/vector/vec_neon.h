@@ -123,24 +123,12 @@ LONGSHORE_INLINE float sum(V v) {
   return vpadds_f32(vadd_f32(vget_low_f32(quad), vget_high_f32(quad)));
 }
 
-static constexpr int kTileM = 2, kTileN = 3;
-
-// The step of gemm.cc for this instruction set's tile, a quarter at a time: its sums fill 24 of the 32 registers.
-LONGSHORE_INLINE void stepTile(V (&acc)[2][3], const float* const* x, const float* w, int64_t K, int64_t k) {
-  LONGSHORE_UNROLL for (int q = 0; q < 4; q++) {
-    const float32x4_t x0 = vld1q_f32(x[0] + k + 4 * q), x1 = vld1q_f32(x[1] + k + 4 * q);
-    LONGSHORE_UNROLL for (int n = 0; n < 3; n++) {
-      const float32x4_t ws = vld1q_f32(w + n * K + k + 4 * q);
-      acc[0][n].quad[q] = vfmaq_f32(acc[0][n].quad[q], x0, ws);
-      acc[1][n].quad[q] = vfmaq_f32(acc[1][n].quad[q], x1, ws);
-    }
-  }
-}
+static constexpr int kTileM = 2, kTileN = 2;
 
 // out[m * stride + n] = the sum of the lanes of acc[m][n].
-LONGSHORE_INLINE void sumTile(const V (&acc)[2][3], float* out, int64_t stride) {
+LONGSHORE_INLINE void sumTile(const V (&acc)[2][2], float* out, int64_t stride) {
   LONGSHORE_UNROLL for (int m = 0; m < 2; m++) {
-    LONGSHORE_UNROLL for (int n = 0; n < 3; n++) out[m * stride + n] = sum(acc[m][n]);
+    LONGSHORE_UNROLL for (int n = 0; n < 2; n++) out[m * stride + n] = sum(acc[m][n]);
   }
 }
 
