@@ -1,17 +1,19 @@
 import type { Clock } from "../../services/shared/runtime/clock.ts";
 
-interface Sleeper {
+interface Alarm {
   readonly dueMs: number;
-  readonly wake: () => void;
+  readonly place: number;
+  act: (() => void) | null;
 }
 
-/** Time that passes only when nothing else can happen: a run of hours takes as long as its work. */
+/** Time that passes only when nothing else can happen: a run of hours takes as long as its work, and always takes the same course. */
 export class VirtualClock implements Clock {
   #elapsedMs = 0;
-  readonly #sleepers = new Set<Sleeper>();
+  #set = 0;
+  readonly #alarms = new Heap();
 
   nowMs(): number {
-    return 1_700_000_000_000 + this.#elapsedMs;
+    return 1_700_000_000_000 + Math.floor(this.#elapsedMs);
   }
 
   monotonicMs(): number {
@@ -19,39 +21,97 @@ export class VirtualClock implements Clock {
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return sleepOn((act) => this.after(ms, act), signal);
+  }
+
+  /** Calls `act` once after `ms`, unless the returned function is called before. What is due at the same time goes in the order it was set. */
+  after(ms: number, act: () => void): () => void {
+    const alarm: Alarm = { dueMs: this.#elapsedMs + Math.max(0, ms), place: this.#set++, act };
+    this.#alarms.add(alarm);
+    return () => {
+      alarm.act = null;
+    };
+  }
+
+  /** Lets time pass until `work` is done. Rejects if it never will be because nothing is left that could happen. */
+  run<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      const settle = (act: () => void) => {
-        this.#sleepers.delete(sleeper);
-        signal?.removeEventListener("abort", stop);
-        act();
+      let running = true;
+      const end = (settle: () => void) => {
+        running = false;
+        settle();
       };
-      const stop = () => settle(() => reject(signal?.reason));
-      const sleeper = { dueMs: this.#elapsedMs + Math.max(0, ms), wake: () => settle(resolve) };
-      signal?.addEventListener("abort", stop, { once: true });
-      this.#sleepers.add(sleeper);
+      work.then(
+        (value) => end(() => resolve(value)),
+        (error) => end(() => reject(error)),
+      );
+      const turn = () => {
+        if (!running) return;
+        if (this.#wakeNext()) setImmediate(turn);
+        else setImmediate(() => running && reject(new Error("everybody waits and nobody will come")));
+      };
+      setImmediate(turn);
     });
   }
 
-  /** Lets time pass until `work` is done. */
-  async run<T>(work: Promise<T>): Promise<T> {
-    let running = true;
-    const done = work.finally(() => {
-      running = false;
-    });
-    done.catch(() => {});
-    while (running) {
-      await new Promise(setImmediate);
-      if (running) this.#wakeNext();
+  #wakeNext(): boolean {
+    for (let next = this.#alarms.take(); next !== null; next = this.#alarms.take()) {
+      if (next.act === null) continue;
+      this.#elapsedMs = Math.max(this.#elapsedMs, next.dueMs);
+      next.act();
+      return true;
     }
-    return done;
-  }
-
-  #wakeNext(): void {
-    let next: Sleeper | null = null;
-    for (const sleeper of this.#sleepers) if (next === null || sleeper.dueMs < next.dueMs) next = sleeper;
-    if (next === null) return;
-    this.#elapsedMs = Math.max(this.#elapsedMs, next.dueMs);
-    next.wake();
+    return false;
   }
 }
+
+/** A clock's `sleep` on top of an alarm. */
+export function sleepOn(after: (act: () => void) => () => void, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const cancel = after(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    });
+    const stop = () => {
+      cancel();
+      reject(signal?.reason);
+    };
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** Alarms by time, then by place: a binary heap. */
+class Heap {
+  readonly #alarms: Alarm[] = [];
+
+  add(alarm: Alarm): void {
+    const alarms = this.#alarms;
+    let at = alarms.length;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!before(alarm, alarms[parent]!)) break;
+      alarms[at] = alarms[parent]!;
+      at = parent;
+    }
+    alarms[at] = alarm;
+  }
+
+  take(): Alarm | null {
+    const alarms = this.#alarms;
+    const first = alarms[0] ?? null;
+    const last = alarms.pop();
+    if (last === undefined || last === first) return first;
+    let at = 0;
+    for (let child = 1; child < alarms.length; child = 2 * at + 1) {
+      if (child + 1 < alarms.length && before(alarms[child + 1]!, alarms[child]!)) child++;
+      if (!before(alarms[child]!, last)) break;
+      alarms[at] = alarms[child]!;
+      at = child;
+    }
+    alarms[at] = last;
+    return first;
+  }
+}
+
+const before = (a: Alarm, b: Alarm): boolean => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.place < b.place);

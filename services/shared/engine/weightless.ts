@@ -22,6 +22,8 @@ export interface WeightlessOptions {
   readonly chunkMs?: number;
   readonly stepMs?: number;
   readonly clock?: Clock;
+  /** What every call waits for first: a turn of the event loop, as with a native engine. The simulator gives turns of its own. */
+  readonly turn?: () => Promise<void>;
 }
 
 export interface WeightlessEngine extends Engine {
@@ -35,12 +37,12 @@ export interface WeightlessEngine extends Engine {
  * the answer. So "same ids as the engine alone" means that everything arrived.
  */
 export function openWeightlessEngine(options: WeightlessOptions = {}): WeightlessEngine {
-  const { clock = systemClock, chunkMs = 0, stepMs = 0, eosId = 1, eosOneIn = 0 } = options;
+  const { clock = systemClock, chunkMs = 0, stepMs = 0, eosId = 1, eosOneIn = 0, turn = nextTurn } = options;
   const info = infoOf(options);
   const memories = countedMemory();
   const sequences = new Map<SequenceId, Timeline>();
   const broken = new Set<SequenceId>();
-  const inOrder = oneAtATime();
+  const inOrder = oneAtATime(turn);
   let lastId = 0;
 
   const timelineOf = (sequence: SequenceId): Timeline => {
@@ -141,11 +143,11 @@ function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Ti
   return timeline;
 }
 
-/** Runs one call after the other, each in a turn of the event loop of its own, as a native engine's would; a failed one does not hold up the next. */
-function oneAtATime(): <T>(call: () => Promise<T>) => Promise<T> {
+/** Runs one call after the other, each in a turn of its own; a failed one does not hold up the next. */
+function oneAtATime(turn: () => Promise<void>): <T>(call: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve();
   return (call) => {
-    const result = tail.then(() => nextTurn()).then(call);
+    const result = tail.then(turn).then(call);
     tail = result.catch(() => {});
     return result;
   };

@@ -7,11 +7,14 @@ import { isUnavailable } from "../../../../services/shared/bus/pause.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
 import { type Random, seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { collect, faultsOf, finished, handedOver, never, progress, request, tokens } from "../../../support/bus.ts";
+import { Dice } from "../../../support/dice.ts";
+import { Road } from "../../../support/road.ts";
 import { RoughJournal } from "../../../support/rough-journal.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 const CLAIM_MS = 1_000;
 const rules = { claimMs: CLAIM_MS, attemptsMax: 1_000, answerMs: 5_000, appendMs: 20_000 };
+const badDay = { delayMs: 50, lostRequests: 0.1, lostAnswers: 0.12, lostMessages: 0.3, doubledMessages: 0.1, patienceMs: 60 };
 const seeds = process.env.SEED === undefined ? Array.from({ length: 60 }, (_, i) => i + 1) : [Number(process.env.SEED)];
 
 /** One worker's day: claims what it can, works, pauses for longer than a claim lives, dies and comes back. Collects what it was told is stored. */
@@ -60,7 +63,8 @@ test.each(seeds)(
     const random = seededRandom(seed);
     const clock = new VirtualClock();
     const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: seed % 2 === 0 ? 200 : 60_000 }, clock);
-    const log = new FencedLog(new RoughJournal(journal, clock, random), rules, clock, random, never);
+    const road = new Road(clock, new Dice(random), () => badDay);
+    const log = new FencedLog(new RoughJournal(journal, road), rules, clock, random, never);
     const told: LogRecord[] = [];
     const { complete, followed } = await clock.run(
       (async () => {

@@ -1,0 +1,80 @@
+import { ServingError } from "../../services/shared/runtime/errors.ts";
+import type { Dice } from "./dice.ts";
+import type { VirtualClock } from "./virtual-clock.ts";
+
+/** How bad the roads between processes are. All but the times are probabilities. */
+export interface Roughness {
+  /** The longest way there or back. */
+  readonly delayMs: number;
+  readonly lostRequests: number;
+  readonly lostAnswers: number;
+  /** Messages nobody answers, lost or doubled on their way. */
+  readonly lostMessages: number;
+  readonly doubledMessages: number;
+  /** How long somebody waits for an answer before he takes it for lost. */
+  readonly patienceMs: number;
+}
+
+/** A process at the end of a road: nothing leaves it and nothing reaches it once it is dead, nothing reaches it while it stands still. */
+export interface Party {
+  /** Called before anything is sent: false once it is dead. */
+  sends(): boolean;
+  run(act: () => void): void;
+}
+
+const bystander: Party = { sends: () => true, run: (act) => act() };
+
+/** The way from one process to a server and back. */
+export class Road {
+  readonly dice: Dice;
+  readonly #clock: VirtualClock;
+  readonly #roughness: () => Roughness;
+  readonly #party: Party;
+
+  constructor(clock: VirtualClock, dice: Dice, roughness: () => Roughness, party: Party = bystander) {
+    this.dice = dice;
+    this.#clock = clock;
+    this.#roughness = roughness;
+    this.#party = party;
+  }
+
+  /** Asks once. UNAVAILABLE if request or answer got lost: then nobody here knows whether it was done. */
+  ask<T>(request: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (!this.#party.sends()) return;
+      const { lostRequests, lostAnswers } = this.#roughness();
+      if (this.dice.chance(lostRequests)) return this.#giveUp(reject, "the request was lost");
+      const back = (act: () => void) =>
+        this.dice.chance(lostAnswers) ? this.#giveUp(reject, "the answer was lost") : this.#travel(() => this.#party.run(act));
+      this.#travel(() => {
+        request().then(
+          (value) => back(() => resolve(value)),
+          (error) => back(() => reject(error)),
+        );
+      });
+    });
+  }
+
+  /** Tells something that needs no answer. */
+  tell(act: () => void): void {
+    if (this.#party.sends()) this.#copies(() => this.#travel(act));
+  }
+
+  /** What others tell. */
+  hear(act: () => void): void {
+    this.#copies(() => this.#travel(() => this.#party.run(act)));
+  }
+
+  #copies(send: () => void): void {
+    const { lostMessages, doubledMessages } = this.#roughness();
+    for (let copies = this.dice.chance(lostMessages) ? 0 : this.dice.chance(doubledMessages) ? 2 : 1; copies > 0; copies--) send();
+  }
+
+  #travel(arrive: () => void): void {
+    this.#clock.after(this.dice.upTo(this.#roughness().delayMs), arrive);
+  }
+
+  #giveUp(reject: (error: Error) => void, message: string): void {
+    this.#clock.after(this.#roughness().patienceMs, () => this.#party.run(() => reject(new ServingError("UNAVAILABLE", message))));
+  }
+}
