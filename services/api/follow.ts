@@ -24,7 +24,7 @@ export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<
 }
 
 /** The answer as far as `records` go, and the error it ended with if it did. */
-export function answerSoFar(tokenizer: Tokenizer, request: JobRequest, view: View, records: readonly LogRecord[]) {
+export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobRequest, view: View, records: readonly LogRecord[]) {
   const answer = new Answer(tokenizer, request, parserFor(view));
   const deltas: Delta[] = [];
   let error: ServingError | null = null;
@@ -39,7 +39,12 @@ export function answerSoFar(tokenizer: Tokenizer, request: JobRequest, view: Vie
 }
 
 /** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. */
-export async function* followAnswer(bus: Bus, tokenizer: Tokenizer, jobId: string, signal: AbortSignal): AsyncGenerator<Step> {
+export async function* followAnswer(
+  bus: Bus,
+  tokenizer: Pick<Tokenizer, "bytesOf">,
+  jobId: string,
+  signal: AbortSignal,
+): AsyncGenerator<Step> {
   let answer: Answer | null = null;
   for await (const record of bus.log.follow(jobId, 0, signal)) {
     if (record.event.type === "submitted") {

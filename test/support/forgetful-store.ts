@@ -3,9 +3,9 @@ import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import type { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import { memoryStore } from "./workers.ts";
 
-/** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. `badness` of 100 calls fail. */
-export function forgetfulStore(store: SegmentStore, random: Random, badness: number): SegmentStore {
-  const bad = () => random.u32() % 100 < badness;
+/** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. Of 100 calls `badness()` fail. */
+export function forgetfulStore(store: SegmentStore, random: Random, badness: () => number): SegmentStore {
+  const bad = () => random.u32() % 100 < badness();
   return {
     countPrefix: async (keys) => (bad() ? random.u32() % (keys.length + 1) : await store.countPrefix(keys)),
     get: async (key, head, allocate) => {

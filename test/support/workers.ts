@@ -164,7 +164,7 @@ export const promptIds = (length: number, salt = 0): Int32Array =>
 
 /** A text is its ids, each as a letter: a stop string is a run of ids. */
 export const letter = (id: number): string => String.fromCharCode(0x4e00 + id);
-const watchText = (stops: readonly string[]) => {
+export const watchText = (stops: readonly string[]) => {
   let text = "";
   return {
     push: (id: number) => {
@@ -176,7 +176,7 @@ const watchText = (stops: readonly string[]) => {
 
 /** What the engine says alone: one token after the other, from nothing, on no bus and no store. */
 export async function alone(request: JobRequest, options: WeightlessOptions = engineOptions): Promise<{ ids: number[]; reason: string }> {
-  const engine = openWeightlessEngine({ ...options, chunkMs: 0, stepMs: 0 });
+  const engine = openWeightlessEngine({ ...options, chunkMs: 0, stepMs: 0, turn: async () => {} });
   const prompt = (request.prompt as { ids: Int32Array }).ids;
   const { sequence } = await engine.open({ segments: [], boundary: null });
   let token: number | null = null;

@@ -67,7 +67,7 @@ test("whatever the prompts, limits, seeds and stops, every job gives the ids of 
 test("a store that forgets, refuses and miscounts changes only time", async () => {
   const seed = Number(process.env.SEED ?? Date.now() % 1e9);
   const random = seededRandom(seed);
-  cluster = testCluster({ store: forgetfulStore(memoryStore(), random, 30) });
+  cluster = testCluster({ store: forgetfulStore(memoryStore(), random, () => 30) });
   const workers = [cluster.start("prefill"), cluster.start("decode"), cluster.start("decode")];
   const requests = Array.from({ length: 24 }, (_, i) => ({
     prompt: { ids: promptIds(200 + (random.u32() % 1_200), i % 4) },

@@ -1,0 +1,143 @@
+import { decodeWorker } from "../../services/decode/worker.ts";
+import { prefillWorker } from "../../services/prefill/worker.ts";
+import type { Phase } from "../../services/shared/bus/contract.ts";
+import type { Engine } from "../../services/shared/engine/engine.ts";
+import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
+import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
+import { Pulse } from "../../services/shared/worker/pulse.ts";
+import { overriding } from "../support/overriding.ts";
+import { engineOptions, watchText } from "../support/workers.ts";
+import { Process } from "./process.ts";
+import { recordOf, storeOf } from "./wires.ts";
+import { CLAIM_MS, type World } from "./world.ts";
+
+const settings = {
+  model: "m",
+  claimMs: CLAIM_MS,
+  beatMs: 1_500,
+  uploadsMax: 2,
+  boundaryTokens: 256,
+  sharedSalt: "",
+  strictNumerics: false,
+  prefillSlots: 2,
+  batchMax: 6,
+  flushTokens: 4,
+  flushMs: 20,
+};
+
+/** A worker that was told to stop is done within this. */
+const DRAIN_MS = 30_000;
+
+/** The workers of a run. Whoever ends has a successor soon. */
+export class Fleet {
+  readonly #world: World;
+  readonly #workers: Worker[] = [];
+  readonly #chunkMs: number;
+  readonly #stepMs: number;
+  #closing = false;
+  #count = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#chunkMs = world.dice.size(4, 1_000);
+    this.#stepMs = world.dice.size(1, 60);
+    for (const phase of ["prefill", "decode"] as const) for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start(phase);
+  }
+
+  mishapsOf(worker: string): number {
+    return this.#workers.find(({ process }) => process.name === worker)?.process.mishaps ?? 0;
+  }
+
+  thaw(): void {
+    for (const { process } of this.#workers) process.thaw();
+  }
+
+  /** Ends everybody who lives, and looks what they leave behind. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const worker of this.#workers) if (worker.process.running) worker.process.drain();
+    await Promise.all(this.#workers.map(({ gone }) => gone));
+  }
+
+  #start(phase: Phase): void {
+    const { clock, dice } = this.#world;
+    const worker = startWorker(this.#world, phase, `${phase}-${++this.#count}`, { chunkMs: this.#chunkMs, stepMs: this.#stepMs });
+    this.#workers.push(worker);
+    worker.process.death.addEventListener("abort", () => {
+      const afterMs = dice.size(10, 5_000);
+      if (!this.#closing) clock.after(afterMs, () => this.#start(phase));
+    });
+  }
+}
+
+interface Worker {
+  readonly process: Process;
+  /** Resolves when it died or ended. */
+  readonly gone: Promise<void>;
+}
+
+function startWorker(world: World, phase: Phase, name: string, times: { readonly chunkMs: number; readonly stepMs: number }): Worker {
+  const process = new Process(world, name);
+  const { clock } = process;
+  process.note("starts");
+  const engine = openWeightlessEngine({ ...engineOptions, ...times, layers: 2, clock, turn: () => clock.sleep(0) });
+  const metrics = openMetrics();
+  const deps: WorkerDeps = {
+    bus: recordOf(world, process),
+    engine: engineOf(world, process, engine),
+    engineFailure: () => null,
+    pulse: new Pulse(),
+    store: storeOf(world, process),
+    clock,
+    log: silentLog,
+    metrics,
+  };
+  const stop = new AbortController();
+  process.onDrain(() => {
+    stop.abort(new Error("told to stop"));
+    world.clock.after(DRAIN_MS + world.weather.freezeMs, () => {
+      if (!process.dead) world.judge.fault(`${name} was told to stop and does not`);
+    });
+  });
+  const own = { ...settings, worker: name };
+  const done = phase === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
+  done.then(
+    () => leave(world, process, engine, metrics, stop.signal.aborted),
+    (error) => world.judge.fault(`${name} ended with ${error}`),
+  );
+  return { process, gone: new Promise((resolve) => process.death.addEventListener("abort", () => resolve())) };
+}
+
+/** Who ends by itself leaves nothing behind. */
+function leave(world: World, process: Process, engine: WeightlessEngine, metrics: Metrics, told: boolean): void {
+  const { sequences, memories } = engine.held;
+  if (!told) world.judge.fault(`${process.name} ended without being told`);
+  if (sequences + memories > 0) world.judge.fault(`${process.name} ended with ${sequences} sequences and ${memories} memories held`);
+  const held = metrics.gauge("longshore_worker_jobs_held", "Jobs held now.", ["phase"]);
+  void held.get().then(({ values }) => {
+    if (values.some(({ value }) => value !== 0)) world.judge.fault(`${process.name} ended and counts held jobs`);
+  });
+  process.exit();
+}
+
+function engineOf(world: World, process: Process, engine: Engine): Engine {
+  const mayFail = () => {
+    if (!world.stormy || !process.dice.chance(world.weather.engineFailures)) return;
+    process.mishaps++;
+    process.note("its engine fails");
+    throw new Error("the engine failed");
+  };
+  const failing = overriding(engine, {
+    prefill: async (sequence, ids, options) => {
+      mayFail();
+      return engine.prefill(sequence, ids, options);
+    },
+    step: async (batch) => {
+      mayFail();
+      return engine.step(batch);
+    },
+  });
+  return world.bug.engine?.(failing, process, world) ?? failing;
+}

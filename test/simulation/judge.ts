@@ -1,0 +1,123 @@
+import { decodeRecord } from "../../services/shared/bus/codec.ts";
+import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../services/shared/bus/contract.ts";
+
+type Touch = "working" | "ack" | "nak";
+
+/** What an accepted event of one's own permits, once (design section 2). */
+const permitted: Readonly<Record<JobEvent["type"], Touch | null>> = {
+  submitted: null,
+  claimed: null,
+  progress: "working",
+  tokens: "working",
+  handed_over: "ack",
+  sent_back: "ack",
+  released: "nak",
+  finished: "ack",
+  failed: "ack",
+  cancelled: "ack",
+  expired: "ack",
+};
+
+/** Stands at the servers and sees what no process sees: every event as it is stored, every touch of a message. Notes what must not be. */
+export class Judge {
+  readonly faults: string[] = [];
+  readonly #note: (what: string) => void;
+  readonly #logs = new Map<string, { record: LogRecord; writer: string }[]>();
+  readonly #permits = new Map<string, LogRecord>();
+  readonly #published = new Set<string>();
+  readonly #ends = new Map<string, (() => void)[]>();
+
+  constructor(note: (what: string) => void) {
+    this.#note = note;
+  }
+
+  fault(what: string): void {
+    this.#note(`FAULT ${what}`);
+    this.faults.push(what);
+  }
+
+  jobs(): readonly string[] {
+    return [...this.#logs.keys()];
+  }
+
+  /** The log of a job as the record has it. */
+  log(jobId: string): readonly LogRecord[] {
+    return (this.#logs.get(jobId) ?? []).map(({ record }) => record);
+  }
+
+  writerOf(jobId: string, record: LogRecord): string | undefined {
+    return this.#logs.get(jobId)?.find((entry) => entry.record === record)?.writer;
+  }
+
+  ended(jobId: string): Promise<void> {
+    const last = this.#logs.get(jobId)?.at(-1);
+    if (last !== undefined && isTerminal(last.record.event)) return Promise.resolve();
+    return new Promise((resolve) => this.#ends.set(jobId, [...(this.#ends.get(jobId) ?? []), resolve]));
+  }
+
+  /** An append arrived and was stored, now or at an earlier try. */
+  stored(writer: string, jobId: string, sequence: number, bytes: Uint8Array): void {
+    const log = this.#logs.get(jobId) ?? [];
+    this.#logs.set(jobId, log);
+    const last = log.at(-1);
+    if (last !== undefined && sequence <= last.record.sequence) return;
+    const record = decodeRecord(jobId, sequence, bytes);
+    this.#note(`${jobId} ${sequence} ${brief(record)} by ${writer}`);
+    const claimer = log.findLast(({ record: { event } }) => event.type === "claimed")?.writer;
+    for (const fault of faultsOf(last?.record ?? null, record, claimer === undefined || claimer === writer)) {
+      this.fault(`${jobId}: ${brief(record)} by ${writer} at ${sequence}: ${fault}`);
+    }
+    log.push({ record, writer });
+    this.#permits.set(`${writer} ${jobId}`, record);
+    if (isTerminal(record.event)) for (const resolve of this.#ends.get(jobId) ?? []) resolve();
+  }
+
+  published(phase: Phase, jobId: string): void {
+    this.#published.add(`${jobId} ${phase}`);
+  }
+
+  /** How much of a job's log there is; `touched` wants to know it from when the message was delivered. */
+  length(jobId: string): number {
+    return this.#logs.get(jobId)?.length ?? 0;
+  }
+
+  touched(by: string, touch: Touch, jobId: string, phase: Phase, lengthThen: number): void {
+    const permit = this.#permits.get(`${by} ${jobId}`);
+    if (permit !== undefined && permitted[permit.event.type] === touch) {
+      this.#permits.delete(`${by} ${jobId}`);
+      const movedOn = permit.event.type === "handed_over" || permit.event.type === "sent_back";
+      if (movedOn && !this.#published.has(`${jobId} ${permit.phase}`)) this.fault(`${by} acked ${jobId} before the next message was there`);
+    } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {
+      this.fault(`${by} did ${touch} for ${jobId} (${phase}) without an accepted event of its own before`);
+    }
+  }
+
+  /** Whether the job was not in this phase at any moment since. */
+  #wasOver(jobId: string, phase: Phase, since: number): boolean {
+    const log = this.#logs.get(jobId) ?? [];
+    if (log.length === 0) return true;
+    return log.slice(Math.max(0, since - 1)).some(({ record }) => record.phase !== phase || isTerminal(record.event));
+  }
+}
+
+/** What is wrong with `record` behind `last`. */
+function faultsOf(last: LogRecord | null, record: LogRecord, byClaimer: boolean): string[] {
+  const { event } = record;
+  const faults: string[] = [];
+  const must = (holds: boolean, what: string) => holds || faults.push(what);
+  if (last === null) {
+    must(event.type === "submitted", "the first event is not `submitted`");
+    return faults;
+  }
+  must(!isTerminal(last.event), "after the end");
+  must(record.previous === last.sequence, `its writer thought the event before was ${record.previous}, not ${last.sequence}`);
+  must(record.epoch === last.epoch + (event.type === "claimed" ? 1 : 0), `epoch ${record.epoch} after ${last.epoch}`);
+  must(byClaimer || event.type === "claimed" || event.type === "cancelled", "its writer does not hold the claim");
+  if (event.type === "tokens") must(event.first === last.tokenCount, `tokens from ${event.first} after ${last.tokenCount}`);
+  return faults;
+}
+
+export function brief({ event, epoch, attempt, tokenCount }: LogRecord): string {
+  const detail = event.type === "progress" ? ` ${event.done}/${event.total}` : event.type === "released" ? ` (${event.reason})` : "";
+  return `${event.type}${detail} e${epoch} a${attempt} t${tokenCount}`;
+}

@@ -1,0 +1,118 @@
+import { followAnswer } from "../../services/api/follow.ts";
+import { cancelJob } from "../../services/api/readers.ts";
+import { type Submission, submit } from "../../services/api/submit.ts";
+import { type Bus, isTerminal, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { ServingError } from "../../services/shared/runtime/errors.ts";
+import { letter } from "../support/workers.ts";
+import { Process } from "./process.ts";
+import { recordOf } from "./wires.ts";
+import type { World } from "./world.ts";
+
+/** How long a customer waits for an answer. */
+const ANSWER_MS = 15_000;
+
+export const tokenizer = { bytesOf: (id: number) => Buffer.from(letter(id)) };
+
+/** One API replica, as far as it can be had without sockets. */
+export class Replica {
+  readonly process: Process;
+  readonly #world: World;
+  readonly #bus: Bus;
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.process = new Process(world, name);
+    this.process.note("starts");
+    this.process.onDrain(() => this.process.exit());
+    this.#bus = recordOf(world, this.process);
+  }
+
+  /** `submission` is made in the replica, by its clock. */
+  submit(submission: (nowMs: number) => Submission): Promise<string> {
+    const { clock, dice } = this.process;
+    return this.#call(() => submit({ bus: this.#bus, random: dice.random, clock, queueJobsMax: 10_000 }, submission(clock.nowMs())));
+  }
+
+  cancel(jobId: string): Promise<boolean> {
+    return this.#call(() => cancelJob(this.#bus, jobId, "a customer"));
+  }
+
+  /** The job's events after `after` as they come; a reader may be slow. Ends with the job, or with the connection. */
+  async records(jobId: string, after: number, pauseMs: number, receive: (record: LogRecord) => void): Promise<void> {
+    const gone = new AbortController();
+    await this.#stream(async () => {
+      for await (const record of this.#bus.log.follow(jobId, after, gone.signal)) {
+        receive(record);
+        if (pauseMs > 0 && !isTerminal(record.event)) await this.process.clock.sleep(pauseMs);
+      }
+    });
+  }
+
+  /** The text of the answer and the code it ended with. */
+  async text(jobId: string, after: number, receive: (sequence: number, text: string, end: string | null) => void): Promise<void> {
+    const gone = new AbortController();
+    await this.#stream(async () => {
+      try {
+        for await (const { record, deltas, end } of followAnswer(this.#bus, tokenizer, jobId, gone.signal)) {
+          if (record.sequence <= after) continue;
+          const text = deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
+          receive(record.sequence, text, end?.reason ?? null);
+        }
+      } catch (thrown) {
+        const { code } = ServingError.from(thrown);
+        if (code === "UNAVAILABLE") throw thrown;
+        receive(after, "", code);
+      }
+    });
+  }
+
+  /** A request and its answer. Rejects when the connection breaks or nobody answers in time: then it may have been done or not. */
+  #call<T>(act: () => Promise<T>): Promise<T> {
+    const { clock, dice } = this.#world;
+    return new Promise((resolve, reject) => {
+      clock.after(ANSWER_MS, () => reject(new Error("no answer")));
+      this.process.death.addEventListener("abort", () => reject(new Error("the connection broke")), { once: true });
+      const there = dice.upTo(20);
+      const back = dice.upTo(20);
+      clock.after(there, () => this.process.run(() => act().then((value) => clock.after(back, () => resolve(value)), reject)));
+    });
+  }
+
+  #stream(act: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.process.death.addEventListener("abort", () => reject(new Error("the connection broke")), { once: true });
+      if (this.process.dead) return reject(new Error("no such server"));
+      this.process.run(() => act().then(resolve, reject));
+    });
+  }
+}
+
+/** The replicas of a run. Whoever ends has a successor at once. */
+export class Replicas {
+  readonly #world: World;
+  readonly #replicas: Replica[] = [];
+  #count = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start();
+  }
+
+  /** A load balancer that knows who is dead, not who stands still. */
+  any(): Replica {
+    return this.#world.dice.pick(this.#replicas);
+  }
+
+  thaw(): void {
+    for (const { process } of this.#replicas) process.thaw();
+  }
+
+  #start(): void {
+    const replica = new Replica(this.#world, `api-${++this.#count}`);
+    this.#replicas.push(replica);
+    replica.process.death.addEventListener("abort", () => {
+      this.#replicas.splice(this.#replicas.indexOf(replica), 1);
+      this.#start();
+    });
+  }
+}

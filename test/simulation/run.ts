@@ -1,0 +1,81 @@
+import { seededRandom } from "../../services/shared/runtime/random.ts";
+import { Dice } from "../support/dice.ts";
+import { type Bug, noBug } from "./bug.ts";
+import { Customer, type Order, ordersOf } from "./customer.ts";
+import { Fleet } from "./fleet.ts";
+import { Replicas } from "./replica.ts";
+import { Trace } from "./trace.ts";
+import { type Expected, expectedOf, inspect } from "./verdict.ts";
+import { weatherOf } from "./weather.ts";
+import { World } from "./world.ts";
+
+/** In calm weather every job ends within this, and then every message is gone within this. */
+const CALM_MS = 200_000;
+
+export interface Outcome {
+  readonly seed: number;
+  /** What must not be and was. */
+  readonly faults: readonly string[];
+  /** Equal for equal runs, event for event. */
+  readonly hash: string;
+  readonly trace: readonly string[];
+}
+
+/** One run of the cluster, all of it drawn from `seed`. */
+export async function simulate(
+  seed: number,
+  { bug = noBug, keepTrace = false }: { bug?: Bug; keepTrace?: boolean } = {},
+): Promise<Outcome> {
+  const dice = new Dice(seededRandom(seed));
+  const trace = new Trace(keepTrace);
+  const weather = weatherOf(dice.fork());
+  const orders = ordersOf(dice.fork(), weather.stormMs);
+  const expected = await Promise.all(orders.map(expectedOf));
+  const world = new World(dice, weather, trace, bug);
+  await world.clock.run(course(world, orders, expected)).catch((error: Error) => world.judge.fault(error.stack ?? error.message));
+  return { seed, faults: world.judge.faults, hash: trace.hash, trace: trace.lines };
+}
+
+/** A storm, then calm, then the end of everybody; and at last what there is to say about it. */
+async function course(world: World, orders: readonly Order[], expected: readonly Expected[]): Promise<void> {
+  const { clock, judge, weather } = world;
+  const fleet = new Fleet(world);
+  const replicas = new Replicas(world);
+  const customers = orders.map((order) => new Customer(world, replicas, order));
+  const lives = Promise.all(customers.map((customer) => customer.live()));
+  lives.catch(() => {}); // seen below
+  strew(world, customers);
+  await clock.sleep(weather.stormMs);
+  world.calm();
+  fleet.thaw();
+  replicas.thaw();
+  if (!(await inTime(world, lives))) judge.fault("somebody still waits long after the storm");
+  else if (!(await inTime(world, emptied(world)))) judge.fault("messages of ended jobs stay in the queue");
+  if (!(await inTime(world, fleet.close()))) judge.fault("workers that were told to stop do not");
+  for (const [i, customer] of customers.entries()) inspect(world, fleet, customer, expected[i]!);
+}
+
+/** Messages that nobody needed. */
+function strew({ clock, dice, queue, weather }: World, customers: readonly Customer[]): void {
+  for (let n = weather.strayMessages; n > 0; n--) {
+    clock.after(dice.upTo(weather.stormMs), () => {
+      const { jobId, order } = dice.pick(customers);
+      const phase = dice.pick(["prefill", "decode"] as const);
+      if (jobId === null) return;
+      void queue.publish(phase, order.request.model, order.request.lane, { jobId, promptTokens: order.ids.length });
+    });
+  }
+}
+
+async function emptied({ clock, queue }: World): Promise<void> {
+  while ((await queue.depth("prefill", "m")) + (await queue.depth("decode", "m")) > 0) await clock.sleep(500);
+}
+
+async function inTime({ clock }: World, work: Promise<unknown>): Promise<boolean> {
+  const gone = new AbortController();
+  const late = clock.sleep(CALM_MS, gone.signal).then(() => false);
+  const inTime = await Promise.race([work.then(() => true), late]);
+  gone.abort();
+  late.catch(() => {});
+  return inTime;
+}

@@ -1,0 +1,67 @@
+import type { Dice } from "../support/dice.ts";
+import type { Roughness } from "../support/road.ts";
+
+/** What may become of a process. */
+export type Fate = "kill" | "freeze" | "drain";
+
+/** An hour of trouble for everybody: `record` and `store` are away, or the store is `erased`. */
+export interface Outage {
+  readonly what: "record" | "store" | "erased";
+  readonly atMs: number;
+  readonly forMs: number;
+}
+
+/** Everything that goes wrong in one run, and how often. After `stormMs` nothing does any more. */
+export interface Weather {
+  readonly stormMs: number;
+  readonly record: Roughness;
+  readonly store: Roughness;
+  /** Of 100 calls of the store: a value forgotten, not taken, miscounted. */
+  readonly forgetful: number;
+  /** Of values stored. */
+  readonly damaged: number;
+  readonly outages: readonly Outage[];
+  /** Ends of processes, as likely as they are many. Empty: everybody lives. */
+  readonly fates: readonly Fate[];
+  /** A fate comes after up to so many awaits. */
+  readonly fateAwaits: number;
+  readonly freezeMs: number;
+  /** Wall clocks are wrong by up to this much. */
+  readonly skewMs: number;
+  /** Of chunks and steps. */
+  readonly engineFailures: number;
+  /** Needless messages, as a reconciler or a crash leaves them. */
+  readonly strayMessages: number;
+}
+
+/** Each kind of trouble is absent in about half of the runs, so that no trouble hides another. */
+export function weatherOf(dice: Dice): Weather {
+  const maybe = (probability: number): number => (dice.chance(0.5) ? dice.upTo(probability) : 0);
+  const stormMs = dice.size(3_000, 60_000);
+  const roughness = (lost: number, patienceMs: number): Roughness => ({
+    delayMs: dice.size(1, 200),
+    lostRequests: maybe(lost),
+    lostAnswers: maybe(lost),
+    lostMessages: maybe(0.5),
+    doubledMessages: maybe(0.3),
+    patienceMs,
+  });
+  return {
+    stormMs,
+    record: roughness(0.08, 2_000),
+    store: roughness(0.1, 500),
+    forgetful: Math.floor(maybe(30)),
+    damaged: maybe(0.3),
+    outages: Array.from({ length: dice.whole(0, 3) }, () => outageOf(dice, stormMs)),
+    fates: (["kill", "freeze", "drain"] as const).filter(() => dice.chance(0.5)),
+    fateAwaits: dice.size(50, 4_000),
+    freezeMs: dice.size(500, 20_000),
+    skewMs: maybe(300_000),
+    engineFailures: maybe(0.02),
+    strayMessages: dice.chance(0.5) ? dice.whole(1, 10) : 0,
+  };
+}
+
+function outageOf(dice: Dice, stormMs: number): Outage {
+  return { what: dice.pick(["record", "store", "erased"]), atMs: dice.upTo(stormMs), forMs: dice.size(100, 15_000) };
+}

@@ -1,0 +1,140 @@
+import type { Bus, JobQueue, Message, Registry } from "../../services/shared/bus/contract.ts";
+import type { Journal } from "../../services/shared/bus/journal.ts";
+import { FencedLog } from "../../services/shared/bus/log.ts";
+import { heapMemory } from "../../services/shared/runtime/memory.ts";
+import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+import { forgetfulStore } from "../support/forgetful-store.ts";
+import { overriding } from "../support/overriding.ts";
+import { Road } from "../support/road.ts";
+import { RoughJournal } from "../support/rough-journal.ts";
+import type { Process } from "./process.ts";
+import { ACK_WAIT_MS, ATTEMPTS_MAX, CLAIM_MS, type World } from "./world.ts";
+
+const rules = { claimMs: CLAIM_MS, ackWaitMs: ACK_WAIT_MS, attemptsMax: ATTEMPTS_MAX, answerMs: 5_000, appendMs: 60_000 };
+
+/** The record as one process reaches it: the rules of the log run in the process, behind them lies the road. */
+export function recordOf(world: World, process: Process): Bus {
+  const closing = new AbortController();
+  const road = new Road(world.clock, process.dice, () => world.roughness("record"), process);
+  const journal = new RoughJournal(judged(world, process), road);
+  const planted = world.bug.journal?.(journal, process, world) ?? journal;
+  const bus: Bus = {
+    log: new FencedLog(planted, rules, process.clock, process.dice.random, closing.signal),
+    queue: queueOf(world, process, road),
+    payloads: {
+      put: (key, bytes) => road.ask(() => world.payloads.put(key, bytes)),
+      get: (key) => road.ask(() => world.payloads.get(key)),
+      delete: (key) => road.ask(() => world.payloads.delete(key)),
+    },
+    registry: registryOf(world.registry, road),
+    ready: async () => {},
+    close: async () => closing.abort(),
+  };
+  return world.bug.bus?.(bus, process, world) ?? bus;
+}
+
+const judged = (world: World, process: Process): Journal =>
+  overriding(world.journal, {
+    append: async (jobId, bytes, after, id) => {
+      const outcome = await world.journal.append(jobId, bytes, after, id);
+      if (outcome.kind === "stored") world.judge.stored(process.name, jobId, outcome.sequence, bytes);
+      else world.note(process.name, `${jobId} append ${outcome.kind}`);
+      return outcome;
+    },
+  });
+
+function queueOf(world: World, process: Process, road: Road): JobQueue {
+  return {
+    publish: (phase, model, lane, item) =>
+      road.ask(async () => {
+        await world.queue.publish(phase, model, lane, item);
+        world.judge.published(phase, item.jobId);
+        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}`);
+      }),
+    depth: (phase, model) => road.ask(() => world.queue.depth(phase, model)),
+    pull: (phase, model, waitMs, signal) =>
+      new Promise((resolve) => {
+        let open = true;
+        const end = (message: Message | null) => {
+          if (!open) return message !== null && road.tell(() => message.nak(0)); // it was delivered for us, this moment
+          open = false;
+          signal.removeEventListener("abort", stop);
+          return resolve(message === null ? null : messageOf(world, process, road, message));
+        };
+        const stop = () => end(null);
+        signal.addEventListener("abort", stop, { once: true });
+        if (signal.aborted) return stop();
+        road.ask(() => world.queue.pull(phase, model, waitMs, NEVER)).then(end, stop);
+      }),
+  };
+}
+
+const NEVER = new AbortController().signal;
+
+function messageOf(world: World, process: Process, road: Road, message: Message): Message {
+  const { item, phase, lane, deliveries } = message;
+  const lengthThen = world.judge.length(item.jobId);
+  world.note(process.name, `${item.jobId} ${phase} message, delivery ${deliveries}`);
+  const touch = (kind: "working" | "ack" | "nak", act: () => void) => {
+    if (process.dead) return;
+    world.judge.touched(process.name, kind, item.jobId, phase, lengthThen);
+    road.tell(() => {
+      world.note(process.name, `${item.jobId} ${phase} ${kind}`);
+      act();
+    });
+  };
+  return {
+    item,
+    phase,
+    lane,
+    deliveries,
+    working: () => touch("working", () => message.working()),
+    ack: () => touch("ack", () => message.ack()),
+    nak: (delayMs) => touch("nak", () => message.nak(delayMs)),
+  };
+}
+
+const registryOf = (registry: Registry, road: Road): Registry => ({
+  beat: (role, id, value) => road.ask(() => registry.beat(role, id, value)),
+  beats: (role) => road.ask(() => registry.beats(role)),
+  retire: (role, id) => road.ask(() => registry.retire(role, id)),
+  remember: (key, value) => road.ask(() => registry.remember(key, value)),
+  markCancelled: (jobId, by) => road.ask(() => registry.markCancelled(jobId, by)),
+  cancelMark: (jobId) => road.ask(() => registry.cancelMark(jobId)),
+  onCancel: (callback, signal) => registry.onCancel((jobId) => road.hear(() => callback(jobId)), signal),
+  noteJob: (jobId, summary) => road.ask(() => registry.noteJob(jobId, summary)),
+  jobs: (limit) => road.ask(() => registry.jobs(limit)),
+});
+
+/** The store as one process reaches it. As its contract says, a store that is away is like an empty one. */
+export function storeOf(world: World, process: Process): SegmentStore {
+  const road = new Road(world.clock, process.dice, () => world.roughness("store"), process);
+  const near = forgetfulStore(world.store, process.dice.random, () => (world.stormy ? world.weather.forgetful : 0));
+  const ask = <T>(request: () => Promise<T>, away: T) => road.ask(request).catch(() => away);
+  const store: SegmentStore = {
+    countPrefix: (keys) => ask(() => near.countPrefix(keys), 0),
+    get: async (key, head, allocate) => {
+      const found = await ask(() => near.get(key, head, heapMemory), null);
+      if (found === null) return null;
+      const memory = allocate(found.bytes.length);
+      memory.bytes.set(found.bytes);
+      return memory;
+    },
+    put: (key, head, payload) =>
+      ask(async () => {
+        const stored = await near.put(key, head, payload);
+        if (stored && world.stormy && process.dice.chance(world.weather.damaged)) damage(world.store.stored(key), process);
+        return stored;
+      }, false),
+    drop: (key) => ask(() => near.drop(key), undefined),
+    claim: (key, owner, ttlMs) => ask(() => near.claim(key, owner, ttlMs), true),
+    unclaim: (key, owner) => ask(() => near.unclaim(key, owner), undefined),
+    close: async () => {},
+  };
+  return world.bug.store?.(store, process, world) ?? store;
+}
+
+/** One bit of a value as it lies in the store. */
+function damage(value: Uint8Array | null, { dice }: Process): void {
+  if (value !== null) value[dice.whole(0, value.length - 1)]! ^= 1 << dice.whole(0, 7);
+}

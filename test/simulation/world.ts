@@ -1,0 +1,77 @@
+import type { Journal } from "../../services/shared/bus/journal.ts";
+import { MemoryJournal } from "../../services/shared/bus/memory/journal.ts";
+import { MemoryPayloads } from "../../services/shared/bus/memory/payloads.ts";
+import { MemoryQueue } from "../../services/shared/bus/memory/queue.ts";
+import { MemoryRegistry } from "../../services/shared/bus/memory/registry.ts";
+import type { MemoryStore } from "../../services/shared/segments/memory-store.ts";
+import type { Dice } from "../support/dice.ts";
+import type { Roughness } from "../support/road.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
+import { memoryStore } from "../support/workers.ts";
+import type { Bug } from "./bug.ts";
+import { Judge } from "./judge.ts";
+import type { Trace } from "./trace.ts";
+import type { Weather } from "./weather.ts";
+
+export const CLAIM_MS = 4_000;
+export const ACK_WAIT_MS = 4_400;
+export const DEDUPE_MS = 120_000;
+export const ATTEMPTS_MAX = 5;
+
+const AGE_MS = 1e9;
+const NEVER = new AbortController().signal;
+
+/** What all processes share: time, the record's server, the store's server, and the weather. */
+export class World {
+  readonly clock = new VirtualClock();
+  readonly dice: Dice;
+  readonly weather: Weather;
+  readonly bug: Bug;
+  readonly judge: Judge;
+  readonly journal: Journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: AGE_MS, dedupeMs: DEDUPE_MS }, this.clock);
+  readonly queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax: 10_000 }, this.clock, NEVER);
+  readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.clock);
+  readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
+  readonly store: MemoryStore = memoryStore(this.clock);
+  readonly #trace: Trace;
+  #calm = false;
+
+  constructor(dice: Dice, weather: Weather, trace: Trace, bug: Bug) {
+    this.dice = dice;
+    this.weather = weather;
+    this.bug = bug;
+    this.#trace = trace;
+    this.judge = new Judge((what) => this.note("judge", what));
+    for (const { what, atMs, forMs } of weather.outages) {
+      if (what === "erased") this.clock.after(atMs, () => void this.store.close());
+      this.note("weather", `${what} ${atMs.toFixed(0)} for ${forMs}`);
+    }
+  }
+
+  get stormy(): boolean {
+    return !this.#calm;
+  }
+
+  calm(): void {
+    this.#calm = true;
+    this.note("weather", "calm");
+  }
+
+  note(who: string, what: string): void {
+    this.#trace.note(this.clock.monotonicMs(), who, what);
+  }
+
+  /** The way to the record, or to the store, as it is now. */
+  roughness(of: "record" | "store"): Roughness {
+    const usual = this.weather[of];
+    if (this.#calm) return { delayMs: usual.delayMs, patienceMs: usual.patienceMs, ...smooth };
+    return this.#isAway(of) ? { ...usual, lostRequests: 1, lostMessages: 1 } : usual;
+  }
+
+  #isAway(of: "record" | "store"): boolean {
+    const nowMs = this.clock.monotonicMs();
+    return this.weather.outages.some(({ what, atMs, forMs }) => what === of && nowMs >= atMs && nowMs < atMs + forMs);
+  }
+}
+
+const smooth = { lostRequests: 0, lostAnswers: 0, lostMessages: 0, doubledMessages: 0 };
