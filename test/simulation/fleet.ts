@@ -65,7 +65,7 @@ export class Fleet {
     const { clock, dice } = this.#world;
     const worker = startWorker(this.#world, phase, `${phase}-${++this.#count}`, { chunkMs: this.#chunkMs, stepMs: this.#stepMs });
     this.#workers.push(worker);
-    worker.process.death.addEventListener("abort", () => {
+    worker.process.onEnd(() => {
       const afterMs = dice.size(10, 5_000);
       if (!this.#closing) clock.after(afterMs, () => this.#start(phase));
     });
@@ -107,7 +107,7 @@ function startWorker(world: World, phase: Phase, name: string, times: { readonly
     () => leave(world, process, engine, metrics, stop.signal.aborted),
     (error) => world.judge.fault(`${name} ended with ${error}`),
   );
-  return { process, gone: new Promise((resolve) => process.death.addEventListener("abort", () => resolve())) };
+  return { process, gone: new Promise((resolve) => process.onEnd(resolve)) };
 }
 
 /** Who ends by itself leaves nothing behind. */

@@ -16,7 +16,7 @@ export class Process implements Party {
   /** Why its claims may have led nowhere through no fault of the job's. */
   mishaps = 0;
   readonly #world: World;
-  readonly #deathbed = new AbortController();
+  readonly #mourners = new Set<() => void>();
   #state: "running" | "frozen" | "dead" = "running";
   #held: (() => void)[] = [];
   #fate: { readonly fate: Fate; awaits: number } | null = null;
@@ -41,9 +41,12 @@ export class Process implements Party {
   get running(): boolean {
     return this.#state === "running";
   }
-  /** Aborts when it dies: its connections break. */
-  get death(): AbortSignal {
-    return this.#deathbed.signal;
+
+  /** Calls `act` once it is dead: its connections break. The returned function takes that back. */
+  onEnd(act: () => void): () => void {
+    if (this.dead) act();
+    else this.#mourners.add(act);
+    return () => void this.#mourners.delete(act);
   }
 
   /** What a SIGTERM does. */
@@ -65,18 +68,15 @@ export class Process implements Party {
   kill(): void {
     if (this.dead) return;
     this.note("dies");
-    this.#state = "dead";
-    this.#held = [];
     this.mishaps++;
-    this.#deathbed.abort(new Error("the process died"));
+    this.#end();
   }
 
   /** Ends by itself. */
   exit(): void {
     if (this.dead) return;
     this.note("exits");
-    this.#state = "dead";
-    this.#deathbed.abort(new Error("the process ended"));
+    this.#end();
   }
 
   freeze(): void {
@@ -103,6 +103,12 @@ export class Process implements Party {
 
   note(what: string): void {
     this.#world.note(this.name, what);
+  }
+
+  #end(): void {
+    this.#state = "dead";
+    this.#held = [];
+    for (const act of this.#mourners) act();
   }
 
   #drawFate(): void {

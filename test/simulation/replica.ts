@@ -69,21 +69,28 @@ export class Replica {
   /** A request and its answer. Rejects when the connection breaks or nobody answers in time: then it may have been done or not. */
   #call<T>(act: () => Promise<T>): Promise<T> {
     const { clock, dice } = this.#world;
-    return new Promise((resolve, reject) => {
+    const there = dice.upTo(20);
+    const back = dice.upTo(20);
+    return this.#connected((resolve, reject) => {
       clock.after(ANSWER_MS, () => reject(new Error("no answer")));
-      this.process.death.addEventListener("abort", () => reject(new Error("the connection broke")), { once: true });
-      const there = dice.upTo(20);
-      const back = dice.upTo(20);
       clock.after(there, () => this.process.run(() => act().then((value) => clock.after(back, () => resolve(value)), reject)));
     });
   }
 
   #stream(act: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.process.death.addEventListener("abort", () => reject(new Error("the connection broke")), { once: true });
-      if (this.process.dead) return reject(new Error("no such server"));
-      this.process.run(() => act().then(resolve, reject));
+    return this.#connected((resolve, reject) => this.process.run(() => act().then(resolve, reject)));
+  }
+
+  async #connected<T>(act: (resolve: (value: T) => void, reject: (error: unknown) => void) => void): Promise<T> {
+    let hangUp = () => {};
+    const broken = new Promise<never>((_, reject) => {
+      hangUp = this.process.onEnd(() => reject(new Error("the connection broke")));
     });
+    try {
+      return await Promise.race([new Promise<T>(act), broken]);
+    } finally {
+      hangUp();
+    }
   }
 }
 
@@ -110,7 +117,7 @@ export class Replicas {
   #start(): void {
     const replica = new Replica(this.#world, `api-${++this.#count}`);
     this.#replicas.push(replica);
-    replica.process.death.addEventListener("abort", () => {
+    replica.process.onEnd(() => {
       this.#replicas.splice(this.#replicas.indexOf(replica), 1);
       this.#start();
     });
