@@ -85,11 +85,16 @@ export class Judge {
     const permit = this.#permits.get(`${by} ${jobId}`);
     if (permit !== undefined && permitted[permit.event.type] === touch) {
       this.#permits.delete(`${by} ${jobId}`);
-      const movedOn = permit.event.type === "handed_over" || permit.event.type === "sent_back";
-      if (movedOn && !this.#published.has(`${jobId} ${permit.phase}`)) this.fault(`${by} acked ${jobId} before the next message was there`);
+      const early = endsPhase(permit.event) && !this.#published.has(`${jobId} ${permit.phase}`);
+      if (early && this.#at(jobId, lengthThen)?.phase === phase) this.fault(`${by} acked ${jobId} before the next message was there`);
     } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {
       this.fault(`${by} did ${touch} for ${jobId} (${phase}) without an accepted event of its own before`);
     }
+  }
+
+  /** What the log ended with when it had `length` events. */
+  #at(jobId: string, length: number): LogRecord | undefined {
+    return this.#logs.get(jobId)?.[length - 1]?.record;
   }
 
   /** Whether the job was not in this phase at any moment since. */
@@ -99,6 +104,8 @@ export class Judge {
     return log.slice(Math.max(0, since - 1)).some(({ record }) => record.phase !== phase || isTerminal(record.event));
   }
 }
+
+const endsPhase = ({ type }: JobEvent): boolean => type === "handed_over" || type === "sent_back";
 
 /** What is wrong with `record` behind `last`. */
 function faultsOf(last: LogRecord | null, record: LogRecord, byClaimer: boolean): string[] {

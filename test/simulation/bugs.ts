@@ -1,0 +1,141 @@
+import { decodeRecord, encodeLive, encodeRecord } from "../../services/shared/bus/codec.ts";
+import type { Bus, Claim, JobEvent, LogRecord, Message } from "../../services/shared/bus/contract.ts";
+import type { Journal } from "../../services/shared/bus/journal.ts";
+import type { Engine } from "../../services/shared/engine/engine.ts";
+import { HEADER_BYTES } from "../../services/shared/segments/format.ts";
+import { overriding } from "../support/overriding.ts";
+import { engineOptions, SEGMENT } from "../support/workers.ts";
+import type { Bug } from "./bug.ts";
+
+/** The mistakes that design section 2 to 4 are there to prevent. */
+export const bugs: Readonly<Record<string, Bug>> = {
+  "skip the fence": {
+    journal: (journal) =>
+      overriding(journal, {
+        append: async (jobId, bytes, after, id) => {
+          const last = after === 0 ? null : await journal.last(jobId).catch(() => null);
+          return journal.append(jobId, bytes, last?.sequence ?? after, id);
+        },
+      }),
+  },
+  "ack early": { bus: (bus) => onMessage(bus, (message) => message.ack()) },
+  "a zombie acks": { bus: (bus) => onLost(bus, (message) => message.ack()) },
+  "a zombie naks": { bus: (bus) => onLost(bus, (message) => message.nak(0)) },
+  "a zombie sends working()": { bus: (bus) => onLost(bus, (message) => message.working()) },
+  "fan out before the append is acknowledged": {
+    journal: (journal) =>
+      overriding(journal, {
+        append: (jobId, bytes, after, id) => {
+          if (after > 0) journal.announce(jobId, encodeLive(decodeRecord(jobId, after + 1, bytes)));
+          return journal.append(jobId, bytes, after, id);
+        },
+      }),
+  },
+  "drop the overlap state": {
+    engine: (engine) => overriding(engine, { boundary: async (sequence) => withoutWindow(await engine.boundary(sequence)) }),
+  },
+  "ignore the checksum": {
+    store: (store, _, world) =>
+      overriding(store, {
+        get: async (key, _, allocate) => {
+          const value = world.store.stored(key)?.subarray(HEADER_BYTES);
+          if (value === undefined) return null;
+          const memory = allocate(value.length);
+          memory.bytes.set(value);
+          return memory;
+        },
+      }),
+  },
+  "reuse an epoch": {
+    journal: (journal) => rewriting(journal, (record) => (record.epoch < 2 ? record : { ...record, epoch: record.epoch - 1 })),
+  },
+  "forget a boundary": { engine: withoutReplay },
+  "re-sample on takeover": {
+    bus: (bus) => ({ ...bus, log: overriding(bus.log, { read: async (...args) => (await bus.log.read(...args)).map(resampled) }) }),
+  },
+  "count a paused job as a failed attempt": {
+    bus: (bus) =>
+      onClaim(bus, (claim) =>
+        overriding(claim, {
+          append: (event) => claim.append(event.type === "released" ? { type: "released", reason: event.reason } : event),
+        }),
+      ),
+  },
+};
+
+/** Calls `act` with every message a worker gets. */
+const onMessage = (bus: Bus, act: (message: Message) => void): Bus => ({
+  ...bus,
+  queue: overriding(bus.queue, {
+    pull: async (...args) => {
+      const message = await bus.queue.pull(...args);
+      if (message !== null) act(message);
+      return message;
+    },
+  }),
+});
+
+/** Calls `act` with the message of a job whose claim turns out to be lost. */
+function onLost(bus: Bus, act: (message: Message) => void): Bus {
+  const messages = new Map<string, Message>();
+  const stubborn = (claim: Claim): Claim =>
+    overriding(claim, {
+      append: async (event: JobEvent) => {
+        const record = await claim.append(event);
+        if (record === null) act(messages.get(claim.jobId)!);
+        return record;
+      },
+    });
+  return onClaim(
+    onMessage(bus, (message) => messages.set(message.item.jobId, message)),
+    stubborn,
+  );
+}
+
+const onClaim = (bus: Bus, change: (claim: Claim) => Claim): Bus => ({
+  ...bus,
+  log: overriding(bus.log, {
+    claim: async (...args) => {
+      const result = await bus.log.claim(...args);
+      return "claim" in result ? { ...result, claim: change(result.claim) } : result;
+    },
+  }),
+});
+
+/** Every record is stored as `rewrite` has it, under the id that belongs to it. */
+const rewriting = (journal: Journal, rewrite: (record: LogRecord) => LogRecord): Journal =>
+  overriding(journal, {
+    append: (jobId, bytes, after, id) => {
+      const record = decodeRecord(jobId, after + 1, bytes);
+      const rewritten = rewrite(record);
+      return journal.append(jobId, encodeRecord(rewritten), after, id.replace(`${jobId}:${record.epoch}:`, `${jobId}:${rewritten.epoch}:`));
+    },
+  });
+
+const WINDOW = engineOptions.replayTokens!;
+
+/** A weightless boundary ends with the ids of its window. */
+function withoutWindow(boundary: Uint8Array): Uint8Array {
+  const position = new DataView(boundary.buffer, boundary.byteOffset).getUint32(0, true);
+  return boundary.fill(0, boundary.length - 4 * Math.min(position, WINDOW));
+}
+
+/** Where the boundary is gone it goes on at the end of the segments, as if there were no windows to rebuild. */
+function withoutReplay(engine: Engine): Engine {
+  return overriding(engine, {
+    open: ({ segments, boundary }) => {
+      const position = segments.length * SEGMENT;
+      if (boundary !== null || position === 0) return engine.open({ segments, boundary });
+      const bytes = new Uint8Array(4 * (1 + Math.min(position, WINDOW)));
+      new DataView(bytes.buffer).setUint32(0, position, true);
+      return engine.open({ segments, boundary: { position, bytes } });
+    },
+  });
+}
+
+/** The last id of an event of tokens as another draw would have had it. */
+function resampled(record: LogRecord): LogRecord {
+  if (record.event.type !== "tokens") return record;
+  const { first, ids } = record.event;
+  return { ...record, event: { type: "tokens", first, ids: [...ids.slice(0, -1), 2 + ((ids.at(-1)! * 7 + 1) % 498)] } };
+}
