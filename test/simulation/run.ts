@@ -26,6 +26,7 @@ export async function simulate(
   seed: number,
   { bug = noBug, keepTrace = false }: { bug?: Bug; keepTrace?: boolean } = {},
 ): Promise<Outcome> {
+  await new Promise(setImmediate); // a run lets nobody else in
   const dice = new Dice(seededRandom(seed));
   const trace = new Trace(keepTrace);
   const weather = weatherOf(dice.fork());

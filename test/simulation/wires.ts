@@ -51,6 +51,7 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         world.judge.published(phase, item.jobId);
         world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}`);
       }),
+    waits: (phase, model, lane) => road.ask(() => world.queue.waits(phase, model, lane)),
     depth: (phase, model) => road.ask(() => world.queue.depth(phase, model)),
     pull: (phase, model, waitMs, signal) =>
       new Promise((resolve) => {

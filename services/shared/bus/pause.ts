@@ -7,13 +7,13 @@ export class Pause {
   #waiting: AbortController | null = null;
 
   end(): void {
-    this.#waiting?.abort();
+    this.#waiting?.abort(OVER);
   }
 
   async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const waiting = new AbortController();
-    const stop = () => waiting.abort();
+    const stop = () => waiting.abort(OVER);
     this.#waiting = waiting;
     setMaxListeners(0, signal);
     signal.addEventListener("abort", stop, { once: true });
@@ -27,6 +27,9 @@ export class Pause {
     }
   }
 }
+
+/** The reason of every pause's end: without one, each abort makes an error of its own, stack and all. */
+const OVER = new Error("the pause is over");
 
 /**
  * A signal that aborts with any of `signals`. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as the process,
