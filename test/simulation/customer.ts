@@ -1,6 +1,7 @@
 import { answerSoFar } from "../../services/api/follow.ts";
 import type { Submission } from "../../services/api/submit.ts";
 import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { ServingError } from "../../services/shared/runtime/errors.ts";
 import type { Dice } from "../support/dice.ts";
 import { EOS, letter, promptIds } from "../support/workers.ts";
 import { type Replica, type Replicas, tokenizer } from "./replica.ts";
@@ -22,6 +23,12 @@ export interface Order {
   readonly readers: readonly { readonly afterMs: number; readonly pauseMs: number; readonly kind: "records" | "text" }[];
 }
 
+/** The key of the order that a job came from. */
+export function orderOf([first]: readonly LogRecord[]): string {
+  const { request } = first!.event as { request: JobRequest };
+  return (JSON.parse(request.view) as { order: string }).order;
+}
+
 /** A few prompts share a beginning, as those of one chat or one document do. */
 export function ordersOf(dice: Dice, stormMs: number): Order[] {
   const salts = [dice.whole(1, 1e6), dice.whole(1, 1e6)];
@@ -39,7 +46,7 @@ export function ordersOf(dice: Dice, stormMs: number): Order[] {
         stop,
         stopIds: dice.chance(0.7) ? [EOS] : [],
         detached: true,
-        view: JSON.stringify(view),
+        view: JSON.stringify({ ...view, order: `order-${n}` }),
       },
       deadlineMs: dice.chance(0.1) ? dice.size(500, 30_000) : LONG_MS,
       cancelAfterMs: dice.chance(0.1) ? dice.size(1, 20_000) : null,
@@ -71,6 +78,7 @@ export class Customer {
     const { clock, judge } = this.#world;
     await clock.sleep(this.order.atMs);
     const jobId = await this.#untilAnswered((replica) => replica.submit((nowMs) => this.#submission(nowMs)));
+    if (jobId === null) return;
     this.jobId = jobId;
     this.#world.note("customer", `${this.order.key} is ${jobId}`);
     if (judge.log(jobId).length === 0) judge.fault(`${jobId} was answered with success and is not in the record`);
@@ -122,11 +130,13 @@ export class Customer {
     if (text !== expected) this.#world.judge.fault(`${jobId}: a reader saw "${text}", the log says "${expected}"`);
   }
 
-  async #untilAnswered<T>(ask: (replica: Replica) => Promise<T>): Promise<T> {
+  /** Null if the answer is that there is no room. */
+  async #untilAnswered<T>(ask: (replica: Replica) => Promise<T>): Promise<T | null> {
     for (;;) {
       try {
         return await ask(this.#replicas.any());
       } catch (thrown) {
+        if (thrown instanceof ServingError && thrown.code === "OVERLOADED") return null;
         this.#world.note("customer", `${this.order.key} tries again: ${thrown}`);
         await this.#world.clock.sleep(this.#world.dice.size(10, 2_000));
       }

@@ -11,12 +11,12 @@ import { overriding } from "../support/overriding.ts";
 import { engineOptions, watchText } from "../support/workers.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
-import { CLAIM_MS, type World } from "./world.ts";
+import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
 const settings = {
   model: "m",
   claimMs: CLAIM_MS,
-  beatMs: 1_500,
+  beatMs: BEAT_MS,
   uploadsMax: 2,
   boundaryTokens: 256,
   sharedSalt: "",

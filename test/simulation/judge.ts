@@ -105,6 +105,9 @@ export class Judge {
   }
 }
 
+/** What those who hold no claim may append. */
+const byNobody: ReadonlySet<JobEvent["type"]> = new Set(["claimed", "cancelled", "expired"]);
+
 const endsPhase = ({ type }: JobEvent): boolean => type === "handed_over" || type === "sent_back";
 
 /** What is wrong with `record` behind `last`. */
@@ -119,7 +122,7 @@ function faultsOf(last: LogRecord | null, record: LogRecord, byClaimer: boolean)
   must(!isTerminal(last.event), "after the end");
   must(record.previous === last.sequence, `its writer thought the event before was ${record.previous}, not ${last.sequence}`);
   must(record.epoch === last.epoch + (event.type === "claimed" ? 1 : 0), `epoch ${record.epoch} after ${last.epoch}`);
-  must(byClaimer || event.type === "claimed" || event.type === "cancelled", "its writer does not hold the claim");
+  must(byClaimer || byNobody.has(event.type), "its writer does not hold the claim");
   if (event.type === "tokens") must(event.first === last.tokenCount, `tokens from ${event.first} after ${last.tokenCount}`);
   return faults;
 }

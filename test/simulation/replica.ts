@@ -1,12 +1,16 @@
+import { Admission } from "../../services/api/admission.ts";
 import { followAnswer } from "../../services/api/follow.ts";
-import { cancelJob } from "../../services/api/readers.ts";
+import { cancelJob } from "../../services/api/jobs.ts";
+import { reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
 import { type Submission, submit } from "../../services/api/submit.ts";
 import { type Bus, isTerminal, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { letter } from "../support/workers.ts";
 import { Process } from "./process.ts";
 import { recordOf } from "./wires.ts";
-import type { World } from "./world.ts";
+import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
 /** How long a customer waits for an answer. */
 const ANSWER_MS = 15_000;
@@ -18,6 +22,7 @@ export class Replica {
   readonly process: Process;
   readonly #world: World;
   readonly #bus: Bus;
+  readonly #admission: Admission;
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -25,12 +30,17 @@ export class Replica {
     this.process.note("starts");
     this.process.onDrain(() => this.process.exit());
     this.#bus = recordOf(world, this.process);
+    const { clock, dice } = this.process;
+    this.#admission = new Admission(this.#bus, clock, "m", { queueJobsMax: 10_000, backlogTokensMax: 1e9 });
+    const options = { bus: this.#bus, clock, random: dice.random, log: silentLog, metrics: openMetrics(), replica: name };
+    void reconcileUntil({ ...options, claimMs: CLAIM_MS, beatMs: BEAT_MS, retentionMs: 1e9 }, new AbortController().signal);
   }
 
-  /** `submission` is made in the replica, by its clock. */
+  /** `submission` is made in the replica, with a deadline by the record's clock. */
   submit(submission: (nowMs: number) => Submission): Promise<string> {
     const { clock, dice } = this.process;
-    return this.#call(() => submit({ bus: this.#bus, random: dice.random, clock, queueJobsMax: 10_000 }, submission(clock.nowMs())));
+    const deps = { bus: this.#bus, random: dice.random, clock, admission: this.#admission };
+    return this.#call(async () => submit(deps, submission(await this.#bus.log.nowMs())));
   }
 
   cancel(jobId: string): Promise<boolean> {

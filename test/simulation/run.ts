@@ -1,7 +1,7 @@
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { Dice } from "../support/dice.ts";
 import { type Bug, noBug } from "./bug.ts";
-import { Customer, type Order, ordersOf } from "./customer.ts";
+import { Customer, type Order, orderOf, ordersOf } from "./customer.ts";
 import { Fleet } from "./fleet.ts";
 import { Replicas } from "./replica.ts";
 import { Trace } from "./trace.ts";
@@ -50,10 +50,18 @@ async function course(world: World, orders: readonly Order[], expected: readonly
   world.calm();
   fleet.thaw();
   replicas.thaw();
-  if (!(await inTime(world, lives))) judge.fault("somebody still waits long after the storm");
+  if (!(await inTime(world, Promise.all([lives, ended(world)])))) judge.fault("somebody still waits long after the storm");
   else if (!(await inTime(world, emptied(world)))) judge.fault("messages of ended jobs stay in the queue");
   if (!(await inTime(world, fleet.close()))) judge.fault("workers that were told to stop do not");
-  for (const [i, customer] of customers.entries()) inspect(world, fleet, customer, expected[i]!);
+  for (const jobId of judge.jobs()) {
+    const i = orders.findIndex(({ key }) => key === orderOf(judge.log(jobId)));
+    inspect(world, fleet, jobId, customers[i]!, expected[i]!);
+  }
+}
+
+/** Of every job in the record, whether its customer knows of it or not. */
+async function ended({ judge }: World): Promise<void> {
+  await Promise.all(judge.jobs().map((jobId) => judge.ended(jobId)));
 }
 
 /** Messages that nobody needed. */
@@ -69,7 +77,7 @@ function strew({ clock, dice, queue, weather }: World, customers: readonly Custo
 }
 
 async function emptied({ clock, queue }: World): Promise<void> {
-  while ((await queue.depth("prefill", "m")) + (await queue.depth("decode", "m")) > 0) await clock.sleep(500);
+  while ((await queue.messages("prefill")).length + (await queue.messages("decode")).length > 0) await clock.sleep(500);
 }
 
 async function inTime({ clock }: World, work: Promise<unknown>): Promise<boolean> {

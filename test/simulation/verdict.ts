@@ -10,13 +10,8 @@ export type Expected = Awaited<ReturnType<typeof alone>>;
 
 export const expectedOf = ({ ids, request }: Order): Promise<Expected> => alone(requestOf({ ...request, prompt: { ids } }));
 
-/** Compares what a customer got with what the engine says alone. */
-export function inspect(world: World, fleet: Fleet, customer: Customer, expected: Expected): void {
-  const { jobId } = customer;
-  if (jobId === null) {
-    world.judge.fault(`${customer.order.key} was never answered`);
-    return;
-  }
+/** Compares what the log says of a customer's job with what the engine says alone. */
+export function inspect(world: World, fleet: Fleet, jobId: string, customer: Customer, expected: Expected): void {
   const log = world.judge.log(jobId);
   const faults = faultsOf(log, customer, expected, fleet);
   for (const fault of faults) world.judge.fault(`${jobId}: ${fault}`);

@@ -30,6 +30,8 @@ export interface Weather {
   readonly skewMs: number;
   /** Of chunks and steps. */
   readonly engineFailures: number;
+  /** Of messages that the queue took. */
+  readonly lostInQueue: number;
   /** Needless messages, as a reconciler or a crash leaves them. */
   readonly strayMessages: number;
 }
@@ -58,6 +60,7 @@ export function weatherOf(dice: Dice): Weather {
     freezeMs: dice.size(500, 20_000),
     skewMs: maybe(300_000),
     engineFailures: maybe(0.02),
+    lostInQueue: maybe(0.3),
     strayMessages: dice.chance(0.5) ? dice.whole(1, 10) : 0,
   };
 }

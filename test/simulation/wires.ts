@@ -49,10 +49,13 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
       road.ask(async () => {
         await world.queue.publish(phase, model, lane, item);
         world.judge.published(phase, item.jobId);
-        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}`);
+        const lost = world.stormy && process.dice.chance(world.weather.lostInQueue);
+        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}${lost ? ", and lost" : ""}`);
+        if (lost) await world.queue.withdraw(phase, item.jobId);
       }),
     waits: (phase, model, lane) => road.ask(() => world.queue.waits(phase, model, lane)),
-    depth: (phase, model) => road.ask(() => world.queue.depth(phase, model)),
+    messages: (phase) => road.ask(() => world.queue.messages(phase)),
+    withdraw: (phase, jobId) => road.ask(() => world.queue.withdraw(phase, jobId)),
     pull: (phase, model, waitMs, signal) =>
       new Promise((resolve) => {
         let open = true;
@@ -103,6 +106,9 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   markCancelled: (jobId, by) => road.ask(() => registry.markCancelled(jobId, by)),
   cancelMark: (jobId) => road.ask(() => registry.cancelMark(jobId)),
   onCancel: (callback, signal) => registry.onCancel((jobId) => road.hear(() => callback(jobId)), signal),
+  cancelMarks: (after, max) => road.ask(() => registry.cancelMarks(after, max)),
+  notes: (after, max) => road.ask(() => registry.notes(after, max)),
+  forget: (jobId) => road.ask(() => registry.forget(jobId)),
   noteJob: (jobId, summary) => road.ask(() => registry.noteJob(jobId, summary)),
   jobs: (limit) => road.ask(() => registry.jobs(limit)),
 });

@@ -14,6 +14,7 @@ import type { Trace } from "./trace.ts";
 import type { Weather } from "./weather.ts";
 
 export const CLAIM_MS = 4_000;
+export const BEAT_MS = 1_500;
 export const ACK_WAIT_MS = 4_400;
 export const DEDUPE_MS = 120_000;
 export const ATTEMPTS_MAX = 5;
