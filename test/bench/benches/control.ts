@@ -10,6 +10,7 @@ import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { promptIds, requestOf } from "../../support/workers.ts";
 import { type Bench, type Scene, secondsOf } from "../bench.ts";
+import { program } from "../program.ts";
 import { quantile } from "../stats.ts";
 import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
 
@@ -32,16 +33,7 @@ export const control: Bench = {
     const api = { bus, admission: new Admission(bus, systemClock, MODEL, LIMITS), random: systemRandom, clock: systemClock };
     try {
       await bus.ready(10_000);
-      for (const role of ["prefill", "decode"] as const)
-        workers.push(
-          await RoleProcess.start(role, environmentOf(nats, redis), [
-            "--cpu-prof",
-            "--cpu-prof-dir=/tmp/prof",
-            "--import",
-            "tsx",
-            "services/cli/main.ts",
-          ]),
-        );
+      for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis), program));
       await throughJobs(api, scene.tiny ? 64 : 2_000); // code and connections warm
       await measure(scene, nats, api);
     } finally {

@@ -6,6 +6,7 @@ import { held } from "../../support/bus.ts";
 import { freePort, NatsServer } from "../../support/nats.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { type Bench, secondsOf } from "../bench.ts";
+import { program } from "../program.ts";
 
 const MODEL_PATH = "deploy/models/yardlog";
 const MODEL = "yardlog";
@@ -22,11 +23,8 @@ export const tokens: Bench = {
     const port = await freePort();
     const bus = openBus({ url: nats.url });
     await bus.ready(10_000);
-    const api = await RoleProcess.start("api", {
-      LONGSHORE_NATS_URL: nats.url,
-      LONGSHORE_PORT: String(port),
-      LONGSHORE_MODEL_PATH: MODEL_PATH,
-    });
+    const env = { LONGSHORE_NATS_URL: nats.url, LONGSHORE_PORT: String(port), LONGSHORE_MODEL_PATH: MODEL_PATH };
+    const api = await RoleProcess.start("api", env, program);
     try {
       const ids = Array.from(await (await Tokenizer.load(MODEL_PATH)).encode("Container red-fox is stowed in bay 42. "));
       const answer = Array.from({ length: FLUSH }, (_, i) => ids[i % ids.length]!);
