@@ -64,7 +64,10 @@ export class Admission {
     const { queueJobsMax, backlogTokensMax } = this.#limits;
     const waiting = ahead(load.promptTokens, "batch") + ahead(load.outputTokens, "batch");
     if (load.jobs >= queueJobsMax) {
-      throw refused(`${queueJobsMax} jobs are waiting already`, waiting / load.jobs / Math.max(1, speed.prefill.tokensPerSecond));
+      throw refused(
+        `${queueJobsMax} jobs are waiting already`,
+        waiting / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond),
+      );
     }
     const excess = waiting + tokens - backlogTokensMax;
     // A job larger than all that may wait gets in when nothing does.

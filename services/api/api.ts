@@ -2,9 +2,11 @@ import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
 import { authenticator } from "./auth.ts";
+import { beatWhile, REPLICAS } from "./beats.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openReaders } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
+import { Retries } from "./retries.ts";
 import { openApi } from "./server.ts";
 
 /** What is being answered when the process stops has this long to be told so. */
@@ -18,13 +20,23 @@ export interface RunningApi {
 }
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
-export async function startApi(deps: Omit<ApiDeps, "readers" | "admission" | "authenticate" | "stopping">): Promise<RunningApi> {
+export async function startApi(
+  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "authenticate" | "stopping">,
+): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
   const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
   const admission = new Admission(bus, clock, model.name, config);
-  const app: FastifyInstance = openApi({ ...deps, readers, admission, authenticate: authenticator(config.apiKeys), stopping: stop.signal });
+  const app: FastifyInstance = openApi({
+    ...deps,
+    replica,
+    readers,
+    admission,
+    retries: new Retries(bus),
+    authenticate: authenticator(config.apiKeys),
+    stopping: stop.signal,
+  });
   const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
     throw new ServingError(
       "UNAVAILABLE",
@@ -34,6 +46,7 @@ export async function startApi(deps: Omit<ApiDeps, "readers" | "admission" | "au
       },
     );
   });
+  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => true, stop.signal).catch(() => {});
   const { claimMs, beatMs, retentionSeconds } = config;
   void reconcileUntil({ ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, replica }, stop.signal);
   return {

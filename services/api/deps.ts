@@ -8,6 +8,7 @@ import type { Admission } from "./admission.ts";
 import type { Authenticate } from "./auth.ts";
 import type { ServedModel } from "./prompt.ts";
 import type { Readers } from "./readers.ts";
+import type { Retries } from "./retries.ts";
 
 /** Everything a route may use. */
 export interface ApiDeps {
@@ -16,6 +17,9 @@ export interface ApiDeps {
   readonly model: ServedModel;
   readonly readers: Readers;
   readonly admission: Admission;
+  readonly retries: Retries;
+  /** The name of this process among the replicas. */
+  readonly replica: string;
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly random: Random;

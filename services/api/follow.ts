@@ -15,13 +15,20 @@ export interface Step {
 }
 
 /** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job, in the same words for another tenant's. */
-export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<{ request: JobRequest; view: View; records: LogRecord[] }> {
-  const records = /^job_[0-9a-z]{20}$/.test(jobId) ? await bus.log.read(jobId) : [];
-  const first = records[0]?.event;
-  if (first?.type !== "submitted" || first.request.tenant !== tenant)
-    throw new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
-  return { request: first.request, view: JSON.parse(first.request.view) as View, records };
+export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<{ request: JobRequest; view: View }> {
+  const event = /^job_[0-9a-z]{20}$/.test(jobId) ? (await bus.log.first(jobId))?.event : undefined;
+  if (event?.type !== "submitted" || event.request.tenant !== tenant) throw unknownJob(jobId);
+  return { request: event.request, view: JSON.parse(event.request.view) as View };
 }
+
+export async function viewOf(bus: Bus, jobId: string): Promise<View> {
+  const event = (await bus.log.first(jobId))?.event;
+  if (event?.type !== "submitted") throw unknownJob(jobId);
+  return JSON.parse(event.request.view) as View;
+}
+
+const unknownJob = (jobId: string) =>
+  new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
 
 /** The answer as far as `records` go, and the error it ended with if it did. */
 export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobRequest, view: View, records: readonly LogRecord[]) {

@@ -5,29 +5,36 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { followAnswer, type Step } from "./follow.ts";
+import { followAnswer, type Step, viewOf } from "./follow.ts";
 import type { Prompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { openEventStream, type StreamEvent } from "./sse.ts";
-import { bodyHash, submit } from "./submit.ts";
+import { bodyHash, type Submitted, submit } from "./submit.ts";
 import { type Surface, surfaceOf } from "./surfaces.ts";
 
 const U64 = 1n << 64n;
 
-/** Puts the job into the record; what follows only reads it. */
+/** Puts the job into the record, or finds it there for a request that comes again; what follows only reads it. */
 export async function submitJob(
   deps: ApiDeps,
   request: FastifyRequest<{ Body: Body }>,
   generation: GenerationRequest,
   prompt: Prompt,
   options: { readonly lane: Lane; readonly detached: boolean },
-): Promise<string> {
+): Promise<Submitted> {
   const { bus, admission, model, config, clock, random } = deps;
   const room = model.contextTokens - prompt.ids.length;
   const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
   if (maxTokens > room) {
     const message = `the prompt has ${prompt.ids.length} tokens and max_tokens asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
     throw new ServingError("CONTEXT_LENGTH", message, { param: "max_tokens", apiCode: "context_length_exceeded" });
+  }
+  const tenant = deps.authenticate(request.headers);
+  const hash = bodyHash(request.url, request.body.raw);
+  const key = idempotencyKeyOf(request);
+  if (key === null && !options.detached && isRetry(request)) {
+    const jobId = await deps.retries.lost(tenant, hash);
+    if (jobId !== null) return { jobId, created: false };
   }
   const seconds = Math.min(generation.deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
   const job: Omit<JobRequest, "prompt" | "promptTokens" | "tenant"> = {
@@ -50,29 +57,30 @@ export async function submitJob(
     detached: options.detached,
     view: JSON.stringify(prompt.view),
   };
-  const key = request.headers["idempotency-key"];
-  const submission = {
-    tenant: deps.authenticate(request.headers),
-    request: job,
-    ids: prompt.ids,
-    idempotencyKey: typeof key === "string" && key !== "" ? key : null,
-    bodyHash: bodyHash(request.url, request.body.raw),
-  };
-  return submit({ bus, admission, random, clock }, submission);
+  const submission = { tenant, request: job, ids: prompt.ids, idempotencyKey: key, bodyHash: hash };
+  return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
+
+function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<FastifyRequest, "headers">): string | null {
+  return typeof key === "string" && key !== "" ? key : null;
+}
+
+/** SDKs say so when they send a request again. */
+const isRetry = ({ headers }: Pick<FastifyRequest, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;
 
 /** Answers with the whole answer, or with the stream of it. */
 export async function answer(
   deps: ApiDeps,
   reply: FastifyReply,
-  jobId: string,
+  { jobId, created }: Submitted,
   prompt: Prompt,
   generation: GenerationRequest,
 ): Promise<unknown> {
   const includeUsage = generation.stream_options?.include_usage === true;
-  const surface = surfaceOf({ jobId, model: deps.model.name, view: prompt.view, fingerprint: deps.model.fingerprint }, includeUsage);
+  const view = created ? prompt.view : await viewOf(deps.bus, jobId);
+  const surface = surfaceOf({ jobId, model: deps.model.name, view, fingerprint: deps.model.fingerprint }, includeUsage);
   reply.header("x-job-id", jobId);
-  const leave = deps.readers.enter(jobId, { owned: true, detached: false });
+  const leave = deps.readers.enter(jobId, { owned: created, detached: false });
   let ended = false;
   try {
     if (generation.stream === true) {

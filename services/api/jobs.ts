@@ -10,6 +10,9 @@ export interface Note {
   readonly promptTokens: number;
   readonly submittedMs: number;
   readonly deadlineMs: number;
+  /** Of a job with a reader: the digest of the body it was asked for with, and the replica that took it. */
+  readonly body?: string;
+  readonly replica?: string;
 }
 
 export const readNote = ({ text }: Noted): Note => JSON.parse(text) as Note;

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { Bus } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { beatWhile, leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
 
 export interface Readers {
@@ -46,17 +47,16 @@ export function openReaders({
     do {
       await clock.sleep(graceMs, closing.signal);
       if (reading.arrivals > arrivals) return; // whoever came begins a grace of his own when he leaves
-    } while ((await bus.registry.beats(role(jobId))).size > 0);
+    } while ((await bus.registry.beats(readersOf(jobId))).size > 0);
     readings.delete(jobId);
     await cancelJob(bus, jobId, "its last reader left");
   };
-  const beatWhileRead = async (jobId: string, reading: Reading) => {
-    while (reading.count > 0) {
-      await bus.registry.beat(role(jobId), replica, "");
-      await clock.sleep(beatMs, closing.signal);
-    }
-    await bus.registry.retire(role(jobId), replica);
-  };
+  const beating = { registry: bus.registry, clock, beatMs };
+  const beatWhileRead = (jobId: string, reading: Reading) =>
+    beatWhile(beating, readersOf(jobId), replica, () => reading.count > 0, closing.signal);
+  /** A retry of the request may join the job then, on any replica. */
+  const beatWhileLeft = (jobId: string, reading: Reading) =>
+    beatWhile(beating, leftBy(jobId), replica, () => reading.count === 0 && readings.get(jobId) === reading, closing.signal);
   const inBackground = (work: Promise<void>) => void work.catch(() => {}); // closing, or the record is away: the deadline ends the job
 
   return {
@@ -70,12 +70,12 @@ export function openReaders({
       return (ended) => {
         reading.count--;
         if (reading.count > 0) return;
-        if (reading.owned && !detached && !ended) inBackground(cancelUnread(jobId, reading));
-        else readings.delete(jobId);
+        if (reading.owned && !detached && !ended) {
+          inBackground(beatWhileLeft(jobId, reading));
+          inBackground(cancelUnread(jobId, reading));
+        } else readings.delete(jobId);
       };
     },
     close: () => closing.abort(new Error("shutting down")),
   };
 }
-
-const role = (jobId: string) => `reader.${jobId}`;

@@ -18,6 +18,14 @@ export interface Submission {
   readonly idempotencyKey: string | null;
   /** Digest of the body as it was sent, to tell one body from another. */
   readonly bodyHash: string;
+  /** Where its reader is; for jobs that a retry may join. */
+  readonly replica?: string;
+}
+
+/** The job of a submission, and whether it was made for it. */
+export interface Submitted {
+  readonly jobId: string;
+  readonly created: boolean;
 }
 
 export interface SubmitDeps {
@@ -30,14 +38,14 @@ export interface SubmitDeps {
 export const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
 
 /** Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). */
-export async function submit(deps: SubmitDeps, submission: Submission): Promise<string> {
+export async function submit(deps: SubmitDeps, submission: Submission): Promise<Submitted> {
   const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
   if (earlier === null) await admitted(deps, jobId, submission);
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
   else if (earlier.event.type === "submitted") await enqueue(bus.queue, "prefill", jobId, earlier.event.request, 0);
-  return jobId;
+  return { jobId, created: !known };
 }
 
 async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<void> {
@@ -57,10 +65,11 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
 async function record(
   { bus, clock }: SubmitDeps,
   jobId: string,
-  { ids, request, tenant, idempotencyKey }: Submission,
+  { ids, request, tenant, idempotencyKey, bodyHash, replica }: Submission,
 ): Promise<JobRequest> {
   const { model, lane, deadlineMs } = request;
-  const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs };
+  const reader = replica === undefined ? {} : { body: bodyHash, replica };
+  const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
   await bus.registry.noteJob(jobId, JSON.stringify(note));
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
   if ("payload" in prompt) await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));

@@ -40,7 +40,7 @@ export class Replica {
   submit(submission: (nowMs: number) => Submission): Promise<string> {
     const { clock, dice } = this.process;
     const deps = { bus: this.#bus, random: dice.random, clock, admission: this.#admission };
-    return this.#call(async () => submit(deps, submission(await this.#bus.log.nowMs())));
+    return this.#call(async () => (await submit(deps, submission(await this.#bus.log.nowMs()))).jobId);
   }
 
   cancel(jobId: string): Promise<boolean> {

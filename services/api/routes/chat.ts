@@ -13,15 +13,15 @@ export function chatRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const body = parseBody(chatRequest, request.body.json);
     requireModel(deps.model, body.model);
     const prompt = await chatPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
-    const jobId = await submitJob(deps, request, body, prompt, attached);
-    return answer(deps, reply, jobId, prompt, body);
+    const job = await submitJob(deps, request, body, prompt, attached);
+    return answer(deps, reply, job, prompt, body);
   });
 
   app.post<{ Body: Body }>("/v1/completions", async (request, reply) => {
     const body = parseBody(completionRequest, request.body.json);
     requireModel(deps.model, body.model);
     const prompt = await completionPrompt(deps.model, body, deps.clock);
-    const jobId = await submitJob(deps, request, body, prompt, attached);
-    return answer(deps, reply, jobId, prompt, body);
+    const job = await submitJob(deps, request, body, prompt, attached);
+    return answer(deps, reply, job, prompt, body);
   });
 }

@@ -29,7 +29,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     };
     const prompt =
       kind === "chat" ? await chatPrompt(deps.model, inner, exact, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
-    const jobId = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
+    const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued" });
   });
 
@@ -37,11 +37,12 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const tenant = deps.authenticate(request.headers);
     const noted = await deps.bus.registry.jobs(1_000);
     const own = noted.map((note) => ({ id: note.jobId, object: "job", ...readNote(note) })).filter((job) => job.tenant === tenant);
-    return { object: "list", data: own.slice(0, 100).map(({ tenant: _, ...job }) => job) };
+    return { object: "list", data: own.slice(0, 100).map(({ tenant: _, body: __, replica: ___, ...job }) => job) };
   });
 
   app.get<JobParams>("/v1/jobs/:id", async (request) => {
-    const { request: job, view, records } = await find(request);
+    const { request: job, view } = await find(request);
+    const records = await deps.bus.log.read(request.params.id);
     const { deltas, end, error } = answerSoFar(deps.model.tokenizer, job, view, records);
     const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, false);
     return {
@@ -71,10 +72,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.post<JobParams>("/v1/jobs/:id/cancel", async (request) => {
-    await find(request);
+    const { request: job } = await find(request);
     await cancelJob(deps.bus, request.params.id, "a request to cancel it");
-    const { request: job, records } = await find(request);
-    return jobObject(request.params.id, job, records);
+    return jobObject(request.params.id, job, await deps.bus.log.read(request.params.id));
   });
 }
 

@@ -14,8 +14,8 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
     requireModel(deps.model, body.model);
     const prompt = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
     const generation = { ...body, stop: body.stop_sequences };
-    const jobId = await submitJob(deps, request, generation, prompt, { lane: "interactive", detached: false });
-    return answer(deps, reply, jobId, prompt, generation);
+    const job = await submitJob(deps, request, generation, prompt, { lane: "interactive", detached: false });
+    return answer(deps, reply, job, prompt, generation);
   });
 
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {

@@ -122,7 +122,7 @@ async function throughJobs(api: SubmitDeps, count: number): Promise<number> {
 async function throughJob(api: SubmitDeps): Promise<void> {
   const { prompt: _, promptTokens: __, tenant, ...request } = requestOf({ model: MODEL, maxTokens: ANSWER_TOKENS, stopIds: [] });
   const submission = { tenant, request, ids: promptIds(PROMPT_TOKENS, ++salt), idempotencyKey: null, bodyHash: "" };
-  const jobId = await submit(api, submission);
+  const { jobId } = await submit(api, submission);
   for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) {
     if (event.type === "finished") return;
     if (isTerminal(event)) throw new Error(`a job ended with ${JSON.stringify(event)}`);

@@ -25,7 +25,7 @@ const keyed = (seed: bigint): Submission => ({
 
 test("requests with one key that come at once are one job, though each drew a seed", async () => {
   const bus = openBus({ url: "memory:" });
-  const ids = await Promise.all([1n, 2n, 3n, 4n].map((seed) => submit(deps(bus), keyed(seed))));
+  const ids = await Promise.all([1n, 2n, 3n, 4n].map((seed) => submit(deps(bus), keyed(seed)).then(({ jobId }) => jobId)));
   expect(new Set(ids).size).toBe(1);
   expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
 });
@@ -40,7 +40,7 @@ test.each(["remembered its key", "wrote it into the log"])(
         ? { ...bus, log: overriding(bus.log, { submit: dying }) }
         : { ...bus, queue: { ...bus.queue, publish: dying, messages: async () => [] } };
     await expect(submit(deps(crashed), keyed(1n))).rejects.toThrow("died");
-    const jobId = await submit(deps(bus), keyed(2n));
+    const { jobId } = await submit(deps(bus), keyed(2n));
     const message = await bus.queue.pull("prefill", job.model, 1_000, never);
     expect(message?.item.jobId).toBe(jobId);
   },

@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { playJob, type TestApi, testApi } from "../../support/api.ts";
+
+const GRACE_MS = 1_000;
+let bus: Bus;
+let here: TestApi;
+let there: TestApi;
+
+beforeEach(async () => {
+  bus = openBus({ url: "memory:", beatLifeMs: 400 });
+  const open = () => testApi({ graceMs: GRACE_MS, beatMs: 100 }, bus);
+  [here, there] = [await open(), await open()];
+});
+afterEach(() => Promise.all([here.close(), there.close()]));
+
+const chat = (text = "Where is red-fox?") => ({ model: "yardlog", messages: [{ role: "user", content: text }], stream: true });
+
+/** The job that answers, and how to leave it or read on. */
+async function ask(api: TestApi, headers: Record<string, string> = {}, body: object = chat()) {
+  const leaving = new AbortController();
+  const response = await fetch(`${api.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+    signal: leaving.signal,
+  });
+  return { jobId: response.headers.get("x-job-id"), leave: () => leaving.abort(), text: () => response.text() };
+}
+const retry = { "x-stainless-retry-count": "1" };
+const left = (jobId: string | null) => expect.poll(async () => (await bus.registry.beats(`left.${jobId}`)).size).toBe(1);
+
+test("a request sent again joins the job that lost its reader, on any replica, and is answered from the beginning", async () => {
+  const first = await ask(here);
+  first.leave();
+  await left(first.jobId);
+  const again = await ask(there, retry);
+  expect(again.jobId).toBe(first.jobId);
+  await new Promise((resolve) => setTimeout(resolve, 1.5 * GRACE_MS)); // the first replica's grace passes: somebody reads
+  const ids = [...(await here.tokenizer.encode("Bay 42."))];
+  await playJob(bus, "yardlog", { ids });
+  expect(await again.text()).toMatch(/"role":"assistant".*\[DONE\]/s);
+  expect((await ask(there, retry)).jobId, "answered at once by the job that is done").not.toBeNull();
+});
+
+test("no other equal request is merged: without the mark, with a reader, another body, or once it is cancelled", async () => {
+  const first = await ask(here);
+  expect((await ask(there)).jobId).not.toBe(first.jobId);
+  const second = await ask(here);
+  expect((await ask(there, retry)).jobId, "its reader is there").not.toBe(second.jobId);
+  const third = await ask(here, {}, chat("another"));
+  third.leave();
+  await left(third.jobId);
+  expect((await ask(there, retry, chat("yet another"))).jobId).not.toBe(third.jobId);
+  await expect.poll(async () => (await bus.log.last(third.jobId!))?.event.type, { timeout: 5_000 }).toBe("cancelled");
+  expect((await ask(there, retry, chat("another"))).jobId).not.toBe(third.jobId);
+});
+
+test("the readers of a replica that is gone are lost too", async () => {
+  const first = await ask(here);
+  await here.close();
+  await expect.poll(async () => (await bus.registry.beats("api")).size, { timeout: 5_000 }).toBe(1);
+  expect((await ask(there, retry)).jobId).toBe(first.jobId);
+});
+
+test("a reader who joined by his key on another replica keeps the job when the first one leaves", async () => {
+  const key = { "idempotency-key": "once" };
+  const first = await ask(here, key);
+  const joined = await ask(there, key);
+  expect(joined.jobId).toBe(first.jobId);
+  first.leave();
+  await new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MS));
+  expect((await bus.log.last(first.jobId!))?.event.type).toBe("submitted");
+  joined.leave();
+});
