@@ -27,6 +27,23 @@ export default {
               }
             },
             "Sampling": {
+              "oneofs": {
+                "_presencePenalty": {
+                  "oneof": [
+                    "presencePenalty"
+                  ]
+                },
+                "_frequencyPenalty": {
+                  "oneof": [
+                    "frequencyPenalty"
+                  ]
+                },
+                "_topLogprobs": {
+                  "oneof": [
+                    "topLogprobs"
+                  ]
+                }
+              },
               "fields": {
                 "temperature": {
                   "type": "double",
@@ -50,6 +67,75 @@ export default {
                 "seed": {
                   "type": "fixed64",
                   "id": 5
+                },
+                "bias": {
+                  "type": "LogitBias",
+                  "id": 6
+                },
+                "presencePenalty": {
+                  "type": "double",
+                  "id": 7,
+                  "protoName": "presence_penalty",
+                  "options": {
+                    "proto3_optional": true
+                  }
+                },
+                "frequencyPenalty": {
+                  "type": "double",
+                  "id": 8,
+                  "protoName": "frequency_penalty",
+                  "options": {
+                    "proto3_optional": true
+                  }
+                },
+                "topLogprobs": {
+                  "type": "int32",
+                  "id": 9,
+                  "protoName": "top_logprobs",
+                  "options": {
+                    "proto3_optional": true
+                  }
+                }
+              }
+            },
+            "LogitBias": {
+              "fields": {
+                "ids": {
+                  "rule": "repeated",
+                  "type": "int32",
+                  "id": 1
+                },
+                "values": {
+                  "rule": "repeated",
+                  "type": "double",
+                  "id": 2
+                }
+              }
+            },
+            "TokenLogprobs": {
+              "fields": {
+                "logprob": {
+                  "type": "double",
+                  "id": 1
+                },
+                "top": {
+                  "rule": "repeated",
+                  "type": "Alternative",
+                  "id": 2
+                }
+              },
+              "nested": {
+                "Alternative": {
+                  "fields": {
+                    "id": {
+                      "type": "int32",
+                      "id": 1
+                    },
+                    "logprob": {
+                      "type": "double",
+                      "id": 2
+                    }
+                  }
                 }
               }
             },
@@ -285,6 +371,11 @@ export default {
                   "rule": "repeated",
                   "type": "int32",
                   "id": 2
+                },
+                "logprobs": {
+                  "rule": "repeated",
+                  "type": "TokenLogprobs",
+                  "id": 3
                 }
               }
             },
@@ -305,6 +396,10 @@ export default {
                 "recomputed": {
                   "type": "uint64",
                   "id": 4
+                },
+                "logprobs": {
+                  "type": "TokenLogprobs",
+                  "id": 5
                 }
               }
             },

@@ -1,4 +1,5 @@
 import type { Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
+import { penalises } from "../shared/engine/sampling-drawer.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 import type { Answer, End } from "./answer.ts";
@@ -56,16 +57,17 @@ class Generating implements Member {
     const { sequence, answer, writer } = this.#parts;
     if (writer.full) return null;
     this.#stepping = true;
-    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample };
+    const before = penalises(this.#sample) ? { answer: Int32Array.from(answer.ids) } : {};
+    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample, ...before };
   }
 
-  deliver({ token, sealed }: Stepped): void {
+  deliver({ token, logprobs, sealed }: Stepped): void {
     const { context, answer, writer } = this.#parts;
     this.#stepping = false;
     context.push(answer.ids.at(-1)!);
     for (const segment of sealed) context.keep(segment);
     const end = answer.take(token);
-    if (!answer.isStop(token)) writer.add(token);
+    if (!answer.isStop(token)) writer.add(token, logprobs);
     if (end !== null) this.#outcome.end(end);
     else this.#goOn();
   }

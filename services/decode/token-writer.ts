@@ -1,3 +1,5 @@
+import type { JobEvent } from "../shared/bus/contract.ts";
+import type { Drawn, TokenLogprobs } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 
@@ -19,7 +21,7 @@ export class TokenWriter {
   readonly #onRoom: () => void;
   /** Index in the answer of the first pending id. */
   #first: number;
-  #pending: number[] = [];
+  #pending: Drawn[] = [];
   #appending = 0;
   #hurry = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -38,8 +40,8 @@ export class TokenWriter {
     return this.#pending.length + this.#appending >= AHEAD_MAX;
   }
 
-  add(id: number): void {
-    this.#pending.push(id);
+  add(token: number, logprobs?: TokenLogprobs): void {
+    this.#pending.push(logprobs === undefined ? { token } : { token, logprobs });
     if (this.#pending.length >= this.#flushing.flushTokens) this.#hurry.abort();
     if (!this.#busy) this.#running = this.#run();
   }
@@ -65,20 +67,25 @@ export class TokenWriter {
 
   /** False if the log did not take it; the job is interrupted then. */
   async #flush(): Promise<boolean> {
-    const ids = this.#pending.splice(0);
-    this.#appending = ids.length;
+    const drawn = this.#pending.splice(0);
+    this.#appending = drawn.length;
     try {
-      await this.#job.append({ type: "tokens", first: this.#first, ids });
+      await this.#job.append(tokensEvent(this.#first, drawn));
     } catch (thrown) {
-      this.#pending.unshift(...ids);
+      this.#pending.unshift(...drawn);
       this.#appending = 0;
       this.#job.interrupt(thrown);
       return false;
     }
-    this.#first += ids.length;
+    this.#first += drawn.length;
     const wasFull = this.full; // now, not before: it may have become full while the log was slow
     this.#appending = 0;
     if (wasFull) this.#onRoom();
     return true;
   }
+}
+
+function tokensEvent(first: number, drawn: readonly Drawn[]): JobEvent {
+  const logprobs = drawn.flatMap((each) => each.logprobs ?? []);
+  return { type: "tokens", first, ids: drawn.map(({ token }) => token), ...(logprobs.length === 0 ? {} : { logprobs }) };
 }

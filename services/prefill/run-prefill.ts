@@ -1,6 +1,6 @@
 import type { Opened } from "../shared/engine/engine.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
-import { fill } from "../shared/worker/fill.ts";
+import { type Filled, fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
@@ -23,8 +23,9 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
     const run: Run = { worker, job, context, claims, found, cached, draws: logged.length === 0 };
-    const { token, recomputed } = await compute(run);
-    await passOn(bus, job, "decode", { type: "handed_over", token: logged[0] ?? token!, boundary: ids.length, cached, recomputed });
+    const { drawn, recomputed } = await compute(run);
+    const first = logged[0] === undefined ? { ...drawn, token: drawn.token! } : { token: logged[0] };
+    await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary: ids.length, cached, recomputed });
   } finally {
     await context.settled();
     context.release();
@@ -57,24 +58,24 @@ interface Run {
   readonly draws: boolean;
 }
 
-async function compute(run: Run): Promise<{ token: number | null; recomputed: number }> {
+async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }> {
   const { engine } = run.worker.deps;
   const { segments, boundary, storedTokens } = run.found;
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
     await run.job.tell({ done: opened.position, total: run.context.ids.length, cached: run.cached });
-    const token = await computeFrom(run, opened);
-    return { token, recomputed: Math.max(0, storedTokens - opened.position) };
+    const drawn = await computeFrom(run, opened);
+    return { drawn, recomputed: Math.max(0, storedTokens - opened.position) };
   } finally {
     await engine.close(opened.sequence);
   }
 }
 
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
-async function computeFrom(run: Run, opened: Opened): Promise<number | null> {
+async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
   const { worker, job, context, claims, cached } = run;
   const { engine, pulse } = worker.deps;
-  const token = await fill({
+  const drawn = await fill({
     job,
     engine,
     context,
@@ -92,5 +93,5 @@ async function computeFrom(run: Run, opened: Opened): Promise<number | null> {
   job.check();
   context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   await context.settled();
-  return token;
+  return drawn;
 }

@@ -2,7 +2,7 @@ import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
 import { type Bus, isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
-import type { Engine } from "../../services/shared/engine/engine.ts";
+import type { Drawn, Engine, TokenLogprobs } from "../../services/shared/engine/engine.ts";
 import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
@@ -174,22 +174,34 @@ export const watchText = (stops: readonly string[]) => {
   };
 };
 
+export interface Alone {
+  readonly ids: number[];
+  readonly reason: string;
+  readonly logprobs: (TokenLogprobs | undefined)[];
+}
+
 /** What the engine says alone: one token after the other, from nothing, on no bus and no store. */
-export async function alone(request: JobRequest, options: WeightlessOptions = engineOptions): Promise<{ ids: number[]; reason: string }> {
+export async function alone(request: JobRequest, options: WeightlessOptions = engineOptions): Promise<Alone> {
   const engine = openWeightlessEngine({ ...options, chunkMs: 0, stepMs: 0, turn: async () => {} });
   const prompt = (request.prompt as { ids: Int32Array }).ids;
   const { sequence } = await engine.open({ segments: [], boundary: null });
-  let token: number | null = null;
+  const sample = request.sampling;
+  let drawn: Drawn = { token: -1 };
   for (let at = 0; at < prompt.length; at += 64) {
-    token = (await engine.prefill(sequence, prompt.slice(at, at + 64), { sample: request.sampling })).token;
+    const { token, ...more } = await engine.prefill(sequence, prompt.slice(at, at + 64), { sample });
+    drawn = { ...more, token: token! };
   }
   const ids: number[] = [];
+  const logprobs: (TokenLogprobs | undefined)[] = [];
   for (;;) {
-    if (request.stopIds.includes(token!)) return { ids, reason: "stop" };
-    ids.push(token!);
-    if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, reason: "stop" };
-    if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens) return { ids, reason: "length" };
-    token = stepped((await engine.step([{ sequence, token: token!, sample: request.sampling }]))[0]).token;
+    const { token } = drawn;
+    if (request.stopIds.includes(token)) return { ids, logprobs, reason: "stop" };
+    ids.push(token);
+    logprobs.push(drawn.logprobs);
+    if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, logprobs, reason: "stop" };
+    if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens)
+      return { ids, logprobs, reason: "length" };
+    drawn = stepped((await engine.step([{ sequence, token, sample, answer: Int32Array.from(ids) }]))[0]);
   }
 }
 

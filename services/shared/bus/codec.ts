@@ -1,7 +1,7 @@
 import protobuf from "protobufjs/light.js";
 import definitions from "../../../proto/gen/job.ts";
 import { ServingError } from "../runtime/errors.ts";
-import type { JobEvent, JobRequest, Lane, LogRecord, Phase, Usage, WorkItem } from "./contract.ts";
+import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Usage, WorkItem } from "./contract.ts";
 import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
 
 /** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
@@ -89,7 +89,6 @@ function requestToWire(request: JobRequest): object {
 }
 
 function requestFromWire(fields: Fields): JobRequest {
-  const sampling = message(fields.sampling);
   return {
     model: text(fields.model),
     tenant: text(fields.tenant),
@@ -97,13 +96,7 @@ function requestFromWire(fields: Fields): JobRequest {
     prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: Int32Array.from(ints(message(fields.inline).ids)) },
     promptTokens: whole(fields.promptTokens),
     maxTokens: whole(fields.maxTokens),
-    sampling: {
-      temperature: floating(sampling.temperature),
-      topP: floating(sampling.topP),
-      topK: floating(sampling.topK),
-      minP: floating(sampling.minP),
-      seed: unsigned64(sampling.seed),
-    },
+    sampling: samplingFromWire(message(fields.sampling)),
     stop: list(fields.stop).map(text),
     stopIds: ints(fields.stopIds),
     deadlineMs: whole(fields.deadlineMs),
@@ -111,6 +104,20 @@ function requestFromWire(fields: Fields): JobRequest {
     view: text(fields.view),
   };
 }
+
+const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
+  temperature: floating(fields.temperature),
+  topP: floating(fields.topP),
+  topK: floating(fields.topK),
+  minP: floating(fields.minP),
+  seed: unsigned64(fields.seed),
+  ...(Object.hasOwn(fields, "bias") && { bias: biasFromWire(message(fields.bias)) }),
+  ...(Object.hasOwn(fields, "presencePenalty") && { presencePenalty: floating(fields.presencePenalty) }),
+  ...(Object.hasOwn(fields, "frequencyPenalty") && { frequencyPenalty: floating(fields.frequencyPenalty) }),
+  ...(Object.hasOwn(fields, "topLogprobs") && { topLogprobs: floating(fields.topLogprobs) }),
+});
+
+const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });
 
 function unpack(jobId: string, sequence: number | null, bytes: Uint8Array): LogRecord {
   const fields = wire.record.decode(bytes) as unknown as Fields;
@@ -144,7 +151,12 @@ function eventFromWire(record: Fields): JobEvent {
         cached: whole(fields.cached),
       };
     case "tokens":
-      return { type: "tokens", first: whole(fields.first), ids: ints(fields.ids) };
+      return {
+        type: "tokens",
+        first: whole(fields.first),
+        ids: ints(fields.ids),
+        ...(list(fields.logprobs).length > 0 && { logprobs: list(fields.logprobs).map(logprobs) }),
+      };
     case "handedOver":
       return handedOver(fields);
     case "sentBack":
@@ -168,13 +180,20 @@ function eventFromWire(record: Fields): JobEvent {
   }
 }
 
-const handedOver = ({ token, boundary, cached, recomputed }: Fields): JobEvent => ({
+const handedOver = (fields: Fields): JobEvent => ({
   type: "handed_over",
-  token: floating(token),
-  boundary: whole(boundary),
-  cached: whole(cached),
-  recomputed: whole(recomputed),
+  token: floating(fields.token),
+  boundary: whole(fields.boundary),
+  cached: whole(fields.cached),
+  recomputed: whole(fields.recomputed),
+  ...(Object.hasOwn(fields, "logprobs") && { logprobs: logprobs(fields.logprobs) }),
 });
+
+function logprobs(value: unknown): TokenLogprobs {
+  const fields = message(value);
+  const top = list(fields.top).map(message);
+  return { logprob: floating(fields.logprob), top: top.map(({ id, logprob }) => ({ id: floating(id), logprob: floating(logprob) })) };
+}
 
 const usage = ({ promptTokens, completionTokens, cachedTokens }: Fields): Usage => ({
   promptTokens: whole(promptTokens),

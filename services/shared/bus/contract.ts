@@ -33,6 +33,11 @@ export interface JobRequest {
     readonly topK: number;
     readonly minP: number;
     readonly seed: bigint;
+    readonly bias?: { readonly ids: readonly number[]; readonly values: readonly number[] };
+    readonly presencePenalty?: number;
+    readonly frequencyPenalty?: number;
+    /** Alternatives that are logged with each token; absent: neither they nor its own. */
+    readonly topLogprobs?: number;
   };
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
@@ -52,13 +57,19 @@ export interface Usage {
   readonly cachedTokens: number;
 }
 
+/** What the model thought of a token: natural logarithms of probabilities. */
+export interface TokenLogprobs {
+  readonly logprob: number;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
 export type JobEvent =
   | { readonly type: "submitted"; readonly request: JobRequest }
   | { readonly type: "claimed"; readonly worker: string }
   /** Prefill: tokens done of all; `stored` segments so far in this claim (makes the attempt count). */
   | { readonly type: "progress"; readonly done: number; readonly total: number; readonly stored: number; readonly cached: number }
-  /** Output tokens from index `first` of the answer on. */
-  | { readonly type: "tokens"; readonly first: number; readonly ids: readonly number[] }
+  /** Output tokens from index `first` of the answer on; `logprobs`, where the request asked for them, one for each. */
+  | { readonly type: "tokens"; readonly first: number; readonly ids: readonly number[]; readonly logprobs?: readonly TokenLogprobs[] }
   /** End of prefill: the answer's first token, and where the boundary lies. */
   | {
       readonly type: "handed_over";
@@ -66,6 +77,8 @@ export type JobEvent =
       readonly boundary: number;
       readonly cached: number;
       readonly recomputed: number;
+      /** Of the first token, by whoever drew it. */
+      readonly logprobs?: TokenLogprobs;
     }
   | { readonly type: "sent_back"; readonly reason: string }
   /** `excused`: the claim ended through no fault of the job (drained, overtaken, waiting for another's segments) and is not counted as an attempt. */

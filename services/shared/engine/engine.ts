@@ -81,7 +81,7 @@ export interface Opened {
   readonly exactFrom: number;
 }
 
-/** How the next token is drawn. The draw of one position depends on seed and position alone. */
+/** How the next token is drawn. The draw of one position depends on seed and position alone; penalties on the answer's tokens before it, too. */
 export interface Sampling {
   readonly temperature: number;
   readonly topP: number;
@@ -90,6 +90,27 @@ export interface Sampling {
   readonly minP: number;
   /** Unsigned 64 bit. */
   readonly seed: bigint;
+  /** Added to the logits of these ids; `values` are as many as `ids`. */
+  readonly bias?: { readonly ids: readonly number[]; readonly values: readonly number[] };
+  /** Taken from the logit of each token that the answer holds already ... */
+  readonly presencePenalty?: number;
+  /** ... and for each time that it does. */
+  readonly frequencyPenalty?: number;
+  /** Tells what the model thought of each token, and of so many alternatives. Absent: of none. */
+  readonly topLogprobs?: number;
+}
+
+/** What the model thought of a token that was drawn: natural logarithms of its own probabilities, before anything in Sampling changed them. */
+export interface TokenLogprobs {
+  readonly logprob: number;
+  /** The most likely tokens, best first; equal ones by id. */
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+export interface Drawn {
+  readonly token: number;
+  /** Where they were asked for. */
+  readonly logprobs?: TokenLogprobs;
 }
 
 export interface ChunkOptions {
@@ -110,18 +131,20 @@ export interface ChunkResult {
   readonly sealed: readonly Sealed[];
   /** The token drawn, or null where none was asked for. */
   readonly token: number | null;
+  readonly logprobs?: TokenLogprobs;
 }
 
 export interface StepInput {
   readonly sequence: SequenceId;
   readonly token: number;
   readonly sample: Sampling;
+  /** The answer's ids up to `token`: what penalties count. Looked at only if there are any. */
+  readonly answer?: Int32Array;
 }
 
 /** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */
 export type StepResult = Stepped | { readonly failed: ServingError };
 
-export interface Stepped {
-  readonly token: number;
+export interface Stepped extends Drawn {
   readonly sealed: readonly Sealed[];
 }

@@ -1,27 +1,17 @@
+import type { TokenLogprobs } from "./engine.ts";
 import { argmax } from "./sampling.ts";
-
-export interface TokenLogprob {
-  readonly id: number;
-  /** Natural logarithm of the model's own probability: before temperature and filters. */
-  readonly logprob: number;
-}
 
 /** The most alternatives a request may ask for. */
 export const TOP_LOGPROBS_MAX = 20;
 
 /** Log-softmax in float64 of the chosen token and of the `top` most likely, best first; equal ones by id. Throws INTERNAL for logits that are not finite. */
-export function logprobs(
-  logits: Float32Array,
-  chosen: number,
-  top: number,
-  position: number,
-): { chosen: TokenLogprob; top: TokenLogprob[] } {
+export function logprobs(logits: Float32Array, chosen: number, top: number, position: number): TokenLogprobs {
   const max = logits[argmax(logits, position)]!;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - max);
   const norm = max + Math.log(sum);
-  const logprob = (id: number): TokenLogprob => ({ id, logprob: logits[id]! - norm });
-  return { chosen: logprob(chosen), top: best(logits, Math.min(top, TOP_LOGPROBS_MAX)).map(logprob) };
+  const logprob = (id: number) => logits[id]! - norm;
+  return { logprob: logprob(chosen), top: best(logits, Math.min(top, TOP_LOGPROBS_MAX)).map((id) => ({ id, logprob: logprob(id) })) };
 }
 
 function best(logits: Float32Array, count: number): number[] {

@@ -91,6 +91,15 @@ export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eo
   return id === eosId ? (id + 1) % vocabSize : id;
 }
 
+/** Where a hash is not enough: a logit of 0 to 8 for every token, by what the sequence holds. Throws INVALID_REQUEST inside a replay. */
+export function logitsOf(timeline: Timeline, { vocabSize, eosId, eosOneIn }: Vocabulary): Float32Array {
+  checkExact(timeline);
+  const hash = [timeline.windowHash, timeline.position].reduce(mix, timeline.rowsHash);
+  const logits = Float32Array.from({ length: vocabSize }, (_, id) => mix(hash, id) / 2 ** 29);
+  logits[eosId] = eosOneIn > 0 && mix(hash, vocabSize) % eosOneIn === 0 ? 100 : -100;
+  return logits;
+}
+
 /** u32le: position, rows after the last whole segment, the last ids (as many as the window holds). Throws INVALID_REQUEST inside a replay. */
 export function boundaryOf(timeline: Timeline): Uint8Array {
   checkExact(timeline);

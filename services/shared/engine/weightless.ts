@@ -1,9 +1,21 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
-import type { ChunkOptions, ChunkResult, Engine, EngineInfo, Opened, Sampling, Sealed, SequenceId, SequenceStart } from "./engine.ts";
+import type {
+  ChunkOptions,
+  ChunkResult,
+  Drawn,
+  Engine,
+  EngineInfo,
+  Opened,
+  Sampling,
+  Sealed,
+  SequenceId,
+  SequenceStart,
+} from "./engine.ts";
+import { Drawer, penalises } from "./sampling-drawer.ts";
 import { type Counted, countedMemory } from "./weightless-memory.ts";
-import { boundaryOf, drawFrom, extend, fresh, restore, type Timeline } from "./weightless-timeline.ts";
+import { boundaryOf, drawFrom, extend, fresh, logitsOf, restore, type Timeline } from "./weightless-timeline.ts";
 
 export interface WeightlessOptions {
   readonly model?: string;
@@ -50,7 +62,12 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
     if (timeline === undefined || broken.has(sequence)) throw refusal(`sequence ${sequence} is not open`);
     return timeline;
   };
-  const draw = (timeline: Timeline, sampling: Sampling) => drawFrom(timeline, sampling, { vocabSize: info.vocabSize, eosId, eosOneIn });
+  const vocabulary = { vocabSize: info.vocabSize, eosId, eosOneIn };
+  const drawer = new Drawer(info.vocabSize);
+  const draw = (timeline: Timeline, sampling: Sampling, answer?: Int32Array): Drawn =>
+    needsLogits(sampling)
+      ? drawer.draw(logitsOf(timeline, vocabulary), sampling, timeline.position, answer)
+      : { token: drawFrom(timeline, sampling, vocabulary) };
   const run = (timeline: Timeline, ids: ArrayLike<number>): Sealed[] => {
     if (timeline.position + ids.length > info.contextTokens) throw refusal(`the context is ${info.contextTokens} tokens long`);
     return extend(timeline, ids, info.vocabSize).map(({ index, rows }) => ({ index, payload: memories.hold(rows) }));
@@ -87,7 +104,7 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
           throw error;
         }
         const sealed = run(timeline, ids);
-        return { sealed, token: sample === undefined ? null : draw(timeline, sample) } satisfies ChunkResult;
+        return { sealed, ...(sample === undefined ? { token: null } : draw(timeline, sample)) } satisfies ChunkResult;
       }),
     step: (batch) =>
       inOrder(async () => {
@@ -95,7 +112,10 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
         if (batch.length > info.batchMax) throw refusal(`a step runs at most ${info.batchMax} sequences`);
         const timelines = batch.map(({ sequence }) => timelineOf(sequence));
         if (stepMs > 0) await clock.sleep(stepMs);
-        return batch.map(({ token, sample }, i) => ({ sealed: run(timelines[i]!, [token]), token: draw(timelines[i]!, sample) }));
+        return batch.map(({ token, sample, answer }, i) => ({
+          sealed: run(timelines[i]!, [token]),
+          ...draw(timelines[i]!, sample, answer),
+        }));
       }),
     boundary: (sequence) => inOrder(async () => boundaryOf(timelineOf(sequence))),
     close: (sequence) =>
@@ -112,6 +132,10 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
       }),
   };
 }
+
+/** Most tests are of the cluster: for them a hash is enough, and costs nothing. */
+const needsLogits = (sampling: Sampling): boolean =>
+  sampling.bias !== undefined || sampling.topLogprobs !== undefined || penalises(sampling);
 
 const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
 

@@ -1,4 +1,4 @@
-import type { Engine, Opened, Sampling } from "../engine/engine.ts";
+import type { ChunkResult, Engine, Opened, Sampling } from "../engine/engine.ts";
 import type { Context } from "./context.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -19,15 +19,18 @@ export interface Filling {
   readonly onChunk?: (from: number, to: number) => Promise<void>;
 }
 
+/** What the last chunk drew. */
+export type Filled = Omit<ChunkResult, "sealed">;
+
 /**
  * Computes the rest of the context chunk by chunk, storing each segment the moment it is complete while the next chunk is computed.
- * Cancel and deadline are noticed within one layer, the end of the worker after the chunk. Resolves to the token drawn.
+ * Cancel and deadline are noticed within one layer, the end of the worker after the chunk. Resolves to what was drawn.
  */
-export async function fill(filling: Filling): Promise<number | null> {
+export async function fill(filling: Filling): Promise<Filled> {
   const { job, engine, context, boundaryTokens, onLayer } = filling;
   const { sequence, exactFrom } = filling.opened;
   const { ids } = context;
-  let token: number | null = null;
+  let drawn: Filled = { token: null };
   let { position } = filling.opened;
   while (position < ids.length) {
     if (job.leaving && position >= exactFrom) await leaveAt(filling, position);
@@ -41,16 +44,16 @@ export async function fill(filling: Filling): Promise<number | null> {
       onLayer();
     };
     const sample = to === ids.length ? filling.sample : undefined;
-    const chunk = await engine.prefill(sequence, ids.slice(from, to), { sample, onProgress, signal: job.signal });
+    const { sealed, ...end } = await engine.prefill(sequence, ids.slice(from, to), { sample, onProgress, signal: job.signal });
     position = to;
-    token = chunk.token;
-    for (const sealed of chunk.sealed) context.keep(sealed);
+    drawn = end;
+    for (const segment of sealed) context.keep(segment);
     // A boundary in the middle of a replay would have half its windows.
     if (position >= exactFrom && position % boundaryTokens === 0 && position < ids.length)
       context.keepBoundary(position, await engine.boundary(sequence));
     await context.room();
   }
-  return token;
+  return drawn;
 }
 
 /** Whoever goes on with the job finds in its log where this worker stood, and there in the store a boundary: nothing is computed again. */

@@ -1,21 +1,17 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
 import { openCheckpoint } from "../checkpoint/open.ts";
-import type { EngineInfo, Sampling } from "../engine.ts";
+import type { Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } from "../engine.ts";
 import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, listPaths, type NativeBuffer, openBackend } from "../kernels.ts";
 import { type Model, placeModel } from "../model.ts";
-import { Sampler } from "../sampling.ts";
+import { Drawer } from "../sampling-drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
 
-export interface CoreStep {
-  readonly sequence: number;
-  readonly token: number;
-  readonly sample: Sampling;
-}
+export type CoreStep = Omit<StepInput, "sequence"> & { readonly sequence: number };
 
 export interface CoreSealed {
   readonly index: number;
@@ -23,7 +19,7 @@ export interface CoreSealed {
   readonly payload: NativeBuffer;
 }
 
-export type CoreStepResult = { readonly token: number; readonly sealed: readonly CoreSealed[] } | { readonly failed: ServingError };
+export type CoreStepResult = (Drawn & { readonly sealed: readonly CoreSealed[] }) | { readonly failed: ServingError };
 
 /** More would be a leak of the caller: workers bound their slots far below. */
 const SEQUENCES_MAX = 4096;
@@ -34,7 +30,7 @@ export class EngineCore {
   readonly #backend: Backend;
   readonly #model: Model;
   readonly #means: Means;
-  readonly #sampler: Sampler;
+  readonly #drawer: Drawer;
   readonly #sequences = new Map<number, Sequence>();
   /** Sequences whose last call did not come to its end: their rings and pages disagree. */
   readonly #broken = new Set<number>();
@@ -53,7 +49,7 @@ export class EngineCore {
     const { config, layout, activation } = this.#model;
     const work = createWorkspace(config, layout, activation, { rowsMax: Math.max(chunkTokens, batchMax), logitRows: batchMax });
     this.#means = { model: this.#model, ops: this.#backend.createStream(), work, tap: null };
-    this.#sampler = new Sampler(config.vocab);
+    this.#drawer = new Drawer(config.vocab);
     this.info = engineInfo(options, checkpoint, layout, this.#backend.path);
   }
 
@@ -82,15 +78,15 @@ export class EngineCore {
     ids: Int32Array,
     sample: Sampling | null,
     onLayer?: (layersDone: number) => void,
-  ): { sealed: CoreSealed[]; token: number | null } {
+  ): { sealed: CoreSealed[]; token: number | null; logprobs?: TokenLogprobs } {
     const { chunkTokens } = this.info;
     if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
     const sequence = this.#sequence(id);
     const before = sequence.position;
     const draws = sample === null ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample }];
     const logits = this.#feed([id], [{ sequence, ids }], draws, onLayer);
-    const token = draws[0] === undefined ? null : this.#draw(draws[0], logits);
-    return { sealed: sealedSince(sequence, before), token };
+    const drawn = draws[0] === undefined ? { token: null } : this.#draw(draws[0], logits);
+    return { ...drawn, sealed: sealedSince(sequence, before) };
   }
 
   /** Draws of one sequence that fail are its own: its neighbours' results stand. */
@@ -100,7 +96,14 @@ export class EngineCore {
     const ids = batch.map(({ sequence }) => sequence);
     if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
     const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
-    const draws = batch.map(({ sequence: id, sample }, row) => ({ id, sequence: feeds[row]!.sequence, tokens: 1, row, sample }));
+    const draws = batch.map(({ sequence: id, sample, answer }, row) => ({
+      id,
+      sequence: feeds[row]!.sequence,
+      tokens: 1,
+      row,
+      sample,
+      answer,
+    }));
     const logits = this.#feed(ids, feeds, draws);
     return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
   }
@@ -148,9 +151,9 @@ export class EngineCore {
   }
 
   /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
-  #draw({ id, sequence, sample }: Draw, logits: Float32Array): number {
+  #draw({ id, sequence, sample, answer }: Draw, logits: Float32Array): Drawn {
     try {
-      return this.#sampler.sample(logits.subarray(0, this.info.vocabSize), sample, sequence.position);
+      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, answer);
     } catch (error) {
       this.#broken.add(id);
       throw error;
@@ -159,8 +162,7 @@ export class EngineCore {
 
   #stepResult(draw: Draw, logits: Float32Array): CoreStepResult {
     try {
-      const token = this.#draw(draw, logits);
-      return { token, sealed: sealedSince(draw.sequence, draw.sequence.position - 1) };
+      return { ...this.#draw(draw, logits), sealed: sealedSince(draw.sequence, draw.sequence.position - 1) };
     } catch (error) {
       return { failed: ServingError.from(error) };
     }
@@ -175,6 +177,7 @@ interface Draw {
   /** Of its last token, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
+  readonly answer?: Int32Array | undefined;
 }
 
 function knownPath(name: string | undefined): string | undefined {

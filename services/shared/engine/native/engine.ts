@@ -66,8 +66,8 @@ class ThreadEngine implements NativeEngine {
     const progressed = onProgress === undefined ? undefined : (layersDone: number) => onProgress(layersDone, layers);
     try {
       const input = { sequence, ids, sample: sample ?? null, progress: onProgress !== undefined, abort };
-      const { sealed, token } = await this.#channel.call("prefill", input, progressed);
-      return { sealed: sealed.map(adopt), token };
+      const { sealed, ...drawn } = await this.#channel.call("prefill", input, progressed);
+      return { ...drawn, sealed: sealed.map(adopt) };
     } catch (error) {
       signal?.throwIfAborted();
       throw error;

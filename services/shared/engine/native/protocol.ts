@@ -1,5 +1,5 @@
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
-import type { EngineInfo, Sampling } from "../engine.ts";
+import type { Drawn, EngineInfo, Sampling, TokenLogprobs } from "../engine.ts";
 import type { CoreStep } from "./core.ts";
 
 /**
@@ -23,11 +23,11 @@ export interface Calls {
       /** Set to 1 to abort. */
       readonly abort: Int32Array<SharedArrayBuffer> | null;
     };
-    readonly output: { readonly sealed: readonly SealedHandle[]; readonly token: number | null };
+    readonly output: { readonly sealed: readonly SealedHandle[]; readonly token: number | null; readonly logprobs?: TokenLogprobs };
   };
   step: {
     readonly input: { readonly batch: readonly CoreStep[] };
-    readonly output: readonly ({ readonly token: number; readonly sealed: readonly SealedHandle[] } | { readonly failed: WireError })[];
+    readonly output: readonly ((Drawn & { readonly sealed: readonly SealedHandle[] }) | { readonly failed: WireError })[];
   };
   boundary: { readonly input: { readonly sequence: number }; readonly output: Uint8Array };
   close: { readonly input: { readonly sequence: number }; readonly output: null };

@@ -64,8 +64,8 @@ function prefill(core: EngineCore, input: Input<"prefill">, progress: (layersDon
     if (abort !== null && Atomics.load(abort, 0) === 1) throw new ServingError("CANCELLED", `aborted after ${layersDone} layers`);
     if (input.progress && layersDone > 0) progress(layersDone);
   };
-  const { sealed, token } = core.prefill(sequence, ids, sample, listened ? onLayer : undefined);
-  return { sealed: lend(sealed), token };
+  const { sealed, ...drawn } = core.prefill(sequence, ids, sample, listened ? onLayer : undefined);
+  return { ...drawn, sealed: lend(sealed) };
 }
 
 /** Hands the references over to the other thread. */

@@ -27,7 +27,20 @@ const requests: fc.Arbitrary<JobRequest> = fc.record({
   prompt: fc.oneof(fc.record({ ids: fc.array(id).map((ids) => Int32Array.from(ids)) }), fc.record({ payload: text })),
   promptTokens: count,
   maxTokens: count,
-  sampling: fc.record({ temperature: number, topP: number, topK: id, minP: number, seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) }),
+  sampling: fc.record(
+    {
+      temperature: number,
+      topP: number,
+      topK: id,
+      minP: number,
+      seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+      bias: fc.record({ ids: fc.array(id), values: fc.array(number) }),
+      presencePenalty: number,
+      frequencyPenalty: number,
+      topLogprobs: id,
+    },
+    { requiredKeys: ["temperature", "topP", "topK", "minP", "seed"] },
+  ),
   stop: fc.array(text),
   stopIds: fc.array(id),
   deadlineMs: count,
@@ -37,12 +50,18 @@ const requests: fc.Arbitrary<JobRequest> = fc.record({
 
 const usages = fc.record({ promptTokens: count, completionTokens: count, cachedTokens: count });
 
+const logprobs = fc.record({ logprob: number, top: fc.array(fc.record({ id, logprob: number })) });
+
 const events: fc.Arbitrary<JobEvent> = fc.oneof(
   fc.record({ type: fc.constant("submitted" as const), request: requests }),
   fc.record({ type: fc.constant("claimed" as const), worker: text }),
   fc.record({ type: fc.constant("progress" as const), done: count, total: count, stored: count, cached: count }),
   fc.record({ type: fc.constant("tokens" as const), first: count, ids: fc.array(id) }),
-  fc.record({ type: fc.constant("handed_over" as const), token: id, boundary: count, cached: count, recomputed: count }),
+  fc.record({ type: fc.constant("tokens" as const), first: count, ids: fc.array(id), logprobs: fc.array(logprobs, { minLength: 1 }) }),
+  fc.record(
+    { type: fc.constant("handed_over" as const), token: id, boundary: count, cached: count, recomputed: count, logprobs },
+    { requiredKeys: ["type", "token", "boundary", "cached", "recomputed"] },
+  ),
   fc.record({ type: fc.constant("sent_back" as const), reason: text }),
   fc.record({ type: fc.constant("released" as const), reason: text, excused: fc.boolean() }, { requiredKeys: ["type", "reason"] }),
   fc.record({ type: fc.constant("finished" as const), reason: fc.constantFrom("stop" as const, "length" as const), usage: usages }),
@@ -144,5 +163,5 @@ const varint = (value: number): number[] => (value < 128 ? [value] : [(value & 1
 const toPlain = (value: JobRequest): unknown => ({
   ...value,
   prompt: "ids" in value.prompt ? [...value.prompt.ids] : value.prompt.payload,
-  sampling: Object.values(value.sampling).map((each) => (Object.is(each, -0) ? "-0" : String(each))),
+  sampling: JSON.stringify(value.sampling, (_, each) => (typeof each === "object" ? each : Object.is(each, -0) ? "-0" : String(each))),
 });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Sampling, Sealed, SequenceId } from "../../../../services/shared/engine/engine.ts";
+import type { Drawn, Sampling, Sealed, SequenceId } from "../../../../services/shared/engine/engine.ts";
 import { liveHandles } from "../../../../services/shared/engine/kernels.ts";
 import { Channel } from "../../../../services/shared/engine/native/channel.ts";
 import { type NativeEngine, type NativeOptions, openNativeEngine } from "../../../../services/shared/engine/native/engine.ts";
@@ -81,6 +81,49 @@ describe("the engine in its thread", () => {
     release(undisturbed.sealed);
     await engine.close(first.sequence);
     await engine.close(atCut.sequence);
+    expect(liveHandles()).toBe(handlesBefore);
+  });
+
+  test("penalties, bias and log probabilities: the same bits alone, beside others, and taken over in the middle", async () => {
+    const wanted: Sampling = {
+      ...sample,
+      presencePenalty: 0.5,
+      frequencyPenalty: 0.25,
+      bias: { ids: [3, 9], values: [2, -100] },
+      topLogprobs: 3,
+    };
+    const opened = async (ids: Int32Array) => {
+      const { sequence } = await engine.open({ segments: [], boundary: null });
+      for (let at = 0; at < ids.length; at += 64) {
+        const { sealed, ...drawn } = await engine.prefill(sequence, ids.slice(at, at + 64), { sample: wanted });
+        release(sealed);
+        if (at + 64 >= ids.length) return { sequence, drawn: { ...drawn, token: drawn.token! } };
+      }
+      throw new Error("no ids");
+    };
+    const goOn = async (sequence: SequenceId, before: readonly Drawn[], beside: SequenceId | null): Promise<Drawn[]> => {
+      const all = [...before];
+      while (all.length < 24) {
+        const { token } = all.at(-1)!;
+        const own = { sequence, token, sample: wanted, answer: Int32Array.from(all, (drawn) => drawn.token) };
+        const other = beside === null ? [] : [{ sequence: beside, token: 1, sample }];
+        const results = (await engine.step([...other, own])).map(stepped);
+        for (const { sealed } of results) release(sealed);
+        const { sealed: _, ...drawn } = results.at(-1)!;
+        all.push(drawn);
+      }
+      await engine.close(sequence);
+      return all;
+    };
+    const first = await opened(prompt.slice(0, 200));
+    const alone = await goOn(first.sequence, [first.drawn], null);
+    expect(alone.every(({ token, logprobs }) => token !== 9 && logprobs?.top.length === 3)).toBe(true);
+    const [again, neighbour] = [await opened(prompt.slice(0, 200)), await opened(prompt.slice(0, 150))];
+    expect(await goOn(again.sequence, [again.drawn], neighbour.sequence)).toEqual(alone);
+    await engine.close(neighbour.sequence);
+    const answer = alone.slice(0, 10).map(({ token }) => token);
+    const over = await opened(Int32Array.from([...prompt.slice(0, 200), ...answer.slice(0, -1)]));
+    expect(await goOn(over.sequence, alone.slice(0, 10), null)).toEqual(alone);
     expect(liveHandles()).toBe(handlesBefore);
   });
 

@@ -155,7 +155,7 @@ test("log probabilities are those of the whole softmax, best first", () => {
       const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b).slice(0, Math.min(top, 20));
       const result = logprobs(logits, chosen, top, 0);
       expect(result.top.map(({ id }) => id)).toEqual(order);
-      expect(result.chosen.logprob).toBeCloseTo(logits[chosen]! - norm, 9);
+      expect(result.logprob).toBeCloseTo(logits[chosen]! - norm, 9);
     }),
   );
 });

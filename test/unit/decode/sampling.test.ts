@@ -1,0 +1,67 @@
+import { afterEach, expect, test } from "vitest";
+import type { LogRecord, TokenLogprobs } from "../../../services/shared/bus/contract.ts";
+import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { erasableStore } from "../../support/forgetful-store.ts";
+import { alone, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+
+let cluster: TestCluster;
+afterEach(() => cluster.close());
+
+/** Of the answer's tokens in order; a hand-over that was repeated adds nothing. */
+function logprobsOf(records: readonly LogRecord[]): (TokenLogprobs | undefined)[] {
+  const all: (TokenLogprobs | undefined)[] = [];
+  for (const { event } of records) {
+    if (event.type === "handed_over" && all.length === 0) all.push(event.logprobs);
+    if (event.type === "tokens") all.push(...event.ids.map((_, i) => event.logprobs?.[i]));
+  }
+  return all;
+}
+
+test("penalties, bias and log probabilities are those of the engine alone, whoever dies and whatever the store loses", async () => {
+  const seed = Number(process.env.SEED ?? Date.now() % 1e9);
+  const random = seededRandom(seed);
+  const whole = (max: number) => random.u32() % max;
+  const { store, erase } = erasableStore();
+  cluster = testCluster({ store });
+  const slow = { engine: { stepMs: 3 } };
+  cluster.start("prefill", slow);
+  const victim = cluster.start("decode", slow);
+  const requests = Array.from({ length: 8 }, (_, i) => ({
+    prompt: { ids: promptIds(100 + whole(500), whole(3)) },
+    maxTokens: 120,
+    stopIds: [],
+    sampling: {
+      ...{ temperature: whole(2), topP: 1, topK: 0, minP: 0, seed: BigInt(whole(9)) },
+      ...(i % 2 === 0 && { presencePenalty: whole(3) - 1, frequencyPenalty: 0.5 }),
+      ...(i % 3 === 0 && { bias: { ids: [5, 7], values: [3, -100] } }),
+      ...(i % 4 < 2 && { topLogprobs: whole(4) }),
+    },
+  }));
+  const jobs = await Promise.all(requests.map((request) => cluster.submit(request)));
+  await cluster.until(jobs[0]!, ({ tokenCount }) => tokenCount >= 40);
+  victim.life.kill();
+  erase();
+  cluster.start("decode", slow);
+  for (const [i, jobId] of jobs.entries()) {
+    const expected = await alone(requestOf(requests[i]!));
+    expect((await cluster.answer(jobId)).ids, `SEED=${seed}, job ${i}`).toEqual(expected.ids);
+    expect(logprobsOf(await cluster.events(jobId)), `SEED=${seed}, job ${i}`).toEqual(expected.logprobs);
+  }
+});
+
+test("penalties count the answer's tokens: strong enough, no token comes twice", async () => {
+  cluster = testCluster();
+  cluster.start("prefill");
+  cluster.start("decode");
+  const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
+  const plain = {
+    prompt: { ids: promptIds(50) },
+    maxTokens: 300,
+    stopIds: [],
+    sampling: { ...sampling, bias: { ids: [3], values: [100] } },
+  };
+  expect(new Set((await cluster.answer(await cluster.submit(plain))).ids)).toEqual(new Set([3]));
+  const penal = { ...plain, sampling: { ...sampling, presencePenalty: 100 } };
+  const { ids } = await cluster.answer(await cluster.submit(penal));
+  expect(new Set(ids).size).toBe(300);
+});

@@ -1,0 +1,57 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Sampling } from "../../../../services/shared/engine/engine.ts";
+import { Sampler } from "../../../../services/shared/engine/sampling.ts";
+import { Drawer } from "../../../../services/shared/engine/sampling-drawer.ts";
+import { logprobs } from "../../../../services/shared/engine/sampling-logprobs.ts";
+
+const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
+const VOCAB = 12;
+const anyLogits = fc
+  .array(fc.float({ min: -30, max: 30, noNaN: true }), { minLength: VOCAB, maxLength: VOCAB })
+  .map((values) => Float32Array.from(values));
+const anyId = fc.nat(VOCAB - 1);
+const anyPenalty = fc.double({ min: -2, max: 2, noNaN: true });
+
+test("bias and penalties change the logits that are drawn from, token by token, and nothing else", () => {
+  const cases = {
+    logits: anyLogits,
+    answer: fc.array(anyId, { maxLength: 30 }),
+    bias: fc.uniqueArray(fc.tuple(anyId, fc.double({ min: -100, max: 100, noNaN: true })), { selector: ([id]) => id }),
+    presencePenalty: anyPenalty,
+    frequencyPenalty: anyPenalty,
+    temperature: fc.constantFrom(0, 0.7, 1),
+    seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    position: fc.nat(),
+  };
+  const drawer = new Drawer(VOCAB);
+  fc.assert(
+    fc.property(fc.record(cases), ({ logits, answer, bias, position, ...changes }) => {
+      const { presencePenalty, frequencyPenalty } = changes;
+      const before = Float32Array.from(logits);
+      const sampling = { ...greedy, ...changes, bias: { ids: bias.map(([id]) => id), values: bias.map(([, value]) => value) } };
+      const adjusted = logits.map((logit, id) => {
+        const biased = Math.fround(logit + (bias.find(([at]) => at === id)?.[1] ?? 0));
+        const times = answer.filter((at) => at === id).length;
+        return times === 0 ? biased : biased - (presencePenalty + frequencyPenalty * times);
+      });
+      const expected = new Sampler(VOCAB).sample(adjusted, sampling, position);
+      expect(drawer.draw(logits, sampling, position, Int32Array.from(answer))).toEqual({ token: expected });
+      expect(logits).toEqual(before);
+    }),
+  );
+});
+
+test("a bias of -100 bans and one of 100 forces a token of a usual model", () => {
+  const logits = Float32Array.of(10, 20, 30);
+  const drawer = new Drawer(3);
+  expect(drawer.draw(logits, { ...greedy, bias: { ids: [2], values: [-100] } }, 0).token).toBe(1);
+  expect(drawer.draw(logits, { ...greedy, temperature: 1, bias: { ids: [0], values: [100] } }, 0).token).toBe(0);
+});
+
+test("log probabilities are the model's own, whatever changed the draw", () => {
+  const logits = Float32Array.of(1, 2, 3);
+  const sampling = { ...greedy, bias: { ids: [0], values: [100] }, topLogprobs: 2 };
+  expect(new Drawer(3).draw(logits, sampling, 0)).toEqual({ token: 0, logprobs: logprobs(logits, 0, 2, 0) });
+  expect(new Drawer(3).draw(logits, { ...sampling, topLogprobs: 0 }, 0).logprobs?.top).toEqual([]);
+});
