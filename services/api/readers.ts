@@ -44,12 +44,19 @@ export function openReaders({
 
   const cancelUnread = async (jobId: string, reading: Reading) => {
     const { arrivals } = reading;
-    do {
+    for (let elsewhere = true; elsewhere; ) {
       await clock.sleep(graceMs, closing.signal);
+      elsewhere = await isReadElsewhere(jobId);
       if (reading.arrivals > arrivals) return; // whoever came begins a grace of his own when he leaves
-    } while ((await bus.registry.beats(readersOf(jobId))).size > 0);
+    }
     readings.delete(jobId);
     await cancelJob(bus, jobId, "its last reader left");
+  };
+  /** Asked twice, two beats apart: a server that was started again has forgotten those who still read. */
+  const isReadElsewhere = async (jobId: string) => {
+    if ((await bus.registry.beats(readersOf(jobId))).size > 0) return true;
+    await clock.sleep(2 * beatMs, closing.signal);
+    return (await bus.registry.beats(readersOf(jobId))).size > 0;
   };
   const beating = { registry: bus.registry, clock, beatMs };
   const beatWhileRead = (jobId: string, reading: Reading) =>

@@ -3,6 +3,7 @@ import { openReaders, type Readers } from "../../../services/api/readers.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { request } from "../../support/bus.ts";
 
 const GRACE_MS = 100;
@@ -63,4 +64,22 @@ test("nothing is asked of the record for a reader who saw the end, nor for a det
   here.enter("job", owned)(true);
   here.enter("job", { owned: true, detached: true })(false);
   expect(await still(3 * GRACE_MS)).toBe("submitted");
+});
+
+test("a reader elsewhere counts also where the record was away, and where its restart forgot him", async () => {
+  const { registry } = bus;
+  const { beat, beats } = { beat: registry.beat.bind(registry), beats: registry.beats.bind(registry) };
+  registry.beat = async () => {
+    registry.beat = beat;
+    throw new ServingError("UNAVAILABLE", "NATS does not answer");
+  };
+  registry.beats = async () => {
+    registry.beats = beats;
+    return new Map();
+  };
+  const away = there.enter("job", resumed);
+  here.enter("job", owned)(false);
+  expect(await still(3 * GRACE_MS)).toBe("submitted");
+  away(false);
+  expect(await ending()).toBe("cancelled");
 });
