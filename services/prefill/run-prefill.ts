@@ -63,7 +63,9 @@ async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }>
   const { segments, boundary, storedTokens } = run.found;
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
-    await run.job.tell({ done: opened.position, total: run.context.ids.length, cached: run.cached });
+    const total = run.context.ids.length;
+    // Tells what is cached before anything is stored; a single chunk is handed over before that could be asked.
+    if (total - opened.position > engine.info.chunkTokens) await run.job.tell({ done: opened.position, total, cached: run.cached });
     const drawn = await computeFrom(run, opened);
     return { drawn, recomputed: Math.max(0, storedTokens - opened.position) };
   } finally {

@@ -117,7 +117,8 @@ export const isTerminal = (event: JobEvent): boolean =>
   event.type === "finished" || event.type === "failed" || event.type === "cancelled" || event.type === "expired";
 
 export type ClaimResult =
-  | { readonly kind: "claimed"; readonly claim: Claim; readonly last: LogRecord }
+  /** `history`: every event up to the claim itself. */
+  | { readonly kind: "claimed"; readonly claim: Claim; readonly history: readonly LogRecord[] }
   /** Ended, unknown, or in another phase: the message may be acked. */
   | { readonly kind: "over" }
   /** Somebody appended within the claim time: leave the message alone. */

@@ -1,12 +1,14 @@
 import type { Clock } from "../runtime/clock.ts";
 import { decodeLive, decodeRecord } from "./codec.ts";
 import { isTerminal, type LogRecord } from "./contract.ts";
-import type { Entry, Journal } from "./journal.ts";
+import type { Journal } from "./journal.ts";
 import { Mailbox } from "./mailbox.ts";
 import { isUnavailable } from "./pause.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 const PAGE = 512;
+/** Entries asked for one by one before a page is: most logs that are read are that short, and a page costs the record several times as much. */
+const SINGLY = 3;
 /** Announcements a reader may be behind before it reads the log instead. */
 const MAILBOX = 256;
 /** Silence on the live path before the log is asked; doubled while it has nothing new. */
@@ -45,12 +47,12 @@ export async function* follow(
   }
 }
 
-/** The records after `position` up to `last`, as far as the journal shows them at the moment. */
-export async function* upTo(journal: Journal, jobId: string, after: number, last: Entry): AsyncGenerator<LogRecord> {
-  const end = decodeRecord(jobId, last.sequence, last.bytes);
+/** The records after a sequence up to `end`, as far as the journal shows them at the moment. */
+export async function* upTo(journal: Journal, end: LogRecord, after: number): AsyncGenerator<LogRecord> {
+  const { jobId } = end;
   let position = after;
-  while (position < end.sequence && position < end.previous) {
-    const page = await journal.page(jobId, position, PAGE);
+  for (let reads = 0; position < end.sequence && position < end.previous; reads++) {
+    const page = await journal.page(jobId, position, reads < SINGLY ? 1 : PAGE);
     for (const { sequence, bytes } of page) yield decodeRecord(jobId, sequence, bytes);
     position = page.at(-1)?.sequence ?? end.sequence;
   }
@@ -61,8 +63,9 @@ export async function* upTo(journal: Journal, jobId: string, after: number, last
 async function* stored(journal: Journal, jobId: string, position: number): AsyncGenerator<LogRecord | "over"> {
   try {
     const last = (await journal.glance(jobId)) ?? (position === 0 ? null : await journal.last(jobId));
-    if (last !== null && last.sequence > position) yield* upTo(journal, jobId, position, last);
-    else if (last === null ? position > 0 : isTerminal(decodeRecord(jobId, last.sequence, last.bytes).event)) yield "over";
+    const end = last === null ? null : decodeRecord(jobId, last.sequence, last.bytes);
+    if (end !== null && end.sequence > position) yield* upTo(journal, end, position);
+    else if (end === null ? position > 0 : isTerminal(end.event)) yield "over";
   } catch (thrown) {
     if (!isUnavailable(thrown)) throw thrown;
   }

@@ -13,7 +13,7 @@ export interface Journal {
   last(jobId: string): Promise<Entry | null>;
   /** Like `last` but cheap, and perhaps a moment old. */
   glance(jobId: string): Promise<Entry | null>;
-  /** Up to `max` entries after a sequence, oldest first, without holes; perhaps not the newest. */
+  /** Up to `max` entries after a sequence, oldest first, without holes; perhaps not the newest. A single one is cheap. */
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]>;
   purge(jobId: string): Promise<void>;
   /** The clock that stamps `storedMs`, read now or a little in the past: claims are judged by it and by no other. */

@@ -83,17 +83,22 @@ export class FencedLog implements JobLog {
   }
 
   async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
+    const last = await this.last(jobId);
+    return last === null ? [] : this.#readTo(last, afterSequence);
+  }
+
+  /** What lies after a sequence up to `last`, which is known; less where the job is deleted meanwhile. */
+  async #readTo(last: LogRecord, after: number): Promise<LogRecord[]> {
     const records: LogRecord[] = [];
     const endMs = this.#clock.monotonicMs() + this.#rules.answerMs;
     for (let tries = 0; ; tries++) {
-      const position = records.at(-1)?.sequence ?? afterSequence;
-      const last = await this.#journal.last(jobId);
-      if (last === null || last.sequence <= position) return records;
-      for await (const record of upTo(this.#journal, jobId, position, last)) records.push(record);
-      if ((records.at(-1)?.sequence ?? 0) >= last.sequence) return records;
+      const position = records.at(-1)?.sequence ?? after;
+      for await (const record of upTo(this.#journal, last, position)) records.push(record);
+      if ((records.at(-1)?.sequence ?? after) >= last.sequence) return records;
       if (this.#clock.monotonicMs() > endMs)
-        throw new ServingError("UNAVAILABLE", `a replica of the record lags behind job ${jobId}; try again`);
+        throw new ServingError("UNAVAILABLE", `a replica of the record lags behind job ${last.jobId}; try again`);
       await new Pause().wait(this.#clock, backoffMs(tries), this.#closing);
+      if ((await this.#journal.last(last.jobId)) === null) return records;
     }
   }
 
@@ -106,7 +111,8 @@ export class FencedLog implements JobLog {
     const claimed = await this.#append(jobId, last, { type: "claimed", worker });
     if (claimed === null) return { kind: "held" };
     const claim = new HeldClaim(this.#writer, claimed, this.#rules.appendMs);
-    return { kind: last.attempt < this.#rules.attemptsMax ? "claimed" : "exhausted", claim, last };
+    if (last.attempt >= this.#rules.attemptsMax) return { kind: "exhausted", claim, last };
+    return { kind: "claimed", claim, history: [...(await this.#readTo(last, 0)), claimed] };
   }
 
   async appendAfter(last: LogRecord, event: JobEvent): Promise<boolean> {

@@ -23,7 +23,7 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Clai
       await giveUp(result.claim, result.last, message);
       return null;
     case "claimed":
-      return new HeldJob(result.claim, message, await bus.log.read(message.item.jobId), {
+      return new HeldJob(result.claim, message, result.history, {
         clock,
         claimMs,
         recordMs: await bus.log.nowMs(),

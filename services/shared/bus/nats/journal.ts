@@ -45,8 +45,10 @@ export class NatsJournal implements Journal {
     return this.#stream.glance(this.#subject(jobId));
   }
 
-  page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
-    return this.#stream.page(this.#subject(jobId), after, max);
+  async page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
+    if (max > 1) return this.#stream.page(this.#subject(jobId), after, max);
+    const next = await this.#stream.next(this.#subject(jobId), after);
+    return next === null ? [] : [next];
   }
 
   purge(jobId: string): Promise<void> {

@@ -94,8 +94,17 @@ export class Stream {
 
   /** The last message of a subject, from whichever replica answers first: cheap, perhaps a moment old. */
   glance(subject: string): Promise<Stored | null> {
+    return this.#direct(`${this.name}.${subject}`);
+  }
+
+  /** The first message of a subject behind a sequence, from whichever replica answers first. */
+  next(subject: string, after: number): Promise<Stored | null> {
+    return this.#direct(this.name, JSON.stringify({ seq: after + 1, next_by_subj: subject }));
+  }
+
+  #direct(what: string, question?: string): Promise<Stored | null> {
     return this.#patiently(async () => {
-      const message = await this.#connection.request(`$JS.API.DIRECT.GET.${this.name}.${subject}`);
+      const message = await this.#connection.request(`$JS.API.DIRECT.GET.${what}`, question);
       return message.headers?.code === 404 ? null : fromDirect(message);
     });
   }
