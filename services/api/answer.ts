@@ -1,4 +1,4 @@
-import type { LogRecord, Usage } from "../shared/bus/contract.ts";
+import type { LogRecord, TokenLogprobs, Usage } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import { TextStream } from "../shared/engine/text.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
@@ -6,6 +6,8 @@ import { isErrorCode, ServingError } from "../shared/runtime/errors.ts";
 
 /** Sorts the text of an answer into deltas. Its state follows from the text alone, however it was cut. */
 export interface DeltaParser {
+  /** The text so far ends inside the reasoning. */
+  readonly reasoning: boolean;
   push(text: string): readonly Delta[];
   end(): readonly Delta[];
 }
@@ -17,11 +19,35 @@ export interface Ending {
   readonly usage: Usage;
 }
 
+/** A token as it is spelled, and the natural logarithm of its probability. */
+export interface Likely {
+  readonly bytes: Uint8Array;
+  readonly logprob: number;
+}
+
+/** What the model thought of one token of the answer. */
+export interface Score extends Likely {
+  /** Whether it is part of the reasoning; the mark at its end is. */
+  readonly reasoning: boolean;
+  /** The most likely tokens at its place, best first. */
+  readonly top: readonly Likely[];
+}
+
+/** What a record adds to an answer. */
+export interface Addition {
+  readonly deltas: readonly Delta[];
+  /** One for each token, where the request asked for them. */
+  readonly scores: readonly Score[];
+}
+
+const NOTHING: Addition = { deltas: [], scores: [] };
+
 /**
  * One job's answer, read from its log. Every replica and every reader gets the same deltas from the same records, because the state is
  * nothing but the records so far.
  */
 export class Answer {
+  private readonly bytesOf: (id: number) => Uint8Array;
   private readonly text: TextStream;
   private readonly parser: DeltaParser;
   private readonly stopIds: ReadonlySet<number>;
@@ -34,6 +60,7 @@ export class Answer {
     request: { readonly stop: readonly string[]; readonly stopIds: readonly number[] },
     parser: DeltaParser,
   ) {
+    this.bytesOf = (id) => tokenizer.bytesOf(id);
     this.text = new TextStream(tokenizer, request.stop);
     this.stopIds = new Set(request.stopIds);
     this.parser = parser;
@@ -44,18 +71,18 @@ export class Answer {
     return this.ending;
   }
 
-  /** What the record adds. Throws the job's own error for `failed`, `cancelled` and `expired`. */
-  push({ event }: LogRecord): readonly Delta[] {
+  /** Throws the job's own error for `failed`, `cancelled` and `expired`. */
+  push({ event }: LogRecord): Addition {
     switch (event.type) {
       case "handed_over":
-        return this.take(0, [event.token]);
+        return this.take(0, [event.token], event.logprobs === undefined ? [] : [event.logprobs]);
       case "tokens":
-        return this.take(event.first, event.ids);
+        return this.take(event.first, event.ids, event.logprobs ?? []);
       case "finished": {
         const deltas = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage };
-        return deltas;
+        return { deltas, scores: [] };
       }
       case "failed":
         throw new ServingError(isErrorCode(event.code) ? event.code : "INTERNAL", event.message);
@@ -64,16 +91,26 @@ export class Answer {
       case "expired":
         throw new ServingError("DEADLINE", "the job did not finish before its deadline", { apiCode: "timeout" });
       default:
-        return [];
+        return NOTHING;
     }
   }
 
   /** Ids from place `first` of the answer on; those already taken (a hand-over that was repeated) are skipped. */
-  private take(first: number, ids: readonly number[]): readonly Delta[] {
-    const fresh = ids.slice(Math.max(0, this.tokens - first));
-    this.tokens += fresh.length;
-    const text = fresh.map((id) => (this.stopIds.has(id) ? "" : this.text.push(id))).join("");
-    return this.count(this.parser.push(text));
+  private take(first: number, ids: readonly number[], logprobs: readonly TokenLogprobs[]): Addition {
+    const deltas: Delta[] = [];
+    const scores: Score[] = [];
+    for (let i = Math.max(0, this.tokens - first); i < ids.length; i++) {
+      this.tokens++;
+      if (this.stopIds.has(ids[i]!)) continue;
+      if (logprobs[i] !== undefined) scores.push(this.score(ids[i]!, logprobs[i]!));
+      deltas.push(...this.parser.push(this.text.push(ids[i]!)));
+    }
+    return { deltas: this.count(joined(deltas)), scores };
+  }
+
+  private score(id: number, { logprob, top }: TokenLogprobs): Score {
+    const likely = top.map((each) => ({ bytes: this.bytesOf(each.id), logprob: each.logprob }));
+    return { bytes: this.bytesOf(id), logprob, reasoning: this.parser.reasoning, top: likely };
   }
 
   private count(deltas: readonly Delta[]): readonly Delta[] {
@@ -81,3 +118,17 @@ export class Answer {
     return deltas;
   }
 }
+
+/** Neighbours of one kind as one: what a record brings together is told together. */
+function joined(deltas: readonly Delta[]): Delta[] {
+  const all: Delta[] = [];
+  for (const delta of deltas) {
+    const last = all.at(-1);
+    if (last !== undefined && "text" in last && "text" in delta && last.type === delta.type && indexOf(last) === indexOf(delta))
+      all[all.length - 1] = { ...last, text: last.text + delta.text };
+    else all.push(delta);
+  }
+  return all;
+}
+
+const indexOf = (delta: Delta): number | null => ("index" in delta ? delta.index : null);

@@ -34,8 +34,9 @@ export function messagesSurface(jobId: string, model: string): Surface {
       event("message_delta", { delta: { stop_reason: stopReason(end), stop_sequence: end.stop }, usage: usageOf(end.usage) }),
       event("message_stop", {}),
     ],
+    usage: () => [], // message_delta has it
     failure: (error) => ({ name: "error", data: JSON.stringify(anthropicErrors.body(error)) }),
-    whole: (deltas, end) => message(wholeBlocks(deltas, jobId), end, usageOf(end.usage)),
+    whole: ([answer]) => message(wholeBlocks(answer!.deltas, jobId), answer!.end, usageOf(answer!.end.usage)),
   };
 }
 

@@ -1,15 +1,13 @@
 import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
 import { isTerminal } from "../shared/bus/contract.ts";
-import type { Delta } from "../shared/engine/chat/output.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { Answer, type Ending } from "./answer.ts";
+import { type Addition, Answer, type Ending } from "./answer.ts";
 import { parserFor, type View } from "./view.ts";
 
 /** What a record means to a reader of the answer. */
-export interface Step {
+export interface Step extends Addition {
   readonly record: LogRecord;
-  readonly deltas: readonly Delta[];
   /** Set on the last step. */
   readonly end: Ending | null;
 }
@@ -33,16 +31,17 @@ const unknownJob = (jobId: string) =>
 /** The answer as far as `records` go, and the error it ended with if it did. */
 export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobRequest, view: View, records: readonly LogRecord[]) {
   const answer = new Answer(tokenizer, request, parserFor(view));
-  const deltas: Delta[] = [];
+  const added: Addition[] = [];
   let error: ServingError | null = null;
   for (const record of records) {
     try {
-      deltas.push(...answer.push(record));
+      added.push(answer.push(record));
     } catch (thrown) {
       error = ServingError.from(thrown);
     }
   }
-  return { deltas, end: answer.end, error };
+  const all = { deltas: added.flatMap(({ deltas }) => deltas), scores: added.flatMap(({ scores }) => scores) };
+  return { ...all, end: answer.end, error };
 }
 
 /** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. */
@@ -59,8 +58,8 @@ export async function* followAnswer(
       answer = new Answer(tokenizer, record.event.request, parserFor(view));
     }
     if (answer === null) throw new ServingError("NOT_FOUND", `no job ${jobId}`);
-    const deltas = answer.push(record);
-    yield { record, deltas, end: answer.end };
+    const added = answer.push(record);
+    yield { record, ...added, end: answer.end };
     if (isTerminal(record.event)) return;
   }
   signal.throwIfAborted();

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling-logprobs.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
 /** What clients may send (docs/api.md). Unknown fields are ignored; a known field of the wrong type is a 400 that names it. */
@@ -28,6 +29,14 @@ const tool = z.looseObject({
 /** Absent and null mean the same. */
 export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 
+/** Answers to one prompt, and tokens with a bias of their own. */
+const CHOICES_MAX = 16;
+const BIASES_MAX = 1_024;
+const logitBias = z
+  .record(z.string().regex(/^\d{1,9}$/, { error: "must name tokens by their ids" }), z.number().min(-100).max(100))
+  .refine((bias) => Object.keys(bias).length <= BIASES_MAX, { error: `must name at most ${BIASES_MAX} tokens` });
+const alternatives = z.int().min(0).max(TOP_LOGPROBS_MAX);
+
 const generation = {
   model: z.string(),
   max_tokens: optional(z.int().min(1)),
@@ -40,20 +49,17 @@ const generation = {
   stream: optional(z.boolean()),
   stream_options: optional(z.looseObject({ include_usage: optional(z.boolean()) })),
   deadline_seconds: optional(z.number().gt(0)),
-};
-/** Accepted only at the value that means "off": a longshore that ignored them would answer something else than was asked. */
-const notYet = {
-  n: optional(z.literal(1, { error: "only n = 1 is supported" })),
-  logprobs: optional(z.union([z.literal(false), z.literal(0)], { error: "logprobs are not supported yet" })),
-  presence_penalty: optional(z.literal(0, { error: "penalties are not supported yet" })),
-  frequency_penalty: optional(z.literal(0, { error: "penalties are not supported yet" })),
-  logit_bias: optional(z.record(z.string(), z.never({ error: "logit_bias is not supported yet" }))),
+  n: optional(z.int().min(1).max(CHOICES_MAX)),
+  presence_penalty: optional(z.number().min(-2).max(2)),
+  frequency_penalty: optional(z.number().min(-2).max(2)),
+  logit_bias: optional(logitBias),
 };
 
 export const chatRequest = z.looseObject({
   ...generation,
-  ...notYet,
   messages: z.array(message).min(1),
+  logprobs: optional(z.boolean()),
+  top_logprobs: optional(alternatives),
   max_completion_tokens: optional(z.int().min(1)),
   tools: optional(z.array(tool)),
   tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
@@ -64,22 +70,26 @@ export const chatRequest = z.looseObject({
 
 export const completionRequest = z.looseObject({
   ...generation,
-  ...notYet,
+  logprobs: optional(alternatives),
   prompt: z.union([text, z.array(z.int().min(0)).min(1)]),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),
   suffix: optional(z.literal("", { error: "suffix is not supported" })),
 });
 
+/** A job is one answer. */
+const one = { n: optional(z.literal(1, { error: "only n = 1 is supported in a job" })) };
 export const jobRequest = z.discriminatedUnion("kind", [
-  z.looseObject({ kind: z.literal("chat"), request: chatRequest }),
-  z.looseObject({ kind: z.literal("completion"), request: completionRequest }),
+  z.looseObject({ kind: z.literal("chat"), request: chatRequest.extend(one) }),
+  z.looseObject({ kind: z.literal("completion"), request: completionRequest.extend(one) }),
 ]);
 
 export type ChatRequest = z.output<typeof chatRequest>;
 export type CompletionRequest = z.output<typeof completionRequest>;
 export type GenerationRequest = Partial<Pick<ChatRequest, keyof typeof generation>> & {
   readonly max_completion_tokens?: number | undefined;
+  readonly logprobs?: boolean | number | undefined;
+  readonly top_logprobs?: number | undefined;
 };
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`. */

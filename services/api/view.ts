@@ -11,12 +11,15 @@ export interface View {
   readonly thinking: boolean;
   readonly tools: boolean;
   readonly release: Release;
+  /** Of a request for several answers, all but the first: its place among them, and the job of the first. */
+  readonly choice?: { readonly index: number; readonly of: string };
 }
 
 /** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
 export const parserFor = (view: View): DeltaParser => (view.surface === "completion" ? plainText : new OutputStream(view));
 
 const plainText: DeltaParser = {
+  reasoning: false,
   push: (text) => (text === "" ? [] : [{ type: "content", text }]),
   end: () => [],
 };

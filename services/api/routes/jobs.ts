@@ -6,11 +6,12 @@ import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
-import { stream, submitJob } from "../generate.ts";
+import { submitJob } from "../generate.ts";
 import { cancelJob, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
 import { jobRequest, parseBody } from "../requests.ts";
+import { stream } from "../respond.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
 
@@ -43,11 +44,11 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<JobParams>("/v1/jobs/:id", async (request) => {
     const { request: job, view } = await find(request);
     const records = await deps.bus.log.read(request.params.id);
-    const { deltas, end, error } = answerSoFar(deps.model.tokenizer, job, view, records);
+    const { end, error, ...added } = answerSoFar(deps.model.tokenizer, job, view, records);
     const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, false);
     return {
       ...jobObject(request.params.id, job, records),
-      result: end === null ? null : surface.whole(deltas, end),
+      result: end === null ? null : surface.whole([{ ...added, end, jobId: request.params.id, index: view.choice?.index ?? 0 }]),
       error: error === null ? null : openaiErrors.body(error).error,
     };
   });
@@ -67,7 +68,8 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     reply.header("x-job-id", request.params.id);
     const after = lastEventId(request);
     const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
-    leave(await stream(deps, reply, request.params.id, surface, after));
+    const jobId = request.params.id;
+    leave((await stream(deps, reply, [{ jobId, surface }], after)).has(jobId));
     return reply;
   });
 

@@ -3,9 +3,10 @@ import { messagesPrompt } from "../anthropic-prompt.ts";
 import { countTokensRequest, messagesRequest } from "../anthropic-requests.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { answer, submitJob } from "../generate.ts";
+import { submitChoices } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { parseBody } from "../requests.ts";
+import { answer } from "../respond.ts";
 
 /** Anthropic's surface: the same jobs, in other words. */
 export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
@@ -14,8 +15,8 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
     requireModel(deps.model, body.model);
     const prompt = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
     const generation = { ...body, stop: body.stop_sequences };
-    const job = await submitJob(deps, request, generation, prompt, { lane: "interactive", detached: false });
-    return answer(deps, reply, job, prompt, generation);
+    const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached: false });
+    return answer(deps, reply, choices, generation);
   });
 
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {

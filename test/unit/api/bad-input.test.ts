@@ -26,8 +26,16 @@ test.each<[string, object, string, string]>([
   ["half a surrogate pair as stop", { ...ok, stop: "\udc00" }, "stop", "invalid_value"],
   ["a stop as long as a letter", { ...ok, stop: ["x".repeat(1_001)] }, "stop[0]", "invalid_value"],
   ["max_tokens 0", { ...ok, max_tokens: 0 }, "max_tokens", "invalid_value"],
-  ["n = 2", { ...ok, n: 2 }, "n", "unsupported_parameter"],
-  ["logprobs", { ...ok, logprobs: true }, "logprobs", "unsupported_parameter"],
+  ["n = 0", { ...ok, n: 0 }, "n", "invalid_value"],
+  ["n beyond all", { ...ok, n: 1_000 }, "n", "invalid_value"],
+  ["logprobs by number", { ...ok, logprobs: 5 }, "logprobs", "invalid_value"],
+  ["too many alternatives", { ...ok, logprobs: true, top_logprobs: 21 }, "top_logprobs", "invalid_value"],
+  ["alternatives without logprobs", { ...ok, top_logprobs: 2 }, "top_logprobs", "invalid_value"],
+  ["a penalty out of range", { ...ok, presence_penalty: 2.5 }, "presence_penalty", "invalid_value"],
+  ["a bias out of range", { ...ok, logit_bias: { 5: 101 } }, "logit_bias.5", "invalid_value"],
+  ["a bias by name", { ...ok, logit_bias: { the: 1 } }, "logit_bias.the", "invalid_value"],
+  ["a bias for no token", { ...ok, logit_bias: { 99999999: 1 } }, "logit_bias", "invalid_value"],
+  ["a schema to answer by", { ...ok, response_format: { type: "json_object" } }, "response_format.type", "unsupported_parameter"],
   ["half a surrogate pair", { ...ok, messages: [{ role: "user", content: "\ud800" }] }, "messages", "invalid_value"],
 ])("400 names the field: %s", async (_, body, param, code) => {
   const response = await ask("/v1/chat/completions", JSON.stringify(body));

@@ -82,6 +82,11 @@ export class OutputStream {
     return this.firstProblem;
   }
 
+  /** What was read so far ends inside the reasoning. */
+  get reasoning(): boolean {
+    return this.state === "reasoning";
+  }
+
   push(text: string): Delta[] {
     this.scanner.feed(text);
     while (this.advance());

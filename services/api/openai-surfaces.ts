@@ -1,0 +1,155 @@
+import type { Delta } from "../shared/engine/chat/output.ts";
+import type { ServingError } from "../shared/runtime/errors.ts";
+import type { Ending, Score } from "./answer.ts";
+import { openaiErrors } from "./errors.ts";
+import { chatLogprobs, type Logprobs, TextLogprobs } from "./openai-logprobs.ts";
+import type { StreamEvent } from "./sse.ts";
+import type { Surface } from "./surfaces.ts";
+
+/** What every object of an answer begins with. */
+export type Head = (object: string) => object;
+
+/** One answer of a request: its job, and its place among the others. */
+interface Place {
+  readonly jobId: string;
+  readonly index: number;
+}
+
+export function chatSurface(head: Head, { jobId, index }: Place, includeUsage: boolean): Surface {
+  const held = new Held();
+  const chunk = (delta: object, reason: string | null, logprobs: Logprobs | null) => ({
+    ...head("chat.completion.chunk"),
+    choices: [{ index, delta, logprobs, finish_reason: reason }],
+    ...(includeUsage ? { usage: null } : {}),
+  });
+  return {
+    ...openaiStream(head, "chat.completion.chunk", includeUsage),
+    opening: () => events([chunk({ role: "assistant", content: "" }, null, null)]),
+    more: (deltas, scores) => {
+      held.add(scores);
+      return events(deltas.map((delta) => chunk(chatDelta(delta, jobId), null, chatLogprobs(held.take()))));
+    },
+    closing: (end) => events([chunk({}, end.reason, chatLogprobs(held.take()))]),
+    whole: (answers) => ({
+      ...head("chat.completion"),
+      choices: answers.map(({ jobId, index, deltas, scores, end }) => ({
+        index,
+        message: chatMessage(deltas, jobId),
+        logprobs: chatLogprobs(scores),
+        finish_reason: end.reason,
+      })),
+      usage: usageOf(answers.map(({ end }) => end)),
+    }),
+  };
+}
+
+export function completionSurface(head: Head, { index }: Place, includeUsage: boolean): Surface {
+  const held = new Held();
+  const tokens = new TextLogprobs();
+  const chunk = (text: string, reason: string | null) => ({
+    ...head("text_completion"),
+    choices: [{ index, text, logprobs: tokens.take(held.take()), finish_reason: reason }],
+    ...(includeUsage ? { usage: null } : {}),
+  });
+  return {
+    ...openaiStream(head, "text_completion", includeUsage),
+    opening: () => [],
+    more: (deltas, scores) => {
+      held.add(scores);
+      return events(deltas.map((delta) => chunk("text" in delta ? delta.text : "", null)));
+    },
+    closing: (end) => events([chunk("", end.reason)]),
+    whole: (answers) => ({
+      ...head("text_completion"),
+      choices: answers.map(({ index, deltas, scores, end }) => ({
+        index,
+        text: textOf(deltas, "content"),
+        logprobs: new TextLogprobs().take(scores),
+        finish_reason: end.reason,
+      })),
+      usage: usageOf(answers.map(({ end }) => end)),
+    }),
+  };
+}
+
+const openaiStream = (head: Head, object: string, includeUsage: boolean) => ({
+  progress: () => [],
+  usage: (ends: readonly Ending[]) => (includeUsage ? events([{ ...head(object), choices: [], usage: usageOf(ends) }]) : []),
+  farewell: [{ data: "[DONE]" }],
+  failure: (error: ServingError) => ({ data: JSON.stringify(openaiErrors.body(error)) }),
+  heartbeat: null,
+});
+
+const events = (chunks: readonly object[]): StreamEvent[] => chunks.map((chunk) => ({ data: JSON.stringify(chunk) }));
+
+/** Tokens whose text is not certain yet wait for the next chunk. */
+class Held {
+  #scores: Score[] = [];
+
+  add(scores: readonly Score[]): void {
+    this.#scores.push(...scores);
+  }
+
+  take(): readonly Score[] {
+    return this.#scores.splice(0);
+  }
+}
+
+function chatDelta(delta: Delta, jobId: string): object {
+  switch (delta.type) {
+    case "reasoning":
+      return { reasoning_content: delta.text };
+    case "content":
+      return { content: delta.text };
+    case "call":
+      return {
+        tool_calls: [
+          { index: delta.index, id: callId(jobId, delta.index), type: "function", function: { name: delta.name, arguments: "" } },
+        ],
+      };
+    case "arguments":
+      return { tool_calls: [{ index: delta.index, function: { arguments: delta.text } }] };
+  }
+}
+
+function chatMessage(deltas: readonly Delta[], jobId: string): object {
+  const reasoning = textOf(deltas, "reasoning");
+  const content = textOf(deltas, "content");
+  const calls = deltas.flatMap((delta) => (delta.type === "call" ? [delta] : []));
+  return {
+    role: "assistant",
+    content: content === "" && calls.length > 0 ? null : content,
+    refusal: null,
+    ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls.map(({ index, name }) => toolCall(deltas, jobId, index, name)) }),
+  };
+}
+
+const toolCall = (deltas: readonly Delta[], jobId: string, index: number, name: string) => ({
+  id: callId(jobId, index),
+  type: "function",
+  function: {
+    name,
+    arguments: deltas.map((delta) => (delta.type === "arguments" && delta.index === index ? delta.text : "")).join(""),
+  },
+});
+
+/** The same on every replica and for every reader. */
+const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
+
+const textOf = (deltas: readonly Delta[], type: "reasoning" | "content"): string =>
+  deltas.map((delta) => (delta.type === type ? delta.text : "")).join("");
+
+/** The prompt is counted once, however many answers it has. */
+function usageOf(ends: readonly Ending[]): object {
+  const { promptTokens, cachedTokens } = ends[0]!.usage;
+  const completionTokens = ends.reduce((sum, { usage }) => sum + usage.completionTokens, 0);
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+    prompt_cache_hit_tokens: cachedTokens,
+    prompt_cache_miss_tokens: promptTokens - cachedTokens,
+  };
+}

@@ -1,0 +1,104 @@
+import type { FastifyReply } from "fastify";
+import { ServingError } from "../shared/runtime/errors.ts";
+import type { ApiDeps } from "./deps.ts";
+import { followAnswer, type Step } from "./follow.ts";
+import type { Choice } from "./generate.ts";
+import { interleaved } from "./interleaved.ts";
+import type { GenerationRequest } from "./requests.ts";
+import { openEventStream, type StreamEvent } from "./sse.ts";
+import { type Surface, surfaceOf, type WholeAnswer } from "./surfaces.ts";
+
+/** An answer that is read, and how it is shown. */
+export interface Shown {
+  readonly jobId: string;
+  readonly surface: Surface;
+}
+
+/** Answers with the whole answer, or with the stream of it. */
+export async function answer(
+  deps: ApiDeps,
+  reply: FastifyReply,
+  choices: readonly Choice[],
+  generation: GenerationRequest,
+): Promise<unknown> {
+  const { name: model, fingerprint } = deps.model;
+  const includeUsage = generation.stream_options?.include_usage === true;
+  const shown = choices.map(({ jobId, view }) => ({ jobId, surface: surfaceOf({ jobId, model, view, fingerprint }, includeUsage) }));
+  reply.header("x-job-id", choices.map(({ jobId }) => jobId).join(", "));
+  const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached: false }));
+  let ended: ReadonlySet<string> = new Set();
+  try {
+    if (generation.stream === true) {
+      ended = await stream(deps, reply, shown, 0);
+      return reply;
+    }
+    const body = await whole(deps, reply, shown);
+    ended = new Set(choices.map(({ jobId }) => jobId));
+    return body;
+  } finally {
+    for (const [i, { jobId }] of choices.entries()) leaves[i]!(ended.has(jobId));
+  }
+}
+
+async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]): Promise<unknown> {
+  const gone = new AbortController();
+  reply.raw.on("close", () => {
+    if (!reply.raw.writableFinished) gone.abort(new ServingError("CANCELLED", "the reader left"));
+  });
+  const answers: Gathered[] = shown.map(({ jobId }) => ({ jobId, deltas: [], scores: [], end: null }));
+  for await (const [i, { deltas, scores, end }] of followed(deps, shown, gone.signal)) {
+    answers[i]!.deltas.push(...deltas);
+    answers[i]!.scores.push(...scores);
+    answers[i]!.end = end;
+  }
+  return shown[0]!.surface.whole(answers.map(complete));
+}
+
+type Gathered = { -readonly [Key in "deltas" | "scores"]: WholeAnswer[Key][number][] } & {
+  readonly jobId: string;
+  end: WholeAnswer["end"] | null;
+};
+
+function complete({ end, ...answer }: Gathered, index: number): WholeAnswer {
+  if (end === null) throw new ServingError("INTERNAL", `the log of ${answer.jobId} ended without an ending`);
+  return { ...answer, index, end };
+}
+
+/**
+ * The answers as server-sent events, ids `<job>:<sequence>`. `after`: what a reader who comes back has seen already; the id stands on the last
+ * event of a record, so that nothing is lost where a record makes several. Resolves to the jobs that ended while they were read.
+ */
+export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[], after: number): Promise<ReadonlySet<string>> {
+  const out = openEventStream(reply, deps.config, shown[0]!.surface.heartbeat);
+  const ends = new Map<string, NonNullable<Step["end"]>>();
+  try {
+    for await (const [i, step] of followed(deps, shown, out.gone)) {
+      const { jobId, surface } = shown[i]!;
+      const { sequence } = step.record;
+      if (step.end !== null) ends.set(jobId, step.end);
+      const isLast = step.end !== null && ends.size === shown.length;
+      const events = [...eventsOf(surface, step), ...(isLast ? surface.usage([...ends.values()]) : [])];
+      if (sequence <= after) continue;
+      for (const [i, event] of events.entries()) out.send({ ...event, ...(i === events.length - 1 ? { id: `${jobId}:${sequence}` } : {}) });
+    }
+    for (const event of shown[0]!.surface.farewell) out.send(event);
+  } catch (error) {
+    if (!out.gone.aborted) out.send(shown[0]!.surface.failure(ServingError.from(error)));
+  } finally {
+    out.end();
+  }
+  return new Set(ends.keys());
+}
+
+function followed({ bus, model, stopping }: ApiDeps, shown: readonly Shown[], gone: AbortSignal): AsyncGenerator<readonly [number, Step]> {
+  const left = new AbortController();
+  const signal = AbortSignal.any([gone, stopping, left.signal]);
+  const sources = shown.map(({ jobId }) => followAnswer(bus, model.tokenizer, jobId, signal));
+  return interleaved(sources, () => left.abort(new Error("no longer read")));
+}
+
+function eventsOf(surface: Surface, { record: { event }, deltas, scores, end }: Step): StreamEvent[] {
+  if (event.type === "submitted") return surface.opening(event.request);
+  if (event.type === "progress") return surface.progress(event);
+  return [...surface.more(deltas, scores), ...(end === null ? [] : surface.closing(end))];
+}

@@ -1,0 +1,91 @@
+import { afterEach, expect, test } from "vitest";
+import type { JobRequest } from "../../../services/shared/bus/contract.ts";
+import { playJob, type TestApi, testApi } from "../../support/api.ts";
+
+let api: TestApi;
+afterEach(() => api.close());
+
+const chat = (extra: object = {}) => ({ model: "yardlog", n: 3, messages: [{ role: "user", content: "Where?" }], ...extra });
+const post = (body: object, options: { headers?: Record<string, string>; signal?: AbortSignal } = {}) =>
+  fetch(`${api.url}/v1/chat/completions`, {
+    method: "POST",
+    ...options,
+    headers: { "content-type": "application/json", ...options.headers },
+    body: JSON.stringify(body),
+  });
+const jobsOf = (response: Response) => response.headers.get("x-job-id")!.split(", ");
+const endOf = async (jobId: string) => {
+  let type = "";
+  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(10_000))) type = event.type;
+  return type;
+};
+const requestsOf = async (jobIds: readonly string[]): Promise<JobRequest[]> =>
+  Promise.all(jobIds.map(async (jobId) => ((await api.bus.log.first(jobId))!.event as { request: JobRequest }).request));
+
+test("all jobs of a request are in the record before the stream begins, with seeds that follow from the one given", async () => {
+  api = await testApi();
+  const jobIds = jobsOf(await post(chat({ seed: -1, stream: true })));
+  expect(jobIds).toHaveLength(3);
+  const requests = await requestsOf(jobIds);
+  expect(requests.map(({ sampling }) => sampling.seed)).toEqual([2n ** 64n - 1n, 0n, 1n]);
+  expect(new Set(requests.map(({ prompt }) => String((prompt as { ids: Int32Array }).ids))).size).toBe(1);
+});
+
+test("what comes of each answer is told at once, by its index and under one id; usage counts the prompt once", async () => {
+  api = await testApi();
+  const response = await post(chat({ stream: true, stream_options: { include_usage: true } }));
+  const jobIds = jobsOf(response);
+  const texts = ["In bay 42.", "In bay 7.", "Nowhere."];
+  const requests = [];
+  for (const text of texts) requests.push(await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] }));
+  const blocks = (await response.text()).split("\n\n").filter((block) => block.includes("data: {"));
+  const chunks = blocks.map((block) => JSON.parse(block.slice(block.indexOf("{"))));
+  const said = texts.map((_, index) =>
+    chunks.flatMap(({ choices }) => (choices[0]?.index === index ? [choices[0].delta.content ?? ""] : [])).join(""),
+  );
+  expect(said.toSorted()).toEqual(texts.toSorted()); // the queue gives them out in an order of its own
+  expect(new Set(chunks.map(({ id }) => id))).toEqual(new Set([`chatcmpl-${jobIds[0]!.slice(4)}`]));
+  expect(chunks.slice(0, -1).filter(({ choices }) => choices[0].finish_reason === "stop")).toHaveLength(3);
+  const tokens = (await Promise.all(texts.map((text) => api.tokenizer.encode(text)))).reduce((sum, ids) => sum + ids.length, 0);
+  const { promptTokens } = requests[0]!;
+  expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: promptTokens, completion_tokens: tokens } });
+  for (const [index, jobId] of jobIds.entries()) {
+    const alone = await (await fetch(`${api.url}/v1/jobs/${jobId}/stream`)).text();
+    expect(alone).toContain(`"index":${index},`);
+    expect(alone.endsWith("data: [DONE]\n\n")).toBe(true);
+  }
+});
+
+test("when the reader leaves, all of them end", async () => {
+  api = await testApi({ graceMs: 30 });
+  const leaving = new AbortController();
+  const jobIds = jobsOf(await post(chat({ stream: true }), { signal: leaving.signal }));
+  leaving.abort();
+  expect(await Promise.all(jobIds.map(endOf))).toEqual(["cancelled", "cancelled", "cancelled"]);
+});
+
+test("one that is cancelled ends the answer for all, in the stream and in one piece", async () => {
+  api = await testApi({ graceMs: 30 });
+  const response = await post(chat({ stream: true }));
+  const jobIds = jobsOf(response);
+  await fetch(`${api.url}/v1/jobs/${jobIds[1]}/cancel`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  expect(await response.text()).toMatch(/"code":"cancelled"\}\}\n\n$/);
+  expect(await Promise.all(jobIds.map(endOf))).toEqual(["cancelled", "cancelled", "cancelled"]);
+});
+
+test("when there is no room for all, none stays", async () => {
+  api = await testApi({ queueJobsMax: 2 });
+  expect((await post(chat())).status).toBe(429);
+  const noted = await api.bus.registry.jobs(10);
+  for (const { jobId } of noted) expect((await api.bus.log.last(jobId))?.event.type ?? "cancelled").toBe("cancelled");
+  expect(await api.bus.queue.messages("prefill")).toEqual([]);
+});
+
+test("the same Idempotency-Key joins the same jobs, each in its place", async () => {
+  api = await testApi();
+  const headers = { "idempotency-key": "once" };
+  const first = await post(chat({ stream: true }), { headers });
+  const second = await post(chat({ stream: true }), { headers });
+  expect(jobsOf(second)).toEqual(jobsOf(first));
+  expect((await post(chat({ n: 2, stream: true }), { headers })).status).toBe(409);
+});
