@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseEvents } from "../../../services/cli/client.ts";
-import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
 
 const TEXT = "Container red-fox is stowed in bay 42.";
@@ -171,24 +170,6 @@ test("the same Idempotency-Key joins the same job; with another body it is a con
   expect(jobs[0]).toBe(jobs[1]);
   const other = await post("/v1/chat/completions", chat({ max_tokens: 5 }), headers);
   expect(other.status).toBe(409);
-});
-
-test("a client that asks another replica again, with its Idempotency-Key, keeps the job it left", async () => {
-  const settings = { graceMs: 400, beatMs: 100 };
-  const [here, there] = await Promise.all([testApi(settings, api.bus), testApi(settings, api.bus)]);
-  const ask = ({ url }: TestApi, signal: AbortSignal) => {
-    const headers = { "content-type": "application/json", "idempotency-key": "moved" };
-    return fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body: JSON.stringify(chat({ stream: true })), signal });
-  };
-  const leave = new AbortController();
-  const jobId = (await ask(here, leave.signal)).headers.get("x-job-id");
-  leave.abort();
-  const again = await ask(there, AbortSignal.timeout(20_000));
-  await systemClock.sleep(3 * settings.graceMs);
-  await playJob(api.bus, "yardlog", { ids });
-  expect((await events(again)).at(-1)!.data).toBe("[DONE]");
-  expect(again.headers.get("x-job-id")).toBe(jobId);
-  await Promise.all([here.close(), there.close()]);
 });
 
 test("a job is cancelled once its only reader has been gone for the grace", async () => {
