@@ -61,7 +61,7 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
   }
 }
 
-/** Noted first, so that no job can be in the log that the reconciler has not heard of. */
+/** Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. */
 async function record(
   { bus, clock }: SubmitDeps,
   jobId: string,
@@ -70,9 +70,9 @@ async function record(
   const { model, lane, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
   const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
-  await bus.registry.noteJob(jobId, JSON.stringify(note));
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
   if ("payload" in prompt) await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  await bus.registry.noteJob(jobId, JSON.stringify(note));
   const job = { ...request, tenant, prompt, promptTokens: ids.length };
   try {
     await bus.log.submit(jobId, job);

@@ -130,6 +130,25 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await lastType(bus, "job")).toBe("expired");
   });
 
+  test("goes on where another stopped, without reading the log", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["ended", "waits", "behind"]) await submitted(bus, jobId);
+    for (const jobId of ["ended", "behind"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(finished);
+    await (await open(bus)).pass();
+    const [, waits] = await bus.registry.notes(0, 10);
+    expect(await bus.registry.lowWater()).toBe(waits!.place - 1);
+    const asked: string[] = [];
+    const next = await open({ ...bus, log: counting(bus.log, asked) });
+    await sleep(CLAIM_MS);
+    await next.pass();
+    expect(await messages(bus)).toEqual(["prefill waits"]);
+    expect(asked).not.toContain("lasts");
+    await held(await bus.log.claim("waits", "prefill", "w")).append(finished);
+    await bus.queue.withdraw("prefill", "waits");
+    await next.pass();
+    expect(await bus.registry.lowWater()).toBe((await bus.registry.jobs(1))[0]!.place);
+  });
+
   test("asks a bounded number of questions, however many jobs wait", async () => {
     const bus = await fresh(kind);
     const count = 10_000;

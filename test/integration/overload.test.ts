@@ -37,7 +37,8 @@ test("at five times the capacity accepted work meets its deadline; the rest is r
     }
   };
   const load = async () => {
-    for (const role of ["prefill", "prefill", "decode"] as const) cluster.start(role, { engine });
+    for (const role of ["prefill", "prefill", "decode"] as const)
+      cluster.start(role, { engine: { ...engine, turn: () => clock.sleep(0) } });
     for (let i = 0; i < 5 * CAPACITY * SECONDS; i++) {
       await ask(i);
       await clock.sleep(1_000 / (5 * CAPACITY));

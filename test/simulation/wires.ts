@@ -108,6 +108,8 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   onCancel: (callback, signal) => registry.onCancel((jobId) => road.hear(() => callback(jobId)), signal),
   cancelMarks: (after, max) => road.ask(() => registry.cancelMarks(after, max)),
   notes: (after, max) => road.ask(() => registry.notes(after, max)),
+  lowWater: () => road.ask(() => registry.lowWater()),
+  raiseLowWater: (place) => road.ask(() => registry.raiseLowWater(place)),
   forget: (jobId) => road.ask(() => registry.forget(jobId)),
   noteJob: (jobId, summary) => road.ask(() => registry.noteJob(jobId, summary)),
   jobs: (limit) => road.ask(() => registry.jobs(limit)),

@@ -12,6 +12,8 @@ const LEARN_AT_ONCE = 32;
 
 export interface Open {
   readonly jobId: string;
+  /** Of its note; null if it was found without. */
+  place: number | null;
   /** Since when it is known, by the record's clock. */
   readonly sinceMs: number;
   /** Null until it is known. */
@@ -24,19 +26,30 @@ export class OpenJobs {
   readonly #jobs = new Map<string, Open>();
   #notesRead = 0;
   #marksRead = 0;
+  #marked = 0;
+
+  /** Goes on where somebody stopped before: what was noted behind the low-water mark may be open. Null without a mark. */
+  static async resume({ registry }: Bus): Promise<OpenJobs | null> {
+    const lowWater = await registry.lowWater();
+    if (lowWater === null) return null;
+    const jobs = new OpenJobs();
+    jobs.#notesRead = jobs.#marked = lowWater;
+    return jobs;
+  }
 
   /**
-   * Reads the last event of every job. A job is noted before it is submitted, so one that came meanwhile is found by its note: those of the
-   * last `unbornMs` are taken in, whatever the log says.
+   * Reads the last event of every job: nothing but the log is needed, but a server that keeps a million jobs is busy with it for seconds. A
+   * job is noted before it is submitted, so one that came meanwhile is found by its note: those of the last `unbornMs` are taken in,
+   * whatever the log says.
    */
-  static async find(bus: Bus, unbornMs: number): Promise<OpenJobs> {
+  static async audit(bus: Bus, unbornMs: number): Promise<OpenJobs> {
     const jobs = new OpenJobs();
     const [newest] = await bus.registry.jobs(1);
     jobs.#notesRead = newest?.place ?? 0;
     const nowMs = await bus.log.nowMs();
     for await (const { record } of bus.log.lasts()) {
       if (isTerminal(record.event)) continue;
-      jobs.#add(record.jobId, nowMs, record.event.type === "submitted" ? record.event.request.deadlineMs : null);
+      jobs.#add(record.jobId, null, nowMs, record.event.type === "submitted" ? record.event.request.deadlineMs : null);
     }
     for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);
     return jobs;
@@ -61,6 +74,14 @@ export class OpenJobs {
       if (job !== undefined) job.cancelledBy = text;
     }
     this.#marksRead = marks.at(-1)?.place ?? this.#marksRead;
+  }
+
+  /** Tells whoever takes over how much of the index he may skip. */
+  async mark({ registry }: Bus): Promise<void> {
+    let place = this.#notesRead;
+    for (const job of this.#jobs.values()) place = Math.min(place, (job.place ?? 1) - 1);
+    if (place > this.#marked) await registry.raiseLowWater(place);
+    this.#marked = Math.max(place, this.#marked);
   }
 
   /** Up to `max` jobs that must be looked at: without a message, late, or cancelled; those looked at longest ago first. */
@@ -90,13 +111,15 @@ export class OpenJobs {
   }
 
   #note(note: Noted): void {
-    this.#add(note.jobId, note.notedMs, readNote(note).deadlineMs);
+    this.#add(note.jobId, note.place, note.notedMs, readNote(note).deadlineMs);
   }
 
-  #add(jobId: string, sinceMs: number, deadlineMs: number | null): void {
+  #add(jobId: string, place: number | null, sinceMs: number, deadlineMs: number | null): void {
     const known = this.#jobs.get(jobId);
-    if (known !== undefined) known.deadlineMs ??= deadlineMs;
-    else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, sinceMs, deadlineMs, cancelledBy: null });
+    if (known !== undefined) {
+      known.place ??= place;
+      known.deadlineMs ??= deadlineMs;
+    } else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, cancelledBy: null });
   }
 }
 

@@ -3,8 +3,8 @@ import type { Logger } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { Reconciler, type ReconcilerDeps, reconciledJobs } from "./reconciler.ts";
 
-/** After this long what is known of the open jobs is read from the log again: notes may be lost with the index. */
-const AUDIT_MS = 21_600_000;
+/** After this long the log itself is read again: notes, and with them jobs, may be lost with the index. */
+const AUDIT_MS = 86_400_000;
 /** Role under which reconcilers show themselves. */
 const ROLE = "reconciler";
 
@@ -26,7 +26,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
   const { bus, clock, log, metrics, replica } = options;
   reconciledJobs(metrics);
   let reconciler: Reconciler | null = null;
-  let auditMs = 0;
+  let auditMs = clock.monotonicMs() + AUDIT_MS;
   let more = false;
   while (!stop.aborted) {
     try {
@@ -37,10 +37,11 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
         continue;
       }
       await bus.registry.beat(ROLE, replica, "");
-      if (reconciler === null || clock.monotonicMs() >= auditMs) {
-        reconciler = await Reconciler.open(options);
+      if (clock.monotonicMs() >= auditMs) {
+        reconciler = await Reconciler.audit(options);
         auditMs = clock.monotonicMs() + AUDIT_MS;
       }
+      reconciler ??= await Reconciler.open(options);
       more = await reconciler.pass();
     } catch (error) {
       reconciler = null;

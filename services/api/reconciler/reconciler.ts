@@ -40,9 +40,15 @@ export class Reconciler {
     this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => jobs.has(jobId));
   }
 
-  /** Learns which jobs are open from the log alone. */
+  /** Goes on where another stopped, or, where none did, like `audit`. */
   static async open(deps: ReconcilerDeps): Promise<Reconciler> {
-    return new Reconciler(deps, await OpenJobs.find(deps.bus, UNBORN_MS));
+    const jobs = await OpenJobs.resume(deps.bus);
+    return jobs === null ? Reconciler.audit(deps) : new Reconciler(deps, jobs);
+  }
+
+  /** Learns which jobs are open from the log alone. */
+  static async audit(deps: ReconcilerDeps): Promise<Reconciler> {
+    return new Reconciler(deps, await OpenJobs.audit(deps.bus, UNBORN_MS));
   }
 
   /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */
@@ -54,6 +60,7 @@ export class Reconciler {
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.has(job.jobId), nowMs));
     await this.#jobs.learn(bus);
+    await this.#jobs.mark(bus);
     return (await this.#retention.pass(nowMs)) || suspects.length === LOOKS_MAX;
   }
 

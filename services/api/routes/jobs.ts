@@ -7,7 +7,7 @@ import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
-import { cancelJob, readNote } from "../jobs.ts";
+import { cancelJob, deleteJob, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
 import { jobRequest, parseBody } from "../requests.ts";
@@ -77,6 +77,15 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const { request: job } = await find(request);
     await cancelJob(deps.bus, request.params.id, "a request to cancel it");
     return jobObject(request.params.id, job, await deps.bus.log.read(request.params.id));
+  });
+
+  app.delete<JobParams>("/v1/jobs/:id", async (request) => {
+    const { id } = request.params;
+    await find(request);
+    const last = await deps.bus.log.last(id);
+    if (last !== null && !isTerminal(last.event)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
+    await deleteJob(deps.bus, id);
+    return { id, object: "job", deleted: true };
   });
 }
 

@@ -14,6 +14,7 @@ export class MemoryRegistry implements Registry {
   readonly #keys: Shelf;
   readonly #marks: Shelf;
   readonly #jobs: Shelf;
+  #lowWater: number | null = null;
   readonly #cancelListeners = new Set<(jobId: string) => void>();
 
   constructor(lives: RegistryLives, clock: Clock) {
@@ -67,6 +68,14 @@ export class MemoryRegistry implements Registry {
 
   async notes(after: number, max: number): Promise<readonly Noted[]> {
     return this.#jobs.behind(after, max);
+  }
+
+  async lowWater(): Promise<number | null> {
+    return this.#lowWater;
+  }
+
+  async raiseLowWater(place: number): Promise<void> {
+    this.#lowWater = place;
   }
 
   async forget(jobId: string): Promise<void> {

@@ -6,6 +6,8 @@ import { lastToken, type Names, token } from "./subjects.ts";
 /** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
 const CLOCK_MS = 10_000;
 const FILL_MS = 1_000;
+/** What a message of the log costs beside its bytes: its subject, its headers, the server's own. */
+const MESSAGE_OVERHEAD_BYTES = 200;
 
 /** The log stream, one subject per job, and the live fan-out beside it. */
 export class NatsJournal implements Journal {
@@ -14,7 +16,9 @@ export class NatsJournal implements Journal {
   readonly #names: Names;
   readonly #patience: Patience;
   readonly #offset: Aged<number>;
-  readonly #fill: Aged<number>;
+  readonly #filled: Aged<{ readonly bytes: number; readonly bytesMax: number }>;
+  /** Appended from here since the stream was last asked for its size. */
+  #addedBytes = 0;
 
   constructor(connection: Connection, stream: Stream, names: Names, patience: Patience) {
     this.#connection = connection;
@@ -22,10 +26,11 @@ export class NatsJournal implements Journal {
     this.#names = names;
     this.#patience = patience;
     this.#offset = new Aged(patience, CLOCK_MS, () => this.#measureOffset());
-    this.#fill = new Aged(patience, FILL_MS, () => this.#measureFill());
+    this.#filled = new Aged(patience, FILL_MS, () => this.#measureFill());
   }
 
   append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended> {
+    this.#addedBytes += bytes.length + MESSAGE_OVERHEAD_BYTES;
     return this.#stream.append(this.#subject(jobId), bytes, id, { after });
   }
 
@@ -59,8 +64,10 @@ export class NatsJournal implements Journal {
     return this.#patience.clock.monotonicMs() + (await this.#offset.get());
   }
 
-  fill(): Promise<number> {
-    return this.#fill.get();
+  /** A burst of a second may be larger than the room left for running jobs, so what was added since counts too. */
+  async fill(): Promise<number> {
+    const { bytes, bytesMax } = await this.#filled.get();
+    return (bytes + this.#addedBytes) / bytesMax;
   }
 
   announce(jobId: string, bytes: Uint8Array): void {
@@ -94,9 +101,11 @@ export class NatsJournal implements Journal {
     return (stamp?.storedMs ?? Number.NEGATIVE_INFINITY) - this.#patience.clock.monotonicMs();
   }
 
-  async #measureFill(): Promise<number> {
+  async #measureFill(): Promise<{ readonly bytes: number; readonly bytesMax: number }> {
+    const before = this.#addedBytes;
     const { config, state } = await this.#stream.info();
-    return state.bytes / config.max_bytes;
+    this.#addedBytes -= before;
+    return { bytes: state.bytes, bytesMax: config.max_bytes };
   }
 }
 

@@ -78,6 +78,20 @@ export class NatsRegistry implements Registry {
     return (await this.#buckets.jobs.page(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
   }
 
+  async lowWater(): Promise<number | null> {
+    const mark = await this.#buckets.marks.last(this.#lowWater);
+    return mark === null ? null : Number(decode(mark.bytes));
+  }
+
+  async raiseLowWater(place: number): Promise<void> {
+    await this.#buckets.marks.put(this.#lowWater, encode(String(place)));
+  }
+
+  /** Two tokens deep, where no job's mark lies. */
+  get #lowWater(): string {
+    return `${this.#names.marks.subject}.index.low`;
+  }
+
   async forget(jobId: string): Promise<void> {
     await Promise.all([
       this.#buckets.jobs.purge(`${this.#names.jobs.subject}.${token(jobId)}`),
