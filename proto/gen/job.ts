@@ -442,6 +442,10 @@ export default {
                 "usage": {
                   "type": "Usage",
                   "id": 2
+                },
+                "tokens": {
+                  "type": "Tokens",
+                  "id": 3
                 }
               },
               "nested": {

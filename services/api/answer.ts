@@ -79,7 +79,8 @@ export class Answer {
       case "tokens":
         return this.take(event.first, event.ids, event.logprobs ?? []);
       case "finished": {
-        const deltas = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
+        const last = event.tokens === undefined ? [] : this.take(event.tokens.first, event.tokens.ids);
+        const deltas = [...last, ...this.count([...this.parser.push(this.text.flush()), ...this.parser.end()])];
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage };
         return { deltas, scores: [] };

@@ -1,3 +1,4 @@
+import type { Tokens } from "../shared/bus/contract.ts";
 import type { Opened, SequenceId } from "../shared/engine/engine.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
 import { fill } from "../shared/worker/fill.ts";
@@ -36,8 +37,8 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
     if (missing > MISSING_MAX && !wasSentBack(job)) {
       return await passOn(bus, job, "prefill", { type: "sent_back", reason: `${missing} segments are gone from the store` });
     }
-    const reason = await continueAnswer({ worker, job, context, found, cached, answer });
-    await finish(job, { type: "finished", reason, usage: answer.usage(cached) });
+    const ended = await continueAnswer({ worker, job, context, found, cached, answer });
+    await finish(job, { type: "finished", ...ended, usage: answer.usage(cached) });
   } finally {
     await context.settled();
     context.release();
@@ -56,7 +57,13 @@ interface Run {
   readonly answer: Answer;
 }
 
-async function continueAnswer(run: Run): Promise<End> {
+/** How the answer ended, and its tokens that are not in the log yet. */
+interface Ended {
+  readonly reason: End;
+  readonly tokens?: Tokens;
+}
+
+async function continueAnswer(run: Run): Promise<Ended> {
   const { engine } = run.worker.deps;
   const { segments, boundary } = run.found;
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
@@ -83,13 +90,16 @@ async function catchUp({ worker, job, context, cached }: Run, opened: Opened): P
 }
 
 /** However the generation ends, what it drew gets into the log, and its boundary into the store: the next turn, or whoever takes over, starts warm. */
-async function generateAndKeep({ worker, job, context, answer }: Run, sequence: SequenceId): Promise<End> {
+async function generateAndKeep({ worker, job, context, answer }: Run, sequence: SequenceId): Promise<Ended> {
   const { engine, clock } = worker.deps;
   const writer = new TokenWriter(job, clock, worker.settings, answer.ids.length, () => worker.batch.wake());
   try {
-    return await generate({ job, sequence, context, answer, writer }, worker.batch);
-  } finally {
+    const reason = await generate({ job, sequence, context, answer, writer }, worker.batch);
+    return { reason, ...(await writer.finish()) };
+  } catch (thrown) {
     await writer.close();
+    throw thrown;
+  } finally {
     const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step took it along
     if (boundary !== null) context.keepBoundary(context.ids.length, boundary);
   }

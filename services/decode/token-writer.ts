@@ -1,4 +1,4 @@
-import type { JobEvent } from "../shared/bus/contract.ts";
+import type { Tokens } from "../shared/bus/contract.ts";
 import type { Drawn, TokenLogprobs } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
@@ -27,6 +27,7 @@ export class TokenWriter {
   #running: Promise<void> = Promise.resolve();
   #busy = false;
   #closing = false;
+  #finishing = false;
 
   constructor(job: HeldJob, clock: Clock, flushing: Flushing, first: number, onRoom: () => void) {
     this.#job = job;
@@ -54,13 +55,22 @@ export class TokenWriter {
     if (this.#pending.length > 0) throw this.#job.signal.reason;
   }
 
+  /** In place of `close` where the answer has ended: resolves to what is left for the event that tells so, once all before it is in the log. */
+  async finish(): Promise<{ readonly tokens?: Tokens }> {
+    this.#finishing = true;
+    this.#hurry.abort();
+    await this.#running;
+    return this.#pending.length === 0 ? {} : { tokens: tokensOf(this.#first, this.#pending) };
+  }
+
   async #run(): Promise<void> {
     this.#busy = true;
     do {
-      if (!this.#closing && this.#pending.length < this.#flushing.flushTokens) {
+      if (!this.#closing && !this.#finishing && this.#pending.length < this.#flushing.flushTokens) {
         this.#hurry = new AbortController();
         await this.#clock.sleep(this.#flushing.flushMs, this.#hurry.signal).catch(() => {}); // enough tokens, or the end
       }
+      if (this.#finishing) break;
     } while ((await this.#flush()) && this.#pending.length > 0);
     this.#busy = false;
   }
@@ -70,7 +80,7 @@ export class TokenWriter {
     const drawn = this.#pending.splice(0);
     this.#appending = drawn.length;
     try {
-      await this.#job.append(tokensEvent(this.#first, drawn));
+      await this.#job.append({ type: "tokens", ...tokensOf(this.#first, drawn) });
     } catch (thrown) {
       this.#pending.unshift(...drawn);
       this.#appending = 0;
@@ -85,7 +95,7 @@ export class TokenWriter {
   }
 }
 
-function tokensEvent(first: number, drawn: readonly Drawn[]): JobEvent {
+function tokensOf(first: number, drawn: readonly Drawn[]): Tokens {
   const logprobs = drawn.flatMap((each) => each.logprobs ?? []);
-  return { type: "tokens", first, ids: drawn.map(({ token }) => token), ...(logprobs.length === 0 ? {} : { logprobs }) };
+  return { first, ids: drawn.map(({ token }) => token), ...(logprobs.length === 0 ? {} : { logprobs }) };
 }

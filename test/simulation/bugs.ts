@@ -51,7 +51,15 @@ export const bugs: Readonly<Record<string, Bug>> = {
   },
   "forget a boundary": { engine: withoutReplay },
   "re-sample on takeover": {
-    bus: (bus) => ({ ...bus, log: overriding(bus.log, { read: async (...args) => (await bus.log.read(...args)).map(resampled) }) }),
+    bus: (bus) => ({
+      ...bus,
+      log: overriding(bus.log, {
+        claim: async (...args) => {
+          const result = await bus.log.claim(...args);
+          return result.kind === "claimed" ? { ...result, history: result.history.map(resampled) } : result;
+        },
+      }),
+    }),
   },
   "count a paused job as a failed attempt": {
     bus: (bus) =>

@@ -63,7 +63,8 @@ export function faultsOf(records: readonly LogRecord[]): string[] {
     const before = records[index - 1];
     if (previous !== (before?.sequence ?? 0)) faults.push(`${sequence} follows ${previous}, not ${before?.sequence}`);
     if (epoch !== (before?.epoch ?? 0) + (event.type === "claimed" ? 1 : 0)) faults.push(`${sequence} has epoch ${epoch}`);
-    if (event.type === "tokens" && event.first !== tokenCount) faults.push(`${sequence} starts at token ${event.first}, not ${tokenCount}`);
+    const added = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
+    if (added !== undefined && added.first !== tokenCount) faults.push(`${sequence} starts at token ${added.first}, not ${tokenCount}`);
     if (before !== undefined && isEnd(before)) faults.push(`${sequence} comes after the end`);
     tokenCount = record.tokenCount;
   });

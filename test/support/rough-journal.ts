@@ -43,10 +43,13 @@ export class RoughJournal implements Journal {
     });
   }
 
+  /** As a replica has it: what it lacks are the newest entries of the job, not those of a page. */
+
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
     return this.#road.ask(async () => {
-      const entries = await this.#inner.page(jobId, after, max);
-      return entries.slice(0, Math.max(0, entries.length - this.#lag()));
+      const entries = await this.#inner.page(jobId, 0, Number.POSITIVE_INFINITY);
+      const there = entries.slice(0, Math.max(0, entries.length - this.#lag()));
+      return there.filter(({ sequence }) => sequence > after).slice(0, max);
     });
   }
 

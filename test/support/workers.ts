@@ -231,7 +231,8 @@ export function answered(records: readonly LogRecord[]): Answered {
   };
   for (const { event } of records) {
     if (event.type === "handed_over") put(0, event.token);
-    if (event.type === "tokens") for (const [i, id] of event.ids.entries()) put(event.first + i, id);
+    const tokens = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
+    for (const [i, id] of tokens?.ids.entries() ?? []) put(tokens!.first + i, id);
   }
   const { request } = records[0]!.event as { request: JobRequest };
   return { ids: ids.filter((id) => !request.stopIds.includes(id)), end: records.at(-1)!.event };

@@ -1,7 +1,7 @@
 import protobuf from "protobufjs/light.js";
 import definitions from "../../../proto/gen/job.ts";
 import { ServingError } from "../runtime/errors.ts";
-import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Usage, WorkItem } from "./contract.ts";
+import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Tokens, Usage, WorkItem } from "./contract.ts";
 import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
 
 /** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
@@ -151,12 +151,7 @@ function eventFromWire(record: Fields): JobEvent {
         cached: whole(fields.cached),
       };
     case "tokens":
-      return {
-        type: "tokens",
-        first: whole(fields.first),
-        ids: ints(fields.ids),
-        ...(list(fields.logprobs).length > 0 && { logprobs: list(fields.logprobs).map(logprobs) }),
-      };
+      return { type: "tokens", ...tokens(fields) };
     case "handedOver":
       return handedOver(fields);
     case "sentBack":
@@ -168,7 +163,12 @@ function eventFromWire(record: Fields): JobEvent {
         ...(Object.hasOwn(fields, "excused") && { excused: boolean(fields.excused) }),
       };
     case "finished":
-      return { type: "finished", reason: choice(reasons, fields.reason), usage: usage(message(fields.usage)) };
+      return {
+        type: "finished",
+        reason: choice(reasons, fields.reason),
+        usage: usage(message(fields.usage)),
+        ...(Object.hasOwn(fields, "tokens") && { tokens: tokens(message(fields.tokens)) }),
+      };
     case "failed":
       return { type: "failed", code: text(fields.code), message: text(fields.message) };
     case "cancelled":
@@ -179,6 +179,12 @@ function eventFromWire(record: Fields): JobEvent {
       throw new Error("it holds no event that is known here");
   }
 }
+
+const tokens = (fields: Fields): Tokens => ({
+  first: whole(fields.first),
+  ids: ints(fields.ids),
+  ...(list(fields.logprobs).length > 0 && { logprobs: list(fields.logprobs).map(logprobs) }),
+});
 
 const handedOver = (fields: Fields): JobEvent => ({
   type: "handed_over",

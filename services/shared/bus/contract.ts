@@ -63,13 +63,19 @@ export interface TokenLogprobs {
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
 }
 
+/** Output tokens from index `first` of the answer on; `logprobs`, where the request asked for them, one for each. */
+export interface Tokens {
+  readonly first: number;
+  readonly ids: readonly number[];
+  readonly logprobs?: readonly TokenLogprobs[];
+}
+
 export type JobEvent =
   | { readonly type: "submitted"; readonly request: JobRequest }
   | { readonly type: "claimed"; readonly worker: string }
   /** Prefill: tokens done of all; `stored` segments so far in this claim (makes the attempt count). */
   | { readonly type: "progress"; readonly done: number; readonly total: number; readonly stored: number; readonly cached: number }
-  /** Output tokens from index `first` of the answer on; `logprobs`, where the request asked for them, one for each. */
-  | { readonly type: "tokens"; readonly first: number; readonly ids: readonly number[]; readonly logprobs?: readonly TokenLogprobs[] }
+  | ({ readonly type: "tokens" } & Tokens)
   /** End of prefill: the answer's first token, and where the boundary lies. */
   | {
       readonly type: "handed_over";
@@ -83,7 +89,8 @@ export type JobEvent =
   | { readonly type: "sent_back"; readonly reason: string }
   /** `excused`: the claim ended through no fault of the job (drained, overtaken, waiting for another's segments) and is not counted as an attempt. */
   | { readonly type: "released"; readonly reason: string; readonly excused?: boolean }
-  | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage }
+  /** `tokens`: the last ones of the answer, where no event of their own brought them: a short answer is one write less. */
+  | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage; readonly tokens?: Tokens }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "cancelled"; readonly by: string }
   | { readonly type: "expired" };

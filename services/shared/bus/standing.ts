@@ -1,5 +1,5 @@
 import { ServingError } from "../runtime/errors.ts";
-import type { JobEvent, LogRecord } from "./contract.ts";
+import type { JobEvent, LogRecord, Tokens } from "./contract.ts";
 
 /** Where a job stands after its last event. */
 export type Standing = Pick<LogRecord, "epoch" | "phase" | "attempt" | "tokenCount">;
@@ -20,7 +20,9 @@ export function advance(standing: Standing, event: JobEvent): Standing {
     case "progress":
       return event.stored > 0 ? { ...standing, attempt: 0 } : standing;
     case "tokens":
-      return { ...standing, attempt: 0, tokenCount: extended(standing.tokenCount, event.first, event.ids.length) };
+      return { ...standing, attempt: 0, tokenCount: extended(standing.tokenCount, event) };
+    case "finished":
+      return event.tokens === undefined ? standing : { ...standing, tokenCount: extended(standing.tokenCount, event.tokens) };
     case "handed_over":
       return { ...standing, phase: "decode", attempt: 0, tokenCount: Math.max(1, standing.tokenCount) };
     case "sent_back":
@@ -32,7 +34,7 @@ export function advance(standing: Standing, event: JobEvent): Standing {
   }
 }
 
-function extended(tokenCount: number, first: number, added: number): number {
-  if (first === tokenCount && added > 0) return tokenCount + added;
-  throw new ServingError("INTERNAL", `${added} tokens from index ${first} cannot follow the ${tokenCount} tokens in the log`);
+function extended(tokenCount: number, { first, ids }: Tokens): number {
+  if (first === tokenCount && ids.length > 0) return tokenCount + ids.length;
+  throw new ServingError("INTERNAL", `${ids.length} tokens from index ${first} cannot follow the ${tokenCount} tokens in the log`);
 }

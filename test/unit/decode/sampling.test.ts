@@ -12,7 +12,8 @@ function logprobsOf(records: readonly LogRecord[]): (TokenLogprobs | undefined)[
   const all: (TokenLogprobs | undefined)[] = [];
   for (const { event } of records) {
     if (event.type === "handed_over" && all.length === 0) all.push(event.logprobs);
-    if (event.type === "tokens") all.push(...event.ids.map((_, i) => event.logprobs?.[i]));
+    const tokens = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
+    if (tokens !== undefined) all.push(...tokens.ids.map((_, i) => tokens.logprobs?.[i]));
   }
   return all;
 }

@@ -43,3 +43,26 @@ test("a writer that became full while its log was slow tells when it has room ag
   expect(ids).toEqual(Array.from({ length: 64 }, (_, id) => id));
   expect(rooms).toBe(1);
 });
+
+test("the end of an answer takes along what did not fill a flush, once all before it is in the log", async () => {
+  const { job, appended, asked, answer } = slowJob();
+  const writer = new TokenWriter(job, systemClock, { flushTokens: 8, flushMs: 60_000 }, 1, () => {});
+  for (let id = 1; id <= 8; id++) writer.add(id);
+  await asked();
+  for (let id = 9; id <= 11; id++) writer.add(id);
+  const finished = writer.finish();
+  answer();
+  expect(await finished).toEqual({ tokens: { first: 9, ids: [9, 10, 11] } });
+  expect(appended).toEqual([{ type: "tokens", first: 1, ids: [1, 2, 3, 4, 5, 6, 7, 8] }]);
+});
+
+test("an answer whose tokens are all in the log leaves nothing for its end", async () => {
+  const { job, asked, answer } = slowJob();
+  const writer = new TokenWriter(job, systemClock, { flushTokens: 2, flushMs: 60_000 }, 0, () => {});
+  writer.add(1);
+  writer.add(2);
+  await asked();
+  const finished = writer.finish();
+  answer();
+  expect(await finished).toEqual({});
+});

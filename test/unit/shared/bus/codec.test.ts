@@ -52,6 +52,8 @@ const usages = fc.record({ promptTokens: count, completionTokens: count, cachedT
 
 const logprobs = fc.record({ logprob: number, top: fc.array(fc.record({ id, logprob: number })) });
 
+const reasons = fc.constantFrom("stop" as const, "length" as const);
+
 const events: fc.Arbitrary<JobEvent> = fc.oneof(
   fc.record({ type: fc.constant("submitted" as const), request: requests }),
   fc.record({ type: fc.constant("claimed" as const), worker: text }),
@@ -64,7 +66,13 @@ const events: fc.Arbitrary<JobEvent> = fc.oneof(
   ),
   fc.record({ type: fc.constant("sent_back" as const), reason: text }),
   fc.record({ type: fc.constant("released" as const), reason: text, excused: fc.boolean() }, { requiredKeys: ["type", "reason"] }),
-  fc.record({ type: fc.constant("finished" as const), reason: fc.constantFrom("stop" as const, "length" as const), usage: usages }),
+  fc.record({ type: fc.constant("finished" as const), reason: reasons, usage: usages }),
+  fc.record({
+    type: fc.constant("finished" as const),
+    reason: reasons,
+    usage: usages,
+    tokens: fc.record({ first: count, ids: fc.array(id) }),
+  }),
   fc.record({ type: fc.constant("failed" as const), code: text, message: text }),
   fc.record({ type: fc.constant("cancelled" as const), by: text }),
   fc.record({ type: fc.constant("expired" as const) }),
