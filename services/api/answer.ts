@@ -1,4 +1,4 @@
-import type { LogRecord, TokenLogprobs, Usage } from "../shared/bus/contract.ts";
+import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import { TextStream } from "../shared/engine/text.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
@@ -75,15 +75,15 @@ export class Answer {
   push({ event }: LogRecord): Addition {
     switch (event.type) {
       case "handed_over":
-        return this.take(0, [event.token], event.logprobs === undefined ? [] : [event.logprobs]);
+        return this.take({ first: 0, ids: [event.token], logprobs: event.logprobs === undefined ? [] : [event.logprobs] });
       case "tokens":
-        return this.take(event.first, event.ids, event.logprobs ?? []);
+        return this.take(event);
       case "finished": {
-        const last = event.tokens === undefined ? [] : this.take(event.tokens.first, event.tokens.ids);
-        const deltas = [...last, ...this.count([...this.parser.push(this.text.flush()), ...this.parser.end()])];
+        const last = event.tokens === undefined ? NOTHING : this.take(event.tokens);
+        const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage };
-        return { deltas, scores: [] };
+        return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":
         throw new ServingError(isErrorCode(event.code) ? event.code : "INTERNAL", event.message);
@@ -97,7 +97,7 @@ export class Answer {
   }
 
   /** Ids from place `first` of the answer on; those already taken (a hand-over that was repeated) are skipped. */
-  private take(first: number, ids: readonly number[], logprobs: readonly TokenLogprobs[]): Addition {
+  private take({ first, ids, logprobs = [] }: Tokens): Addition {
     const deltas: Delta[] = [];
     const scores: Score[] = [];
     for (let i = Math.max(0, this.tokens - first); i < ids.length; i++) {
