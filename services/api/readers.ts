@@ -10,6 +10,8 @@ export interface Readers {
    * and answers for its end. `detached`: the job lives on without readers.
    */
   enter(jobId: string, options: { readonly owned: boolean; readonly detached: boolean }): (ended: boolean) => void;
+  /** Jobs read here, or waiting for a reader to come back. */
+  readonly count: number;
   close(): void;
 }
 
@@ -82,6 +84,9 @@ export function openReaders({
           inBackground(cancelUnread(jobId, reading));
         } else readings.delete(jobId);
       };
+    },
+    get count() {
+      return readings.size;
     },
     close: () => closing.abort(new Error("shutting down")),
   };
