@@ -88,6 +88,14 @@ ls_tensor Fuzz::floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offs
   return tensor;
 }
 
+// Any bits, infinities, denormals and all kinds of NaN far more often than by chance.
+ls_tensor Fuzz::corners(ls_dtype dtype, std::vector<int64_t> shape) {
+  static constexpr uint8_t bytes[] = {0x00, 0x7F, 0x80, 0xFF};
+  const ls_tensor tensor = make(dtype, shape, anyByte());
+  for (int64_t i = 0; i < bytesOf(tensor); i++) host(tensor)[i] = random_.whole(0, 1) == 0 ? bytes[random_.whole(0, 3)] : static_cast<uint8_t>(random_.u32());
+  return tensor;
+}
+
 // Multiples of `step`: as different as that, or the same.
 ls_tensor Fuzz::onGrid(std::vector<int64_t> shape, int64_t steps, float step) {
   const ls_tensor tensor = make(LS_F32, shape);
@@ -193,7 +201,7 @@ Call Fuzz::rowsCall(ls_op op) {
     case LS_ROPE: return {op, {floats(a, {T, h, 2 * C + V}, kAligned), floats(LS_F32, {T, C, 2})}, {-1}};
     case LS_ADD: return {op, {floats(activation(), {T * repeat, C}), floats(activation(), {T, C}), make(a, {T * repeat, C})}, {number(repeat)}};
     case LS_GATHER: return {op, {floats(LS_U8, {V, C}), ints({T}, 0, V - 1), make(LS_U8, {T, C})}, {}};
-    default: return {op, {floats(activation(), {T, C}), make(a, {T, C})}, {}};
+    default: return {op, {values_ == Values::any ? corners(activation(), {T, C}) : floats(activation(), {T, C}), make(a, {T, C})}, {}};
   }
 }
 
@@ -230,13 +238,13 @@ Call Fuzz::storedCall(ls_op op) {
 }
 
 Call Fuzz::pagedCall(ls_op op) {
-  const int64_t T = any(7), h = any(5), K = any(40), m = any(4), start = random_.whole(0, 200), visible = (start + T) / m;
+  const int64_t T = any(7), h = any(5), K = any(40), m = any(4), start = random_.whole(0, op == LS_SELECT ? 900 : 200), visible = (start + T) / m;
   const int64_t offset = random_.whole(0, 9), perPage = any(40);
   if (op == LS_SELECT) {
     const int64_t layout = random_.whole(0, 2), dim = int64_t{32} << random_.whole(0, 2), bytes = keyBytes(static_cast<int>(layout), dim);
     return {op,
-            {rowsOf({T, h, bytes}, keyRow(layout, dim)), floats(LS_F32, {T, h}), paged(visible, bytes, offset, perPage, keyRow(layout, dim)), make(LS_I32, {T, K}),
-             make(LS_F32, {T, visible + 1})},
+            {rowsOf({T, h, bytes}, keyRow(layout, dim)), floats(LS_F32, {T, h}), paged(visible, bytes, offset, perPage, keyRow(layout, dim)),
+             make(LS_I32, {T, K}), make(LS_F32, {T, visible + 1})},
             {number(start), number(m), number(layout), number(dim), number(offset), number(perPage), 0.5}};
   }
   const int64_t layout = random_.whole(0, 3), nope = wide(150), rope = 2 * random_.whole(0, 20), W = any(20);
@@ -258,7 +266,8 @@ Call Fuzz::weightCall(ls_op op) {
   static constexpr ls_dtype formats[] = {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1};
   const ls_dtype format = formats[random_.whole(0, 3)], a = activation();
   const bool fp4 = format == LS_F4_E2M1;
-  const int64_t T = any(9), g = any(3), K = fp4 ? 32 * any(6) : wide(150), N = fp4 ? 32 * any(4) : wide(90), V = any(9), E = any(6), k = random_.whole(1, E);
+  const int64_t T = any(9), g = any(3), K = fp4 ? 32 * any(6) : wide(150), N = fp4 ? 32 * any(4) : wide(90), V = any(9);
+  const int64_t E = any(op == LS_ROUTE ? 300 : 6), k = random_.whole(1, std::min(E, int64_t{8}));
   if (op == LS_LINEAR) {
     std::vector<ls_tensor> tensors = {floats(a, {T, g * K})};
     weight(g * N, K, format, tensors);

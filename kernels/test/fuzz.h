@@ -67,6 +67,7 @@ class Fuzz {
   ls_tensor make(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset = kAligned);
   ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset);
   ls_tensor floats(ls_dtype dtype, std::vector<int64_t> shape) { return floats(dtype, std::move(shape), anyByte()); }
+  ls_tensor corners(ls_dtype dtype, std::vector<int64_t> shape);
   ls_tensor ints(std::vector<int64_t> shape, int64_t min, int64_t max);
   ls_tensor tableOf(int64_t V, int64_t k, int64_t experts);
   ls_tensor onGrid(std::vector<int64_t> shape, int64_t steps, float step);
