@@ -277,9 +277,11 @@ struct Path {
 const Path* referencePath();
 __attribute__((weak)) const Path* portablePath();
 __attribute__((weak)) const Path* portablebf16Path();
+__attribute__((weak)) const Path* portableamxPath();
 __attribute__((weak)) const Path* neonPath();
 __attribute__((weak)) const Path* avx2Path();
 __attribute__((weak)) const Path* avx512Path();
 __attribute__((weak)) const Path* avx512bf16Path();
+__attribute__((weak)) const Path* amxPath();
 
 }  // namespace longshore::cpu

@@ -19,10 +19,12 @@ const std::vector<PathEntry>& allPaths() {
       entry("reference", referencePath, ""),
       entry("portable", portablePath, ""),
       entry("portablebf16", portablebf16Path, ""),
+      entry("portableamx", portableamxPath, ""),
       entry("neon", neonPath, whyNoNeon()),
       entry("avx2", avx2Path, whyNoAvx2()),
       entry("avx512", avx512Path, whyNoAvx512()),
       entry("avx512bf16", avx512bf16Path, whyNoAvx512Bf16()),
+      entry("amx", amxPath, whyNoAmx()),
   };
   return paths;
 }

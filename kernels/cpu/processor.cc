@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace longshore::cpu {
@@ -16,7 +18,7 @@ struct Leaf {
 };
 
 // XCR0 bits: the register state that the operating system saves.
-constexpr uint64_t kXmmYmm = 0x6, kZmm = 0xE0;
+constexpr uint64_t kXmmYmm = 0x6, kZmm = 0xE0, kTiles = 0x60000;
 
 #if defined(__x86_64__)
 constexpr const char* kFamily = "";
@@ -33,11 +35,18 @@ uint64_t savedState() {
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return static_cast<uint64_t>(high) << 32 | low;
 }
+
+// Linux gives room for tile registers to a process that asks.
+bool tilesGranted() {
+  constexpr long request = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM, the XCR0 bit of tile data
+  return syscall(SYS_arch_prctl, request, tileData) == 0;
+}
 #else
 constexpr const char* kFamily = "this is not an x86-64 processor";
 
 Leaf cpuid(uint32_t, uint32_t) { return {}; }
 uint64_t savedState() { return 0; }
+bool tilesGranted() { return false; }
 #endif
 
 std::string unless(bool has, const char* feature) { return has ? "" : std::string("this processor has no ") + feature; }
@@ -76,5 +85,12 @@ std::string whyNoAvx512() {
 }
 
 std::string whyNoAvx512Bf16() { return firstOf({whyNoAvx512(), unless((cpuid(7, 1).a >> 5 & 1) != 0, "AVX-512 BF16")}); }
+
+std::string whyNoAmx() {
+  const Leaf leaf7 = cpuid(7, 0);
+  const std::string reason =
+      firstOf({whyNoAvx512Bf16(), unless((leaf7.d >> 24 & 1) != 0, "AMX"), unless((leaf7.d >> 22 & 1) != 0, "AMX-BF16"), unlessSaved(kTiles, "tile")});
+  return reason.empty() && !tilesGranted() ? "the operating system grants no tile registers" : reason;
+}
 
 }  // namespace longshore::cpu

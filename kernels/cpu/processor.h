@@ -10,5 +10,6 @@ std::string whyNoNeon();
 std::string whyNoAvx2();
 std::string whyNoAvx512();
 std::string whyNoAvx512Bf16();
+std::string whyNoAmx();  // asks the operating system for the use of tiles, once for all threads of the process
 
 }  // namespace longshore::cpu

@@ -2,6 +2,7 @@
 export const orders: readonly (readonly [twin: string, ...natives: string[]])[] = [
   ["portable", "neon", "avx2", "avx512"],
   ["portablebf16", "avx512bf16"],
+  ["portableamx", "amx"],
 ];
 
 /** For a software twin, a native path among `available` that gives its bits (test/contract/kernels.test.ts compares them); else undefined. */

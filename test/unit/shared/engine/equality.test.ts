@@ -101,7 +101,7 @@ describe.each(paths.flatMap((kernelPath) => modes.map((mode) => ({ kernelPath, m
 );
 
 /** Paths that compute in plain C++, a hundred times slower than the others. */
-const slowPaths = ["reference", "portable", "portablebf16"];
+const slowPaths = ["reference", "portable", "portablebf16", "portableamx"];
 
 /** The official formats and window sizes. The slow paths see fewer tokens: past one window, one segment and one HCA entry. */
 const t2Runs = paths.flatMap((kernelPath) =>

@@ -1,0 +1,43 @@
+// The table of a path that multiplies on tiles and is, in all else, the path LONGSHORE_SHARED.
+#include "path.h"
+
+#define LONGSHORE_PASTE(name, suffix) name##suffix
+#define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
+
+namespace longshore::cpu {
+
+const Path* LONGSHORE_TABLE(LONGSHORE_SHARED)();
+
+namespace {
+
+// Weights that bf16 does not hold exactly are left to the shared path.
+void linear(const LinearArgs& a, Pool& pool) {
+  if (a.w.dtype == LS_F32) LONGSHORE_TABLE(LONGSHORE_SHARED)()->linear(a, pool);
+  else LONGSHORE_PATH::linear(a, pool);
+}
+
+void experts(const ExpertsArgs& a, Pool& pool) {
+  if (a.T > 0 && a.experts[a.idx ? a.idx[0] : 0].w1.dtype == LS_F32) LONGSHORE_TABLE(LONGSHORE_SHARED)()->experts(a, pool);
+  else LONGSHORE_PATH::experts(a, pool);
+}
+
+void attention(const AttentionArgs& a, Pool& pool) {
+  const bool exact = a.q.dtype == LS_BF16 && (a.layout == LS_KV_E4M3_BF16 || a.layout == LS_KV_BF16);
+  if (exact) LONGSHORE_PATH::attention(a, pool);
+  else LONGSHORE_TABLE(LONGSHORE_SHARED)()->attention(a, pool);
+}
+
+}  // namespace
+
+const Path* LONGSHORE_TABLE(LONGSHORE_PATH)() {
+  static const Path path = [] {
+    Path p = *LONGSHORE_TABLE(LONGSHORE_SHARED)();
+    p.linear = linear;
+    p.experts = experts;
+    p.attention = attention;
+    return p;
+  }();
+  return &path;
+}
+
+}  // namespace longshore::cpu

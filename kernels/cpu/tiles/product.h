@@ -1,0 +1,79 @@
+// Products of whole blocks of tiles. The first operand is sixteen rows of weights a block, the second sixteen rows of activations:
+//
+//   panel   [blocks][steps] tiles: 16 rows x 32 k as bf16, zeros behind the last k
+//   packed  [blocks][steps][terms] tiles: 16 pairs of k x 16 rows; bf16 activations are one term, fp32 ones three: their rounding to bf16, the
+//           rounding of what is left, and the rest, which is then exact
+//   acc     [blocks of activations][blocks of weights] accumulators: 16 weight rows x 16 activation rows
+//
+// A sum takes the steps in order of k, and in each its terms in order. Cutting K anywhere between steps changes no bit: accumulators are fp32
+// in memory as in tiles.
+#pragma once
+
+#include "tile.h"
+
+namespace longshore::cpu::LONGSHORE_PATH {
+
+template <class E>
+static constexpr int kTerms = std::is_same_v<E, float> ? 3 : 1;
+
+LONGSHORE_INLINE int64_t stepsOf(int64_t K) { return blocksOf(K, kStep); }
+
+// Halves of a block of packed rows.
+template <class E>
+LONGSHORE_INLINE int64_t packedBlock(int64_t K) {
+  return stepsOf(K) * kTerms<E> * kTileHalves;
+}
+
+// Sixteen rows of K elements become a block of `packed`.
+template <class E>
+void packRows(const E* const (&rows)[kTile], int64_t K, Bf16* packed);
+
+struct Blocks {
+  const Bf16* data;
+  int64_t count, stride;  // in halves
+};
+struct Sums {
+  float* data;
+  int64_t stride;  // floats from one block of activations to the next
+};
+
+// One pair of k, sixteen activation rows in the lanes, into its place in `packed`: a row of the first term's tile.
+template <class E>
+LONGSHORE_INLINE void packPair(V even, V odd, Bf16* packed) {
+  LONGSHORE_UNROLL for (int term = 0; term < kTerms<E>; term++) {
+    storeVector(packed + term * kTileHalves, zip(even, odd));
+    even = sub(even, rounded<Bf16>(even));
+    odd = sub(odd, rounded<Bf16>(odd));
+  }
+}
+
+// acc += panel x packed for all pairs of blocks over their first `steps` steps; `fresh`: from zero.
+template <int terms>
+void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh);
+
+// Weight rows of one product, at most; and the room it needs.
+static constexpr int64_t kPanelRows = 64, kPanelSteps = 16;
+static constexpr int64_t kPanelHalves = kPanelRows / kTile * kPanelSteps * kTileHalves;
+
+// acc = rows [first, first + count) of `matrix` times packed rows x. `panel` has room for kPanelHalves; nothing is set up: Tiles must live.
+template <class E>
+void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc);
+
+// body(row, n, V): outputs n .. n + 15 of each of the first M activation rows; columns counts the weight rows in acc.
+template <class Body>
+LONGSHORE_INLINE void forOutputs(const float* acc, int64_t M, int64_t columns, Body&& body) {
+  const int64_t blocks = blocksOf(columns, kTile);
+  for (int64_t m = 0; m < M; m += kTile) {
+    for (int64_t n = 0; n < columns; n += kTile) {
+      const float* tile = acc + (m / kTile * blocks + n / kTile) * kTileFloats;
+      V rows[kTile];
+      LONGSHORE_UNROLL for (int i = 0; i < kTile; i++) rows[i] = load(tile + i * kTile);
+      transpose(rows);
+      V out[kTile];
+      LONGSHORE_UNROLL for (int i = 0; i < kTile; i++) out[i] = rows[i];
+      for (int64_t i = 0; i < minOf(kTile, M - m); i++) body(m + i, n, out[i]);
+    }
+  }
+}
+
+}  // namespace longshore::cpu::LONGSHORE_PATH
