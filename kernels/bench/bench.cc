@@ -1,8 +1,11 @@
 // Speed of the operations that matter, through the C ABI: longshore_bench BACKEND [PATH] [THREADS] [FILTER]
-// One line a shape: time, GFLOP/s (a multiply-add is two, whatever the format), share of the machine's measured fp32 peak, GB/s of operands.
+// One line a shape: time, GFLOP/s (a multiply-add is two, whatever the format), share of the machine's matrix peak, GB/s of operands.
+// Weights of a decode step are larger than any cache and mapped from a file; there the share is that of reading the same memory once.
 #include <dlfcn.h>
 
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -20,7 +23,7 @@ namespace {
 const ls_backend_api* api;
 ls_backend* backend;
 ls_stream* stream;
-double peakGflops;
+double peakGflops, mappedGBs;
 uint32_t threads;
 const char* filter = "";
 
@@ -95,11 +98,15 @@ double now() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-void measure(const std::string& name, ls_op op, const std::vector<ls_tensor>& tensors, const std::vector<double>& params, double flops) {
-  if (name.find(filter) == std::string::npos) return;
+using Operands = std::vector<ls_tensor>;
+
+// Seconds of one call, the best of many; the calls of `rotation` take turns, and all of them are one run.
+double secondsOf(ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params) {
   const auto run = [&](long times) {
     const double start = now();
-    for (long i = 0; i < times; i++) enqueue(op, tensors, params);
+    for (long i = 0; i < times; i++) {
+      for (const Operands& operands : rotation) enqueue(op, operands, params);
+    }
     must(api->wait(stream));
     return (now() - start) / static_cast<double>(times);
   };
@@ -111,8 +118,16 @@ void measure(const std::string& name, ls_op op, const std::vector<ls_tensor>& te
     spent += seconds * static_cast<double>(times);
     best = std::min(best, seconds);
   }
-  std::printf("%-44s %9.1f us %8.1f GFLOP/s %5.1f %% of peak %7.1f GB/s\n", name.c_str(), best * 1e6, flops / best / 1e9, flops / best / 1e7 / peakGflops,
-              bytesOf(tensors) / best / 1e9);
+  return best / static_cast<double>(rotation.size());
+}
+
+bool wanted(const std::string& name) { return name.find(filter) != std::string::npos; }
+
+void measure(const std::string& name, ls_op op, const Operands& operands, const std::vector<double>& params, double flops) {
+  if (!wanted(name)) return;
+  const double seconds = secondsOf(op, {operands}, params);
+  std::printf("%-44s %9.1f us %8.1f GFLOP/s %5.1f %% of peak %7.1f GB/s\n", name.c_str(), seconds * 1e6, flops / seconds / 1e9,
+              flops / seconds / 1e7 / peakGflops, bytesOf(operands) / seconds / 1e9);
 }
 
 ls_tensor scaleOf(ls_dtype dtype, int64_t N, int64_t K) {
@@ -225,6 +240,93 @@ void rows(const char* what, int64_t T, int64_t d, int64_t h, int64_t D) {
   measure("add" + tail, LS_ADD, {tensor(LS_F32, {T, d}), tensor(LS_F32, {T, d}), tensor(LS_BF16, {T, d})}, {1}, static_cast<double>(T * d));
 }
 
+// ---- decode: weights from a file that no cache holds
+
+constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
+
+// Bytes that are small finite numbers in every format; the file has no name any more.
+ls_buffer* mappedWeights() {
+  static ls_buffer* mapped = nullptr;
+  if (mapped != nullptr) return mapped;
+  char name[] = "/tmp/longshore-bench-XXXXXX";
+  const int file = mkstemp(name);
+  std::vector<uint8_t> some(uint64_t{64} << 20);
+  for (uint8_t& byte : some) byte = static_cast<uint8_t>(nextRandom() & 0xBF);
+  for (uint64_t written = 0; written < kMappedBytes; written += some.size()) {
+    if (write(file, some.data(), some.size()) != static_cast<ssize_t>(some.size())) std::exit((std::perror("bench"), 1));
+  }
+  must(api->buffer_map(name, &mapped));
+  unlink(name);
+  close(file);
+  uint64_t bytes;
+  const uint8_t* data = api->buffer_host(mapped, &bytes);
+  longshore::bench::readGBs(data, bytes, threads);  // page tables
+  for (int run = 0; run < 3; run++) mappedGBs = std::max(mappedGBs, longshore::bench::readGBs(data, bytes, threads));
+  std::printf("reading mapped memory: %.1f GB/s on %u threads\n", mappedGBs, threads);
+  return mapped;
+}
+
+// The next [N, K] of the file.
+ls_tensor weights(ls_dtype dtype, int64_t N, int64_t K, uint64_t& offset) {
+  ls_tensor t = {};
+  t.buffer = mappedWeights();
+  t.offset = offset;
+  t.dtype = dtype;
+  t.rank = 2;
+  t.shape[0] = N, t.shape[1] = K;
+  offset += static_cast<uint64_t>(static_cast<double>(N * K) * bytesPer(dtype));
+  return t;
+}
+
+void printDecode(const std::string& name, double bytes, double seconds) {
+  std::printf("%-44s %9.1f us %30.1f %% of reading %6.1f GB/s\n", name.c_str(), seconds * 1e6, bytes / seconds / 1e7 / mappedGBs, bytes / seconds / 1e9);
+}
+
+void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
+  const char* formats[] = {"f32", "bf16", "e4m3", "", "e2m1"};
+  const std::string name = std::string("decode linear ") + formats[dtype] + " " + std::to_string(T) + " x " + std::to_string(K) + " x " + std::to_string(N);
+  if (!wanted(name)) return;
+  const double bytes = static_cast<double>(N * K) * bytesPer(dtype);
+  const ls_tensor x = tensor(LS_BF16, {T, K}), scale = scaleOf(dtype, N, K), y = tensor(LS_BF16, {T, N});
+  std::vector<Operands> rotation;
+  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);) rotation.push_back({x, weights(dtype, N, K, offset), scale, y});
+  printDecode(name, bytes, secondsOf(LS_LINEAR, rotation, {1}));
+}
+
+// One token, six of many experts, each used once before any is used again.
+void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
+  const std::string name = "decode experts " + std::to_string(k) + " of " + std::to_string(d) + " x " + std::to_string(I);
+  if (!wanted(name)) return;
+  const ls_tensor x = tensor(LS_BF16, {1, d}), share = tensor(LS_F32, {1, k}), y = tensor(LS_F32, {1, d}), s1 = scaleOf(dtype, I, d), s2 = scaleOf(dtype, d, I);
+  ls_tensor members = {};
+  must(api->list_create(&members.list));
+  const double bytes = 3.0 * static_cast<double>(d * I) * bytesPer(dtype);
+  int64_t count = 0;
+  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes); count++) {
+    for (int i = 0; i < 3; i++) {
+      const ls_tensor w = i < 2 ? weights(dtype, I, d, offset) : weights(dtype, d, I, offset);
+      must(api->list_append(members.list, &w));
+      must(api->list_append(members.list, i < 2 ? &s1 : &s2));
+    }
+  }
+  std::vector<Operands> rotation;
+  for (int64_t e = 0; e + k <= count; e += k) {
+    const ls_tensor idx = tensor(LS_I32, {1, k});
+    for (int64_t j = 0; j < k; j++) reinterpret_cast<int32_t*>(hostOf(idx))[j] = static_cast<int32_t>(e + j);
+    rotation.push_back({x, idx, share, members, y});
+  }
+  printDecode(name, bytes * static_cast<double>(k), secondsOf(LS_EXPERTS, rotation, {10}));
+}
+
+void decode() {
+  for (const int64_t T : {1, 16}) {
+    decodeLinear(LS_BF16, T, 4096, 4096);
+    decodeLinear(LS_F8_E4M3, T, 4096, 4096);
+    decodeLinear(LS_F4_E2M1, T, 4096, 4096);
+  }
+  decodeExperts(LS_F4_E2M1, 4096, 2048, 6);
+}
+
 void yardlog() {
   for (const int64_t T : {512, 16, 1}) {
     linear("yardlog", LS_F8_E4M3, T, 256, 1024);
@@ -245,17 +347,19 @@ void yardlog() {
 }
 
 void flash() {
-  for (const int64_t T : {256, 1}) {
+  for (const int64_t T : {512, 1}) {
     linear("flash", LS_F8_E4M3, T, 4096, 1024);
     linear("flash", LS_F8_E4M3, T, 1024, 8192);
     linear("flash", LS_F8_E4M3, T, 8192, 2048);
     linear("flash", LS_BF16, T, 4096, 2048);
     linear("flash", LS_F4_E2M1, T, 4096, 2048);
-    experts("flash", T, 4096, 2048, 16, 4);
-    attention("flash selected", T, 64, 512, 100000, 4, 512);
-    attention("flash dense", T, 64, 512, 100000, 128, 0);
-    select("flash", T, 64, 100000, 512);
     hyper("flash", T, 4096);
+  }
+  experts("flash", 192, 4096, 2048, 16, 4);  // 48 rows each
+  for (const int64_t T : {128, 1}) {
+    attention("flash selected", T, 64, 512, 100000, 4, 512);
+    attention("flash dense", T, 64, 512, 1048576, 128, 0);
+    select("flash", T, 64, 100000, 512);
   }
 }
 
@@ -276,8 +380,9 @@ int main(int argc, char** argv) {
   if (argc > 4) filter = argv[4];
   must(api->open(argc > 2 ? argv[2] : nullptr, threads, &backend));
   must(api->stream_create(backend, &stream));
-  peakGflops = longshore::bench::peakGflops() * threads;
-  std::printf("fp32 peak: %.1f GFLOP/s on %u threads\n", peakGflops, threads);
+  peakGflops = longshore::bench::matrixGflops() * threads;
+  std::printf("peak: %.0f GFLOP/s, fp32 %.0f, on %u threads\n", peakGflops, longshore::bench::peakGflops() * threads, threads);
   yardlog();
   flash();
+  decode();
 }

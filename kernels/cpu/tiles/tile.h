@@ -46,18 +46,38 @@ LONGSHORE_INLINE void zeroTile() {
   std::memset(tileRegisters.bytes[t], 0, sizeof tileRegisters.bytes[t]);
 }
 
+using Columns16 = float[kTile];
+
+// sums[j] = x * w[j] + sums[j], rounded once. A product of two bf16 is exact in fp32 while it is normal, so that an addition is enough.
+LONGSHORE_INLINE void addColumns(float x, const Columns16& w, Columns16& sums) {
+  Columns16 products;
+  bool exact = true;
+  for (int j = 0; j < kTile; j++) products[j] = x * w[j];
+  for (int j = 0; j < kTile; j++) exact &= (std::fabs(products[j]) >= 0x1p-126f && std::fabs(products[j]) < __builtin_inff()) | (x == 0) | (w[j] == 0);
+  if (exact) {
+    for (int j = 0; j < kTile; j++) sums[j] = flushed(products[j] + sums[j]);
+  } else {
+    for (int j = 0; j < kTile; j++) sums[j] = flushed(std::fma(x, w[j], sums[j]));
+  }
+}
+
 template <int c, int a, int b>
 LONGSHORE_INLINE void addPairs() {
-  uint16_t x[kTile][2 * kTile], w[kTile][2 * kTile];
-  float sums[kTile][kTile];
-  std::memcpy(x, tileRegisters.bytes[a], sizeof x);
-  std::memcpy(w, tileRegisters.bytes[b], sizeof w);
+  const auto half = [](int t, int i, int k) {
+    uint16_t bits;
+    std::memcpy(&bits, tileRegisters.bytes[t] + i * kRowBytes + 2 * k, sizeof bits);
+    return flushed(bf16Decode(bits));
+  };
+  Columns16 w[2 * kTile], sums[kTile];
+  for (int k = 0; k < 2 * kTile; k++) {
+    for (int j = 0; j < kTile; j++) w[k][j] = half(b, k / 2, 2 * j + k % 2);
+  }
   std::memcpy(sums, tileRegisters.bytes[c], sizeof sums);
   for (int i = 0; i < kTile; i++) {
-    float even[kTile] = {}, odd[kTile] = {};
-    for (int k = 0; k < kTile; k++) {
-      for (int j = 0; j < kTile; j++) even[j] = flushedFma(x[i][2 * k], w[k][2 * j], even[j]);
-      for (int j = 0; j < kTile; j++) odd[j] = flushedFma(x[i][2 * k + 1], w[k][2 * j + 1], odd[j]);
+    Columns16 even = {}, odd = {};
+    for (int k = 0; k < 2 * kTile; k += 2) {
+      addColumns(half(a, i, k), w[k], even);
+      addColumns(half(a, i, k + 1), w[k + 1], odd);
     }
     for (int j = 0; j < kTile; j++) sums[i][j] = flushed(flushed(sums[i][j]) + flushed(even[j] + odd[j]));
   }
