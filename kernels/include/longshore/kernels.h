@@ -132,7 +132,8 @@ typedef enum ls_op {
    *             Row i, position t = start+i, attends to window rows of positions max(first, t-W+1)..t, first <= start (position < start: ring slot
    *             position mod W, else fresh[position-start]) and, if m > 0, to compressed entries: those in sel (as SELECT writes it), or all (t+1)/m
    *             where sel is absent. Pages as in SELECT. One softmax over all, sink as extra denominator mass. o is not un-rotated. spec 2.3.
-   *             BF16: exp(score - largest) is rounded to bf16 before it weighs the values, not in the denominator (spec 2.3, 6.1).
+   *             BF16: exp(score - largest) is rounded to bf16 before it weighs the values, not in the denominator (spec 2.3, 6.1); `largest` may be
+   *             that of the entries so far, the sums being scaled when it grows.
    *             REL; with BF16 activations 2^-8 * scale, as for EXPERTS */
   LS_ATTENTION = 15,
   /* ROUTE       logits F32[T,E], bias F32[E] or absent, table I64[V,k] or absent, ids I32[T] or absent  ->  idx I32[T,k], weights F32[T,k]
