@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect } from "nats";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
@@ -42,8 +41,6 @@ export interface ChaosCluster {
   readonly apis: readonly string[];
   /** The record, seen past the disturbed network. */
   readonly bus: Bus;
-  /** Messages that wait or are in somebody's hands, of all queues. */
-  pending(): Promise<number>;
   /** Where the processes' output lies. */
   readonly folder: string;
   /** The folder is kept if something is to be looked up in it. */
@@ -75,7 +72,6 @@ export async function startChaosCluster(changes: Readonly<Record<string, string>
     bus,
     folder,
     apis: apiPorts.map((port) => `http://127.0.0.1:${port}`),
-    pending: () => pendingOf(nats.url),
     async stop(keepFolder) {
       await Promise.all(replicas.map((replica) => replica.stop()));
       await bus.close();
@@ -83,15 +79,4 @@ export async function startChaosCluster(changes: Readonly<Record<string, string>
       if (!keepFolder) rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** As the consumers see it: a killed nats-server may keep messages that no consumer is given any more. */
-async function pendingOf(url: string): Promise<number> {
-  const connection = await connect({ servers: url });
-  const manager = await connection.jetstreamManager();
-  let pending = 0;
-  for (const stream of ["LONGSHORE_PREFILL", "LONGSHORE_DECODE"])
-    for await (const { num_pending, num_ack_pending } of manager.consumers.list(stream)) pending += num_pending + num_ack_pending;
-  await connection.close();
-  return pending;
 }

@@ -14,7 +14,7 @@ const between = (random: Random, low: number, high: number) => low + (random.u32
 
 /** Everything that can happen, as often as its weight says. */
 function deck(cluster: ChaosCluster): readonly Disturbance[] {
-  const { nats, redis, replicas } = cluster;
+  const { nats, redis, replicas, bus } = cluster;
   const all: Disturbance[] = [];
   const add = (weight: number, kind: string, target: string, happen: Disturbance["happen"]) =>
     all.push(...Array.from({ length: weight }, () => ({ kind, target, happen })));
@@ -35,6 +35,10 @@ function deck(cluster: ChaosCluster): readonly Disturbance[] {
     nats.freeze();
     await sleep(between(random, 200, 4_000));
     nats.thaw();
+  });
+  add(3, "messages lost", "nats", async () => {
+    for (const phase of ["prefill", "decode"] as const)
+      for (const { jobId } of await bus.queue.messages(phase)) await bus.queue.withdraw(phase, jobId);
   });
   add(5, "FLUSHALL", "redis", () => redis.flush());
   add(5, "kill -9", "redis", () => redis.restart());
@@ -69,6 +73,11 @@ export interface Disturbed {
   readonly target: string;
 }
 
+interface Aftermath {
+  readonly disturbed: readonly Disturbed[];
+  readonly unhealed: readonly string[];
+}
+
 export interface Storm {
   readonly seed: number;
   /** Between two disturbances, on average. */
@@ -79,24 +88,26 @@ export interface Storm {
 
 /**
  * One disturbance after the other, at random moments, until `stop` aborts; they may overlap, but no part suffers
- * two at once. Seed and number of a disturbance decide what it is. Resolves, once all is whole again, to what happened.
+ * two at once. Seed and number of a disturbance decide what it is. Resolves, once all is whole again, to what happened and what did not heal.
  */
-export async function disturb(cluster: ChaosCluster, { seed, everyMs, only }: Storm, stop: AbortSignal): Promise<readonly Disturbed[]> {
+export async function disturb(cluster: ChaosCluster, { seed, everyMs, only }: Storm, stop: AbortSignal): Promise<Aftermath> {
   const cards = deck(cluster).filter(({ kind, target }) => only.test(`${kind} ${target}`));
   const busy = new Map<string, Promise<unknown>>();
-  const happened: Disturbed[] = [];
+  const disturbed: Disturbed[] = [];
+  const unhealed: string[] = [];
   for (let number = 0; ; number++) {
     const random = seededRandom(seed ^ Math.imul(number + 1, 0x9e3779b1));
     await sleep(between(random, 0, 2 * everyMs), undefined, { signal: stop }).catch(() => {});
     if (stop.aborted) break;
     const card = cards[random.u32() % cards.length]!;
     if (busy.has(card.target)) continue;
-    happened.push(card);
+    disturbed.push(card);
+    const healed = card.happen(random).catch((error: unknown) => unhealed.push(`${card.kind} ${card.target}: ${String(error)}`));
     busy.set(
       card.target,
-      card.happen(random).finally(() => busy.delete(card.target)),
+      healed.finally(() => busy.delete(card.target)),
     );
   }
   await Promise.all(busy.values());
-  return happened;
+  return { disturbed, unhealed };
 }

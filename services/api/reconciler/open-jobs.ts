@@ -6,6 +6,8 @@ import { atMost } from "./at-most.ts";
 const JOBS_MAX = 1_000_000;
 /** Notes and marks read together. */
 const PAGE = 1_000;
+/** Jobs looked at in one pass though nothing seems wrong: their messages may be of the kind that no worker is given any more. */
+const OTHERS_MAX = 32;
 /** Deadlines asked of the log in one pass, for jobs that were found without their note. */
 const LEARN_MAX = 256;
 const LEARN_AT_ONCE = 32;
@@ -84,12 +86,13 @@ export class OpenJobs {
     this.#marked = Math.max(place, this.#marked);
   }
 
-  /** Up to `max` jobs that must be looked at: without a message, late, or cancelled; those looked at longest ago first. */
-  suspects(live: ReadonlySet<string>, nowMs: number, max: number): Open[] {
+  /** Up to `max` jobs to look at, those looked at longest ago first: all without a message, late, or cancelled, and some of the others. */
+  suspects(live: { has(jobId: string): boolean }, nowMs: number, max: number): Open[] {
     const found: Open[] = [];
+    let others = 0;
     for (const job of this.#jobs.values()) {
       const late = job.deadlineMs !== null && nowMs >= job.deadlineMs;
-      if (live.has(job.jobId) && !late && job.cancelledBy === null) continue;
+      if (live.has(job.jobId) && !late && job.cancelledBy === null && ++others > OTHERS_MAX) continue;
       if (found.push(job) === max) break;
     }
     for (const job of found) {

@@ -1,4 +1,4 @@
-import type { Bus, LogRecord, StoredRecord } from "../../shared/bus/contract.ts";
+import type { Bus, LogRecord, Phase, StoredRecord } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
@@ -24,7 +24,7 @@ export interface ReconcilerDeps {
 }
 
 /**
- * Sees to it that every job that has not ended has a message, that deadlines and cancel marks hold where nobody holds the job, and that
+ * Sees to it that every job that has not ended has a message and no other job has, that deadlines and cancel marks hold where nobody holds the job, and that
  * ended jobs go after their retention. All it does is done by compare-and-set, or harmless when done twice: several may run at once.
  */
 export class Reconciler {
@@ -58,22 +58,32 @@ export class Reconciler {
     await this.#jobs.hear(bus);
     const live = await withMessage(bus);
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
-    await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.has(job.jobId), nowMs));
+    await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.get(job.jobId) ?? none, nowMs));
+    const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
+    await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
     return (await this.#retention.pass(nowMs)) || suspects.length === LOOKS_MAX;
   }
 
-  async #look(job: Open, live: boolean, nowMs: number): Promise<void> {
+  async #look(job: Open, phases: Phases, nowMs: number): Promise<void> {
     const { bus, claimMs } = this.#deps;
     const stored = await bus.log.lastStored(job.jobId);
-    if (stored === null ? nowMs - job.sinceMs > UNBORN_MS : isTerminal(stored.record.event)) return this.#jobs.drop(job.jobId);
+    if (stored === null ? nowMs - job.sinceMs > UNBORN_MS : isTerminal(stored.record.event)) return this.#jobs.drop(job.jobId); // its messages are strays now
     if (stored === null) return;
     const quiet = nowMs - stored.storedMs >= claimMs;
     if (holds(stored.record.event) && !quiet) return;
     if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
     if (job.deadlineMs !== null && nowMs >= job.deadlineMs) return this.#end(stored, "expired", job);
-    if (!live && quiet) await this.#putBack(stored.record);
+    if (!phases.has(stored.record.phase) && quiet) await this.#putBack(stored.record);
+  }
+
+  /** A killed nats-server may keep messages that were acked: no worker is given them, and they would count as backlog until the log forgets them. */
+  async #sweep(jobId: string): Promise<void> {
+    const { log, queue } = this.#deps.bus;
+    const last = await log.last(jobId);
+    if (last !== null && !isTerminal(last.event)) return; // it came after the notes were read
+    await Promise.all([queue.withdraw("prefill", jobId), queue.withdraw("decode", jobId)]);
   }
 
   async #end({ record }: StoredRecord, type: "cancelled" | "expired", { cancelledBy }: Open): Promise<void> {
@@ -97,9 +107,14 @@ export class Reconciler {
 export const reconciledJobs = (metrics: Metrics): ReturnType<Metrics["counter"]> =>
   metrics.counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"]);
 
+/** Phases that a job has a message in. */
+type Phases = ReadonlySet<Phase>;
+const none: Phases = new Set();
+
 /** Prefill first: a job that moves on meanwhile gets its decode message before it loses this one. */
-async function withMessage({ queue }: Bus): Promise<ReadonlySet<string>> {
-  const ids = new Set<string>();
-  for (const phase of ["prefill", "decode"] as const) for (const { jobId } of await queue.messages(phase)) ids.add(jobId);
-  return ids;
+async function withMessage({ queue }: Bus): Promise<ReadonlyMap<string, Phases>> {
+  const found = new Map<string, Set<Phase>>();
+  for (const phase of ["prefill", "decode"] as const)
+    for (const { jobId } of await queue.messages(phase)) found.set(jobId, (found.get(jobId) ?? new Set()).add(phase));
+  return found;
 }
