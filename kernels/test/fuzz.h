@@ -1,4 +1,4 @@
-// Random calls of every operation through the C ABI, and ways to damage them.
+// Random calls of every operation (calls.cc), their operands, and ways to damage them.
 #pragma once
 
 #include <functional>
@@ -6,36 +6,13 @@
 #include <vector>
 
 #include "check.h"
-#include "longshore/kernels.h"
+#include "runner.h"
 
 namespace longshore::test {
 
 int64_t bytesOf(const ls_tensor& tensor);
 
-struct Call {
-  ls_op op;
-  std::vector<ls_tensor> tensors;
-  std::vector<double> params;
-};
-
-// One opened path.
-class Runner {
- public:
-  Runner(const ls_backend_api* api, const char* path, uint32_t threads);
-  ~Runner();
-  Runner(const Runner&) = delete;
-  Runner& operator=(const Runner&) = delete;
-
-  ls_status run(const Call& call) const;
-  void mustRun(const Call& call) const;
-
- private:
-  const ls_backend_api* api_;
-  ls_backend* backend_ = nullptr;
-  ls_stream* stream_ = nullptr;
-};
-
-// What packed operands hold: any bytes, NaN codes and absurd scales among them, or values of about one, as real checkpoints and entries do.
+// What packed operands hold: any bytes, NaN codes and absurd scales among them, or moderate values, as real checkpoints and entries do.
 enum class Values { any, sound };
 
 class Fuzz {
@@ -75,6 +52,7 @@ class Fuzz {
   ls_tensor list(const std::vector<ls_tensor>& members);
   ls_tensor paged(int64_t count, int64_t bytes, int64_t offset, int64_t perPage, const FillRow& fill);
   void weight(int64_t N, int64_t K, ls_dtype dtype, std::vector<ls_tensor>& out);
+  uint8_t code(ls_dtype dtype);
   uint8_t* fill(ls_dtype dtype, int64_t count, uint8_t* to);
   FillRow kvRow(int64_t layout, int64_t nope, int64_t rope);
   FillRow keyRow(int64_t layout, int64_t dim);

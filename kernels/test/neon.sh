@@ -15,7 +15,7 @@ done
 check() {
   folder=$1
   shift
-  cmake --build "$folder" -j "$(getconf _NPROCESSORS_ONLN)" --target all longshore_test longshore_bench >/dev/null
+  cmake --build "$folder" -j "$(getconf _NPROCESSORS_ONLN)" --target all longshore_test longshore_bench longshore_roofline >/dev/null
   "$@" "$folder/longshore_test" "$folder/liblongshore_cpu.so" "$seed" "$rounds" "$folder/digests"
 }
 
