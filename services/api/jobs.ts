@@ -15,6 +15,17 @@ export interface Note {
   readonly replica?: string;
 }
 
+/** Why a job failed, for whoever looks after the cluster. */
+export interface Failure {
+  readonly model: string;
+  readonly tenant: string;
+  readonly code: string;
+  readonly message: string;
+  /** Claims in a row that led nowhere, and all claims. */
+  readonly attempt: number;
+  readonly claims: number;
+}
+
 export const readNote = ({ text }: Noted): Note => JSON.parse(text) as Note;
 
 /** Marks the job, nudges whoever holds it, and where nobody does ends it itself. Resolves to false if the job had ended or is unknown. */

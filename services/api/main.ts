@@ -1,6 +1,6 @@
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
-import type { Config } from "../shared/runtime/config.ts";
+import { type Config, requireServers } from "../shared/runtime/config.ts";
 import { runUntilStopped } from "../shared/runtime/lifecycle.ts";
 import { openLog } from "../shared/runtime/log.ts";
 import { openMetrics } from "../shared/runtime/metrics.ts";
@@ -10,6 +10,7 @@ import { openServedModel } from "./model.ts";
 
 /** The api role: one replica, until it is told to stop. */
 export async function runApi(config: Config): Promise<void> {
+  requireServers(config, "natsUrl");
   const log = openLog("api", config.logLevel);
   const model = await openServedModel(config);
   const bus = busFromConfig(config);

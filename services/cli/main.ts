@@ -70,7 +70,11 @@ program
   .command("jobs")
   .description("the latest jobs and where they stand")
   .option("--limit <n>", "how many", whole, 20)
-  .action(async ({ limit }: { limit: number }) => (await import("./commands/jobs.ts")).listJobs(client(), limit));
+  .option("--failed", "only those that no worker could do, and why")
+  .action(async ({ limit, failed }: { limit: number; failed?: boolean }) => {
+    const { listFailedJobs, listJobs } = await import("./commands/jobs.ts");
+    await (failed === true ? listFailedJobs : listJobs)(client(), limit);
+  });
 
 program
   .command("cancel")

@@ -130,6 +130,28 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await lastType(bus, "job")).toBe("expired");
   });
 
+  test("keeps the jobs that failed where they can be listed, latest first, until they are forgotten", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    for (const jobId of ["first", "second", "fine"]) await submitted(bus, jobId);
+    for (const jobId of ["first", "second"]) {
+      const failed = { type: "failed", code: "INTERNAL", message: `no luck with ${jobId}` } as const;
+      await held(await bus.log.claim(jobId, "prefill", "w")).append(failed);
+      await reconciler.pass();
+    }
+    await held(await bus.log.claim("fine", "prefill", "w")).append(finished);
+    await reconciler.pass();
+    const failures = (await bus.registry.failures(10)).map(({ jobId, text }) => [jobId, JSON.parse(text)]);
+    const failure = { model: "m", tenant: "tenant", code: "INTERNAL", attempt: 1, claims: 1 };
+    expect(failures).toEqual([
+      ["second", { ...failure, message: "no luck with second" }],
+      ["first", { ...failure, message: "no luck with first" }],
+    ]);
+    await bus.registry.forget("second");
+    expect((await bus.registry.failures(10)).map(({ jobId }) => jobId)).toEqual(["first"]);
+    expect(await bus.registry.cancelMarks(0, 10)).toEqual([]);
+  });
+
   test("goes on where another stopped, without reading the log", async () => {
     const bus = await fresh(kind);
     for (const jobId of ["ended", "waits", "behind"]) await submitted(bus, jobId);

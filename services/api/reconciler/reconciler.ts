@@ -3,7 +3,7 @@ import { isTerminal } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
-import { endJob } from "../jobs.ts";
+import { endJob, type Failure } from "../jobs.ts";
 import { atMost } from "./at-most.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
 import { Retention } from "./retention.ts";
@@ -69,8 +69,8 @@ export class Reconciler {
   async #look(job: Open, phases: Phases, nowMs: number): Promise<void> {
     const { bus, claimMs } = this.#deps;
     const stored = await bus.log.lastStored(job.jobId);
-    if (stored === null ? nowMs - job.sinceMs > UNBORN_MS : isTerminal(stored.record.event)) return this.#jobs.drop(job.jobId); // its messages are strays now
-    if (stored === null) return;
+    if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
+    if (isTerminal(stored.record.event)) return this.#ended(stored.record); // its messages are strays now
     const quiet = nowMs - stored.storedMs >= claimMs;
     if (holds(stored.record.event) && !quiet) return;
     if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
@@ -84,6 +84,17 @@ export class Reconciler {
     const last = await log.last(jobId);
     if (last !== null && !isTerminal(last.event)) return; // it came after the notes were read
     await Promise.all([queue.withdraw("prefill", jobId), queue.withdraw("decode", jobId)]);
+  }
+
+  /** The one place where every end is seen: those that failed are kept where they can be listed. */
+  async #ended({ jobId, event, attempt, epoch }: LogRecord): Promise<void> {
+    const first = event.type === "failed" ? (await this.#deps.bus.log.first(jobId))?.event : undefined;
+    if (event.type === "failed" && first?.type === "submitted") {
+      const { model, tenant } = first.request;
+      const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
+      await this.#deps.bus.registry.noteFailure(jobId, JSON.stringify(failure));
+    }
+    this.#jobs.drop(jobId);
   }
 
   async #end({ record }: StoredRecord, type: "cancelled" | "expired", { cancelledBy }: Open): Promise<void> {

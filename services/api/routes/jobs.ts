@@ -7,7 +7,7 @@ import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
-import { cancelJob, deleteJob, readNote } from "../jobs.ts";
+import { cancelJob, deleteJob, type Failure, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
 import { jobRequest, parseBody } from "../requests.ts";
@@ -34,8 +34,11 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued" });
   });
 
-  app.get("/v1/jobs", async (request) => {
+  app.get<{ Querystring: { status?: string } }>("/v1/jobs", async (request) => {
     const tenant = deps.authenticate(request.headers);
+    const { status } = request.query;
+    if (status === "failed") return { object: "list", data: await failedJobs(deps, tenant) };
+    if (status !== undefined) throw new ServingError("INVALID_REQUEST", "status: only failed can be asked for", { param: "status" });
     const noted = await deps.bus.registry.jobs(1_000);
     const own = noted.map((note) => ({ id: note.jobId, object: "job", ...readNote(note) })).filter((job) => job.tenant === tenant);
     return { object: "list", data: own.slice(0, 100).map(({ tenant: _, body: __, replica: ___, ...job }) => job) };
@@ -87,6 +90,18 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     await deleteJob(deps.bus, id);
     return { id, object: "job", deleted: true };
   });
+}
+
+/** The dead letters: what no worker could do, with the reason. */
+async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
+  const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, ...(JSON.parse(noted.text) as Failure) }));
+  return failures
+    .filter((failure) => failure.tenant === tenant)
+    .slice(0, 100)
+    .map(({ noted, model, code, message, attempt, claims }) => {
+      const failed_at = Math.floor(noted.notedMs / 1_000);
+      return { id: noted.jobId, object: "job", status: "failed", model, failed_at, attempt, claims, error: { code, message } };
+    });
 }
 
 async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, detached: boolean, after: number): Promise<void> {

@@ -20,6 +20,22 @@ export async function listJobs(client: Client, limit: number): Promise<void> {
   else console.log([["job", "status", "prompt", "output", "submitted"], ...rows].map(line).join("\n"));
 }
 
+interface FailedJob {
+  readonly id: string;
+  readonly failed_at: number;
+  readonly claims: number;
+  readonly error: { readonly code: string; readonly message: string };
+}
+
+/** The latest jobs that failed, newest first, with the reason. */
+export async function listFailedJobs(client: Client, limit: number): Promise<void> {
+  const { data } = (await client.get("/v1/jobs?status=failed")) as { data: FailedJob[] };
+  if (data.length === 0) console.log("no job failed");
+  for (const { id, failed_at, claims, error } of data.slice(0, limit)) {
+    console.log(`${id}  ${new Date(1_000 * failed_at).toISOString()}  ${claims} claims  ${error.code}: ${error.message}`);
+  }
+}
+
 /** Null for a job whose log has been purged since it was listed. */
 const find = (client: Client, id: string): Promise<Job | null> =>
   client.get(`/v1/jobs/${id}`).then(

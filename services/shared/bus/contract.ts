@@ -251,10 +251,14 @@ export interface Registry {
   noteJob(jobId: string, text: string): Promise<void>;
   /** The notes behind a place in the index, oldest first. */
   notes(after: number, max: number): Promise<readonly Noted[]>;
+  /** Keeps why a job failed, as long as its log. */
+  noteFailure(jobId: string, text: string): Promise<void>;
+  /** The jobs that failed, latest first. */
+  failures(limit: number): Promise<readonly Noted[]>;
   /** The place in the index up to which every job has ended, as far as somebody looked; null if nobody did. A hint that saves work. */
   lowWater(): Promise<number | null>;
   raiseLowWater(place: number): Promise<void>;
-  /** Drops what is kept about a job: its note and its mark. */
+  /** Drops what is kept about a job: its note, its mark, why it failed. */
   forget(jobId: string): Promise<void>;
   /** The index, latest note first. */
   jobs(limit: number): Promise<readonly Noted[]>;

@@ -130,6 +130,14 @@ export function loadConfig(env: Environment = environment): Config {
   return Object.freeze(config) as Config;
 }
 
+/** Refuses `memory:` where processes must meet: each would be a cluster of its own, and wait for the others for ever. */
+export function requireServers(config: Config, ...names: readonly ("natsUrl" | "redisUrl")[]): void {
+  const missing = names.filter((name) => config[name].startsWith("memory:")).map(envName);
+  if (missing.length === 0) return;
+  const what = `set ${missing.join(" and ")} to the server that all processes of the cluster share`;
+  throw new ServingError("INVALID_REQUEST", `${what}; without servers, \`longshore up\` runs a whole cluster in one process`);
+}
+
 function unknownNames(env: Environment): string[] {
   const known = new Set(Object.keys(settings).map(envName));
   return Object.keys(env)

@@ -2,7 +2,7 @@ import type { Phase } from "../bus/contract.ts";
 import { busFromConfig } from "../bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";
-import type { Config } from "../runtime/config.ts";
+import { type Config, requireServers } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
 import { endAtOnce, runUntilStopped } from "../runtime/lifecycle.ts";
 import { openLog } from "../runtime/log.ts";
@@ -30,6 +30,7 @@ export async function workerProcess(
   config: Config,
   work: (run: WorkerRun, stop: AbortSignal) => Promise<void>,
 ): Promise<void> {
+  requireServers(config, "natsUrl", "redisUrl");
   const log = openLog(role, config.logLevel);
   const clock = systemClock;
   const metrics = openMetrics({ process: true });

@@ -14,6 +14,7 @@ export class MemoryRegistry implements Registry {
   readonly #keys: Shelf;
   readonly #marks: Shelf;
   readonly #jobs: Shelf;
+  readonly #failures: Shelf;
   #lowWater: number | null = null;
   readonly #cancelListeners = new Set<(jobId: string) => void>();
 
@@ -22,6 +23,7 @@ export class MemoryRegistry implements Registry {
     this.#keys = new Shelf(lives.keyMs, clock);
     this.#marks = new Shelf(lives.markMs, clock);
     this.#jobs = new Shelf(lives.jobMs, clock);
+    this.#failures = new Shelf(lives.jobMs, clock);
   }
 
   async beat(role: string, id: string, value: string): Promise<void> {
@@ -70,6 +72,14 @@ export class MemoryRegistry implements Registry {
     return this.#jobs.behind(after, max);
   }
 
+  async noteFailure(jobId: string, text: string): Promise<void> {
+    this.#failures.set(jobId, text);
+  }
+
+  async failures(limit: number): Promise<readonly Noted[]> {
+    return this.#failures.latest(limit);
+  }
+
   async lowWater(): Promise<number | null> {
     return this.#lowWater;
   }
@@ -81,10 +91,11 @@ export class MemoryRegistry implements Registry {
   async forget(jobId: string): Promise<void> {
     this.#jobs.delete(jobId);
     this.#marks.delete(jobId);
+    this.#failures.delete(jobId);
   }
 
   async jobs(limit: number): Promise<readonly Noted[]> {
-    return limit === 0 ? [] : this.#jobs.behind(0, Number.POSITIVE_INFINITY).slice(-limit).reverse();
+    return this.#jobs.latest(limit);
   }
 }
 
@@ -134,6 +145,10 @@ class Shelf {
       if (place > after && found.push({ place, jobId, text, notedMs }) === max) break;
     }
     return found;
+  }
+
+  latest(limit: number): Noted[] {
+    return limit === 0 ? [] : this.behind(0, Number.POSITIVE_INFINITY).slice(-limit).reverse();
   }
 
   #forget(): void {

@@ -78,6 +78,14 @@ export class NatsRegistry implements Registry {
     return (await this.#buckets.jobs.page(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
   }
 
+  async noteFailure(jobId: string, text: string): Promise<void> {
+    await this.#buckets.marks.put(`${this.#failed}.${token(jobId)}`, encode(text));
+  }
+
+  failures(limit: number): Promise<readonly Noted[]> {
+    return latest(this.#buckets.marks, `${this.#failed}.*`, limit);
+  }
+
   async lowWater(): Promise<number | null> {
     const mark = await this.#buckets.marks.last(this.#lowWater);
     return mark === null ? null : Number(decode(mark.bytes));
@@ -91,30 +99,38 @@ export class NatsRegistry implements Registry {
   get #lowWater(): string {
     return `${this.#names.marks.subject}.index.low`;
   }
+  get #failed(): string {
+    return `${this.#names.marks.subject}.failed`;
+  }
 
   async forget(jobId: string): Promise<void> {
     await Promise.all([
       this.#buckets.jobs.purge(`${this.#names.jobs.subject}.${token(jobId)}`),
       this.#buckets.marks.purge(`${this.#names.marks.subject}.${token(jobId)}`),
+      this.#buckets.marks.purge(`${this.#failed}.${token(jobId)}`),
     ]);
   }
 
-  /** Reads the end of the stream, and more of it as long as that holds too few: a job noted again leaves a hole where it was. */
-  async jobs(limit: number): Promise<readonly Noted[]> {
-    const { state } = await this.#buckets.jobs.info();
-    for (let back = 2 * limit; ; back *= 4) {
-      const after = Math.max(0, state.last_seq - back);
-      const notes = await this.#buckets.jobs.page(`${this.#names.jobs.subject}.>`, after, back);
-      if (notes.length < limit && after > 0 && after >= state.first_seq) continue; // an empty stream begins at 0
-      return notes
-        .slice(Math.max(0, notes.length - limit))
-        .reverse()
-        .map(noted);
-    }
+  jobs(limit: number): Promise<readonly Noted[]> {
+    return latest(this.#buckets.jobs, `${this.#names.jobs.subject}.*`, limit);
   }
 
   #beat(role: string, id: string): string {
     return `${this.#names.beats.subject}.${token(role)}.${id}`;
+  }
+}
+
+/** Reads the end of the stream, and more of it as long as that holds too few: a job noted again leaves a hole where it was. */
+async function latest(stream: Stream, filter: string, limit: number): Promise<readonly Noted[]> {
+  const { state } = await stream.info();
+  for (let back = 2 * limit; ; back *= 4) {
+    const after = Math.max(0, state.last_seq - back);
+    const notes = await stream.page(filter, after, back);
+    if (notes.length < limit && after > 0 && after >= state.first_seq) continue; // an empty stream begins at 0
+    return notes
+      .slice(Math.max(0, notes.length - limit))
+      .reverse()
+      .map(noted);
   }
 }
 
