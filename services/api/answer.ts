@@ -17,6 +17,8 @@ export interface Ending {
   /** The stop string that ended it; null if none did. */
   readonly stop: string | null;
   readonly usage: Usage;
+  /** Tokens of the reasoning, the mark at its end included. */
+  readonly reasoningTokens: number;
 }
 
 /** A token as it is spelled, and the natural logarithm of its probability. */
@@ -52,6 +54,7 @@ export class Answer {
   private readonly parser: DeltaParser;
   private readonly stopIds: ReadonlySet<number>;
   private tokens = 0;
+  private reasoningTokens = 0;
   private calls = 0;
   private ending: Ending | null = null;
 
@@ -82,7 +85,8 @@ export class Answer {
         const last = event.tokens === undefined ? NOTHING : this.take(event.tokens);
         const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
-        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage };
+        const { reasoningTokens } = this;
+        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage, reasoningTokens };
         return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":
@@ -103,6 +107,7 @@ export class Answer {
     for (let i = Math.max(0, this.tokens - first); i < ids.length; i++) {
       this.tokens++;
       if (this.stopIds.has(ids[i]!)) continue;
+      if (this.parser.reasoning) this.reasoningTokens++;
       if (logprobs[i] !== undefined) scores.push(this.score(ids[i]!, logprobs[i]!));
       deltas.push(...this.parser.push(this.text.push(ids[i]!)));
     }

@@ -1,4 +1,3 @@
-import type { Usage } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import type { Ending } from "./answer.ts";
 import { anthropicErrors } from "./anthropic-errors.ts";
@@ -24,19 +23,19 @@ export function messagesSurface(jobId: string, model: string): Surface {
     farewell: [],
     // What of the prompt was cached is known at the end of prefill; the message_delta at the end says so.
     opening: ({ promptTokens }) => {
-      const usage = usageOf({ promptTokens, cachedTokens: 0, completionTokens: 0 });
+      const usage = usageOf({ usage: { promptTokens, cachedTokens: 0, completionTokens: 0 }, reasoningTokens: 0 });
       return [event("message_start", { message: message([], null, usage) }), ping];
     },
     progress: ({ done, total }) => [event("ping", { prefill: { done, total } })],
     more: (deltas) => deltas.flatMap((delta) => blocks.push(delta)),
     closing: (end) => [
       ...blocks.close(),
-      event("message_delta", { delta: { stop_reason: stopReason(end), stop_sequence: end.stop }, usage: usageOf(end.usage) }),
+      event("message_delta", { delta: { stop_reason: stopReason(end), stop_sequence: end.stop }, usage: usageOf(end) }),
       event("message_stop", {}),
     ],
     usage: () => [], // message_delta has it
     failure: (error) => ({ name: "error", data: JSON.stringify(anthropicErrors.body(error)) }),
-    whole: ([answer]) => message(wholeBlocks(answer!.deltas, jobId), answer!.end, usageOf(answer!.end.usage)),
+    whole: ([answer]) => message(wholeBlocks(answer!.deltas, jobId), answer!.end, usageOf(answer!.end)),
   };
 }
 
@@ -135,9 +134,10 @@ const stopReason = ({ reason, stop }: Ending): string => {
 };
 
 /** `input_tokens` counts what had to be computed; the three of the input add up to the prompt. */
-const usageOf = ({ promptTokens, completionTokens, cachedTokens }: Usage) => ({
-  input_tokens: promptTokens - cachedTokens,
+const usageOf = ({ usage, reasoningTokens }: Pick<Ending, "usage" | "reasoningTokens">) => ({
+  input_tokens: usage.promptTokens - usage.cachedTokens,
   cache_creation_input_tokens: 0,
-  cache_read_input_tokens: cachedTokens,
-  output_tokens: completionTokens,
+  cache_read_input_tokens: usage.cachedTokens,
+  output_tokens: usage.completionTokens,
+  output_tokens_details: { thinking_tokens: reasoningTokens },
 });

@@ -143,13 +143,16 @@ const textOf = (deltas: readonly Delta[], type: "reasoning" | "content"): string
 /** The prompt is counted once, however many answers it has. */
 function usageOf(ends: readonly Ending[]): object {
   const { promptTokens, cachedTokens } = ends[0]!.usage;
-  const completionTokens = ends.reduce((sum, { usage }) => sum + usage.completionTokens, 0);
+  const completionTokens = sum(ends.map(({ usage }) => usage.completionTokens));
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
     prompt_tokens_details: { cached_tokens: cachedTokens },
+    completion_tokens_details: { reasoning_tokens: sum(ends.map(({ reasoningTokens }) => reasoningTokens)) },
     prompt_cache_hit_tokens: cachedTokens,
     prompt_cache_miss_tokens: promptTokens - cachedTokens,
   };
 }
+
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);

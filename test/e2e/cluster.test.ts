@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openClient } from "../../services/cli/client.ts";
@@ -83,6 +84,30 @@ test("kill -9 of both prefill workers in the middle of a long prompt costs time 
   expect(job.attempts.filter(({ phase }) => phase === "prefill").length).toBeGreaterThan(1);
   expect(job.result.choices[0]!.message.content).toBe(truth);
 }, 120_000);
+
+test("several answers with their log probabilities, drawn by any worker: the same from either replica, in one piece and streamed", async () => {
+  const messages = [{ role: "user" as const, content: contentOf(goldens[0]!.prompt) }];
+  const request = { model: "yardlog", messages, n: 3, seed: 3, temperature: 1, presence_penalty: 0.5, logprobs: true, top_logprobs: 2 };
+  const { choices } = await openai(0).chat.completions.create(request);
+  const streamed = choices.map(() => ({ content: "", tokens: [] as object[] }));
+  for await (const chunk of await openai(1).chat.completions.create({ ...request, stream: true })) {
+    for (const { index, delta, logprobs } of chunk.choices) {
+      streamed[index]!.content += delta.content ?? "";
+      streamed[index]!.tokens.push(...(logprobs?.content ?? []));
+    }
+  }
+  expect(streamed).toEqual(choices.map(({ message, logprobs }) => ({ content: message.content, tokens: logprobs!.content })));
+});
+
+test("Anthropic's client gets the reference's answers, whole and streamed, from either replica", async () => {
+  const anthropic = (replica: number) => new Anthropic({ baseURL: cluster.apis[replica]!, apiKey: "none", maxRetries: 0 });
+  const { prompt, answer, tokens } = goldens[0]!;
+  const request = { model: "yardlog", max_tokens: 50, messages: [{ role: "user" as const, content: contentOf(prompt) }] };
+  const whole = await anthropic(0).messages.create(request);
+  expect(whole).toMatchObject({ content: [{ type: "text", text: answer }], stop_reason: "end_turn" });
+  expect(whole.usage.input_tokens + whole.usage.cache_read_input_tokens!).toBe(tokens);
+  expect((await anthropic(1).messages.stream(request).finalMessage()).content).toMatchObject(whole.content);
+});
 
 test("a prompt of ids gives the logged ids of the engine alone", async () => {
   const { prompt, answer } = goldens[0]!;

@@ -8,10 +8,14 @@ export function modelRoutes(app: FastifyInstance, { model }: ApiDeps): void {
     object: "model",
     created: model.createdSeconds,
     owned_by: "longshore",
+    type: "model",
+    display_name: model.name,
+    created_at: new Date(1_000 * model.createdSeconds).toISOString(),
     context_length: model.contextTokens,
     max_model_len: model.contextTokens,
   };
-  app.get("/v1/models", async () => ({ object: "list", data: [described] }));
+  /** Both surfaces ask here; each client finds the fields it knows. */
+  app.get("/v1/models", async () => ({ object: "list", data: [described], has_more: false, first_id: model.name, last_id: model.name }));
   app.get<{ Params: { id: string } }>("/v1/models/:id", async (request) => {
     requireModel(model, request.params.id);
     return described;

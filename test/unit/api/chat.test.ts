@@ -104,8 +104,10 @@ test("reasoning and content are told apart when thinking is asked for", async ()
   const thought = [...(await api.tokenizer.encode("Bay.</think>42"))];
   const answer = post("/v1/chat/completions", chat({ thinking: { type: "enabled" } }));
   await playJob(api.bus, "yardlog", { ids: thought });
-  const { choices } = (await (await answer).json()) as { choices: { message: object }[] };
+  const { choices, usage } = (await (await answer).json()) as { choices: { message: object }[]; usage: object };
   expect(choices[0]!.message).toMatchObject({ reasoning_content: "Bay.", content: "42" });
+  const thoughts = (await api.tokenizer.encode("Bay.</think>")).length;
+  expect(usage).toMatchObject({ completion_tokens: thought.length, completion_tokens_details: { reasoning_tokens: thoughts } });
 });
 
 test("tools reach the prompt to the letter, and a call comes back as one", async () => {

@@ -50,6 +50,12 @@ test("a message holds the text, why it ended, and a usage whose input adds up to
   expect(data.usage.input_tokens).toBe(input_tokens);
 });
 
+test("the model is listed, and described, as that client reads it", async () => {
+  const [listed] = (await client.models.list()).data;
+  expect(listed).toMatchObject({ id: "yardlog", type: "model", display_name: "yardlog", created_at: expect.stringMatching(/^\d{4}-.*Z$/) });
+  expect(await client.models.retrieve("yardlog")).toEqual(listed);
+});
+
 test("what was read from the cache is not counted as input twice", async () => {
   const answer = client.messages.stream(question).finalMessage();
   await says("In bay 42.", async (claim, { promptTokens }) => {
@@ -68,7 +74,9 @@ test("thoughts, text and uses of tools come as blocks, streamed and whole alike"
     '{"name": "find", "description": "d", "parameters": {"type": "object", "properties": {"bay": {"type": "number"}}}}',
   );
   expect(prompt.endsWith("<｜Assistant｜><think>")).toBe(true);
-  expect(await whole).toMatchObject({ content: CALLS_CONTENT, stop_reason: "tool_use" });
+  const thoughts = (await api.tokenizer.encode("Bay, then.</think>")).length;
+  const details = { output_tokens_details: { thinking_tokens: thoughts } };
+  expect(await whole).toMatchObject({ content: CALLS_CONTENT, stop_reason: "tool_use", usage: details });
 
   const stream = client.messages.stream(request);
   const order: string[] = [];
