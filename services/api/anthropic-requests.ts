@@ -2,19 +2,19 @@ import { z } from "zod";
 import { optional, stopString } from "./requests.ts";
 
 /** What clients of Anthropic's messages may send (docs/api.md), by the same rules as OpenAI's. */
-const textBlock = z.looseObject({ type: z.literal("text"), text: z.string() });
+const textBlock = z.object({ type: z.literal("text"), text: z.string() });
 /** Of a result: the model is told of parts that it cannot see. */
-const resultPart = z.looseObject({ type: z.string(), text: z.string().optional() });
+const resultPart = z.object({ type: z.string(), text: z.string().optional() });
 const readable = "must be a block this model can read: text, thinking, tool_use or tool_result";
 
 const block = z.discriminatedUnion(
   "type",
   [
     textBlock,
-    z.looseObject({ type: z.literal("thinking"), thinking: z.string() }),
-    z.looseObject({ type: z.literal("redacted_thinking") }),
-    z.looseObject({ type: z.literal("tool_use"), id: z.string(), name: z.string(), input: z.record(z.string(), z.unknown()) }),
-    z.looseObject({
+    z.object({ type: z.literal("thinking"), thinking: z.string() }),
+    z.object({ type: z.literal("redacted_thinking") }),
+    z.object({ type: z.literal("tool_use"), id: z.string(), name: z.string(), input: z.record(z.string(), z.unknown()) }),
+    z.object({
       type: z.literal("tool_result"),
       tool_use_id: z.string(),
       content: optional(z.union([z.string(), z.array(resultPart)], { error: "must be a text or a list of blocks" })),
@@ -23,20 +23,20 @@ const block = z.discriminatedUnion(
   { error: readable },
 );
 
-const message = z.looseObject({
+const message = z.object({
   role: z.enum(["user", "assistant", "system"]),
   content: z.union([z.string(), z.array(block)], { error: "must be a text or a list of blocks" }),
 });
 
-const tool = z.looseObject({
+const tool = z.object({
   type: optional(z.literal("custom", { error: "only custom tools, which the client runs, are supported" })),
   name: z.string().min(1).max(128),
   description: optional(z.string()),
   input_schema: z.record(z.string(), z.unknown()),
 });
 
-const toolChoice = z.looseObject({ type: z.enum(["auto", "none"], { error: "only auto and none are supported yet" }) });
-const outputConfig = z.looseObject({
+const toolChoice = z.object({ type: z.enum(["auto", "none"], { error: "only auto and none are supported yet" }) });
+const outputConfig = z.object({
   effort: optional(z.enum(["low", "medium", "high", "xhigh", "max"])),
   format: optional(z.never({ error: "output formats are not supported yet" })),
 });
@@ -47,13 +47,13 @@ const conversation = {
   system: optional(z.union([z.string(), z.array(textBlock)], { error: "must be a text or a list of text blocks" })),
   tools: optional(z.array(tool)),
   tool_choice: optional(toolChoice),
-  thinking: optional(z.looseObject({ type: z.enum(["enabled", "adaptive", "disabled"]) })),
+  thinking: optional(z.object({ type: z.enum(["enabled", "adaptive", "disabled"]) })),
   output_config: optional(outputConfig),
 };
 
-export const countTokensRequest = z.looseObject(conversation);
+export const countTokensRequest = z.object(conversation);
 
-export const messagesRequest = z.looseObject({
+export const messagesRequest = z.object({
   ...conversation,
   max_tokens: z.int().min(1),
   temperature: optional(z.number().min(0).max(1)),

@@ -2,29 +2,29 @@ import { z } from "zod";
 import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling-logprobs.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
-/** What clients may send (docs/api.md). Unknown fields are ignored; a known field of the wrong type is a 400 that names it. */
+/** What clients may send (docs/api.md). Unknown fields are dropped, so that nothing unchecked goes further; a known field of the wrong type is a 400 that names it. */
 const text = z.string();
 /** Half a surrogate pair has no UTF-8, which is what the record keeps. */
 export const stopString = text
   .min(1)
   .max(1_000)
   .refine((value) => !/\p{Surrogate}/u.test(value), { error: "has half a surrogate pair: send valid Unicode" });
-const part = z.looseObject({ type: z.string(), text: z.string().optional() });
-const toolCall = z.looseObject({
+const part = z.object({ type: z.string(), text: z.string().optional() });
+const toolCall = z.object({
   id: z.string().optional(),
   type: z.literal("function").default("function"),
-  function: z.looseObject({ name: z.string(), arguments: z.union([z.string(), z.record(z.string(), z.unknown()), z.null()]).default("") }),
+  function: z.object({ name: z.string(), arguments: z.union([z.string(), z.record(z.string(), z.unknown()), z.null()]).default("") }),
 });
-const message = z.looseObject({
+const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
   content: z.union([text, z.array(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
   reasoning_content: z.union([text, z.null()]).optional(),
   tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
 });
-const tool = z.looseObject({
+const tool = z.object({
   type: z.literal("function"),
-  function: z.looseObject({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
+  function: z.object({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
 });
 /** Absent and null mean the same. */
 export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
@@ -47,7 +47,7 @@ const generation = {
   seed: optional(z.int()),
   stop: optional(z.union([stopString, z.array(stopString).max(4)], { error: "must be a text of 1 to 1000 characters, or up to four" })),
   stream: optional(z.boolean()),
-  stream_options: optional(z.looseObject({ include_usage: optional(z.boolean()) })),
+  stream_options: optional(z.object({ include_usage: optional(z.boolean()) })),
   deadline_seconds: optional(z.number().gt(0)),
   n: optional(z.int().min(1).max(CHOICES_MAX)),
   presence_penalty: optional(z.number().min(-2).max(2)),
@@ -55,7 +55,7 @@ const generation = {
   logit_bias: optional(logitBias),
 };
 
-export const chatRequest = z.looseObject({
+export const chatRequest = z.object({
   ...generation,
   messages: z.array(message).min(1),
   logprobs: optional(z.boolean()),
@@ -63,12 +63,12 @@ export const chatRequest = z.looseObject({
   max_completion_tokens: optional(z.int().min(1)),
   tools: optional(z.array(tool)),
   tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
-  response_format: optional(z.looseObject({ type: z.literal("text", { error: "only text is supported yet" }) })),
-  thinking: optional(z.looseObject({ type: z.enum(["enabled", "disabled"]) })),
+  response_format: optional(z.object({ type: z.literal("text", { error: "only text is supported yet" }) })),
+  thinking: optional(z.object({ type: z.enum(["enabled", "disabled"]) })),
   reasoning_effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
 });
 
-export const completionRequest = z.looseObject({
+export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
   prompt: z.union([text, z.array(z.int().min(0)).min(1)]),
@@ -80,8 +80,8 @@ export const completionRequest = z.looseObject({
 /** A job is one answer. */
 const one = { n: optional(z.literal(1, { error: "only n = 1 is supported in a job" })) };
 export const jobRequest = z.discriminatedUnion("kind", [
-  z.looseObject({ kind: z.literal("chat"), request: chatRequest.extend(one) }),
-  z.looseObject({ kind: z.literal("completion"), request: completionRequest.extend(one) }),
+  z.object({ kind: z.literal("chat"), request: chatRequest.extend(one) }),
+  z.object({ kind: z.literal("completion"), request: completionRequest.extend(one) }),
 ]);
 
 export type ChatRequest = z.output<typeof chatRequest>;

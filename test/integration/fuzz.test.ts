@@ -100,10 +100,27 @@ const anything: fc.Arbitrary<Json> = fc.oneof(
   { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<Json> },
 );
 
+/** Names that mean something elsewhere, or only to the code. */
+const anyKey = fc.oneof(
+  fc.constantFrom(
+    ...new Set(posts.flatMap(([, example]) => pathsOf(example).flat())),
+    "wo_eos",
+    "task",
+    "response_format",
+    "max_completion_tokens",
+    "view",
+    "suffix",
+    "echo",
+    "best_of",
+    "input",
+  ),
+  fc.string(),
+);
+
 /** `value` with what lies at one of its paths replaced, removed, doubled or given a neighbour. */
 const changed = (value: Json): fc.Arbitrary<Json> =>
   fc
-    .tuple(fc.constantFrom(...pathsOf(value)), fc.constantFrom("replace", "remove", "double", "add"), anything, fc.string())
+    .tuple(fc.constantFrom(...pathsOf(value)), fc.constantFrom("replace", "remove", "double", "add"), anything, anyKey)
     .map(([path, how, other, key]) => {
       const copy = structuredClone(value);
       if (path.length === 0) return how === "remove" ? null : other;
@@ -118,10 +135,11 @@ const changed = (value: Json): fc.Arbitrary<Json> =>
       return copy;
     });
 
-const pathsOf = (value: Json): string[][] =>
-  value === null || typeof value !== "object"
+function pathsOf(value: Json): string[][] {
+  return value === null || typeof value !== "object"
     ? [[]]
     : [[], ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner).map((path) => [key, ...path]))];
+}
 
 const changedOften = (value: Json): fc.Arbitrary<Json> => changed(value).chain((once) => fc.oneof(fc.constant(once), changed(once)));
 
@@ -198,6 +216,33 @@ describe.each(posts)("POST %s", (path, example) => {
       { numRuns: RUNS / 3 },
     );
   });
+});
+
+test("names that only other surfaces or the code know mean nothing", async () => {
+  const foreign = {
+    n: "x",
+    seed: "y",
+    logprobs: 3.5,
+    top_logprobs: [],
+    max_completion_tokens: {},
+    deadline_seconds: "z",
+    stop: 5,
+    view: 1,
+  };
+  const inner = { wo_eos: "x", task: "y", tools: 5, response_format: 7 };
+  const user = { role: "user", content: "u", ...inner };
+  const chatted = await postJson("/v1/chat/completions", { model: "yardlog", messages: [user], max_tokens: TOKENS });
+  expect(chatted.status, chatted.text).toBe(200);
+  const messaged = await postJson("/v1/messages", { model: "yardlog", messages: [user], max_tokens: TOKENS, ...foreign });
+  expect(messaged.status, messaged.text).toBe(200);
+  const completed = await postJson("/v1/completions", {
+    model: "yardlog",
+    prompt: "p",
+    max_tokens: TOKENS,
+    top_logprobs: [],
+    max_completion_tokens: {},
+  });
+  expect(completed.status, completed.text).toBe(200);
 });
 
 test("any method at any path, with any header that means something", async () => {

@@ -1,4 +1,5 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
+import { leftBy } from "../../../services/api/beats.ts";
 import type { JobRequest } from "../../../services/shared/bus/contract.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
 
@@ -88,4 +89,15 @@ test("the same Idempotency-Key joins the same jobs, each in its place", async ()
   const second = await post(chat({ stream: true }), { headers });
   expect(jobsOf(second)).toEqual(jobsOf(first));
   expect((await post(chat({ n: 2, stream: true }), { headers })).status).toBe(409);
+});
+
+test("a request sent again after its reader was lost joins all of its jobs", async () => {
+  api = await testApi({ graceMs: 5_000, beatMs: 20 });
+  const leaving = new AbortController();
+  const jobIds = jobsOf(await post(chat({ stream: true }), { signal: leaving.signal }));
+  leaving.abort();
+  const isLeft = async (jobId: string) => (await api.bus.registry.beats(leftBy(jobId))).size > 0;
+  await vi.waitUntil(async () => (await Promise.all(jobIds.map(isLeft))).every(Boolean), 5_000);
+  const again = await post(chat({ stream: true }), { headers: { "x-stainless-retry-count": "1" } });
+  expect(jobsOf(again)).toEqual(jobIds);
 });
