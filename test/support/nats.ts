@@ -17,8 +17,9 @@ export class NatsServer {
     this.#directory = directory;
   }
 
-  static async start(): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), mkdtempSync(join(tmpdir(), "longshore-nats-")));
+  /** `directory`: where it stores, its own from then on; by default a new one. */
+  static async start(directory = mkdtempSync(join(tmpdir(), "longshore-nats-"))): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), directory);
     await server.restart();
     return server;
   }
