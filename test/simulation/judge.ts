@@ -23,7 +23,8 @@ export class Judge {
   readonly faults: string[] = [];
   readonly #note: (what: string) => void;
   readonly #logs = new Map<string, { record: LogRecord; writer: string }[]>();
-  readonly #permits = new Map<string, LogRecord>();
+  /** Of each writer and job: the last event of each epoch, until it is used. One process may have claimed a job again. */
+  readonly #permits = new Map<string, Map<number, LogRecord>>();
   readonly #published = new Set<string>();
   readonly #ends = new Map<string, (() => void)[]>();
 
@@ -68,7 +69,7 @@ export class Judge {
       this.fault(`${jobId}: ${brief(record)} by ${writer} at ${sequence}: ${fault}`);
     }
     log.push({ record, writer });
-    this.#permits.set(`${writer} ${jobId}`, record);
+    this.#permitsOf(writer, jobId).set(record.epoch, record);
     if (isTerminal(record.event)) for (const resolve of this.#ends.get(jobId) ?? []) resolve();
   }
 
@@ -82,14 +83,21 @@ export class Judge {
   }
 
   touched(by: string, touch: Touch, jobId: string, phase: Phase, lengthThen: number): void {
-    const permit = this.#permits.get(`${by} ${jobId}`);
-    if (permit !== undefined && permitted[permit.event.type] === touch) {
-      this.#permits.delete(`${by} ${jobId}`);
+    const permits = this.#permitsOf(by, jobId);
+    const permit = [...permits.values()].findLast(({ event }) => permitted[event.type] === touch);
+    if (permit !== undefined) {
+      permits.delete(permit.epoch);
       const early = endsPhase(permit.event) && !this.#published.has(`${jobId} ${permit.phase}`);
       if (early && this.#at(jobId, lengthThen)?.phase === phase) this.fault(`${by} acked ${jobId} before the next message was there`);
     } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {
       this.fault(`${by} did ${touch} for ${jobId} (${phase}) without an accepted event of its own before`);
     }
+  }
+
+  #permitsOf(writer: string, jobId: string): Map<number, LogRecord> {
+    const permits = this.#permits.get(`${writer} ${jobId}`) ?? new Map();
+    this.#permits.set(`${writer} ${jobId}`, permits);
+    return permits;
   }
 
   /** What the log ended with when it had `length` events. */

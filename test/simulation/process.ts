@@ -65,6 +65,10 @@ export class Process implements Party {
     return this.#state === "running";
   }
 
+  missed(): void {
+    this.mishaps++;
+  }
+
   kill(): void {
     if (this.dead) return;
     this.note("dies");

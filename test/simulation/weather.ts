@@ -40,18 +40,19 @@ export interface Weather {
 export function weatherOf(dice: Dice): Weather {
   const maybe = (probability: number): number => (dice.chance(0.5) ? dice.upTo(probability) : 0);
   const stormMs = dice.size(3_000, 60_000);
-  const roughness = (lost: number, patienceMs: number): Roughness => ({
+  const roughness = (lost: number, patienceMs: number, answerMs: number): Roughness => ({
     delayMs: dice.size(1, 200),
     lostRequests: maybe(lost),
     lostAnswers: maybe(lost),
     lostMessages: maybe(0.5),
     doubledMessages: maybe(0.3),
     patienceMs,
+    answerMs,
   });
   return {
     stormMs,
-    record: roughness(0.08, 2_000),
-    store: roughness(0.1, 500),
+    record: roughness(0.08, 2_000, dice.pick([0, 5_000])),
+    store: roughness(0.1, 500, 0),
     forgetful: Math.floor(maybe(30)),
     damaged: maybe(0.3),
     outages: Array.from({ length: dice.whole(0, 3) }, () => outageOf(dice, stormMs)),

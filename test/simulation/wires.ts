@@ -68,7 +68,7 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         const stop = () => end(null);
         signal.addEventListener("abort", stop, { once: true });
         if (signal.aborted) return stop();
-        road.ask(() => world.queue.pull(phase, model, waitMs, NEVER)).then(end, stop);
+        road.try(() => world.queue.pull(phase, model, waitMs, NEVER)).then(end, stop);
       }),
   };
 }

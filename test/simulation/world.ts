@@ -65,7 +65,7 @@ export class World {
   /** The way to the record, or to the store, as it is now. */
   roughness(of: "record" | "store"): Roughness {
     const usual = this.weather[of];
-    if (this.#calm) return { delayMs: usual.delayMs, patienceMs: usual.patienceMs, ...smooth };
+    if (this.#calm) return { ...usual, ...smooth };
     return this.#isAway(of) ? { ...usual, lostRequests: 1, lostMessages: 1 } : usual;
   }
 

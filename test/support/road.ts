@@ -1,3 +1,5 @@
+import { patiently } from "../../services/shared/bus/pause.ts";
+import type { Clock } from "../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import type { Dice } from "./dice.ts";
 import type { VirtualClock } from "./virtual-clock.ts";
@@ -13,16 +15,23 @@ export interface Roughness {
   readonly doubledMessages: number;
   /** How long somebody waits for an answer before he takes it for lost. */
   readonly patienceMs: number;
+  /** How long he asks again. */
+  readonly answerMs: number;
 }
 
 /** A process at the end of a road: nothing leaves it and nothing reaches it once it is dead, nothing reaches it while it stands still. */
 export interface Party {
+  readonly clock: Clock;
   /** Called before anything is sent: false once it is dead. */
   sends(): boolean;
   run(act: () => void): void;
+  /** It got no answer. */
+  missed(): void;
 }
 
-const bystander: Party = { sends: () => true, run: (act) => act() };
+const bystander = (clock: Clock): Party => ({ clock, sends: () => true, run: (act) => act(), missed: () => {} });
+
+const NEVER = new AbortController().signal;
 
 /** The way from one process to a server and back. */
 export class Road {
@@ -31,15 +40,21 @@ export class Road {
   readonly #roughness: () => Roughness;
   readonly #party: Party;
 
-  constructor(clock: VirtualClock, dice: Dice, roughness: () => Roughness, party: Party = bystander) {
+  constructor(clock: VirtualClock, dice: Dice, roughness: () => Roughness, party: Party = bystander(clock)) {
     this.dice = dice;
     this.#clock = clock;
     this.#roughness = roughness;
     this.#party = party;
   }
 
-  /** Asks once. UNAVAILABLE if request or answer got lost: then nobody here knows whether it was done. */
+  /** Asks, again and again if need be. */
   ask<T>(request: () => Promise<T>): Promise<T> {
+    const { answerMs } = this.#roughness();
+    return answerMs === 0 ? this.try(request) : patiently(this.#party.clock, answerMs, NEVER, () => this.try(request));
+  }
+
+  /** Asks once. UNAVAILABLE if request or answer got lost: then nobody here knows whether it was done. */
+  try<T>(request: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.#party.sends()) return;
       const { lostRequests, lostAnswers } = this.#roughness();
@@ -75,6 +90,7 @@ export class Road {
   }
 
   #giveUp(reject: (error: Error) => void, message: string): void {
+    this.#party.missed();
     this.#clock.after(this.#roughness().patienceMs, () => this.#party.run(() => reject(new ServingError("UNAVAILABLE", message))));
   }
 }

@@ -17,7 +17,7 @@ export class RoughJournal implements Journal {
   }
 
   append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended> {
-    return this.#road.ask(() => this.#inner.append(jobId, bytes, after, id)).catch((cause) => ({ kind: "unknown", cause }));
+    return this.#road.try(() => this.#inner.append(jobId, bytes, after, id)).catch((cause) => ({ kind: "unknown", cause }));
   }
 
   first(jobId: string): Promise<Entry | null> {

@@ -14,7 +14,7 @@ import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 const CLAIM_MS = 1_000;
 const rules = { claimMs: CLAIM_MS, attemptsMax: 1_000, answerMs: 5_000, appendMs: 20_000 };
-const badDay = { delayMs: 50, lostRequests: 0.1, lostAnswers: 0.12, lostMessages: 0.3, doubledMessages: 0.1, patienceMs: 60 };
+const badDay = { delayMs: 50, lostRequests: 0.1, lostAnswers: 0.12, lostMessages: 0.3, doubledMessages: 0.1, patienceMs: 60, answerMs: 0 };
 const seeds = process.env.SEED === undefined ? Array.from({ length: 60 }, (_, i) => i + 1) : [Number(process.env.SEED)];
 
 /** One worker's day: claims what it can, works, pauses for longer than a claim lives, dies and comes back. Collects what it was told is stored. */
