@@ -17,6 +17,8 @@ export interface Order {
   readonly key: string;
   readonly atMs: number;
   readonly ids: Int32Array;
+  /** Tokens that the longest other prompt with the same beginning shares with this one. */
+  readonly sharedTokens: number;
   readonly request: Omit<JobRequest, "prompt" | "promptTokens" | "tenant" | "deadlineMs">;
   readonly deadlineMs: number;
   readonly cancelAfterMs: number | null;
@@ -32,12 +34,15 @@ export function orderOf([first]: readonly LogRecord[]): string {
 /** A few prompts share a beginning, as those of one chat or one document do. */
 export function ordersOf(dice: Dice, stormMs: number): Order[] {
   const salts = [dice.whole(1, 1e6), dice.whole(1, 1e6)];
-  return Array.from({ length: dice.whole(1, 5) }, (_, n): Order => {
+  const salted = Array.from({ length: dice.whole(1, 5) }, () => ({ salt: dice.pick(salts), length: dice.size(20, 700) }));
+  return salted.map(({ salt, length }, n): Order => {
+    const sharers = salted.filter((other, m) => m !== n && other.salt === salt);
     const stop = dice.chance(0.2) ? [letter(dice.whole(2, 499))] : [];
     return {
       key: `order-${n}`,
       atMs: dice.upTo(stormMs / 2),
-      ids: promptIds(dice.size(20, 700), dice.pick(salts)),
+      ids: promptIds(length, salt),
+      sharedTokens: Math.max(0, ...sharers.map((other) => Math.min(length, other.length))),
       request: {
         model: "m",
         lane: dice.pick(["interactive", "batch"]),

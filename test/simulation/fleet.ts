@@ -3,12 +3,12 @@ import { prefillWorker } from "../../services/prefill/worker.ts";
 import type { Phase } from "../../services/shared/bus/contract.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless.ts";
-import { silentLog } from "../../services/shared/runtime/log.ts";
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { overriding } from "../support/overriding.ts";
 import { engineOptions, watchText } from "../support/workers.ts";
+import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
 import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
@@ -91,7 +91,7 @@ function startWorker(world: World, phase: Phase, name: string, times: { readonly
     pulse: new Pulse(),
     store: storeOf(world, process),
     clock,
-    log: silentLog,
+    log: logOf(world, process),
     metrics,
   };
   const stop = new AbortController();

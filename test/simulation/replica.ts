@@ -5,9 +5,9 @@ import { reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts
 import { type Submission, submit } from "../../services/api/submit.ts";
 import { type Bus, isTerminal, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
-import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { letter } from "../support/workers.ts";
+import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf } from "./wires.ts";
 import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
@@ -32,7 +32,7 @@ export class Replica {
     this.#bus = recordOf(world, this.process);
     const { clock, dice } = this.process;
     this.#admission = new Admission(this.#bus, clock, "m", { queueJobsMax: 10_000, backlogTokensMax: 1e9 });
-    const options = { bus: this.#bus, clock, random: dice.random, log: silentLog, metrics: openMetrics(), replica: name };
+    const options = { bus: this.#bus, clock, random: dice.random, log: logOf(world, this.process), metrics: openMetrics(), replica: name };
     void reconcileUntil({ ...options, claimMs: CLAIM_MS, beatMs: BEAT_MS, retentionMs: 1e9 }, new AbortController().signal);
   }
 

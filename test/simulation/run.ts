@@ -26,14 +26,17 @@ export async function simulate(
   seed: number,
   { bug = noBug, keepTrace = false }: { bug?: Bug; keepTrace?: boolean } = {},
 ): Promise<Outcome> {
-  await new Promise(setImmediate); // a run lets nobody else in
   const dice = new Dice(seededRandom(seed));
   const trace = new Trace(keepTrace);
   const weather = weatherOf(dice.fork());
   const orders = ordersOf(dice.fork(), weather.stormMs);
   const expected = await Promise.all(orders.map(expectedOf));
   const world = new World(dice, weather, trace, bug);
+  const dropped = (reason: unknown) => world.judge.fault(`a promise was dropped that rejects: ${reason}`);
+  process.on("unhandledRejection", dropped);
   await world.clock.run(course(world, orders, expected)).catch((error: Error) => world.judge.fault(error.stack ?? error.message));
+  await new Promise(setImmediate); // then dropped promises are known
+  process.off("unhandledRejection", dropped);
   return { seed, faults: world.judge.faults, hash: trace.hash, trace: trace.lines };
 }
 
