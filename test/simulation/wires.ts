@@ -68,12 +68,10 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         const stop = () => end(null);
         signal.addEventListener("abort", stop, { once: true });
         if (signal.aborted) return stop();
-        road.try(() => world.queue.pull(phase, model, waitMs, NEVER)).then(end, stop);
+        road.try(() => world.queue.pull(phase, model, waitMs, world.never)).then(end, stop);
       }),
   };
 }
-
-const NEVER = new AbortController().signal;
 
 function messageOf(world: World, process: Process, road: Road, message: Message): Message {
   const { item, phase, lane, deliveries } = message;

@@ -20,7 +20,6 @@ export const DEDUPE_MS = 120_000;
 export const ATTEMPTS_MAX = 5;
 
 const AGE_MS = 1e9;
-const NEVER = new AbortController().signal;
 
 /** What all processes share: time, the record's server, the store's server, and the weather. */
 export class World {
@@ -29,8 +28,10 @@ export class World {
   readonly weather: Weather;
   readonly bug: Bug;
   readonly judge: Judge;
+  /** Of this run: what waits on it goes with it. */
+  readonly never = new AbortController().signal;
   readonly journal: Journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: AGE_MS, dedupeMs: DEDUPE_MS }, this.clock);
-  readonly queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax: 10_000 }, this.clock, NEVER);
+  readonly queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax: 10_000 }, this.clock, this.never);
   readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.clock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
   readonly store: MemoryStore = memoryStore(this.clock);

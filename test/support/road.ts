@@ -31,14 +31,13 @@ export interface Party {
 
 const bystander = (clock: Clock): Party => ({ clock, sends: () => true, run: (act) => act(), missed: () => {} });
 
-const NEVER = new AbortController().signal;
-
 /** The way from one process to a server and back. */
 export class Road {
   readonly dice: Dice;
   readonly #clock: VirtualClock;
   readonly #roughness: () => Roughness;
   readonly #party: Party;
+  readonly #never = new AbortController().signal;
 
   constructor(clock: VirtualClock, dice: Dice, roughness: () => Roughness, party: Party = bystander(clock)) {
     this.dice = dice;
@@ -50,7 +49,7 @@ export class Road {
   /** Asks, again and again if need be. */
   ask<T>(request: () => Promise<T>): Promise<T> {
     const { answerMs } = this.#roughness();
-    return answerMs === 0 ? this.try(request) : patiently(this.#party.clock, answerMs, NEVER, () => this.try(request));
+    return answerMs === 0 ? this.try(request) : patiently(this.#party.clock, answerMs, this.#never, () => this.try(request));
   }
 
   /** Asks once. UNAVAILABLE if request or answer got lost: then nobody here knows whether it was done. */
