@@ -44,7 +44,6 @@ export class RoughJournal implements Journal {
   }
 
   /** As a replica has it: what it lacks are the newest entries of the job, not those of a page. */
-
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
     return this.#road.ask(async () => {
       const entries = await this.#inner.page(jobId, 0, Number.POSITIVE_INFINITY);
