@@ -342,6 +342,13 @@ export default {
               }
             },
             "Progress": {
+              "oneofs": {
+                "_cached": {
+                  "oneof": [
+                    "cached"
+                  ]
+                }
+              },
               "fields": {
                 "done": {
                   "type": "uint64",
@@ -357,7 +364,10 @@ export default {
                 },
                 "cached": {
                   "type": "uint64",
-                  "id": 4
+                  "id": 4,
+                  "options": {
+                    "proto3_optional": true
+                  }
                 }
               }
             },

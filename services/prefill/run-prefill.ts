@@ -64,14 +64,17 @@ async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }>
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
     const total = run.context.ids.length;
-    // Tells what is cached before anything is stored; a single chunk is handed over before that could be asked.
-    if (total - opened.position > engine.info.chunkTokens) await run.job.tell({ done: opened.position, total, cached: run.cached });
+    // Whoever takes over must not take what this job stores for what others had stored.
+    if (storesMore(run.context, opened.position)) await run.job.tell({ done: opened.position, total, cached: run.cached });
     const drawn = await computeFrom(run, opened);
     return { drawn, recomputed: Math.max(0, storedTokens - opened.position) };
   } finally {
     await engine.close(opened.sequence);
   }
 }
+
+const storesMore = ({ ids, segmentTokens }: Context, position: number): boolean =>
+  Math.floor(ids.length / segmentTokens) > Math.floor(position / segmentTokens);
 
 /** Resolves once the boundary at the end is stored, or the store did not take it. */
 async function computeFrom(run: Run, opened: Opened): Promise<Filled> {

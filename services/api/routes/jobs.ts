@@ -167,7 +167,7 @@ function jobObject(id: string, job: JobRequest, records: readonly LogRecord[]): 
 function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRecord[]): object | null {
   const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
   if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
-  return event?.type === "progress" ? { done: event.done, total, cached: event.cached } : null;
+  return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;
 }
 
 /** An event without what only workers need. */

@@ -148,7 +148,7 @@ function eventFromWire(record: Fields): JobEvent {
         done: whole(fields.done),
         total: whole(fields.total),
         stored: whole(fields.stored),
-        cached: whole(fields.cached),
+        ...(Object.hasOwn(fields, "cached") && { cached: whole(fields.cached) }),
       };
     case "tokens":
       return { type: "tokens", ...tokens(fields) };

@@ -8,7 +8,8 @@ const PROGRESS_MS = 250;
 export interface Progress {
   readonly done: number;
   readonly total: number;
-  readonly cached: number;
+  /** Absent until what is stored was looked for. */
+  readonly cached?: number;
 }
 
 interface Holding {
@@ -49,7 +50,7 @@ export class HeldJob {
     this.#clock = clock;
     this.#claimMs = claimMs;
     const { promptTokens } = this.request;
-    this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens, cached: 0 };
+    this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens };
     this.#appendedMs = clock.monotonicMs();
     this.#dueMs = this.#appendedMs + this.request.deadlineMs - recordMs;
   }
@@ -167,7 +168,7 @@ export function loggedTokens(history: readonly LogRecord[]): number[] {
 /** Prompt tokens that were stored before this job computed any: what the first claim that came so far found. */
 export function firstCached(history: readonly LogRecord[]): number | null {
   for (const { event } of history) {
-    if ((event.type === "progress" && event.done > 0) || event.type === "handed_over") return event.cached;
+    if ((event.type === "progress" || event.type === "handed_over") && event.cached !== undefined) return event.cached;
   }
   return null;
 }

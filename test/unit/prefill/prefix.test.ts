@@ -1,6 +1,17 @@
 import { afterEach, expect, test } from "vitest";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
-import { alone, EOS, promptIds, requestOf, SEGMENT, type TestCluster, testCluster } from "../../support/workers.ts";
+import { overriding } from "../../support/overriding.ts";
+import {
+  alone,
+  EOS,
+  memoryStore,
+  promptIds,
+  requestOf,
+  SEGMENT,
+  type TestCluster,
+  testCluster,
+  type Worker,
+} from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());
@@ -52,6 +63,25 @@ test("a job that waits its turn in a busy engine keeps its claim", async () => {
     const { epoch } = await cluster.until(jobId, ({ event }) => event.type === "handed_over");
     expect(epoch).toBe(1);
   }
+});
+
+test("what a job stored before its worker died is not cached for it", async () => {
+  const store = memoryStore();
+  let victim: Worker | null = null;
+  const deadly = async (...args: Parameters<typeof store.put>) => {
+    const stored = await store.put(...args);
+    victim?.life.kill();
+    return stored;
+  };
+  cluster = testCluster({ store: overriding(store, { put: deadly }) });
+  victim = cluster.start("prefill");
+  const jobId = await cluster.submit({ prompt: { ids: question(1) } });
+  await cluster.until(jobId, ({ event }) => event.type === "progress");
+  await expect.poll(() => victim?.life.dead).toBe(true);
+  victim = null;
+  cluster.start("prefill");
+  await cluster.until(jobId, ({ event }) => event.type === "handed_over");
+  expect(handOver(await cluster.bus.log.read(jobId)).cached).toBe(0);
 });
 
 test("another tenant finds nothing", async () => {

@@ -57,7 +57,10 @@ const reasons = fc.constantFrom("stop" as const, "length" as const);
 const events: fc.Arbitrary<JobEvent> = fc.oneof(
   fc.record({ type: fc.constant("submitted" as const), request: requests }),
   fc.record({ type: fc.constant("claimed" as const), worker: text }),
-  fc.record({ type: fc.constant("progress" as const), done: count, total: count, stored: count, cached: count }),
+  fc.record(
+    { type: fc.constant("progress" as const), done: count, total: count, stored: count, cached: count },
+    { requiredKeys: ["type", "done", "total", "stored"] },
+  ),
   fc.record({ type: fc.constant("tokens" as const), first: count, ids: fc.array(id) }),
   fc.record({ type: fc.constant("tokens" as const), first: count, ids: fc.array(id), logprobs: fc.array(logprobs, { minLength: 1 }) }),
   fc.record(
