@@ -47,11 +47,11 @@ export class Admission {
     return this.#backlog.add(share);
   }
 
-  /** Seconds after which a job that came now would be done, about; null while nobody works. */
-  async estimate(job: Pick<JobRequest, "lane" | "maxTokens"> & { readonly promptTokens: number }): Promise<number | null> {
+  /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows. */
+  async estimate(job: Pick<JobRequest, "lane" | "promptTokens">): Promise<number | null> {
     const [load, speed] = await Promise.all([this.#backlog.load(), this.#speed()]);
     if (!speed.prefill.measured || !speed.decode.measured) return null;
-    return secondsUntilDone(load, speed, { ...job, outputTokens: expectedOutput(job) });
+    return secondsUntilBegun(load, speed, job);
   }
 
   /** Tokens of the backlog before and in decode. */
@@ -88,11 +88,14 @@ interface Speed {
 }
 
 /** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
-function secondsUntilDone(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number; outputTokens: number }): number {
+function secondsUntilDone(load: Load, speed: Speed, job: { lane: Lane; promptTokens: number; outputTokens: number }): number {
+  return speed.decode.workers === 0 ? 0 : secondsUntilBegun(load, speed, job) + job.outputTokens / speed.decode.tokensPerJobSecond;
+}
+
+function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number }): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;
   const inPrefill = (ahead(load.promptTokens, job.lane) + job.promptTokens) / prefill.tokensPerSecond;
-  const inDecode = ahead(load.outputTokens, job.lane) / decode.tokensPerSecond;
-  return Math.max(inPrefill, inDecode) + job.outputTokens / decode.tokensPerJobSecond;
+  return Math.max(inPrefill, ahead(load.outputTokens, job.lane) / decode.tokensPerSecond);
 }
 
 /** While nobody knows what the workers can do, one job after the other shows it. */

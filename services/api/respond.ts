@@ -69,7 +69,7 @@ function complete({ end, ...answer }: Gathered, index: number): WholeAnswer {
  * event of a record, so that nothing is lost where a record makes several. Resolves to the jobs that ended while they were read.
  */
 export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[], after: number): Promise<ReadonlySet<string>> {
-  const out = openEventStream(reply, deps.config, shown[0]!.surface.heartbeat);
+  const out = openEventStream(reply, deps.config, () => shown[0]!.surface.heartbeat);
   const ends = new Map<string, NonNullable<Step["end"]>>();
   try {
     for await (const [i, step] of followed(deps, shown, out.gone)) {

@@ -29,7 +29,7 @@ export interface StreamOptions {
 export function openEventStream(
   reply: FastifyReply,
   { heartbeatMs, streamBufferBytes }: StreamOptions,
-  heartbeat: StreamEvent | null = null,
+  heartbeat: () => StreamEvent | null = () => null,
 ): EventStream {
   const response = reply.hijack().raw;
   response.writeHead(200, {
@@ -53,7 +53,10 @@ export function openEventStream(
     response.destroy();
     return false;
   };
-  const beat = setInterval(() => write(heartbeat === null ? WAITING : written(heartbeat)), heartbeatMs);
+  const beat = setInterval(() => {
+    const event = heartbeat();
+    write(event === null ? WAITING : written(event));
+  }, heartbeatMs);
   response.on("close", () => leave("the reader left"));
   return {
     gone: gone.signal,

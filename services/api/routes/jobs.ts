@@ -9,6 +9,7 @@ import { answerSoFar, findJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
 import { cancelJob, deleteJob, type Failure, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
+import { Outlook, withProgress } from "../outlook.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
 import { jobRequest, parseBody } from "../requests.ts";
 import { stream } from "../respond.ts";
@@ -31,7 +32,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const prompt =
       kind === "chat" ? await chatPrompt(deps.model, inner, exact, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
     const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
-    return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued" });
+    const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
+    const eta_seconds = seconds === null ? null : Math.ceil(seconds);
+    return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued", eta_seconds });
   });
 
   app.get<{ Querystring: { status?: string } }>("/v1/jobs", async (request) => {
@@ -72,7 +75,8 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const after = lastEventId(request);
     const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
     const jobId = request.params.id;
-    leave((await stream(deps, reply, [{ jobId, surface }], after)).has(jobId));
+    const shown = asksForProgress(request) ? withProgress(surface, await outlookOf(deps, job)) : surface;
+    leave((await stream(deps, reply, [{ jobId, surface: shown }], after)).has(jobId));
     return reply;
   });
 
@@ -106,11 +110,12 @@ async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
 
 async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, detached: boolean, after: number): Promise<void> {
   const events = openEventStream(reply, deps.config);
+  const outlook = new Outlook(deps.clock, null);
   const leave = deps.readers.enter(jobId, { owned: false, detached });
   let ended = false;
   try {
     for await (const record of deps.bus.log.follow(jobId, after, AbortSignal.any([events.gone, deps.stopping]))) {
-      events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record)) });
+      events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record, outlook)) });
       ended = isTerminal(record.event);
     }
     if (!ended) deps.stopping.throwIfAborted();
@@ -120,6 +125,12 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
     leave(ended);
     events.end();
   }
+}
+
+const asksForProgress = ({ query }: FastifyRequest<JobParams>): boolean => (query as { progress?: string }).progress === "1";
+
+async function outlookOf({ admission, clock }: ApiDeps, job: JobRequest): Promise<Outlook> {
+  return new Outlook(clock, await admission.estimate(job).catch(() => null)); // the record is away: the stream waits for it
 }
 
 /** `Last-Event-ID: job_…:17`, or `?after=17`. Ids of another job mean nothing here. */
@@ -170,8 +181,10 @@ function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRec
   return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;
 }
 
-/** An event without what only workers need. */
-function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord): object {
+/** An event without what only workers need, and with what can be told of the time until the answer. */
+function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord, outlook: Outlook): object {
   const { request: _, ...shown } = event as JobEvent & { request?: JobRequest };
-  return { ...shown, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };
+  if (event.type === "progress") outlook.read(event);
+  const eta = event.type === "progress" ? { eta_seconds: outlook.now().eta_seconds } : {};
+  return { ...shown, ...eta, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };
 }
