@@ -36,11 +36,11 @@ export interface PlanOptions {
 const LOCAL = "127.0.0.1";
 const main = fileURLToPath(new URL("../main.js", import.meta.url));
 
-/** How an image of the compose file runs without a container: its binary, and what only a local process must be told. */
-const programs: Record<string, { program: string; before: string[]; after: (dir: string) => string[] }> = {
-  nats: { program: "nats-server", before: [], after: () => [] },
-  redis: { program: "redis-server", before: [], after: (dir) => ["--bind", LOCAL, "--dir", dir] },
-  longshore: { program: process.execPath, before: ["--enable-source-maps", main], after: () => [] },
+/** How an image of the compose file runs without a container: its binary, what only a local process must be told, and options it goes without. */
+const programs: Record<string, { program: string; before: string[]; after: (dir: string) => string[]; without: string[] }> = {
+  nats: { program: "nats-server", before: [], after: () => [], without: ["--config"] }, // the local server may be too old for it
+  redis: { program: "redis-server", before: [], after: (dir) => ["--bind", LOCAL, "--dir", dir], without: [] },
+  longshore: { program: process.execPath, before: ["--enable-source-maps", main], after: () => [], without: [] },
 };
 
 /** Container addresses become loopback ports, volumes become folders under `stateDir`; nothing else of the file changes. */
@@ -84,6 +84,7 @@ async function planReplica(
   for (const [i, arg] of command.entries()) {
     const flag = command[i - 1] ?? "";
     const volume = service.volumes.get(arg);
+    if (recipe.without.includes(arg) || recipe.without.includes(flag)) continue;
     if (/^--(http_)?port$/.test(flag)) args.push(await localPort(arg));
     else args.push(volume === undefined ? (arg === "0.0.0.0" ? LOCAL : arg) : join(stateDir, volume));
   }
