@@ -47,7 +47,7 @@ export function ordersOf(dice: Dice, stormMs: number): Order[] {
         model: "m",
         lane: dice.pick(["interactive", "batch"]),
         maxTokens: dice.size(1, 80),
-        sampling: { temperature: 1, topP: 1, topK: 0, minP: 0, seed: BigInt(dice.whole(0, 3)) },
+        sampling: samplingOf(dice),
         stop,
         stopIds: dice.chance(0.7) ? [EOS] : [],
         detached: true,
@@ -63,6 +63,13 @@ export function ordersOf(dice: Dice, stormMs: number): Order[] {
     };
   });
 }
+
+const samplingOf = (dice: Dice): JobRequest["sampling"] => ({
+  ...{ temperature: dice.whole(0, 1), topP: 1, topK: 0, minP: 0, seed: BigInt(dice.whole(0, 3)) },
+  ...(dice.chance(0.2) && { presencePenalty: dice.whole(-1, 1), frequencyPenalty: 0.5 }),
+  ...(dice.chance(0.1) && { bias: { ids: [5, 7], values: [3, -100] } }),
+  ...(dice.chance(0.2) && { topLogprobs: dice.whole(0, 3) }),
+});
 
 /** Places one order and stays with it to its end. */
 export class Customer {

@@ -18,17 +18,25 @@ const permitted: Readonly<Record<JobEvent["type"], Touch | null>> = {
   expired: "ack",
 };
 
+interface Stored {
+  readonly record: LogRecord;
+  readonly writer: string;
+  readonly storedMs: number;
+}
+
 /** Stands at the servers and sees what no process sees: every event as it is stored, every touch of a message. Notes what must not be. */
 export class Judge {
   readonly faults: string[] = [];
+  readonly #nowMs: () => number;
   readonly #note: (what: string) => void;
-  readonly #logs = new Map<string, { record: LogRecord; writer: string }[]>();
+  readonly #logs = new Map<string, Stored[]>();
   /** Of each writer and job: the last event of each epoch, until it is used. One process may have claimed a job again. */
   readonly #permits = new Map<string, Map<number, LogRecord>>();
   readonly #published = new Set<string>();
   readonly #ends = new Map<string, (() => void)[]>();
 
-  constructor(note: (what: string) => void) {
+  constructor(nowMs: () => number, note: (what: string) => void) {
+    this.#nowMs = nowMs;
     this.#note = note;
   }
 
@@ -46,8 +54,9 @@ export class Judge {
     return (this.#logs.get(jobId) ?? []).map(({ record }) => record);
   }
 
-  writerOf(jobId: string, record: LogRecord): string | undefined {
-    return this.#logs.get(jobId)?.find((entry) => entry.record === record)?.writer;
+  /** When the last event was stored, by the record's clock. */
+  lastMs(jobId: string): number {
+    return this.#logs.get(jobId)?.at(-1)?.storedMs ?? 0;
   }
 
   ended(jobId: string): Promise<void> {
@@ -68,7 +77,7 @@ export class Judge {
     for (const fault of faultsOf(last?.record ?? null, record, claimer === undefined || claimer === writer)) {
       this.fault(`${jobId}: ${brief(record)} by ${writer} at ${sequence}: ${fault}`);
     }
-    log.push({ record, writer });
+    log.push({ record, writer, storedMs: this.#nowMs() });
     this.#permitsOf(writer, jobId).set(record.epoch, record);
     if (isTerminal(record.event)) for (const resolve of this.#ends.get(jobId) ?? []) resolve();
   }

@@ -1,11 +1,12 @@
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { Dice } from "../support/dice.ts";
+import type { Alone } from "../support/workers.ts";
 import { type Bug, noBug } from "./bug.ts";
 import { Customer, type Order, orderOf, ordersOf } from "./customer.ts";
 import { Fleet } from "./fleet.ts";
 import { Replicas } from "./replica.ts";
 import { Trace } from "./trace.ts";
-import { type Expected, expectedOf, inspect } from "./verdict.ts";
+import { expectedOf, inspect } from "./verdict.ts";
 import { weatherOf } from "./weather.ts";
 import { World } from "./world.ts";
 
@@ -41,7 +42,7 @@ export async function simulate(
 }
 
 /** A storm, then calm, then the end of everybody; and at last what there is to say about it. */
-async function course(world: World, orders: readonly Order[], expected: readonly Expected[]): Promise<void> {
+async function course(world: World, orders: readonly Order[], expected: readonly Alone[]): Promise<void> {
   const { clock, judge, weather } = world;
   const fleet = new Fleet(world);
   const replicas = new Replicas(world);

@@ -1,62 +1,59 @@
-import type { JobRequest, LogRecord } from "../../services/shared/bus/contract.ts";
-import { alone, answered, requestOf, SEGMENT } from "../support/workers.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { type Alone, alone, answered, engineOptions, logprobsOf, requestOf } from "../support/workers.ts";
 import type { Customer, Order } from "./customer.ts";
 import type { Fleet } from "./fleet.ts";
 import { brief } from "./judge.ts";
 import { ATTEMPTS_MAX, type World } from "./world.ts";
 
 /** What the engine says alone, without a cluster. */
-export type Expected = Awaited<ReturnType<typeof alone>>;
-
-export const expectedOf = ({ ids, request }: Order): Promise<Expected> => alone(requestOf({ ...request, prompt: { ids } }));
+export const expectedOf = ({ ids, request }: Order): Promise<Alone> => alone(requestOf({ ...request, prompt: { ids } }));
 
 /** Compares what the log says of a customer's job with what the engine says alone. */
-export function inspect(world: World, fleet: Fleet, jobId: string, customer: Customer, expected: Expected): void {
+export function inspect(world: World, fleet: Fleet, jobId: string, customer: Customer, expected: Alone): void {
   const log = world.judge.log(jobId);
-  const faults = faultsOf(log, customer, expected, fleet);
+  const faults = [...faultsOfAnswer(log, expected), ...faultsOfEnd(log, customer, expected, fleet), ...faultsOfWork(log)];
+  const { deadlineMs } = requestIn(log);
+  if (log.at(-1)!.event.type === "expired" && world.judge.lastMs(jobId) < deadlineMs) faults.push("it expired before its deadline");
   for (const fault of faults) world.judge.fault(`${jobId}: ${fault}`);
   if (faults.length > 0) for (const record of log) world.note("log", `${jobId} ${record.sequence} ${brief(record)}`);
 }
 
-function faultsOf(log: readonly LogRecord[], { order, cancelled }: Customer, expected: Expected, fleet: Fleet): string[] {
-  const last = log.at(-1)!;
-  const { request } = log[0]!.event as { request: JobRequest };
-  const faults: string[] = [];
-  const must = (holds: boolean, what: string) => holds || faults.push(what);
+/** Whatever ended it, what it said is how the engine alone begins. */
+function* faultsOfAnswer(log: readonly LogRecord[], expected: Alone): Generator<string> {
   const { ids } = answered(log);
-  must(
-    ids.every((id, i) => id === expected.ids[i]),
-    `its ids are ${ids}, alone they are ${expected.ids}`,
-  );
-  switch (last.event.type) {
-    case "finished": {
-      const { reason, usage } = last.event;
-      must(
-        ids.length === expected.ids.length && reason === expected.reason,
-        `${ids.length} tokens (${reason}), alone ${expected.ids.length} (${expected.reason})`,
-      );
-      must(usage.promptTokens === order.ids.length && usage.completionTokens === ids.length, `its usage is ${JSON.stringify(usage)}`);
-      must(usage.cachedTokens <= order.sharedTokens, `${usage.cachedTokens} tokens cached, ${order.sharedTokens} of others`);
-      break;
-    }
-    case "cancelled":
-      must(cancelled, "nobody cancelled it");
-      break;
-    case "expired": {
-      const livedMs = last.atMs - log[0]!.atMs;
-      must(order.deadlineMs < 1e6, `it expired after ${livedMs} of ${order.deadlineMs} ms (${request.deadlineMs - log[0]!.atMs})`);
-      break;
-    }
-    case "failed": {
-      const blameless = log.filter(({ event }) => event.type === "claimed" && fleet.mishapsOf(event.worker) > 0).length;
-      must(blameless >= ATTEMPTS_MAX, `it failed: ${last.event.message}`);
-      break;
-    }
-    default:
-      faults.push(`it did not end: ${brief(last)}`);
-  }
-  for (const { event } of log) {
-    if (event.type === "handed_over") must(event.recomputed <= 160 + SEGMENT, `${event.recomputed} tokens were run again`);
-  }
-  return faults;
+  const begins = (is: readonly unknown[], all: readonly unknown[]) => JSON.stringify(is) === JSON.stringify(all.slice(0, is.length));
+  if (!begins(ids, expected.ids)) yield `its ids are ${ids}, alone they are ${expected.ids}`;
+  else if (!begins(logprobsOf(log).slice(0, ids.length), expected.logprobs))
+    yield "its log probabilities are not those of the engine alone";
 }
+
+function* faultsOfEnd(log: readonly LogRecord[], { order, cancelled }: Customer, expected: Alone, fleet: Fleet): Generator<string> {
+  const last = log.at(-1)!;
+  const { event } = last;
+  if (!isTerminal(event)) yield `it did not end: ${brief(last)}`;
+  if (event.type === "finished") yield* faultsOfFinish(log, event, order, expected);
+  if (event.type === "cancelled" && !cancelled) yield "nobody cancelled it";
+  if (event.type === "failed" && misfortunes(log, fleet) < ATTEMPTS_MAX) yield `it failed: ${event.message}`;
+}
+
+function* faultsOfFinish(log: readonly LogRecord[], { reason, usage }: Finished, order: Order, expected: Alone): Generator<string> {
+  const { ids } = answered(log);
+  if (ids.length !== expected.ids.length) yield `it has ${ids.length} tokens, alone ${expected.ids.length}`;
+  if (reason !== expected.reason) yield `it ended with ${reason}, alone with ${expected.reason}`;
+  if (usage.promptTokens !== order.ids.length || usage.completionTokens !== ids.length) yield `its usage is ${JSON.stringify(usage)}`;
+  if (usage.cachedTokens > order.sharedTokens) yield `${usage.cachedTokens} tokens cached, ${order.sharedTokens} of others`;
+}
+
+const requestIn = (log: readonly LogRecord[]): JobRequest => (log[0]!.event as { request: JobRequest }).request;
+
+/** Claims that may have led nowhere through no fault of the job. */
+const misfortunes = (log: readonly LogRecord[], fleet: Fleet): number =>
+  log.filter(({ event }) => event.type === "claimed" && fleet.mishapsOf(event.worker) > 0).length;
+
+/** Without a boundary at its place, no more is run again than rebuilds the windows. */
+function* faultsOfWork(log: readonly LogRecord[]): Generator<string> {
+  for (const { event } of log)
+    if (event.type === "handed_over" && event.recomputed > engineOptions.replayTokens!) yield `${event.recomputed} tokens were run again`;
+}
+
+type Finished = Extract<JobEvent, { type: "finished" }>;

@@ -43,7 +43,10 @@ export class World {
     this.weather = weather;
     this.bug = bug;
     this.#trace = trace;
-    this.judge = new Judge((what) => this.note("judge", what));
+    this.judge = new Judge(
+      () => this.clock.nowMs(),
+      (what) => this.note("judge", what),
+    );
     for (const { what, atMs, forMs } of weather.outages) {
       if (what === "erased") this.clock.after(atMs, () => void this.store.close());
       this.note("weather", `${what} ${atMs.toFixed(0)} for ${forMs}`);

@@ -1,22 +1,10 @@
 import { afterEach, expect, test } from "vitest";
-import type { LogRecord, TokenLogprobs } from "../../../services/shared/bus/contract.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
-import { alone, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+import { alone, logprobsOf, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());
-
-/** Of the answer's tokens in order; a hand-over that was repeated adds nothing. */
-function logprobsOf(records: readonly LogRecord[]): (TokenLogprobs | undefined)[] {
-  const all: (TokenLogprobs | undefined)[] = [];
-  for (const { event } of records) {
-    if (event.type === "handed_over" && all.length === 0) all.push(event.logprobs);
-    const tokens = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
-    if (tokens !== undefined) all.push(...tokens.ids.map((_, i) => tokens.logprobs?.[i]));
-  }
-  return all;
-}
 
 test("penalties, bias and log probabilities are those of the engine alone, whoever dies and whatever the store loses", async () => {
   const seed = Number(process.env.SEED ?? Date.now() % 1e9);
