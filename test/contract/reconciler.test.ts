@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ReconcilingOptions, reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
 import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
@@ -267,6 +268,31 @@ test("a deadline is the record's: a machine whose clock is ten minutes ahead end
   await submitted(bus, "job", (await bus.log.nowMs()) + 60_000);
   await (await open(bus)).pass();
   expect(await lastType(bus, "job")).toBe("submitted");
+});
+
+test("a queue purged by somebody's hand is filled again, and the consumers that had messages in flight give every one of them", async () => {
+  const bus = await fresh("nats");
+  const jobs = ["waits", "waits too", "in flight", "acked"];
+  for (const jobId of jobs) await submitted(bus, jobId);
+  for (const jobId of ["acked", "in flight", "waits", "waits too"]) await publish(bus, "prefill", jobId);
+  (await bus.queue.pull("prefill", "m", 1_000, never))!.ack(); // its holder dies, and its message with him
+  const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+  const hand = await connect({ servers: server.url });
+  await hand.request(`$JS.API.STREAM.PURGE.T${clusters}_PREFILL`);
+  await hand.close();
+  expect(await messages(bus)).toEqual([]);
+  await sleep(CLAIM_MS);
+  await (await open(bus)).pass();
+  expect(await messages(bus)).toEqual(jobs.map((jobId) => `prefill ${jobId}`).sort());
+  inFlight!.nak(0);
+  const pulled: string[] = [];
+  for (const _ of jobs) {
+    const message = await bus.queue.pull("prefill", "m", 2_000, never);
+    pulled.push(message?.item.jobId ?? "nothing");
+    message?.ack();
+  }
+  expect(pulled.sort()).toEqual([...jobs].sort());
+  expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
 });
 
 const counting = <T extends object>(target: T, asked: string[]): T =>
