@@ -1,6 +1,7 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./benches/control.ts";
 import { decodeStart } from "./benches/decode-start.ts";
+import { kernels } from "./benches/kernels.ts";
 import { memory } from "./benches/memory.ts";
 import { redis } from "./benches/redis.ts";
 import { roofline } from "./benches/roofline.ts";
@@ -10,4 +11,16 @@ import { upload } from "./benches/upload.ts";
 import { yardlog, yardlogMillion } from "./benches/yardlog.ts";
 
 /** In the order they are run: limits first, then the parts, then the whole. */
-export const benches: readonly Bench[] = [roofline, segments, redis, upload, decodeStart, control, tokens, memory, yardlog, yardlogMillion];
+export const benches: readonly Bench[] = [
+  roofline,
+  kernels,
+  segments,
+  redis,
+  upload,
+  decodeStart,
+  control,
+  tokens,
+  memory,
+  yardlog,
+  yardlogMillion,
+];

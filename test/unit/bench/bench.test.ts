@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { parseKernels } from "../../bench/kernel-table.ts";
 import { renderComparison, renderRow } from "../../bench/print.ts";
 import { keepResults, type Result, readResults, resultOf } from "../../bench/results.ts";
 import { quantile, summary, verdictOf } from "../../bench/stats.ts";
@@ -92,4 +93,17 @@ test("medians, quantiles and verdicts", () => {
   expect(verdictOf({ figures: [5], ratios: [1.1], goal: { atMost: 1 } })).toBe("misses");
   expect(verdictOf({ figures: [], goal: { atMost: 5 } })).toBe("not run");
   expect(verdictOf({ figures: [5] })).toBe("");
+});
+
+test("the table of the kernel bench is read line by line: operations against the peak, bytes against reading", () => {
+  const table = `peak: 7200 GFLOP/s, fp32 130, on 2 threads
+linear flash bf16 512 x 4096 x 2048               1719.4 us   4995.8 GFLOP/s  69.4 % of peak    13.4 GB/s
+reading mapped memory: 31.2 GB/s on 2 threads
+decode linear e4m3 1 x 4096 x 4096                 600.0 us                           89.6 % of reading   28.0 GB/s
+rope_table yardlog 512                               0.1 us      0.0 GFLOP/s   0.0 % of peak     1.0 GB/s
+`;
+  expect(parseKernels(table)).toEqual([
+    { name: "linear flash bf16 512 x 4096 x 2048", limit: "peak", rate: 4995.8e9, share: expect.closeTo(0.694) },
+    { name: "decode linear e4m3 1 x 4096 x 4096", limit: "reading", rate: 28e9, share: expect.closeTo(0.896) },
+  ]);
 });

@@ -1,0 +1,64 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { listPaths } from "../../../services/shared/engine/kernels.ts";
+import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
+import { type Bench, notRun, type Scene } from "../bench.ts";
+import { type Measured, parseKernels } from "../kernel-table.ts";
+
+const TIMEOUT_MS = 170_000;
+
+/** What must be reached of the matrix peak, or of reading mapped memory, at the shapes of V4-Flash. The first that fits a line's name. */
+const goals: readonly (readonly [RegExp, number])[] = [
+  [/^decode linear (bf16|e4m3) 1 x/, 0.85],
+  [/^decode (linear e2m1 1 x|experts)/, 0.75],
+  [/^linear flash bf16 512 /, 0.7],
+  [/^linear flash e4m3 512 /, 0.6],
+  [/^linear flash e2m1 512 /, 0.55],
+  [/^experts flash 192 rows/, 0.4],
+  [/^attention flash selected 128 /, 0.4],
+  [/^attention flash dense 128 /, 0.5],
+  [/^select (flash|yardlog) (128|512) x/, 0.45],
+];
+
+/** kernels/bench/bench.cc on the best path of this machine, all cores: each line beside the limit that the program measures in the same run. */
+export const kernels: Bench = {
+  name: "kernels",
+  about: "operations at the shapes of V4-Flash and of the demonstration model, beside matrix peak and memory",
+  async run(scene) {
+    const program = join(packageRoot(), "build", "kernels", "longshore_bench");
+    if (!existsSync(program)) return scene.report(notRun("kernels", `${program} is not built: run \`npm run bench\``));
+    const path = listPaths().findLast(({ available }) => available)!.name;
+    const runs: Measured[][] = [];
+    while (runs.length < scene.repeats && (runs.length === 0 || !scene.late())) {
+      scene.say(`kernels on ${path} ${runs.length + 1}/${scene.repeats}`);
+      const args = [
+        join(packageRoot(), "build", "kernels", "liblongshore_cpu.so"),
+        path,
+        String(scene.machine.cores),
+        scene.tiny ? "rope " : "",
+      ];
+      runs.push(parseKernels((await promisify(execFile)(program, args, { timeout: TIMEOUT_MS })).stdout));
+    }
+    for (const line of runs[0]!)
+      report(
+        scene,
+        path,
+        line,
+        runs.map((run) => run.find(({ name }) => name === line.name)!),
+      );
+  },
+};
+
+function report(scene: Scene, path: string, { name, limit }: Measured, samples: readonly Measured[]): void {
+  const goal = goals.find(([pattern]) => pattern.test(name))?.[1];
+  scene.report({
+    key: `kernels.${path}.${name.replace(/[^A-Za-z0-9]+/g, "-")}`,
+    unit: limit === "peak" ? "OP/s" : "B/s",
+    figures: samples.map(({ rate }) => rate),
+    yardstick: { name: limit === "peak" ? "matrix peak" : "mapped read", figures: samples.map(({ rate, share }) => rate / share) },
+    ratios: samples.map(({ share }) => share),
+    ...(goal === undefined ? {} : { goal: { atLeast: goal } }),
+  });
+}
