@@ -17,7 +17,7 @@ using namespace longshore::cpu;
 namespace {
 
 // Paths that give the same bits, as in test/support/kernels/orders.ts.
-const std::vector<std::vector<std::string>> kOrders = {{"portable", "neon", "avx2", "avx512"}, {"portablebf16", "avx512bf16"}};
+const std::vector<std::vector<std::string>> kOrders = {{"portable", "neon", "avx2", "avx512"}, {"portablebf16", "avx512bf16"}, {"portableamx", "amx"}};
 
 bool isFloat(ls_dtype dtype) { return dtype == LS_F32 || dtype == LS_BF16; }
 
