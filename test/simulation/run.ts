@@ -50,7 +50,7 @@ async function course(world: World, orders: readonly Order[], expected: readonly
   const lives = Promise.all(customers.map((customer) => customer.live()));
   lives.catch(() => {}); // seen below
   strew(world, customers);
-  await clock.sleep(weather.stormMs);
+  await Promise.race([clock.sleep(weather.stormMs), lives]);
   world.calm();
   fleet.thaw();
   replicas.thaw();
