@@ -131,6 +131,16 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await lastType(bus, "job")).toBe("expired");
   });
 
+  test("goes by the deadline in the log where the note tells that of an earlier try to submit", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    await bus.registry.noteJob("job", note((await bus.log.nowMs()) - 1));
+    await bus.log.submit("job", request({ model: "m", deadlineMs: (await bus.log.nowMs()) + DAY_MS }));
+    await publish(bus, "prefill", "job");
+    await reconciler.pass();
+    expect(await lastType(bus, "job")).toBe("submitted");
+  });
+
   test("keeps the jobs that failed where they can be listed, latest first, until they are forgotten", async () => {
     const bus = await fresh(kind);
     const reconciler = await open(bus);

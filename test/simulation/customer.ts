@@ -33,7 +33,8 @@ export function orderOf([first]: readonly LogRecord[]): string {
 
 /** A few prompts share a beginning, as those of one chat or one document do. */
 export function ordersOf(dice: Dice, stormMs: number): Order[] {
-  const salts = [dice.whole(1, 1e6), dice.whole(1, 1e6)];
+  const salt = dice.whole(1, 490);
+  const salts = [salt, salt + 1];
   const salted = Array.from({ length: dice.whole(1, 5) }, () => ({ salt: dice.pick(salts), length: dice.size(20, 700) }));
   return salted.map(({ salt, length }, n): Order => {
     const sharers = salted.filter((other, m) => m !== n && other.salt === salt);

@@ -74,8 +74,16 @@ export class Reconciler {
     const quiet = nowMs - stored.storedMs >= claimMs;
     if (holds(stored.record.event) && !quiet) return;
     if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
-    if (job.deadlineMs !== null && nowMs >= job.deadlineMs) return this.#end(stored, "expired", job);
+    if (await this.#isLate(job, nowMs)) return this.#end(stored, "expired", job);
     if (!phases.has(stored.record.phase) && quiet) await this.#putBack(stored.record);
+  }
+
+  /** What is known is the note's deadline, and that may be of an earlier try to submit the job: the log decides. */
+  async #isLate(job: Open, nowMs: number): Promise<boolean> {
+    if (job.deadlineMs === null || nowMs < job.deadlineMs) return false;
+    const event = (await this.#deps.bus.log.first(job.jobId))?.event;
+    if (event?.type === "submitted") job.deadlineMs = event.request.deadlineMs;
+    return nowMs >= job.deadlineMs;
   }
 
   /** A killed nats-server may keep messages that were acked: no worker is given them, and they would count as backlog until the log forgets them. */
