@@ -12,7 +12,7 @@ function watching(options: { chunkMs?: number; hangs?: boolean }) {
   const clock = new VirtualClock();
   const done = new AbortController();
   const stalls: ServingError[] = [];
-  const inner = openWeightlessEngine({ clock, chunkMs: options.chunkMs ?? 0, layers: 10 });
+  const inner = openWeightlessEngine({ clock, chunkMs: options.chunkMs ?? 0, layers: 10, turn: async () => {} });
   const hanging = overriding(inner, { step: () => clock.sleep(1e9).then(() => []) });
   const engine = watched(options.hangs === true ? hanging : inner, clock, STALL_MS, done.signal, (error) => stalls.push(error));
   return { clock, engine, stalls, done };
