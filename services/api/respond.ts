@@ -45,23 +45,15 @@ async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]
   reply.raw.on("close", () => {
     if (!reply.raw.writableFinished) gone.abort(new ServingError("CANCELLED", "the reader left"));
   });
-  const answers: Gathered[] = shown.map(({ jobId }) => ({ jobId, deltas: [], scores: [], end: null }));
-  for await (const [i, { deltas, scores, end }] of followed(deps, shown, gone.signal)) {
-    answers[i]!.deltas.push(...deltas);
-    answers[i]!.scores.push(...scores);
-    answers[i]!.end = end;
-  }
-  return shown[0]!.surface.whole(answers.map(complete));
+  const steps: Step[][] = shown.map(() => []);
+  for await (const [i, step] of followed(deps, shown, gone.signal)) steps[i]!.push(step);
+  return shown[0]!.surface.whole(shown.map(({ jobId }, index) => wholeAnswer(jobId, index, steps[index]!)));
 }
 
-type Gathered = { -readonly [Key in "deltas" | "scores"]: WholeAnswer[Key][number][] } & {
-  readonly jobId: string;
-  end: WholeAnswer["end"] | null;
-};
-
-function complete({ end, ...answer }: Gathered, index: number): WholeAnswer {
-  if (end === null) throw new ServingError("INTERNAL", `the log of ${answer.jobId} ended without an ending`);
-  return { ...answer, index, end };
+function wholeAnswer(jobId: string, index: number, steps: readonly Step[]): WholeAnswer {
+  const end = steps.at(-1)?.end ?? null;
+  if (end === null) throw new ServingError("INTERNAL", `the log of ${jobId} ended without an ending`);
+  return { jobId, index, end, deltas: steps.flatMap(({ deltas }) => deltas), scores: steps.flatMap(({ scores }) => scores) };
 }
 
 /**
@@ -77,9 +69,11 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
       const { sequence } = step.record;
       if (step.end !== null) ends.set(jobId, step.end);
       const isLast = step.end !== null && ends.size === shown.length;
-      const events = [...eventsOf(surface, step), ...(isLast ? surface.usage([...ends.values()]) : [])];
+      const usage = isLast ? surface.usage(shown.map(({ jobId }) => ends.get(jobId)!)) : []; // in order: the prompt's is the first one's
+      const events = [...eventsOf(surface, step), ...usage];
       if (sequence <= after) continue;
-      for (const [i, event] of events.entries()) out.send({ ...event, ...(i === events.length - 1 ? { id: `${jobId}:${sequence}` } : {}) });
+      const id = `${jobId}:${sequence}`;
+      for (const [place, event] of events.entries()) out.send({ ...event, ...(place === events.length - 1 ? { id } : {}) });
     }
     for (const event of shown[0]!.surface.farewell) out.send(event);
   } catch (error) {

@@ -57,6 +57,27 @@ test("what comes of each answer is told at once, by its index and under one id; 
   }
 });
 
+test("the usage of a stream is that of the whole answer, whichever of its answers ended last", async () => {
+  api = await testApi();
+  const response = await post(chat({ n: 2, stream: true, stream_options: { include_usage: true } }));
+  const ends: ((cachedTokens: number) => Promise<unknown>)[] = [];
+  for (let job = 0; job < 2; job++) {
+    const ids = [...(await api.tokenizer.encode("In bay 42."))];
+    await playJob(api.bus, "yardlog", {
+      ids,
+      end: async (claim, { promptTokens, view }) => {
+        const { choice } = JSON.parse(view) as { choice?: { index: number } };
+        ends[choice?.index ?? 0] = (cachedTokens) =>
+          claim.append({ type: "finished", reason: "stop", usage: { promptTokens, completionTokens: ids.length, cachedTokens } });
+      },
+    });
+  }
+  await ends[1]!(2);
+  await ends[0]!(1);
+  const usage = /^data: (.*"choices":\[\],"usage".*)$/m.exec(await response.text())![1]!;
+  expect(JSON.parse(usage)).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 1 } } });
+});
+
 test("when the reader leaves, all of them end", async () => {
   api = await testApi({ graceMs: 30 });
   const leaving = new AbortController();
