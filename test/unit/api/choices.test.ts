@@ -72,9 +72,16 @@ test("the usage of a stream is that of the whole answer, whichever of its answer
       },
     });
   }
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  const until = async (wanted: RegExp) => {
+    while (!wanted.test(text)) text += (await reader.read()).value;
+  };
   await ends[1]!(2);
+  await until(/"index":1,.*"finish_reason":"stop"/);
   await ends[0]!(1);
-  const usage = /^data: (.*"choices":\[\],"usage".*)$/m.exec(await response.text())![1]!;
+  await until(/\[DONE\]/);
+  const usage = /^data: (.*"choices":\[\],"usage".*)$/m.exec(text)![1]!;
   expect(JSON.parse(usage)).toMatchObject({ usage: { prompt_tokens_details: { cached_tokens: 1 } } });
 });
 
