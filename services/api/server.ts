@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { anthropicErrors } from "./anthropic-errors.ts";
+import { anthropicErrors } from "./anthropic/errors.ts";
 import { NO_BODY, readBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";

@@ -2,8 +2,8 @@ import type { JobRequest } from "../shared/bus/contract.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import type { ServingError } from "../shared/runtime/errors.ts";
 import type { Addition, Ending, Score } from "./answer.ts";
-import { messagesSurface } from "./anthropic-surface.ts";
-import { chatSurface, completionSurface } from "./openai-surfaces.ts";
+import { messagesSurface } from "./anthropic/surface.ts";
+import { chatSurface, completionSurface } from "./openai/surfaces.ts";
 import type { StreamEvent } from "./sse.ts";
 import { answerId, type View } from "./view.ts";
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ReconcilingOptions, reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
@@ -51,6 +50,12 @@ const messages = async (bus: Bus) => {
   const of = async (phase: Phase) => (await bus.queue.messages(phase)).map(({ jobId }) => `${phase} ${jobId}`);
   return [...(await of("prefill")), ...(await of("decode"))].sort();
 };
+/** Waits until nothing was written for so long by the record's clock, which a timer may be some milliseconds ahead of. */
+async function quietFor(bus: Bus, ms: number): Promise<void> {
+  let newestMs = 0;
+  for await (const { storedMs } of bus.log.lasts()) newestMs = Math.max(newestMs, storedMs);
+  await expect.poll(() => bus.log.nowMs(), { timeout: ms + 5_000 }).toBeGreaterThan(newestMs + ms + 20);
+}
 const lastType = async (bus: Bus, jobId: string) => (await bus.log.last(jobId))?.event.type;
 
 describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
@@ -60,7 +65,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await submitted(bus, "job");
     await reconciler.pass();
     expect(await messages(bus)).toEqual([]);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await reconciler.pass();
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["prefill job"]);
@@ -72,7 +77,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     for (const jobId of ["waits", "moved", "ended"]) await bus.log.submit(jobId, request({ model: "m" }));
     for (const jobId of ["moved", "ended"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(handedOver);
     await held(await bus.log.claim("ended", "decode", "w")).append(finished);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await (await open(bus)).pass();
     expect(await messages(bus)).toEqual(["decode moved", "prefill waits"]);
   });
@@ -89,7 +94,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await held(await bus.log.claim("dead in decode", "decode", "w")).append(tokens(1, 5));
     const alive = held(await bus.log.claim("alive", "prefill", "w"));
     for (const { jobId } of await bus.queue.messages("prefill")) await bus.queue.withdraw("prefill", jobId);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await alive.append({ type: "progress", done: 1, total: 3, stored: 0, cached: 0 });
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["decode dead in decode", "prefill dead", "prefill waits"]);
@@ -110,7 +115,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect((await bus.log.last("marked"))?.event).toEqual({ type: "cancelled", by: "the client" });
     expect([await lastType(bus, "late"), await lastType(bus, "held")]).toEqual(["expired", "claimed"]);
     expect(await messages(bus)).toEqual(["prefill fine", "prefill held"]);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await reconciler.pass();
     expect([await lastType(bus, "held"), await lastType(bus, "fine")]).toEqual(["expired", "submitted"]);
     expect(await claim.append(finished)).toBeNull();
@@ -126,7 +131,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await publish(bus, "prefill", "job");
     const reconciler = await open(bus);
     await reconciler.pass();
-    await sleep(600);
+    await quietFor(bus, 600);
     await reconciler.pass();
     expect(await lastType(bus, "job")).toBe("expired");
   });
@@ -172,7 +177,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await bus.registry.lowWater()).toBe(waits!.place - 1);
     const asked: string[] = [];
     const next = await open({ ...bus, log: counting(bus.log, asked) });
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await next.pass();
     expect(await messages(bus)).toEqual(["prefill waits"]);
     expect(asked).not.toContain("lasts");
@@ -201,7 +206,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await submitted(bus, "job");
     await publish(bus, "prefill", "job");
     await held(await bus.log.claim("job", "prefill", "died")).append(handedOver);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["decode job", "prefill job"]);
   });
@@ -219,7 +224,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     const asked: string[] = [];
     const counted = { ...bus, log: counting(bus.log, asked), queue: counting(bus.queue, asked), registry: counting(bus.registry, asked) };
     const reconciler = await open(counted);
-    await sleep(CLAIM_MS);
+    await quietFor(bus, CLAIM_MS);
     await reconciler.pass(); // reads the notes of jobs it knows already
     asked.length = 0;
     await reconciler.pass();
@@ -235,7 +240,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await bus.payloads.put("large", Uint8Array.of(1));
     for (const jobId of ["old", "large"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(finished);
     await bus.registry.markCancelled("old", "too late");
-    await sleep(1_000);
+    await quietFor(bus, 1_000);
     await held(await bus.log.claim("young", "prefill", "w")).append(finished);
     const reconciler = await open(bus, 900);
     await reconciler.pass();
@@ -247,7 +252,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     ]);
     expect((await bus.registry.notes(0, 10)).map(({ jobId }) => jobId)).toEqual(["open", "young"]);
     expect([await bus.payloads.get("large"), await bus.registry.cancelMark("old")]).toEqual([null, null]);
-    await sleep(1_000);
+    await quietFor(bus, 1_000);
     await reconciler.pass();
     expect([await lastType(bus, "open"), await lastType(bus, "young")]).toEqual(["submitted", undefined]);
   });
@@ -291,7 +296,7 @@ test("a queue purged by somebody's hand is filled again, and the consumers that 
   await hand.request(`$JS.API.STREAM.PURGE.T${clusters}_PREFILL`);
   await hand.close();
   expect(await messages(bus)).toEqual([]);
-  await sleep(CLAIM_MS);
+  await quietFor(bus, CLAIM_MS);
   await (await open(bus)).pass();
   expect(await messages(bus)).toEqual(jobs.map((jobId) => `prefill ${jobId}`).sort());
   inFlight!.nak(0);

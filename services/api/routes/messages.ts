@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import { messagesPrompt } from "../anthropic-prompt.ts";
-import { countTokensRequest, messagesRequest } from "../anthropic-requests.ts";
+import { messagesPrompt } from "../anthropic/prompt.ts";
+import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { submitChoices } from "../generate.ts";

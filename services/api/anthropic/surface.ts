@@ -1,9 +1,9 @@
-import type { Delta } from "../shared/engine/chat/output.ts";
-import type { Ending } from "./answer.ts";
-import { anthropicErrors } from "./anthropic-errors.ts";
-import type { StreamEvent } from "./sse.ts";
-import type { Surface } from "./surfaces.ts";
-import { answerId } from "./view.ts";
+import type { Delta } from "../../shared/engine/chat/output.ts";
+import type { Ending } from "../answer.ts";
+import type { StreamEvent } from "../sse.ts";
+import type { Surface } from "../surfaces.ts";
+import { answerId } from "../view.ts";
+import { anthropicErrors } from "./errors.ts";
 
 /** An answer as a message of blocks: what was thought, what was said, the tools to use. */
 export function messagesSurface(jobId: string, model: string): Surface {

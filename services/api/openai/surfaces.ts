@@ -1,10 +1,10 @@
-import type { Delta } from "../shared/engine/chat/output.ts";
-import type { ServingError } from "../shared/runtime/errors.ts";
-import type { Ending, Score } from "./answer.ts";
-import { openaiErrors } from "./errors.ts";
-import { chatLogprobs, type Logprobs, TextLogprobs } from "./openai-logprobs.ts";
-import type { StreamEvent } from "./sse.ts";
-import type { Surface } from "./surfaces.ts";
+import type { Delta } from "../../shared/engine/chat/output.ts";
+import type { ServingError } from "../../shared/runtime/errors.ts";
+import type { Ending, Score } from "../answer.ts";
+import { openaiErrors } from "../errors.ts";
+import type { StreamEvent } from "../sse.ts";
+import type { Surface } from "../surfaces.ts";
+import { chatLogprobs, type Logprobs, TextLogprobs } from "./logprobs.ts";
 
 /** What every object of an answer begins with. */
 export type Head = (object: string) => object;

@@ -1,5 +1,5 @@
-import type { ErrorCode, ServingError } from "../shared/runtime/errors.ts";
-import { type ErrorForm, publicMessage } from "./errors.ts";
+import type { ErrorCode, ServingError } from "../../shared/runtime/errors.ts";
+import { type ErrorForm, publicMessage } from "../errors.ts";
 
 /** The error body of the Anthropic surface. */
 export interface AnthropicErrorBody {

@@ -1,9 +1,9 @@
-import type { ChatMessage, ContentPart } from "../shared/engine/chat/messages.ts";
-import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
-import type { AnthropicBlock, AnthropicConversation } from "./anthropic-requests.ts";
-import { conversationPrompt, type Prompt, type ServedModel } from "./prompt.ts";
+import type { ChatMessage, ContentPart } from "../../shared/engine/chat/messages.ts";
+import { field, isObject, type Printable } from "../../shared/engine/chat/python-json.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { conversationPrompt, type Prompt, type ServedModel } from "../prompt.ts";
+import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function messagesPrompt(

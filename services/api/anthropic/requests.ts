@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { optional, stopString } from "./requests.ts";
+import { optional, stopString } from "../requests.ts";
 
 /** What clients of Anthropic's messages may send (docs/api.md), by the same rules as OpenAI's. */
 const textBlock = z.object({ type: z.literal("text"), text: z.string() });
