@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { spawnLeashed } from "./leash.ts";
 
 /** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
 export class NatsServer {
@@ -42,7 +43,7 @@ export class NatsServer {
       config,
       `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n`,
     );
-    this.#process = spawn("nats-server", ["-c", config], { stdio: "ignore" });
+    this.#process = spawnLeashed("nats-server", ["-c", config], { stdio: ["ignore", "ignore", "ignore"] });
     await listening(this.port, this.#process);
   }
 

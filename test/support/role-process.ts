@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { spawnLeashed } from "./leash.ts";
 
 export type Role = "api" | "prefill" | "decode";
 
@@ -39,7 +40,7 @@ export class RoleProcess {
 
   static spawn(role: Role, env: Readonly<Record<string, string>>, program: readonly string[] = fromSources): RoleProcess {
     return new RoleProcess(
-      spawn(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"] }),
+      spawnLeashed(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"] }),
     );
   }
 

@@ -1,0 +1,56 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, expect, test } from "vitest";
+
+const folder = mkdtempSync(join(tmpdir(), "longshore-leash-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => rmSync(join(folder, "handed-back"), { force: true }));
+
+/** What tests start: servers, one of them stopped, a role, and a program that is asked to end. It says "up" and waits. */
+const runner = `
+  import { spawnLeashed } from "./test/support/leash.ts";
+  import { NatsServer } from "./test/support/nats.ts";
+  import { startRedis } from "./test/support/redis.ts";
+  import { RoleProcess } from "./test/support/role-process.ts";
+  const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
+  await RoleProcess.start("prefill", { LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_ENGINE: "weightless" });
+  redis.pause();
+  const asked = 'trap "echo handed back >${join(folder, "handed-back")}; exit" TERM INT; echo; while :; do sleep 0.1; done';
+  const child = spawnLeashed("sh", ["-c", asked], { stdio: ["ignore", "pipe", "ignore"], last: "TERM" });
+  child.stdout.once("data", () => console.log("up"));
+`;
+
+test.each(["SIGKILL", "SIGINT"] as const)("nothing that a test has started outlives it: %s", async (signal) => {
+  const args = ["--import", "tsx", "--input-type=module", "--eval", runner];
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    detached: true,
+    env: { ...process.env, TMPDIR: folder },
+  });
+  await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+  const family = descendants(child.pid!);
+  expect(family.length).toBeGreaterThanOrEqual(8); // four programs and the watcher of each
+  // Ctrl-C reaches the whole group, kill -9 the runner alone.
+  process.kill(signal === "SIGINT" ? -child.pid! : child.pid!, signal);
+  await once(child, "exit");
+  await expect.poll(() => alive().filter(({ pid }) => family.includes(pid)), { timeout: 10_000 }).toEqual([]);
+  expect(readFileSync(join(folder, "handed-back"), "utf8")).toBe("handed back\n");
+});
+
+/** Processes that have not ended: what nobody has asked how it ended is listed too. */
+function alive(): { readonly pid: number; readonly parent: number; readonly command: string }[] {
+  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,stat=,comm="], { encoding: "utf8" }).trim().split("\n");
+  return lines
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , state]) => !state!.startsWith("Z"))
+    .map(([pid, parent, , command]) => ({ pid: Number(pid), parent: Number(parent), command: command! }));
+}
+
+function descendants(root: number): number[] {
+  const all = alive();
+  const below = (pid: number): number[] => all.filter(({ parent }) => parent === pid).flatMap((child) => [child.pid, ...below(child.pid)]);
+  return below(root);
+}
