@@ -474,6 +474,42 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     });
   });
 
+  describe("documents", () => {
+    const place = async (written: Promise<number | null>): Promise<number> => (await written) ?? Number.NaN;
+
+    test("are written behind the place that their writer knows, by one of many writers", async () => {
+      const { documents, log } = await fresh(kind);
+      const first = await place(documents.put("batch", "a.b", "id", "one", 0));
+      expect(await documents.put("batch", "a.b", "id", "other", 0)).toBeNull();
+      const racers = await Promise.all(["x", "y", "z"].map((text) => documents.put("batch", "a.b", "id", text, first)));
+      const won = racers.findIndex((racer) => racer !== null);
+      expect(racers.filter((racer) => racer !== null)).toHaveLength(1);
+      expect(racers[won]).toBeGreaterThan(first);
+      const found = await documents.get("batch", "a.b", "id");
+      expect(found).toEqual({ tenant: "a.b", id: "id", text: "xyz"[won], place: racers[won], storedMs: expect.any(Number) });
+      expect(Math.abs(found!.storedMs - (await log.nowMs()))).toBeLessThan(5_000);
+      await documents.delete("batch", "a.b", "id");
+      expect(await documents.get("batch", "a.b", "id")).toBeNull();
+      expect(await documents.put("batch", "a.b", "id", "again", 0)).not.toBeNull();
+    });
+
+    test("are told apart by kind, tenant and id, and listed in the order they were last written", async () => {
+      const { documents } = await fresh(kind);
+      const places = new Map<string, number>();
+      for (const tenant of ["one", "two"])
+        for (const id of ["a", "b", "c"])
+          places.set(`${tenant} ${id}`, await place(documents.put("file", tenant, id, `${tenant} ${id}`, 0)));
+      await documents.put("batch", "one", "a", "a batch", 0);
+      await documents.put("file", "one", "a", "one a again", places.get("one a")!);
+      const texts = async (tenant: string | null, after: number, max: number) =>
+        (await documents.behind("file", tenant, after, max)).map(({ text }) => text);
+      expect(await texts("one", 0, 10)).toEqual(["one b", "one c", "one a again"]);
+      expect(await texts(null, places.get("one c")!, 10)).toEqual(["two a", "two b", "two c", "one a again"]);
+      expect(await texts(null, 0, 2)).toEqual(["one b", "one c"]);
+      expect(await texts("none", 0, 10)).toEqual([]);
+    });
+  });
+
   describe("registry", () => {
     test("shows beats by role until their life is over or they retire", async () => {
       const bus = await fresh(kind, { beatLifeMs: 500 });

@@ -1,4 +1,4 @@
-import type { Bus, JobQueue, Message, Registry } from "../../services/shared/bus/contract.ts";
+import type { Bus, JobQueue, Message, PayloadStore, Registry } from "../../services/shared/bus/contract.ts";
 import type { Journal } from "../../services/shared/bus/journal.ts";
 import { FencedLog } from "../../services/shared/bus/log.ts";
 import { heapMemory } from "../../services/shared/runtime/memory.ts";
@@ -21,10 +21,13 @@ export function recordOf(world: World, process: Process): Bus {
   const bus: Bus = {
     log: new FencedLog(planted, rules, process.clock, process.dice.random, closing.signal),
     queue: queueOf(world, process, road),
-    payloads: {
-      put: (key, bytes) => road.ask(() => world.payloads.put(key, bytes)),
-      get: (key) => road.ask(() => world.payloads.get(key)),
-      delete: (key) => road.ask(() => world.payloads.delete(key)),
+    payloads: objectsOf(world.payloads, road),
+    files: objectsOf(world.files, road),
+    documents: {
+      put: (...args) => road.ask(() => world.documents.put(...args)),
+      get: (...args) => road.ask(() => world.documents.get(...args)),
+      behind: (...args) => road.ask(() => world.documents.behind(...args)),
+      delete: (...args) => road.ask(() => world.documents.delete(...args)),
     },
     registry: registryOf(world.registry, road),
     ready: async () => {},
@@ -95,6 +98,12 @@ function messageOf(world: World, process: Process, road: Road, message: Message)
     nak: (delayMs) => touch("nak", () => message.nak(delayMs)),
   };
 }
+
+const objectsOf = (objects: PayloadStore, road: Road): PayloadStore => ({
+  put: (key, bytes) => road.ask(() => objects.put(key, bytes)),
+  get: (key) => road.ask(() => objects.get(key)),
+  delete: (key) => road.ask(() => objects.delete(key)),
+});
 
 const registryOf = (registry: Registry, road: Road): Registry => ({
   beat: (role, id, value) => road.ask(() => registry.beat(role, id, value)),

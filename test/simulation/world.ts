@@ -1,4 +1,5 @@
 import type { Journal } from "../../services/shared/bus/journal.ts";
+import { MemoryDocuments } from "../../services/shared/bus/memory/documents.ts";
 import { MemoryJournal } from "../../services/shared/bus/memory/journal.ts";
 import { MemoryPayloads } from "../../services/shared/bus/memory/payloads.ts";
 import { MemoryQueue } from "../../services/shared/bus/memory/queue.ts";
@@ -34,6 +35,8 @@ export class World {
   readonly queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax: 10_000 }, this.clock, this.never);
   readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.clock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
+  readonly files = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
+  readonly documents = new MemoryDocuments(this.clock);
   readonly store: MemoryStore = memoryStore(this.clock);
   readonly #trace: Trace;
   #calm = false;

@@ -36,6 +36,8 @@ export class Life {
       log: this.object(bus.log),
       queue: this.object(bus.queue),
       payloads: this.object(bus.payloads),
+      files: this.object(bus.files),
+      documents: this.object(bus.documents),
       registry: this.object(bus.registry),
       ready: bus.ready.bind(bus),
       close: bus.close.bind(bus),

@@ -13,6 +13,9 @@ export interface Bus {
   readonly log: JobLog;
   readonly queue: JobQueue;
   readonly payloads: PayloadStore;
+  /** Parts of the files that clients uploaded or that were made for them. Kept longer than payloads, with room of their own. */
+  readonly files: PayloadStore;
+  readonly documents: Documents;
   readonly registry: Registry;
   /** Resolves when the record answers; rejects with UNAVAILABLE and what to do when it does not within `ms`. */
   ready(ms: number): Promise<void>;
@@ -222,6 +225,28 @@ export interface PayloadStore {
   /** Null if absent. */
   get(key: string): Promise<Uint8Array | null>;
   delete(key: string): Promise<void>;
+}
+
+/** What batches and files are described by. */
+export type DocumentKind = "file" | "batch";
+
+/** A small text of a tenant's. Its place grows with every write to any document: `put` behind a place is a compare-and-set. */
+export interface Document {
+  readonly tenant: string;
+  readonly id: string;
+  readonly text: string;
+  readonly place: number;
+  /** By the record's clock (`JobLog.nowMs`). */
+  readonly storedMs: number;
+}
+
+export interface Documents {
+  /** Writes if the document lies at `after` (0: nowhere) and resolves to its new place, or to null if it does not. OVERLOADED when there is no room. UNAVAILABLE leaves open whether it was written. */
+  put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null>;
+  get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null>;
+  /** Documents behind a place, of one tenant or of all (null), in the order they were last written. */
+  behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
+  delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
 }
 
 /** A note or a mark, and its place in the order in which they were made. A place is used once, and grows. */

@@ -12,6 +12,7 @@ export function busFromConfig(config: Config): Bus {
     attemptsMax: config.attemptsMax,
     logMaxBytes: config.logMaxBytes,
     payloadsMaxBytes: config.payloadsMaxBytes,
+    filesMaxBytes: config.filesMaxBytes,
     logMaxAgeMs: config.logMaxAgeSeconds * 1_000,
     queueMessagesMax: config.queueJobsMax,
     beatLifeMs: 5 * config.beatMs,

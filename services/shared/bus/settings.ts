@@ -21,6 +21,9 @@ export interface BusSettings extends LogRules {
   readonly payloadBytesMax: number;
   /** Bytes of all payloads. */
   readonly payloadsMaxBytes: number;
+  /** Bytes of all parts of files, and how long they and all documents are kept. */
+  readonly filesMaxBytes: number;
+  readonly filesMaxAgeMs: number;
   readonly beatLifeMs: number;
   /** How long `remember` remembers. */
   readonly keyLifeMs: number;
@@ -43,6 +46,8 @@ const defaults = {
   queueMessagesMax: 1_000_000,
   payloadBytesMax: 33_554_432,
   payloadsMaxBytes: 2_147_483_648,
+  filesMaxBytes: 4_294_967_296,
+  filesMaxAgeMs: 31 * 86_400_000, // a day more than files are shown, so that none is shown whose parts are gone
   beatLifeMs: 5_000,
   keyLifeMs: 86_400_000,
   tryMs: 2_000,

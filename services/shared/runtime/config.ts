@@ -36,6 +36,11 @@ const stores = {
     { min: 1_048_576 },
     "Room for prompts too large for a message. Without any, they are answered 429.",
   ),
+  filesMaxBytes: whole(
+    4_294_967_296,
+    { min: 1_048_576 },
+    "Room for uploaded and produced files. Without any, uploads are answered 429 and batches wait.",
+  ),
   logMaxAgeSeconds: whole(
     604_800,
     { min: 3_600 },

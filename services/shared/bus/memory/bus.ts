@@ -2,6 +2,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import type { Bus } from "../contract.ts";
 import { FencedLog } from "../log.ts";
 import type { BusSettings } from "../settings.ts";
+import { MemoryDocuments } from "./documents.ts";
 import { MemoryJournal } from "./journal.ts";
 import { MemoryPayloads } from "./payloads.ts";
 import { MemoryQueue } from "./queue.ts";
@@ -14,10 +15,13 @@ export function memoryBus(settings: BusSettings): Bus {
   const journal = new MemoryJournal({ bytesMax: logMaxBytes, ageMsMax: logMaxAgeMs, dedupeMs }, clock);
   const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, markMs: logMaxAgeMs, jobMs: logMaxAgeMs };
   const payloadBounds = { bytesMax: settings.payloadBytesMax, totalBytesMax: settings.payloadsMaxBytes, ageMsMax: logMaxAgeMs };
+  const fileBounds = { ...payloadBounds, totalBytesMax: settings.filesMaxBytes, ageMsMax: settings.filesMaxAgeMs };
   return {
     log: new FencedLog(journal, settings, clock, random, closing.signal),
     queue: new MemoryQueue({ ackWaitMs: settings.ackWaitMs, dedupeMs, messagesMax: settings.queueMessagesMax }, clock, closing.signal),
     payloads: new MemoryPayloads(payloadBounds, clock),
+    files: new MemoryPayloads(fileBounds, clock),
+    documents: new MemoryDocuments(clock),
     registry: new MemoryRegistry(lives, clock),
     ready: async () => {
       if (closing.signal.aborted) throw new ServingError("UNAVAILABLE", "the bus is closed");

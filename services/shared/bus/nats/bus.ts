@@ -3,6 +3,7 @@ import { FencedLog } from "../log.ts";
 import { patiently } from "../pause.ts";
 import type { BusSettings } from "../settings.ts";
 import { Connection } from "./connection.ts";
+import { NatsDocuments } from "./documents.ts";
 import { NatsJournal } from "./journal.ts";
 import { ensureStream, layout } from "./layout.ts";
 import { NatsPayloads } from "./payloads.ts";
@@ -24,10 +25,13 @@ export function natsBus(settings: BusSettings): Bus {
   const journal = new NatsJournal(connection, log, named, settings);
   const phases = { prefill: stream(named.prefill), decode: stream(named.decode) };
   const buckets = { beats: stream(named.beats), keys: stream(named.keys), marks: stream(named.marks), jobs: stream(named.jobs) };
+  const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings, settings.payloadBytesMax);
   return {
     log: new FencedLog(journal, settings, clock, random, connection.closing),
     queue: new NatsQueue(connection, phases, named, settings, settings.ackWaitMs),
-    payloads: new NatsPayloads(connection, stream(named.payloads), named, settings, settings.payloadBytesMax),
+    payloads: objects(named.payloads),
+    files: objects(named.files),
+    documents: new NatsDocuments(stream(named.documents), named.documents.subject),
     registry: new NatsRegistry(connection, buckets, named),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),
     close: () => connection.close(),

@@ -47,17 +47,17 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
     duplicate_window: nanos(Math.min(settings.dedupeMs, lifeMs)),
     ...more,
   });
-  const payloads = {
+  const objects = ({ stream, subject }: { readonly stream: string; readonly subject: string }, lifeMs: number, max_bytes: number) => ({
     ...common,
-    name: names.payloads.stream,
-    subjects: [`${names.payloads.subject}.C.>`, `${names.payloads.subject}.M.>`],
+    name: stream,
+    subjects: [`${subject}.C.>`, `${subject}.M.>`],
     retention: "limits",
     discard: "new",
-    max_age,
-    max_bytes: settings.payloadsMaxBytes,
-    duplicate_window,
+    max_age: nanos(lifeMs),
+    max_bytes,
+    duplicate_window: nanos(Math.min(settings.dedupeMs, lifeMs)),
     allow_rollup_hdrs: true,
-  };
+  });
   return [
     log,
     queue(names.prefill),
@@ -66,7 +66,9 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
     bucket(names.keys, settings.keyLifeMs, { discard: "new", max_bytes: 256 * MIB }), // a key must not be forgotten early
     bucket(names.marks, settings.logMaxAgeMs, { discard: "old", max_bytes: 64 * MIB }),
     bucket(names.jobs, settings.logMaxAgeMs, { discard: "old", max_bytes: 256 * MIB }),
-    payloads,
+    bucket(names.documents, settings.filesMaxAgeMs, { discard: "new", max_bytes: 256 * MIB }),
+    objects(names.payloads, settings.logMaxAgeMs, settings.payloadsMaxBytes),
+    objects(names.files, settings.filesMaxAgeMs, settings.filesMaxBytes),
   ];
 }
 
@@ -92,7 +94,8 @@ async function create(connection: Connection, config: Config): Promise<Echo> {
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNameInUse)) return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
     if (!isApiError(thrown, ...noRoom)) throw thrown;
-    const advice = "lower LONGSHORE_LOG_MAX_BYTES and LONGSHORE_PAYLOADS_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
+    const advice =
+      "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
     throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
       cause: thrown,
     });

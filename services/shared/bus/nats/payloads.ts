@@ -30,10 +30,10 @@ export class NatsPayloads implements PayloadStore {
   readonly #patience: Patience;
   readonly #payloadBytesMax: number;
 
-  constructor(connection: Connection, stream: Stream, names: Names, patience: Patience, payloadBytesMax: number) {
+  constructor(connection: Connection, stream: Stream, names: Names["payloads"], patience: Patience, payloadBytesMax: number) {
     this.#connection = connection;
     this.#stream = stream;
-    this.#names = names.payloads;
+    this.#names = names;
     this.#patience = patience;
     this.#payloadBytesMax = payloadBytesMax;
   }
@@ -62,7 +62,10 @@ export class NatsPayloads implements PayloadStore {
       if (bytes.length === description.size && digestOf(bytes) === description.digest) return bytes;
       // Replaced meanwhile, or read from a replica that lags: both pass.
       if (this.#patience.clock.monotonicMs() > endMs)
-        throw new ServingError("INTERNAL", `payload ${key} is damaged; delete the job and submit it again`);
+        throw new ServingError(
+          "INTERNAL",
+          `object ${key} of ${this.#names.bucket} is damaged; delete what it belongs to and submit it again`,
+        );
       await new Pause().wait(this.#patience.clock, backoffMs(tries), this.#connection.closing);
     }
   }

@@ -28,6 +28,7 @@ export function names(prefix: string) {
   }
   const stream = (name: string) => `${prefix}_${name}`.toUpperCase();
   const bucket = (name: string) => ({ stream: `KV_${prefix}_${name}`, subject: `$KV.${prefix}_${name}` });
+  const objects = (name: string) => ({ bucket: `${prefix}_${name}`, stream: `OBJ_${prefix}_${name}`, subject: `$O.${prefix}_${name}` });
   return {
     log: { stream: stream("log"), subject: `${prefix}.log`, clock: `${prefix}.clock` },
     live: `${prefix}.live`,
@@ -38,7 +39,9 @@ export function names(prefix: string) {
     keys: bucket("keys"),
     marks: bucket("marks"),
     jobs: bucket("jobs"),
-    payloads: { bucket: `${prefix}_payloads`, stream: `OBJ_${prefix}_payloads`, subject: `$O.${prefix}_payloads` },
+    documents: bucket("documents"),
+    payloads: objects("payloads"),
+    files: objects("files"),
   } as const;
 }
 

@@ -1,0 +1,40 @@
+import type { Document, DocumentKind, Documents } from "../contract.ts";
+import type { Stored, Stream } from "./stream.ts";
+import { token, untoken } from "./subjects.ts";
+
+/** A bucket that keeps the last message of each subject: kind, tenant, id. */
+export class NatsDocuments implements Documents {
+  readonly #stream: Stream;
+  readonly #subject: string;
+
+  constructor(stream: Stream, subject: string) {
+    this.#stream = stream;
+    this.#subject = subject;
+  }
+
+  put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
+    return this.#stream.put(this.#of(kind, token(tenant), token(id)), new TextEncoder().encode(text), undefined, { after });
+  }
+
+  async get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null> {
+    const stored = await this.#stream.last(this.#of(kind, token(tenant), token(id)));
+    return stored === null ? null : document(stored);
+  }
+
+  async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
+    return (await this.#stream.page(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max)).map(document);
+  }
+
+  delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
+    return this.#stream.purge(this.#of(kind, token(tenant), token(id)));
+  }
+
+  #of(kind: DocumentKind, tenant: string, id: string): string {
+    return `${this.#subject}.${kind}.${tenant}.${id}`;
+  }
+}
+
+function document({ subject, bytes, sequence, storedMs }: Stored): Document {
+  const [tenant = "", id = ""] = subject.split(".").slice(-2).map(untoken);
+  return { tenant, id, text: Buffer.from(bytes).toString("utf8"), place: sequence, storedMs };
+}
