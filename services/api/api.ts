@@ -1,9 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
-import { authenticator } from "./auth.ts";
+import { identifier } from "./auth.ts";
 import { beatWhile, REPLICAS } from "./beats.ts";
 import type { ApiDeps } from "./deps.ts";
+import { KeyRing } from "./keys/key-ring.ts";
+import { Limits } from "./keys/limits.ts";
+import { shareLimitsUntil } from "./keys/share-limits.ts";
 import { openReaders } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
 import { Retries } from "./retries.ts";
@@ -13,7 +16,7 @@ import { openApi } from "./server.ts";
 const LAST_WORDS_MS = 250;
 
 export interface RunningApi {
-  /** http://host:port */
+  /** http://host:port, or https: */
   readonly url: string;
   /** Ends open streams, so that their readers resume elsewhere, and stops listening. */
   close(): Promise<void>;
@@ -21,20 +24,26 @@ export interface RunningApi {
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
 export async function startApi(
-  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "authenticate" | "stopping">,
+  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "identify" | "authenticate" | "limits" | "stopping">,
 ): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
   const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
   const admission = new Admission(bus, clock, model.name, config);
+  const ring = new KeyRing(bus.registry);
+  await ring.look().catch(() => {}); // the record is away: nobody gets in before it is back
+  const identify = identifier(config, ring);
+  const limits = new Limits(clock);
   const app: FastifyInstance = openApi({
     ...deps,
     replica,
     readers,
     admission,
     retries: new Retries(bus),
-    authenticate: authenticator(config.apiKeys),
+    identify,
+    authenticate: (headers) => identify(headers).tenant,
+    limits,
     stopping: stop.signal,
   });
   const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
@@ -47,6 +56,7 @@ export async function startApi(
     );
   });
   void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => true, stop.signal).catch(() => {});
+  void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
   const { claimMs, beatMs, retentionSeconds } = config;
   void reconcileUntil({ ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, replica }, stop.signal);
   return {

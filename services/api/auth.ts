@@ -1,32 +1,56 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { type ApiKey, digestOf } from "./keys/key.ts";
+import type { KeyRing } from "./keys/key-ring.ts";
 
-/** Who asks. The tenant separates cached prefixes and idempotency keys. */
-export type Authenticate = (headers: Readonly<Record<string, string | string[] | undefined>>) => string;
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-/** `digests`: SHA-256 of the accepted keys, hex, comma-separated. Empty: everybody is the tenant "default". */
-export function authenticator(digests: string): Authenticate {
-  const accepted = digests.split(",").filter((digest) => digest !== "");
-  const bad = accepted.find((digest) => !/^[0-9a-f]{64}$/.test(digest));
-  if (bad !== undefined)
+/** Who asks. */
+export interface Caller {
+  /** Separates jobs, cached prefixes and idempotency keys. */
+  readonly tenant: string;
+  /** Where the key is one of the record's: what it may do. */
+  readonly key: ApiKey | null;
+}
+
+export type Identify = (headers: Headers) => Caller;
+/** The tenant of whoever asks. */
+export type Authenticate = (headers: Headers) => string;
+
+export interface Doors {
+  /** SHA-256 of further accepted keys, hex, comma-separated: each is a tenant without limits. */
+  readonly apiKeys: string;
+  /** Whether nobody gets in while there is no key; otherwise everybody is the tenant "default" then. */
+  readonly requireKeys: boolean;
+}
+
+/** Throws UNAUTHORIZED for whoever does not get in. */
+export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Identify {
+  const accepted = acceptedDigests(apiKeys);
+  return (headers) => {
+    if (accepted.length === 0 && ring.empty && !requireKeys) return { tenant: "default", key: null };
+    const secret = secretOf(headers);
+    const key = ring.find(secret);
+    if (key !== null) return { tenant: key.tenant, key };
+    const presented = digestOf(secret);
+    // Every digest is compared, whichever matches: the time says nothing.
+    const match = accepted.reduce<Buffer | null>((found, digest) => (timingSafeEqual(digest, presented) ? digest : found), null);
+    if (match !== null) return { tenant: match.toString("hex").slice(0, 16), key: null };
+    throw new ServingError("UNAUTHORIZED", "no valid API key: send Authorization: Bearer KEY", { apiCode: "invalid_api_key" });
+  };
+}
+
+function acceptedDigests(text: string): readonly Buffer[] {
+  const digests = text.split(",").filter((digest) => digest !== "");
+  if (digests.some((digest) => !/^[0-9a-f]{64}$/.test(digest)))
     throw new ServingError(
       "INVALID_REQUEST",
       "LONGSHORE_API_KEYS must hold SHA-256 digests: 64 lower-case hex digits each, comma-separated",
     );
-  const known = accepted.map((digest) => Buffer.from(digest, "hex"));
-  return (headers) => {
-    if (known.length === 0) return "default";
-    const presented = createHash("sha256").update(keyOf(headers)).digest();
-    // Every digest is compared, whichever matches: the time says nothing.
-    const match = known.reduce((found, digest, i) => (timingSafeEqual(digest, presented) ? i : found), -1);
-    if (match < 0)
-      throw new ServingError("UNAUTHORIZED", "no valid API key: send Authorization: Bearer KEY", { apiCode: "invalid_api_key" });
-    return accepted[match]!.slice(0, 16);
-  };
+  return digests.map((digest) => Buffer.from(digest, "hex"));
 }
 
-function keyOf(headers: Readonly<Record<string, string | string[] | undefined>>): string {
-  const { authorization, "x-api-key": apiKey } = headers;
+function secretOf({ authorization, "x-api-key": apiKey }: Headers): string {
   if (typeof apiKey === "string") return apiKey;
   return typeof authorization === "string" ? authorization.replace(/^Bearer +/i, "") : "";
 }

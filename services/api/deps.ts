@@ -5,7 +5,8 @@ import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
-import type { Authenticate } from "./auth.ts";
+import type { Authenticate, Identify } from "./auth.ts";
+import type { Limits } from "./keys/limits.ts";
 import type { ServedModel } from "./prompt.ts";
 import type { Readers } from "./readers.ts";
 import type { Retries } from "./retries.ts";
@@ -21,6 +22,8 @@ export interface ApiDeps {
   /** The name of this process among the replicas. */
   readonly replica: string;
   readonly authenticate: Authenticate;
+  readonly identify: Identify;
+  readonly limits: Limits;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

@@ -5,6 +5,7 @@ import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { cancelJob } from "./jobs.ts";
+import type { Spending } from "./keys/limits.ts";
 import type { Prompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { samplingOf } from "./sampling.ts";
@@ -83,8 +84,16 @@ export async function submitJob(
     detached: options.detached,
     view: JSON.stringify(prompt.view),
   };
-  const submission = { tenant, request: job, ids: prompt.ids, idempotencyKey: key === null ? null : ofChoice(key, index), bodyHash: hash };
+  const submission = {
+    ...{ tenant, request: job, ids: prompt.ids, bodyHash: hash },
+    idempotencyKey: key === null ? null : ofChoice(key, index),
+    spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
+  };
   return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
+}
+
+function spend({ limits }: ApiDeps, { apiKey }: SubmitRequest, spending: Spending): void {
+  if (apiKey !== null) limits.spend(apiKey, spending);
 }
 
 /** What tells the jobs of one request from each other; its first is as if it had asked for one. */

@@ -4,6 +4,7 @@ import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
 import type { Choice } from "./generate.ts";
 import { interleaved } from "./interleaved.ts";
+import { rateHeaders } from "./keys/rate-headers.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { openEventStream, type StreamEvent } from "./sse.ts";
 import { type Surface, surfaceOf, type WholeAnswer } from "./surfaces.ts";
@@ -61,7 +62,7 @@ function wholeAnswer(jobId: string, index: number, steps: readonly Step[]): Whol
  * event of a record, so that nothing is lost where a record makes several. Resolves to the jobs that ended while they were read.
  */
 export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[], after: number): Promise<ReadonlySet<string>> {
-  const out = openEventStream(reply, deps.config, () => shown[0]!.surface.heartbeat);
+  const out = openEventStream(reply.headers(rateHeaders(deps, reply.request)), deps.config, () => shown[0]!.surface.heartbeat);
   const ends = new Map<string, NonNullable<Step["end"]>>();
   try {
     for await (const [i, step] of followed(deps, shown, out.gone)) {

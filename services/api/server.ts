@@ -1,14 +1,16 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { anthropicErrors } from "./anthropic/errors.ts";
+import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
 import { NO_BODY, readBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
+import { rateHeaders } from "./keys/rate-headers.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { tlsOf } from "./tls.ts";
 
 /** A request that has not arrived whole by then is given up: a body of the largest size needs half a megabyte a second. */
 const REQUEST_MS = 60_000;
@@ -17,6 +19,7 @@ const REQUEST_MS = 60_000;
 export function openApi(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
   const app = fastify({
+    ...{ https: tlsOf(config) },
     logger: false,
     bodyLimit: config.bodyMaxBytes,
     requestTimeout: REQUEST_MS,
@@ -28,6 +31,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       socket.destroy();
     },
   });
+  app.decorateRequest("apiKey", null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
     readBody(request, bytes),
@@ -35,12 +39,14 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.addHook("onRequest", async (request, reply) => {
     head(request, reply);
     deps.stopping.throwIfAborted();
-    if (request.url.startsWith("/v1/")) deps.authenticate(request.headers);
+    if (request.url.startsWith("/v1/")) request.apiKey = deps.identify(request.headers).key;
   });
   app.addHook("preValidation", async (request) => {
     request.body ??= NO_BODY;
   });
-  app.addHook("onSend", async (_, reply) => void reply.header("openai-processing-ms", Math.round(reply.elapsedTime)));
+  app.addHook("onSend", async (request, reply) => {
+    reply.header("openai-processing-ms", Math.round(reply.elapsedTime)).headers(rateHeaders(deps, request));
+  });
   app.addHook("onResponse", async (request, reply) => {
     if (request.method === "POST" || reply.statusCode >= 500) {
       log.info(
@@ -53,7 +59,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     const error = fromHttpLayer(thrown);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
-    const form = request.url.startsWith("/v1/messages") ? anthropicErrors : openaiErrors;
+    const form = isAnthropic(request) ? anthropicErrors : openaiErrors;
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));
   };
   app.setErrorHandler(answerError);

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Bus, JobRequest } from "../shared/bus/contract.ts";
-import { enqueue } from "../shared/bus/enqueue.ts";
+import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
@@ -20,6 +20,8 @@ export interface Submission {
   readonly bodyHash: string;
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
+  /** Takes these tokens from the limits of whoever asks. Throws RATE_LIMITED. */
+  readonly spend?: (tokens: number) => void;
 }
 
 /** The job of a submission, and whether it was made for it. */
@@ -50,6 +52,7 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 
 async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<void> {
   const { bus, admission } = deps;
+  submission.spend?.(submission.ids.length + expectedOutput(submission.request));
   const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
   try {
     await enqueue(bus.queue, "prefill", jobId, await record(deps, jobId, submission), 0);

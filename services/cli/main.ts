@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { type Config, environment, loadConfig } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { openClient } from "./client.ts";
+import type { KeyOptions } from "./commands/keys.ts";
 
 /**
  * `longshore`: everything from one command. Commands load what they need when they run, so that `--help` is instant and `sizes` works on a
@@ -35,6 +36,11 @@ const client = () => {
 const whole = (text: string): number => {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
   return Number(text);
+};
+
+const positive = (text: string): number => {
+  if (whole(text) === 0) throw new InvalidArgumentError("must be at least 1");
+  return whole(text);
 };
 
 program
@@ -81,6 +87,27 @@ program
   .description("cancel a job")
   .argument("<job>")
   .action(async (job: string) => (await import("./commands/jobs.ts")).cancel(client(), job));
+
+const keys = program.command("keys").description("API keys: who may use the cluster, and how much (needs LONGSHORE_NATS_URL)");
+keys
+  .command("create")
+  .description("make a key and print it, once")
+  .argument("<name>", "whose it is")
+  .option("--tenant <name>", "keys of one tenant see each other's jobs and share cached prefixes (default: the name)")
+  .option("--requests-per-minute <n>", "limit over all replicas (default: none)", positive)
+  .option("--tokens-per-minute <n>", "limit of prompts and expected answers together (default: none)", positive)
+  .action(async (name: string, options: Omit<KeyOptions, "name">) =>
+    (await import("./commands/keys.ts")).createKey(config(), { name, ...options }),
+  );
+keys
+  .command("list")
+  .description("all keys, their tenants and limits")
+  .action(async () => (await import("./commands/keys.ts")).listKeys(config()));
+keys
+  .command("revoke")
+  .description("refuse a key from now on")
+  .argument("<id>", "as listed")
+  .action(async (id: string) => (await import("./commands/keys.ts")).revokeKey(config(), id));
 
 program
   .command("doctor")

@@ -122,6 +122,8 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   forget: (jobId) => road.ask(() => registry.forget(jobId)),
   noteJob: (jobId, summary) => road.ask(() => registry.noteJob(jobId, summary)),
   jobs: (limit) => road.ask(() => registry.jobs(limit)),
+  keepKey: (id, text) => road.ask(() => registry.keepKey(id, text)),
+  keptKeys: (after, max) => road.ask(() => registry.keptKeys(after, max)),
 });
 
 /** The store as one process reaches it. As its contract says, a store that is away is like an empty one. */

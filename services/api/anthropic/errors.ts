@@ -17,6 +17,9 @@ export const anthropicErrors = {
   }),
 } satisfies ErrorForm;
 
+/** Whether a request is for this surface, and must be answered in its words. */
+export const isAnthropic = ({ url }: { readonly url: string }): boolean => url.startsWith("/v1/messages");
+
 /** There is no field for the place of a mistake. */
 function withParam(error: ServingError): string {
   const message = publicMessage(error);
@@ -33,6 +36,7 @@ const TYPES: Readonly<Record<ErrorCode, string>> = {
   NOT_FOUND: "not_found_error",
   CONFLICT: "conflict_error",
   TOO_LARGE: "request_too_large",
+  RATE_LIMITED: "rate_limit_error",
   OVERLOADED: "overloaded_error",
   CANCELLED: "api_error",
   BAD_CHECKPOINT: "api_error",

@@ -258,7 +258,14 @@ export interface Noted {
   readonly notedMs: number;
 }
 
-/** Small things with a life time. All derived or short lived, except idempotency keys and cancel marks. */
+/** What is kept of an API key, and its place in the order in which such things were kept. */
+export interface KeptKey {
+  readonly place: number;
+  readonly id: string;
+  readonly text: string;
+}
+
+/** Small things, most with a life time. All derived or short lived, except API keys, idempotency keys and cancel marks. */
 export interface Registry {
   /** One process's sign of life, kept for a few seconds; JSON of its own. */
   beat(role: string, id: string, value: string): Promise<void>;
@@ -287,4 +294,8 @@ export interface Registry {
   forget(jobId: string): Promise<void>;
   /** The index, latest note first. */
   jobs(limit: number): Promise<readonly Noted[]>;
+  /** Keeps what is known of an API key, in place of what was. */
+  keepKey(id: string, text: string): Promise<void>;
+  /** What was kept of API keys behind a place, oldest first. */
+  keptKeys(after: number, max: number): Promise<readonly KeptKey[]>;
 }

@@ -96,7 +96,10 @@ const api = {
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
   streamBufferBytes: whole(1_048_576, { min: 4_096 }, "Bytes a slow reader may be behind before it is dropped; it can resume."),
-  apiKeys: text("", "Comma-separated SHA-256 digests (hex) of accepted keys. Empty: no key is asked for."),
+  apiKeys: text("", "Comma-separated SHA-256 digests (hex) of keys that are accepted beside those of `longshore keys`."),
+  requireKeys: yesNo("no", "Whether nobody gets in while there is no key. Otherwise everybody does: set it where others reach the port."),
+  tlsCertFile: text("", "PEM of the API's certificate and those that vouch for it. With LONGSHORE_TLS_KEY_FILE: https instead of http."),
+  tlsKeyFile: text("", "PEM of the certificate's private key."),
 } as const;
 
 const runtime = {

@@ -6,6 +6,7 @@ const traits = {
   NOT_FOUND: { http: 404, type: "invalid_request_error", retryable: false }, // unknown model, job or route
   CONFLICT: { http: 409, type: "invalid_request_error", retryable: false }, // same idempotency key, another body
   TOO_LARGE: { http: 413, type: "invalid_request_error", retryable: false },
+  RATE_LIMITED: { http: 429, type: "rate_limit_error", retryable: true }, // the key's to wait for
   OVERLOADED: { http: 429, type: "rate_limit_error", retryable: true }, // ours to absorb: backlog or memory
   CANCELLED: { http: 499, type: "invalid_request_error", retryable: false }, // the client, or the grace after its last reader
   BAD_CHECKPOINT: { http: 500, type: "server_error", retryable: false }, // weights, config and tokenizer contradict each other

@@ -1,5 +1,5 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { Noted, Registry } from "../contract.ts";
+import type { KeptKey, Noted, Registry } from "../contract.ts";
 
 interface RegistryLives {
   readonly beatMs: number;
@@ -15,6 +15,7 @@ export class MemoryRegistry implements Registry {
   readonly #marks: Shelf;
   readonly #jobs: Shelf;
   readonly #failures: Shelf;
+  readonly #access: Shelf;
   #lowWater: number | null = null;
   readonly #cancelListeners = new Set<(jobId: string) => void>();
 
@@ -24,6 +25,7 @@ export class MemoryRegistry implements Registry {
     this.#marks = new Shelf(lives.markMs, clock);
     this.#jobs = new Shelf(lives.jobMs, clock);
     this.#failures = new Shelf(lives.jobMs, clock);
+    this.#access = new Shelf(Number.POSITIVE_INFINITY, clock);
   }
 
   async beat(role: string, id: string, value: string): Promise<void> {
@@ -96,6 +98,14 @@ export class MemoryRegistry implements Registry {
 
   async jobs(limit: number): Promise<readonly Noted[]> {
     return this.#jobs.latest(limit);
+  }
+
+  async keepKey(id: string, text: string): Promise<void> {
+    this.#access.set(id, text);
+  }
+
+  async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
+    return this.#access.behind(after, max).map(({ place, jobId: id, text }) => ({ place, id, text }));
   }
 }
 

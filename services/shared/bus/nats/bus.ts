@@ -24,7 +24,13 @@ export function natsBus(settings: BusSettings): Bus {
   const log = stream(named.log);
   const journal = new NatsJournal(connection, log, named, settings);
   const phases = { prefill: stream(named.prefill), decode: stream(named.decode) };
-  const buckets = { beats: stream(named.beats), keys: stream(named.keys), marks: stream(named.marks), jobs: stream(named.jobs) };
+  const buckets = {
+    beats: stream(named.beats),
+    keys: stream(named.keys),
+    marks: stream(named.marks),
+    jobs: stream(named.jobs),
+    access: stream(named.access),
+  };
   const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings, settings.payloadBytesMax);
   return {
     log: new FencedLog(journal, settings, clock, random, connection.closing),

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Noted, Registry } from "../contract.ts";
+import type { KeptKey, Noted, Registry } from "../contract.ts";
 import type { Connection } from "./connection.ts";
 import type { Stored, Stream } from "./stream.ts";
 import { lastToken, type Names, token } from "./subjects.ts";
@@ -12,6 +12,7 @@ interface Buckets {
   readonly keys: Stream;
   readonly marks: Stream;
   readonly jobs: Stream;
+  readonly access: Stream;
 }
 
 /** One bucket per life time: a stream that keeps the last message of each subject. */
@@ -113,6 +114,15 @@ export class NatsRegistry implements Registry {
 
   jobs(limit: number): Promise<readonly Noted[]> {
     return latest(this.#buckets.jobs, `${this.#names.jobs.subject}.*`, limit);
+  }
+
+  async keepKey(id: string, text: string): Promise<void> {
+    await this.#buckets.access.put(`${this.#names.access.subject}.${token(id)}`, encode(text));
+  }
+
+  async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
+    const kept = await this.#buckets.access.page(`${this.#names.access.subject}.*`, after, max);
+    return kept.map(({ sequence, subject, bytes }) => ({ place: sequence, id: lastToken(subject), text: decode(bytes) }));
   }
 
   #beat(role: string, id: string): string {

@@ -39,6 +39,7 @@ export function names(prefix: string) {
     keys: bucket("keys"),
     marks: bucket("marks"),
     jobs: bucket("jobs"),
+    access: bucket("access"),
     documents: bucket("documents"),
     payloads: objects("payloads"),
     files: objects("files"),

@@ -1,0 +1,121 @@
+import { z } from "zod";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { Bucket } from "./bucket.ts";
+import type { ApiKey } from "./key.ts";
+
+export const KINDS = ["requests", "tokens"] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** What a request takes from its key's limits. */
+export type Spending = Readonly<Record<Kind, number>>;
+
+/** Where a key stands: for headers. */
+export interface Standing {
+  readonly kind: Kind;
+  readonly limit: number;
+  readonly remaining: number;
+  readonly resetSeconds: number;
+}
+
+interface Purse {
+  readonly buckets: Readonly<Record<Kind, Bucket | null>>;
+  /** Through this process, since its buckets were last full. */
+  spent: Spending;
+  /** Through each of the others, as far as they told. */
+  readonly heard: Map<string, Spending>;
+}
+
+/** Requests and tokens. */
+const entry = z.tuple([z.number(), z.number()]);
+type Entry = z.infer<typeof entry>;
+const reportForm = z.record(z.string(), entry);
+
+const NOTHING: Spending = { requests: 0, tokens: 0 };
+
+/**
+ * What each key may still spend, over all replicas: each tells the others what it let through, so a limit is exact on one replica, and among
+ * several it errs by what the others let through within one beat. Nothing is written for a request.
+ */
+export class Limits {
+  readonly #clock: Clock;
+  readonly #purses = new Map<string, Purse>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. */
+  spend(key: ApiKey, spending: Spending): void {
+    const purse = this.#purse(key);
+    const nowMs = this.#clock.monotonicMs();
+    for (const kind of KINDS) {
+      const bucket = purse.buckets[kind];
+      const seconds = Math.ceil(bucket?.secondsUntil(spending[kind], nowMs) ?? 0);
+      if (seconds === 0) continue;
+      const message = `this key may use ${bucket!.limit} ${kind} a minute, and they are used; try again in ${seconds} s`;
+      throw new ServingError("RATE_LIMITED", message, { apiCode: "rate_limit_exceeded", retryAfterSeconds: seconds });
+    }
+    take(purse, spending, nowMs);
+    purse.spent = { requests: purse.spent.requests + spending.requests, tokens: purse.spent.tokens + spending.tokens };
+  }
+
+  standing(key: ApiKey): readonly Standing[] {
+    const { buckets } = this.#purse(key);
+    const nowMs = this.#clock.monotonicMs();
+    return KINDS.flatMap((kind) => {
+      const bucket = buckets[kind];
+      if (bucket === null) return [];
+      const remaining = Math.max(0, Math.floor(bucket.level(nowMs)));
+      return [{ kind, limit: bucket.limit, remaining, resetSeconds: bucket.secondsUntilFull(nowMs) }];
+    });
+  }
+
+  /** What went through this process, for the others; null while it is paid for. */
+  report(): string | null {
+    const nowMs = this.#clock.monotonicMs();
+    const open: Record<string, Entry> = {};
+    for (const [id, purse] of this.#purses) {
+      if (!isTouched(purse, nowMs)) purse.spent = NOTHING;
+      else if (purse.spent !== NOTHING) open[id] = [purse.spent.requests, purse.spent.tokens];
+    }
+    return Object.keys(open).length === 0 ? null : JSON.stringify(open);
+  }
+
+  /** Takes what the others let through since they last told. */
+  hear(reports: ReadonlyMap<string, string>, find: (keyId: string) => ApiKey | null): void {
+    for (const purse of this.#purses.values()) {
+      for (const replica of purse.heard.keys()) if (!reports.has(replica)) purse.heard.delete(replica);
+    }
+    for (const [replica, text] of reports) {
+      for (const [id, entry] of Object.entries(reportForm.parse(JSON.parse(text)))) {
+        const key = find(id);
+        if (key !== null) this.#hear(this.#purse(key), replica, entry);
+      }
+    }
+  }
+
+  #hear(purse: Purse, replica: string, [requests, tokens]: Entry): void {
+    const heard = purse.heard.get(replica) ?? NOTHING;
+    const before = requests < heard.requests || tokens < heard.tokens ? NOTHING : heard; // it has begun to count anew
+    take(purse, { requests: requests - before.requests, tokens: tokens - before.tokens }, this.#clock.monotonicMs());
+    purse.heard.set(replica, { requests, tokens });
+  }
+
+  #purse(key: ApiKey): Purse {
+    const known = this.#purses.get(key.id);
+    if (known !== undefined) return known;
+    const nowMs = this.#clock.monotonicMs();
+    const of = (limit: number | null) => (limit === null ? null : new Bucket(limit, nowMs));
+    const buckets = { requests: of(key.requestsPerMinute), tokens: of(key.tokensPerMinute) };
+    const purse: Purse = { buckets, spent: NOTHING, heard: new Map() };
+    this.#purses.set(key.id, purse);
+    return purse;
+  }
+}
+
+const isTouched = ({ buckets }: Purse, nowMs: number): boolean => KINDS.some((kind) => (buckets[kind]?.secondsUntilFull(nowMs) ?? 0) > 0);
+
+function take({ buckets }: Purse, spending: Spending, nowMs: number): void {
+  for (const kind of KINDS) buckets[kind]?.take(spending[kind], nowMs);
+}

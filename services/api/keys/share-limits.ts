@@ -1,0 +1,45 @@
+import type { Registry } from "../../shared/bus/contract.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Logger } from "../../shared/runtime/log.ts";
+import type { KeyRing } from "./key-ring.ts";
+import type { Limits } from "./limits.ts";
+
+/** Role under which replicas tell each other what went through them. */
+const ROLE = "spent";
+
+export interface Sharing {
+  readonly registry: Registry;
+  readonly ring: KeyRing;
+  readonly limits: Limits;
+  readonly replica: string;
+  readonly clock: Clock;
+  readonly beatMs: number;
+  readonly log: Logger;
+}
+
+/** Learns of new and revoked keys with every beat, and what they spent elsewhere. Resolves once `stop` aborted. */
+export async function shareLimitsUntil(sharing: Sharing, stop: AbortSignal): Promise<void> {
+  const { registry, replica, clock, beatMs, log } = sharing;
+  let away = false;
+  while (!stop.aborted) {
+    try {
+      await clock.sleep(beatMs, stop);
+      await share(sharing);
+      away = false;
+    } catch (error) {
+      if (!stop.aborted && !away) log.warn({ err: error }, "the API keys could not be read; those known go on");
+      away = true;
+    }
+  }
+  await registry.retire(ROLE, replica).catch(() => {}); // its beat ends by itself
+}
+
+async function share({ registry, ring, limits, replica }: Sharing): Promise<void> {
+  await ring.look();
+  if (!ring.limited) return;
+  const report = limits.report();
+  await (report === null ? registry.retire(ROLE, replica) : registry.beat(ROLE, replica, report));
+  const others = new Map(await registry.beats(ROLE));
+  others.delete(replica);
+  limits.hear(others, (id) => ring.get(id));
+}

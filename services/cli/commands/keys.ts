@@ -1,0 +1,80 @@
+import { type ApiKey, makeKey, readKey } from "../../api/keys/key.ts";
+import { KEYS_MAX } from "../../api/keys/key-ring.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
+import { busFromConfig } from "../../shared/bus/from-config.ts";
+import { type Config, requireServers } from "../../shared/runtime/config.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+
+const READY_MS = 10_000;
+
+export interface KeyOptions {
+  readonly name: string;
+  readonly tenant?: string;
+  readonly requestsPerMinute?: number;
+  readonly tokensPerMinute?: number;
+}
+
+/** Prints the new key on standard output, and nothing else there: it is never shown again. */
+export function createKey(config: Config, options: KeyOptions): Promise<void> {
+  return withRecord(config, async ({ registry }) => {
+    if ((await registry.keptKeys(0, KEYS_MAX)).length >= KEYS_MAX)
+      throw new ServingError("OVERLOADED", `there are ${KEYS_MAX} keys already`);
+    const { secret, key } = makeKey({
+      name: options.name,
+      tenant: options.tenant ?? options.name,
+      requestsPerMinute: options.requestsPerMinute ?? null,
+      tokensPerMinute: options.tokensPerMinute ?? null,
+      createdMs: Date.now(),
+    });
+    await registry.keepKey(key.id, JSON.stringify(key));
+    console.error(`key ${key.id} of tenant ${key.tenant}: keep it now, only its hash is stored; the API takes it within seconds`);
+    console.log(secret);
+  });
+}
+
+export function listKeys(config: Config): Promise<void> {
+  return withRecord(config, async (bus) => {
+    const keys = await keysOf(bus);
+    const rows = keys.map((key) => [
+      ...[key.id, key.name, key.tenant, limit(key.requestsPerMinute), limit(key.tokensPerMinute), day(key.createdMs)],
+      key.revokedMs === null ? "" : `revoked ${day(key.revokedMs)}`,
+    ]);
+    if (rows.length === 0)
+      return console.log("no keys: the API lets everybody in, unless LONGSHORE_REQUIRE_KEYS or LONGSHORE_API_KEYS say otherwise");
+    const table = [["id", "name", "tenant", "requests/min", "tokens/min", "made", ""], ...rows];
+    const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+    for (const row of table)
+      console.log(
+        row
+          .map((cell, column) => cell.padEnd(widths[column]!))
+          .join("  ")
+          .trimEnd(),
+      );
+  });
+}
+
+export function revokeKey(config: Config, id: string): Promise<void> {
+  return withRecord(config, async (bus) => {
+    const key = (await keysOf(bus)).find((known) => known.id === id);
+    if (key === undefined) throw new ServingError("NOT_FOUND", `no key ${id}; \`longshore keys list\` shows them`);
+    if (key.revokedMs === null) await bus.registry.keepKey(id, JSON.stringify({ ...key, revokedMs: Date.now() }));
+    console.log(`${id}: revoked; the API refuses it within seconds. Jobs it has submitted run on.`);
+  });
+}
+
+const keysOf = async ({ registry }: Bus): Promise<readonly ApiKey[]> =>
+  (await registry.keptKeys(0, KEYS_MAX)).map(({ text }) => readKey(text)).filter((key) => key !== null);
+
+async function withRecord(config: Config, work: (bus: Bus) => Promise<void>): Promise<void> {
+  requireServers(config, "natsUrl");
+  const bus = busFromConfig(config);
+  try {
+    await bus.ready(READY_MS);
+    await work(bus);
+  } finally {
+    await bus.close();
+  }
+}
+
+const limit = (perMinute: number | null): string => (perMinute === null ? "none" : String(perMinute));
+const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);

@@ -1,0 +1,114 @@
+import { readFileSync } from "node:fs";
+import { request } from "node:https";
+import { join } from "node:path";
+import Anthropic from "@anthropic-ai/sdk";
+import OpenAI from "openai";
+import { expect, test } from "vitest";
+import { type ApiKey, makeKey } from "../../../../services/api/keys/key.ts";
+import { openBus } from "../../../../services/shared/bus/open.ts";
+import { packageRoot } from "../../../../services/shared/runtime/package-root.ts";
+import { playJob, testApi } from "../../../support/api.ts";
+
+const chat = { model: "yardlog", max_tokens: 50, messages: [{ role: "user" as const, content: "Where is red-fox?" }] };
+
+async function keyed(...asked: Partial<ApiKey>[]) {
+  const bus = openBus({ url: "memory:" });
+  const made = asked.map((changes) =>
+    makeKey({ ...{ name: "n", tenant: "t", requestsPerMinute: null, tokensPerMinute: null, createdMs: 0 }, ...changes }),
+  );
+  for (const { key } of made) await bus.registry.keepKey(key.id, JSON.stringify(key));
+  const api = await testApi({ beatMs: 20 }, bus);
+  return { api, bus, made };
+}
+
+test("a key of the record gets in, counts against its limits in the words of each surface, and is turned away beyond them", async () => {
+  const { api, bus, made } = await keyed({ requestsPerMinute: 2, tokensPerMinute: 100_000 });
+  const apiKey = made[0]!.secret;
+  const openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey, maxRetries: 0 });
+  const anthropic = new Anthropic({ baseURL: api.url, apiKey, maxRetries: 0 });
+  await expect(new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none" }).models.list()).rejects.toMatchObject({
+    status: 401,
+    code: "invalid_api_key",
+  });
+
+  const first = openai.chat.completions.create({ ...chat, stream: true }).withResponse();
+  const { data, response } = await first;
+  expect(Object.fromEntries(response.headers)).toMatchObject({
+    "x-ratelimit-limit-requests": "2",
+    "x-ratelimit-remaining-requests": "1",
+    "x-ratelimit-reset-requests": expect.stringMatching(/^(29|30)s$/),
+    "x-ratelimit-limit-tokens": "100000",
+    "x-ratelimit-remaining-tokens": expect.stringMatching(/^99\d\d\d$/),
+  });
+  await Promise.all([playJob(bus, "yardlog", { ids: [5] }), data.toReadableStream().cancel()]);
+
+  const second = anthropic.messages.create(chat).withResponse();
+  await playJob(bus, "yardlog", { ids: [5] });
+  expect(Object.fromEntries((await second).response.headers)).toMatchObject({
+    "anthropic-ratelimit-requests-limit": "2",
+    "anthropic-ratelimit-requests-remaining": "0",
+    "anthropic-ratelimit-requests-reset": expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+  });
+
+  const third = await openai.chat.completions.create(chat).catch((error: unknown) => error);
+  expect(third).toMatchObject({
+    status: 429,
+    type: "rate_limit_error",
+    code: "rate_limit_exceeded",
+    message: expect.stringContaining("2 requests a minute"),
+  });
+  expect(Number((third as InstanceType<typeof OpenAI.APIError>).headers?.get("retry-after"))).toBeGreaterThan(20);
+  const fourth = await anthropic.messages.create(chat).catch((error: unknown) => error);
+  expect(fourth, "its own limit: not 529").toMatchObject({ status: 429, error: { error: { type: "rate_limit_error" } } });
+  await api.close();
+});
+
+test("two keys of one tenant see the same jobs; another tenant's does not; a revoked one sees nothing", async () => {
+  const { api, bus, made } = await keyed({}, {}, { tenant: "other" });
+  const [mine, ours, other] = made.map(({ secret }) => secret);
+  const ask = (key: string, path: string, body?: object) =>
+    fetch(api.url + path, {
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+    });
+  const { id } = (await (await ask(mine!, "/v1/jobs", { kind: "chat", request: chat })).json()) as { id: string };
+  const seen = await Promise.all([mine, ours, other].map(async (key) => (await ask(key!, `/v1/jobs/${id}`)).status));
+  expect(seen).toEqual([200, 200, 404]);
+  const { key } = made[0]!;
+  await bus.registry.keepKey(key.id, JSON.stringify({ ...key, revokedMs: Date.now() }));
+  await expect.poll(async () => (await ask(mine!, `/v1/jobs/${id}`)).status).toBe(401);
+  expect((await ask(ours!, `/v1/jobs/${id}`)).status).toBe(200);
+  await api.close();
+});
+
+test("where keys are required, nobody gets in before there is one; where they are not, the first one closes the door", async () => {
+  const bus = openBus({ url: "memory:" });
+  const strict = await testApi({ requireKeys: true }, bus);
+  const open = await testApi({ beatMs: 20 }, bus);
+  const status = async (url: string, key = "") =>
+    (await fetch(`${url}/v1/models`, { headers: key === "" ? {} : { authorization: `Bearer ${key}` } })).status;
+  expect([await status(strict.url), await status(open.url)]).toEqual([401, 200]);
+  const { secret, key } = makeKey({ name: "n", tenant: "t", requestsPerMinute: null, tokensPerMinute: null, createdMs: 0 });
+  await bus.registry.keepKey(key.id, JSON.stringify(key));
+  await expect.poll(() => status(open.url)).toBe(401);
+  expect(await status(open.url, secret)).toBe(200);
+  await Promise.all([strict.close(), open.close()]);
+});
+
+test("with a certificate the API speaks https; half a setting, or a file that is not there, says what is wrong", async () => {
+  const [cert, key] = ["cert.pem", "key.pem"].map((name) => join(packageRoot(), "test/support/tls", name));
+  const api = await testApi({ tlsCertFile: cert!, tlsKeyFile: key! });
+  expect(api.url).toMatch(/^https:/);
+  const status = await new Promise((resolve, reject) => {
+    const asked = request(`${api.url}/v1/models`, { ca: readFileSync(cert!), servername: "localhost" }, (response) =>
+      resolve(response.statusCode),
+    );
+    asked.on("error", reject).end();
+  });
+  expect(status).toBe(200);
+  await api.close();
+  await expect(testApi({ tlsCertFile: cert! })).rejects.toThrow("LONGSHORE_TLS_KEY_FILE");
+  await expect(testApi({ tlsCertFile: cert!, tlsKeyFile: "/nowhere.pem" })).rejects.toThrow(
+    "LONGSHORE_TLS_KEY_FILE=/nowhere.pem cannot be read (ENOENT)",
+  );
+});

@@ -1,0 +1,147 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type ApiKey, makeKey, opens } from "../../../../services/api/keys/key.ts";
+import { KeyRing } from "../../../../services/api/keys/key-ring.ts";
+import { Limits } from "../../../../services/api/keys/limits.ts";
+import { openBus } from "../../../../services/shared/bus/open.ts";
+import type { Clock } from "../../../../services/shared/runtime/clock.ts";
+
+const keyWith = (requestsPerMinute: number | null, tokensPerMinute: number | null) =>
+  makeKey({ name: "n", tenant: "t", requestsPerMinute, tokensPerMinute, createdMs: 0 });
+
+/** A clock that stands until it is moved. */
+const handClock = () => {
+  const clock = { ms: 0, nowMs: () => clock.ms, monotonicMs: () => clock.ms, sleep: async () => {} };
+  return clock satisfies Clock;
+};
+
+test("over any minute, no more passes than the limit twice and one request that is larger than what was left", () => {
+  const step = fc.record({ waitMs: fc.integer({ min: 0, max: 20_000 }), tokens: fc.integer({ min: 1, max: 3_000 }) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 1, max: 1_000 }), (steps, limit) => {
+      const clock = handClock();
+      const limits = new Limits(clock);
+      const { key } = keyWith(null, limit);
+      const passed: { atMs: number; tokens: number }[] = [];
+      for (const { waitMs, tokens } of steps) {
+        clock.ms += waitMs;
+        if (spends(limits, key, tokens)) passed.push({ atMs: clock.ms, tokens });
+      }
+      for (const [i, { atMs }] of passed.entries()) {
+        const minute = passed.slice(i).filter((later) => later.atMs < atMs + 60_000);
+        const last = minute.at(-1)!.tokens;
+        const before = minute.reduce((sum, { tokens }) => sum + tokens, 0) - last;
+        expect(before).toBeLessThanOrEqual(2 * limit);
+      }
+    }),
+  );
+});
+
+test("whoever waits as long as he was told gets in, and a moment earlier does not", () => {
+  const clock = handClock();
+  const limits = new Limits(clock);
+  const { key } = keyWith(2, 600);
+  limits.spend(key, { requests: 1, tokens: 500 });
+  limits.spend(key, { requests: 1, tokens: 50 });
+  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 10 }))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 30 });
+  clock.ms = 29_000;
+  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 10 }))).toMatchObject({ retryAfterSeconds: 1 });
+  clock.ms = 30_000;
+  limits.spend(key, { requests: 1, tokens: 10 });
+});
+
+test("a request larger than the limit gets in when nothing else was used, and is paid for afterwards", () => {
+  const clock = handClock();
+  const limits = new Limits(clock);
+  const { key } = keyWith(null, 100);
+  limits.spend(key, { requests: 1, tokens: 1_000 });
+  expect(limits.standing(key)).toEqual([{ kind: "tokens", limit: 100, remaining: 0, resetSeconds: 600 }]);
+  clock.ms = 540_000;
+  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 1 }))).toMatchObject({ retryAfterSeconds: 1 });
+  clock.ms = 600_000;
+  limits.spend(key, { requests: 1, tokens: 100 });
+});
+
+test("replicas that tell each other share one limit; what was told twice, or not at all, is not counted twice", () => {
+  const clock = handClock();
+  const { key } = keyWith(10, null);
+  const replicas = { a: new Limits(clock), b: new Limits(clock) };
+  const tell = () => {
+    const reports = Object.entries(replicas).map(([name, limits]) => [name, limits.report()] as const);
+    for (const [name, limits] of Object.entries(replicas))
+      limits.hear(new Map(reports.filter((entry): entry is [string, string] => entry[0] !== name && entry[1] !== null)), () => key);
+  };
+  for (let i = 0; i < 4; i++) replicas.a.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 3; i++) replicas.b.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 3; i++) tell();
+  const remaining = () => Object.values(replicas).map((limits) => limits.standing(key)[0]!.remaining);
+  expect(remaining()).toEqual([3, 3]);
+  for (let i = 0; i < 3; i++) replicas.b.spend(key, { requests: 1, tokens: 0 });
+  tell();
+  expect(remaining()).toEqual([0, 0]);
+  expect(refusal(() => replicas.a.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 6 });
+  clock.ms += 60_000;
+  tell();
+  expect([replicas.a.report(), replicas.b.report(), remaining()]).toEqual([null, null, [10, 10]]);
+  replicas.a.spend(key, { requests: 1, tokens: 0 });
+  tell();
+  expect(remaining()).toEqual([9, 9]);
+});
+
+test("a key opens with nothing but itself", () => {
+  const { secret, key } = keyWith(null, null);
+  expect(opens(secret, key)).toBe(true);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: secret.length - 1 }), fc.string({ minLength: 1, maxLength: 1 }), (place, character) => {
+      const other = secret.slice(0, place) + character + secret.slice(place + 1);
+      expect(opens(other, key)).toBe(other === secret);
+    }),
+  );
+  expect(JSON.stringify(key)).not.toContain(secret.slice(-43));
+});
+
+test("the ring knows what was made and revoked since it looked, and forgets nothing when the record is lost", async () => {
+  const records = [openBus({ url: "memory:" }), openBus({ url: "memory:" })].map(({ registry }) => registry);
+  let current = records[0]!;
+  const ring = new KeyRing(new Proxy(current, { get: (_, name) => Reflect.get(current, name).bind(current) }));
+  expect(() => ring.empty, "before it has looked, nobody knows").toThrow("could not be read yet");
+  await ring.look();
+  expect(ring.empty).toBe(true);
+  const [one, two] = [keyWith(1, 2), keyWith(null, null)];
+  await current.keepKey(one.key.id, JSON.stringify(one.key));
+  await current.keepKey("another version's", "{}");
+  await current.keepKey(two.key.id, JSON.stringify(two.key));
+  await ring.look();
+  expect([ring.find(one.secret), ring.find(two.secret), ring.find(`${one.secret}x`), ring.find("")]).toEqual([
+    one.key,
+    two.key,
+    null,
+    null,
+  ]);
+  await current.keepKey(one.key.id, JSON.stringify({ ...one.key, revokedMs: 5 }));
+  await ring.look();
+  expect([ring.find(one.secret), ring.find(two.secret), ring.empty]).toEqual([null, two.key, false]);
+  current = records[1]!;
+  const three = keyWith(null, null);
+  await current.keepKey(three.key.id, JSON.stringify(three.key));
+  for (let looks = 0; looks < 60; looks++) await ring.look();
+  expect([ring.find(one.secret), ring.find(two.secret), ring.find(three.secret)]).toEqual([null, two.key, three.key]);
+});
+
+function spends(limits: Limits, key: ApiKey, tokens: number): boolean {
+  try {
+    limits.spend(key, { requests: 1, tokens });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function refusal(work: () => void): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was refused");
+}
