@@ -529,6 +529,22 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect((await bus.registry.beats("api")).size).toBe(0);
     });
 
+    test("keeps API keys, whatever else grows old, and tells what is new behind a place", async () => {
+      const bus = await fresh(kind, { beatLifeMs: 300, keyLifeMs: 300 });
+      for (const id of ["one", "two", "three"]) await bus.registry.keepKey(id, `${id}, new`);
+      const kept = await bus.registry.keptKeys(0, 2);
+      expect(kept.map(({ id, text }) => [id, text])).toEqual([
+        ["one", "one, new"],
+        ["two", "two, new"],
+      ]);
+      await bus.registry.keepKey("one", "one, revoked");
+      await bus.registry.remember("k", "v");
+      await until(async () => (await bus.registry.remember("k", "later")) === null);
+      const later = await bus.registry.keptKeys(kept[1]!.place, 10);
+      expect(later.map(({ text }) => text)).toEqual(["three, new", "one, revoked"]);
+      expect(await bus.registry.keptKeys(later[1]!.place, 10)).toEqual([]);
+    });
+
     test("remembers the first value of a key, for its life time", async () => {
       const bus = await fresh(kind, { keyLifeMs: 500 });
       const key = "Idempotency-Key ".repeat(100);
