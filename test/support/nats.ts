@@ -10,17 +10,20 @@ import { spawnLeashed } from "./leash.ts";
 /** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
 export class NatsServer {
   readonly port: number;
-  readonly #directory: string;
+  /** What lies in it goes with the server. */
+  readonly directory: string;
+  readonly #more: string;
   #process: ChildProcess | null = null;
 
-  private constructor(port: number, directory: string) {
+  private constructor(port: number, directory: string, more: string) {
     this.port = port;
-    this.#directory = directory;
+    this.directory = directory;
+    this.#more = more;
   }
 
-  /** `directory`: where it stores, its own from then on; by default a new one. */
-  static async start(directory = mkdtempSync(join(tmpdir(), "longshore-nats-"))): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), directory);
+  /** `directory`: where it stores, its own from then on; by default a new one. `more`: lines of its configuration. */
+  static async start(directory = mkdtempSync(join(tmpdir(), "longshore-nats-")), more = ""): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), directory, more);
     await server.restart();
     return server;
   }
@@ -36,12 +39,12 @@ export class NatsServer {
 
   /** Starts the server again on what it has stored. */
   async restart(): Promise<void> {
-    const config = join(this.#directory, "server.conf");
+    const config = join(this.directory, "server.conf");
     // Room is only reserved: every cluster of a test asks for all that its streams may ever hold.
-    const store = join(this.#directory, "store");
+    const store = join(this.directory, "store");
     writeFileSync(
       config,
-      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n`,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n${this.#more}`,
     );
     this.#process = spawnLeashed("nats-server", ["-c", config], { stdio: ["ignore", "ignore", "ignore"] });
     await listening(this.port, this.#process);
@@ -61,7 +64,7 @@ export class NatsServer {
   /** Kills the server and forgets everything it stored. */
   async wipe(): Promise<void> {
     await this.kill();
-    rmSync(join(this.#directory, "store"), { recursive: true, force: true });
+    rmSync(join(this.directory, "store"), { recursive: true, force: true });
   }
 
   freeze(): void {
@@ -74,7 +77,7 @@ export class NatsServer {
 
   async stop(): Promise<void> {
     await this.kill();
-    rmSync(this.#directory, { recursive: true, force: true });
+    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
