@@ -9,6 +9,7 @@ import { chatRoutes } from "./routes/chat.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
+import { openApiRoute } from "./routes/openapi.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { tlsOf } from "./tls.ts";
 
@@ -66,6 +67,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.setNotFoundHandler((request) => {
     throw new ServingError("NOT_FOUND", `no route ${request.method} ${request.url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
   });
+  openApiRoute(app);
   chatRoutes(app, deps);
   messageRoutes(app, deps);
   jobRoutes(app, deps);

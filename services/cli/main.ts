@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { type Config, environment, loadConfig } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { packageVersion } from "../shared/runtime/package-root.ts";
 import { openClient } from "./client.ts";
 import type { KeyOptions } from "./commands/keys.ts";
 
@@ -11,6 +12,7 @@ import type { KeyOptions } from "./commands/keys.ts";
  */
 const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
+  .version(packageVersion())
   .option("--url <url>", "the API that client commands talk to", "http://127.0.0.1:8000")
   .option("--key <key>", "API key for client commands")
   .showHelpAfterError("(see longshore --help)")
