@@ -66,7 +66,7 @@ function described(
     .filter((part) => part !== "")
     .join(". ");
   return {
-    operationId: `${method.toLowerCase()}${path.replace(/[^a-z]+(\w?)/gi, (_, letter: string) => letter.toUpperCase())}`,
+    operationId: `${method.toLowerCase()}${path.replace("/v1", "").replace(/[^a-z]+(\w?)/gi, (_, letter: string) => letter.toUpperCase())}`,
     tags: [tag],
     summary,
     ...(path.startsWith("/v1/") ? {} : { security: [] }),
