@@ -19,7 +19,12 @@ export interface Ending {
   readonly usage: Usage;
   /** Tokens of the reasoning, the mark at its end included. */
   readonly reasoningTokens: number;
+  /** When, by the clock of the worker. */
+  readonly atMs: number;
 }
+
+/** The job itself ended without an answer, as opposed to what befalls its readers. */
+export class JobError extends ServingError {}
 
 /** A token as it is spelled, and the natural logarithm of its probability. */
 export interface Likely {
@@ -75,7 +80,7 @@ export class Answer {
   }
 
   /** Throws the job's own error for `failed`, `cancelled` and `expired`. */
-  push({ event }: LogRecord): Addition {
+  push({ event, atMs }: LogRecord): Addition {
     switch (event.type) {
       case "handed_over":
         return this.take({ first: 0, ids: [event.token], logprobs: event.logprobs === undefined ? [] : [event.logprobs] });
@@ -86,15 +91,15 @@ export class Answer {
         const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         const { reasoningTokens } = this;
-        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage, reasoningTokens };
+        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage, reasoningTokens, atMs };
         return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":
-        throw new ServingError(isErrorCode(event.code) ? event.code : "INTERNAL", event.message);
+        throw new JobError(isErrorCode(event.code) ? event.code : "INTERNAL", event.message);
       case "cancelled":
-        throw new ServingError("CANCELLED", `the job was cancelled: ${event.by}`, { apiCode: "cancelled" });
+        throw new JobError("CANCELLED", `the job was cancelled: ${event.by}`, { apiCode: "cancelled" });
       case "expired":
-        throw new ServingError("DEADLINE", "the job did not finish before its deadline", { apiCode: "timeout" });
+        throw new JobError("DEADLINE", "the job did not finish before its deadline", { apiCode: "timeout" });
       default:
         return NOTHING;
     }

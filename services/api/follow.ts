@@ -3,6 +3,7 @@ import { isTerminal } from "../shared/bus/contract.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";
+import { echoKept } from "./responses/view.ts";
 import { parserFor, type View } from "./view.ts";
 
 /** What a record means to a reader of the answer. */
@@ -12,17 +13,29 @@ export interface Step extends Addition {
   readonly end: Ending | null;
 }
 
+export interface FoundJob {
+  readonly request: JobRequest;
+  readonly view: View;
+}
+
 /** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job, in the same words for another tenant's. */
-export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<{ request: JobRequest; view: View }> {
+export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<FoundJob> {
   const event = /^job_[0-9a-z]{20}$/.test(jobId) ? (await bus.log.first(jobId))?.event : undefined;
   if (event?.type !== "submitted" || event.request.tenant !== tenant) throw unknownJob(jobId);
-  return { request: event.request, view: JSON.parse(event.request.view) as View };
+  return { request: event.request, view: await readView(bus, jobId, event.request) };
 }
 
 export async function viewOf(bus: Bus, jobId: string): Promise<View> {
   const event = (await bus.log.first(jobId))?.event;
   if (event?.type !== "submitted") throw unknownJob(jobId);
-  return JSON.parse(event.request.view) as View;
+  return readView(bus, jobId, event.request);
+}
+
+/** With what of it lies beside the log, as far as every reader needs it. */
+async function readView(bus: Bus, jobId: string, request: JobRequest): Promise<View> {
+  const view = JSON.parse(request.view) as View;
+  const { response } = view;
+  return response === undefined ? view : { ...view, response: { ...response, echo: { value: await echoKept(bus, jobId, response) } } };
 }
 
 const unknownJob = (jobId: string) =>

@@ -8,6 +8,7 @@ import { cancelJob } from "./jobs.ts";
 import type { Spending } from "./keys/limits.ts";
 import type { Prompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
+import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
 import { bodyHash, type Submitted, submit } from "./submit.ts";
 import type { View } from "./view.ts";
@@ -73,6 +74,7 @@ export async function submitJob(
     if (jobId !== null) return { jobId, created: false };
   }
   const seconds = Math.min(generation.deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
+  const { text: view, payloads } = writtenView(prompt.view);
   const job: Omit<JobRequest, "prompt" | "promptTokens" | "tenant"> = {
     model: model.name,
     lane: options.lane,
@@ -82,10 +84,10 @@ export async function submitJob(
     stopIds: [...model.tokenizer.stopIds],
     deadlineMs: (await bus.log.nowMs()) + seconds * 1_000,
     detached: options.detached,
-    view: JSON.stringify(prompt.view),
+    view,
   };
   const submission = {
-    ...{ tenant, request: job, ids: prompt.ids, bodyHash: hash },
+    ...{ tenant, request: job, ids: prompt.ids, payloads, bodyHash: hash },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
   };

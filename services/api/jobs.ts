@@ -1,6 +1,8 @@
-import type { Bus, JobEvent, LogRecord, Noted } from "../shared/bus/contract.ts";
+import type { Bus, JobEvent, JobRequest, LogRecord, Noted } from "../shared/bus/contract.ts";
 import { isTerminal } from "../shared/bus/contract.ts";
 import { holds } from "../shared/bus/standing.ts";
+import { payloadKeys } from "./responses/view.ts";
+import type { View } from "./view.ts";
 
 /** What the index says of a job: enough to list it and to watch its deadline. */
 export interface Note {
@@ -48,7 +50,12 @@ export async function endJob({ log, queue }: Bus, last: LogRecord, event: JobEve
 /** Everything that is kept of an ended job. The log goes after the payload that it names, the note last: it is what a purge that was cut short is found by. */
 export async function deleteJob({ log, payloads, registry }: Bus, jobId: string): Promise<void> {
   const event = (await log.first(jobId))?.event;
-  if (event?.type === "submitted" && "payload" in event.request.prompt) await payloads.delete(event.request.prompt.payload);
+  if (event?.type === "submitted") for (const key of payloadsOf(jobId, event.request)) await payloads.delete(key);
   await log.delete(jobId);
   await registry.forget(jobId);
 }
+
+const payloadsOf = (jobId: string, { prompt, view }: JobRequest): readonly string[] => [
+  ...("payload" in prompt ? [prompt.payload] : []),
+  ...payloadKeys(jobId, JSON.parse(view) as View),
+];

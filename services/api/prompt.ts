@@ -55,13 +55,13 @@ export interface Conversation {
 
 export async function conversationPrompt(
   model: ServedModel,
-  surface: "chat" | "messages",
+  surface: Exclude<View["surface"], "completion">,
   { messages, tools, thinking, effort }: Conversation,
   clock: Clock,
 ): Promise<Prompt> {
   const { release } = model;
   const text = encodePrompt(messages, { release, thinking, effort: thinking ? effortOf(effort, release) : null, tools });
-  const ids = await encode(model, text, "messages");
+  const ids = await encode(model, text, surface === "responses" ? "input" : "messages");
   const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
   return { ids, view: { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release } };
 }

@@ -97,24 +97,23 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   if (body === undefined) throw new ServingError("INVALID_REQUEST", "the request has no body: send JSON", { apiCode: "invalid_json" });
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  const deepest = issue.code === "invalid_union" ? deepestIssue(issue) : issue;
-  const path = [...issue.path, ...(deepest === issue ? [] : deepest.path)];
+  const { path, message } = deepest(parsed.error.issues[0]!);
   const param = path.reduce<string>(
     (dotted, key) => (typeof key === "number" ? `${dotted}[${key}]` : dotted === "" ? String(key) : `${dotted}.${String(key)}`),
     "",
   );
-  const apiCode = /not supported|only /.test(deepest.message) ? "unsupported_parameter" : "invalid_value";
-  throw new ServingError("INVALID_REQUEST", param === "" ? deepest.message : `${param}: ${deepest.message}`, {
+  const apiCode = /not supported|only /.test(message) ? "unsupported_parameter" : "invalid_value";
+  throw new ServingError("INVALID_REQUEST", param === "" ? message : `${param}: ${message}`, {
     apiCode,
     ...(param === "" ? {} : { param }),
   });
 }
 
-type Issue = z.core.$ZodIssue;
+type Problem = Pick<z.core.$ZodIssue, "path" | "message">;
 
 /** Of a union's branches, the problem of the one that came furthest. */
-function deepestIssue(issue: Issue & { code: "invalid_union" }): Issue {
-  const candidates = issue.errors.flatMap((branch) => branch.slice(0, 1)).sort((a, b) => b.path.length - a.path.length);
-  return candidates[0] !== undefined && candidates[0].path.length > 0 ? candidates[0] : issue;
+function deepest(issue: z.core.$ZodIssue): Problem {
+  if (issue.code !== "invalid_union") return issue;
+  const [inner] = issue.errors.flatMap((branch) => branch.slice(0, 1).map(deepest)).sort((a, b) => b.path.length - a.path.length);
+  return inner === undefined || inner.path.length === 0 ? issue : { path: [...issue.path, ...inner.path], message: inner.message };
 }

@@ -21,12 +21,13 @@ export async function answer(
   reply: FastifyReply,
   choices: readonly Choice[],
   generation: GenerationRequest,
+  detached = false,
 ): Promise<unknown> {
   const { name: model, fingerprint } = deps.model;
   const includeUsage = generation.stream_options?.include_usage === true;
   const shown = choices.map(({ jobId, view }) => ({ jobId, surface: surfaceOf({ jobId, model, view, fingerprint }, includeUsage) }));
   reply.header("x-job-id", choices.map(({ jobId }) => jobId).join(", "));
-  const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached: false }));
+  const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached }));
   let ended: ReadonlySet<string> = new Set();
   try {
     if (generation.stream === true) {
@@ -78,7 +79,7 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
     }
     for (const event of shown[0]!.surface.farewell) out.send(event);
   } catch (error) {
-    if (!out.gone.aborted) out.send(shown[0]!.surface.failure(ServingError.from(error)));
+    if (!out.gone.aborted) for (const event of shown[0]!.surface.failure(ServingError.from(error))) out.send(event);
   } finally {
     out.end();
   }
@@ -94,6 +95,7 @@ function followed({ bus, model, stopping }: ApiDeps, shown: readonly Shown[], go
 
 function eventsOf(surface: Surface, { record: { event }, deltas, scores, end }: Step): StreamEvent[] {
   if (event.type === "submitted") return surface.opening(event.request);
+  if (event.type === "claimed") return surface.begun();
   if (event.type === "progress") return surface.progress(event);
   return [...surface.more(deltas, scores), ...(end === null ? [] : surface.closing(end))];
 }

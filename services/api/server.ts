@@ -10,6 +10,7 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { openApiRoute } from "./routes/openapi.ts";
+import { responseRoutes } from "./routes/responses.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { tlsOf } from "./tls.ts";
 
@@ -70,6 +71,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   openApiRoute(app);
   chatRoutes(app, deps);
   messageRoutes(app, deps);
+  responseRoutes(app, deps);
   jobRoutes(app, deps);
   modelRoutes(app, deps);
   statusRoutes(app, deps);

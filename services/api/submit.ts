@@ -6,6 +6,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
 import { cancelJob, type Note } from "./jobs.ts";
+import { payloadKey } from "./responses/view.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */
 const INLINE_TOKENS_MAX = 16_384;
@@ -14,6 +15,8 @@ export interface Submission {
   readonly tenant: string;
   readonly request: Omit<JobRequest, "prompt" | "promptTokens" | "tenant">;
   readonly ids: Int32Array;
+  /** What the view needs beside it, by name; absent: nothing. */
+  readonly payloads?: ReadonlyMap<string, Uint8Array>;
   /** Same key, same tenant: the same job. With another body: CONFLICT. */
   readonly idempotencyKey: string | null;
   /** Digest of the body as it was sent, to tell one body from another. */
@@ -68,20 +71,23 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
 async function record(
   { bus, clock }: SubmitDeps,
   jobId: string,
-  { ids, request, tenant, idempotencyKey, bodyHash, replica }: Submission,
+  { ids, payloads = new Map(), request, tenant, idempotencyKey, bodyHash, replica }: Submission,
 ): Promise<JobRequest> {
   const { model, lane, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
   const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
-  if ("payload" in prompt) await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  const beside = new Map([...payloads].map(([name, bytes]) => [payloadKey(jobId, name), bytes]));
+  if ("payload" in prompt) beside.set(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  for (const [key, bytes] of beside) await bus.payloads.put(key, bytes);
   await bus.registry.noteJob(jobId, JSON.stringify(note));
   const job = { ...request, tenant, prompt, promptTokens: ids.length };
   try {
     await bus.log.submit(jobId, job);
   } catch (error) {
     // An id that came from a key may be another request's too, and what is stored under it then serves that one.
-    if (isOverload(error) && idempotencyKey === null) await Promise.all([bus.payloads.delete(jobId), bus.registry.forget(jobId)]);
+    if (isOverload(error) && idempotencyKey === null)
+      await Promise.all([...[...beside.keys()].map((key) => bus.payloads.delete(key)), bus.registry.forget(jobId)]);
     // Two requests with one key: the other's job came first, and differs from ours in no more than a drawn seed and the time.
     const joined = idempotencyKey !== null && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;

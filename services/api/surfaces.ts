@@ -4,6 +4,7 @@ import type { ServingError } from "../shared/runtime/errors.ts";
 import type { Addition, Ending, Score } from "./answer.ts";
 import { messagesSurface } from "./anthropic/surface.ts";
 import { chatSurface, completionSurface } from "./openai/surfaces.ts";
+import { responsesSurface, writtenOf } from "./responses/surface.ts";
 import type { StreamEvent } from "./sse.ts";
 import { answerId, type View } from "./view.ts";
 
@@ -14,6 +15,8 @@ import { answerId, type View } from "./view.ts";
 export interface Surface {
   /** Before anything was generated. */
   opening(request: JobRequest): StreamEvent[];
+  /** A worker has taken the job, or taken it over. */
+  begun(): StreamEvent[];
   /** The prompt is on its way. */
   progress(prefill: { readonly done: number; readonly total: number }): StreamEvent[];
   /** What one record adds. */
@@ -23,7 +26,7 @@ export interface Surface {
   usage(ends: readonly Ending[]): StreamEvent[];
   /** Behind the last record. */
   readonly farewell: readonly StreamEvent[];
-  failure(error: ServingError): StreamEvent;
+  failure(error: ServingError): StreamEvent[];
   /** Sent while nothing happens; null: a comment. */
   readonly heartbeat: StreamEvent | null;
   /** All answers of a request in one. */
@@ -60,5 +63,7 @@ export function surfaceOf({ jobId, model, view, fingerprint }: Identity, include
       return completionSurface(head, place, includeUsage);
     case "messages":
       return messagesSurface(jobId, model);
+    case "responses":
+      return responsesSurface(writtenOf({ jobId, model, view }), -1);
   }
 }

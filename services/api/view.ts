@@ -1,10 +1,11 @@
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";
+import type { ResponseView } from "./responses/view.ts";
 
 /** What a replica needs beside the log to show an answer the way it was asked for. Stored with the job, so it only ever gains fields. */
 export interface View {
-  readonly surface: "chat" | "completion" | "messages";
+  readonly surface: "chat" | "completion" | "messages" | "responses";
   /** Unix seconds: part of every chunk. */
   readonly created: number;
   /** The answer begins inside the reasoning. */
@@ -13,6 +14,7 @@ export interface View {
   readonly release: Release;
   /** Of a request for several answers, all but the first: its place among them, and the job of the first. */
   readonly choice?: { readonly index: number; readonly of: string };
+  readonly response?: ResponseView;
 }
 
 /** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
@@ -27,4 +29,4 @@ const plainText: DeltaParser = {
 /** Ids of the surfaces, made from the job's: one job, one answer, one id. */
 export const answerId = (surface: View["surface"], jobId: string): string => `${PREFIXES[surface]}${jobId.slice("job_".length)}`;
 
-const PREFIXES = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_" } as const;
+const PREFIXES = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_", responses: "resp_" } as const;

@@ -109,6 +109,25 @@ test("Anthropic's client gets the reference's answers, whole and streamed, from 
   expect((await anthropic(1).messages.stream(request).finalMessage()).content).toMatchObject(whole.content);
 });
 
+test("responses: in the background and streamed, told by either replica from any place on, continued and cancelled", async () => {
+  const [{ prompt, answer }] = goldens as [Golden];
+  const request = { model: "yardlog", input: contentOf(prompt) };
+  const { id, status } = await openai(0).responses.create({ ...request, background: true });
+  expect(status).toMatch(/^(queued|in_progress)$/);
+  const events = [];
+  for await (const event of await openai(1).responses.retrieve(id, { stream: true })) events.push(event);
+  expect(events.at(-1)).toMatchObject({ type: "response.completed", response: { status: "completed" } });
+  expect(await openai(0).responses.retrieve(id)).toMatchObject({ status: "completed", output_text: answer });
+  const rest = [];
+  for await (const event of await openai(0).responses.retrieve(id, { stream: true, starting_after: 5 })) rest.push(event);
+  expect(rest).toEqual(events.slice(6));
+  expect((await openai(1).responses.stream(request).finalResponse()).output_text).toBe(answer);
+  const next = await openai(1).responses.create({ model: "yardlog", previous_response_id: id, input: "And?", max_output_tokens: 4 });
+  expect(next.usage!.input_tokens).toBeGreaterThan((events.at(-1) as { response: OpenAI.Responses.Response }).response.usage!.input_tokens);
+  const long = await openai(0).responses.create({ ...request, input: contentOf(goldens.at(-1)!.prompt), background: true });
+  expect((await openai(1).responses.cancel(long.id)).status).toMatch(/^(cancelled|completed)$/);
+});
+
 test("a prompt of ids gives the logged ids of the engine alone", async () => {
   const { prompt, answer } = goldens[0]!;
   const completion = await openai(0).completions.create({ model: "yardlog", prompt, temperature: 0 });

@@ -63,16 +63,45 @@ const conversation = {
   output_config: { effort: "high" },
 };
 const message = { ...conversation, max_tokens: TOKENS, temperature: 1, top_p: 0.9, top_k: 5, stop_sequences: ["x"], stream: true };
+const response = {
+  model: "yardlog",
+  instructions: "s",
+  input: [
+    { role: "user", content: [{ type: "input_text", text: "u" }] },
+    { type: "reasoning", id: "rs_1", summary: [], content: [{ type: "reasoning_text", text: "r" }], encrypted_content: "x" },
+    { type: "message", role: "assistant", content: [{ type: "output_text", text: "a", annotations: [] }] },
+    { type: "function_call", call_id: "a", name: "f", arguments: '{"x":1}' },
+    { type: "function_call_output", call_id: "a", output: [{ type: "input_text", text: "t" }] },
+  ],
+  tools: [{ type: "function", name: "f", description: "d", parameters: { type: "object" }, strict: true }],
+  tool_choice: "auto",
+  parallel_tool_calls: true,
+  reasoning: { effort: "high", summary: "auto" },
+  text: { format: { type: "text" }, verbosity: "low" },
+  include: ["reasoning.encrypted_content"],
+  metadata: { a: "b" },
+  truncation: "disabled",
+  store: true,
+  background: false,
+  stream: true,
+  temperature: 1,
+  top_p: 0.9,
+  seed: 7,
+  user: "u",
+  max_output_tokens: TOKENS,
+};
 
 const posts: readonly (readonly [string, Json])[] = [
   ["/v1/chat/completions", chat],
   ["/v1/completions", completion],
   ["/v1/messages", message],
   ["/v1/messages/count_tokens", conversation],
+  ["/v1/responses", response],
   ["/v1/jobs", { kind: "chat", request: { ...chat, n: 1 } }],
   ["/v1/jobs", { kind: "completion", request: { ...completion, n: 1 } }],
 ];
 const gets = ["/v1/models", "/v1/models/yardlog", "/v1/jobs", "/v1/jobs/job_00000000000000000000", "/health", "/ready", "/metrics"];
+const ofResponses = ["", "/input_items", "/cancel"].map((end) => `/v1/responses/resp_00000000000000000000${end}`);
 const ofJobs = ["", "/events", "/stream", "/cancel"].map((end) => `/v1/jobs/job_00000000000000000000${end}`);
 
 const anything: fc.Arbitrary<Json> = fc.oneof(
@@ -147,8 +176,12 @@ const changedOften = (value: Json): fc.Arbitrary<Json> => changed(value).chain((
 function short(value: Json): Json {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   const { request } = value;
-  const own = typeof value.max_tokens === "number" || value.max_tokens === undefined || value.max_tokens === null;
-  return { ...value, ...(own && { max_tokens: TOKENS }), ...(request !== undefined && { request: short(request) }) };
+  const own = (length: Json | undefined) => typeof length === "number" || length === undefined || length === null;
+  const tokens = {
+    ...(own(value.max_tokens) && { max_tokens: TOKENS }),
+    ...("input" in value && own(value.max_output_tokens) && { max_output_tokens: TOKENS }),
+  };
+  return { ...value, ...tokens, ...(request !== undefined && { request: short(request) }) };
 }
 
 interface Answered {
@@ -183,9 +216,10 @@ function checkError(path: string, body: unknown): void {
 function checkStream(path: string, text: string): void {
   const data = text.split("\n").flatMap((line) => (line.startsWith("data: ") ? [line.slice("data: ".length)] : []));
   const events = data.filter((line) => line !== "[DONE]").map((line) => JSON.parse(line));
-  const failed = events.filter((event) => "error" in event);
+  const failed = events.filter((event) => "error" in event || event.type === "error");
   expect(failed).toEqual([]);
   if (path.startsWith("/v1/messages")) expect(events.at(-1)).toEqual({ type: "message_stop" });
+  else if (path.startsWith("/v1/responses")) expect(events.at(-1).type).toMatch(/^response\.(completed|incomplete)$/);
   else expect(data.at(-1)).toBe("[DONE]");
 }
 
@@ -247,10 +281,10 @@ test("names that only other surfaces or the code know mean nothing", async () =>
 
 test("any method at any path, with any header that means something", async () => {
   const paths = fc.oneof(
-    fc.constantFrom(...gets, ...ofJobs, ...posts.map(([path]) => path)),
+    fc.constantFrom(...gets, ...ofJobs, ...ofResponses, ...posts.map(([path]) => path)),
     fc.webPath({ size: "small" }),
     fc
-      .tuple(fc.constantFrom("/v1/jobs/", "/v1/models/", "/v1/messages/"), fc.string({ maxLength: 30 }))
+      .tuple(fc.constantFrom("/v1/jobs/", "/v1/models/", "/v1/messages/", "/v1/responses/"), fc.string({ maxLength: 30 }))
       .map(([start, end]) => start + encodeURIComponent(end)),
   );
   const text = fc.stringMatching(/^[!-~]{0,40}$/);
@@ -259,7 +293,17 @@ test("any method at any path, with any header that means something", async () =>
     { requiredKeys: [] },
   );
   const method = fc.constantFrom("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS");
-  const query = fc.constantFrom("", "?after=1", "?after=-1", "?after=x", "?after=1&after=2", "?beta=true", "?%");
+  const query = fc.constantFrom(
+    "",
+    "?after=1",
+    "?after=-1",
+    "?after=x",
+    "?after=1&after=2",
+    "?beta=true",
+    "?stream=true&starting_after=x",
+    "?limit=0",
+    "?%",
+  );
   await fc.assert(
     fc.asyncProperty(paths, query, method, headers, async (path, query, method, headers) => {
       const body = method === "GET" ? {} : { body: "{}" };
@@ -279,6 +323,29 @@ test("a job's streams from any place on", async () => {
       const answered = await ask(`/v1/jobs/${id}/${end}?after=${encodeURIComponent(after)}`);
       expect([200, 400]).toContain(answered.status);
       if (end === "stream") check("/v1/jobs", answered);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a response's events from any place on, and any page of what was asked", async () => {
+  const { text } = await postJson("/v1/responses", { ...response, stream: false });
+  const { id } = JSON.parse(text) as { id: string };
+  const query = fc.record(
+    {
+      stream: fc.constantFrom("true", "false", "x"),
+      starting_after: fc.oneof(fc.nat(40).map(String), fc.string({ maxLength: 20 })),
+      limit: fc.oneof(fc.nat(3).map(String), fc.string({ maxLength: 5 })),
+      order: fc.constantFrom("asc", "desc", "x"),
+      after: fc.string({ maxLength: 20 }),
+    },
+    { requiredKeys: [] },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom("", "/input_items"), query, async (end, query) => {
+      const answered = await ask(`/v1/responses/${id}${end}?${new URLSearchParams(query)}`);
+      expect([200, 400]).toContain(answered.status);
+      if (answered.status >= 400) checkError("/v1/responses", JSON.parse(answered.text));
     }),
     { numRuns: 60 },
   );

@@ -1,7 +1,8 @@
 import type { ChatMessage, ContentPart } from "../../shared/engine/chat/messages.ts";
-import { field, isObject, type Printable } from "../../shared/engine/chat/python-json.ts";
+import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { type Exactly, onDemand } from "../exactly.ts";
 import { conversationPrompt, type Prompt, type ServedModel } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
@@ -22,20 +23,6 @@ export async function messagesPrompt(
   };
   return conversationPrompt(model, "messages", conversation, clock);
 }
-
-/** The value at a path of the body. */
-type Exactly = (...path: readonly (string | number)[]) => Printable;
-
-function onDemand(exact: () => Printable): Exactly {
-  let body: Printable | undefined;
-  return (...path) => {
-    body ??= exact();
-    return path.reduce<Printable>((value, key) => inside(value, key) ?? null, body);
-  };
-}
-
-const inside = (value: Printable, key: string | number): Printable | undefined =>
-  typeof key === "number" ? (value as readonly Printable[])[key] : isObject(value) ? field(value, key) : undefined;
 
 const systemMessage = ({ system }: AnthropicConversation): ChatMessage[] =>
   system === undefined ? [] : [{ role: "system", content: system }];

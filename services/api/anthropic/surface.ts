@@ -21,6 +21,7 @@ export function messagesSurface(jobId: string, model: string): Surface {
   return {
     heartbeat: ping,
     farewell: [],
+    begun: () => [],
     // What of the prompt was cached is known at the end of prefill; the message_delta at the end says so.
     opening: ({ promptTokens }) => {
       const usage = usageOf({ usage: { promptTokens, cachedTokens: 0, completionTokens: 0 }, reasoningTokens: 0 });
@@ -34,7 +35,7 @@ export function messagesSurface(jobId: string, model: string): Surface {
       event("message_stop", {}),
     ],
     usage: () => [], // message_delta has it
-    failure: (error) => ({ name: "error", data: JSON.stringify(anthropicErrors.body(error)) }),
+    failure: (error) => [{ name: "error", data: JSON.stringify(anthropicErrors.body(error)) }],
     whole: ([answer]) => message(wholeBlocks(answer!.deltas, jobId), answer!.end, usageOf(answer!.end)),
   };
 }

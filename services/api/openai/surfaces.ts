@@ -73,10 +73,11 @@ export function completionSurface(head: Head, { index }: Place, includeUsage: bo
 }
 
 const openaiStream = (head: Head, object: string, includeUsage: boolean) => ({
+  begun: () => [],
   progress: () => [],
   usage: (ends: readonly Ending[]) => (includeUsage ? events([{ ...head(object), choices: [], usage: usageOf(ends) }]) : []),
   farewell: [{ data: "[DONE]" }],
-  failure: (error: ServingError) => ({ data: JSON.stringify(openaiErrors.body(error)) }),
+  failure: (error: ServingError) => events([openaiErrors.body(error)]),
   heartbeat: null,
 });
 
@@ -135,7 +136,7 @@ const toolCall = (deltas: readonly Delta[], jobId: string, index: number, name: 
 });
 
 /** The same on every replica and for every reader. */
-const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
+export const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
 
 const textOf = (deltas: readonly Delta[], type: "reasoning" | "content"): string =>
   deltas.map((delta) => (delta.type === type ? delta.text : "")).join("");

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
 import { chatRequest, completionRequest, jobRequest } from "../requests.ts";
+import { responsesRequest } from "../responses/requests.ts";
 
 /** What a route does, for whoever writes a client. */
 export interface Operation {
@@ -28,6 +29,21 @@ export const operations: Readonly<Record<string, Operation>> = {
     ...{ tag: "openai", summary: "Continue a text", body: completionRequest, headers: idempotency },
     ...{ answer: "text_completion", streams: "text_completion events, then [DONE]" },
   },
+  "POST /v1/responses": {
+    ...{ tag: "openai", summary: "Answer items with items, also in the background", body: responsesRequest, headers: idempotency },
+    ...{ answer: "response", streams: "response.created to response.completed, numbered" },
+  },
+  "GET /v1/responses/:id": {
+    ...{ tag: "openai", summary: "A response as it stands" },
+    ...{ query: { stream: "true: its events", starting_after: "sequence_number of the last event seen" } },
+    ...{ answer: "response", streams: "The response's events" },
+  },
+  "GET /v1/responses/:id/input_items": {
+    ...{ tag: "openai", summary: "The conversation before a response" },
+    ...{ query: { limit: "1 to 100; 20", order: "asc or desc; desc", after: "Id of the last item seen" }, answer: "A list of items" },
+  },
+  "POST /v1/responses/:id/cancel": { tag: "openai", summary: "Cancel a response", answer: "response" },
+  "DELETE /v1/responses/:id": { tag: "openai", summary: "Forget an ended response and its job", answer: "The response's id" },
   "GET /v1/models": { tag: "openai", summary: "The models served here", answer: "A list of models" },
   "GET /v1/models/:id": { tag: "openai", summary: "One model", answer: "model" },
   "POST /v1/messages": {

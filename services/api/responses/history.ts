@@ -1,0 +1,106 @@
+import { type Bus, isTerminal } from "../../shared/bus/contract.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+import { answerSoFar, type FoundJob, findJob } from "../follow.ts";
+import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
+import { writtenOf } from "./surface.ts";
+import { inputKept, type ResponseView } from "./view.ts";
+import { ResponseWriter } from "./writer.ts";
+
+/** Responses whose items one request may refer to. */
+const REFERRED_MAX = 64;
+
+type Deps = Pick<ApiDeps, "bus" | "model" | "config">;
+export interface FoundResponse extends FoundJob {
+  readonly jobId: string;
+  readonly response: ResponseView;
+}
+
+/** A response that is kept, ready to be written. NOT_FOUND for what is none, was not to be stored, or is another tenant's. */
+export async function findResponse(bus: Bus, id: string, tenant: string): Promise<FoundResponse> {
+  const unknown = () => new ServingError("NOT_FOUND", `no response ${id.slice(0, 100)}; responses are kept for a limited time`);
+  if (!/^resp_[0-9a-z]{20}$/.test(id)) throw unknown();
+  const jobId = id.replace("resp_", "job_");
+  const { request, view } = await findJob(bus, jobId, tenant).catch((error) => {
+    throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
+  });
+  const { response } = view;
+  if (view.surface !== "responses" || response?.store !== true) throw unknown();
+  return { jobId, request, view, response };
+}
+
+/** A response as far as its log goes. */
+export async function writeSoFar(
+  { bus, model }: Pick<Deps, "bus" | "model">,
+  { jobId, request, view }: FoundResponse,
+): Promise<ResponseWriter> {
+  const records = await bus.log.read(jobId);
+  const writer = new ResponseWriter(writtenOf({ jobId, model: request.model, view }));
+  const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
+  writer.opening();
+  if (records.some(({ event }) => event.type === "claimed")) writer.begin();
+  writer.add(deltas);
+  if (end !== null) writer.finish(end);
+  else if (error !== null) writer.fail(error);
+  return writer;
+}
+
+/** Everything before the answer: what earlier responses asked and said, then what the request adds. */
+export async function conversationOf(deps: Deps, tenant: string, request: ResponsesRequest): Promise<readonly Item[]> {
+  const earlier = request.previous_response_id === undefined ? [] : await continued(deps, tenant, request.previous_response_id);
+  const { input } = request;
+  const own: readonly Item[] =
+    typeof input === "string" ? [{ type: "message", id: undefined, role: "user", content: input }] : await resolved(deps, tenant, input);
+  return [...earlier, ...own];
+}
+
+async function continued(deps: Deps, tenant: string, id: string): Promise<readonly Item[]> {
+  const param = "previous_response_id";
+  const found = await findResponse(deps.bus, id, tenant).catch((error) => {
+    if (ServingError.from(error).code !== "NOT_FOUND") throw error;
+    throw new ServingError("INVALID_REQUEST", `${param}: ${error.message}`, { param, apiCode: "previous_response_not_found" });
+  });
+  const last = await deps.bus.log.last(found.jobId);
+  if (last === null || !isTerminal(last.event) || last.event.type !== "finished")
+    throw new ServingError("INVALID_REQUEST", `${param}: ${id} did not finish, or not yet`, { param, apiCode: "invalid_value" });
+  const [input, writer] = await Promise.all([inputKept(deps.bus, found.jobId, found.response), writeSoFar(deps, found)]);
+  return [...input, ...writer.output];
+}
+
+/** Items of earlier responses may be named by their ids, which say whose they are. */
+async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[]): Promise<readonly Item[]> {
+  const outputs = new Map<string, Promise<readonly Item[]>>();
+  const outputOf = (response: string): Promise<readonly Item[]> => {
+    const known = outputs.get(response);
+    if (known !== undefined) return known;
+    const output =
+      outputs.size < REFERRED_MAX
+        ? findResponse(deps.bus, response, tenant)
+            .then((found) => writeSoFar(deps, found))
+            .then((writer) => writer.output)
+        : Promise.reject(
+            new ServingError("INVALID_REQUEST", `input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" }),
+          );
+    outputs.set(response, output);
+    return output;
+  };
+  const all: Item[] = [];
+  for (const [i, item] of items.entries()) {
+    if (item.type !== "item_reference") all.push(item);
+    else all.push(await referred(item.id, `input[${i}].id`, outputOf));
+  }
+  return all;
+}
+
+async function referred(id: string, param: string, outputOf: (response: string) => Promise<readonly Item[]>): Promise<Item> {
+  const response = /^(?:rs|msg|fc)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.[1];
+  const unknown = () =>
+    new ServingError("INVALID_REQUEST", `${param}: no item ${id.slice(0, 100)} is kept`, { param, apiCode: "invalid_value" });
+  if (response === undefined) throw unknown();
+  const output = await outputOf(`resp_${response}`).catch((error) => {
+    throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
+  });
+  const item = output.find((item) => item.id === id);
+  if (item === undefined) throw unknown();
+  return item;
+}

@@ -1,0 +1,87 @@
+import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Item } from "./requests.ts";
+
+/** The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item. */
+export function chatMessages(items: readonly Item[]): ChatMessage[] {
+  const messages: ChatMessage[] = [];
+  const calls = new Set<string>();
+  let turn: AssistantTurn | null = null;
+  for (const [i, item] of items.entries()) {
+    if (!isAssistants(item)) {
+      if (item.type === "function_call_output" && !calls.has(item.call_id))
+        throw refuse(`input[${i}].call_id`, `no function_call before it has the call_id ${JSON.stringify(item.call_id.slice(0, 100))}`);
+      messages.push(askingMessage(item));
+      turn = null;
+      continue;
+    }
+    if (item.type === "function_call") calls.add(item.call_id);
+    if (turn === null || !turn.takes(item)) {
+      turn = new AssistantTurn();
+      messages.push(turn.message);
+    }
+    turn.take(item);
+  }
+  if (turn !== null) throw refuse("input", "the last item must be a message that asks something, or the output of a function");
+  return messages;
+}
+
+type AssistantItem = Extract<Item, { type: "reasoning" | "function_call" }> | MessageItem;
+type MessageItem = Extract<Item, { type: "message" }>;
+
+const isAssistants = (item: Item): item is AssistantItem =>
+  item.type === "reasoning" || item.type === "function_call" || (item.type === "message" && item.role === "assistant");
+
+/** In the order of a turn. */
+const ORDER = ["reasoning", "message", "function_call"] as const;
+
+class AssistantTurn {
+  readonly #calls: ToolCall[] = [];
+  readonly message: { role: "assistant"; content: string; reasoning_content: string; tool_calls: ToolCall[] } = {
+    role: "assistant",
+    content: "",
+    reasoning_content: "",
+    tool_calls: this.#calls,
+  };
+  #place = 0;
+
+  takes({ type }: AssistantItem): boolean {
+    return type === "message" ? this.#place < ORDER.indexOf("message") : ORDER.indexOf(type) >= this.#place;
+  }
+
+  take(item: AssistantItem): void {
+    this.#place = ORDER.indexOf(item.type);
+    if (item.type === "message") this.message.content = textOf(item);
+    else if (item.type === "reasoning") this.message.reasoning_content += thoughtOf(item);
+    else this.#calls.push({ id: item.call_id, function: { name: item.name, arguments: item.arguments } });
+  }
+}
+
+function askingMessage(item: Exclude<Item, AssistantItem> | MessageItem): ChatMessage {
+  if (item.type === "message") return { role: item.role, content: textOf(item) };
+  const { output } = item;
+  const content = typeof output === "string" ? output : output.map((part) => (part.text === undefined ? part : { ...part, type: "text" }));
+  return { role: "tool", tool_call_id: item.call_id, content: content as NonNullable<ChatMessage["content"]> };
+}
+
+const textOf = ({ content }: MessageItem): string =>
+  typeof content === "string" ? content : content.map((part) => (part.type === "refusal" ? part.refusal : part.text)).join("\n\n");
+
+/** Clients may return no more than the form that they cannot read. */
+const thoughtOf = ({ content = [], encrypted_content = "" }: Extract<Item, { type: "reasoning" }>): string =>
+  content.length > 0 ? content.map(({ text }) => text).join("") : unsealed(encrypted_content);
+
+/** Not secret, only opaque: what the model thought is the client's to see. Other servers' seals say nothing here. */
+export const sealed = (thought: string): string => SEAL + Buffer.from(thought).toString("base64");
+const unsealed = (text: string): string => (text.startsWith(SEAL) ? Buffer.from(text.slice(SEAL.length), "base64").toString("utf8") : "");
+const SEAL = "longshore.1.";
+
+/** As the API lists it: with an id, and content in parts. */
+export function listedItem(item: Item, fallbackId: string): object {
+  const listed = { ...item, id: item.id ?? fallbackId, status: "completed" };
+  if (item.type !== "message" || typeof item.content !== "string") return listed;
+  const type = item.role === "assistant" ? "output_text" : "input_text";
+  return { ...listed, content: [{ type, text: item.content, ...(type === "output_text" ? { annotations: [] } : {}) }] };
+}
+
+const refuse = (param: string, why: string) => new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "invalid_value" });

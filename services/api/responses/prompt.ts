@@ -1,0 +1,93 @@
+import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
+import type { Printable } from "../../shared/engine/chat/python-json.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+import { type Exactly, onDemand } from "../exactly.ts";
+import { conversationPrompt, type Prompt } from "../prompt.ts";
+import { conversationOf } from "./history.ts";
+import { chatMessages } from "./items.ts";
+import type { Item, ResponsesRequest } from "./requests.ts";
+import type { Echo } from "./view.ts";
+
+/** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
+export async function responsesPrompt(
+  deps: Pick<ApiDeps, "bus" | "model" | "config" | "clock">,
+  tenant: string,
+  request: ResponsesRequest,
+  exact: () => Printable,
+): Promise<Prompt> {
+  const { model, clock, config } = deps;
+  const items = await conversationOf(deps, tenant, request);
+  const effort = request.reasoning?.effort;
+  const conversation = {
+    messages: [...instructions(request), ...chatMessages(items)],
+    tools: request.tool_choice === "none" ? [] : toolsOf(request, onDemand(exact)),
+    thinking: effort === undefined ? model.thinking : effort !== "none",
+    effort,
+  };
+  const { ids, view } = await conversationPrompt(model, "responses", conversation, clock);
+  const store = request.store ?? true;
+  if (store) requireKeepable(items, config.bodyMaxBytes);
+  const response = {
+    store,
+    background: request.background ?? false,
+    echo: { value: echoOf(request) },
+    input: { value: store ? items : [] },
+  };
+  return { ids, view: { ...view, response } };
+}
+
+const instructions = ({ instructions }: ResponsesRequest): ChatMessage[] =>
+  instructions === undefined ? [] : [{ role: "system", content: instructions }];
+
+/** In the form of chat completions, which the prompt is written from. */
+const toolsOf = ({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] =>
+  tools.map(({ name, description, parameters }, i) => ({
+    type: "function",
+    function: {
+      name,
+      ...(description === undefined ? {} : { description }),
+      ...(parameters === undefined ? {} : { parameters: exactly("tools", i, "parameters") }),
+    },
+  }));
+
+/** A conversation that is continued grows without a body that grows. */
+function requireKeepable(items: readonly Item[], bytesMax: number): void {
+  const bytes = Buffer.byteLength(JSON.stringify(items));
+  if (bytes <= bytesMax) return;
+  throw new ServingError("TOO_LARGE", `the conversation has ${bytes} bytes, and ${bytesMax} are kept: send store: false, or less`, {
+    param: "input",
+  });
+}
+
+function echoOf(request: ResponsesRequest): Echo {
+  const { reasoning, text } = request;
+  return {
+    encrypted: request.include?.includes("reasoning.encrypted_content") === true,
+    fields: {
+      instructions: request.instructions ?? null,
+      previous_response_id: request.previous_response_id ?? null,
+      tools: (request.tools ?? []).map((tool) => ({
+        ...tool,
+        description: tool.description ?? null,
+        parameters: tool.parameters ?? null,
+        strict: tool.strict ?? false,
+      })),
+      tool_choice: request.tool_choice ?? "auto",
+      parallel_tool_calls: request.parallel_tool_calls ?? true,
+      reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
+      text: { format: { type: "text" }, ...(text?.verbosity === undefined ? {} : { verbosity: text.verbosity }) },
+      max_output_tokens: request.max_output_tokens ?? null,
+      temperature: request.temperature ?? null,
+      top_p: request.top_p ?? null,
+      top_logprobs: 0,
+      truncation: "disabled",
+      service_tier: "default",
+      store: request.store ?? true,
+      metadata: request.metadata ?? {},
+      ...(request.prompt_cache_key === undefined ? {} : { prompt_cache_key: request.prompt_cache_key }),
+      ...(request.safety_identifier === undefined ? {} : { safety_identifier: request.safety_identifier }),
+      ...(request.user === undefined ? {} : { user: request.user }),
+    },
+  };
+}

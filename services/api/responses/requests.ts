@@ -1,0 +1,114 @@
+import { z } from "zod";
+import { optional } from "../requests.ts";
+
+/** What clients of OpenAI's Responses API may send (docs/api.md), by the same rules as its chat completions. */
+const text = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
+const refusal = z.object({ type: z.literal("refusal"), refusal: z.string() });
+const part = z.discriminatedUnion("type", [text, refusal], { error: "must be text: this model reads nothing else" });
+/** Of a tool's output: the model is told of parts that it cannot see. */
+const outputPart = z.object({ type: z.string(), text: optional(z.string()) });
+const thought = z.object({ type: z.string(), text: z.string() });
+const id = optional(z.string().max(256));
+
+const message = z.object({
+  type: z.literal("message"),
+  id,
+  role: z.enum(["user", "assistant", "system", "developer"]),
+  content: z.union([z.string(), z.array(part)], { error: "must be a text or a list of parts" }),
+});
+const reasoning = z.object({
+  type: z.literal("reasoning"),
+  id,
+  content: optional(z.array(thought)),
+  encrypted_content: optional(z.string()),
+});
+const functionCall = z.object({ type: z.literal("function_call"), id, call_id: z.string(), name: z.string(), arguments: z.string() });
+const functionCallOutput = z.object({
+  type: z.literal("function_call_output"),
+  id,
+  call_id: z.string(),
+  output: z.union([z.string(), z.array(outputPart)], { error: "must be a text or a list of parts" }),
+});
+const itemReference = z.object({ type: z.literal("item_reference"), id: z.string() });
+const readable = "must be a message, reasoning, a function_call, a function_call_output, or an item_reference";
+
+/** A message may leave its type away, and so may a reference. */
+const item = z.preprocess(
+  (value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const { type, role } = value as { type?: unknown; role?: unknown };
+    return (type ?? null) === null ? { ...value, type: role === undefined ? "item_reference" : "message" } : value;
+  },
+  z.discriminatedUnion("type", [message, reasoning, functionCall, functionCallOutput, itemReference], { error: readable }),
+);
+
+const tool = z.object({
+  type: z.literal("function", { error: "only function tools, which the client runs, are supported" }),
+  name: z.string().min(1).max(128),
+  description: optional(z.string()),
+  parameters: optional(z.record(z.string(), z.unknown())),
+  strict: optional(z.boolean()),
+});
+
+const LOGPROBS = "message.output_text.logprobs";
+const included = z.string().refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them` });
+const PAIRS_MAX = 16;
+const metadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= PAIRS_MAX, { error: `must have at most ${PAIRS_MAX} pairs` });
+
+export const responsesRequest = z
+  .object({
+    model: z.string(),
+    input: z.union([z.string(), z.array(item)], { error: "must be a text or a list of items" }),
+    instructions: optional(z.string()),
+    previous_response_id: optional(z.string()),
+    conversation: optional(z.never({ error: "conversations are not supported: send previous_response_id, or the items" })),
+    prompt: optional(z.never({ error: "stored prompts are not supported" })),
+    tools: optional(z.array(tool)),
+    tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
+    parallel_tool_calls: optional(z.boolean()),
+    reasoning: optional(
+      z.object({
+        effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
+        summary: optional(z.enum(["auto", "concise", "detailed"])),
+      }),
+    ),
+    text: optional(
+      z.object({
+        format: optional(z.object({ type: z.literal("text", { error: "only text is supported yet" }) })),
+        verbosity: optional(z.enum(["low", "medium", "high"])),
+      }),
+    ),
+    max_output_tokens: optional(z.int().min(1)),
+    temperature: optional(z.number().min(0).max(2)),
+    top_p: optional(z.number().gt(0).max(1)),
+    top_logprobs: optional(z.literal(0, { error: "only 0 is supported here; chat completions have log probabilities" })),
+    truncation: optional(z.literal("disabled", { error: "only disabled is supported: nothing is left out of the input" })),
+    include: optional(z.array(included)),
+    store: optional(z.boolean()),
+    background: optional(z.boolean()),
+    stream: optional(z.boolean()),
+    metadata: optional(metadata),
+    prompt_cache_key: optional(z.string()),
+    safety_identifier: optional(z.string()),
+    user: optional(z.string()),
+    seed: optional(z.int()),
+    deadline_seconds: optional(z.number().gt(0)),
+  })
+  .refine(({ background, store }) => !(background === true && store === false), {
+    path: ["background"],
+    error: "needs store: the response could not be retrieved",
+  });
+
+export type ResponsesRequest = z.output<typeof responsesRequest>;
+/** One thing that was said, thought, called or returned. */
+export type Item = Exclude<RequestItem, { type: "item_reference" }>;
+export type RequestItem = z.output<typeof item>;
+
+/** The page of a list that is asked for. */
+export const pageRequest = z.object({
+  limit: optional(z.coerce.number().int().min(1).max(100)).transform((limit) => limit ?? 20),
+  order: optional(z.enum(["asc", "desc"])).transform((order) => order ?? "desc"),
+  after: optional(z.string()),
+});

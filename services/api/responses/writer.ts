@@ -1,0 +1,203 @@
+import type { Delta } from "../../shared/engine/chat/output.ts";
+import type { ServingError } from "../../shared/runtime/errors.ts";
+import type { Ending } from "../answer.ts";
+import { openaiErrors } from "../errors.ts";
+import { callId } from "../openai/surfaces.ts";
+import type { StreamEvent } from "../sse.ts";
+import { answerId } from "../view.ts";
+import { sealed } from "./items.ts";
+import type { Echo } from "./view.ts";
+
+export interface Written {
+  readonly jobId: string;
+  readonly model: string;
+  /** Unix seconds. */
+  readonly created: number;
+  readonly background: boolean;
+  readonly echo: Echo;
+}
+
+type ItemStatus = "in_progress" | "completed" | "incomplete";
+interface OutputText {
+  readonly type: "output_text";
+  text: string;
+  readonly annotations: readonly [];
+  readonly logprobs: readonly [];
+}
+interface Thought {
+  readonly type: "reasoning_text";
+  text: string;
+}
+interface Common {
+  readonly id: string;
+  status: ItemStatus;
+}
+/** An item of the output. */
+export type OutputItem =
+  | (Common & { readonly type: "reasoning"; readonly summary: readonly []; content: Thought[]; encrypted_content: string | undefined })
+  | (Common & { readonly type: "message"; readonly role: "assistant"; content: OutputText[] })
+  | (Common & { readonly type: "function_call"; readonly call_id: string; readonly name: string; arguments: string });
+
+/**
+ * Writes a response as it comes: the response as it stands, and the events that lead there. The numbers of the events follow from the log
+ * alone, so that every reader, on whatever replica, counts them alike.
+ */
+export class ResponseWriter {
+  readonly #written: Written;
+  /** Events up to this number have been seen already and are not told again. */
+  readonly #after: number;
+  readonly #output: OutputItem[] = [];
+  #open: string | null = null;
+  #status: "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled" = "queued";
+  #end: Ending | null = null;
+  #error: ServingError | null = null;
+  #number = 0;
+
+  constructor(written: Written, after = -1) {
+    this.#written = written;
+    this.#after = after;
+  }
+
+  get output(): readonly OutputItem[] {
+    return this.#output;
+  }
+
+  opening(): StreamEvent[] {
+    if (this.#written.background) return [...this.#whole("response.created"), ...this.#whole("response.queued")];
+    this.#status = "in_progress";
+    return [...this.#whole("response.created"), ...this.#whole("response.in_progress")];
+  }
+
+  begin(): StreamEvent[] {
+    if (this.#status !== "queued") return [];
+    this.#status = "in_progress";
+    return this.#whole("response.in_progress");
+  }
+
+  add(deltas: readonly Delta[]): StreamEvent[] {
+    return deltas.flatMap((delta) => this.#add(delta));
+  }
+
+  finish(end: Ending): StreamEvent[] {
+    this.#end = end;
+    const whole = end.reason !== "length";
+    const closed = this.#close(whole ? "completed" : "incomplete");
+    this.#status = whole ? "completed" : "incomplete";
+    return [...closed, ...this.#whole(`response.${this.#status}`)];
+  }
+
+  /** The job ended without an answer. */
+  fail(error: ServingError): StreamEvent[] {
+    this.#error = error;
+    this.#status = error.code === "CANCELLED" ? "cancelled" : "failed";
+    for (const item of this.#output) if (item.status === "in_progress") item.status = "incomplete";
+    return this.#whole("response.failed");
+  }
+
+  /** The reader is told that no more comes here; the job goes on. */
+  breakOff(error: ServingError): StreamEvent[] {
+    const { code, message, param } = openaiErrors.body(error).error;
+    return this.#event("error", { code, message, param });
+  }
+
+  response(): object {
+    const { jobId, model, created, background, echo } = this.#written;
+    const completed = this.#status === "completed" && this.#end !== null;
+    return {
+      id: answerId("responses", jobId),
+      object: "response",
+      created_at: created,
+      completed_at: completed ? Math.floor(this.#end!.atMs / 1_000) : null,
+      status: this.#status,
+      background,
+      model,
+      ...echo.fields,
+      error: this.#status === "failed" ? { code: "server_error", message: openaiErrors.body(this.#error!).error.message } : null,
+      incomplete_details: this.#status === "incomplete" ? { reason: "max_output_tokens" } : null,
+      output: this.#output,
+      usage: this.#end === null ? null : usageOf(this.#end),
+    };
+  }
+
+  #add(delta: Delta): StreamEvent[] {
+    const key = "index" in delta ? `call ${delta.index}` : delta.type;
+    if (this.#open === key) return this.#grow(delta);
+    const closed = this.#close("completed");
+    this.#open = key;
+    const item = this.#newItem(delta);
+    this.#output.push(item);
+    const added = this.#event("response.output_item.added", { output_index: this.#output.length - 1, item });
+    if (item.type === "function_call") return [...closed, ...added];
+    if (item.type === "message") item.content.push({ type: "output_text", text: "", annotations: [], logprobs: [] });
+    else item.content.push({ type: "reasoning_text", text: "" });
+    return [...closed, ...added, ...this.#part("response.content_part.added", { part: item.content[0] }), ...this.#grow(delta)];
+  }
+
+  #grow(delta: Delta): StreamEvent[] {
+    const item = this.#output.at(-1)!;
+    const text = "text" in delta ? delta.text : "";
+    if (item.type === "function_call") {
+      item.arguments += text;
+      return this.#part("response.function_call_arguments.delta", { delta: text });
+    }
+    item.content[0]!.text += text;
+    return this.#part(`response.${item.content[0]!.type}.delta`, { delta: text, ...ofText(item) });
+  }
+
+  #close(status: ItemStatus): StreamEvent[] {
+    const item = this.#output.at(-1);
+    if (this.#open === null || item === undefined) return [];
+    this.#open = null;
+    item.status = status;
+    const done = this.#whatIsDone(item);
+    return [...done, ...this.#event("response.output_item.done", { output_index: this.#output.length - 1, item })];
+  }
+
+  #whatIsDone(item: OutputItem): StreamEvent[] {
+    if (item.type === "function_call")
+      return this.#part("response.function_call_arguments.done", { name: item.name, arguments: item.arguments });
+    const part = item.content[0]!;
+    if (item.type === "reasoning" && this.#written.echo.encrypted) item.encrypted_content = sealed(part.text);
+    return [
+      ...this.#part(`response.${part.type}.done`, { text: part.text, ...ofText(item) }),
+      ...this.#part("response.content_part.done", { part }),
+    ];
+  }
+
+  #newItem(delta: Delta): OutputItem {
+    const { jobId } = this.#written;
+    const id = (prefix: string) => `${prefix}_${jobId.slice("job_".length)}_${this.#output.length}`;
+    const started = { status: "in_progress" } as const;
+    if (delta.type === "reasoning")
+      return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };
+    if (delta.type === "content") return { ...started, id: id("msg"), type: "message", role: "assistant", content: [] };
+    const [index, name] = delta.type === "call" ? [delta.index, delta.name] : [0, ""];
+    return { ...started, id: id("fc"), type: "function_call", call_id: callId(jobId, index), name, arguments: "" };
+  }
+
+  /** About the open item, or the part of it. */
+  #part(type: string, fields: object): StreamEvent[] {
+    const item = this.#output.at(-1)!;
+    const place = item.type === "function_call" ? {} : { content_index: 0 };
+    return this.#event(type, { item_id: item.id, output_index: this.#output.length - 1, ...place, ...fields });
+  }
+
+  #whole(type: string): StreamEvent[] {
+    return this.#event(type, { response: this.response() });
+  }
+
+  #event(type: string, fields: object): StreamEvent[] {
+    const sequence_number = this.#number++;
+    return sequence_number <= this.#after ? [] : [{ name: type, data: JSON.stringify({ type, sequence_number, ...fields }) }];
+  }
+}
+
+const ofText = ({ type }: OutputItem): object => (type === "message" ? { logprobs: [] } : {});
+
+const usageOf = ({ usage: { promptTokens, cachedTokens, completionTokens }, reasoningTokens }: Ending) => ({
+  input_tokens: promptTokens,
+  input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
+  output_tokens: completionTokens,
+  output_tokens_details: { reasoning_tokens: reasoningTokens },
+  total_tokens: promptTokens + completionTokens,
+});

@@ -1,0 +1,100 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { isTerminal } from "../../shared/bus/contract.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { type Body, readExactly } from "../body.ts";
+import type { ApiDeps } from "../deps.ts";
+import { submitChoices } from "../generate.ts";
+import { cancelJob, deleteJob } from "../jobs.ts";
+import { requireModel } from "../model.ts";
+import { parseBody } from "../requests.ts";
+import { answer, stream } from "../respond.ts";
+import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
+import { listedItem } from "../responses/items.ts";
+import { responsesPrompt } from "../responses/prompt.ts";
+import { pageRequest, responsesRequest } from "../responses/requests.ts";
+import { responsesSurface, writtenOf } from "../responses/surface.ts";
+import { inputKept } from "../responses/view.ts";
+
+/** How long an answer to a cancel waits for the worker to notice. */
+const CANCEL_MS = 2_000;
+
+type Asking = { Params: { id: string }; Querystring: Readonly<Record<string, string>> };
+
+/** OpenAI's Responses API. A response is a job: everything about it is read from the record, by any replica. */
+export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  const find = (request: FastifyRequest<Asking>) => findResponse(deps.bus, request.params.id, deps.authenticate(request.headers));
+  const soFar = async (found: FoundResponse) => (await writeSoFar(deps, found)).response();
+
+  app.post<{ Body: Body }>("/v1/responses", async (request, reply) => {
+    const body = parseBody(responsesRequest, request.body.json);
+    requireModel(deps.model, body.model);
+    const tenant = deps.authenticate(request.headers);
+    const prompt = await responsesPrompt(deps, tenant, body, () => readExactly(request.body));
+    const generation = { ...body, max_tokens: body.max_output_tokens, top_logprobs: undefined };
+    const detached = body.background === true;
+    const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached });
+    if (!detached || body.stream === true) return answer(deps, reply, choices, generation, detached);
+    const { jobId } = choices[0]!;
+    reply.header("x-job-id", jobId);
+    return soFar(await findResponse(deps.bus, jobId.replace("job_", "resp_"), tenant));
+  });
+
+  /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */
+  app.get<Asking>("/v1/responses/:id", async (request, reply) => {
+    const found = await find(request);
+    reply.header("x-job-id", found.jobId);
+    if (request.query.stream !== "true") return soFar(found);
+    return resume(deps, reply, found, startingAfter(request.query));
+  });
+
+  app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
+    const { limit, order, after } = parseBody(pageRequest, request.query);
+    const { jobId, response } = await find(request);
+    const items = (await inputKept(deps.bus, jobId, response)).map((item, i) =>
+      listedItem(item, `item_${jobId.slice("job_".length)}_${i}`),
+    );
+    const ordered = (order === "asc" ? items : items.toReversed()) as { id: string }[];
+    const rest = after === undefined ? ordered : ordered.slice(ordered.findIndex(({ id }) => id === after) + 1);
+    const data = rest.slice(0, limit);
+    return { object: "list", data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more: rest.length > limit };
+  });
+
+  app.post<Asking>("/v1/responses/:id/cancel", async (request) => {
+    const found = await find(request);
+    if (await cancelJob(deps.bus, found.jobId, "a request to cancel it")) await ended(deps, found.jobId);
+    return soFar(found);
+  });
+
+  app.delete<Asking>("/v1/responses/:id", async (request) => {
+    const { jobId } = await find(request);
+    const last = await deps.bus.log.last(jobId);
+    const { id } = request.params;
+    if (last !== null && !isTerminal(last.event)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
+    await deleteJob(deps.bus, jobId);
+    return { id, object: "response", deleted: true };
+  });
+}
+
+async function resume(deps: ApiDeps, reply: FastifyReply, { jobId, request, view }: FoundResponse, after: number): Promise<FastifyReply> {
+  const surface = responsesSurface(writtenOf({ jobId, model: request.model, view }), after);
+  const leave = deps.readers.enter(jobId, { owned: false, detached: request.detached });
+  leave((await stream(deps, reply, [{ jobId, surface }], 0)).has(jobId));
+  return reply;
+}
+
+function startingAfter({ starting_after: number }: Asking["Querystring"]): number {
+  if (number === undefined) return -1;
+  if (/^\d{1,15}$/.test(number)) return Number(number);
+  throw new ServingError("INVALID_REQUEST", "starting_after: must be the sequence_number of an event", { param: "starting_after" });
+}
+
+/** Resolves when the job has ended, or nobody noticed in time. */
+async function ended({ bus, clock, stopping }: ApiDeps, jobId: string): Promise<void> {
+  const enough = new AbortController();
+  const signal = AbortSignal.any([enough.signal, stopping]);
+  const end = async () => {
+    for await (const _ of bus.log.follow(jobId, 0, signal));
+  };
+  await Promise.race([end(), clock.sleep(CANCEL_MS, signal)]).catch(() => {});
+  enough.abort(new Error("waited long enough"));
+}
