@@ -34,7 +34,7 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
   try {
     const found = await context.find(ids.length, job.request.stopIds);
     const missing = Math.floor((ids.length - found.storedTokens) / engine.info.segmentTokens);
-    if (missing > MISSING_MAX && !wasSentBack(job)) {
+    if (missing > MISSING_MAX && !wasSentBackInVain(job)) {
       return await passOn(bus, job, "prefill", { type: "sent_back", reason: `${missing} segments are gone from the store` });
     }
     const ended = await continueAnswer({ worker, job, context, found, cached, answer });
@@ -45,8 +45,9 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
   }
 }
 
-/** A store that lost the segments of one job twice is no help: then this worker computes them itself, and the job cannot go round for ever. */
-const wasSentBack = (job: HeldJob): boolean => job.history.some(({ event }) => event.type === "sent_back");
+/** A store that lost the segments again before they brought a single token is no help: then this worker computes them itself, and the job cannot go round for ever. */
+const wasSentBackInVain = (job: HeldJob): boolean =>
+  job.history.findLast(({ event }) => event.type === "sent_back" || event.type === "tokens")?.event.type === "sent_back";
 
 interface Run {
   readonly worker: DecodeWorker;

@@ -41,9 +41,14 @@ export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   const cluster = await startChaosCluster();
   const over = new AbortController();
   let clean = false;
+  let answers = 0;
+  const onProgress = (progress: Progress) => {
+    answers = progress.answered;
+    options.onProgress?.(progress);
+  };
   try {
-    const storm = disturb(cluster, options, over.signal);
-    const asked = await askAll(cluster, options, startMs);
+    const storm = disturb(cluster, options, () => answers, over.signal);
+    const asked = await askAll(cluster, { ...options, onProgress }, startMs);
     over.abort();
     const { disturbed, unhealed } = await storm;
     const faults = [...asked.faults, ...unhealed, ...(await notIdle(cluster)), ...cluster.replicas.flatMap(({ crashes }) => crashes)];

@@ -86,11 +86,20 @@ export interface Storm {
   readonly only: RegExp;
 }
 
+/** Disturbances before the first answer, and for each answer: on a machine that is slow or busy with others a job meets no worse storm than on a fast one. */
+const UNANSWERED_MAX = 20;
+const PER_ANSWER = 0.6;
+
 /**
  * One disturbance after the other, at random moments, until `stop` aborts; they may overlap, but no part suffers
- * two at once. Seed and number of a disturbance decide what it is. Resolves, once all is whole again, to what happened and what did not heal.
+ * two at once. Seed and number of a disturbance decide what it is. The storm pauses while `answers`, those so far, are few for what has happened. Resolves, once all is whole again, to what happened and what did not heal.
  */
-export async function disturb(cluster: ChaosCluster, { seed, everyMs, only }: Storm, stop: AbortSignal): Promise<Aftermath> {
+export async function disturb(
+  cluster: ChaosCluster,
+  { seed, everyMs, only }: Storm,
+  answers: () => number,
+  stop: AbortSignal,
+): Promise<Aftermath> {
   const cards = deck(cluster).filter(({ kind, target }) => only.test(`${kind} ${target}`));
   const busy = new Map<string, Promise<unknown>>();
   const disturbed: Disturbed[] = [];
@@ -99,6 +108,7 @@ export async function disturb(cluster: ChaosCluster, { seed, everyMs, only }: St
     const random = seededRandom(seed ^ Math.imul(number + 1, 0x9e3779b1));
     await sleep(between(random, 0, 2 * everyMs), undefined, { signal: stop }).catch(() => {});
     if (stop.aborted) break;
+    if (disturbed.length >= UNANSWERED_MAX + PER_ANSWER * answers()) continue;
     const card = cards[random.u32() % cards.length]!;
     if (busy.has(card.target)) continue;
     disturbed.push(card);

@@ -112,6 +112,23 @@ test("segments gone in the middle of the answer: prefill recomputes prompt and a
   expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
 });
 
+test("segments gone again after some more of the answer: prefill recomputes them again", async () => {
+  const { store, erase } = erasableStore();
+  cluster = testCluster({ store });
+  cluster.start("prefill");
+  const jobId = await cluster.submit(request);
+  for (const tokens of [60, 120, 180]) {
+    const victim = cluster.start("decode", slow);
+    await cluster.until(jobId, ({ tokenCount }) => tokenCount >= tokens);
+    victim.life.kill();
+    erase();
+  }
+  cluster.start("decode");
+  const records = await cluster.events(jobId);
+  expect(records.filter(({ event }) => event.type === "sent_back")).toHaveLength(3);
+  expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+});
+
 test("with a store that keeps nothing at all the answer still comes: decode computes what was lost twice", async () => {
   cluster = testCluster({ store: overriding(memoryStore(), { put: async () => false }) });
   cluster.start("prefill");
