@@ -1,5 +1,6 @@
 import type { Tokens } from "../shared/bus/contract.ts";
 import type { Opened, SequenceId } from "../shared/engine/engine.ts";
+import { always } from "../shared/worker/chunk-size.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
@@ -84,7 +85,7 @@ async function catchUp({ worker, job, context, cached }: Run, opened: Opened): P
     context,
     opened,
     cached,
-    chunkTokens: Math.min(CATCH_UP_TOKENS, engine.info.chunkTokens),
+    chunks: always(Math.min(CATCH_UP_TOKENS, engine.info.chunkTokens)),
     boundaryTokens: worker.settings.boundaryTokens,
     onLayer: () => pulse.beat(),
   });

@@ -86,7 +86,7 @@ async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
     context,
     opened,
     cached,
-    chunkTokens: engine.info.chunkTokens,
+    chunks: worker.chunks,
     boundaryTokens: worker.settings.boundaryTokens,
     ...(run.draws ? { sample: job.request.sampling } : {}),
     onChunk: (from, to) => claims.cover(Math.floor(from / engine.info.segmentTokens), Math.floor(to / engine.info.segmentTokens)),

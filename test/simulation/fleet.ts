@@ -22,6 +22,7 @@ const settings = {
   sharedSalt: "",
   strictNumerics: false,
   prefillSlots: 2,
+  chunkMs: 4_000,
   batchMax: 6,
   flushTokens: 4,
   flushMs: 20,

@@ -38,6 +38,7 @@ const settings = {
   sharedSalt: "",
   strictNumerics: false,
   prefillSlots: 2,
+  chunkMs: 4_000,
   batchMax: 8,
   flushTokens: 4,
   flushMs: 2,

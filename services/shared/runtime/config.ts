@@ -65,7 +65,16 @@ const work = {
 } as const;
 
 const prefill = {
-  chunkTokens: whole(1_024, { min: 128, max: 16_384 }, "Prompt tokens computed together."),
+  chunkTokens: whole(
+    1_024,
+    { min: 128, max: 16_384 },
+    "The most prompt tokens computed together. What they work in is set aside at the start.",
+  ),
+  chunkMs: whole(
+    4_000,
+    { min: 10 },
+    "Chunks are made as large as takes this long: a killed worker loses one, one told to stop finishes it. Less than LONGSHORE_DRAIN_MS.",
+  ),
   prefillSlots: whole(2, { min: 1, max: 64 }, "Jobs a prefill worker holds at once."),
   uploadsMax: whole(4, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
 } as const;

@@ -1,4 +1,5 @@
 import type { ChunkResult, Engine, Opened, Sampling } from "../engine/engine.ts";
+import type { ChunkSizes } from "./chunk-size.ts";
 import type { Context } from "./context.ts";
 import type { HeldJob } from "./held-job.ts";
 
@@ -8,7 +9,7 @@ export interface Filling {
   readonly context: Context;
   /** Where the sequence stands. */
   readonly opened: Opened;
-  readonly chunkTokens: number;
+  readonly chunks: ChunkSizes;
   readonly boundaryTokens: number;
   readonly cached: number;
   /** With the last chunk, draws the token that follows. */
@@ -36,11 +37,12 @@ export async function fill(filling: Filling): Promise<Filled> {
     if (job.leaving && position >= exactFrom) await leaveAt(filling, position);
     job.check();
     const from = position;
-    const to = Math.min(from + filling.chunkTokens, ids.length, from - (from % boundaryTokens) + boundaryTokens);
+    const to = Math.min(from + filling.chunks.next, ids.length, from - (from % boundaryTokens) + boundaryTokens);
     await filling.onChunk?.(from, to);
     const onProgress = (layersDone: number, layers: number) => {
       const done = from + Math.floor(((to - from) * layersDone) / layers);
       job.progress({ done, total: ids.length, cached: filling.cached });
+      filling.chunks.onLayer(to - from, layersDone, layers);
       onLayer();
     };
     const sample = to === ids.length ? filling.sample : undefined;
