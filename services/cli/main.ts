@@ -76,10 +76,12 @@ program
 
 program
   .command("jobs")
-  .description("the latest jobs and where they stand")
+  .description("the latest jobs and where they stand, or the life of one")
+  .argument("[job]", "its stages with their times, and what the cache did for it")
   .option("--limit <n>", "how many", whole, 20)
   .option("--failed", "only those that no worker could do, and why")
-  .action(async ({ limit, failed }: { limit: number; failed?: boolean }) => {
+  .action(async (job: string | undefined, { limit, failed }: { limit: number; failed?: boolean }) => {
+    if (job !== undefined) return (await import("./commands/job.ts")).showJob(client(), job);
     const { listFailedJobs, listJobs } = await import("./commands/jobs.ts");
     await (failed === true ? listFailedJobs : listJobs)(client(), limit);
   });

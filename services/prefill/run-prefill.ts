@@ -1,3 +1,4 @@
+import { WAITS_FOR_PREFIX } from "../shared/bus/reasons.ts";
 import type { Opened } from "../shared/engine/engine.ts";
 import type { Context, Found } from "../shared/worker/context.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
@@ -41,7 +42,7 @@ async function findStored(job: HeldJob, context: Context, claims: SegmentClaims,
     job.check();
     const stored = await context.countStored(tokens);
     if (stored === whole) break;
-    if (!(await claims.take(stored))) throw new Interrupted("waiting", "another job computes the same prefix");
+    if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
     if ((await context.countStored(tokens)) === stored) break; // else its holder finished while we asked
   }
   return context.find(tokens, job.request.stopIds);

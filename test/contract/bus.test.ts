@@ -232,6 +232,11 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(Math.abs((await bus.log.nowMs()) - lasts[1]!.storedMs)).toBeLessThan(1_000);
       expect(await bus.log.first("a.b")).toEqual(first);
       expect([await bus.log.first("nobody"), await bus.log.lastStored("nobody")]).toEqual([null, null]);
+      const times = await bus.log.storedTimes("a.b");
+      expect([...times.keys()]).toEqual((await bus.log.read("a.b")).map(({ sequence }) => sequence));
+      expect([...times.values()]).toEqual([...times.values()].toSorted((x, y) => x - y));
+      expect(times.get(ended!.sequence)).toBe(lasts[1]!.storedMs);
+      expect(await bus.log.storedTimes("nobody")).toEqual(new Map());
     });
 
     test("every job that has a message, by phase, with its share of the work; none once it is withdrawn, and pulling goes on", async () => {

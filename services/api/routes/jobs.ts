@@ -7,6 +7,7 @@ import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
+import { jobObject, type LoggedJob } from "../job-object.ts";
 import { cancelJob, deleteJob, type Failure, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { Outlook, withProgress } from "../outlook.ts";
@@ -21,6 +22,10 @@ type JobParams = { Params: { id: string } };
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, deps.authenticate(request.headers));
+  const read = async (id: string, request: JobRequest): Promise<LoggedJob> => {
+    const [records, storedMs] = await Promise.all([deps.bus.log.read(id), deps.bus.log.storedTimes(id)]);
+    return { id, request, records, storedMs, segmentTokens: deps.config.segmentTokens };
+  };
 
   app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
     const { kind, request: inner } = parseBody(jobRequest, request.body.json);
@@ -49,11 +54,11 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.get<JobParams>("/v1/jobs/:id", async (request) => {
     const { request: job, view } = await find(request);
-    const records = await deps.bus.log.read(request.params.id);
-    const { end, error, ...added } = answerSoFar(deps.model.tokenizer, job, view, records);
+    const logged = await read(request.params.id, job);
+    const { end, error, ...added } = answerSoFar(deps.model.tokenizer, job, view, logged.records);
     const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, false);
     return {
-      ...jobObject(request.params.id, job, records),
+      ...jobObject(logged),
       result: end === null ? null : surface.whole([{ ...added, end, jobId: request.params.id, index: view.choice?.index ?? 0 }]),
       error: error === null ? null : openaiErrors.body(error).error,
     };
@@ -83,7 +88,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<JobParams>("/v1/jobs/:id/cancel", async (request) => {
     const { request: job } = await find(request);
     await cancelJob(deps.bus, request.params.id, "a request to cancel it");
-    return jobObject(request.params.id, job, await deps.bus.log.read(request.params.id));
+    return jobObject(await read(request.params.id, job));
   });
 
   app.delete<JobParams>("/v1/jobs/:id", async (request) => {
@@ -143,42 +148,6 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
   throw new ServingError("INVALID_REQUEST", "Last-Event-ID must be an id of this stream, and after a sequence number of one", {
     param: header === undefined ? "after" : "Last-Event-ID",
   });
-}
-
-const statusOf = ({ type }: JobEvent, phase: string): string => {
-  if (type === "submitted" || type === "released" || type === "sent_back") return "queued";
-  if (type === "claimed" || type === "progress") return phase === "prefill" ? "prefill" : "decode";
-  return type === "handed_over" || type === "tokens" ? "decode" : type;
-};
-
-function jobObject(id: string, job: JobRequest, records: readonly LogRecord[]): object {
-  const last = records.at(-1)!;
-  const claims = records.filter(({ event }) => event.type === "claimed");
-  return {
-    id,
-    object: "job",
-    model: job.model,
-    lane: job.lane,
-    status: statusOf(last.event, last.phase),
-    created_at: Math.floor(records[0]!.atMs / 1_000),
-    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : null,
-    deadline_at: Math.floor(job.deadlineMs / 1_000),
-    prompt_tokens: job.promptTokens,
-    output_tokens: last.tokenCount,
-    prefill: prefillOf(job, records),
-    attempts: claims.map(({ phase, atMs, event }) => ({
-      phase,
-      worker: event.type === "claimed" ? event.worker : "",
-      at: Math.floor(atMs / 1_000),
-    })),
-  };
-}
-
-/** How far the prompt is; null until a worker says so. */
-function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRecord[]): object | null {
-  const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
-  if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
-  return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;
 }
 
 /** An event without what only workers need, and with what can be told of the time until the answer. */

@@ -149,6 +149,8 @@ export interface JobLog {
   nowMs(): Promise<number>;
   /** The events after `afterSequence` that are in the log now, in order. */
   read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
+  /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */
+  storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
   /** Becomes the writer of a job in `phase`. */
   claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult>;
   /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */

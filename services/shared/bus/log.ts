@@ -33,6 +33,9 @@ export interface LogRules {
 /** Above this part of the log's size nothing new is admitted, so that running jobs always have room. */
 const ADMIT_UP_TO = 0.8;
 
+/** Entries whose times are asked for at once. */
+const TIMES = 512;
+
 /** The rules of design section 2 over any journal. */
 export class FencedLog implements JobLog {
   readonly #journal: Journal;
@@ -85,6 +88,16 @@ export class FencedLog implements JobLog {
   async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
     const last = await this.last(jobId);
     return last === null ? [] : this.#readTo(last, afterSequence);
+  }
+
+  async storedTimes(jobId: string): Promise<ReadonlyMap<number, number>> {
+    const times = new Map<number, number>();
+    for (let position: number | undefined = 0; position !== undefined; ) {
+      const page: readonly Entry[] = await this.#journal.page(jobId, position, TIMES);
+      for (const { sequence, storedMs } of page) times.set(sequence, storedMs);
+      position = page.length === TIMES ? page.at(-1)?.sequence : undefined;
+    }
+    return times;
   }
 
   /** What lies after a sequence up to `last`, which is known; less where the job is deleted meanwhile. */

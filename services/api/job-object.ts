@@ -1,0 +1,52 @@
+import { isTerminal, type JobRequest, type LogRecord } from "../shared/bus/contract.ts";
+import { cacheUseOf, timelineOf } from "./timeline.ts";
+
+/** A job, and all that its log says of it. */
+export interface LoggedJob {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly records: readonly LogRecord[];
+  /** When the record stored each, by its sequence. */
+  readonly storedMs: ReadonlyMap<number, number>;
+  /** Of the cluster. */
+  readonly segmentTokens: number;
+}
+
+/** A job as `GET /v1/jobs/{id}` tells it, but for the answer. */
+export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob): object {
+  const last = records.at(-1)!;
+  const claims = records.filter(({ event }) => event.type === "claimed");
+  return {
+    id,
+    object: "job",
+    model: request.model,
+    lane: request.lane,
+    status: statusOf(last),
+    created_at: Math.floor(records[0]!.atMs / 1_000),
+    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : null,
+    deadline_at: Math.floor(request.deadlineMs / 1_000),
+    prompt_tokens: request.promptTokens,
+    output_tokens: last.tokenCount,
+    prefill: prefillOf(request, records),
+    attempts: claims.map(({ phase, atMs, event }) => ({
+      phase,
+      worker: event.type === "claimed" ? event.worker : "",
+      at: Math.floor(atMs / 1_000),
+    })),
+    timeline: timelineOf(records, ({ sequence, atMs }) => storedMs.get(sequence) ?? atMs),
+    cache: cacheUseOf({ promptTokens: request.promptTokens, segmentTokens }, records),
+  };
+}
+
+function statusOf({ event: { type }, phase }: LogRecord): string {
+  if (type === "submitted" || type === "released" || type === "sent_back") return "queued";
+  if (type === "claimed" || type === "progress") return phase === "prefill" ? "prefill" : "decode";
+  return type === "handed_over" || type === "tokens" ? "decode" : type;
+}
+
+/** How far the prompt is; null until a worker says so. */
+function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRecord[]): object | null {
+  const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
+  if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
+  return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;
+}

@@ -1,0 +1,73 @@
+import type { Client } from "../client.ts";
+
+interface Stage {
+  readonly stage: string;
+  readonly at: number;
+  readonly seconds: number | null;
+  readonly why?: string;
+  readonly worker?: string;
+  readonly from?: number;
+  readonly done?: number;
+  readonly total?: number;
+  readonly boundary?: number;
+  readonly recomputed?: number;
+  readonly tokens?: number;
+  readonly outcome?: string;
+}
+interface Job {
+  readonly id: string;
+  readonly status: string;
+  readonly model: string;
+  readonly lane: string;
+  readonly prompt_tokens: number;
+  readonly output_tokens: number;
+  readonly deadline_at: number;
+  readonly timeline: readonly Stage[];
+  readonly cache: {
+    readonly matched_tokens: number;
+    readonly source: string | null;
+    readonly recomputed_tokens: number | null;
+    readonly miss: { readonly message: string } | null;
+  } | null;
+  readonly error: { readonly message: string } | null;
+}
+
+export async function showJob(client: Client, id: string): Promise<void> {
+  console.log(renderJob((await client.get(`/v1/jobs/${encodeURIComponent(id)}`)) as Job));
+}
+
+/** One job: what the cache did for it, and its life line by line. */
+export function renderJob(job: Job): string {
+  const { id, status, model, lane, timeline, error } = job;
+  const head = [
+    `${id}  ${status}  ${model}, ${lane}`,
+    `prompt    ${job.prompt_tokens} tokens${cached(job)}`,
+    `answer    ${job.output_tokens} tokens so far, deadline ${new Date(1_000 * job.deadline_at).toISOString()}`,
+    ...(error === null ? [] : [`error     ${error.message}`]),
+  ];
+  return [...head, "", ...timeline.map(line)].join("\n");
+}
+
+function cached({ cache }: Job): string {
+  if (cache === null) return "";
+  const source = cache.source === "another_job" ? ", which another job was computing" : "";
+  const again = (cache.recomputed_tokens ?? 0) > 0 ? `; ${cache.recomputed_tokens} run again to rebuild windows` : "";
+  const miss = cache.miss === null ? "" : `\n          ${cache.miss.message}`;
+  return `, ${cache.matched_tokens} from the cache${source}${again}${miss}`;
+}
+
+function line(stage: Stage): string {
+  const time = new Date(1_000 * stage.at).toISOString().slice(11, 23);
+  const seconds = stage.stage === "ended" ? "" : stage.seconds === null ? "so far" : `${stage.seconds.toFixed(3)} s`;
+  return [time, stage.stage.replace("_", "-").padEnd(9), seconds.padStart(11), details(stage)].join("  ").trimEnd();
+}
+
+function details({ why, worker, from, done, total, boundary, recomputed, tokens, outcome }: Stage): string {
+  return [
+    ...(done === undefined ? [] : [`${done}/${total}${from === undefined || from === 0 ? "" : ` from ${from}`}`]),
+    ...(boundary === undefined ? [] : [`boundary at ${boundary}${recomputed === 0 ? "" : `, ${recomputed} run again`}`]),
+    ...(tokens === undefined ? [] : [`${tokens} tokens`]),
+    ...(why === undefined ? [] : [why]),
+    ...(worker === undefined ? [] : [`${worker}${outcome === undefined ? "" : `: ${outcome.replace("_", " ")}`}`]),
+  ].join(", ");
+}
