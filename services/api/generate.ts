@@ -101,7 +101,7 @@ function spend({ limits }: ApiDeps, { apiKey }: SubmitRequest, spending: Spendin
 /** What tells the jobs of one request from each other; its first is as if it had asked for one. */
 const ofChoice = (text: string, index: number): string => (index === 0 ? text : `${text}\n${index}`);
 
-function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<FastifyRequest, "headers">): string | null {
+export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<FastifyRequest, "headers">): string | null {
   return typeof key === "string" && key !== "" ? key : null;
 }
 

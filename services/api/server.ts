@@ -5,7 +5,9 @@ import { NO_BODY, readBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
+import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat.ts";
+import { fileRoutes } from "./routes/files.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { modelRoutes } from "./routes/models.ts";
@@ -14,8 +16,9 @@ import { responseRoutes } from "./routes/responses.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { tlsOf } from "./tls.ts";
 
-/** A request that has not arrived whole by then is given up: a body of the largest size needs half a megabyte a second. */
-const REQUEST_MS = 60_000;
+/** What has not arrived whole by then is given up: a body, or an uploaded file, of the largest size needs half a megabyte a second. */
+const BODY_MS = 60_000;
+const UPLOAD_MS = 400_000;
 
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
 export function openApi(deps: ApiDeps): FastifyInstance {
@@ -24,7 +27,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     ...{ https: tlsOf(config) },
     logger: false,
     bodyLimit: config.bodyMaxBytes,
-    requestTimeout: REQUEST_MS,
+    requestTimeout: UPLOAD_MS,
     return503OnClosing: false, // the hook below says it in our words
     genReqId: () => random.id("req_"),
     frameworkErrors: (thrown, request, reply) => answerError(thrown, request, head(request, reply)),
@@ -42,6 +45,10 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     head(request, reply);
     deps.stopping.throwIfAborted();
     if (request.url.startsWith("/v1/")) request.apiKey = deps.identify(request.headers).key;
+  });
+  app.addHook("preParsing", async (request, _, payload) => {
+    if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request);
+    return payload;
   });
   app.addHook("preValidation", async (request) => {
     request.body ??= NO_BODY;
@@ -72,6 +79,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   chatRoutes(app, deps);
   messageRoutes(app, deps);
   responseRoutes(app, deps);
+  fileRoutes(app, deps);
+  batchRoutes(app, deps);
   jobRoutes(app, deps);
   modelRoutes(app, deps);
   statusRoutes(app, deps);
@@ -81,3 +90,11 @@ export function openApi(deps: ApiDeps): FastifyInstance {
 /** What every answer begins with, whatever it is. */
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
   reply.header("x-request-id", request.id).header("request-id", request.id).header("openai-version", "2020-10-01");
+
+function giveUpLate({ raw, id }: FastifyRequest): void {
+  const late = setTimeout(() => {
+    raw.socket.write(rawAnswer(new Error(`its body did not arrive within ${BODY_MS / 1_000} s`), id));
+    raw.destroy();
+  }, BODY_MS);
+  raw.once("close", () => clearTimeout(late));
+}

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
+import { saveFile } from "../../services/shared/batches/file.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 
@@ -10,6 +11,16 @@ let cluster: Served;
 beforeAll(async () => {
   const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_BODY_MAX_BYTES: "100000" };
   cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  const file = {
+    id: batch.input_file_id,
+    filename: "in.jsonl",
+    purpose: "batch",
+    bytes: 0,
+    createdAt: 0,
+    expiresAt: 4e9,
+    parts: [],
+  } as const;
+  await saveFile(cluster.cluster.bus, "default", file);
 });
 afterAll(() => cluster.stop());
 
@@ -90,6 +101,13 @@ const response = {
   user: "u",
   max_output_tokens: TOKENS,
 };
+const batch = {
+  input_file_id: "file-00000000000000000000",
+  endpoint: "/v1/completions",
+  completion_window: "24h",
+  metadata: { k: "v" },
+  output_expires_after: { anchor: "created_at", seconds: 3600 },
+};
 
 const posts: readonly (readonly [string, Json])[] = [
   ["/v1/chat/completions", chat],
@@ -99,8 +117,22 @@ const posts: readonly (readonly [string, Json])[] = [
   ["/v1/responses", response],
   ["/v1/jobs", { kind: "chat", request: { ...chat, n: 1 } }],
   ["/v1/jobs", { kind: "completion", request: { ...completion, n: 1 } }],
+  ["/v1/batches", batch],
 ];
-const gets = ["/v1/models", "/v1/models/yardlog", "/v1/jobs", "/v1/jobs/job_00000000000000000000", "/health", "/ready", "/metrics"];
+const gets = [
+  "/v1/models",
+  "/v1/models/yardlog",
+  "/v1/jobs",
+  "/v1/jobs/job_00000000000000000000",
+  "/v1/files",
+  "/v1/files/file-00000000000000000000",
+  "/v1/files/file-00000000000000000000-output/content",
+  "/v1/batches",
+  "/v1/batches/batch_00000000000000000000",
+  "/health",
+  "/ready",
+  "/metrics",
+];
 const ofResponses = ["", "/input_items", "/cancel"].map((end) => `/v1/responses/resp_00000000000000000000${end}`);
 const ofJobs = ["", "/events", "/stream", "/cancel"].map((end) => `/v1/jobs/job_00000000000000000000${end}`);
 

@@ -6,13 +6,15 @@ import { expect, test } from "vitest";
 const arrows: Record<string, readonly string[]> = {
   "shared/runtime": [],
   "shared/bus": ["shared/runtime"],
+  "shared/batches": ["shared/runtime", "shared/bus"],
   "shared/segments": ["shared/runtime"],
   "shared/engine": ["shared/runtime"],
   "shared/worker": ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
   prefill: ["shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
   decode: ["shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
-  batch: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
-  api: ["shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  // A line of a batch is a request of the API: the coordinator makes jobs of lines and bodies of answers with the same functions.
+  batch: ["api", "shared/batches", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
+  api: ["shared/batches", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
   cli: ["api", "prefill", "decode", "batch", "shared/worker", "shared/runtime", "shared/bus", "shared/segments", "shared/engine"],
 };
 

@@ -52,7 +52,7 @@ function paths(routes: readonly string[]): Record<string, Record<string, object>
 function described(
   method: string,
   path: string,
-  { tag, summary, body, query = {}, headers = {}, status = 200, answer, streams }: Operation,
+  { tag, summary, body, bodyType = "application/json", query = {}, headers = {}, status = 200, answer, streams }: Operation,
 ): object {
   const at =
     (place: string) =>
@@ -71,7 +71,7 @@ function described(
     summary,
     ...(path.startsWith("/v1/") ? {} : { security: [] }),
     parameters: [...inPath, ...Object.entries(query).map(at("query")), ...Object.entries(headers).map(at("header"))],
-    ...(body === undefined ? {} : { requestBody: { required: true, content: { "application/json": { schema: schemaOf(body) } } } }),
+    ...(body === undefined ? {} : { requestBody: { required: true, content: { [bodyType]: { schema: schemaOf(body) } } } }),
     responses: { [status]: { description, content }, default: { $ref: "#/components/responses/Error" } },
   };
 }

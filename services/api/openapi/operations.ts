@@ -1,5 +1,7 @@
 import type { z } from "zod";
 import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
+import { batchRequest } from "../files/batches.ts";
+import { uploadRequest } from "../files/files.ts";
 import { chatRequest, completionRequest, jobRequest } from "../requests.ts";
 import { responsesRequest } from "../responses/requests.ts";
 
@@ -8,6 +10,8 @@ export interface Operation {
   readonly tag: "openai" | "anthropic" | "jobs" | "operations";
   readonly summary: string;
   readonly body?: z.ZodType;
+  /** Of the body, where it is not JSON. */
+  readonly bodyType?: "application/json" | "multipart/form-data";
   /** Query parameters and headers, with what they say. */
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
@@ -18,6 +22,7 @@ export interface Operation {
 }
 
 const idempotency = { "Idempotency-Key": "Within a day, the same key and body join the same job; another body is a 409." };
+const page = { order: "asc or desc; desc", after: "Id of the last one seen" };
 
 /** Every route of the API. A test holds it against the routes there are. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -44,6 +49,26 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   "POST /v1/responses/:id/cancel": { tag: "openai", summary: "Cancel a response", answer: "response" },
   "DELETE /v1/responses/:id": { tag: "openai", summary: "Forget an ended response and its job", answer: "The response's id" },
+  "POST /v1/files": {
+    ...{ tag: "openai", summary: "Upload the lines of a batch", body: uploadRequest, bodyType: "multipart/form-data" },
+    answer: "file",
+  },
+  "GET /v1/files": {
+    ...{ tag: "openai", summary: "The files of the tenant" },
+    ...{ query: { purpose: "batch or batch_output", ...page, limit: "1 to 10000; 10000" }, answer: "A list of files" },
+  },
+  "GET /v1/files/:id": { tag: "openai", summary: "One file", answer: "file" },
+  "GET /v1/files/:id/content": { tag: "openai", summary: "What is in a file, of a running batch as far as it is written", answer: "Bytes" },
+  "DELETE /v1/files/:id": { tag: "openai", summary: "Delete a file that no running batch uses", answer: "The file's id" },
+  "POST /v1/batches": {
+    ...{ tag: "openai", summary: "Run the lines of an uploaded file", body: batchRequest, headers: idempotency },
+    answer: "batch",
+  },
+  "GET /v1/batches": {
+    ...{ tag: "openai", summary: "The batches of the tenant", query: { ...page, limit: "1 to 100; 20" }, answer: "A list of batches" },
+  },
+  "GET /v1/batches/:id": { tag: "openai", summary: "Where a batch stands", answer: "batch" },
+  "POST /v1/batches/:id/cancel": { tag: "openai", summary: "Cancel a batch; what has ended stays", answer: "batch" },
   "GET /v1/models": { tag: "openai", summary: "The models served here", answer: "A list of models" },
   "GET /v1/models/:id": { tag: "openai", summary: "One model", answer: "model" },
   "POST /v1/messages": {

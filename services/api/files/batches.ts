@@ -1,0 +1,133 @@
+import { z } from "zod";
+import {
+  type Batch,
+  batchOf,
+  documentsBehind,
+  ENDPOINTS,
+  findBatch,
+  hasEnded,
+  nothingProduced,
+  nothingUsed,
+  producedId,
+  WINDOW_SECONDS,
+} from "../../shared/batches/batch.ts";
+import { FILE_LIFE_SECONDS } from "../../shared/batches/file.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { optional } from "../requests.ts";
+
+const metadata = z
+  .record(z.string().max(64, { error: "has a key of more than 64 characters" }), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, { error: "may have at most 16 pairs" });
+
+export const batchRequest = z.object({
+  input_file_id: z.string(),
+  endpoint: z.enum(ENDPOINTS, { error: `only ${ENDPOINTS.join(", ")} are supported` }),
+  completion_window: z.literal("24h", { error: "only 24h is supported" }),
+  metadata: optional(metadata),
+  output_expires_after: optional(z.object({ anchor: z.literal("created_at"), seconds: z.int().min(3_600).max(FILE_LIFE_SECONDS) })),
+});
+export type BatchRequest = z.output<typeof batchRequest>;
+
+export function newBatch(id: string, tenant: string, request: BatchRequest, createdAt: number): Batch {
+  return {
+    id,
+    tenant,
+    endpoint: request.endpoint,
+    inputFileId: request.input_file_id,
+    metadata: request.metadata ?? null,
+    outputLifeSeconds: request.output_expires_after?.seconds ?? FILE_LIFE_SECONDS,
+    status: "validating",
+    model: null,
+    problems: [],
+    total: 0,
+    output: nothingProduced,
+    errors: nothingProduced,
+    done: "",
+    usage: nothingUsed,
+    createdAt,
+    expiresAt: createdAt + WINDOW_SECONDS,
+    inProgressAt: null,
+    finalizingAt: null,
+    endedAt: null,
+    cancellingAt: null,
+    holder: null,
+    epoch: 0,
+    turn: 0,
+    attempt: 0,
+  };
+}
+
+/** The batch object of OpenAI. */
+export function batchObject(batch: Batch) {
+  const { id, endpoint, model, problems, inputFileId, output, errors, createdAt, expiresAt, usage } = batch;
+  const cancelling = batch.cancellingAt !== null && (batch.status === "validating" || batch.status === "in_progress");
+  const endedAs = (status: Batch["status"]) => (batch.status === status ? batch.endedAt : null);
+  return {
+    id,
+    object: "batch",
+    endpoint,
+    model,
+    errors: problems.length === 0 ? null : { object: "list", data: problems },
+    input_file_id: inputFileId,
+    completion_window: "24h",
+    status: cancelling ? "cancelling" : batch.status,
+    output_file_id: output.lines === 0 ? null : producedId(batch, "output"),
+    error_file_id: errors.lines === 0 ? null : producedId(batch, "errors"),
+    created_at: createdAt,
+    in_progress_at: batch.inProgressAt,
+    expires_at: expiresAt,
+    finalizing_at: batch.finalizingAt,
+    completed_at: endedAs("completed"),
+    failed_at: endedAs("failed"),
+    expired_at: endedAs("expired"),
+    cancelling_at: batch.cancellingAt,
+    cancelled_at: endedAs("cancelled"),
+    request_counts: { total: batch.total, completed: output.lines, failed: errors.lines },
+    usage: {
+      input_tokens: usage.inputTokens,
+      input_tokens_details: { cached_tokens: usage.cachedTokens },
+      output_tokens: usage.outputTokens,
+      output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
+      total_tokens: usage.inputTokens + usage.outputTokens,
+    },
+    metadata: batch.metadata,
+  };
+}
+
+export async function requireBatch(bus: Bus, tenant: string, id: string): Promise<{ batch: Batch; place: number }> {
+  const found = /^batch_[0-9a-z]{20}$/.test(id) ? await findBatch(bus, tenant, id) : null;
+  if (found !== null) return found;
+  throw new ServingError("NOT_FOUND", `no batch ${id.slice(0, 100)}`, { param: "id", apiCode: "batch_not_found" });
+}
+
+/** Creates the batch, or finds it there for a request that comes again under its key. CONFLICT for another request under that key. */
+export async function createBatch(bus: Bus, batch: Batch): Promise<Batch> {
+  if ((await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), 0)) !== null) return batch;
+  const { batch: earlier } = await requireBatch(bus, batch.tenant, batch.id);
+  const asked = ({ inputFileId, endpoint, metadata, outputLifeSeconds }: Batch) =>
+    JSON.stringify([inputFileId, endpoint, metadata, outputLifeSeconds]);
+  if (asked(earlier) === asked(batch)) return earlier;
+  throw new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
+    apiCode: "idempotency_conflict",
+  });
+}
+
+/** The coordinator that holds the batch sees it with its next write. CONFLICT once nothing is left to cancel. */
+export async function cancelBatch(bus: Bus, tenant: string, id: string): Promise<Batch> {
+  for (;;) {
+    const { batch, place } = await requireBatch(bus, tenant, id);
+    if (batch.cancellingAt !== null && !hasEnded(batch)) return batch;
+    if (batch.status !== "validating" && batch.status !== "in_progress") {
+      throw new ServingError("CONFLICT", `${id} is ${batch.status}: there is nothing to cancel`, { apiCode: "batch_not_cancellable" });
+    }
+    const cancelling: Batch = { ...batch, cancellingAt: Math.floor((await bus.log.nowMs()) / 1_000) };
+    if ((await bus.documents.put("batch", tenant, id, JSON.stringify(cancelling), place)) !== null) return cancelling;
+  }
+}
+
+export async function batchesOf(bus: Bus, tenant: string): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const document of documentsBehind(bus, "batch", tenant, 0)) batches.push(batchOf(document));
+  return batches;
+}

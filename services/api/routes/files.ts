@@ -1,0 +1,93 @@
+import { Readable } from "node:stream";
+import multipart, { type MultipartFile } from "@fastify/multipart";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { z } from "zod";
+import { deleteParts, deleteStored, FILE_LIFE_SECONDS, type Part, type StoredFile, saveFile, sizeOf } from "../../shared/batches/file.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
+import { pageOf, pageQuery } from "../files/list.ts";
+import { optional, parseBody } from "../requests.ts";
+
+type FileParams = { Params: { id: string } };
+
+export const FILE_BYTES_MAX = 200_000_000;
+const FILENAME_CHARACTERS_MAX = 255;
+
+const fileQuery = z.object({ purpose: optional(z.string()), ...pageQuery({ max: 10_000, fallback: 10_000 }).shape });
+
+/** OpenAI's files, as batches need them. */
+export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  const { bus } = deps;
+  const find = (request: FastifyRequest<FileParams>) => findFile(bus, deps.authenticate(request.headers), request.params.id);
+
+  void app.register(async (scope) => {
+    await scope.register(multipart, {
+      throwFileSizeLimit: false,
+      limits: { fileSize: FILE_BYTES_MAX, files: 1, fields: 8, parts: 9, fieldSize: 1_000, fieldNameSize: 100, headerPairs: 20 },
+    });
+    scope.post("/v1/files", async (request) => fileObject(await receive(deps, request)));
+  });
+
+  app.get("/v1/files", async (request) => {
+    const query = parseBody(fileQuery, request.query);
+    const files = await filesOf(bus, deps.authenticate(request.headers));
+    return pageOf(files.filter(({ purpose }) => query.purpose === undefined || purpose === query.purpose).map(fileObject), query);
+  });
+
+  app.get<FileParams>("/v1/files/:id", async (request) => fileObject(await find(request)));
+
+  app.get<FileParams>("/v1/files/:id/content", async (request, reply) => {
+    const file = await find(request);
+    const name = file.filename.replace(/[^\x20-\x7e]|["\\]/g, "_");
+    reply.header("content-type", "application/octet-stream").header("content-length", file.bytes);
+    return reply.header("content-disposition", `attachment; filename="${name}"`).send(Readable.from(contentOf(bus, file)));
+  });
+
+  app.delete<FileParams>("/v1/files/:id", async (request) => {
+    const tenant = deps.authenticate(request.headers);
+    const file = await find(request);
+    await requireUnused(bus, tenant, file);
+    await deleteStored(bus, tenant, file);
+    return { id: file.id, object: "file", deleted: true };
+  });
+}
+
+/** Stores the file while it arrives; its fields may come before or behind it. */
+async function receive({ bus, random, authenticate }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
+  const tenant = authenticate(request.headers);
+  const fields: Record<string, unknown> = {};
+  let received: { readonly filename: string; readonly parts: Part[] } | null = null;
+  try {
+    for await (const part of request.parts()) {
+      if (part.type === "field") fields[part.fieldname] = part.value;
+      else if (part.fieldname === "file") received = await receiveFile(part);
+      else part.file.resume(); // like any unknown field: read, and dropped
+    }
+    const { "expires_after[seconds]": seconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
+    if (received === null) throw refused("file: send a file", "file");
+    const { filename, parts } = received;
+    const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
+    const id = random.id("file-");
+    const file: StoredFile = { id, filename, purpose: "batch", bytes: sizeOf(parts), createdAt, expiresAt: createdAt + seconds, parts };
+    await saveFile(bus, tenant, file);
+    return file;
+  } catch (error) {
+    await deleteParts(bus, received?.parts ?? []);
+    request.raw.unpipe().resume(); // a client reads the answer once all it sends was taken
+    throw error;
+  }
+
+  async function receiveFile({ file, filename }: MultipartFile) {
+    const parts = await storeParts(bus, random, file);
+    if (!file.truncated) return { filename: filename.slice(0, FILENAME_CHARACTERS_MAX), parts };
+    await deleteParts(bus, parts);
+    throw new ServingError("TOO_LARGE", `file: a batch file may have at most ${FILE_BYTES_MAX} bytes; split it`, {
+      param: "file",
+      apiCode: "file_too_large",
+    });
+  }
+}
+
+const refused = (message: string, param: string) =>
+  new ServingError("INVALID_REQUEST", message, { param, apiCode: "missing_required_parameter" });

@@ -1,0 +1,50 @@
+import type { Bus, Document } from "../bus/contract.ts";
+
+/** One piece of a file, an object of the file store under a key of its own. */
+export interface Part {
+  readonly key: string;
+  readonly bytes: number;
+}
+
+/** A file of a tenant: its document names the parts, which in this order are its bytes. Immutable. */
+export interface StoredFile {
+  readonly id: string;
+  readonly filename: string;
+  readonly purpose: "batch" | "batch_output";
+  readonly bytes: number;
+  /** Unix seconds. */
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  readonly parts: readonly Part[];
+}
+
+/** What a part of an uploaded file holds; a produced file has parts of any size up to this. */
+export const PART_BYTES = 1_048_576;
+
+export const FILE_LIFE_SECONDS = 30 * 86_400;
+
+export const sizeOf = (parts: readonly Part[]): number => parts.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** Null for a file that is not there, or not any more. */
+export async function findStored({ documents, log }: Bus, tenant: string, id: string): Promise<StoredFile | null> {
+  const document = await documents.get("file", tenant, id);
+  const file = document === null ? null : fileOf(document);
+  return file === null || file.expiresAt <= (await log.nowMs()) / 1_000 ? null : file;
+}
+
+/** True if the file is there now, false if it was already: a file is written once. */
+export const saveFile = async ({ documents }: Bus, tenant: string, file: StoredFile): Promise<boolean> =>
+  (await documents.put("file", tenant, file.id, JSON.stringify(file), 0)) !== null;
+
+/** The document goes first: a file without all of its parts is never shown. */
+export async function deleteStored(bus: Bus, tenant: string, { id, parts }: StoredFile): Promise<void> {
+  await bus.documents.delete("file", tenant, id);
+  await deleteParts(bus, parts);
+}
+
+/** Parts that stay, because the record is away, go with their age. */
+export async function deleteParts({ files }: Bus, parts: readonly Part[]): Promise<void> {
+  for (const { key } of parts) await files.delete(key).catch(() => {});
+}
+
+export const fileOf = ({ text }: Document): StoredFile => JSON.parse(text) as StoredFile;

@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import OpenAI, { toFile } from "openai";
+import { afterEach, expect, test } from "vitest";
+import { FILE_BYTES_MAX } from "../../../services/api/routes/files.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { type TestApi, testApi } from "../../support/api.ts";
+import { overriding } from "../../support/overriding.ts";
+
+let api: TestApi;
+afterEach(() => api?.close());
+
+const clientOf = (key: string) => new OpenAI({ baseURL: `${api.url}/v1`, apiKey: key, maxRetries: 0 });
+const digest = (key: string) => createHash("sha256").update(key).digest("hex");
+const upload = (client: OpenAI, text: string, name = "in.jsonl") =>
+  toFile(Buffer.from(text), name).then((file) => client.files.create({ file, purpose: "batch" }));
+
+/** A bus that says which parts of files lie in it. */
+function watched(): { readonly bus: Bus; readonly parts: Map<string, number> } {
+  const bus = openBus({ url: "memory:" });
+  const parts = new Map<string, number>();
+  const files = overriding(bus.files, {
+    put: async (key: string, bytes: Uint8Array) => {
+      await bus.files.put(key, bytes);
+      parts.set(key, bytes.length);
+    },
+    delete: async (key: string) => {
+      await bus.files.delete(key);
+      parts.delete(key);
+    },
+  });
+  return { bus: { ...bus, files }, parts };
+}
+
+test("a file comes back as it was sent, in parts of bounded size, until it is deleted", async () => {
+  const { bus, parts } = watched();
+  api = await testApi({}, bus);
+  const client = clientOf("none");
+  const text = "0123456789abcdef".repeat(200_000); // 3.2 MB
+  const file = await upload(client, text, "grüße.jsonl");
+  expect(file).toMatchObject({ object: "file", bytes: 3_200_000, filename: "grüße.jsonl", purpose: "batch", status: "processed" });
+  expect(file.id).toMatch(/^file-[0-9a-z]{20}$/);
+  expect(file.expires_at! - file.created_at).toBe(30 * 86_400);
+  expect([...parts.values()]).toEqual([1_048_576, 1_048_576, 1_048_576, 3_200_000 - 3 * 1_048_576]);
+  expect(await client.files.retrieve(file.id)).toEqual(file);
+  expect(await (await client.files.content(file.id)).text()).toBe(text);
+  expect(await client.files.delete(file.id)).toEqual({ id: file.id, object: "file", deleted: true });
+  expect(parts.size).toBe(0);
+  await expect(client.files.retrieve(file.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+});
+
+test("lists go newest first in pages that the client turns by itself, and can be asked for by purpose", async () => {
+  api = await testApi();
+  const client = clientOf("none");
+  const ids: string[] = [];
+  for (let i = 0; i < 7; i++) ids.push((await upload(client, `${i}`)).id);
+  const all: string[] = [];
+  for await (const { id } of client.files.list({ limit: 3, order: "asc" })) all.push(id);
+  expect(all.toSorted()).toEqual(ids.toSorted());
+  const page = await client.files.list({ limit: 3 });
+  expect([page.data.length, page.has_more]).toEqual([3, true]);
+  expect((await client.files.list({ purpose: "batch_output" })).data).toEqual([]);
+  await expect(client.files.list({ after: "file-none" })).rejects.toMatchObject({ status: 404, param: "after" });
+  await expect(client.files.list({ limit: 0 })).rejects.toMatchObject({ status: 400, param: "limit" });
+});
+
+test("another tenant neither sees, reads nor deletes a file", async () => {
+  api = await testApi({ apiKeys: [digest("one"), digest("two")].join(",") });
+  const { id } = await upload(clientOf("one"), "secret");
+  const other = clientOf("two");
+  for (const look of [() => other.files.retrieve(id), () => other.files.content(id), () => other.files.delete(id)])
+    await expect(look()).rejects.toMatchObject({ status: 404, message: expect.stringContaining(`no file ${id}`) });
+  expect((await other.files.list()).data).toEqual([]);
+  expect(await (await clientOf("one").files.content(id)).text()).toBe("secret");
+});
+
+test("what is refused leaves nothing behind, and says why in OpenAI's form", async () => {
+  const { bus, parts } = watched();
+  api = await testApi({}, bus);
+  const send = async (fields: Record<string, string | Blob>) => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    const response = await fetch(`${api.url}/v1/files`, { method: "POST", body: form });
+    const { error } = (await response.json()) as { error: { param: string | null; code: string; type: string } };
+    return [response.status, error.param, error.type];
+  };
+  const file = new Blob(["x".repeat(2_000_000)]);
+  const bad = "invalid_request_error";
+  expect(await send({ file, purpose: "assistants" })).toEqual([400, "purpose", bad]);
+  expect(await send({ file })).toEqual([400, "purpose", bad]);
+  expect(await send({ purpose: "batch" })).toEqual([400, "file", bad]);
+  expect(await send({ other: file, purpose: "batch" })).toEqual([400, "file", bad]);
+  expect(await send({ file, purpose: "batch", "expires_after[seconds]": "1" })).toEqual([400, "expires_after[seconds]", bad]);
+  const json = await fetch(`${api.url}/v1/files`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+  expect(json.status).toBe(400);
+  expect(parts.size).toBe(0);
+  expect((await clientOf("none").files.list()).data).toEqual([]);
+});
+
+test("a file beyond the limit is a 413, one byte less is taken", async () => {
+  const { bus, parts } = watched();
+  api = await testApi({}, bus);
+  const send = (bytes: number) => {
+    const form = new FormData();
+    form.append("purpose", "batch");
+    form.append("file", new Blob([new Uint8Array(bytes)]), "in.jsonl");
+    return fetch(`${api.url}/v1/files`, { method: "POST", body: form });
+  };
+  const large = await send(FILE_BYTES_MAX + 1);
+  expect([large.status, ((await large.json()) as { error: { code: string } }).error.code]).toEqual([413, "file_too_large"]);
+  expect(parts.size).toBe(0);
+  expect((await send(FILE_BYTES_MAX)).status).toBe(200);
+});
+
+test("without room for files an upload is a 429, and nothing of it stays", async () => {
+  api = await testApi({}, openBus({ url: "memory:", filesMaxBytes: 2_500_000 }));
+  const client = clientOf("none");
+  await expect(upload(client, "x".repeat(3_000_000))).rejects.toMatchObject({ status: 429 });
+  expect((await upload(client, "x".repeat(2_000_000))).bytes).toBe(2_000_000);
+});
+
+test("a batch is created once under its key, and cancelled as long as there is something to cancel", async () => {
+  api = await testApi();
+  const client = clientOf("none");
+  const { id } = await upload(client, "{}");
+  const ask = { input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h", metadata: { team: "yard" } } as const;
+  const batch = await client.batches.create(ask, { headers: { "Idempotency-Key": "key" } });
+  expect(batch).toMatchObject({ object: "batch", status: "validating", errors: null, output_file_id: null, metadata: { team: "yard" } });
+  expect(batch.expires_at! - batch.created_at).toBe(86_400);
+  expect(batch.request_counts).toEqual({ total: 0, completed: 0, failed: 0 });
+  expect(await client.batches.create(ask, { headers: { "Idempotency-Key": "key" } })).toEqual(batch);
+  const other = { ...ask, metadata: { team: "other" } };
+  await expect(client.batches.create(other, { headers: { "Idempotency-Key": "key" } })).rejects.toBeInstanceOf(OpenAI.ConflictError);
+  await expect(client.files.delete(id)).rejects.toBeInstanceOf(OpenAI.ConflictError);
+  expect(await client.batches.cancel(batch.id)).toMatchObject({ status: "cancelling", cancelling_at: expect.any(Number) });
+  expect((await client.batches.retrieve(batch.id)).status).toBe("cancelling");
+  expect((await client.batches.list()).data.map((listed) => listed.id)).toEqual([batch.id]);
+});
+
+test.each([
+  [{ endpoint: "/v1/embeddings" }, 400, "endpoint"],
+  [{ completion_window: "1h" }, 400, "completion_window"],
+  [{ metadata: { ["k".repeat(65)]: "v" } }, 400, "metadata"],
+  [{ metadata: { k: 5 } }, 400, "metadata.k"],
+  [{ input_file_id: "file-00000000000000000000" }, 404, "input_file_id"],
+  [{ input_file_id: 5 }, 400, "input_file_id"],
+])("a batch asked for with %j is a %d about %s", async (change, status, param) => {
+  api = await testApi();
+  const { id } = await upload(clientOf("none"), "{}");
+  const body = { input_file_id: id, endpoint: "/v1/completions", completion_window: "24h", ...change };
+  const response = await fetch(`${api.url}/v1/batches`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const { error } = (await response.json()) as { error: { param: string } };
+  expect([response.status, error.param.slice(0, param.length)]).toEqual([status, param]);
+});
