@@ -1,6 +1,6 @@
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { StreamEvent } from "./sse.ts";
-import type { Surface } from "./surfaces.ts";
+import type { Surface } from "./surface.ts";
 
 /** How far a job is, for whoever waits for it. */
 export class Outlook {

@@ -7,7 +7,8 @@ import { interleaved } from "./interleaved.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { openEventStream, type StreamEvent } from "./sse.ts";
-import { type Surface, surfaceOf, type WholeAnswer } from "./surfaces.ts";
+import type { Surface, WholeAnswer } from "./surface.ts";
+import { surfaceOf } from "./surfaces.ts";
 
 /** An answer that is read, and how it is shown. */
 export interface Shown {

@@ -1,15 +1,29 @@
 import type { Tokens } from "../shared/bus/contract.ts";
 import type { Opened, SequenceId } from "../shared/engine/engine.ts";
 import { always } from "../shared/worker/chunk-size.ts";
-import type { Context, Found } from "../shared/worker/context.ts";
+import type { Context, contextFactory, Found } from "../shared/worker/context.ts";
+import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
 import { finish, passOn } from "../shared/worker/settle.ts";
-import { Answer, type End } from "./answer.ts";
+import { Answer, type End, type WatchText } from "./answer.ts";
 import { generate } from "./generation.ts";
-import { TokenWriter } from "./token-writer.ts";
-import type { DecodeWorker } from "./worker.ts";
+import type { RunningBatch } from "./running-batch.ts";
+import { type Flushing, TokenWriter } from "./token-writer.ts";
+
+export interface DecodeSettings extends WorkerSettings, Flushing {
+  /** Sequences stepped together, and so jobs held at once. */
+  readonly batchMax: number;
+}
+
+export interface DecodeWorker {
+  readonly deps: WorkerDeps;
+  readonly settings: DecodeSettings;
+  readonly contextOf: ReturnType<typeof contextFactory>;
+  readonly watchText: WatchText;
+  readonly batch: RunningBatch;
+}
 
 /** Segments a decode worker computes itself: as many as a worker that died may have had on their way to the store. */
 const MISSING_MAX = 4;

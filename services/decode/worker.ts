@@ -1,23 +1,9 @@
 import { contextFactory } from "../shared/worker/context.ts";
-import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
+import type { WorkerDeps } from "../shared/worker/deps.ts";
 import { station } from "../shared/worker/station.ts";
 import type { WatchText } from "./answer.ts";
-import { runDecode } from "./run-decode.ts";
+import { type DecodeSettings, type DecodeWorker, runDecode } from "./run-decode.ts";
 import { RunningBatch } from "./running-batch.ts";
-import type { Flushing } from "./token-writer.ts";
-
-export interface DecodeSettings extends WorkerSettings, Flushing {
-  /** Sequences stepped together, and so jobs held at once. */
-  readonly batchMax: number;
-}
-
-export interface DecodeWorker {
-  readonly deps: WorkerDeps;
-  readonly settings: DecodeSettings;
-  readonly contextOf: ReturnType<typeof contextFactory>;
-  readonly watchText: WatchText;
-  readonly batch: RunningBatch;
-}
 
 /** Works until `stop` aborts, then finishes the step it is in, hands back its jobs and resolves. */
 export async function decodeWorker(deps: WorkerDeps, settings: DecodeSettings, watchText: WatchText, stop: AbortSignal): Promise<void> {

@@ -1,13 +1,28 @@
 import { WAITS_FOR_PREFIX } from "../shared/bus/reasons.ts";
 import type { Opened } from "../shared/engine/engine.ts";
-import type { Context, Found } from "../shared/worker/context.ts";
+import type { ChunkSize } from "../shared/worker/chunk-size.ts";
+import type { Context, contextFactory, Found } from "../shared/worker/context.ts";
+import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
 import { passOn } from "../shared/worker/settle.ts";
 import { SegmentClaims } from "./segment-claims.ts";
-import type { PrefillWorker } from "./worker.ts";
+
+export interface PrefillSettings extends WorkerSettings {
+  /** Jobs held at once. */
+  readonly prefillSlots: number;
+  readonly chunkMs: number;
+}
+
+export interface PrefillWorker {
+  readonly deps: WorkerDeps;
+  readonly settings: PrefillSettings;
+  readonly contextOf: ReturnType<typeof contextFactory>;
+  /** Of all its jobs: the engine computes one chunk at a time. */
+  readonly chunks: ChunkSize;
+}
 
 /**
  * Turns a prompt into stored segments, a boundary and the first token, and hands the job to decode. A job that was sent back has tokens

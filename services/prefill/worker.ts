@@ -1,22 +1,8 @@
 import { ChunkSize } from "../shared/worker/chunk-size.ts";
 import { contextFactory } from "../shared/worker/context.ts";
-import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
+import type { WorkerDeps } from "../shared/worker/deps.ts";
 import { station } from "../shared/worker/station.ts";
-import { runPrefill } from "./run-prefill.ts";
-
-export interface PrefillSettings extends WorkerSettings {
-  /** Jobs held at once. */
-  readonly prefillSlots: number;
-  readonly chunkMs: number;
-}
-
-export interface PrefillWorker {
-  readonly deps: WorkerDeps;
-  readonly settings: PrefillSettings;
-  readonly contextOf: ReturnType<typeof contextFactory>;
-  /** Of all its jobs: the engine computes one chunk at a time. */
-  readonly chunks: ChunkSize;
-}
+import { type PrefillSettings, type PrefillWorker, runPrefill } from "./run-prefill.ts";
 
 /** Works until `stop` aborts, then finishes the chunk it is in, hands back its jobs and resolves. */
 export async function prefillWorker(deps: WorkerDeps, settings: PrefillSettings, stop: AbortSignal): Promise<void> {

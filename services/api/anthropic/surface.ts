@@ -1,7 +1,7 @@
 import type { Delta } from "../../shared/engine/chat/output.ts";
 import type { Ending } from "../answer.ts";
 import type { StreamEvent } from "../sse.ts";
-import type { Surface } from "../surfaces.ts";
+import type { Surface } from "../surface.ts";
 import { answerId } from "../view.ts";
 import { anthropicErrors } from "./errors.ts";
 

@@ -3,7 +3,7 @@ import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
 import type { StreamEvent } from "../sse.ts";
-import type { Surface } from "../surfaces.ts";
+import type { Surface } from "../surface.ts";
 import { chatLogprobs, type Logprobs, TextLogprobs } from "./logprobs.ts";
 
 /** What every object of an answer begins with. */

@@ -1,6 +1,6 @@
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { JobError } from "../answer.ts";
-import type { Surface } from "../surfaces.ts";
+import type { Surface } from "../surface.ts";
 import type { View } from "../view.ts";
 import { ResponseWriter, type Written } from "./writer.ts";
 
