@@ -1,5 +1,5 @@
 import type { FastifyRequest } from "fastify";
-import type { JobRequest, Lane } from "../shared/bus/contract.ts";
+import type { Lane } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -10,7 +10,7 @@ import type { Prompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
-import { bodyHash, type Submitted, submit } from "./submit.ts";
+import { bodyHash, type Submission, type Submitted, submit } from "./submit.ts";
 import type { View } from "./view.ts";
 
 type SubmitRequest = FastifyRequest<{ Body: Body }>;
@@ -58,13 +58,7 @@ export async function submitJob(
   prompt: Prompt,
   options: SubmitOptions,
 ): Promise<Submitted> {
-  const { bus, admission, model, config, clock, random } = deps;
-  const room = model.contextTokens - prompt.ids.length;
-  const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
-  if (maxTokens > room) {
-    const message = `the prompt has ${prompt.ids.length} tokens and max_tokens asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
-    throw new ServingError("CONTEXT_LENGTH", message, { param: "max_tokens", apiCode: "context_length_exceeded" });
-  }
+  const { bus, admission, config, clock, random } = deps;
   const tenant = deps.authenticate(request.headers);
   const index = prompt.view.choice?.index ?? 0;
   const hash = ofChoice(bodyHash(request.url, request.body.raw), index);
@@ -74,24 +68,41 @@ export async function submitJob(
     if (jobId !== null) return { jobId, created: false };
   }
   const seconds = Math.min(generation.deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
-  const { text: view, payloads } = writtenView(prompt.view);
-  const job: Omit<JobRequest, "prompt" | "promptTokens" | "tenant"> = {
-    model: model.name,
-    lane: options.lane,
-    maxTokens,
-    sampling: samplingOf(generation, model, random, index),
-    stop: generation.stop === undefined ? [] : [generation.stop].flat(),
-    stopIds: [...model.tokenizer.stopIds],
-    deadlineMs: (await bus.log.nowMs()) + seconds * 1_000,
-    detached: options.detached,
-    view,
-  };
+  const deadlineMs = (await bus.log.nowMs()) + seconds * 1_000;
   const submission = {
-    ...{ tenant, request: job, ids: prompt.ids, payloads, bodyHash: hash },
+    ...jobOf(deps, generation, prompt, { ...options, deadlineMs }),
+    ...{ tenant, bodyHash: hash },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
   };
   return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
+}
+
+/** What the record is told of an answer, the one of `prompt.view.choice`. CONTEXT_LENGTH if prompt and answer do not fit the model. */
+export function jobOf(
+  { model, random }: Pick<ApiDeps, "model" | "random">,
+  generation: GenerationRequest,
+  prompt: Prompt,
+  options: SubmitOptions & { readonly deadlineMs: number },
+): Pick<Submission, "request" | "ids" | "payloads"> {
+  const { ids } = prompt;
+  const room = model.contextTokens - ids.length;
+  const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
+  if (maxTokens > room) {
+    const message = `the prompt has ${ids.length} tokens and max_tokens asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
+    throw new ServingError("CONTEXT_LENGTH", message, { param: "max_tokens", apiCode: "context_length_exceeded" });
+  }
+  const { text: view, payloads } = writtenView(prompt.view);
+  const request = {
+    model: model.name,
+    maxTokens,
+    sampling: samplingOf(generation, model, random, prompt.view.choice?.index ?? 0),
+    stop: generation.stop === undefined ? [] : [generation.stop].flat(),
+    stopIds: [...model.tokenizer.stopIds],
+    ...options,
+    view,
+  };
+  return { request, ids, payloads };
 }
 
 function spend({ limits }: ApiDeps, { apiKey }: SubmitRequest, spending: Spending): void {

@@ -1,5 +1,6 @@
 import type { FastifyReply } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
+import type { Ending } from "./answer.ts";
 import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
 import type { Choice } from "./generate.ts";
@@ -48,9 +49,19 @@ async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]
   reply.raw.on("close", () => {
     if (!reply.raw.writableFinished) gone.abort(new ServingError("CANCELLED", "the reader left"));
   });
+  return (await wholeOf(deps, shown, gone.signal)).body;
+}
+
+/** The answers of one request in one body, once all have ended, and how they did. Throws what one of them failed with. */
+export async function wholeOf(
+  deps: Pick<ApiDeps, "bus" | "model" | "stopping">,
+  shown: readonly Shown[],
+  signal: AbortSignal,
+): Promise<{ readonly body: object; readonly ends: readonly Ending[] }> {
   const steps: Step[][] = shown.map(() => []);
-  for await (const [i, step] of followed(deps, shown, gone.signal)) steps[i]!.push(step);
-  return shown[0]!.surface.whole(shown.map(({ jobId }, index) => wholeAnswer(jobId, index, steps[index]!)));
+  for await (const [i, step] of followed(deps, shown, signal)) steps[i]!.push(step);
+  const answers = shown.map(({ jobId }, index) => wholeAnswer(jobId, index, steps[index]!));
+  return { body: shown[0]!.surface.whole(answers), ends: answers.map(({ end }) => end) };
 }
 
 function wholeAnswer(jobId: string, index: number, steps: readonly Step[]): WholeAnswer {
@@ -87,7 +98,11 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
   return new Set(ends.keys());
 }
 
-function followed({ bus, model, stopping }: ApiDeps, shown: readonly Shown[], gone: AbortSignal): AsyncGenerator<readonly [number, Step]> {
+function followed(
+  { bus, model, stopping }: Pick<ApiDeps, "bus" | "model" | "stopping">,
+  shown: readonly Shown[],
+  gone: AbortSignal,
+): AsyncGenerator<readonly [number, Step]> {
   const left = new AbortController();
   const signal = AbortSignal.any([gone, stopping, left.signal]);
   const sources = shown.map(({ jobId }) => followAnswer(bus, model.tokenizer, jobId, signal));

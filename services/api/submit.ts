@@ -19,6 +19,8 @@ export interface Submission {
   readonly payloads?: ReadonlyMap<string, Uint8Array>;
   /** Same key, same tenant: the same job. With another body: CONFLICT. */
   readonly idempotencyKey: string | null;
+  /** The job's own id, where it follows from what it is for: whoever submits that again finds the job there. */
+  readonly jobId?: string;
   /** Digest of the body as it was sent, to tell one body from another. */
   readonly bodyHash: string;
   /** Where its reader is; for jobs that a retry may join. */
@@ -71,8 +73,9 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
 async function record(
   { bus, clock }: SubmitDeps,
   jobId: string,
-  { ids, payloads = new Map(), request, tenant, idempotencyKey, bodyHash, replica }: Submission,
+  { ids, payloads = new Map(), request, tenant, idempotencyKey, jobId: own, bodyHash, replica }: Submission,
 ): Promise<JobRequest> {
+  const shared = idempotencyKey !== null || own !== undefined;
   const { model, lane, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
   const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
@@ -85,11 +88,11 @@ async function record(
   try {
     await bus.log.submit(jobId, job);
   } catch (error) {
-    // An id that came from a key may be another request's too, and what is stored under it then serves that one.
-    if (isOverload(error) && idempotencyKey === null)
+    // An id that is not of this request alone may be another's too, and what is stored under it then serves that one.
+    if (isOverload(error) && !shared)
       await Promise.all([...[...beside.keys()].map((key) => bus.payloads.delete(key)), bus.registry.forget(jobId)]);
-    // Two requests with one key: the other's job came first, and differs from ours in no more than a drawn seed and the time.
-    const joined = idempotencyKey !== null && error instanceof ServingError && error.code === "CONFLICT";
+    // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed and the time.
+    const joined = shared && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
   }
   return job;
@@ -99,8 +102,9 @@ const isOverload = (error: unknown): boolean => error instanceof ServingError &&
 
 async function jobIdFor(
   { bus, random }: SubmitDeps,
-  { tenant, idempotencyKey, bodyHash }: Submission,
+  { tenant, idempotencyKey, jobId: own, bodyHash }: Submission,
 ): Promise<{ jobId: string; known: boolean }> {
+  if (own !== undefined) return { jobId: own, known: true };
   const jobId = random.id("job_");
   if (idempotencyKey === null) return { jobId, known: false };
   const key = createHash("sha256")

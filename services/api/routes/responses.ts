@@ -1,17 +1,16 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import { type Body, readExactly } from "../body.ts";
+import { askedOf } from "../asked.ts";
+import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { submitChoices } from "../generate.ts";
 import { cancelJob, deleteJob } from "../jobs.ts";
-import { requireModel } from "../model.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
 import { listedItem } from "../responses/items.ts";
-import { responsesPrompt } from "../responses/prompt.ts";
-import { pageRequest, responsesRequest } from "../responses/requests.ts";
+import { pageRequest } from "../responses/requests.ts";
 import { responsesSurface, writtenOf } from "../responses/surface.ts";
 import { inputKept } from "../responses/view.ts";
 
@@ -26,14 +25,11 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const soFar = async (found: FoundResponse) => (await writeSoFar(deps, found)).response();
 
   app.post<{ Body: Body }>("/v1/responses", async (request, reply) => {
-    const body = parseBody(responsesRequest, request.body.json);
-    requireModel(deps.model, body.model);
     const tenant = deps.authenticate(request.headers);
-    const prompt = await responsesPrompt(deps, tenant, body, () => readExactly(request.body));
-    const generation = { ...body, max_tokens: body.max_output_tokens, top_logprobs: undefined };
-    const detached = body.background === true;
+    const { generation, prompt } = await askedOf["/v1/responses"](deps, tenant, request.body);
+    const detached = prompt.view.response?.background === true;
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached });
-    if (!detached || body.stream === true) return answer(deps, reply, choices, generation, detached);
+    if (!detached || generation.stream === true) return answer(deps, reply, choices, generation, detached);
     const { jobId } = choices[0]!;
     reply.header("x-job-id", jobId);
     return soFar(await findResponse(deps.bus, jobId.replace("job_", "resp_"), tenant));

@@ -3,7 +3,7 @@ import type { Part, StoredFile } from "./file.ts";
 import { FILE_LIFE_SECONDS, sizeOf } from "./file.ts";
 
 /** Where a line of the input may go. */
-export const ENDPOINTS = ["/v1/chat/completions", "/v1/completions"] as const;
+export const ENDPOINTS = ["/v1/chat/completions", "/v1/completions", "/v1/responses"] as const;
 export type Endpoint = (typeof ENDPOINTS)[number];
 
 export const LINES_MAX = 50_000;

@@ -1,0 +1,69 @@
+import type { Endpoint } from "../shared/batches/batch.ts";
+import type { Ending } from "./answer.ts";
+import { askedOf } from "./asked.ts";
+import type { Body } from "./body.ts";
+import type { ApiDeps } from "./deps.ts";
+import { viewOf } from "./follow.ts";
+import { jobOf } from "./generate.ts";
+import { cancelJob } from "./jobs.ts";
+import { wholeOf } from "./respond.ts";
+import { bodyHash, submit } from "./submit.ts";
+import { surfaceOf } from "./surfaces.ts";
+
+/** A request that came as a line of a file. */
+export interface Line {
+  readonly tenant: string;
+  readonly endpoint: Endpoint;
+  readonly body: Body;
+  /** The id of the job of each of its answers: whoever asks again asks for the same jobs. */
+  readonly jobId: (index: number) => string;
+  /** By the record's clock. */
+  readonly deadlineMs: number;
+}
+
+export type LineDeps = Pick<ApiDeps, "bus" | "admission" | "model" | "config" | "clock" | "random" | "stopping">;
+
+/** How many answers a line may have. */
+const CHOICES_MAX = 16;
+
+/** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
+export async function submitLine(deps: LineDeps, line: Line): Promise<readonly string[]> {
+  const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, line.body);
+  const nowMs = await deps.bus.log.nowMs();
+  const deadlineMs = Math.min(line.deadlineMs, nowMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
+  const jobIds = Array.from({ length: generation.n ?? 1 }, (_, index) => line.jobId(index));
+  for (const [index, jobId] of jobIds.entries()) {
+    const view = index === 0 ? prompt.view : { ...prompt.view, choice: { index, of: jobIds[0]! } };
+    const job = jobOf(deps, generation, { ...prompt, view }, { lane: "batch", detached: true, deadlineMs });
+    await submit(deps, {
+      ...job,
+      ...{ tenant: line.tenant, jobId, idempotencyKey: null },
+      bodyHash: bodyHash(line.endpoint, line.body.raw),
+    });
+  }
+  return jobIds;
+}
+
+/** The jobs of a line that are in the record already. */
+export async function submittedJobs({ bus }: LineDeps, { jobId }: Line): Promise<readonly string[]> {
+  const jobIds: string[] = [];
+  while (jobIds.length < CHOICES_MAX && (await bus.log.last(jobId(jobIds.length))) !== null) jobIds.push(jobId(jobIds.length));
+  return jobIds;
+}
+
+/** The answer to a line once its jobs have ended. Throws what one of them failed with. */
+export async function answerOf(
+  deps: LineDeps,
+  jobIds: readonly string[],
+  signal: AbortSignal,
+): Promise<{ readonly body: object; readonly ends: readonly Ending[] }> {
+  const { name: model, fingerprint } = deps.model;
+  const views = await Promise.all(jobIds.map((jobId) => viewOf(deps.bus, jobId)));
+  const shown = jobIds.map((jobId, i) => ({ jobId, surface: surfaceOf({ jobId, model, view: views[i]!, fingerprint }, false) }));
+  return wholeOf(deps, shown, signal);
+}
+
+/** What has ended stays as it did. */
+export async function cancelLine({ bus }: LineDeps, jobIds: readonly string[], by: string): Promise<void> {
+  await Promise.all(jobIds.map((jobId) => cancelJob(bus, jobId, by)));
+}
