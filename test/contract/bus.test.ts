@@ -360,6 +360,22 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await waits()).toEqual([false, false]);
     });
 
+    test("gives out again what somebody has, or is believed to have, where somebody asks in vain, and only there", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const first = await bus.queue.pull("prefill", "m", 1_000, never);
+      const renew = (lane: "batch" | "interactive") => bus.queue.renew("prefill", "m", lane);
+      expect(await renew("batch")).toBe(false);
+      const again = bus.queue.pull("prefill", "m", 10_000, never);
+      await expect.poll(() => renew("interactive"), { timeout: 5_000 }).toBe(true);
+      await expect.poll(() => renew("batch"), { timeout: 5_000 }).toBe(true);
+      expect((await again)?.item).toEqual(first!.item);
+      first!.ack(); // whose it was has nothing to fear, and can do no harm: the log decides
+      (await again)!.ack();
+      await expect.poll(() => depth(bus, "prefill", "m")).toBe(0);
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+    });
+
     test("keeps phases and models apart", async () => {
       const bus = await fresh(kind);
       await bus.queue.publish("decode", "a.b", "batch", item("job"));

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ReconcilingOptions, reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
@@ -308,6 +311,35 @@ test("a queue purged by somebody's hand is filled again, and the consumers that 
   }
   expect(pulled.sort()).toEqual([...jobs].sort());
   expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
+});
+
+test("a queue that lost its end in a power cut, and gives nobody what comes next, is made to give it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-power-cut-"));
+  const nats = await NatsServer.start(folder);
+  const bus = await fresh("nats", { url: nats.url });
+  for (let i = 0; i < 20; i++) {
+    await publish(bus, "prefill", `before ${i}`);
+    (await bus.queue.pull("prefill", "m", 1_000, never))!.ack();
+  }
+  await expect.poll(() => messages(bus)).toEqual([]);
+  await nats.kill("SIGTERM"); // the consumer's state is stored; its stream's is taken away
+  rmSync(join(folder, `store/jetstream/$G/streams/T${clusters}_PREFILL/msgs`), { recursive: true });
+  await nats.restart();
+  await bus.ready(5_000);
+  await submitted(bus, "job");
+  await publish(bus, "prefill", "job");
+  const metrics = openMetrics();
+  const reconciler = await open(bus, DAY_MS, metrics);
+  const pulled = bus.queue.pull("prefill", "m", 20_000, never);
+  await reconciler.pass(); // it may still come by itself
+  await quietFor(bus, 3 * CLAIM_MS);
+  expect(await Promise.race([pulled, "nothing"])).toBe("nothing");
+  expect(await metrics.text()).not.toContain("message not given");
+  await reconciler.pass();
+  expect((await pulled)?.item.jobId).toBe("job");
+  expect(await metrics.text()).toContain('longshore_reconciled_jobs_total{reason="message not given"} 1');
+  await bus.close();
+  await nats.stop();
 });
 
 const counting = <T extends object>(target: T, asked: string[]): T =>

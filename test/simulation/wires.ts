@@ -58,6 +58,7 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
       }),
     waits: (phase, model, lane) => road.ask(() => world.queue.waits(phase, model, lane)),
     messages: (phase) => road.ask(() => world.queue.messages(phase)),
+    renew: (phase, model, lane) => road.ask(() => world.queue.renew(phase, model, lane)),
     withdraw: (phase, jobId) => road.ask(() => world.queue.withdraw(phase, jobId)),
     pull: (phase, model, waitMs, signal) =>
       new Promise((resolve) => {

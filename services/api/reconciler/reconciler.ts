@@ -1,4 +1,4 @@
-import type { Bus, LogRecord, Phase, StoredRecord } from "../../shared/bus/contract.ts";
+import type { Bus, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
@@ -13,6 +13,10 @@ const LOOKS_MAX = 1_000;
 const LOOKS_AT_ONCE = 32;
 /** A job is noted before it is submitted: a note without a log waits this long for its job. */
 const UNBORN_MS = 60_000;
+/** Claim times after which every message that somebody was given and said nothing about has come again. */
+const GIVEN_AGAIN = 3;
+/** A message that was handed back may wait so long before it is given again. */
+const HANDED_BACK_MS = 30_000;
 
 export interface ReconcilerDeps {
   readonly bus: Bus;
@@ -24,7 +28,7 @@ export interface ReconcilerDeps {
 }
 
 /**
- * Sees to it that every job that has not ended has a message and no other job has, that deadlines and cancel marks hold where nobody holds the job, and that
+ * Sees to it that every job that has not ended has a message that workers get and no other job has one, that deadlines and cancel marks hold where nobody holds the job, and that
  * ended jobs go after their retention. All it does is done by compare-and-set, or harmless when done twice: several may run at once.
  */
 export class Reconciler {
@@ -32,6 +36,10 @@ export class Reconciler {
   readonly #jobs: OpenJobs;
   readonly #retention: Retention;
   readonly #reconciled: ReturnType<Metrics["counter"]>;
+  /** Where messages lie that nobody seems to be given. */
+  readonly #stuck = new Map<string, Place>();
+  /** When messages were given out again last. */
+  #renewedMs = 0;
 
   private constructor(deps: ReconcilerDeps, jobs: OpenJobs) {
     this.#deps = deps;
@@ -61,21 +69,42 @@ export class Reconciler {
     await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.get(job.jobId) ?? none, nowMs));
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
+    await this.#renew(nowMs);
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
     return (await this.#retention.pass(nowMs)) || suspects.length === LOOKS_MAX;
   }
 
-  async #look(job: Open, phases: Phases, nowMs: number): Promise<void> {
+  async #look(job: Open, places: Places, nowMs: number): Promise<void> {
     const { bus, claimMs } = this.#deps;
     const stored = await bus.log.lastStored(job.jobId);
     if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
     if (isTerminal(stored.record.event)) return this.#ended(stored.record); // its messages are strays now
-    const quiet = nowMs - stored.storedMs >= claimMs;
+    const quietMs = nowMs - stored.storedMs;
+    const quiet = quietMs >= claimMs;
     if (holds(stored.record.event) && !quiet) return;
     if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
     if (await this.#isLate(job, nowMs)) return this.#end(stored, "expired", job);
-    if (!phases.has(stored.record.phase) && quiet) await this.#putBack(stored.record);
+    const place = places.get(stored.record.phase);
+    if (place === undefined && quiet) await this.#putBack(stored.record);
+    if (place !== undefined && quietMs >= this.#givenMs(stored.record)) this.#stuck.set(JSON.stringify(place), place);
+  }
+
+  /** When a worker that asks has been given a job's message, whatever became of it before. */
+  #givenMs({ event }: LogRecord): number {
+    return GIVEN_AGAIN * this.#deps.claimMs + (event.type === "released" ? HANDED_BACK_MS : 0);
+  }
+
+  /** Jobs may wait long because there are many before them; but then nobody asks for work in vain. */
+  async #renew(nowMs: number): Promise<void> {
+    const places = [...this.#stuck.values()];
+    this.#stuck.clear();
+    if (nowMs - this.#renewedMs < GIVEN_AGAIN * this.#deps.claimMs) return;
+    for (const { phase, model, lane } of places) {
+      if (!(await this.#deps.bus.queue.renew(phase, model, lane))) continue;
+      this.#renewedMs = nowMs;
+      this.#reconciled.inc({ reason: "message not given" });
+    }
   }
 
   /** What is known is the note's deadline, and that may be of an earlier try to submit the job: the log decides. */
@@ -126,14 +155,17 @@ export class Reconciler {
 export const reconciledJobs = (metrics: Metrics): ReturnType<Metrics["counter"]> =>
   metrics.counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"]);
 
-/** Phases that a job has a message in. */
-type Phases = ReadonlySet<Phase>;
-const none: Phases = new Set();
+/** Where a message lies. */
+type Place = Pick<Waiting, "model" | "lane"> & { readonly phase: Phase };
+/** The messages of a job. */
+type Places = ReadonlyMap<Phase, Place>;
+const none: Places = new Map();
 
 /** Prefill first: a job that moves on meanwhile gets its decode message before it loses this one. */
-async function withMessage({ queue }: Bus): Promise<ReadonlyMap<string, Phases>> {
-  const found = new Map<string, Set<Phase>>();
+async function withMessage({ queue }: Bus): Promise<ReadonlyMap<string, Places>> {
+  const found = new Map<string, Map<Phase, Place>>();
   for (const phase of ["prefill", "decode"] as const)
-    for (const { jobId } of await queue.messages(phase)) found.set(jobId, (found.get(jobId) ?? new Set()).add(phase));
+    for (const { jobId, model, lane } of await queue.messages(phase))
+      found.set(jobId, (found.get(jobId) ?? new Map<Phase, Place>()).set(phase, { phase, model, lane }));
   return found;
 }

@@ -207,6 +207,11 @@ export interface JobQueue {
   messages(phase: Phase): Promise<readonly Waiting[]>;
   /** Removes the messages of a job that ended, so that nobody has to pull them to see it. */
   withdraw(phase: Phase, jobId: string): Promise<void>;
+  /**
+   * Gives out every message of a lane again if somebody asks for one now and gets none: a server that was killed may take a message for one
+   * that somebody has. Resolves to whether it did. One that a worker holds comes to a second then, who finds in the log that it is held.
+   */
+  renew(phase: Phase, model: string, lane: Lane): Promise<boolean>;
 }
 
 /** Fire and forget by nature: none of these is fenced, none decides anything. */

@@ -91,6 +91,13 @@ export class MemoryQueue implements JobQueue {
     }
   }
 
+  async renew(phase: Phase, model: string, lane: Lane): Promise<boolean> {
+    if (this.#pulling.size === 0) return false;
+    for (const message of this.#line(phase, model, lane)) message.dueMs = 0;
+    this.#wake();
+    return true;
+  }
+
   #linesOf(phase: Phase): Line[] {
     return [...this.#lines.values()].filter((line) => line.phase === phase);
   }

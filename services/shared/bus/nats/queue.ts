@@ -13,9 +13,17 @@ const lanes: readonly Lane[] = ["interactive", "batch"];
 
 /** A pull request stays open at the server for at most this long: bounds what a request that got lost costs. */
 const OPEN_MS = 5_000;
+/** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
+const LOOK_AGAIN_MS = 250;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
+
+interface ConsumerInfo {
+  readonly num_pending: number;
+  readonly num_waiting: number;
+  readonly delivered: { readonly consumer_seq: number };
+}
 
 interface Delivered {
   readonly lane: Lane;
@@ -77,9 +85,7 @@ export class NatsQueue implements JobQueue {
   }
 
   async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
-    await this.#consumer(phase, model, lane);
-    const info = `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`;
-    return (await callApi<{ readonly num_pending: number }>(this.#connection, info)).num_pending > 0;
+    return (await this.#info(phase, model, lane)).num_pending > 0;
   }
 
   async messages(phase: Phase): Promise<readonly Waiting[]> {
@@ -90,6 +96,27 @@ export class NatsQueue implements JobQueue {
 
   withdraw(phase: Phase, jobId: string): Promise<void> {
     return this.#streams[phase].purge(`${this.#names[phase].subject}.*.*.*.${token(jobId)}`);
+  }
+
+  /**
+   * Makes the consumer anew: it begins at the stream's first message. Servers up to 2.10 are known to leave a consumer, when they are killed
+   * or lose power, ahead of its stream, whose next messages it then takes for delivered, or asleep with messages pending.
+   */
+  async renew(phase: Phase, model: string, lane: Lane): Promise<boolean> {
+    const before = await this.#info(phase, model, lane);
+    if (before.num_waiting === 0) return false;
+    await new Pause().wait(this.#patience.clock, LOOK_AGAIN_MS, this.#connection.closing);
+    const after = await this.#info(phase, model, lane);
+    if (after.num_waiting === 0 || after.delivered.consumer_seq !== before.delivered.consumer_seq) return false;
+    await callApi(this.#connection, `CONSUMER.DELETE.${this.#streams[phase].name}.${consumerName(model, lane)}`);
+    this.#ensured.clear();
+    await this.#consumer(phase, model, lane);
+    return true;
+  }
+
+  async #info(phase: Phase, model: string, lane: Lane): Promise<ConsumerInfo> {
+    await this.#consumer(phase, model, lane);
+    return callApi(this.#connection, `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`);
   }
 
   #lane(phase: Phase, model: string, lane: Lane): string {
