@@ -7,7 +7,7 @@ import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
 import type { Authenticate, Identify } from "./auth.ts";
 import type { Limits } from "./keys/limits.ts";
-import type { ServedModel } from "./prompt.ts";
+import type { ServedModel } from "./model.ts";
 import type { Readers } from "./readers.ts";
 import type { Retries } from "./retries.ts";
 

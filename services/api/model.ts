@@ -1,12 +1,27 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { releaseOf } from "../shared/engine/chat/messages.ts";
+import { type Release, releaseOf } from "../shared/engine/chat/messages.ts";
 import { parseModelConfig } from "../shared/engine/model-config.ts";
 import { Tokenizer } from "../shared/engine/tokenizer.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { ServedModel } from "./prompt.ts";
+
+/** What the API knows of the model it serves: no weights. */
+export interface ServedModel {
+  readonly name: string;
+  readonly release: Release;
+  readonly tokenizer: Tokenizer;
+  readonly contextTokens: number;
+  readonly vocabSize: number;
+  /** Begins the answer of a chat that does not say whether to think. */
+  readonly thinking: boolean;
+  /** What generation_config.json recommends for requests that do not say. */
+  readonly sampling: { readonly temperature: number; readonly topP: number };
+  /** Changes with the weights: `system_fingerprint` of every answer. */
+  readonly fingerprint: string;
+  readonly createdSeconds: number;
+}
 
 /** Reads what the API needs of a model folder: configuration and tokenizer, no weights. BAD_CHECKPOINT names the file at fault. */
 export async function openServedModel(config: Config): Promise<ServedModel> {

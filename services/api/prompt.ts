@@ -1,27 +1,13 @@
 import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
-import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { asSampled } from "./as-sampled.ts";
+import type { ApiDeps } from "./deps.ts";
+import type { ServedModel } from "./model.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
 import type { View } from "./view.ts";
-
-/** What the API knows of the model it serves: no weights. */
-export interface ServedModel {
-  readonly name: string;
-  readonly release: Release;
-  readonly tokenizer: Tokenizer;
-  readonly contextTokens: number;
-  readonly vocabSize: number;
-  /** Begins the answer of a chat that does not say whether to think. */
-  readonly thinking: boolean;
-  /** What generation_config.json recommends for requests that do not say. */
-  readonly sampling: { readonly temperature: number; readonly topP: number };
-  /** Changes with the weights: `system_fingerprint` of every answer. */
-  readonly fingerprint: string;
-  readonly createdSeconds: number;
-}
 
 export interface Prompt {
   readonly ids: Int32Array;
@@ -30,18 +16,19 @@ export interface Prompt {
 
 /** `exact`: the same request read so that numbers and key order survive, because a tool's schema is part of the prompt to the letter. */
 export async function chatPrompt(
-  model: ServedModel,
+  deps: PromptDeps,
+  tenant: string,
   request: ChatRequest,
   exact: () => Printable | undefined,
-  clock: Clock,
 ): Promise<Prompt> {
+  const { model } = deps;
   const conversation: Conversation = {
     messages: request.messages as ChatMessage[],
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exact),
     thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
   };
-  return conversationPrompt(model, "chat", conversation, clock);
+  return conversationPrompt(deps, tenant, "chat", conversation);
 }
 
 /** What the chat surfaces have in common. */
@@ -53,13 +40,18 @@ export interface Conversation {
   readonly effort: ChatRequest["reasoning_effort"];
 }
 
+/** What a prompt is made from: the model, and the record, which knows what was answered before. */
+export type PromptDeps = Pick<ApiDeps, "model" | "bus" | "clock">;
+
 export async function conversationPrompt(
-  model: ServedModel,
+  { model, bus, clock }: PromptDeps,
+  tenant: string,
   surface: Exclude<View["surface"], "completion">,
-  { messages, tools, thinking, effort }: Conversation,
-  clock: Clock,
+  conversation: Conversation,
 ): Promise<Prompt> {
+  const { tools, thinking, effort } = conversation;
   const { release } = model;
+  const messages = await asSampled({ bus, model }, tenant, conversation.messages);
   const text = encodePrompt(messages, { release, thinking, effort: thinking ? effortOf(effort, release) : null, tools });
   const ids = await encode(model, text, surface === "responses" ? "input" : "messages");
   const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts

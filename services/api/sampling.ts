@@ -1,7 +1,7 @@
 import type { JobRequest } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { ServedModel } from "./prompt.ts";
+import type { ServedModel } from "./model.ts";
 import type { GenerationRequest } from "./requests.ts";
 
 type Sampling = JobRequest["sampling"];

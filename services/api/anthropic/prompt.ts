@@ -1,27 +1,26 @@
 import type { ChatMessage, ContentPart } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
-import { conversationPrompt, type Prompt, type ServedModel } from "../prompt.ts";
+import { conversationPrompt, type Prompt, type PromptDeps } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function messagesPrompt(
-  model: ServedModel,
+  deps: PromptDeps,
+  tenant: string,
   request: AnthropicConversation,
   exact: () => Printable,
-  clock: Clock,
 ): Promise<Prompt> {
   const { messages, thinking, output_config } = request;
   const exactly = onDemand(exact);
   const conversation = {
     messages: [...systemMessage(request), ...messages.flatMap((_, i) => chatMessages(request, i, exactly))],
     tools: request.tool_choice?.type === "none" ? [] : toolsOf(request, exactly),
-    thinking: thinking === undefined ? model.thinking : thinking.type !== "disabled",
+    thinking: thinking === undefined ? deps.model.thinking : thinking.type !== "disabled",
     effort: output_config?.effort,
   };
-  return conversationPrompt(model, "messages", conversation, clock);
+  return conversationPrompt(deps, tenant, "messages", conversation);
 }
 
 const systemMessage = ({ system }: AnthropicConversation): ChatMessage[] =>

@@ -16,7 +16,7 @@ export async function responsesPrompt(
   request: ResponsesRequest,
   exact: () => Printable,
 ): Promise<Prompt> {
-  const { model, clock, config } = deps;
+  const { model, config } = deps;
   const items = await conversationOf(deps, tenant, request);
   const effort = request.reasoning?.effort;
   const conversation = {
@@ -25,7 +25,7 @@ export async function responsesPrompt(
     thinking: effort === undefined ? model.thinking : effort !== "none",
     effort,
   };
-  const { ids, view } = await conversationPrompt(model, "responses", conversation, clock);
+  const { ids, view } = await conversationPrompt(deps, tenant, "responses", conversation);
   const store = request.store ?? true;
   if (store) requireKeepable(items, config.bodyMaxBytes);
   const response = {

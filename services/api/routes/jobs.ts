@@ -35,7 +35,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
       return isObject(body) ? field(body, "request") : undefined;
     };
     const prompt =
-      kind === "chat" ? await chatPrompt(deps.model, inner, exact, deps.clock) : await completionPrompt(deps.model, inner, deps.clock);
+      kind === "chat"
+        ? await chatPrompt(deps, deps.authenticate(request.headers), inner, exact)
+        : await completionPrompt(deps.model, inner, deps.clock);
     const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
     const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
     const eta_seconds = seconds === null ? null : Math.ceil(seconds);

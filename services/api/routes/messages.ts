@@ -13,7 +13,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/messages", async (request, reply) => {
     const body = parseBody(messagesRequest, request.body.json);
     requireModel(deps.model, body.model);
-    const prompt = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
+    const prompt = await messagesPrompt(deps, deps.authenticate(request.headers), body, () => readExactly(request.body));
     const generation = { ...body, stop: body.stop_sequences };
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached: false });
     return answer(deps, reply, choices, generation);
@@ -22,7 +22,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {
     const body = parseBody(countTokensRequest, request.body.json);
     requireModel(deps.model, body.model);
-    const { ids } = await messagesPrompt(deps.model, body, () => readExactly(request.body), deps.clock);
+    const { ids } = await messagesPrompt(deps, deps.authenticate(request.headers), body, () => readExactly(request.body));
     return { input_tokens: ids.length };
   });
 }

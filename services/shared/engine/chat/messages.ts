@@ -10,6 +10,8 @@ export interface ChatMessage {
   /** Of an assistant: what it thought before it answered. */
   readonly reasoning_content?: string | null;
   readonly tool_calls?: readonly ToolCall[] | null;
+  /** Of an assistant: content and calls to the letter, where somebody knows how the model wrote them. Takes their place. */
+  readonly written?: string;
   /** Of a tool: the call that it answers. */
   readonly tool_call_id?: string | null;
   /** OpenAI's form; only the `function` of each is written. Read them with `readJson`, or 1.0 becomes 1. */

@@ -79,7 +79,7 @@ function turnText(prompt: Prompt, i: number): string {
     case "latest_reminder":
       return LATEST_REMINDER + turn.content;
     case "assistant":
-      return reasoningText(prompt, i) + turn.content + callsText(turn.calls, prompt.tags) + (turn.closed ? EOS : "");
+      return reasoningText(prompt, i) + (turn.written ?? turn.content + callsText(turn.calls, prompt.tags)) + (turn.closed ? EOS : "");
   }
 }
 

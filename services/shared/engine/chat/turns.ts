@@ -8,6 +8,8 @@ export interface Turn {
   readonly content: string;
   readonly reasoning: string;
   readonly calls: readonly ToolCall[];
+  /** Content and calls to the letter; null: as the encoder writes them. */
+  readonly written: string | null;
   readonly tools: readonly Printable[];
   readonly responseFormat: Printable;
   readonly task: Task | null;
@@ -58,6 +60,7 @@ const close = ({ blocks, tools, task }: OpenTurn, callOrder: ReadonlyMap<string,
   content: userContent(blocks, callOrder),
   reasoning: "",
   calls: [],
+  written: null,
   tools,
   responseFormat: null,
   task,
@@ -100,6 +103,7 @@ function plainTurn(message: ChatMessage, where: string): Turn {
     content: textOf(message, where),
     reasoning: message.reasoning_content ?? "",
     calls: message.tool_calls ?? [],
+    written: message.written ?? null,
     tools: message.tools ?? [],
     responseFormat: message.response_format ?? null,
     task: message.task ?? null,

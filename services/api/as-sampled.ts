@@ -1,0 +1,90 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Bus } from "../shared/bus/contract.ts";
+import { EOS, THINK_END } from "../shared/engine/chat/dialect.ts";
+import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
+import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
+import { printJson } from "../shared/engine/chat/python-json.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { answerSoFar, findJob } from "./follow.ts";
+import type { ServedModel } from "./model.ts";
+
+/** Earlier answers looked up for one prompt, and of these at once. What is older is written anew. */
+const TURNS_MAX = 1_024;
+const TURNS_AT_ONCE = 16;
+
+/**
+ * The conversation with every answer that called tools as the model wrote it, to the letter: clients hand arguments back parsed and printed
+ * anew, and often drop the reasoning, and then the next prompt would differ from what is cached, and from what the model said. Ids of calls
+ * tell the job, and its log has the answer. An answer that the client changed, or that is not kept any more, stays as it came.
+ */
+export async function asSampled(
+  { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
+  tenant: string,
+  messages: readonly ChatMessage[],
+): Promise<readonly ChatMessage[]> {
+  const found = [...messages];
+  const places = messages.flatMap((message, i) => (jobOf(message) === null ? [] : [i])).slice(-TURNS_MAX);
+  const lane = async () => {
+    for (let i = places.shift(); i !== undefined; i = places.shift()) found[i] = await sampled({ bus, model }, tenant, messages[i]!);
+  };
+  await Promise.all(Array.from({ length: Math.min(TURNS_AT_ONCE, places.length) }, lane));
+  return found;
+}
+
+/** The job whose calls these are; null unless all are of one. */
+function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
+  if (role !== "assistant" || calls === null || calls === undefined) return null;
+  const jobs = calls.map(({ id }, i) => {
+    const [, job, index] = /^(?:call|toolu)_([0-9a-z]{20})_(\d+)$/.exec(id ?? "") ?? [];
+    return Number(index) === i ? job : undefined;
+  });
+  return jobs[0] !== undefined && jobs.every((job) => job === jobs[0]) ? `job_${jobs[0]}` : null;
+}
+
+async function sampled(
+  { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
+  tenant: string,
+  message: ChatMessage,
+): Promise<ChatMessage> {
+  const jobId = jobOf(message)!;
+  const job = await findJob(bus, jobId, tenant).catch((error) => {
+    if (ServingError.from(error).code === "NOT_FOUND") return null; // deleted, another tenant's, or the client made it up
+    throw error;
+  });
+  if (job === null) return message;
+  const { release, thinking } = job.view;
+  const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));
+  if (end?.reason !== "stop" || end.stop !== null || release !== model.release) return message;
+  const text = deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
+  const parsed = parseOutput(text + EOS, { release, thinking });
+  if (parsed.problem !== null || !isUnchanged(message, parsed)) return message;
+  const written = thinking ? text.slice(parsed.reasoning.length + THINK_END.length) : text;
+  return { ...message, reasoning_content: parsed.reasoning, written };
+}
+
+function isUnchanged({ content, reasoning_content: reasoning, tool_calls: calls }: ChatMessage, parsed: ParsedOutput): boolean {
+  const said = typeof content === "string" ? content : content?.map(({ text }) => text ?? "").join("\n\n");
+  return (
+    (said ?? "") === parsed.content &&
+    [undefined, null, "", parsed.reasoning].includes(reasoning) &&
+    calls?.length === parsed.toolCalls.length &&
+    parsed.toolCalls.every(
+      (call, i) => calls[i]!.function.name === call.name && isDeepStrictEqual(argumentsOf(calls[i]!), read(call.arguments)),
+    )
+  );
+}
+
+function argumentsOf({ function: { arguments: given } }: ToolCall): unknown {
+  return typeof given === "string"
+    ? read(given === "" ? "{}" : given)
+    : read(given === undefined || given === null ? "{}" : printJson(given));
+}
+
+/** As every JSON reader understands it; text that is none stands for itself. */
+function read(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return json;
+  }
+}
