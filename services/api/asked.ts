@@ -17,10 +17,10 @@ type AskDeps = Pick<ApiDeps, "bus" | "model" | "config" | "clock">;
 
 /** How each endpoint that generates reads its body, over a connection or as the line of a batch. Throws what it answers to a bad one. */
 export const askedOf: Readonly<Record<Endpoint, (deps: AskDeps, tenant: string, body: Body) => Promise<Asked>>> = {
-  "/v1/chat/completions": async ({ model, clock }, _, body) => {
+  "/v1/chat/completions": async (deps, tenant, body) => {
     const generation = parseBody(chatRequest, body.json);
-    requireModel(model, generation.model);
-    return { generation, prompt: await chatPrompt(model, generation, () => readExactly(body), clock) };
+    requireModel(deps.model, generation.model);
+    return { generation, prompt: await chatPrompt(deps, tenant, generation, () => readExactly(body)) };
   },
   "/v1/completions": async ({ model, clock }, _, body) => {
     const generation = parseBody(completionRequest, body.json);

@@ -222,7 +222,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   const second = client.responses.create({ ...callsRequest, previous_response_id: id, input: results });
   const prompt = await says("42, then.</think>In bay 42.");
   const turn =
-    'Bay, then.</think>Let me look.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="bay" string="false">2.5</｜DSML｜parameter>\n' +
+    'Bay, then.</think>Let me look.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="bay" string="false">2.50</｜DSML｜parameter>\n' +
     '</｜DSML｜invoke>\n<｜DSML｜invoke name="find">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls><｜end▁of▁sentence｜>';
   const conversation = `<｜User｜>Where is red-fox?<｜Assistant｜><think>${turn}<｜User｜><tool_result>first</tool_result>\n\n<tool_result>second</tool_result>`;
   expect(prompt.slice(prompt.indexOf("<｜User｜>"))).toBe(`${conversation}<｜Assistant｜><think>`);
