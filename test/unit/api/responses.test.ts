@@ -249,8 +249,9 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   const third = client.responses.create({ ...callsRequest, previous_response_id: answered.id, input: "Sure?" });
   const long = await says("Yes.");
   await third;
+  const writtenAnew = conversation.replace(">2.50<", ">2.5<"); // the log that knows better is gone
   expect(long.slice(long.indexOf("<｜User｜>"))).toBe(
-    `${conversation}<｜Assistant｜><think>42, then.</think>In bay 42.<｜end▁of▁sentence｜><｜User｜>Sure?<｜Assistant｜><think>`,
+    `${writtenAnew}<｜Assistant｜><think>42, then.</think>In bay 42.<｜end▁of▁sentence｜><｜User｜>Sure?<｜Assistant｜><think>`,
   );
   const listed = [];
   for await (const item of client.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
