@@ -1,5 +1,6 @@
 import type { Bus, Phase } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { parsed } from "./jobs.ts";
 
 /** Beats are read again after this long. */
 const LIFE_MS = 500;
@@ -46,8 +47,8 @@ export class Workers {
   }
 
   async #measure(phase: Phase): Promise<Capacity> {
-    const beats = [...(await this.#bus.registry.beats(phase)).values()].map((beat) => JSON.parse(beat) as Beat);
-    const own = beats.filter(({ model }) => model === this.#model);
+    const beats = [...(await this.#bus.registry.beats(phase)).values()].map((beat) => parsed<Beat>(beat));
+    const own = beats.filter((beat) => beat !== null && beat.model === this.#model) as Beat[];
     const assumed = TOKENS_PER_SECOND_ASSUMED[phase];
     const perJob = mean(own.map((beat) => beat.tokensPerJobSecond)) ?? assumed;
     // A batch that is not full could do more: each further sequence about as much as those that run.

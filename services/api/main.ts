@@ -1,3 +1,4 @@
+import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
@@ -13,8 +14,9 @@ export async function runApi(config: Config): Promise<void> {
   requireServers(config, "natsUrl");
   const log = openLog("api", config.logLevel);
   const model = await openServedModel(config);
-  const bus = busFromConfig(config);
-  const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics: openMetrics({ process: true }) };
+  const metrics = openMetrics({ process: true });
+  const bus = busFromConfig(config, tellDamage(log, metrics));
+  const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics };
   const api = await startApi(deps);
   log.info({ url: api.url, model: model.name }, "listening");
   await runUntilStopped(log, config.drainMs, async (stop) => {

@@ -30,8 +30,8 @@ export class Retries {
     await this.#hear();
     const asked = this.#asked.get(keyOf(tenant, bodyHash));
     if (asked === undefined || !(await this.#hasLostItsReader(asked))) return null;
-    const last = await this.#bus.log.last(asked.jobId);
-    const over = last === null || (isTerminal(last.event) && last.event.type !== "finished");
+    const record = (await this.#bus.log.lastStored(asked.jobId))?.record ?? null; // what cannot be read is asked anew
+    const over = record === null || (isTerminal(record.event) && record.event.type !== "finished");
     return over ? null : asked.jobId;
   }
 
@@ -54,8 +54,9 @@ export class Retries {
 
   #take(notes: readonly Noted[]): void {
     for (const note of notes) {
-      const { tenant, body, replica } = readNote(note);
-      if (body !== undefined && replica !== undefined) this.#remember(keyOf(tenant, body), { jobId: note.jobId, replica });
+      const { tenant, body, replica } = readNote(note) ?? {};
+      if (tenant !== undefined && body !== undefined && replica !== undefined)
+        this.#remember(keyOf(tenant, body), { jobId: note.jobId, replica });
     }
     this.#place = notes.at(-1)?.place ?? this.#place ?? 0;
   }

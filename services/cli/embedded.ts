@@ -2,6 +2,7 @@ import { watchTextOf } from "../decode/watch-text.ts";
 import { decodeWorker } from "../decode/worker.ts";
 import { prefillWorker } from "../prefill/worker.ts";
 import type { Bus } from "../shared/bus/contract.ts";
+import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine } from "../shared/engine/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
@@ -41,7 +42,7 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const clock = systemClock;
   const inMemory: Config = { ...config, natsUrl: "memory:", redisUrl: "memory:" };
   const opened = await engineFromConfig(config);
-  const bus = busFromConfig(inMemory);
+  const bus = busFromConfig(inMemory, tellDamage(log, metrics));
   const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics });
   const engine = measured(opened.engine, clock, metrics);
   const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };

@@ -41,6 +41,7 @@ const TYPES: Readonly<Record<ErrorCode, string>> = {
   CANCELLED: "api_error",
   BAD_CHECKPOINT: "api_error",
   MODEL_MISMATCH: "api_error",
+  DAMAGED: "api_error",
   INTERNAL: "api_error",
   UNAVAILABLE: "api_error",
   DEADLINE: "timeout_error",

@@ -1,5 +1,5 @@
 import { type Bus, isTerminal, type Noted } from "../../shared/bus/contract.ts";
-import { readNote } from "../jobs.ts";
+import { readNote, requestOf } from "../jobs.ts";
 import { atMost } from "./at-most.ts";
 
 /** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */
@@ -49,9 +49,9 @@ export class OpenJobs {
     const [newest] = await bus.registry.jobs(1);
     jobs.#notesRead = newest?.place ?? 0;
     const nowMs = await bus.log.nowMs();
-    for await (const { record } of bus.log.lasts()) {
-      if (isTerminal(record.event)) continue;
-      jobs.#add(record.jobId, null, nowMs, record.event.type === "submitted" ? record.event.request.deadlineMs : null);
+    for await (const { jobId, record } of bus.log.lasts()) {
+      if (record !== null && isTerminal(record.event)) continue;
+      jobs.#add(jobId, null, nowMs, record?.event.type === "submitted" ? record.event.request.deadlineMs : null);
     }
     for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);
     return jobs;
@@ -107,14 +107,14 @@ export class OpenJobs {
     const unknown: Open[] = [];
     for (const job of this.#jobs.values()) if (job.deadlineMs === null && unknown.push(job) === LEARN_MAX) break;
     await atMost(LEARN_AT_ONCE, unknown, async (job) => {
-      const event = (await log.first(job.jobId))?.event;
-      if (event?.type === "submitted") job.deadlineMs = event.request.deadlineMs;
-      else this.drop(job.jobId);
+      const request = await requestOf(log, job.jobId);
+      if (request === null) this.drop(job.jobId);
+      else job.deadlineMs = request.deadlineMs;
     });
   }
 
   #note(note: Noted): void {
-    this.#add(note.jobId, note.place, note.notedMs, readNote(note).deadlineMs);
+    this.#add(note.jobId, note.place, note.notedMs, readNote(note)?.deadlineMs ?? null);
   }
 
   #add(jobId: string, place: number | null, sinceMs: number, deadlineMs: number | null): void {

@@ -1,9 +1,9 @@
-import type { Bus, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
+import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
-import { endJob, type Failure } from "../jobs.ts";
+import { endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
 import { atMost } from "./at-most.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
 import { Retention } from "./retention.ts";
@@ -79,15 +79,17 @@ export class Reconciler {
     const { bus, claimMs } = this.#deps;
     const stored = await bus.log.lastStored(job.jobId);
     if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
-    if (isTerminal(stored.record.event)) return this.#ended(stored.record); // its messages are strays now
+    const last = stored.record;
+    if (last !== null && isTerminal(last.event)) return this.#ended(last); // its messages are strays now
     const quietMs = nowMs - stored.storedMs;
     const quiet = quietMs >= claimMs;
-    if (holds(stored.record.event) && !quiet) return;
-    if (job.cancelledBy !== null) return this.#end(stored, "cancelled", job);
-    if (await this.#isLate(job, nowMs)) return this.#end(stored, "expired", job);
-    const place = places.get(stored.record.phase);
-    if (place === undefined && quiet) await this.#putBack(stored.record);
-    if (place !== undefined && quietMs >= this.#givenMs(stored.record)) this.#stuck.set(JSON.stringify(place), place);
+    if ((last === null || holds(last.event)) && !quiet) return;
+    if (job.cancelledBy !== null) return this.#end(stored, { type: "cancelled", by: job.cancelledBy });
+    if (await this.#isLate(job, nowMs)) return this.#end(stored, last === null ? unreadable(stored) : { type: "expired" });
+    if (last === null) return;
+    const place = places.get(last.phase);
+    if (place === undefined && quiet) await this.#putBack(last);
+    if (place !== undefined && quietMs >= this.#givenMs(last)) this.#stuck.set(JSON.stringify(place), place);
   }
 
   /** When a worker that asks has been given a job's message, whatever became of it before. */
@@ -110,46 +112,52 @@ export class Reconciler {
   /** What is known is the note's deadline, and that may be of an earlier try to submit the job: the log decides. */
   async #isLate(job: Open, nowMs: number): Promise<boolean> {
     if (job.deadlineMs === null || nowMs < job.deadlineMs) return false;
-    const event = (await this.#deps.bus.log.first(job.jobId))?.event;
-    if (event?.type === "submitted") job.deadlineMs = event.request.deadlineMs;
+    job.deadlineMs = (await requestOf(this.#deps.bus.log, job.jobId))?.deadlineMs ?? job.deadlineMs;
     return nowMs >= job.deadlineMs;
   }
 
   /** A killed nats-server may keep messages that were acked: no worker is given them, and they would count as backlog until the log forgets them. */
   async #sweep(jobId: string): Promise<void> {
     const { log, queue } = this.#deps.bus;
-    const last = await log.last(jobId);
-    if (last !== null && !isTerminal(last.event)) return; // it came after the notes were read
+    const last = await log.lastStored(jobId);
+    if (last !== null && !hasEnded(last)) return; // it came after the notes were read, or cannot be read
     await Promise.all([queue.withdraw("prefill", jobId), queue.withdraw("decode", jobId)]);
   }
 
   /** The one place where every end is seen: those that failed are kept where they can be listed. */
   async #ended({ jobId, event, attempt, epoch }: LogRecord): Promise<void> {
-    const first = event.type === "failed" ? (await this.#deps.bus.log.first(jobId))?.event : undefined;
-    if (event.type === "failed" && first?.type === "submitted") {
-      const { model, tenant } = first.request;
+    const request = event.type === "failed" ? await requestOf(this.#deps.bus.log, jobId) : null;
+    if (event.type === "failed" && request !== null) {
+      const { model, tenant } = request;
       const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
       await this.#deps.bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
     this.#jobs.drop(jobId);
   }
 
-  async #end({ record }: StoredRecord, type: "cancelled" | "expired", { cancelledBy }: Open): Promise<void> {
-    const event = type === "cancelled" ? { type, by: cancelledBy ?? "" } : { type };
-    if (!(await endJob(this.#deps.bus, record, event))) return;
-    this.#jobs.drop(record.jobId);
-    this.#reconciled.inc({ reason: type });
+  /** One that failed is met again by the next pass, which sees its end. */
+  async #end(stored: StoredRecord, event: JobEvent): Promise<void> {
+    if (!(await endJob(this.#deps.bus, stored.record ?? stored, event))) return;
+    if (event.type !== "failed") this.#jobs.drop(stored.jobId);
+    this.#reconciled.inc({ reason: event.type });
   }
 
   /** Nothing happened for as long as a claim lives, and no message was there after that: whoever should have sent it is gone. */
   async #putBack(last: LogRecord): Promise<void> {
     const { bus } = this.#deps;
-    const first = await bus.log.first(last.jobId);
-    if (first?.event.type !== "submitted") return;
-    await enqueue(bus.queue, last.phase, last.jobId, first.event.request);
+    const request = await requestOf(bus.log, last.jobId);
+    if (request === null) return;
+    await enqueue(bus.queue, last.phase, last.jobId, request);
     this.#reconciled.inc({ reason: "no message" });
   }
 }
+
+/** The end of a job that nobody could go on with: by now whoever can read its last event would have ended it. */
+const unreadable = ({ jobId, sequence }: StoredRecord): JobEvent => ({
+  type: "failed",
+  code: "DAMAGED",
+  message: `nobody could read event ${sequence} of ${jobId} before its deadline`,
+});
 
 /** A replica that does not reconcile shows it too. */
 export const reconciledJobs = (metrics: Metrics): ReturnType<Metrics["counter"]> =>

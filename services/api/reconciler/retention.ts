@@ -1,5 +1,5 @@
-import { type Bus, isTerminal } from "../../shared/bus/contract.ts";
-import { deleteJob } from "../jobs.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
+import { deleteJob, hasEnded } from "../jobs.ts";
 import { atMost } from "./at-most.ts";
 
 /** Notes looked at in one pass, and jobs purged at once. */
@@ -38,6 +38,6 @@ export class Retention {
 
   async #purge(jobId: string, keptFromMs: number): Promise<void> {
     const last = await this.#bus.log.lastStored(jobId);
-    if (last === null || (isTerminal(last.record.event) && last.storedMs <= keptFromMs)) await deleteJob(this.#bus, jobId);
+    if (last === null || (hasEnded(last) && last.storedMs <= keptFromMs)) await deleteJob(this.#bus, jobId);
   }
 }

@@ -44,9 +44,9 @@ export function writtenView(view: View): { readonly text: string; readonly paylo
 
 export const payloadKey = (jobId: string, name: string): string => `${jobId}.${name}`;
 
-/** Where the rest of a job's view lies. */
-export const payloadKeys = (jobId: string, { response }: View): readonly string[] =>
-  FIELDS.filter((name) => response?.[name] === "payload").map((name) => payloadKey(jobId, name));
+/** Where the rest of a job's view lies; of one that cannot be read, where it may lie. */
+export const payloadKeys = (jobId: string, view: View | null): readonly string[] =>
+  FIELDS.filter((name) => view === null || view.response?.[name] === "payload").map((name) => payloadKey(jobId, name));
 
 export const echoKept = (bus: Bus, jobId: string, { echo }: ResponseView): Promise<Echo> => read(bus, jobId, "echo", echo);
 export const inputKept = (bus: Bus, jobId: string, { input }: ResponseView): Promise<readonly Item[]> => read(bus, jobId, "input", input);

@@ -8,7 +8,7 @@ import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
 import { jobObject, type LoggedJob } from "../job-object.ts";
-import { cancelJob, deleteJob, type Failure, readNote } from "../jobs.ts";
+import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { Outlook, withProgress } from "../outlook.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
@@ -96,18 +96,16 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.delete<JobParams>("/v1/jobs/:id", async (request) => {
     const { id } = request.params;
     await find(request);
-    const last = await deps.bus.log.last(id);
-    if (last !== null && !isTerminal(last.event)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
-    await deleteJob(deps.bus, id);
+    await deleteEnded(deps.bus, id, id);
     return { id, object: "job", deleted: true };
   });
 }
 
 /** The dead letters: what no worker could do, with the reason. */
 async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
-  const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, ...(JSON.parse(noted.text) as Failure) }));
+  const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, failure: parsed<Failure>(noted.text) }));
   return failures
-    .filter((failure) => failure.tenant === tenant)
+    .flatMap(({ noted, failure }) => (failure?.tenant === tenant ? [{ noted, ...failure }] : []))
     .slice(0, 100)
     .map(({ noted, model, code, message, attempt, claims }) => {
       const failed_at = Math.floor(noted.notedMs / 1_000);

@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { isTerminal } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { askedOf } from "../asked.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { submitChoices } from "../generate.ts";
-import { cancelJob, deleteJob } from "../jobs.ts";
+import { cancelJob, deleteEnded } from "../jobs.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
@@ -63,10 +62,8 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.delete<Asking>("/v1/responses/:id", async (request) => {
     const { jobId } = await find(request);
-    const last = await deps.bus.log.last(jobId);
     const { id } = request.params;
-    if (last !== null && !isTerminal(last.event)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
-    await deleteJob(deps.bus, jobId);
+    await deleteEnded(deps.bus, jobId, id);
     return { id, object: "response", deleted: true };
   });
 }

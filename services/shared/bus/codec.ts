@@ -31,13 +31,13 @@ export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.e
 
 export const encodeItem = (item: WorkItem): Uint8Array => wire.item.encode(item).finish();
 
-/** INTERNAL, naming job and sequence, if the bytes are not a record. */
+/** DAMAGED, naming job and sequence, if the bytes are not a record. */
 export function decodeRecord(jobId: string, sequence: number, bytes: Uint8Array): LogRecord {
-  return checked(`the record of job ${jobId} at sequence ${sequence}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, sequence, bytes));
+  return checked(`event ${sequence} of ${jobId}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, sequence, bytes));
 }
 
 export function decodeLive(jobId: string, bytes: Uint8Array): LogRecord {
-  return checked(`a live record of job ${jobId}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, null, bytes));
+  return checked(`a live event of ${jobId}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, null, bytes));
 }
 
 export function decodeItem(bytes: Uint8Array): WorkItem {
@@ -53,11 +53,11 @@ export function decodeItem(bytes: Uint8Array): WorkItem {
 }
 
 function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: () => T): T {
-  if (bytes.length > bytesMax) throw new ServingError("INTERNAL", `${what} has ${bytes.length} bytes, more than the ${bytesMax} allowed`);
   try {
+    if (bytes.length > bytesMax) throw new Error(`it has ${bytes.length} bytes, more than the ${bytesMax} allowed`);
     return decode();
   } catch (cause) {
-    throw new ServingError("INTERNAL", `${what} is damaged or newer than this program: ${(cause as Error).message}`, { cause });
+    throw new ServingError("DAMAGED", `${what} cannot be read: it is damaged, or a newer version wrote it`, { cause });
   }
 }
 

@@ -117,10 +117,13 @@ export interface LogRecord {
   readonly event: JobEvent;
 }
 
-/** A record and when the record's keeper stored it, by the record's clock. */
+/** The last event of a job and when the record's keeper stored it, by the record's clock. */
 export interface StoredRecord {
-  readonly record: LogRecord;
+  readonly jobId: string;
+  readonly sequence: number;
   readonly storedMs: number;
+  /** Null: it is there and cannot be read. */
+  readonly record: LogRecord | null;
 }
 
 export const isTerminal = (event: JobEvent): boolean =>
@@ -136,12 +139,17 @@ export type ClaimResult =
   /** `attemptsMax` claims in a row led nowhere: the caller got the claim to append `failed`. */
   | { readonly kind: "exhausted"; readonly claim: Claim; readonly last: LogRecord };
 
+/**
+ * An event that cannot be read is the trouble of its job alone: whoever needs it gets DAMAGED, which names it. Nobody appends behind one until
+ * the job's time is over, because a newer version may have written it and be at work.
+ */
 export interface JobLog {
   /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is 80 % full, so that running jobs always have room. */
   submit(jobId: string, request: JobRequest): Promise<LogRecord>;
   /** The event a job began with: its request. Null for an unknown job. */
   first(jobId: string): Promise<LogRecord | null>;
   last(jobId: string): Promise<LogRecord | null>;
+  /** Like `last`, but an event that cannot be read is told, not thrown. */
   lastStored(jobId: string): Promise<StoredRecord | null>;
   /** The last event of every job, in the order they were stored. May lack what is appended meanwhile. UNAVAILABLE when it was cut short. */
   lasts(): AsyncIterable<StoredRecord>;
@@ -151,10 +159,10 @@ export interface JobLog {
   read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
   /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */
   storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
-  /** Becomes the writer of a job in `phase`. */
+  /** Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log could be read. */
   claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult>;
   /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
-  appendAfter(last: LogRecord, event: JobEvent): Promise<boolean>;
+  appendAfter(last: LogRecord | StoredRecord, event: JobEvent): Promise<boolean>;
   /**
    * Every event after `afterSequence`, past and future, once and in order; ends after a terminal event, when the signal aborts, or when a
    * job it has seen is deleted. Falls back to reading the log whenever the live path leaves a gap or stays silent, and waits while the record is away.

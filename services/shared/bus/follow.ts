@@ -1,12 +1,12 @@
 import type { Clock } from "../runtime/clock.ts";
-import { decodeLive, decodeRecord } from "./codec.ts";
+import { decodeLive } from "./codec.ts";
 import { isTerminal, type LogRecord } from "./contract.ts";
-import type { Journal } from "./journal.ts";
+import type { Entry, Journal } from "./journal.ts";
 import { Mailbox } from "./mailbox.ts";
 import { isUnavailable } from "./pause.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
-const PAGE = 512;
+export const PAGE = 512;
 /** Entries asked for one by one before a page is: most logs that are read are that short, and a page costs the record several times as much. */
 const SINGLY = 3;
 /** Announcements a reader may be behind before it reads the log instead. */
@@ -15,12 +15,16 @@ const MAILBOX = 256;
 const SILENCE_MS = 1_000;
 const SILENCE_MS_MAX = 4_000;
 
+/** The event of an entry. Throws DAMAGED. */
+type Decode = (jobId: string, entry: Entry) => LogRecord;
+
 /**
  * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
  * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox.
  */
 export async function* follow(
   journal: Journal,
+  decode: Decode,
   clock: Clock,
   jobId: string,
   after: number,
@@ -34,7 +38,7 @@ export async function* follow(
     for (let live: LogRecord | null = null; !signal.aborted; live = next(jobId, await mailbox.take(clock, silenceMs, signal))) {
       if (live !== null && live.sequence <= position) continue;
       const before = position;
-      for await (const record of live !== null && live.previous === position ? [live] : stored(journal, jobId, position)) {
+      for await (const record of live !== null && live.previous === position ? [live] : stored(journal, decode, jobId, position)) {
         if (record === "over" || signal.aborted) return;
         position = record.sequence;
         yield record;
@@ -48,23 +52,23 @@ export async function* follow(
 }
 
 /** The records after a sequence up to `end`, as far as the journal shows them at the moment. */
-export async function* upTo(journal: Journal, end: LogRecord, after: number): AsyncGenerator<LogRecord> {
+export async function* upTo(journal: Journal, decode: Decode, end: LogRecord, after: number): AsyncGenerator<LogRecord> {
   const { jobId } = end;
   let position = after;
   for (let reads = 0; position < end.sequence && position < end.previous; reads++) {
     const page = await journal.page(jobId, position, reads < SINGLY ? 1 : PAGE);
-    for (const { sequence, bytes } of page) yield decodeRecord(jobId, sequence, bytes);
+    for (const entry of page) yield decode(jobId, entry);
     position = page.at(-1)?.sequence ?? end.sequence;
   }
   if (position < end.sequence) yield end;
 }
 
 /** What the log has after `position` now; nothing while the record is away; "over" when the job was deleted or ended at or before it. */
-async function* stored(journal: Journal, jobId: string, position: number): AsyncGenerator<LogRecord | "over"> {
+async function* stored(journal: Journal, decode: Decode, jobId: string, position: number): AsyncGenerator<LogRecord | "over"> {
   try {
     const last = (await journal.glance(jobId)) ?? (position === 0 ? null : await journal.last(jobId));
-    const end = last === null ? null : decodeRecord(jobId, last.sequence, last.bytes);
-    if (end !== null && end.sequence > position) yield* upTo(journal, end, position);
+    const end = last === null ? null : decode(jobId, last);
+    if (end !== null && end.sequence > position) yield* upTo(journal, decode, end, position);
     else if (end === null ? position > 0 : isTerminal(end.event)) yield "over";
   } catch (thrown) {
     if (!isUnavailable(thrown)) throw thrown;

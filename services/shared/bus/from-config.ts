@@ -1,9 +1,10 @@
 import type { Config } from "../runtime/config.ts";
 import type { Bus } from "./contract.ts";
+import type { OnDamage } from "./damage.ts";
 import { openBus } from "./open.ts";
 
 /** The bus a process of the cluster uses: every process with the same settings meets the others there. */
-export function busFromConfig(config: Config): Bus {
+export function busFromConfig(config: Config, onDamage: OnDamage = () => {}): Bus {
   return openBus({
     url: config.natsUrl,
     prefix: config.natsPrefix,
@@ -16,5 +17,6 @@ export function busFromConfig(config: Config): Bus {
     logMaxAgeMs: config.logMaxAgeSeconds * 1_000,
     queueMessagesMax: config.queueJobsMax,
     beatLifeMs: 5 * config.beatMs,
+    onDamage,
   });
 }

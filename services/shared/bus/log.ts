@@ -13,10 +13,11 @@ import {
   type Phase,
   type StoredRecord,
 } from "./contract.ts";
-import { follow, upTo } from "./follow.ts";
+import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
+import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { backoffMs, linked, Pause } from "./pause.ts";
-import { holds, unborn } from "./standing.ts";
+import { holds, type Standing, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
 export interface LogRules {
@@ -28,6 +29,8 @@ export interface LogRules {
   readonly answerMs: number;
   /** How long a claim holder tries to learn whether its append was stored. */
   readonly appendMs: number;
+  /** Hears of each event that cannot be read, whenever somebody tried to. */
+  readonly onDamage?: OnDamage;
 }
 
 /** Above this part of the log's size nothing new is admitted, so that running jobs always have room. */
@@ -65,20 +68,21 @@ export class FencedLog implements JobLog {
 
   async first(jobId: string): Promise<LogRecord | null> {
     const entry = await this.#journal.first(jobId);
-    return entry === null ? null : decodeRecord(jobId, entry.sequence, entry.bytes);
+    return entry === null ? null : this.#decode(jobId, entry);
   }
 
   async last(jobId: string): Promise<LogRecord | null> {
-    return (await this.lastStored(jobId))?.record ?? null;
+    const entry = await this.#journal.last(jobId);
+    return entry === null ? null : this.#decode(jobId, entry);
   }
 
   async lastStored(jobId: string): Promise<StoredRecord | null> {
     const entry = await this.#journal.last(jobId);
-    return entry === null ? null : stored(jobId, entry);
+    return entry === null ? null : this.#stored(jobId, entry);
   }
 
   async *lasts(): AsyncGenerator<StoredRecord> {
-    for await (const entry of this.#journal.lasts()) yield stored(entry.jobId, entry);
+    for await (const entry of this.#journal.lasts()) yield this.#stored(entry.jobId, entry);
   }
 
   nowMs(): Promise<number> {
@@ -106,7 +110,7 @@ export class FencedLog implements JobLog {
     const endMs = this.#clock.monotonicMs() + this.#rules.answerMs;
     for (let tries = 0; ; tries++) {
       const position = records.at(-1)?.sequence ?? after;
-      for await (const record of upTo(this.#journal, last, position)) records.push(record);
+      for await (const record of upTo(this.#journal, this.#decode, last, position)) records.push(record);
       if ((records.at(-1)?.sequence ?? after) >= last.sequence) return records;
       if (this.#clock.monotonicMs() > endMs)
         throw new ServingError("UNAVAILABLE", `a replica of the record lags behind job ${last.jobId}; try again`);
@@ -118,24 +122,42 @@ export class FencedLog implements JobLog {
   async claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
     const entry = await this.#journal.last(jobId);
     if (entry === null) return { kind: "over" };
-    const last = decodeRecord(jobId, entry.sequence, entry.bytes);
+    const last = this.#decode(jobId, entry);
     if (isTerminal(last.event) || last.phase !== phase) return { kind: "over" };
     if (holds(last.event) && (await this.#isFresh(entry))) return { kind: "held" };
-    const claimed = await this.#append(jobId, last, { type: "claimed", worker });
+    const exhausted = last.attempt >= this.#rules.attemptsMax;
+    // Before the claim: an attempt counts from there on, and a read may fail.
+    const history = exhausted ? [] : await this.#readTo(last, 0);
+    if (!exhausted && !this.#isWhole(jobId, history)) return { kind: "over" };
+    // Others may take over what is not known to be ours as long after as a claim lives.
+    const patienceMs = Math.max(this.#rules.claimMs, this.#rules.answerMs);
+    const claimed = await this.#append(jobId, last, { type: "claimed", worker }, patienceMs);
     if (claimed === null) return { kind: "held" };
     const claim = new HeldClaim(this.#writer, claimed, this.#rules.appendMs);
-    if (last.attempt >= this.#rules.attemptsMax) return { kind: "exhausted", claim, last };
-    return { kind: "claimed", claim, history: [...(await this.#readTo(last, 0)), claimed] };
+    return exhausted ? { kind: "exhausted", claim, last } : { kind: "claimed", claim, history: [...history, claimed] };
   }
 
-  async appendAfter(last: LogRecord, event: JobEvent): Promise<boolean> {
-    return (await this.#append(last.jobId, last, event)) !== null;
+  async appendAfter(last: LogRecord | StoredRecord, event: JobEvent): Promise<boolean> {
+    const record = "record" in last ? last.record : last;
+    const { jobId, sequence } = last;
+    return (await this.#append(jobId, record ?? { ...(await this.#standingBefore(jobId, sequence)), sequence }, event)) !== null;
+  }
+
+  /** Where a job stood by the last of its events before `sequence` that can be read. */
+  async #standingBefore(jobId: string, sequence: number): Promise<Standing> {
+    let standing = unborn;
+    for (let position = 0; position < sequence; ) {
+      const page = await this.#journal.page(jobId, position, PAGE);
+      for (const entry of page) standing = this.#stored(jobId, entry).record ?? standing;
+      position = page.at(-1)?.sequence ?? sequence;
+    }
+    return standing;
   }
 
   async *follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
     const either = linked(signal, this.#closing);
     try {
-      yield* follow(this.#journal, this.#clock, jobId, afterSequence, either.signal);
+      yield* follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, either.signal);
     } finally {
       either.release();
     }
@@ -145,18 +167,39 @@ export class FencedLog implements JobLog {
     return this.#journal.purge(jobId);
   }
 
+  /** False for a job that was deleted meanwhile. Throws DAMAGED for one whose beginning is gone. */
+  #isWhole(jobId: string, [first]: readonly LogRecord[]): boolean {
+    if (first === undefined) return false;
+    if (first.event.type === "submitted") return true;
+    throw this.#damaged(jobId, first.sequence, new ServingError("DAMAGED", `the log of ${jobId} does not begin with its request`));
+  }
+
   /** Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). */
   async #isFresh(entry: Entry): Promise<boolean> {
     return (await this.#journal.nowMs()) - entry.storedMs < this.#rules.claimMs;
   }
 
   /** For writers without a claim. They may be many with the same epoch, so a number of their own is not enough for the id. */
-  #append(jobId: string, tip: Tip, event: JobEvent): Promise<LogRecord | null> {
-    return this.#writer.append(jobId, tip, event, this.#random.id(`${jobId}:${tip.epoch}:`), this.#rules.answerMs);
+  #append(jobId: string, tip: Tip, event: JobEvent, ms = this.#rules.answerMs): Promise<LogRecord | null> {
+    return this.#writer.append(jobId, tip, event, this.#random.id(`${jobId}:${tip.epoch}:`), ms);
+  }
+
+  /** The one place where what the journal holds becomes an event. */
+  readonly #decode = (jobId: string, { sequence, bytes }: Entry): LogRecord => {
+    try {
+      return decodeRecord(jobId, sequence, bytes);
+    } catch (error) {
+      throw isDamaged(error) ? this.#damaged(jobId, sequence, error) : error;
+    }
+  };
+
+  #damaged(jobId: string, sequence: number, error: ServingError): ServingError {
+    this.#rules.onDamage?.({ jobId, sequence, error });
+    return error;
+  }
+
+  #stored(jobId: string, entry: Entry): StoredRecord {
+    const { sequence, storedMs } = entry;
+    return { jobId, sequence, storedMs, record: unlessDamaged(() => this.#decode(jobId, entry)) };
   }
 }
-
-const stored = (jobId: string, { sequence, bytes, storedMs }: Entry): StoredRecord => ({
-  record: decodeRecord(jobId, sequence, bytes),
-  storedMs,
-});

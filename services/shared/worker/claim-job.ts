@@ -10,8 +10,9 @@ export interface Claiming {
   readonly clock: Clock;
 }
 
-/** The job of a message, if it is ours to do now; else the message is dealt with as the log says. */
+/** The job of a message, if it is ours to do now; else the message is dealt with as the log says. Asks the record nothing once it has the claim. */
 export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
+  const recordAheadMs = (await bus.log.nowMs()) - clock.monotonicMs();
   const result = await bus.log.claim(message.item.jobId, phase, worker);
   switch (result.kind) {
     case "held":
@@ -23,11 +24,7 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Clai
       await giveUp(result.claim, result.last, message);
       return null;
     case "claimed":
-      return new HeldJob(result.claim, message, result.history, {
-        clock,
-        claimMs,
-        recordMs: await bus.log.nowMs(),
-      });
+      return new HeldJob(result.claim, message, result.history, { clock, claimMs, recordAheadMs });
   }
 }
 

@@ -15,8 +15,8 @@ export interface Progress {
 interface Holding {
   readonly clock: Clock;
   readonly claimMs: number;
-  /** What the record's clock shows now. */
-  readonly recordMs: number;
+  /** What the record's clock shows more than this machine's monotonic one. */
+  readonly recordAheadMs: number;
 }
 
 /**
@@ -42,7 +42,7 @@ export class HeldJob {
   #ended: JobEvent["type"] | null = null;
   #handBack: Interrupted | null = null;
 
-  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, recordMs }: Holding) {
+  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, recordAheadMs }: Holding) {
     this.claim = claim;
     this.message = message;
     this.history = history;
@@ -52,7 +52,7 @@ export class HeldJob {
     const { promptTokens } = this.request;
     this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens };
     this.#appendedMs = clock.monotonicMs();
-    this.#dueMs = this.#appendedMs + this.request.deadlineMs - recordMs;
+    this.#dueMs = this.request.deadlineMs - recordAheadMs;
   }
 
   get jobId(): string {

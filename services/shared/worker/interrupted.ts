@@ -7,10 +7,11 @@
  *   drained    this worker was told to stop: anyone may go on
  *   overtaken  interactive work waits and this worker had no free slot: anyone may go on, after it
  *   waiting    another job computes the same segments now: come back when they are stored
+ *   away       the record could not give the prompt: no fault of the job, and no attempt
  */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
-  readonly why: "lost" | "cancelled" | "expired" | "drained" | "overtaken" | "waiting";
+  readonly why: "lost" | "cancelled" | "expired" | "drained" | "overtaken" | "waiting" | "away";
 
   constructor(why: Interrupted["why"], message: string) {
     super(message);

@@ -1,4 +1,5 @@
 import type { Phase } from "../bus/contract.ts";
+import { tellDamage } from "../bus/damage.ts";
 import { busFromConfig } from "../bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";
@@ -34,7 +35,7 @@ export async function workerProcess(
   const log = openLog(role, config.logLevel);
   const clock = systemClock;
   const metrics = openMetrics({ process: true });
-  const bus = busFromConfig(config);
+  const bus = busFromConfig(config, tellDamage(log, metrics));
   const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics });
   let opened: OpenedEngine | null = null;
   const ended = new AbortController();

@@ -1,8 +1,10 @@
 import type { JobRequest, PayloadStore } from "../bus/contract.ts";
+import { isUnavailable } from "../bus/pause.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 import { ServingError } from "../runtime/errors.ts";
+import { Interrupted } from "./interrupted.ts";
 
-/** The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take. */
+/** The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take, Interrupted (away) while the record is away. */
 export async function promptOf(payloads: PayloadStore, request: JobRequest, info: EngineInfo): Promise<Int32Array> {
   const ids = "ids" in request.prompt ? request.prompt.ids : await storedIds(payloads, request.prompt.payload);
   if (ids.length !== request.promptTokens) {
@@ -17,7 +19,9 @@ export async function promptOf(payloads: PayloadStore, request: JobRequest, info
 
 /** Little-endian int32, as the API put them. */
 async function storedIds(payloads: PayloadStore, key: string): Promise<Int32Array> {
-  const bytes = await payloads.get(key);
+  const bytes = await payloads.get(key).catch((thrown: unknown) => {
+    throw isUnavailable(thrown) ? new Interrupted("away", "the record could not give the prompt") : thrown;
+  });
   if (bytes === null) throw new ServingError("NOT_FOUND", "the prompt's payload is gone; send the request again");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Int32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => view.getInt32(4 * i, true));

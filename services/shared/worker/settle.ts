@@ -41,8 +41,9 @@ async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<voi
     case "drained":
     case "overtaken":
     case "waiting":
+    case "away":
       await job.end({ type: "released", reason: message, excused: true });
-      job.message.nak(why === "waiting" ? waitingMs(job.message.deliveries) : 0);
+      job.message.nak(why === "waiting" || why === "away" ? waitingMs(job.message.deliveries) : 0);
   }
 }
 
@@ -58,7 +59,7 @@ async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<v
 }
 
 /**
- * Until a job that waits for another's segments looks again: 250 ms at first, then about a quarter of the time it has waited already. A look
+ * Until a job that waits for another's segments, or for the record, looks again: 250 ms at first, then about a quarter of the time it has waited already. A look
  * costs two events and a load of the prefix, and a long prefill may have many who wait.
  */
 export const waitingMs = (looks: number): number => Math.min(250 * 1.25 ** Math.max(0, looks - 1), 15_000);

@@ -1,4 +1,5 @@
 import type { JobQueue, Message, Phase } from "../bus/contract.ts";
+import { isDamaged } from "../bus/damage.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { beatUntil } from "./beat.ts";
@@ -72,8 +73,8 @@ async function carry(
   const { phase } = options;
   const figures = figuresOf(metrics);
   const job = await claimJob(bus, { ...options, clock }, message).catch((error: unknown) => {
-    log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
-    return null;
+    if (!isDamaged(error)) log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
+    return null; // a job that cannot be read is told once, by the log; its message comes again, perhaps to a newer version
   });
   if (job === null) return;
   pace.begin(job);

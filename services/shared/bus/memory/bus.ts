@@ -1,5 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
 import type { Bus } from "../contract.ts";
+import type { Journal } from "../journal.ts";
 import { FencedLog } from "../log.ts";
 import type { BusSettings } from "../settings.ts";
 import { MemoryDocuments } from "./documents.ts";
@@ -9,10 +10,9 @@ import { MemoryQueue } from "./queue.ts";
 import { MemoryRegistry } from "./registry.ts";
 
 /** The record in this process: the same rules, for the embedded cluster, tests and the simulator. Nothing outlives the process. */
-export function memoryBus(settings: BusSettings): Bus {
-  const { clock, random, dedupeMs, logMaxBytes, logMaxAgeMs } = settings;
+export function memoryBus(settings: BusSettings, journal: Journal = memoryJournal(settings)): Bus {
+  const { clock, random, dedupeMs, logMaxAgeMs } = settings;
   const closing = new AbortController();
-  const journal = new MemoryJournal({ bytesMax: logMaxBytes, ageMsMax: logMaxAgeMs, dedupeMs }, clock);
   const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, markMs: logMaxAgeMs, jobMs: logMaxAgeMs };
   const payloadBounds = { bytesMax: settings.payloadBytesMax, totalBytesMax: settings.payloadsMaxBytes, ageMsMax: logMaxAgeMs };
   const fileBounds = { ...payloadBounds, totalBytesMax: settings.filesMaxBytes, ageMsMax: settings.filesMaxAgeMs };
@@ -29,3 +29,6 @@ export function memoryBus(settings: BusSettings): Bus {
     close: async () => closing.abort(),
   };
 }
+
+export const memoryJournal = ({ logMaxBytes, logMaxAgeMs, dedupeMs, clock }: BusSettings): MemoryJournal =>
+  new MemoryJournal({ bytesMax: logMaxBytes, ageMsMax: logMaxAgeMs, dedupeMs }, clock);

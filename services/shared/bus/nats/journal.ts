@@ -61,7 +61,8 @@ export class NatsJournal implements Journal {
   }
 
   async nowMs(): Promise<number> {
-    return this.#patience.clock.monotonicMs() + (await this.#offset.get());
+    const offsetMs = await this.#offset.get();
+    return this.#patience.clock.monotonicMs() + offsetMs;
   }
 
   /** A burst of a second may be larger than the room left for running jobs, so what was added since counts too. */

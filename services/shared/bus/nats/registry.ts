@@ -89,7 +89,8 @@ export class NatsRegistry implements Registry {
 
   async lowWater(): Promise<number | null> {
     const mark = await this.#buckets.marks.last(this.#lowWater);
-    return mark === null ? null : Number(decode(mark.bytes));
+    const place = mark === null ? null : Number(decode(mark.bytes));
+    return Number.isSafeInteger(place) ? place : null;
   }
 
   async raiseLowWater(place: number): Promise<void> {

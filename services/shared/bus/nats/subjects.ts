@@ -9,7 +9,15 @@ export function token(text: string): string {
   throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long`);
 }
 
-export const untoken = (escaped: string): string => decodeURIComponent(escaped === "=" ? "" : escaped.replaceAll("=", "%"));
+/** The text that a token stands for; "", which is nobody's name, for a token that is none of ours. */
+export function untoken(escaped: string): string {
+  try {
+    const text = decodeURIComponent(escaped === "=" ? "" : escaped.replaceAll("=", "%"));
+    return token(text) === escaped ? text : "";
+  } catch {
+    return "";
+  }
+}
 
 /** The text that the last token of a subject stands for. */
 export const lastToken = (subject: string): string => untoken(subject.slice(subject.lastIndexOf(".") + 1));

@@ -140,15 +140,15 @@ const record: LogRecord = {
 };
 
 test("bytes that are not a record are an error that names job and sequence, whatever they are", () => {
-  expect(() => decodeRecord("job-1", 42, new Uint8Array())).toThrow("job job-1 at sequence 42");
-  expect(() => decodeRecord("job-1", 42, encodeRecord(record).subarray(0, -1))).toThrow("job job-1 at sequence 42");
-  expect(() => decodeRecord("job-1", 42, new Uint8Array(RECORD_BYTES_MAX + 1))).toThrow("job job-1 at sequence 42");
+  expect(() => decodeRecord("job-1", 42, new Uint8Array())).toThrow("event 42 of job-1");
+  expect(() => decodeRecord("job-1", 42, encodeRecord(record).subarray(0, -1))).toThrow("event 42 of job-1");
+  expect(() => decodeRecord("job-1", 42, new Uint8Array(RECORD_BYTES_MAX + 1))).toThrow("event 42 of job-1");
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       try {
         decodeRecord("job-1", 42, bytes);
       } catch (error) {
-        expect(error).toMatchObject({ code: "INTERNAL", message: expect.stringContaining("job job-1 at sequence 42") });
+        expect(error).toMatchObject({ code: "DAMAGED", message: expect.stringContaining("event 42 of job-1") });
       }
     }),
   );
@@ -157,7 +157,7 @@ test("bytes that are not a record are an error that names job and sequence, what
 test("fields of a newer program are ignored, an event of a newer program is an error", () => {
   const field = (number: number) => Buffer.from([...varint(number * 8 + 2), 1, 0x61]);
   expect(decodeRecord("job-1", 42, Buffer.concat([encodeRecord(record), field(900)]))).toEqual(record);
-  expect(() => decodeRecord("job-1", 42, field(901))).toThrow("newer than this program");
+  expect(() => decodeRecord("job-1", 42, field(901))).toThrow("a newer version wrote it");
 });
 
 test("what does not fit is TOO_LARGE before it travels", () => {

@@ -10,6 +10,7 @@ test("any text becomes one token of a subject and comes back", () => {
     }),
   );
   expect(["job-1", "a.b", "", "*", "ä"].map(token)).toEqual(["job-1", "a=2Eb", "=", "=2A", "=C3=A4"]);
+  for (const foreign of ["a.b", "=", "50=", "=ZZ", "=C3", "=61", "x".repeat(201), "a=b"]) expect(untoken(foreign), foreign).toBe("");
 });
 
 test("what cannot be a token or a prefix is refused", () => {
