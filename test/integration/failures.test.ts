@@ -179,6 +179,7 @@ async function flip(key: string): Promise<number> {
 test("a storm of bad requests from one client leaves the others alone", async () => {
   const asked = await question(600);
   const { reply } = await begin(asked.job);
+  const jobs = (await cluster.bus.registry.jobs(10_000)).length;
   const bad = (i: number) => ({ model: i % 2 === 0 ? "none" : "yardlog", prompt: i % 2 === 0 ? "x" : [] });
   const statuses = await Promise.all(
     Array.from({ length: 300 }, async (_, i) => {
@@ -189,6 +190,7 @@ test("a storm of bad requests from one client leaves the others alone", async ()
     }),
   );
   expect([...new Set(statuses)].sort()).toEqual([400, 404]);
+  expect(await cluster.bus.registry.jobs(10_000), "none became work that would call for workers").toHaveLength(jobs);
   await judge(asked, await reply);
   expect((await reply).returns).toBe(0);
 });

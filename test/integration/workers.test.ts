@@ -62,11 +62,13 @@ async function submit(salt: number): Promise<string> {
   return jobId;
 }
 
-/** The answer in the log is that of the engine alone, every id once and in order, with one end. */
+/** The answer in the log is that of the engine alone, every id once and in order, with one end and the right usage. */
 async function expectUndisturbed(jobId: string, salt: number): Promise<readonly LogRecord[]> {
   const records = await eventsOf(bus, jobId);
-  expect(answered(records).ids).toEqual((await alone(request(salt), { ...engine, segmentTokens: 128 })).ids);
-  expect(records.at(-1)!.event.type).toBe("finished");
+  const { ids } = await alone(request(salt), { ...engine, segmentTokens: 128 });
+  expect(answered(records).ids).toEqual(ids);
+  const usage = { promptTokens: 2_500, completionTokens: ids.length, cachedTokens: 0 };
+  expect(records.at(-1)!.event).toMatchObject({ type: "finished", usage });
   return records;
 }
 

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect, type NatsConnection } from "nats";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
+import { collect, faultsOf, finished, never, submitAndClaim, tokens } from "../support/bus.ts";
+import { freePort, NatsServer } from "../support/nats.ts";
+
+const SERVERS = 3;
+let servers: NatsServer[];
+let bus: Bus;
+let hand: NatsConnection;
+
+beforeAll(async () => {
+  const ports = await Promise.all(Array.from({ length: SERVERS }, freePort));
+  const routes = ports.map((port) => `"nats://127.0.0.1:${port}"`).join(", ");
+  const cluster = (port: number, i: number) =>
+    `server_name: "${i}"\ncluster { name: c, listen: "127.0.0.1:${port}", routes: [${routes}] }\n`;
+  servers = await Promise.all(ports.map((port, i) => NatsServer.start(undefined, cluster(port, i))));
+  const urls = servers.map(({ url }) => url);
+  bus = openBus({ url: urls.join(","), replicas: SERVERS, answerMs: 30_000, logMaxBytes: 1e8, payloadsMaxBytes: 1e8 });
+  await bus.ready(60_000);
+  hand = await connect({ servers: urls });
+}, 90_000);
+afterAll(async () => {
+  await hand?.close();
+  await bus?.close();
+  await Promise.all(servers?.map((server) => server.stop()) ?? []);
+});
+
+async function leaderOf(stream: string): Promise<NatsServer> {
+  for (;;) {
+    const leader = await hand.jetstreamManager().then(
+      async (manager) => (await manager.streams.info(stream)).cluster?.leader,
+      () => undefined, // none is elected yet
+    );
+    if (leader) return servers[Number(leader)]!;
+    await sleep(100);
+  }
+}
+
+test("kill -9 of the record's leader, again and again, loses no acknowledged event and no message", async () => {
+  const claim = await submitAndClaim(bus, "job");
+  const followed = collect(bus.log.follow("job", 0, never));
+  const acknowledged: number[] = [];
+  const writing = (async () => {
+    for (let i = 0; i < 600; i++) acknowledged.push((await claim.append(tokens(i, i)))?.sequence ?? 0);
+    await claim.append(finished);
+  })();
+  for (const stream of ["LONGSHORE_LOG", "LONGSHORE_PREFILL", "LONGSHORE_LOG"]) {
+    const before = acknowledged.length;
+    while (acknowledged.length < Math.min(600, before + 50)) await sleep(1);
+    await bus.queue.publish("prefill", "m", "batch", { jobId: `beside ${stream} ${before}`, promptTokens: 1 });
+    const leader = await leaderOf(stream);
+    await leader.kill();
+    await bus.queue.publish("prefill", "m", "batch", { jobId: `without ${stream} ${before}`, promptTokens: 1 });
+    await leader.restart();
+  }
+  await writing;
+  const records = await bus.log.read("job");
+  expect(faultsOf(records)).toEqual([]);
+  expect(records.slice(2, -1).map(({ sequence }) => sequence)).toEqual(acknowledged);
+  expect(await followed).toEqual(records);
+  const given = new Set<string>();
+  while (given.size < 6) {
+    const message = await bus.queue.pull("prefill", "m", 10_000, never);
+    expect(message, `given so far: ${[...given].join(", ")}`).not.toBeNull();
+    given.add(message!.item.jobId);
+    message!.ack();
+  }
+}, 120_000);
