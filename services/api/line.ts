@@ -1,13 +1,13 @@
 import type { Endpoint } from "../shared/batches/batch.ts";
-import type { Ending } from "./answer.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
 import { askedOf } from "./asked.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { jobOf } from "./generate.ts";
 import { cancelJob } from "./jobs.ts";
-import { wholeOf } from "./respond.ts";
-import { bodyHash, submit } from "./submit.ts";
+import type { Shown } from "./respond.ts";
+import { submit } from "./submit.ts";
 import { surfaceOf } from "./surfaces.ts";
 
 /** A request that came as a line of a file. */
@@ -17,7 +17,8 @@ export interface Line {
   readonly body: Body;
   /** The id of the job of each of its answers: whoever asks again asks for the same jobs. */
   readonly jobId: (index: number) => string;
-  /** By the record's clock. */
+  /** By the record's clock: when it was first tried, and its end if it does not ask for an earlier one. */
+  readonly sinceMs: number;
   readonly deadlineMs: number;
 }
 
@@ -29,8 +30,8 @@ const CHOICES_MAX = 16;
 /** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
 export async function submitLine(deps: LineDeps, line: Line): Promise<readonly string[]> {
   const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, line.body);
-  const nowMs = await deps.bus.log.nowMs();
-  const deadlineMs = Math.min(line.deadlineMs, nowMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
+  const deadlineMs = Math.min(line.deadlineMs, line.sinceMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
+  if ((await deps.bus.log.nowMs()) >= deadlineMs) throw new ServingError("DEADLINE", "there was no room for it before its deadline");
   const jobIds = Array.from({ length: generation.n ?? 1 }, (_, index) => line.jobId(index));
   for (const [index, jobId] of jobIds.entries()) {
     const view = index === 0 ? prompt.view : { ...prompt.view, choice: { index, of: jobIds[0]! } };
@@ -38,7 +39,7 @@ export async function submitLine(deps: LineDeps, line: Line): Promise<readonly s
     await submit(deps, {
       ...job,
       ...{ tenant: line.tenant, jobId, idempotencyKey: null },
-      bodyHash: bodyHash(line.endpoint, line.body.raw),
+      bodyHash: "", // tells bodies under one key from each other, and there is none
     });
   }
   return jobIds;
@@ -51,16 +52,13 @@ export async function submittedJobs({ bus }: LineDeps, { jobId }: Line): Promise
   return jobIds;
 }
 
-/** The answer to a line once its jobs have ended. Throws what one of them failed with. */
-export async function answerOf(
-  deps: LineDeps,
+/** How the answer to a line is shown, as it was asked for when its jobs were submitted. */
+export async function shownLine(
+  { bus, model: { name: model, fingerprint } }: LineDeps,
   jobIds: readonly string[],
-  signal: AbortSignal,
-): Promise<{ readonly body: object; readonly ends: readonly Ending[] }> {
-  const { name: model, fingerprint } = deps.model;
-  const views = await Promise.all(jobIds.map((jobId) => viewOf(deps.bus, jobId)));
-  const shown = jobIds.map((jobId, i) => ({ jobId, surface: surfaceOf({ jobId, model, view: views[i]!, fingerprint }, false) }));
-  return wholeOf(deps, shown, signal);
+): Promise<readonly Shown[]> {
+  const views = await Promise.all(jobIds.map((jobId) => viewOf(bus, jobId)));
+  return jobIds.map((jobId, i) => ({ jobId, surface: surfaceOf({ jobId, model, view: views[i]!, fingerprint }, false) }));
 }
 
 /** What has ended stays as it did. */

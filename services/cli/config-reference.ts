@@ -7,6 +7,7 @@ const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
   work: "Jobs",
   prefill: "Prefill workers",
   decode: "Decode workers",
+  batch: "Batch coordinators",
   engine: "Engine",
   api: "API",
   runtime: "Every process",

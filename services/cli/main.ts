@@ -170,6 +170,10 @@ program
   .command("decode", { hidden: true })
   .description("role: one decode worker")
   .action(async () => (await import("../decode/main.ts")).runDecode(config()));
+program
+  .command("batch-coordinator", { hidden: true })
+  .description("role: one coordinator of batches")
+  .action(async () => (await import("../batch/main.ts")).runBatchCoordinator(config()));
 
 // Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -1,5 +1,6 @@
 import { type RunningApi, startApi } from "../api/api.ts";
 import { openServedModel } from "../api/model.ts";
+import { coordinate } from "../batch/coordinator.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";
@@ -13,18 +14,23 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-/** The embedded cluster with its API. */
+/** The embedded cluster with its API and a coordinator of batches. */
 export async function serveEmbedded(config: Config, log: Logger): Promise<Served> {
   const metrics = openMetrics({ process: true });
   const model = await openServedModel(config);
   const cluster = await startEmbedded({ config, log, metrics });
   try {
-    const api = await startApi({ config, bus: cluster.bus, model, clock: systemClock, random: systemRandom, log, metrics });
+    const deps = { config, bus: cluster.bus, model, clock: systemClock, random: systemRandom, log, metrics };
+    const api = await startApi(deps);
+    const stopping = new AbortController();
+    const coordinator = coordinate(deps, stopping.signal);
     return {
       cluster,
       api,
       stop: async () => {
+        stopping.abort(new Error("shutting down"));
         await api.close();
+        await coordinator;
         await cluster.stop();
       },
     };

@@ -31,6 +31,8 @@ test("the compose file's cluster runs: two of each role, the record and the cach
   expect([...cluster.pids.keys()].sort()).toEqual([
     "api-1",
     "api-2",
+    "batch-1",
+    "batch-2",
     "decode-1",
     "decode-2",
     "nats-1",

@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { spawnLeashed } from "./leash.ts";
 
-export type Role = "api" | "prefill" | "decode";
+export type Role = "api" | "prefill" | "decode" | "batch-coordinator";
 
 /** How a process ended: by itself or drained (`code`), or by a signal. */
 export interface End {

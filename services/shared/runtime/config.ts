@@ -85,6 +85,15 @@ const decode = {
   flushMs: whole(20, { min: 1, max: 1_000 }, "The longest a token waits for others before it is appended."),
 } as const;
 
+const batch = {
+  batchLines: whole(
+    256,
+    { min: 1, max: 10_000 },
+    "Lines of one batch under way at once. More keep more workers busy; each holds its answer in memory.",
+  ),
+  batchesMax: whole(8, { min: 1, max: 256 }, "Batches one coordinator works on at once; others wait."),
+} as const;
+
 const engine = {
   engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
   kernelPath: text("", "reference, avx2, avx512, ... Empty: the best this machine has."),
@@ -115,9 +124,9 @@ const runtime = {
   logLevel: oneOf(["trace", "debug", "info", "warn", "error", "silent"], "info", "Least level that is written."),
 } as const;
 
-export const settingGroups = { cluster, stores, work, prefill, decode, engine, api, runtime } as const;
+export const settingGroups = { cluster, stores, work, prefill, decode, batch, engine, api, runtime } as const;
 
-const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...engine, ...api, ...runtime };
+const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...batch, ...engine, ...api, ...runtime };
 
 export type Config = { readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer T> ? T : never };
 

@@ -16,6 +16,7 @@ test("the compose file has two of every role, after the stores they need", () =>
     "api x2",
     "prefill x2",
     "decode x2",
+    "batch x2",
   ]);
 });
 

@@ -1,0 +1,80 @@
+import { Admission } from "../api/admission.ts";
+import { type Batch, batchOf, documentsBehind, hasEnded, isFree } from "../shared/batches/batch.ts";
+import type { Document } from "../shared/bus/contract.ts";
+import { HeldBatch, HoldLost } from "./held-batch.ts";
+import { type BatchDeps, batchLines, runBatch } from "./run-batch.ts";
+
+type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
+
+/**
+ * Works on every batch that nobody works on, a bounded number at once, until `stop` aborts. Any number of coordinators may run: who writes a
+ * batch first has it, and whoever stops writing loses it. Knows nothing that is not in the record.
+ */
+export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Promise<void> {
+  const { bus, clock, config, model, random, log, metrics } = given;
+  const deps: BatchDeps = { ...given, admission: new Admission(bus, clock, model.name, config), stopping: stop };
+  const name = random.id("coordinator_");
+  const open = new OpenBatches();
+  const running = new Map<string, Promise<void>>();
+  batchLines(metrics);
+  while (!stop.aborted) {
+    try {
+      await open.hear(deps);
+      const nowMs = await bus.log.nowMs();
+      for (const { batch, document } of open.free(nowMs, config.claimMs)) {
+        if (running.size >= config.batchesMax) break;
+        if (running.has(batch.id)) continue;
+        const held = await HeldBatch.claim(bus, clock, document, name, stop);
+        if (held !== null)
+          running.set(
+            batch.id,
+            run(held).finally(() => running.delete(batch.id)),
+          );
+      }
+    } catch (error) {
+      if (!stop.aborted) log.warn({ err: error }, "the batches could not be looked at; the next try is a moment off");
+    }
+    await clock.sleep(config.beatMs, stop).catch(() => {});
+  }
+  await Promise.all(running.values());
+
+  /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
+  async function run(held: HeldBatch): Promise<void> {
+    const { id, epoch } = held.batch;
+    log.info({ batch: id, epoch, status: held.batch.status }, "working on a batch");
+    try {
+      await runBatch(deps, held, stop);
+    } catch (error) {
+      if (stop.aborted) return;
+      if (error instanceof HoldLost) log.info({ batch: id, epoch }, "another coordinator works on the batch");
+      else log.error({ batch: id, epoch, err: error }, "the work on a batch broke off");
+    }
+  }
+}
+
+interface Open {
+  readonly batch: Batch;
+  readonly document: Document;
+}
+
+/** The batches that have not ended, as the record last told: each look reads what was written since the one before. */
+class OpenBatches {
+  readonly #open = new Map<string, Open>();
+  #place = 0;
+
+  async hear({ bus }: CoordinatorDeps): Promise<void> {
+    for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
+      const batch = batchOf(document);
+      if (hasEnded(batch)) this.#open.delete(batch.id);
+      else this.#open.set(batch.id, { batch, document });
+      this.#place = document.place;
+    }
+  }
+
+  /** Those that may be claimed: to be cancelled first, then the oldest. */
+  free(nowMs: number, claimMs: number): readonly Open[] {
+    return [...this.#open.values()]
+      .filter(({ batch, document }) => isFree(batch, document.storedMs, nowMs, claimMs))
+      .sort(({ batch: a }, { batch: b }) => Number(b.cancellingAt !== null) - Number(a.cancellingAt !== null) || a.createdAt - b.createdAt);
+  }
+}

@@ -1,0 +1,90 @@
+import { type Batch, batchOf } from "../shared/batches/batch.ts";
+import type { Bus, Document } from "../shared/bus/contract.ts";
+import { backoffMs, isUnavailable, Pause } from "../shared/bus/pause.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+
+/** Another coordinator works on the batch now, or it is gone: stop in silence. */
+export class HoldLost extends Error {
+  override readonly name = "HoldLost";
+}
+
+/**
+ * The right to write a batch. Every write names the one before, so of two coordinators one is refused; `turn` tells a write of ours whose answer
+ * was lost from another's. Only the API writes beside us, and only that the batch is to be cancelled: that is taken over, and we write again.
+ */
+export class HeldBatch {
+  readonly #bus: Bus;
+  readonly #clock: Clock;
+  readonly #stop: AbortSignal;
+  #batch: Batch;
+  #place: number;
+  #writtenMs: number;
+
+  private constructor(bus: Bus, clock: Clock, stop: AbortSignal, batch: Batch, place: number) {
+    this.#bus = bus;
+    this.#clock = clock;
+    this.#stop = stop;
+    this.#batch = batch;
+    this.#place = place;
+    this.#writtenMs = clock.monotonicMs();
+  }
+
+  /** Null if another was faster, or the record did not say. */
+  static async claim(bus: Bus, clock: Clock, document: Document, holder: string, stop: AbortSignal): Promise<HeldBatch | null> {
+    const before = batchOf(document);
+    const batch: Batch = { ...before, holder, epoch: before.epoch + 1, turn: before.turn + 1, attempt: before.attempt + 1 };
+    try {
+      const place = await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), document.place);
+      return place === null ? null : new HeldBatch(bus, clock, stop, batch, place);
+    } catch (error) {
+      if (isUnavailable(error)) return null; // if it was stored all the same, the claim runs out
+      throw error;
+    }
+  }
+
+  get batch(): Batch {
+    return this.#batch;
+  }
+
+  /** Since the last write. */
+  get quietMs(): number {
+    return this.#clock.monotonicMs() - this.#writtenMs;
+  }
+
+  /** Resolves once it is in the record, however long that is away; throws HoldLost, or the reason of the stop. */
+  async write(changes: Partial<Batch>): Promise<void> {
+    const turn = this.#batch.turn + 1;
+    for (let tries = 0; ; tries++) {
+      try {
+        if (await this.#writeOnce({ ...this.#batch, ...changes, turn })) return;
+      } catch (error) {
+        if (!(error instanceof ServingError && error.retryable)) throw error;
+        this.#stop.throwIfAborted();
+        await new Pause().wait(this.#clock, backoffMs(tries), this.#stop);
+      }
+    }
+  }
+
+  /** True once `next` is in the record; false if it has to be written again, upon what was found there. */
+  async #writeOnce(next: Batch): Promise<boolean> {
+    const { documents } = this.#bus;
+    const { tenant, id, epoch } = next;
+    const place = await documents.put("batch", tenant, id, JSON.stringify(next), this.#place);
+    if (place !== null) {
+      this.#become(next, place);
+      return true;
+    }
+    const found = await documents.get("batch", tenant, id);
+    const batch = found === null ? null : batchOf(found);
+    if (found === null || batch === null || batch.epoch !== epoch) throw new HoldLost(`${id} is another's`);
+    this.#become(batch, found.place);
+    return batch.turn === next.turn;
+  }
+
+  #become(batch: Batch, place: number): void {
+    this.#batch = batch;
+    this.#place = place;
+    this.#writtenMs = this.#clock.monotonicMs();
+  }
+}

@@ -1,0 +1,130 @@
+import type { Ending } from "../api/answer.ts";
+import { openaiErrors } from "../api/errors.ts";
+import { cancelLine, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
+import { wholeOf } from "../api/respond.ts";
+import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
+import { derivedId } from "../shared/batches/ids.ts";
+import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import { LineBody } from "./line-body.ts";
+import type { LineResult } from "./results.ts";
+
+/** Why a batch ends before its lines have. */
+export type Cause = "cancelled" | "expired";
+
+const words: Record<Cause, string> = {
+  cancelled: "This request could not be executed before the batch was cancelled.",
+  expired: "This request could not be executed before the completion window expired.",
+};
+
+export interface LineRun {
+  readonly batch: Pick<Batch, "id" | "tenant" | "endpoint" | "expiresAt">;
+  /** Of the index, and in the file. */
+  readonly line: number;
+  readonly number: number;
+  readonly bytes: Uint8Array;
+  /** Aborts when the batch ends early; its reason is the cause. */
+  readonly ending: AbortSignal;
+  /** Aborts when this coordinator has to leave the line to others. */
+  readonly stop: AbortSignal;
+}
+
+/** The jobs of a line follow from the batch and the line's number: submitted again, they are the same jobs. */
+export const lineJobId = (batchId: string, number: number, index: number): string => derivedId("job_", batchId, number, index);
+
+/** Runs a line to its end, or, when the batch ends early, finds out what came of it. Rejects only when `stop` aborted. */
+export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult> {
+  const { batch, line, number, stop, ending } = run;
+  const body = new LineBody(run.bytes);
+  const asked: Line = {
+    ...{ tenant: batch.tenant, endpoint: batch.endpoint, body },
+    jobId: (index) => lineJobId(batch.id, number, index),
+    sinceMs: await patiently(deps, stop, () => deps.bus.log.nowMs()),
+    deadlineMs: 1_000 * batch.expiresAt,
+  };
+  const request_id = derivedId("req_", batch.id, number);
+  const head = { id: derivedId("batch_req_", batch.id, number), custom_id: body.customId };
+  const result = (kind: LineResult["kind"], outcome: object, usage: BatchUsage = nothingUsed): LineResult => ({
+    ...{ line, kind, usage },
+    text: JSON.stringify({ ...head, ...outcome }),
+  });
+  const failed = (code: string, message: string) => result("errors", { response: null, error: { code, message } });
+  const notExecuted = (cause: Cause) => failed(`batch_${cause}`, words[cause]);
+  try {
+    const answer = await answered(deps, run, asked, body.answers);
+    if (answer === null) return notExecuted(ending.reason as Cause);
+    return result("output", { response: { status_code: 200, request_id, body: answer.body }, error: null }, usageOf(answer.ends));
+  } catch (thrown) {
+    stop.throwIfAborted();
+    const error = ServingError.from(thrown);
+    if (ending.aborted && (error.code === "CANCELLED" || error.code === "DEADLINE")) return notExecuted(ending.reason as Cause);
+    if (error.code === "DEADLINE") {
+      const nowMs = await patiently(deps, stop, () => deps.bus.log.nowMs());
+      return nowMs >= asked.deadlineMs ? notExecuted("expired") : failed("request_timeout", error.message);
+    }
+    return result("errors", { response: { status_code: error.http, request_id, body: openaiErrors.body(error) }, error: null });
+  }
+}
+
+/** The line's answer; null if the batch ended before the line was submitted. Throws what the answer failed with. */
+async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, answers: number) {
+  let jobIds = await submitted(deps, line, ending, stop);
+  const cancel = async () => {
+    const all = jobIds ?? [];
+    await patiently(deps, stop, () => cancelLine(deps, all, `its batch was ${ending.reason as Cause}`));
+  };
+  const onEnding = () => void cancel().catch(() => {}); // stopped: whoever takes over cancels
+  ending.addEventListener("abort", onEnding);
+  try {
+    if (ending.aborted) {
+      jobIds ??= await patiently(deps, stop, () => submittedJobs(deps, line));
+      await cancel();
+    }
+    if (jobIds === null || jobIds.length < answers) return null;
+    const all = jobIds;
+    return await wholeOf(deps, await patiently(deps, stop, () => shownLine(deps, all)), stop);
+  } finally {
+    ending.removeEventListener("abort", onEnding);
+  }
+}
+
+/** Null once the batch ends early. */
+async function submitted(deps: LineDeps, line: Line, ending: AbortSignal, stop: AbortSignal): Promise<readonly string[] | null> {
+  const either = linked(ending, stop);
+  try {
+    return ending.aborted ? null : await patiently(deps, either.signal, () => submitLine(deps, line));
+  } catch (error) {
+    if (either.signal.aborted && ending.aborted) return null;
+    throw error;
+  } finally {
+    either.release();
+  }
+}
+
+/** What is refused for a long time may be taken sooner: others finish. */
+const RETRY_MS_MAX = 10_000;
+
+/** Tries again while the cluster has no room or the record is away, until `signal` aborts. */
+async function patiently<T>(deps: LineDeps, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    signal.throwIfAborted();
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof ServingError && error.retryable)) throw error;
+      const waitMs = Math.max(backoffMs(tries), Math.min(RETRY_MS_MAX, 1_000 * (error.retryAfterSeconds ?? 0)));
+      await new Pause().wait(deps.clock, waitMs, signal);
+    }
+  }
+}
+
+function usageOf(ends: readonly Ending[]): BatchUsage {
+  const [first] = ends;
+  const sum = (count: (end: Ending) => number) => ends.reduce((total, end) => total + count(end), 0);
+  return {
+    inputTokens: first?.usage.promptTokens ?? 0,
+    cachedTokens: first?.usage.cachedTokens ?? 0,
+    outputTokens: sum(({ usage }) => usage.completionTokens),
+    reasoningTokens: sum(({ reasoningTokens }) => reasoningTokens),
+  };
+}
