@@ -3,7 +3,7 @@ import { isTerminal } from "../shared/bus/contract.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";
-import { echoKept } from "./responses/view.ts";
+import { echoKept } from "./responses/kept.ts";
 import { parserFor, type View } from "./view.ts";
 
 /** What a record means to a reader of the answer. */

@@ -6,7 +6,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
 import { cancelJob, type Note } from "./jobs.ts";
-import { payloadKey } from "./responses/view.ts";
+import { payloadKey } from "./responses/kept.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */
 const INLINE_TOKENS_MAX = 16_384;

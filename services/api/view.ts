@@ -1,7 +1,7 @@
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";
-import type { ResponseView } from "./responses/view.ts";
+import type { ResponseView } from "./responses/kept.ts";
 
 /** What a replica needs beside the log to show an answer the way it was asked for. Stored with the job, so it only ever gains fields. */
 export interface View {

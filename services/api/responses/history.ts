@@ -2,9 +2,9 @@ import { type Bus, isTerminal } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { answerSoFar, type FoundJob, findJob } from "../follow.ts";
+import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
 import { writtenOf } from "./surface.ts";
-import { inputKept, type ResponseView } from "./view.ts";
 import { ResponseWriter } from "./writer.ts";
 
 /** Responses whose items one request may refer to. */

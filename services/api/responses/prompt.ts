@@ -6,8 +6,8 @@ import { type Exactly, onDemand } from "../exactly.ts";
 import { conversationPrompt, type Prompt } from "../prompt.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
+import type { Echo } from "./kept.ts";
 import type { Item, ResponsesRequest } from "./requests.ts";
-import type { Echo } from "./view.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function responsesPrompt(

@@ -6,7 +6,7 @@ import { callId } from "../openai/surfaces.ts";
 import type { StreamEvent } from "../sse.ts";
 import { answerId } from "../view.ts";
 import { sealed } from "./items.ts";
-import type { Echo } from "./view.ts";
+import type { Echo } from "./kept.ts";
 
 export interface Written {
   readonly jobId: string;

@@ -9,9 +9,9 @@ import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
 import { listedItem } from "../responses/items.ts";
+import { inputKept } from "../responses/kept.ts";
 import { pageRequest } from "../responses/requests.ts";
 import { responsesSurface, writtenOf } from "../responses/surface.ts";
-import { inputKept } from "../responses/view.ts";
 
 /** How long an answer to a cancel waits for the worker to notice. */
 const CANCEL_MS = 2_000;

@@ -1,0 +1,38 @@
+import type { Bus } from "../../shared/bus/contract.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Item } from "./requests.ts";
+
+/** What is kept of a request for a response. */
+export interface ResponseView {
+  /** It may be retrieved and continued. */
+  readonly store: boolean;
+  readonly background: boolean;
+  /** The fields of the request that a response repeats. */
+  readonly echo: Kept<Echo>;
+  /** The whole conversation before the answer, what earlier responses said included; none without `store`. */
+  readonly input: Kept<readonly Item[]>;
+}
+
+export interface Echo {
+  /** Of reasoning: hand it back in a form that clients return even where they drop what they can read. */
+  readonly encrypted: boolean;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** In the view while it is small, else in a payload named `<job>.<field>`. */
+export type Kept<T> = { readonly value: T } | "payload";
+
+export const FIELDS = ["echo", "input"] as const;
+export type Field = (typeof FIELDS)[number];
+
+export const payloadKey = (jobId: string, name: string): string => `${jobId}.${name}`;
+
+export const echoKept = (bus: Bus, jobId: string, { echo }: ResponseView): Promise<Echo> => read(bus, jobId, "echo", echo);
+export const inputKept = (bus: Bus, jobId: string, { input }: ResponseView): Promise<readonly Item[]> => read(bus, jobId, "input", input);
+
+async function read<T>(bus: Bus, jobId: string, name: Field, kept: Kept<T>): Promise<T> {
+  if (kept !== "payload") return kept.value;
+  const bytes = await bus.payloads.get(payloadKey(jobId, name));
+  if (bytes === null) throw new ServingError("NOT_FOUND", `what was asked of job ${jobId} is not kept any more`);
+  return JSON.parse(Buffer.from(bytes).toString("utf8")) as T;
+}
