@@ -4,6 +4,7 @@ import { Admission } from "./admission.ts";
 import { identifier } from "./auth.ts";
 import { beatWhile, REPLICAS } from "./beats.ts";
 import type { ApiDeps } from "./deps.ts";
+import { openGrpc } from "./grpc/server.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { Limits } from "./keys/limits.ts";
 import { shareLimitsUntil } from "./keys/share-limits.ts";
@@ -18,6 +19,8 @@ const LAST_WORDS_MS = 250;
 export interface RunningApi {
   /** http://host:port, or https: */
   readonly url: string;
+  /** host:port of the gRPC API; null: none. */
+  readonly grpc: string | null;
   /** Ends open streams, so that their readers resume elsewhere, and stops listening. */
   close(): Promise<void>;
 }
@@ -35,7 +38,7 @@ export async function startApi(
   await ring.look().catch(() => {}); // the record is away: nobody gets in before it is back
   const identify = identifier(config, ring);
   const limits = new Limits(clock);
-  const app: FastifyInstance = openApi({
+  const all: ApiDeps = {
     ...deps,
     replica,
     readers,
@@ -45,8 +48,12 @@ export async function startApi(
     authenticate: (headers) => identify(headers).tenant,
     limits,
     stopping: stop.signal,
-  });
-  const url = await app.listen({ host: config.host, port: config.port }).catch((cause) => {
+  };
+  const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
+  const app: FastifyInstance = openApi(all);
+  const url = await app.listen({ host: config.host, port: config.port }).catch(async (cause) => {
+    stop.abort(cause);
+    await grpc?.close();
     throw new ServingError(
       "UNAVAILABLE",
       `cannot listen at ${config.host}:${config.port} (${cause.code}); set LONGSHORE_PORT or LONGSHORE_HOST`,
@@ -61,12 +68,15 @@ export async function startApi(
   void reconcileUntil({ ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, replica }, stop.signal);
   return {
     url,
+    grpc: grpc?.address ?? null,
     close: async () => {
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
+      const told = grpc?.close();
       const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
       await app.close();
       clearTimeout(cut);
+      await told;
     },
   };
 }

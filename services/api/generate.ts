@@ -13,7 +13,15 @@ import { samplingOf } from "./sampling.ts";
 import { bodyHash, type Submission, type Submitted, submit } from "./submit.ts";
 import type { View } from "./view.ts";
 
-type SubmitRequest = FastifyRequest<{ Body: Body }>;
+/** What a request tells beside what it asks for. */
+export interface Asking {
+  readonly headers: FastifyRequest["headers"];
+  readonly url: string;
+  readonly body: Pick<Body, "raw">;
+  readonly apiKey: FastifyRequest["apiKey"];
+  /** Who asks, where the headers do not say. */
+  readonly tenant?: string;
+}
 interface SubmitOptions {
   readonly lane: Lane;
   readonly detached: boolean;
@@ -27,7 +35,7 @@ export interface Choice extends Submitted {
 /** Puts a job for each answer that is asked for into the record, and only then resolves: all of them, or an error and none that runs on. */
 export async function submitChoices(
   deps: ApiDeps,
-  request: SubmitRequest,
+  request: Asking,
   generation: GenerationRequest,
   prompt: Prompt,
   options: SubmitOptions,
@@ -53,13 +61,13 @@ export async function submitChoices(
 /** Puts the job into the record, or finds it there for a request that comes again; what follows only reads it. */
 export async function submitJob(
   deps: ApiDeps,
-  request: SubmitRequest,
+  request: Asking,
   generation: GenerationRequest,
   prompt: Prompt,
   options: SubmitOptions,
 ): Promise<Submitted> {
   const { bus, admission, config, clock, random } = deps;
-  const tenant = deps.authenticate(request.headers);
+  const tenant = request.tenant ?? deps.authenticate(request.headers);
   const index = prompt.view.choice?.index ?? 0;
   const hash = ofChoice(bodyHash(request.url, request.body.raw), index);
   const key = idempotencyKeyOf(request);
@@ -105,16 +113,16 @@ export function jobOf(
   return { request, ids, payloads };
 }
 
-function spend({ limits }: ApiDeps, { apiKey }: SubmitRequest, spending: Spending): void {
+function spend({ limits }: ApiDeps, { apiKey }: Asking, spending: Spending): void {
   if (apiKey !== null) limits.spend(apiKey, spending);
 }
 
 /** What tells the jobs of one request from each other; its first is as if it had asked for one. */
 const ofChoice = (text: string, index: number): string => (index === 0 ? text : `${text}\n${index}`);
 
-export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<FastifyRequest, "headers">): string | null {
+export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<Asking, "headers">): string | null {
   return typeof key === "string" && key !== "" ? key : null;
 }
 
 /** SDKs say so when they send a request again. */
-const isRetry = ({ headers }: Pick<FastifyRequest, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;
+const isRetry = ({ headers }: Pick<Asking, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;

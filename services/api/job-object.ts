@@ -38,14 +38,18 @@ export function jobObject({ id, request, records, storedMs, segmentTokens }: Log
   };
 }
 
-function statusOf({ event: { type }, phase }: LogRecord): string {
+/** Where a job stands after a record, in one word. */
+export function statusOf({ event: { type }, phase }: LogRecord): string {
   if (type === "submitted" || type === "released" || type === "sent_back") return "queued";
   if (type === "claimed" || type === "progress") return phase === "prefill" ? "prefill" : "decode";
   return type === "handed_over" || type === "tokens" ? "decode" : type;
 }
 
 /** How far the prompt is; null until a worker says so. */
-function prefillOf({ promptTokens: total }: JobRequest, records: readonly LogRecord[]): object | null {
+export function prefillOf(
+  { promptTokens: total }: JobRequest,
+  records: readonly LogRecord[],
+): { readonly done: number; readonly total: number; readonly cached: number } | null {
   const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
   if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
   return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;

@@ -18,7 +18,7 @@ export async function runApi(config: Config): Promise<void> {
   const bus = busFromConfig(config, tellDamage(log, metrics));
   const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics };
   const api = await startApi(deps);
-  log.info({ url: api.url, model: model.name }, "listening");
+  log.info({ url: api.url, grpc: api.grpc, model: model.name }, "listening");
   await runUntilStopped(log, config.drainMs, async (stop) => {
     await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
     await api.close();

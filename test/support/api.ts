@@ -10,6 +10,8 @@ import { systemRandom } from "../../services/shared/runtime/random.ts";
 
 export interface TestApi {
   readonly url: string;
+  /** host:port; null unless `grpcPort` is set. */
+  readonly grpc: string | null;
   readonly bus: Bus;
   readonly tokenizer: Awaited<ReturnType<typeof openServedModel>>["tokenizer"];
   close(): Promise<void>;
@@ -20,7 +22,7 @@ export async function testApi(settings: Partial<Config> = {}, bus: Bus = openBus
   const config: Config = { ...loadConfig({}), port: 0, ...settings };
   const model = await openServedModel(config);
   const api = await startApi({ config, bus, model, clock: systemClock, random: systemRandom, log: silentLog, metrics: openMetrics() });
-  return { url: api.url, bus, tokenizer: model.tokenizer, close: () => api.close() };
+  return { url: api.url, grpc: api.grpc, bus, tokenizer: model.tokenizer, close: () => api.close() };
 }
 
 export interface Script {

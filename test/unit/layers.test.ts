@@ -23,6 +23,7 @@ const doors: ReadonlyArray<{ readonly what: string; readonly pattern: RegExp; re
   { what: "NATS", pattern: /from "nats"/, where: /^shared\/bus\/nats\// },
   { what: "Redis", pattern: /from "ioredis"/, where: /^shared\/segments\// },
   { what: "protobuf", pattern: /from "protobufjs/, where: /^shared\/bus\// },
+  { what: "gRPC", pattern: /from "(@grpc\/|grpc-)/, where: /^api\/grpc\// },
   { what: "native code", pattern: /createRequire|process\.dlopen/, where: /^shared\/engine\/kernels\// },
   { what: "the tokenizer library", pattern: /from "tokenizers"/, where: /^shared\/engine\/tokenizer/ },
   { what: "the environment", pattern: /process\.env/, where: /^shared\/runtime\/config\.ts$/ },

@@ -26,8 +26,8 @@ export interface Service {
   readonly command: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   readonly replicas: number;
-  /** Host ports published for the replicas, in order; empty = reachable inside the cluster only. */
-  readonly hostPorts: readonly number[];
+  /** Container port -> host ports published for the replicas, in order; without an entry it is reachable inside the cluster only. */
+  readonly hostPorts: ReadonlyMap<string, readonly number[]>;
   /** Container folder -> volume name. */
   readonly volumes: ReadonlyMap<string, string>;
   readonly dependsOn: readonly string[];
@@ -45,7 +45,7 @@ export function readCompose(path: string, env: Readonly<Record<string, string | 
     command: service.command,
     environment: service.environment,
     replicas: service.deploy.replicas,
-    hostPorts: service.ports.flatMap(hostPorts),
+    hostPorts: new Map(service.ports.map(hostPorts)),
     volumes: new Map(service.volumes.map((volume) => volume.split(":").slice(0, 2).reverse() as [string, string])),
     dependsOn: Object.keys(service.depends_on),
     restarts: service.restart !== "no",
@@ -56,13 +56,13 @@ export function readCompose(path: string, env: Readonly<Record<string, string | 
 const interpolate = (text: string, env: Readonly<Record<string, string | undefined>>): string =>
   text.replace(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, name: string, fallback: string) => env[name] || fallback);
 
-/** `"8000-8001:8000"` -> [8000, 8001] */
-function hostPorts(mapping: string): number[] {
-  const match = /^(?:[\d.]+:)?(\d+)(?:-(\d+))?:\d+$/.exec(mapping);
+/** `"8000-8001:8000"` -> ["8000", [8000, 8001]] */
+function hostPorts(mapping: string): [string, readonly number[]] {
+  const match = /^(?:[\d.]+:)?(\d+)(?:-(\d+))?:(\d+)$/.exec(mapping);
   if (match === null) throw new ServingError("INVALID_REQUEST", `port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is understood`);
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
-  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  return [match[3]!, Array.from({ length: last - first + 1 }, (_, i) => first + i)];
 }
 
 function dependenciesFirst(services: readonly Service[]): Service[] {

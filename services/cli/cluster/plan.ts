@@ -50,8 +50,7 @@ export async function planProcesses(services: readonly Service[], options: PlanO
   for (const service of services) {
     const replicas = options.replicas?.[service.name] ?? service.replicas;
     for (let replica = 0; replica < replicas; replica++) {
-      const published = options.publish ? service.hostPorts[replica] : undefined;
-      plans.push(await planReplica(service, replica, published, addresses, options));
+      plans.push(await planReplica(service, replica, addresses, options));
     }
   }
   return plans;
@@ -60,9 +59,8 @@ export async function planProcesses(services: readonly Service[], options: PlanO
 async function planReplica(
   service: Service,
   replica: number,
-  published: number | undefined,
   addresses: Map<string, string>,
-  { stateDir, freePort }: PlanOptions,
+  { stateDir, publish, freePort }: PlanOptions,
 ): Promise<ProcessPlan> {
   const image = service.image.split(":", 1)[0]!;
   const recipe = programs[image];
@@ -70,7 +68,8 @@ async function planReplica(
     throw new ServingError("INVALID_REQUEST", `image ${service.image}: the local cluster can run ${Object.keys(programs).join(", ")}`);
   const ports = new Map<string, number>();
   const localPort = async (container: string) => {
-    const port = ports.get(container) ?? (ports.size === 0 && published !== undefined ? published : await freePort());
+    const published = publish ? service.hostPorts.get(container)?.[replica] : undefined;
+    const port = ports.get(container) ?? published ?? (await freePort());
     ports.set(container, port);
     if (replica === 0) addresses.set(`${service.name}:${container}`, `${LOCAL}:${port}`);
     return String(port);

@@ -1,5 +1,5 @@
 import { ServingError } from "./errors.ts";
-import { multipleOf, oneOf, type Setting, text, url, whole, yesNo } from "./settings.ts";
+import { multipleOf, oneOf, optionalPort, type Setting, text, url, whole, yesNo } from "./settings.ts";
 
 /** Part of every segment key or of every job: processes that differ here do not share work. */
 const cluster = {
@@ -110,6 +110,7 @@ const engine = {
 const api = {
   host: text("127.0.0.1", "Address the API listens on."),
   port: whole(8_000, { min: 0, max: 65_535 }, "Port of the API. 0: any free one."),
+  grpcPort: optionalPort("Port of the gRPC API. 0: any free one. Empty: there is none."),
   statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),

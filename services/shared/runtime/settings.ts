@@ -36,6 +36,10 @@ export const whole = (fallback: number, range: { min: number; max?: number }, do
     wholeNumber(value, range),
   );
 
+/** Empty: none, as null. */
+export const optionalPort = (doc: string) =>
+  setting("whole number, 0 to 65535, or nothing", "", doc, (value) => (value === "" ? null : wholeNumber(value, { min: 0, max: 65_535 })));
+
 export const multipleOf = (step: number, fallback: number, doc: string) =>
   setting(`multiple of ${step}`, String(fallback), doc, (value) => {
     const number = wholeNumber(value, { min: step });

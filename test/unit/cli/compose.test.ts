@@ -47,7 +47,11 @@ test("container addresses become loopback ports, volumes become folders", async 
 
 test("published ports are those of the file", async () => {
   const plans = await plan(true);
-  expect(plans.filter(({ name }) => name.startsWith("api")).map(({ port }) => port)).toEqual([8000, 8001]);
+  const apis = plans.filter(({ name }) => name.startsWith("api"));
+  expect(apis.map(({ port, env }) => [port, env.LONGSHORE_GRPC_PORT])).toEqual([
+    [8000, "9000"],
+    [8001, "9001"],
+  ]);
 });
 
 test("the environment of the caller fills placeholders", () => {

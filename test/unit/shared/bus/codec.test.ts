@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { generate } from "../../../../proto/generate.ts";
+import { generated } from "../../../../proto/generate.ts";
 import {
   decodeItem,
   decodeLive,
@@ -93,8 +93,8 @@ const records: fc.Arbitrary<LogRecord> = fc.record({
   event: events,
 });
 
-test("the committed definitions are what the .proto file says", () => {
-  expect(readFileSync(new URL("../../../../proto/gen/job.ts", import.meta.url), "utf8")).toBe(generate());
+test.each(Object.entries(generated))("the committed definitions are what %s.proto says", (name, text) => {
+  expect(readFileSync(new URL(`../../../../proto/gen/${name}.ts`, import.meta.url), "utf8")).toBe(text());
 });
 
 test("every record comes back exactly, from the log and from the live fan-out", () => {

@@ -1,0 +1,94 @@
+import { isTerminal, type LogRecord } from "../../shared/bus/contract.ts";
+import { type Delta, joinDeltas } from "../../shared/engine/chat/output.ts";
+import type { ServingError } from "../../shared/runtime/errors.ts";
+import { type Ending, JobError } from "../answer.ts";
+import type { ApiDeps } from "../deps.ts";
+import { openaiErrors } from "../errors.ts";
+import { answerSoFar, type FoundJob, followAnswer, type Step } from "../follow.ts";
+import { prefillOf, statusOf } from "../job-object.ts";
+import { callId } from "../openai/surfaces.ts";
+import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
+
+/** A job as its log tells it now. */
+export async function jobMessage({ bus, model }: ApiDeps, id: string, { request, view }: FoundJob): Promise<JobMessage> {
+  const records = await bus.log.read(id);
+  const last = records.at(-1)!;
+  const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
+  const { reasoning, content, toolCalls } = joinDeltas(deltas);
+  const prefill = prefillOf(request, records);
+  return {
+    id,
+    model: request.model,
+    status: statusName(last),
+    created_at: Math.floor(records[0]!.atMs / 1_000),
+    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : 0,
+    deadline_at: Math.floor(request.deadlineMs / 1_000),
+    prompt_tokens: request.promptTokens,
+    output_tokens: last.tokenCount,
+    answer: {
+      ...{ reasoning, content, finish_reason: end?.reason ?? "" },
+      tool_calls: toolCalls.map((call, index) => ({ id: callId(id, index), ...call })),
+    },
+    ...(prefill === null ? {} : { prefill }),
+    ...(end === null ? {} : { usage: usageMessage(end) }),
+    ...(error === null ? {} : { error: errorMessage(error) }),
+  };
+}
+
+/** What happens to a job behind `after`, as it happens, until it ends. */
+export async function* updates({ bus, model }: ApiDeps, id: string, after: number, signal: AbortSignal): AsyncGenerator<UpdateMessage> {
+  let total = 0;
+  try {
+    for await (const step of followAnswer(bus, model.tokenizer, id, signal)) {
+      const { event, sequence } = step.record;
+      if (event.type === "submitted") total = event.request.promptTokens;
+      if (sequence > after) yield updateMessage(id, step, total);
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof JobError)) throw thrown;
+    const last = await bus.log.last(id);
+    if (last !== null && last.sequence > after)
+      yield { id, sequence: last.sequence, status: statusName(last), deltas: [], error: errorMessage(thrown) };
+  }
+}
+
+function updateMessage(id: string, { record, deltas, end }: Step, total: number): UpdateMessage {
+  const { event } = record;
+  const prefill =
+    event.type === "progress" && record.phase === "prefill"
+      ? { prefill: { done: event.done, total: event.total, cached: event.cached ?? 0 } }
+      : event.type === "handed_over"
+        ? { prefill: { done: total, total, cached: event.cached } }
+        : {};
+  return {
+    ...{ id, sequence: record.sequence, status: statusName(record), ...prefill },
+    deltas: deltas.map((delta) => deltaMessage(id, delta)),
+    ...(end === null ? {} : { usage: usageMessage(end), finish_reason: end.reason }),
+  };
+}
+
+const statusName = (record: LogRecord): StatusName => `JOB_STATUS_${statusOf(record).toUpperCase()}` as StatusName;
+
+function deltaMessage(id: string, delta: Delta): DeltaMessage {
+  switch (delta.type) {
+    case "reasoning":
+      return { reasoning: delta.text };
+    case "content":
+      return { content: delta.text };
+    case "call":
+      return { call: { index: delta.index, id: callId(id, delta.index), name: delta.name } };
+    case "arguments":
+      return { arguments: { index: delta.index, text: delta.text } };
+  }
+}
+
+const usageMessage = ({ usage }: Ending): UsageMessage => ({
+  prompt_tokens: usage.promptTokens,
+  completion_tokens: usage.completionTokens,
+  cached_tokens: usage.cachedTokens,
+});
+
+function errorMessage(error: ServingError): ErrorMessage {
+  const { code, message } = openaiErrors.body(error).error;
+  return { code: code ?? "", message };
+}

@@ -1,0 +1,71 @@
+import { once } from "node:events";
+import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Caller } from "../auth.ts";
+import type { ApiDeps } from "../deps.ts";
+import { statusOf } from "./status.ts";
+
+/** What a method knows of the call beside its request. */
+export interface Call extends Caller {
+  readonly path: string;
+  /** Aborts when the client leaves, its deadline passes, or the process stops. */
+  readonly signal: AbortSignal;
+  /** Of the client, wall clock; null: none. */
+  readonly deadlineMs: number | null;
+}
+
+type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
+
+export const unary =
+  <Request, Response>(deps: ApiDeps, handle: (request: Request, call: Call) => Promise<Response>): handleUnaryCall<Request, Response> =>
+  (call, callback) => {
+    opened(deps, call as ServerUnaryCall<unknown, unknown>)
+      .then((about) => handle(call.request, about))
+      .then(
+        (response) => callback(null, response),
+        (thrown) => callback(statusOf(told(deps, call.getPath(), thrown))),
+      );
+  };
+
+/** Messages go out as fast as the client takes them: a slow one is waited for by its own call alone (I9). */
+export const streaming =
+  <Request, Response>(
+    deps: ApiDeps,
+    handle: (request: Request, call: Call) => AsyncGenerator<Response>,
+  ): handleServerStreamingCall<Request, Response> =>
+  (call) => {
+    const write = async (): Promise<void> => {
+      const about = await opened(deps, call as ServerWritableStream<unknown, unknown>);
+      for await (const message of handle(call.request, about)) {
+        if (!call.write(message)) await once(call, "drain", { signal: about.signal });
+      }
+      about.signal.throwIfAborted();
+    };
+    write().then(
+      () => call.end(),
+      (thrown) => call.emit("error", statusOf(told(deps, call.getPath(), thrown))),
+    );
+  };
+
+/** UNAUTHORIZED for whoever does not get in. */
+async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<Call> {
+  stopping.throwIfAborted();
+  const gone = new AbortController();
+  call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
+  const deadline = Number(call.getDeadline());
+  return {
+    ...identify(headersOf(call)),
+    path: call.getPath(),
+    signal: AbortSignal.any([gone.signal, stopping]),
+    deadlineMs: Number.isFinite(deadline) ? deadline : null,
+  };
+}
+
+const headersOf = ({ metadata }: AnyCall): Record<string, string> =>
+  Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));
+
+function told({ log, stopping }: ApiDeps, path: string, thrown: unknown): ServingError {
+  const error = ServingError.from(stopping.aborted ? stopping.reason : thrown);
+  if (error.code === "INTERNAL") log.error({ path, err: error.cause ?? error }, "call failed");
+  return error;
+}

@@ -1,0 +1,14 @@
+import type { ServiceDefinition } from "@grpc/grpc-js";
+import { fromJSON, type PackageDefinition } from "@grpc/proto-loader";
+import definitions from "../../../proto/gen/jobs.ts";
+
+/** The public API of proto/longshore/v1/jobs.proto: fields as they are spelled there, numbers for 64-bit integers, names for enums. */
+export const packageDefinition: PackageDefinition = fromJSON(definitions as Parameters<typeof fromJSON>[0], {
+  longs: Number,
+  enums: String,
+  arrays: true,
+  oneofs: true,
+});
+
+export const JOBS = "longshore.v1.Jobs";
+export const jobsService = packageDefinition[JOBS] as ServiceDefinition;

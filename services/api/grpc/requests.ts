@@ -1,0 +1,81 @@
+import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+import { type Asking, submitJob } from "../generate.ts";
+import { requireModel } from "../model.ts";
+import { chatPrompt, completionPrompt } from "../prompt.ts";
+import { chatRequest, completionRequest, parseBody } from "../requests.ts";
+import type { Submitted } from "../submit.ts";
+import type { Call } from "./calls.ts";
+import type { ChatMessage, SubmitMessage } from "./messages.ts";
+
+/** Submits what a SubmitRequest asks for: the request of the HTTP surface in other words, checked by its rules. */
+export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call: Call, detached: boolean): Promise<Submitted> {
+  const { model, clock } = deps;
+  const seconds = secondsLeft(deps, message, call, detached);
+  const body = { ...samplingOf(message), ...(seconds === undefined ? {} : { deadline_seconds: seconds }) };
+  const asking: Asking = {
+    headers: message.idempotency_key === undefined ? {} : { "idempotency-key": message.idempotency_key },
+    url: call.path,
+    body: { raw: JSON.stringify(message) },
+    apiKey: call.key,
+    tenant: call.tenant,
+  };
+  const options = { lane: message.lane === "BATCH" ? "batch" : "interactive", detached } as const;
+  if (message.chat !== undefined) {
+    const chat = parseBody(chatRequest, { ...body, ...chatBody(message.chat) });
+    requireModel(model, chat.model);
+    const prompt = await chatPrompt(deps, call.tenant, chat, () => ({ tools: exactTools(message.chat!) }));
+    return submitJob(deps, asking, chat, prompt, options);
+  }
+  const prompt = message.ids?.ids ?? message.text;
+  if (prompt === undefined) throw new ServingError("INVALID_REQUEST", "prompt: must be given: chat, text or ids", { param: "prompt" });
+  const completion = parseBody(completionRequest, { ...body, prompt });
+  requireModel(model, completion.model);
+  return submitJob(deps, asking, completion, await completionPrompt(model, completion, clock), options);
+}
+
+/** A job with a reader ends with the reader's deadline. */
+function secondsLeft({ clock }: ApiDeps, { deadline_seconds }: SubmitMessage, { deadlineMs }: Call, detached: boolean): number | undefined {
+  if (detached || deadlineMs === null) return deadline_seconds;
+  const left = (deadlineMs - clock.nowMs()) / 1_000;
+  if (left <= 0) throw new ServingError("DEADLINE", "the call's deadline has passed");
+  return Math.min(left, deadline_seconds ?? left);
+}
+
+const samplingOf = ({ model = "", chat: _, text: __, ids: ___, lane: ____, idempotency_key: _____, ...sampling }: SubmitMessage) => ({
+  ...sampling,
+  model,
+});
+
+const chatBody = ({ messages, tools, thinking, effort }: ChatMessage) => ({
+  messages: messages.map(({ role = "", content, reasoning_content, tool_call_id, tool_calls }) => ({
+    role,
+    content: content ?? "",
+    reasoning_content,
+    tool_call_id,
+    tool_calls: tool_calls.map(({ id, name = "", arguments: given = "" }) => ({ id, function: { name, arguments: given } })),
+  })),
+  tools: tools.map(({ name = "", description }) => ({ type: "function", function: { name, description } })),
+  ...(thinking === undefined ? {} : { thinking: { type: thinking ? "enabled" : "disabled" } }),
+  ...(effort === undefined ? {} : { reasoning_effort: effort }),
+});
+
+/** A tool's schema is part of the prompt to the letter. */
+const exactTools = ({ tools }: ChatMessage): Printable[] =>
+  tools.map(({ name = "", description, parameters }, i) => ({
+    type: "function",
+    function: {
+      name,
+      ...(description === undefined ? {} : { description }),
+      ...(parameters === undefined ? {} : { parameters: exact(parameters, `chat.tools[${i}].parameters`) }),
+    },
+  }));
+
+function exact(text: string, param: string): Printable {
+  try {
+    return readJson(text);
+  } catch (error) {
+    throw new ServingError("INVALID_REQUEST", `${param}: is not JSON: ${(error as Error).message}`, { param });
+  }
+}

@@ -1,0 +1,24 @@
+import { Metadata, type StatusObject, status } from "@grpc/grpc-js";
+import type { ServingError } from "../../shared/runtime/errors.ts";
+import { publicMessage, retryHeaders } from "../errors.ts";
+
+/** gRPC's status for what HTTP would answer. */
+const BY_HTTP: Readonly<Record<number, status>> = {
+  400: status.INVALID_ARGUMENT,
+  401: status.UNAUTHENTICATED,
+  403: status.PERMISSION_DENIED,
+  404: status.NOT_FOUND,
+  409: status.ALREADY_EXISTS,
+  413: status.INVALID_ARGUMENT,
+  429: status.RESOURCE_EXHAUSTED,
+  499: status.CANCELLED,
+  503: status.UNAVAILABLE,
+  504: status.DEADLINE_EXCEEDED,
+};
+
+/** How a call ends that failed; `retry-after` and `x-should-retry` travel as they do over HTTP. */
+export function statusOf(error: ServingError): StatusObject {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(retryHeaders(error))) metadata.set(name, value);
+  return { code: BY_HTTP[error.http] ?? status.INTERNAL, details: publicMessage(error), metadata };
+}
