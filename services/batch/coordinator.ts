@@ -41,7 +41,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
   async function run(held: HeldBatch): Promise<void> {
     const { id, epoch } = held.batch;
-    log.info({ batch: id, epoch, status: held.batch.status }, "working on a batch");
+    log.info({ batch: id, epoch, holder: name, status: held.batch.status }, "working on a batch");
     try {
       await runBatch(deps, held, stop);
     } catch (error) {
