@@ -20,8 +20,9 @@ export interface Verdict {
   /** Segments of prompts computed in all, and of these, by somebody who had no need to on a quiet day. */
   readonly segments: number;
   readonly segmentsAgain: number;
-  /** The longest a job stood still once it had begun, and between which events. */
+  /** The longest a job stood still once it had begun, from when (wall clock), and between which events. */
   readonly stillMs: number;
+  readonly stillFromMs: number;
   readonly still: string;
 }
 
@@ -90,13 +91,14 @@ function segmentsOf(records: readonly LogRecord[]): Pick<Verdict, "segments" | "
   return { segments: computed / SEGMENT_TOKENS, segmentsAgain: again / SEGMENT_TOKENS };
 }
 
-function longestStill(records: readonly LogRecord[]): Pick<Verdict, "stillMs" | "still"> {
+function longestStill(records: readonly LogRecord[]): Pick<Verdict, "stillMs" | "stillFromMs" | "still"> {
   const begin = records.findIndex(({ event }) => event.type === "claimed");
-  let longest = { stillMs: 0, still: "" };
+  let longest = { stillMs: 0, stillFromMs: 0, still: "" };
   for (let i = Math.max(1, begin + 1); i < records.length; i++) {
     const [before, after] = [records[i - 1]!, records[i]!];
     const stillMs = after.atMs - before.atMs;
-    if (stillMs > longest.stillMs) longest = { stillMs, still: `${before.jobId}, ${before.event.type} to ${after.event.type}` };
+    const still = `${before.jobId}, ${before.event.type} to ${after.event.type}`;
+    if (stillMs > longest.stillMs) longest = { stillMs, stillFromMs: before.atMs, still };
   }
   return longest;
 }

@@ -71,6 +71,10 @@ function addNetwork(add: Add, { name, links }: Replica, store: "nats" | "redis")
 export interface Disturbed {
   readonly kind: string;
   readonly target: string;
+  /** Wall clock. */
+  readonly fromMs: number;
+  /** When the part was whole again; null while it is not. */
+  toMs: number | null;
 }
 
 interface Aftermath {
@@ -111,12 +115,14 @@ export async function disturb(
     if (disturbed.length >= UNANSWERED_MAX + PER_ANSWER * answers()) continue;
     const card = cards[random.u32() % cards.length]!;
     if (busy.has(card.target)) continue;
-    disturbed.push(card);
+    const one: Disturbed = { kind: card.kind, target: card.target, fromMs: Date.now(), toMs: null };
+    disturbed.push(one);
     const healed = card.happen(random).catch((error: unknown) => unhealed.push(`${card.kind} ${card.target}: ${String(error)}`));
-    busy.set(
-      card.target,
-      healed.finally(() => busy.delete(card.target)),
-    );
+    const over = healed.finally(() => {
+      one.toMs = Date.now();
+      busy.delete(card.target);
+    });
+    busy.set(card.target, over);
   }
   await Promise.all(busy.values());
   return { disturbed, unhealed };
