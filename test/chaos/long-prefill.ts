@@ -111,11 +111,15 @@ async function holderOf(bus: Bus, jobId: string, workers: ReadonlySet<RoleProces
   return holder;
 }
 
+/** For slow machines, and such as are busy with something else. */
+const RESUME_MS = 300_000;
+const END_MS = 3_000_000;
+
 /** What the successor says once it computes: while it loads what is stored, it says 0. */
 async function resumption(bus: Bus, jobId: string, before: readonly LogRecord[], stored: number): Promise<Omit<Kill, "fraction">> {
   const told = before.findLast(({ event }) => event.type === "progress")?.event;
   const reached = Math.max(stored, told?.type === "progress" ? told.done : 0);
-  for await (const { epoch, event } of bus.log.follow(jobId, before.at(-1)!.sequence, AbortSignal.timeout(60_000))) {
+  for await (const { epoch, event } of bus.log.follow(jobId, before.at(-1)!.sequence, AbortSignal.timeout(RESUME_MS))) {
     if (event.type !== "progress" || event.done === 0 || epoch === before.at(-1)!.epoch) continue;
     return { stored, reached, resumed: event.done, recomputed: reached - event.done };
   }
@@ -124,6 +128,6 @@ async function resumption(bus: Bus, jobId: string, before: readonly LogRecord[],
 
 async function untilEnd(bus: Bus, jobId: string): Promise<LogRecord[]> {
   const records: LogRecord[] = [];
-  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(300_000))) records.push(record);
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(END_MS))) records.push(record);
   return records;
 }
