@@ -8,7 +8,11 @@ export interface ServerEvent {
 /** The API as the commands use it. */
 export interface Client {
   get(path: string): Promise<unknown>;
-  post(path: string, body?: unknown): Promise<unknown>;
+  post(path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<unknown>;
+  /** Sends a form, however large: its files are read while they are sent. */
+  send(path: string, form: FormData): Promise<unknown>;
+  /** The bytes at `path`, as they come. */
+  read(path: string): Promise<ReadableStream<Uint8Array>>;
   events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent>;
 }
 
@@ -16,14 +20,10 @@ const ANSWER_MS = 60_000;
 
 export function openClient(url: string, key: string | undefined): Client {
   if (!URL.canParse(url)) throw new ServingError("INVALID_REQUEST", `${url} is no URL; --url takes one like http://127.0.0.1:8000`);
-  const headers = { "content-type": "application/json", ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) };
-  const call = async (method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> => {
-    const response = await fetch(new URL(path, url), {
-      method,
-      headers,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      ...(signal === undefined ? {} : { signal }),
-    }).catch((cause) => {
+  const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const ask = async (path: string, init: RequestInit): Promise<Response> => {
+    const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
+    const response = await fetch(new URL(path, url), { ...init, headers }).catch((cause) => {
       throw new ServingError("UNAVAILABLE", `no longshore answers at ${url}; start one with \`longshore up\`, or name another with --url`, {
         cause,
       });
@@ -31,11 +31,18 @@ export function openClient(url: string, key: string | undefined): Client {
     if (!response.ok) throw new ServingError(response.status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE", await reason(response));
     return response;
   };
+  const get = (path: string, signal?: AbortSignal) => ask(path, signal === undefined ? {} : { signal });
+  const timely = () => AbortSignal.timeout(ANSWER_MS);
   return {
-    get: async (path) => (await call("GET", path, undefined, AbortSignal.timeout(ANSWER_MS))).json(),
-    post: async (path, body = {}) => (await call("POST", path, body, AbortSignal.timeout(ANSWER_MS))).json(),
+    get: async (path) => (await get(path, timely())).json(),
+    post: async (path, body = {}, more = {}) => {
+      const headers = { "content-type": "application/json", ...more };
+      return (await ask(path, { method: "POST", headers, body: JSON.stringify(body), signal: timely() })).json();
+    },
+    send: async (path, form) => (await ask(path, { method: "POST", body: form })).json(),
+    read: async (path) => (await get(path)).body ?? new ReadableStream(),
     async *events(path, signal) {
-      const response = await call("GET", path, undefined, signal);
+      const response = await get(path, signal);
       if (response.body === null) return;
       try {
         yield* parseEvents(response.body.pipeThrough(new TextDecoderStream()));

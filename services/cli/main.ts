@@ -26,6 +26,7 @@ Begin with:
   longshore up                                    serve it, all in one process
   longshore up --cluster                          serve it as docker-compose.yml says, in separate processes
   longshore submit yard.txt --question "Where is container red-fox?"
+  longshore batch questions.jsonl -o answers.jsonl
 
 Settings are LONGSHORE_ environment variables: longshore config lists them.`,
   );
@@ -72,6 +73,33 @@ program
   .option("--detach", "print the job's id and leave it running")
   .action(async (file: string, options: { question?: string; maxTokens?: number; detach?: boolean }) =>
     (await import("./commands/submit.ts")).submitFile(client(), file, options),
+  );
+
+program
+  .command("batch")
+  .description("run a file of requests, a JSON object in each line, and write the answers to another")
+  .argument("<file>")
+  .requiredOption("-o, --output <file>", "where the answers go, in any order; those of lines that failed go to <file>.errors")
+  .option("--detach", "leave once the batch is accepted; the same command without it waits for the end")
+  .option("--cancel", "cancel the batch of these two files, and fetch what has ended")
+  .action(async (file: string, options: { output: string; detach?: boolean; cancel?: boolean }) =>
+    (await import("./commands/batch.ts")).batch(client(), file, options),
+  )
+  .addHelpText(
+    "after",
+    `
+A line of the file is a request with a name of your own, as in OpenAI's batches:
+  {"custom_id": "page 1", "method": "POST", "url": "/v1/chat/completions",
+   "body": {"model": "yardlog", "messages": [{"role": "user", "content": "..."}]}}
+
+All lines go to one url (/v1/chat/completions, /v1/completions, /v1/responses) and one model; 50,000 lines and
+200 MB at most. If one cannot be sent, none is, and you are told which and why. Lines whose prompts begin alike run
+together, so what they share is computed once: put the document first, the question last.
+
+Ctrl-C leaves the batch running. The same command again, from anywhere on this machine, goes on watching it:
+what belongs together is kept in <output>.batch until the answers are there.
+
+  longshore batch questions.jsonl -o answers.jsonl`,
   );
 
 program

@@ -1,0 +1,195 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream, openAsBlob } from "node:fs";
+import { access, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { systemClock } from "../../shared/runtime/clock.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { systemRandom } from "../../shared/runtime/random.ts";
+import type { Client } from "../client.ts";
+import { openProgress } from "../progress.ts";
+
+export interface BatchOptions {
+  readonly output: string;
+  /** Leave once the batch is accepted. */
+  readonly detach?: boolean;
+  readonly cancel?: boolean;
+}
+
+/** What of a batch object is used here. */
+interface Batch {
+  readonly id: string;
+  readonly status: string;
+  readonly output_file_id: string | null;
+  readonly error_file_id: string | null;
+  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
+  readonly errors: { readonly data: readonly { readonly code: string; readonly message: string; readonly line: number | null }[] } | null;
+  readonly usage: {
+    readonly input_tokens: number;
+    readonly input_tokens_details: { readonly cached_tokens: number };
+    readonly output_tokens: number;
+  };
+}
+
+/** Kept beside the output until it is there: which batch it is of. The key makes the batch the same one, should its answer have been lost. */
+interface Ticket {
+  readonly digest: string;
+  readonly key: string;
+  readonly fileId?: string;
+  readonly batchId?: string;
+}
+
+const LOOK_MS = 1_000;
+/** How long the cluster may not answer while a batch is watched. */
+const AWAY_MS = 300_000;
+const ENDED = ["completed", "failed", "expired", "cancelled"];
+
+/** Runs a file of requests and writes what they answered. What was begun before with the same files is gone on with. */
+export async function batch(client: Client, input: string, { output, detach, cancel }: BatchOptions): Promise<void> {
+  const ticketPath = `${output}.batch`;
+  const digest = await digestOf(input);
+  let ticket = await readTicket(ticketPath, digest);
+  if (cancel === true && ticket?.batchId === undefined)
+    throw new ServingError("INVALID_REQUEST", `no batch of ${input} with output ${output} is running: there is no ${ticketPath}`);
+  if (ticket === null && (await exists(output)))
+    throw new ServingError("INVALID_REQUEST", `${output} exists; remove it, or name another file with -o`);
+  const keep = async (changes: Partial<Ticket>) => {
+    ticket = { ...(ticket ?? { digest, key: systemRandom.id("cli_") }), ...changes };
+    await writeFile(ticketPath, JSON.stringify(ticket));
+    return ticket;
+  };
+  const id = ticket?.batchId ?? (await begin(client, input, ticket ?? (await keep({})), keep));
+  if (cancel === true) await cancelled(client, id);
+  if (detach === true) {
+    console.log(id);
+    return;
+  }
+  const ended = await watched(client, id).catch((error: unknown) => {
+    if (!(error instanceof ServingError && error.code === "INVALID_REQUEST")) throw error;
+    throw new ServingError("INVALID_REQUEST", `${error.message}; to begin anew, remove ${ticketPath}`, { cause: error });
+  });
+  await fetched(client, ended, output);
+  await rm(ticketPath);
+  if (ended.status === "failed") throw new ServingError("INVALID_REQUEST", `${id} failed: no line was run`);
+}
+
+async function begin(client: Client, input: string, ticket: Ticket, keep: (changes: Partial<Ticket>) => Promise<Ticket>): Promise<string> {
+  const endpoint = await urlOfFirstLine(input);
+  const fileId = ticket.fileId ?? (await upload(client, input));
+  await keep({ fileId });
+  const asked = { input_file_id: fileId, endpoint, completion_window: "24h" };
+  const { id } = (await client.post("/v1/batches", asked, { "idempotency-key": ticket.key })) as Batch;
+  await keep({ batchId: id });
+  return id;
+}
+
+async function upload(client: Client, input: string): Promise<string> {
+  const form = new FormData();
+  form.append("purpose", "batch");
+  form.append("file", await openAsBlob(input), basename(input));
+  return ((await client.send("/v1/files", form)) as { id: string }).id;
+}
+
+/** A batch that ended meanwhile is as good. */
+async function cancelled(client: Client, id: string): Promise<void> {
+  await client.post(`/v1/batches/${id}/cancel`).catch(async (error: unknown) => {
+    if (!ENDED.includes(((await client.get(`/v1/batches/${id}`)) as Batch).status)) throw error;
+  });
+}
+
+/** Shows where the batch stands until it ended. Ctrl-C ends the watching, not the batch. */
+async function watched(client: Client, id: string): Promise<Batch> {
+  const progress = openProgress(id);
+  const onInterrupt = () => {
+    progress.end();
+    console.error(`${id} goes on; the same command again goes on watching it, with --cancel it cancels it`);
+    process.exit(130);
+  };
+  process.once("SIGINT", onInterrupt);
+  try {
+    for (let answeredMs = systemClock.monotonicMs(); ; await systemClock.sleep(LOOK_MS)) {
+      const batch = (await client.get(`/v1/batches/${id}`).catch((error: unknown) => {
+        const patient = error instanceof ServingError && error.code === "UNAVAILABLE";
+        if (!patient || systemClock.monotonicMs() - answeredMs > AWAY_MS) throw error;
+        return null;
+      })) as Batch | null;
+      if (batch === null) continue;
+      answeredMs = systemClock.monotonicMs();
+      const { total, completed, failed } = batch.request_counts;
+      const note = `${batch.status}, ${completed + failed} of ${total} lines${failed > 0 ? `, ${failed} failed` : ""}`;
+      if (total > 0) progress.update(completed + failed, total, note);
+      if (ENDED.includes(batch.status)) return batch;
+    }
+  } finally {
+    progress.end();
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
+async function fetched(client: Client, batch: Batch, output: string): Promise<void> {
+  const { id, status, errors, usage, request_counts } = batch;
+  for (const { code, message, line } of errors?.data ?? [])
+    console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
+  if (status === "failed") return;
+  await Promise.all([download(client, batch.output_file_id, output), download(client, batch.error_file_id, `${output}.errors`)]);
+  const { total, completed, failed } = request_counts;
+  console.error(
+    `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${output}.errors` : ""}; ` +
+      `${usage.input_tokens} prompt tokens, ${usage.input_tokens_details.cached_tokens} of them from cache; ${usage.output_tokens} tokens answered`,
+  );
+  if (status !== "completed" || failed > 0) process.exitCode = 1;
+}
+
+/** A file that is there is whole. */
+async function download(client: Client, fileId: string | null, path: string): Promise<void> {
+  const partial = `${path}.part`;
+  if (fileId === null) return;
+  await pipeline(Readable.fromWeb(await client.read(`/v1/files/${fileId}/content`)), createWriteStream(partial));
+  await rename(partial, path);
+}
+
+/** Null if there is none; of another input it is a mistake that would lose answers. */
+async function readTicket(path: string, digest: string): Promise<Ticket | null> {
+  const text = await readFile(path, "utf8").catch(() => null);
+  if (text === null) return null;
+  const ticket = JSON.parse(text) as Ticket;
+  if (ticket.digest === digest) return ticket;
+  throw new ServingError(
+    "INVALID_REQUEST",
+    `${path} is of another input; wait for that batch with the input it was begun with, or remove the file`,
+  );
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash).catch((cause) => {
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read`, { cause });
+  });
+  return hash.digest("hex");
+}
+
+/** All lines must have the same one: the batch is validated as a whole. */
+async function urlOfFirstLine(path: string): Promise<string> {
+  const stream = createReadStream(path);
+  try {
+    for await (const line of createInterface({ input: stream })) {
+      if (line.trim() === "") continue;
+      const { url } = JSON.parse(line) as { url?: unknown };
+      if (typeof url === "string") return url;
+      break;
+    }
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path}: its first line is not JSON: ${(cause as Error).message}`, { cause });
+  } finally {
+    stream.destroy();
+  }
+  throw new ServingError("INVALID_REQUEST", `${path}: its first line has no url; \`longshore batch --help\` shows one`);
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

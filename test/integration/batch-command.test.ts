@@ -1,0 +1,103 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
+import { loadConfig } from "../../services/shared/runtime/config.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
+import { chatLine, jsonLines, type OutputLine } from "../support/batches.ts";
+import { fromSources } from "../support/role-process.ts";
+
+let cluster: Served;
+let folder: string;
+beforeAll(async () => {
+  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_WEIGHTLESS_STEP_MS: "20", LONGSHORE_PORT: "0", LONGSHORE_BATCH_LINES: "8" };
+  cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  folder = mkdtempSync(join(tmpdir(), "longshore-batch-"));
+});
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function command(...args: readonly string[]) {
+  const child = spawn(process.execPath, [...fromSources, "--url", cluster.api.url, "batch", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = { out: "", err: "" };
+  child.stdout.on("data", (text: Buffer) => {
+    said.out += text;
+  });
+  child.stderr.on("data", (text: Buffer) => {
+    said.err += text;
+  });
+  return { child, said, exited: once(child, "exit").then(([code]) => code as number | null) };
+}
+
+const file = (name: string, lines: readonly (object | string)[]) => {
+  const path = join(folder, name);
+  writeFileSync(path, jsonLines(lines));
+  return path;
+};
+const idsIn = (path: string) =>
+  readFileSync(path, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as OutputLine).custom_id);
+
+test("a batch that is watched, left with Ctrl-C, and watched again is one batch, and its answers are there", async () => {
+  const lines = Array.from({ length: 60 }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { seed: i, max_tokens: 20 }));
+  const input = file("in.jsonl", [...lines, chatLine("bad", "", { temperature: 9 })]);
+  const output = join(folder, "out.jsonl");
+  const first = command(input, "-o", output);
+  await new Promise<void>((resolve) => first.child.stderr.on("data", () => /of 61 lines/.test(first.said.err) && resolve()));
+  first.child.kill("SIGINT");
+  expect(await first.exited).toBe(130);
+  expect(first.said.err).toContain("goes on; the same command again");
+  expect(existsSync(output)).toBe(false);
+  const [id] = /batch_[0-9a-z]{20}/.exec(first.said.err)!;
+
+  const second = command(input, "-o", output);
+  expect(await second.exited, second.said.err).toBe(1); // a line failed
+  expect(second.said.err).toContain(`${id} completed: 60 of 61 lines answered in ${output}, 1 not`);
+  expect(idsIn(output).toSorted()).toEqual(lines.map(({ custom_id }) => custom_id).toSorted());
+  expect(idsIn(`${output}.errors`)).toEqual(["bad"]);
+  expect(existsSync(`${output}.batch`)).toBe(false);
+
+  const third = command(input, "-o", output);
+  expect([await third.exited, third.said.err.includes(`${output} exists`)]).toEqual([2, true]);
+});
+
+test("a file with lines at fault: each is named, nothing is run", async () => {
+  const input = file("wrong.jsonl", [chatLine("a", "1"), "{", chatLine("a", "2")]);
+  const { exited, said } = command(input, "-o", join(folder, "wrong.out"));
+  expect(await exited).toBe(2);
+  expect(said.err).toContain("line 2: this line is not a JSON object in UTF-8 (invalid_json_line)");
+  expect(said.err).toContain("line 3: custom_id: a stands in an earlier line (duplicate_custom_id)");
+  expect(said.err).toContain("failed: no line was run");
+});
+
+test("--detach leaves the batch running, --cancel ends it and fetches what there is", async () => {
+  const input = file(
+    "long.jsonl",
+    Array.from({ length: 200 }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { seed: i, max_tokens: 40 })),
+  );
+  const output = join(folder, "long.out");
+  const begun = command(input, "-o", output, "--detach");
+  expect(await begun.exited, begun.said.err).toBe(0);
+  const id = begun.said.out.trim();
+  for (let done = 0; done === 0; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    done = ((await (await fetch(`${cluster.api.url}/v1/batches/${id}`)).json()) as { request_counts: { completed: number } }).request_counts
+      .completed;
+  }
+  const cancelled = command(input, "-o", output, "--cancel");
+  expect(await cancelled.exited).toBe(1);
+  expect(cancelled.said.err).toContain(`${id} cancelled`);
+  const [answered, missed] = [idsIn(output), idsIn(`${output}.errors`)];
+  expect(answered.length).toBeGreaterThan(0);
+  expect(missed.length).toBeGreaterThan(0);
+  expect(new Set([...answered, ...missed]).size).toBe(200);
+  expect(answered.length + missed.length).toBe(200);
+});
