@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import type { Bus } from "../shared/bus/contract.ts";
+import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { beatWhile, leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
@@ -46,13 +47,24 @@ export function openReaders({
 
   const cancelUnread = async (jobId: string, reading: Reading) => {
     const { arrivals } = reading;
-    for (let elsewhere = true; elsewhere; ) {
+    for (let done = false; !done; ) {
       await clock.sleep(graceMs, closing.signal);
-      elsewhere = await isReadElsewhere(jobId);
-      if (reading.arrivals > arrivals) return; // whoever came begins a grace of his own when he leaves
+      done = await cancelIfUnread(jobId, reading, arrivals).catch(whileAway);
     }
+  };
+  /** False while somebody reads it elsewhere. Whoever came here begins a grace of his own when he leaves. */
+  const cancelIfUnread = async (jobId: string, reading: Reading, arrivals: number) => {
+    const elsewhere = await isReadElsewhere(jobId);
+    if (reading.arrivals > arrivals || (readings.get(jobId) ?? reading) !== reading) return true;
+    if (elsewhere) return false;
     readings.delete(jobId);
     await cancelJob(bus, jobId, "its last reader left");
+    return true;
+  };
+  const whileAway = async (thrown: unknown) => {
+    if (!isUnavailable(thrown)) throw thrown;
+    await clock.sleep(beatMs, closing.signal);
+    return false;
   };
   /** Asked twice, two beats apart: a server that was started again has forgotten those who still read. */
   const isReadElsewhere = async (jobId: string) => {
@@ -66,7 +78,7 @@ export function openReaders({
   /** A retry of the request may join the job then, on any replica. */
   const beatWhileLeft = (jobId: string, reading: Reading) =>
     beatWhile(beating, leftBy(jobId), replica, () => reading.count === 0 && readings.get(jobId) === reading, closing.signal);
-  const inBackground = (work: Promise<void>) => void work.catch(() => {}); // closing, or the record is away: the deadline ends the job
+  const inBackground = (work: Promise<void>) => void work.catch(() => {}); // closing: the job runs to its end
 
   return {
     enter(jobId, { owned, detached }) {

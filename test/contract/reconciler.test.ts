@@ -12,8 +12,9 @@ import { systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
-import { finished, handedOver, held, never, request, tokens } from "../support/bus.ts";
+import { collect, finished, handedOver, held, never, request, tokens } from "../support/bus.ts";
 import { NatsServer } from "../support/nats.ts";
+import { overriding } from "../support/overriding.ts";
 
 const CLAIM_MS = 300;
 const DAY_MS = 86_400_000;
@@ -278,6 +279,35 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await expect.poll(() => messages(bus), { timeout: 5_000 }).toEqual(["prefill first", "prefill second"]);
     stops[1]!.abort();
   });
+});
+
+test("a long audit is done by one of many: it shows that it gets on", async () => {
+  const bus = await fresh("memory", { beatLifeMs: 400 });
+  await submitted(bus, "ended");
+  await held(await bus.log.claim("ended", "prefill", "w")).append(finished);
+  const [ended] = await collect(bus.log.lasts());
+  let audits = 0;
+  const lasts = async function* () {
+    audits++;
+    for (let page = 0; page < 10; page++) {
+      await systemClock.sleep(100);
+      for (let i = 0; i < 1_000; i++) yield ended!;
+    }
+  };
+  const stop = new AbortController();
+  const running = ["a", "b"].map((replica) =>
+    reconcileUntil(
+      {
+        ...{ bus: { ...bus, log: overriding(bus.log, { lasts }) }, replica, metrics: openMetrics(), claimMs: CLAIM_MS },
+        ...{ retentionMs: DAY_MS, beatMs: 40, clock: systemClock, random: systemRandom, log: silentLog },
+      },
+      stop.signal,
+    ),
+  );
+  await expect.poll(() => bus.registry.lowWater(), { timeout: 10_000 }).not.toBeNull();
+  stop.abort();
+  await Promise.all(running);
+  expect(audits).toBe(1);
 });
 
 test("a deadline is the record's: a machine whose clock is ten minutes ahead ends nothing early", async () => {

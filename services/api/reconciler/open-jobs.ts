@@ -42,14 +42,16 @@ export class OpenJobs {
   /**
    * Reads the last event of every job: nothing but the log is needed, but a server that keeps a million jobs is busy with it for seconds. A
    * job is noted before it is submitted, so one that came meanwhile is found by its note: those of the last `unbornMs` are taken in,
-   * whatever the log says.
+   * whatever the log says. `alive` is called after every page of it.
    */
-  static async audit(bus: Bus, unbornMs: number): Promise<OpenJobs> {
+  static async audit(bus: Bus, unbornMs: number, alive: () => Promise<void>): Promise<OpenJobs> {
     const jobs = new OpenJobs();
     const [newest] = await bus.registry.jobs(1);
     jobs.#notesRead = newest?.place ?? 0;
     const nowMs = await bus.log.nowMs();
+    let read = 0;
     for await (const { jobId, record } of bus.log.lasts()) {
+      if (++read % PAGE === 0) await alive();
       if (record !== null && isTerminal(record.event)) continue;
       jobs.#add(jobId, null, nowMs, record?.event.type === "submitted" ? record.event.request.deadlineMs : null);
     }

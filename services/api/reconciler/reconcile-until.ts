@@ -20,11 +20,13 @@ export interface ReconcilingOptions extends ReconcilerDeps {
 
 /**
  * Every process that calls this may reconcile; the one that shows itself and has the first name does, so that usually one is at work. Two for
- * a moment are harmless. It shows itself with every pass, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
+ * a moment are harmless. It shows itself with what it gets done, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
  */
 export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSignal): Promise<void> {
   const { bus, clock, log, metrics, replica } = options;
   reconciledJobs(metrics);
+  const alive = () => bus.registry.beat(ROLE, replica, "");
+  const deps = { ...options, alive };
   let reconciler: Reconciler | null = null;
   let auditMs = clock.monotonicMs() + AUDIT_MS;
   let more = false;
@@ -34,14 +36,15 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       more = false;
       if (!(await isFirst(options))) {
         reconciler = null; // what it knew gets old
+        auditMs = clock.monotonicMs() + AUDIT_MS; // whoever is first sees to it
         continue;
       }
-      await bus.registry.beat(ROLE, replica, "");
+      await alive();
       if (clock.monotonicMs() >= auditMs) {
-        reconciler = await Reconciler.audit(options);
+        reconciler = await Reconciler.audit(deps);
         auditMs = clock.monotonicMs() + AUDIT_MS;
       }
-      reconciler ??= await Reconciler.open(options);
+      reconciler ??= await Reconciler.open(deps);
       more = await reconciler.pass();
     } catch (error) {
       reconciler = null;

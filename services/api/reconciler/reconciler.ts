@@ -25,6 +25,8 @@ export interface ReconcilerDeps {
   readonly claimMs: number;
   /** How long an ended job is kept. */
   readonly retentionMs: number;
+  /** Called now and then in work that takes longer than a pass. */
+  readonly alive?: () => Promise<void>;
 }
 
 /**
@@ -56,7 +58,7 @@ export class Reconciler {
 
   /** Learns which jobs are open from the log alone. */
   static async audit(deps: ReconcilerDeps): Promise<Reconciler> {
-    return new Reconciler(deps, await OpenJobs.audit(deps.bus, UNBORN_MS));
+    return new Reconciler(deps, await OpenJobs.audit(deps.bus, UNBORN_MS, deps.alive ?? (async () => {})));
   }
 
   /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */

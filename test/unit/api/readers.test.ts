@@ -83,3 +83,14 @@ test("a reader elsewhere counts also where the record was away, and where its re
   away(false);
   expect(await ending()).toBe("cancelled");
 });
+
+test("a grace that ends while the record is away is made up for: the job is cancelled and nothing is left of its readers", async () => {
+  const { registry } = bus;
+  const beats = registry.beats.bind(registry);
+  let asked = 0;
+  registry.beats = (role) => (++asked <= 3 ? Promise.reject(new ServingError("UNAVAILABLE", "NATS does not answer")) : beats(role));
+  here.enter("job", owned)(false);
+  expect(await ending()).toBe("cancelled");
+  expect([asked > 3, here.count]).toEqual([true, 0]);
+  await expect.poll(() => beats("left.job")).toEqual(new Map());
+});
