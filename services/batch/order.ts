@@ -19,14 +19,15 @@ export class PrefixOrder {
     const line = this.#lines++;
     if (this.#groups.length < this.#lines * LEVELS.length) this.#groups = grown(this.#groups);
     const hash = createHash("sha256");
-    let begin = 0;
+    let first = line;
     for (const [level, length] of LEVELS.entries()) {
-      if (begin < prompt.length) hash.update(prompt.slice(begin, length));
-      begin = length;
-      const digest = hash.copy().digest("base64url").slice(0, 20);
-      const firsts = this.#firsts[level]!;
-      const first = firsts.get(digest) ?? line;
-      firsts.set(digest, first);
+      const begin = level === 0 ? 0 : LEVELS[level - 1]!;
+      if (level === 0 || begin < prompt.length) {
+        const digest = hash.update(prompt.slice(begin, length)).copy().digest("base64url").slice(0, 20);
+        const firsts = this.#firsts[level]!;
+        first = firsts.get(digest) ?? line;
+        firsts.set(digest, first);
+      } // else all of it was compared
       this.#groups[line * LEVELS.length + level] = first;
     }
   }

@@ -1,0 +1,129 @@
+import OpenAI from "openai";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cancelBatch } from "../../../services/api/files/batches.ts";
+import { openServedModel } from "../../../services/api/model.ts";
+import { coordinate } from "../../../services/batch/coordinator.ts";
+import { lineJobId } from "../../../services/batch/run-line.ts";
+import { type Embedded, startEmbedded } from "../../../services/cli/embedded.ts";
+import { findBatch } from "../../../services/shared/batches/batch.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { type Config, loadConfig } from "../../../services/shared/runtime/config.ts";
+import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
+import { type TestApi, testApi } from "../../support/api.ts";
+import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../../support/batches.ts";
+import { faultsOf } from "../../support/bus.ts";
+import { Life } from "../../support/life.ts";
+
+const LINES = 4;
+let config: Config;
+let cluster: Embedded;
+let api: TestApi;
+let client: OpenAI;
+let model: Awaited<ReturnType<typeof openServedModel>>;
+
+beforeAll(async () => {
+  config = loadConfig({ LONGSHORE_ENGINE: "weightless", LONGSHORE_CLAIM_MS: "200", LONGSHORE_BEAT_MS: "100", LONGSHORE_BATCH_LINES: "2" });
+  cluster = await startEmbedded({ config, log: silentLog, metrics: openMetrics() });
+  model = await openServedModel(config);
+  api = await testApi({}, cluster.bus);
+  client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
+});
+afterAll(async () => {
+  await api.close();
+  await cluster.stop();
+});
+
+function start(bus: Bus, stop: AbortSignal): Promise<void> {
+  return coordinate({ bus, model, config, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom }, stop);
+}
+
+/** What a coordinator does to the record that lasts. `at` is called before and after each, with their number. */
+function counted(bus: Bus, at: (moment: number) => Promise<void>): Bus {
+  let moments = 0;
+  const around = <Args extends readonly unknown[], T>(call: (...args: Args) => Promise<T>) => {
+    return async (...args: Args): Promise<T> => {
+      await at(++moments);
+      const result = await call(...args);
+      await at(++moments);
+      return result;
+    };
+  };
+  return {
+    ...bus,
+    documents: { ...methods(bus.documents), put: around((...args) => bus.documents.put(...args)) },
+    files: { ...methods(bus.files), put: around((...args) => bus.files.put(...args)) },
+    log: Object.assign(methods(bus.log), { submit: around((...args: Parameters<Bus["log"]["submit"]>) => bus.log.submit(...args)) }),
+    queue: Object.assign(methods(bus.queue), {
+      publish: around((...args: Parameters<Bus["queue"]["publish"]>) => bus.queue.publish(...args)),
+    }),
+  };
+}
+
+/** An object with the methods of another, to be replaced one by one. */
+function methods<T extends object>(target: T): T {
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.getOwnPropertyNames(Object.getPrototypeOf(target))) {
+    const value: unknown = Reflect.get(target, name);
+    if (name !== "constructor" && typeof value === "function") copy[name] = value.bind(target);
+  }
+  return copy as T;
+}
+
+const lines = [0, 1, 2, 3].map((i) => chatLine(`line ${i}`, `Crate ${i}`, { seed: i }));
+
+/** A batch whose first coordinator dies at a moment, and a second one that comes then. Null if it ended before that moment came. */
+async function died(at: number, cancelAt: number | null): Promise<OpenAI.Batch | null> {
+  const life = new Life();
+  const stop = new AbortController();
+  let id = "";
+  const dying = counted(cluster.bus, async (moment) => {
+    if (moment === cancelAt) await cancelBatch(cluster.bus, "default", id).catch(() => {});
+    if (moment === at) life.kill();
+  });
+  id = (await createBatch(client, lines)).id;
+  void start(life.bus(dying), stop.signal); // never ends, once it is dead
+  await batchUntil(client, id, (batch) => life.dead || hasEnded(batch));
+  const over = !life.dead;
+  const second = start(cluster.bus, stop.signal);
+  const batch = await batchUntil(client, id, hasEnded);
+  await expectWhole(batch);
+  stop.abort(new Error("over"));
+  await second;
+  return over ? null : batch;
+}
+
+/** Every line is in one of the files, once; those answered have one job with one end; nothing is left that says the batch runs. */
+async function expectWhole(batch: OpenAI.Batch): Promise<void> {
+  const output = await outputLines(client, batch.output_file_id);
+  const errors = await outputLines(client, batch.error_file_id);
+  const { total, completed, failed } = batch.request_counts!;
+  expect([completed, failed]).toEqual([output.length, errors.length]);
+  for (const { error } of errors) expect(error?.code).toBe("batch_cancelled");
+  expect((await findBatch(cluster.bus, "default", batch.id))!.batch).toMatchObject({ holder: null, done: "" });
+  if (batch.status === "cancelled" && total === 0) return; // before it was found valid
+  expect([...output, ...errors].map(({ custom_id }) => custom_id).toSorted()).toEqual(lines.map(({ custom_id }) => custom_id));
+  for (const { custom_id } of output) {
+    const records = await cluster.bus.log.read(lineJobId(batch.id, 1 + Number(custom_id.split(" ")[1]), 0));
+    expect([faultsOf(records), records.at(-1)!.event.type]).toEqual([[], "finished"]);
+  }
+}
+
+test("a coordinator that dies at any moment of a batch: another ends it, each line once", async () => {
+  let at = 1;
+  for (; ; at++) {
+    const batch = await died(at, null);
+    if (batch === null) break;
+    expect(batch, `died at ${at}`).toMatchObject({ status: "completed", request_counts: { total: LINES, completed: LINES, failed: 0 } });
+  }
+  expect(at).toBeGreaterThan(20);
+}, 180_000);
+
+test("a coordinator that dies at any moment of a cancel: what has ended is in the output, the rest in the error file", async () => {
+  for (let at = 4; at < 30; at += 3) {
+    const batch = await died(at, at - 2);
+    expect(["cancelled", "completed"], `died at ${at}`).toContain(batch?.status ?? "cancelled");
+  }
+}, 120_000);

@@ -1,0 +1,129 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { linesOf, PartReader, type RawLine } from "../../../services/batch/lines.ts";
+import { PrefixOrder } from "../../../services/batch/order.ts";
+import { validate } from "../../../services/batch/validate.ts";
+import type { StoredFile } from "../../../services/shared/batches/file.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { chatLine, jsonLines } from "../../support/batches.ts";
+
+const bus: Bus = openBus({ url: "memory:" });
+let files = 0;
+
+/** A file of these bytes, cut into parts at these places. */
+async function stored(bytes: Uint8Array, cuts: readonly number[]): Promise<StoredFile> {
+  const places = [0, ...cuts.filter((cut) => cut < bytes.length).toSorted((a, b) => a - b), bytes.length];
+  const id = `file-${++files}`;
+  const parts = places.slice(1).map((end, i) => ({ key: `${id}.${i}`, bytes: bytes.subarray(places[i], end) }));
+  for (const { key, bytes: part } of parts) await bus.files.put(key, part);
+  const described = parts.map(({ key, bytes: part }) => ({ key, bytes: part.length }));
+  return { id, filename: "f", purpose: "batch", bytes: bytes.length, createdAt: 0, expiresAt: 1, parts: described };
+}
+
+const cuts = fc.array(fc.nat(400), { maxLength: 8 });
+
+test("lines come as they are, wherever the parts are cut, and are found again by their places", async () => {
+  const text = fc.array(fc.oneof(fc.constantFrom("", " ", "\r", "\t \r"), fc.string({ unit: "grapheme", maxLength: 30 })), {
+    maxLength: 20,
+  });
+  await fc.assert(
+    fc.asyncProperty(text, cuts, async (pieces, places) => {
+      const whole = pieces.join("\n");
+      const file = await stored(Buffer.from(whole), places);
+      const found: RawLine[] = [];
+      for await (const line of linesOf(bus, file, 1_000_000)) found.push(line);
+      const expected = whole.split("\n").map((line, i) => ({ number: i + 1, line }));
+      expect(found.map(({ number, bytes }) => ({ number, line: Buffer.from(bytes).toString("utf8") }))).toEqual(
+        expected.filter(({ line }) => /[^ \t\r]/.test(line)),
+      );
+      const reader = new PartReader(bus, file);
+      for (const { offset, bytes } of found.toReversed()) expect(Buffer.compare(await reader.read(offset, bytes.length), bytes)).toBe(0);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a line without end is given up at its bound, not read to its end", async () => {
+  const file = await stored(new Uint8Array(5_000).fill(120), [1_000, 2_000, 3_000, 4_000]);
+  await bus.files.delete(file.parts[4]!.key);
+  await expect(linesOf(bus, file, 1_500).next()).rejects.toMatchObject({ code: "TOO_LARGE" });
+});
+
+test("lines whose prompts begin alike stand together, each group where its first line stood", () => {
+  const document = (i: number) => `${"abc"[i]}`.repeat(5_000) + "common end".repeat(100);
+  const order = (prompts: readonly string[]) => {
+    const all = new PrefixOrder();
+    for (const prompt of prompts) all.add(prompt);
+    return [...all.take()];
+  };
+  const system = "You are kind. ".repeat(100); // shared by all: tells nothing
+  expect(order([0, 1, 2, 0, 1, 2, 2, 0].map((d, i) => `${system}${document(d)}${i}`))).toEqual([0, 3, 7, 1, 4, 2, 5, 6]);
+  expect(order(["x", "y", "x", "y"])).toEqual([0, 2, 1, 3]);
+  const long = "z".repeat(300_000);
+  expect(order([`${long}1`, "other", `${long}2`])).toEqual([0, 2, 1]);
+  expect(order(Array.from({ length: 3_000 }, (_, i) => `${i}`))).toEqual(Array.from({ length: 3_000 }, (_, i) => i));
+});
+
+type Fault = readonly [code: string, break_: (line: ReturnType<typeof chatLine>, first: string) => object | string];
+const faults: readonly Fault[] = [
+  ["invalid_json_line", () => '{"custom_id": '],
+  ["invalid_json_line", () => "[1]"],
+  ["missing_required_parameter", (line) => ({ ...line, custom_id: undefined })],
+  ["missing_required_parameter", (line) => ({ ...line, custom_id: "" })],
+  ["missing_required_parameter", (line) => ({ ...line, body: "text" })],
+  ["missing_required_parameter", (line) => ({ ...line, body: { ...line.body, model: 5 } })],
+  ["duplicate_custom_id", (line, first) => ({ ...line, custom_id: first })],
+  ["invalid_method", (line) => ({ ...line, method: "get" })],
+  ["invalid_url", (line) => ({ ...line, url: "/v1/completions" })],
+  ["mismatched_model", (line) => ({ ...line, body: { ...line.body, model: "another" } })],
+  ["unsupported_parameter", (line) => ({ ...line, body: { ...line.body, stream: true } })],
+  ["invalid_value", (line) => ({ ...line, custom_id: "x".repeat(513) })],
+];
+
+test("every line at fault is named with its number and what is wrong, no other is, and a file without any is valid", async () => {
+  const plan = fc.array(fc.record({ blanks: fc.nat(2), fault: fc.option(fc.nat(faults.length - 1), { freq: 3 }) }), {
+    minLength: 1,
+    maxLength: 25,
+  });
+  await fc.assert(
+    fc.asyncProperty(plan, cuts, async (lines, places) => {
+      const written: (object | string)[] = [chatLine("first", "f")];
+      const expected: [string, number][] = [];
+      for (const [i, { blanks, fault }] of lines.entries()) {
+        written.push(...Array<string>(blanks).fill(""));
+        const line = chatLine(`line ${i}`, "x".repeat(i));
+        if (fault !== null) expected.push([faults[fault]![0], written.length + 1]);
+        written.push(fault === null ? line : faults[fault]![1](line, "first"));
+      }
+      const file = await stored(Buffer.from(jsonLines(written)), places);
+      const { index, problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "yardlog", 1_000_000);
+      expect(problems.map(({ code, line }) => [code, line])).toEqual(expected);
+      if (expected.length > 0) return;
+      expect([index.count, index.model]).toEqual([1 + lines.length, "yardlog"]);
+      expect([...index.order].toSorted((a, b) => a - b)).toEqual([...index.order.keys()]);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a model that is not served fails the first line, and what was found valid before stays valid", async () => {
+  const file = await stored(Buffer.from(jsonLines([chatLine("a", "1"), chatLine("b", "2")])), []);
+  const look = async (served: string | null) =>
+    (await validate(bus, { endpoint: "/v1/chat/completions" }, file, served, 1_000_000)).problems.map(({ code, line }) => [code, line]);
+  expect(await look("other")).toEqual([
+    ["model_not_found", 1],
+    ["model_not_found", 2],
+  ]);
+  expect(await look(null)).toEqual([]);
+});
+
+test("50,000 lines are taken, one more is not; a hundred problems are told", async () => {
+  const lines = Array.from({ length: 50_001 }, (_, i) => JSON.stringify(chatLine(`${i}`, "x")));
+  const look = async (some: readonly string[]) =>
+    validate(bus, { endpoint: "/v1/chat/completions" }, await stored(Buffer.from(some.join("\n")), [500_000]), "yardlog", 1_000_000);
+  const valid = await look(lines.slice(1));
+  expect([valid.problems, valid.index.count]).toEqual([[], 50_000]);
+  expect((await look(lines)).problems.map(({ code }) => code)).toEqual(["file_too_large"]);
+  expect((await look(Array(500).fill("{"))).problems).toHaveLength(100);
+});

@@ -1,0 +1,96 @@
+import { expect, test } from "vitest";
+import { cancelBatch, newBatch } from "../../../services/api/files/batches.ts";
+import { HeldBatch, HoldLost } from "../../../services/batch/held-batch.ts";
+import type { Bus, Documents } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
+import { never } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
+
+const id = "batch_00000000000000000000";
+const asked = {
+  input_file_id: "file-1",
+  endpoint: "/v1/completions",
+  completion_window: "24h",
+  metadata: undefined,
+  output_expires_after: undefined,
+} as const;
+
+async function begun(): Promise<Bus> {
+  const bus = openBus({ url: "memory:" });
+  await bus.documents.put("batch", "t", id, JSON.stringify(newBatch(id, "t", asked, 0)), 0);
+  return bus;
+}
+const claim = async (bus: Bus, name: string, on: Bus = bus) =>
+  HeldBatch.claim(on, systemClock, (await bus.documents.get("batch", "t", id))!, name, never);
+const batchIn = async (bus: Bus) => JSON.parse((await bus.documents.get("batch", "t", id))!.text) as HeldBatch["batch"];
+
+test("of those who claim a batch at once one has it, and loses it to whoever claims it after him", async () => {
+  const bus = await begun();
+  const document = (await bus.documents.get("batch", "t", id))!;
+  const claims = await Promise.all(["a", "b", "c"].map((name) => HeldBatch.claim(bus, systemClock, document, name, never)));
+  const winners = claims.filter((held) => held !== null);
+  expect(winners).toHaveLength(1);
+  await winners[0]!.write({ total: 5 });
+  const next = (await claim(bus, "d"))!;
+  expect(next.batch).toMatchObject({ holder: "d", epoch: 2, attempt: 2, total: 5 });
+  await expect(winners[0]!.write({ total: 6 })).rejects.toBeInstanceOf(HoldLost);
+  await next.write({ total: 7 });
+  expect(await batchIn(bus)).toMatchObject({ holder: "d", total: 7 });
+});
+
+test("a cancel that comes between two writes is kept, and so is what the holder writes", async () => {
+  const bus = await begun();
+  const held = (await claim(bus, "a"))!;
+  const { cancellingAt } = await cancelBatch(bus, "t", id);
+  await held.write({ total: 3 });
+  expect(held.batch.cancellingAt).toBe(cancellingAt);
+  expect(await batchIn(bus)).toMatchObject({ total: 3, cancellingAt, holder: "a" });
+});
+
+/** Documents of a record that now and then is away: before a write, or with its answer. */
+function rough(bus: Bus, trouble: (put: number) => "none" | "before" | "after"): Bus {
+  let puts = 0;
+  const documents: Documents = overriding(bus.documents, {
+    put: async (...args: Parameters<Documents["put"]>) => {
+      const kind = trouble(++puts);
+      const place = kind === "before" ? null : await bus.documents.put(...args);
+      if (kind === "none") return place;
+      throw new ServingError("UNAVAILABLE", "the record is away");
+    },
+  });
+  return { ...bus, documents };
+}
+
+test.each(["before", "after"] as const)("a write without an answer, %s it was stored, is written once", async (when) => {
+  const bus = await begun();
+  const held = (await claim(
+    bus,
+    "a",
+    rough(bus, (put) => (put === 2 || put === 3 ? when : "none")),
+  ))!;
+  await held.write({ total: 1 });
+  const { turn } = await batchIn(bus);
+  expect(turn).toBe(2);
+  await held.write({ total: 2 });
+  expect(await batchIn(bus)).toMatchObject({ total: 2, turn: 3 });
+});
+
+test("a write whose answer was lost, and another's cancel behind it: both are there, nothing is written twice", async () => {
+  const bus = await begun();
+  const onRecord = rough(bus, (put) => (put === 2 ? "after" : "none"));
+  const held = (await claim(bus, "a", {
+    ...onRecord,
+    documents: overriding(onRecord.documents, {
+      put: async (...args: Parameters<Documents["put"]>) =>
+        onRecord.documents.put(...args).catch(async (error: unknown) => {
+          await cancelBatch(bus, "t", id);
+          throw error;
+        }),
+    }),
+  }))!;
+  await held.write({ total: 9 });
+  expect(held.batch.cancellingAt).not.toBeNull();
+  expect(await batchIn(bus)).toMatchObject({ total: 9, turn: 2 });
+});
