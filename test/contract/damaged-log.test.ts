@@ -3,6 +3,7 @@ import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
 import { RECORD_BYTES_MAX } from "../../services/shared/bus/codec.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { type Damage, tellDamage } from "../../services/shared/bus/damage.ts";
+import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { type TestApi, testApi } from "../support/api.ts";
@@ -31,13 +32,14 @@ interface Cluster extends OpenToOthers {
   readonly damages: Damage[];
 }
 
-async function fresh(kind: string): Promise<Cluster> {
+async function fresh(kind: string, more: Partial<BusOptions> = {}): Promise<Cluster> {
   const damages: Damage[] = [];
   const options = {
     prefix: `d${++clusters}`,
     claimMs: CLAIM_MS,
     ackWaitMs: ACK_WAIT_MS,
     onDamage: (damage: Damage) => damages.push(damage),
+    ...more,
   };
   const open = kind === "memory" ? memoryOpenToOthers(options) : natsOpenToOthers({ url: server.url, ...options });
   opened.push(open.bus);
@@ -154,6 +156,24 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     await reconciler.pass();
     expect((await bus.log.last("job"))?.event).toEqual({ type: "cancelled", by: "the client" });
     expect(await waiting(bus)).toEqual([]);
+  });
+
+  test("a job that is damaged in the middle is not taken for one whose message NATS gives nobody", async () => {
+    const { bus, write } = await fresh(kind, { ackWaitMs: 60_000 });
+    await submitted(bus, "job");
+    await write("job", junk);
+    expect(await bus.log.appendAfter((await bus.log.lastStored("job"))!, { type: "sent_back", reason: "the test" })).toBe(true);
+    expect(await bus.queue.pull("prefill", "m", 1_000, never)).not.toBeNull();
+    const leaving = new AbortController();
+    const idle = bus.queue.pull("prefill", "m", 30_000, leaving.signal);
+    const metrics = openMetrics();
+    const reconciler = await Reconciler.open(reconcilerOf(bus, metrics));
+    await quiet(bus, 4 * CLAIM_MS);
+    await reconciler.pass();
+    await reconciler.pass();
+    leaving.abort();
+    expect(await idle).toBeNull();
+    expect(await metrics.text()).not.toContain("message not given");
   });
 
   test("its message comes again once per ack wait, whoever cannot read it; whoever can goes on", async () => {

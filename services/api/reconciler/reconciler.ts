@@ -1,5 +1,6 @@
 import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
+import { isDamaged } from "../../shared/bus/damage.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
@@ -91,7 +92,19 @@ export class Reconciler {
     if (last === null) return;
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
-    if (place !== undefined && quietMs >= this.#givenMs(last)) this.#stuck.set(JSON.stringify(place), place);
+    if (place !== undefined && quietMs >= this.#givenMs(last) && (await this.#canBeRead(job.jobId)))
+      this.#stuck.set(JSON.stringify(place), place);
+  }
+
+  /** A job that cannot be read is claimed by nobody, though its message is given. */
+  async #canBeRead(jobId: string): Promise<boolean> {
+    try {
+      await this.#deps.bus.log.read(jobId);
+      return true;
+    } catch (thrown) {
+      if (isDamaged(thrown)) return false;
+      throw thrown;
+    }
   }
 
   /** When a worker that asks has been given a job's message, whatever became of it before. */
