@@ -38,7 +38,7 @@ async function readView(bus: Bus, jobId: string, request: JobRequest): Promise<V
   return response === undefined ? view : { ...view, response: { ...response, echo: { value: await echoKept(bus, jobId, response) } } };
 }
 
-const unknownJob = (jobId: string) =>
+export const unknownJob = (jobId: string) =>
   new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
 
 /** The answer as far as `records` go, and the error it ended with if it did. */

@@ -1,5 +1,9 @@
 import { readFileSync } from "node:fs";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import Anthropic from "@anthropic-ai/sdk";
+import * as grpc from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openClient } from "../../services/cli/client.ts";
@@ -128,6 +132,47 @@ test("responses: in the background and streamed, told by either replica from any
   expect(next.usage!.input_tokens).toBeGreaterThan((events.at(-1) as { response: OpenAI.Responses.Response }).response.usage!.input_tokens);
   const long = await openai(0).responses.create({ ...request, input: contentOf(goldens.at(-1)!.prompt), background: true });
   expect((await openai(1).responses.cancel(long.id)).status).toMatch(/^(cancelled|completed)$/);
+});
+
+test("over gRPC: a job is submitted at one replica, watched at the other and got as HTTP tells it", async () => {
+  const definition = loadSync("longshore/v1/jobs.proto", {
+    keepCase: true,
+    longs: Number,
+    enums: String,
+    arrays: true,
+    includeDirs: ["proto"],
+  });
+  const Client = grpc.makeGenericClientConstructor(definition["longshore.v1.Jobs"] as grpc.ServiceDefinition, "Jobs");
+  const [one, other] = cluster.grpcs.map((address) => new Client(address, grpc.credentials.createInsecure()));
+  try {
+    const [{ prompt, answer, tokens }] = goldens as [Golden];
+    const request = { model: "yardlog", chat: { messages: [{ role: "user", content: contentOf(prompt) }] } };
+    const { id } = await new Promise<{ id: string }>((resolve, reject) =>
+      one!.Submit!(request, (error: unknown, job: { id: string }) => (error === null ? resolve(job) : reject(error))),
+    );
+    let text = "";
+    let last: unknown;
+    for await (const update of other!.Watch!({ id }) as unknown as AsyncIterable<{ deltas: { content?: string }[] }>) {
+      text += update.deltas.map(({ content }) => content ?? "").join("");
+      last = update;
+    }
+    expect(text).toBe(answer);
+    expect(last).toMatchObject({ status: "JOB_STATUS_FINISHED", finish_reason: "stop", usage: { prompt_tokens: tokens } });
+    expect(await openClient(cluster.apis[1]!, undefined).get(`/v1/jobs/${id}`)).toMatchObject({
+      status: "finished",
+      prompt_tokens: tokens,
+    });
+  } finally {
+    for (const client of [one, other]) client?.close();
+  }
+});
+
+test("the ai package gets the reference's answer, whole and streamed", async () => {
+  const [{ prompt, answer }] = goldens as [Golden];
+  const model = (replica: number) =>
+    createOpenAICompatible({ name: "longshore", baseURL: `${cluster.apis[replica]}/v1`, apiKey: "none" })("yardlog");
+  expect((await generateText({ model: model(0), prompt: contentOf(prompt), maxRetries: 0 })).text).toBe(answer);
+  expect(await streamText({ model: model(1), prompt: contentOf(prompt), maxRetries: 0 }).text).toBe(answer);
 });
 
 test("a prompt of ids gives the logged ids of the engine alone", async () => {

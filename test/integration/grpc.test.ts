@@ -251,6 +251,24 @@ test("over TLS, when the API has a certificate", async () => {
   }
 });
 
+test("a watcher who does not read slows nobody, and then misses nothing", async () => {
+  const api = await testApi({ grpcPort: 0 });
+  try {
+    const slow = clientOf(jobs, "longshore.v1.Jobs", api.grpc!);
+    const { id } = await call(slow, "Submit", ask);
+    const stream = slow.Watch!({ id }) as grpc.ClientReadableStream<Update>;
+    await once(stream, "metadata");
+    stream.pause();
+    const text = "In bay 42. ".repeat(400);
+    await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] });
+    expect(await call(slow, "Get", { id })).toMatchObject({ status: "JOB_STATUS_FINISHED", answer: { content: text } });
+    const updates = await updatesOf(stream);
+    expect(updates.flatMap(({ deltas }) => deltas.map(({ content }) => content)).join("")).toBe(text);
+  } finally {
+    await api.close();
+  }
+});
+
 test("whatever is sent, an answer comes that is not our fault", async () => {
   const api = await testApi({ grpcPort: 0 });
   const fuzzed = clientOf(jobs, "longshore.v1.Jobs", api.grpc!);

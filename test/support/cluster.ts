@@ -7,6 +7,8 @@ import { spawnLeashed } from "./leash.ts";
 export interface LocalCluster {
   /** URL of each API replica. */
   readonly apis: readonly string[];
+  /** host:port of each one's gRPC API. */
+  readonly grpcs: readonly string[];
   /** Pids by process name, as they were at the start: `prefill-1`, ... */
   readonly pids: ReadonlyMap<string, number>;
   stop(): Promise<void>;
@@ -20,6 +22,7 @@ export async function startLocalCluster(env: Readonly<Record<string, string>> = 
   const args = ["dist/services/cli/main.js", "up", "--cluster", "--free-ports", "--state", state];
   const child = spawnLeashed(process.execPath, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"], last: "TERM" });
   const pids = new Map<string, number>();
+  const grpcs: string[] = [];
   let output = "";
   child.stderr!.on("data", (text: Buffer) => {
     output += text;
@@ -37,6 +40,7 @@ export async function startLocalCluster(env: Readonly<Record<string, string>> = 
       output += `${line}\n`;
       const started = /^(\S+)\s+pid (\d+)/.exec(line);
       if (started !== null) pids.set(started[1]!, Number(started[2]));
+      if (line.startsWith("gRPC at ")) grpcs.push(...(line.match(/[\d.]+:\d+/g) ?? []));
       if (!line.startsWith("ready: ")) return;
       clearTimeout(timer);
       resolve(line.match(/http:\/\/[\d.:]+/g) ?? []);
@@ -45,5 +49,5 @@ export async function startLocalCluster(env: Readonly<Record<string, string>> = 
     await stop();
     throw error;
   });
-  return { apis, pids, stop };
+  return { apis, grpcs, pids, stop };
 }

@@ -4,7 +4,7 @@ import type { ServingError } from "../../shared/runtime/errors.ts";
 import { type Ending, JobError } from "../answer.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
-import { answerSoFar, type FoundJob, followAnswer, type Step } from "../follow.ts";
+import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../follow.ts";
 import { prefillOf, statusOf } from "../job-object.ts";
 import { callId } from "../openai/surfaces.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
@@ -12,7 +12,8 @@ import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage,
 /** A job as its log tells it now. */
 export async function jobMessage({ bus, model }: ApiDeps, id: string, { request, view }: FoundJob): Promise<JobMessage> {
   const records = await bus.log.read(id);
-  const last = records.at(-1)!;
+  const last = records.at(-1);
+  if (last === undefined) throw unknownJob(id);
   const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
   const { reasoning, content, toolCalls } = joinDeltas(deltas);
   const prefill = prefillOf(request, records);

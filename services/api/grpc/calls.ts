@@ -36,8 +36,13 @@ export const streaming =
   (call) => {
     const write = async (): Promise<void> => {
       const about = await opened(deps, call as ServerWritableStream<unknown, unknown>);
-      for await (const message of handle(call.request, about)) {
-        if (!call.write(message)) await once(call, "drain", { signal: about.signal });
+      try {
+        for await (const message of handle(call.request, about)) {
+          if (!call.write(message)) await once(call, "drain", { signal: about.signal });
+        }
+      } catch (thrown) {
+        about.signal.throwIfAborted();
+        throw thrown;
       }
       about.signal.throwIfAborted();
     };
@@ -64,8 +69,9 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
 const headersOf = ({ metadata }: AnyCall): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));
 
-function told({ log, stopping }: ApiDeps, path: string, thrown: unknown): ServingError {
-  const error = ServingError.from(stopping.aborted ? stopping.reason : thrown);
+function told({ log }: ApiDeps, path: string, thrown: unknown): ServingError {
+  const error = ServingError.from(thrown);
   if (error.code === "INTERNAL") log.error({ path, err: error.cause ?? error }, "call failed");
+  else if (error.http >= 500) log.warn({ path, code: error.code, message: error.message }, "call failed");
   return error;
 }

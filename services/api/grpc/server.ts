@@ -56,11 +56,17 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
 }
 
 function methods(deps: ApiDeps): UntypedServiceImplementation {
-  const { bus, readers } = deps;
+  const { bus, readers, log } = deps;
   const find = async (id: string | undefined, { tenant }: Call) => ({ jobId: id ?? "", ...(await findJob(bus, id ?? "", tenant)) });
   const told = async (id: string | undefined, call: Call) => {
     const { jobId, ...job } = await find(id, call);
     return jobMessage(deps, jobId, job);
+  };
+
+  const submit = async (message: SubmitMessage, call: Call, detached: boolean) => {
+    const submitted = await submitMessage(deps, message, call, detached);
+    log.info({ path: call.path, jobId: submitted.jobId }, "submitted");
+    return submitted;
   };
 
   /** Told to whoever reads, and to those who count readers. */
@@ -83,14 +89,12 @@ function methods(deps: ApiDeps): UntypedServiceImplementation {
   }
 
   async function* generate(message: SubmitMessage, call: Call): AsyncGenerator<UpdateMessage> {
-    const { jobId, created } = await submitMessage(deps, message, call, false);
+    const { jobId, created } = await submit(message, call, false);
     yield* read(jobId, { owned: created, detached: false }, 0, call);
   }
 
   return {
-    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) =>
-      told((await submitMessage(deps, message, call, true)).jobId, call),
-    ),
+    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) => told((await submit(message, call, true)).jobId, call)),
     Get: unary<IdMessage, JobMessage>(deps, ({ id }, call) => told(id, call)),
     Cancel: unary<IdMessage, JobMessage>(deps, async ({ id }, call) => {
       await cancelJob(bus, (await find(id, call)).jobId, "a request to cancel it");

@@ -1,7 +1,7 @@
 import { type Bus, isTerminal } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import { answerSoFar, type FoundJob, findJob } from "../follow.ts";
+import { answerSoFar, type FoundJob, findJob, unknownJob } from "../follow.ts";
 import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
 import { writtenOf } from "./surface.ts";
@@ -35,6 +35,7 @@ export async function writeSoFar(
   { jobId, request, view }: FoundResponse,
 ): Promise<ResponseWriter> {
   const records = await bus.log.read(jobId);
+  if (records.length === 0) throw unknownJob(jobId);
   const writer = new ResponseWriter(writtenOf({ jobId, model: request.model, view }));
   const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
   writer.opening();

@@ -5,7 +5,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
-import { answerSoFar, findJob } from "../follow.ts";
+import { answerSoFar, findJob, unknownJob } from "../follow.ts";
 import { submitJob } from "../generate.ts";
 import { jobObject, type LoggedJob } from "../job-object.ts";
 import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs.ts";
@@ -24,6 +24,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, deps.authenticate(request.headers));
   const read = async (id: string, request: JobRequest): Promise<LoggedJob> => {
     const [records, storedMs] = await Promise.all([deps.bus.log.read(id), deps.bus.log.storedTimes(id)]);
+    if (records.length === 0) throw unknownJob(id); // deleted since it was found
     return { id, request, records, storedMs, segmentTokens: deps.config.segmentTokens };
   };
 

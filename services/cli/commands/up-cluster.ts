@@ -27,8 +27,16 @@ export async function upCluster(config: Config, options: { readonly state: strin
       onStarted: ({ plan, pid }) => console.log(`${plan.name.padEnd(12)} pid ${String(pid).padEnd(8)} port ${plan.port}`),
       onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
     });
-    const apis = plans.filter(({ service }) => service === "api").map(({ port }) => `http://127.0.0.1:${port}`);
-    console.log(`\nready: ${apis.join(" and ")}   (logs in ${stateDir}; stop with Ctrl-C)`);
+    const apis = plans.filter(({ service }) => service === "api");
+    const at = (ports: readonly (number | string)[], scheme: string) => ports.map((port) => `${scheme}127.0.0.1:${port}`).join(" and ");
+    const grpc = apis.flatMap(({ env }) => env.LONGSHORE_GRPC_PORT ?? []);
+    if (grpc.length > 0) console.log(`\ngRPC at ${at(grpc, "")}`);
+    console.log(
+      `\nready: ${at(
+        apis.map(({ port }) => port),
+        "http://",
+      )}   (logs in ${stateDir}; stop with Ctrl-C)`,
+    );
     await new Promise((stop) => signal.addEventListener("abort", stop, { once: true }));
     await cluster.stop();
   });
