@@ -115,6 +115,7 @@ const posts: readonly (readonly [string, Json])[] = [
   ["/v1/messages", message],
   ["/v1/messages/count_tokens", conversation],
   ["/v1/responses", response],
+  ["/v1/responses/input_tokens", response],
   ["/v1/jobs", { kind: "chat", request: { ...chat, n: 1 } }],
   ["/v1/jobs", { kind: "completion", request: { ...completion, n: 1 } }],
   ["/v1/batches", batch],

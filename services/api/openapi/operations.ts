@@ -38,6 +38,9 @@ export const operations: Readonly<Record<string, Operation>> = {
     ...{ tag: "openai", summary: "Answer items with items, also in the background", body: responsesRequest, headers: idempotency },
     ...{ answer: "response", streams: "response.created to response.completed, numbered" },
   },
+  "POST /v1/responses/input_tokens": {
+    ...{ tag: "openai", summary: "How long the prompt of a response is", body: responsesRequest, answer: "input_tokens" },
+  },
   "GET /v1/responses/:id": {
     ...{ tag: "openai", summary: "A response as it stands" },
     ...{ query: { stream: "true: its events", starting_after: "sequence_number of the last event seen" } },

@@ -34,6 +34,11 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return soFar(await findResponse(deps.bus, jobId.replace("job_", "resp_"), tenant));
   });
 
+  app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
+    const { prompt } = await askedOf["/v1/responses"](deps, deps.authenticate(request.headers), request.body);
+    return { object: "response.input_tokens", input_tokens: prompt.ids.length };
+  });
+
   /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */
   app.get<Asking>("/v1/responses/:id", async (request, reply) => {
     const found = await find(request);

@@ -8,7 +8,7 @@ export async function up(config: Config): Promise<void> {
   const log = openLog("up", config.logLevel);
   const { api, cluster, stop } = await serveEmbedded(config, log);
   const { model } = cluster.opened;
-  console.log(`${model} at ${api.url}, all in this process: its jobs end with it. Stop with Ctrl-C.
+  console.log(`${model} at ${api.url}${api.grpc === null ? "" : `, gRPC at ${api.grpc}`}, all in this process: its jobs end with it. Stop with Ctrl-C.
 
   curl ${api.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "messages": [{"role": "user", "content": "..."}]}'

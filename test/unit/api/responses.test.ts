@@ -87,6 +87,8 @@ test("a response holds the text, the usage, and what was asked", async () => {
       output_tokens: (await api.tokenizer.encode("In bay 42.")).length,
     },
   });
+  const { input_tokens } = await client.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
+  expect(input_tokens).toBe(data.usage!.input_tokens);
   expect(data.completed_at).toBeGreaterThanOrEqual(data.created_at);
   expect(await client.responses.retrieve(data.id)).toEqual(data);
 });
