@@ -69,6 +69,9 @@ export const bugs: Readonly<Record<string, Bug>> = {
         }),
       ),
   },
+  "leave messages that nobody is given": {
+    bus: (bus) => ({ ...bus, queue: overriding(bus.queue, { renew: async () => false }) }),
+  },
 };
 
 /** Calls `act` with every message a worker gets. */

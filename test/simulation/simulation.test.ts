@@ -39,6 +39,7 @@ const signs: Readonly<Record<keyof typeof bugs, RegExp>> = {
   "forget a boundary": /its ids are/,
   "re-sample on takeover": /its ids are/,
   "count a paused job as a failed attempt": /it failed: \d workers in a row/,
+  "leave messages that nobody is given": /somebody still waits long after the storm/,
 };
 
 test.each(Object.entries(bugs))("a planted bug is caught: %s", async (name, bug) => {

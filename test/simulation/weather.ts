@@ -32,6 +32,8 @@ export interface Weather {
   readonly engineFailures: number;
   /** Of messages that the queue took. */
   readonly lostInQueue: number;
+  /** Of messages that the queue took and keeps: it gives them to nobody until it is renewed. */
+  readonly keptFromAll: number;
   /** Needless messages, as a reconciler or a crash leaves them. */
   readonly strayMessages: number;
 }
@@ -62,6 +64,7 @@ export function weatherOf(dice: Dice): Weather {
     skewMs: maybe(300_000),
     engineFailures: maybe(0.02),
     lostInQueue: maybe(0.3),
+    keptFromAll: maybe(0.2),
     strayMessages: dice.chance(0.5) ? dice.whole(1, 10) : 0,
   };
 }

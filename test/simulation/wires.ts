@@ -53,12 +53,21 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         await world.queue.publish(phase, model, lane, item);
         world.judge.published(phase, item.jobId);
         const lost = world.stormy && process.dice.chance(world.weather.lostInQueue);
-        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}${lost ? ", and lost" : ""}`);
+        const kept = world.stormy && process.dice.chance(world.weather.keptFromAll);
+        const fate = lost ? ", and lost" : kept ? ", for nobody" : "";
+        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}${fate}`);
         if (lost) await world.queue.withdraw(phase, item.jobId);
+        if (kept) world.kept.add(`${phase} ${item.jobId}`);
+        else world.kept.delete(`${phase} ${item.jobId}`);
       }),
     waits: (phase, model, lane) => road.ask(() => world.queue.waits(phase, model, lane)),
     messages: (phase) => road.ask(() => world.queue.messages(phase)),
-    renew: (phase, model, lane) => road.ask(() => world.queue.renew(phase, model, lane)),
+    renew: (phase, model, lane) =>
+      road.ask(async () => {
+        const renewed = await world.queue.renew(phase, model, lane);
+        if (renewed) for (const message of [...world.kept]) if (message.startsWith(phase)) world.kept.delete(message);
+        return renewed;
+      }),
     withdraw: (phase, jobId) => road.ask(() => world.queue.withdraw(phase, jobId)),
     pull: (phase, model, waitMs, signal) =>
       new Promise((resolve) => {
@@ -70,9 +79,11 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
           return resolve(message === null ? null : messageOf(world, process, road, message));
         };
         const stop = () => end(null);
+        const given = (message: Message | null) =>
+          end(message !== null && world.kept.has(`${phase} ${message.item.jobId}`) ? null : message);
         signal.addEventListener("abort", stop, { once: true });
         if (signal.aborted) return stop();
-        road.try(() => world.queue.pull(phase, model, waitMs, world.never)).then(end, stop);
+        road.try(() => world.queue.pull(phase, model, waitMs, world.never)).then(given, stop);
       }),
   };
 }
