@@ -1,6 +1,7 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
+import { batchOf } from "../../services/shared/batches/batch.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../support/batches.ts";
@@ -129,4 +130,53 @@ test("completions and responses, several answers in a line, line ends of Windows
   const batch = await batchUntil(client, (await createBatch(client, [response], { endpoint: "/v1/responses" })).id, hasEnded);
   const [answered] = await outputLines(client, batch.output_file_id);
   expect(answered!.response!.body).toMatchObject({ object: "response", output: [{ type: "message", role: "assistant" }] });
+});
+
+/** Slow enough that a batch of them is still at work when something is done to it. */
+const slowLines = (count: number) =>
+  Array.from({ length: count }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { ...seeded(i), max_tokens: 300 }));
+
+/** Every line is in one of the files; those that were not executed say why. */
+async function expectDivided(batch: OpenAI.Batch, count: number, code: string): Promise<void> {
+  const [output, errors] = [await outputLines(client, batch.output_file_id), await outputLines(client, batch.error_file_id)];
+  expect(batch.request_counts).toEqual({ total: count, completed: output.length, failed: errors.length });
+  expect([...output, ...errors].map(({ custom_id }) => custom_id).toSorted()).toEqual(
+    slowLines(count)
+      .map(({ custom_id }) => custom_id)
+      .toSorted(),
+  );
+  expect(new Set(output.map(({ response }) => response!.status_code))).toEqual(new Set([200]));
+  expect(new Set(errors.map(({ response, error }) => `${response} ${error!.code}`))).toEqual(new Set([`null ${code}`]));
+  expect(Math.min(output.length, errors.length)).toBeGreaterThan(0);
+}
+
+test("a batch cancelled in the middle: what has ended is in the output, the rest in the error file, and no job runs on", async () => {
+  const { id } = await createBatch(client, slowLines(600));
+  const looked = await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
+  expect((await outputLines(client, looked.output_file_id)).length).toBeGreaterThanOrEqual(looked.request_counts!.completed);
+  expect((await client.batches.cancel(id)).status).toBe("cancelling");
+  const batch = await batchUntil(client, id, hasEnded);
+  expect(batch).toMatchObject({
+    status: "cancelled",
+    cancelling_at: expect.any(Number),
+    cancelled_at: expect.any(Number),
+    completed_at: null,
+  });
+  await expectDivided(batch, 600, "batch_cancelled");
+  expect(await cluster.cluster.bus.queue.messages("prefill")).toEqual([]);
+  await expect(client.batches.cancel(id)).rejects.toBeInstanceOf(OpenAI.ConflictError);
+});
+
+test("a batch whose window ends in the middle: what has ended is in the output, the rest in the error file", async () => {
+  const { documents } = cluster.cluster.bus;
+  const { id } = await createBatch(client, slowLines(600));
+  await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
+  for (let place: number | null = null; place === null; ) {
+    const document = (await documents.get("batch", "default", id))!;
+    const late = { ...batchOf(document), expiresAt: Math.floor(Date.now() / 1_000) };
+    place = await documents.put("batch", "default", id, JSON.stringify(late), document.place);
+  }
+  const ended = await batchUntil(client, id, hasEnded);
+  expect(ended).toMatchObject({ status: "expired", expired_at: expect.any(Number) });
+  await expectDivided(ended, 600, "batch_expired");
 });
