@@ -1,5 +1,6 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
+import { secretBytes } from "../../shared/runtime/random.ts";
 
 const limit = z.int().min(1).nullable();
 
@@ -30,8 +31,8 @@ export function readKey(text: string): ApiKey | null {
 
 /** A key, `lsk_<id>_<secret>`, to be shown once, and what is kept of it. The secret has 256 bits: its hash needs no salt and no stretching. */
 export function makeKey(asked: Omit<ApiKey, "id" | "digest" | "revokedMs">): { readonly secret: string; readonly key: ApiKey } {
-  const id = randomBytes(6).toString("hex");
-  const secret = `lsk_${id}_${randomBytes(32).toString("base64url")}`;
+  const id = secretBytes(6).toString("hex");
+  const secret = `lsk_${id}_${secretBytes(32).toString("base64url")}`;
   return { secret, key: { ...asked, id, digest: digestOf(secret).toString("hex"), revokedMs: null } };
 }
 

@@ -23,6 +23,9 @@ export const systemRandom: Random = {
   },
 };
 
+/** Bytes that nobody can guess, for keys. */
+export const secretBytes = (count: number): Buffer => randomBytes(count);
+
 /** The whole stream follows from `seed` (splitmix32). Not for keys or secrets. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
