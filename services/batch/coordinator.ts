@@ -3,6 +3,7 @@ import { type Batch, batchOf, documentsBehind, hasEnded, isFree } from "../share
 import type { Document } from "../shared/bus/contract.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines, runBatch } from "./run-batch.ts";
+import { checkWebhook, isDueToTell, tell } from "./webhooks.ts";
 
 type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
 
@@ -16,11 +17,14 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const name = random.id("coordinator_");
   const open = new OpenBatches();
   const running = new Map<string, Promise<void>>();
+  const telling = new Set<string>();
   batchLines(metrics);
+  checkWebhook(config);
   while (!stop.aborted) {
     try {
       await open.hear(deps);
       const nowMs = await bus.log.nowMs();
+      tellDue(nowMs);
       for (const { batch, document } of open.free(nowMs, config.claimMs)) {
         if (running.size >= config.batchesMax) break;
         if (running.has(batch.id)) continue;
@@ -38,6 +42,15 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   }
   await Promise.all(running.values());
 
+  function tellDue(nowMs: number): void {
+    for (const { batch, document } of open.untold(nowMs)) {
+      if (telling.size >= TELLING_MAX || telling.has(batch.id)) continue;
+      telling.add(batch.id);
+      const told = tell(deps, document, nowMs).catch((error) => log.warn({ batch: batch.id, err: error }, "a webhook could not be sent"));
+      void told.finally(() => telling.delete(batch.id));
+    }
+  }
+
   /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
   async function run(held: HeldBatch): Promise<void> {
     const { id, epoch } = held.batch;
@@ -52,24 +65,32 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   }
 }
 
+/** Ends that are told at once. */
+const TELLING_MAX = 16;
+
 interface Open {
   readonly batch: Batch;
   readonly document: Document;
 }
 
-/** The batches that have not ended, as the record last told: each look reads what was written since the one before. */
+/** The batches that have not ended, and those whose end is not told, as the record last told: each look reads what was written since the one before. */
 class OpenBatches {
   readonly #open = new Map<string, Open>();
+  readonly #untold = new Map<string, Open>();
   #place = 0;
 
   async hear({ bus }: CoordinatorDeps): Promise<void> {
     for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
       const batch = batchOf(document);
-      if (hasEnded(batch)) this.#open.delete(batch.id);
-      else this.#open.set(batch.id, { batch, document });
+      this.#open.delete(batch.id);
+      this.#untold.delete(batch.id);
+      if (!hasEnded(batch)) this.#open.set(batch.id, { batch, document });
+      else if (batch.webhook !== null) this.#untold.set(batch.id, { batch, document });
       this.#place = document.place;
     }
   }
+
+  untold = (nowMs: number): readonly Open[] => [...this.#untold.values()].filter(({ batch }) => isDueToTell(batch, nowMs));
 
   /** Those that may be claimed: to be cancelled first, then the oldest. */
   free(nowMs: number, claimMs: number): readonly Open[] {

@@ -61,7 +61,8 @@ async function end(deps: BatchDeps, held: HeldBatch, status: Batch["status"], mo
   }
   const { output, errors } = held.batch;
   const produced = { output: { ...output, parts: [] }, errors: { ...errors, parts: [] } };
-  await held.write({ ...more, ...produced, status, endedAt, done: "", holder: null });
+  const webhook = deps.config.webhookUrl === "" ? null : { tries: 0, nextAt: endedAt };
+  await held.write({ ...more, ...produced, status, endedAt, done: "", holder: null, webhook });
   deps.log.info({ batch: held.batch.id, status, completed: output.lines, failed: errors.lines }, "a batch ended");
 }
 

@@ -1,6 +1,7 @@
 import { type RunningApi, startApi } from "../api/api.ts";
 import { openServedModel } from "../api/model.ts";
 import { coordinate } from "../batch/coordinator.ts";
+import { checkWebhook } from "../batch/webhooks.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";
@@ -16,6 +17,7 @@ export interface Served {
 
 /** The embedded cluster with its API and a coordinator of batches. */
 export async function serveEmbedded(config: Config, log: Logger): Promise<Served> {
+  checkWebhook(config);
   const metrics = openMetrics({ process: true });
   const model = await openServedModel(config);
   const cluster = await startEmbedded({ config, log, metrics });

@@ -10,6 +10,7 @@ import { openClient } from "../../services/cli/client.ts";
 import { generateYardlog, yardlogMessage } from "../../services/cli/yardlog.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
+import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../support/batches.ts";
 import { type LocalCluster, startLocalCluster } from "../support/cluster.ts";
 
 interface Golden {
@@ -103,6 +104,17 @@ test("several answers with their log probabilities, drawn by any worker: the sam
     }
   }
   expect(streamed).toEqual(choices.map(({ message, logprobs }) => ({ content: message.content, tokens: logprobs!.content })));
+});
+
+test("a batch created at one replica has the reference's answers in the file that the other one gives", async () => {
+  const lines = goldens.map(({ prompt }, i) => chatLine(`${i}`, contentOf(prompt), { max_tokens: 100, temperature: 0 }));
+  const { id } = await createBatch(openai(0), [...lines, chatLine("bad", "", { max_tokens: 0 })]);
+  const batch = await batchUntil(openai(1), id, hasEnded);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { total: goldens.length + 1, completed: goldens.length, failed: 1 } });
+  const output = await outputLines(openai(1), batch.output_file_id);
+  const answers = new Map(output.map(({ custom_id, response }) => [custom_id, response!.body as never as OpenAI.ChatCompletion]));
+  expect(goldens.map((_, i) => answers.get(`${i}`)!.choices[0]!.message.content)).toEqual(goldens.map(({ answer }) => answer));
+  expect((await outputLines(openai(0), batch.error_file_id)).map(({ custom_id }) => custom_id)).toEqual(["bad"]);
 });
 
 test("Anthropic's client gets the reference's answers, whole and streamed, from either replica", async () => {

@@ -55,6 +55,7 @@ export function newBatch(id: string, tenant: string, request: BatchRequest, crea
     epoch: 0,
     turn: 0,
     attempt: 0,
+    webhook: null,
   };
 }
 

@@ -67,6 +67,8 @@ export interface Batch {
   readonly turn: number;
   /** Claims in a row under which no line ended, this one included. */
   readonly attempt: number;
+  /** Of a batch that ended and is still to be told: tries so far, and when the next one is due (unix seconds). */
+  readonly webhook: { readonly tries: number; readonly nextAt: number } | null;
 }
 
 export const nothingProduced: Produced = { lines: 0, parts: [] };
