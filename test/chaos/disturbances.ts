@@ -110,9 +110,10 @@ export async function disturb(
   const unhealed: string[] = [];
   for (let number = 0; ; number++) {
     const random = seededRandom(seed ^ Math.imul(number + 1, 0x9e3779b1));
-    await sleep(between(random, 0, 2 * everyMs), undefined, { signal: stop }).catch(() => {});
+    const pause = (ms: number) => sleep(ms, undefined, { signal: stop }).catch(() => {});
+    await pause(between(random, 0, 2 * everyMs));
+    while (!stop.aborted && disturbed.length >= UNANSWERED_MAX + PER_ANSWER * answers()) await pause(100);
     if (stop.aborted) break;
-    if (disturbed.length >= UNANSWERED_MAX + PER_ANSWER * answers()) continue;
     const card = cards[random.u32() % cards.length]!;
     if (busy.has(card.target)) continue;
     const one: Disturbed = { kind: card.kind, target: card.target, fromMs: Date.now(), toMs: null };
