@@ -10,7 +10,7 @@ const { values } = parseArgs({
     every: { type: "string", default: "900" },
     only: { type: "string", default: "" },
     clients: { type: "string", default: "24" },
-    patience: { type: "string", default: "180" },
+    patience: { type: "string", default: "600" }, // as long as a job may take (its deadline)
   },
 });
 const whole = (name: Exclude<keyof typeof values, "only">): number => {

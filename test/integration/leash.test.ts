@@ -1,29 +1,34 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 
 const folder = mkdtempSync(join(tmpdir(), "longshore-leash-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-afterEach(() => rmSync(join(folder, "handed-back"), { force: true }));
 
-/** What tests start: servers, one of them stopped, a role, and a program that is asked to end. It says "up" and waits. */
+/** What tests start, one server of it stopped, and what a local cluster starts. It says "up" and waits. */
 const runner = `
-  import { spawnLeashed } from "./test/support/leash.ts";
+  import { freePort } from "./services/cli/cluster/probe.ts";
+  import { launch } from "./services/cli/cluster/processes.ts";
+  import { systemClock } from "./services/shared/runtime/clock.ts";
   import { NatsServer } from "./test/support/nats.ts";
   import { startRedis } from "./test/support/redis.ts";
   import { RoleProcess } from "./test/support/role-process.ts";
   const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
   await RoleProcess.start("prefill", { LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_ENGINE: "weightless" });
   redis.pause();
-  const asked = 'trap "echo handed back >${join(folder, "handed-back")}; exit" TERM INT; echo; while :; do sleep 0.1; done';
-  const child = spawnLeashed("sh", ["-c", asked], { stdio: ["ignore", "pipe", "ignore"], last: "TERM" });
-  child.stdout.once("data", () => console.log("up"));
+  const port = await freePort();
+  const listens = 'require("node:http").createServer((_, response) => response.end()).listen(' + port + ', "127.0.0.1")';
+  const program = { program: process.execPath, args: ["-e", listens], env: {}, probe: { kind: "http", port, path: "/" }, port };
+  const plan = { name: "page-1", service: "page", after: [], restarts: true, ...program };
+  const signal = new AbortController().signal;
+  await launch([plan], { stateDir: process.env.TMPDIR, startMs: 20_000, signal, clock: systemClock, env: process.env });
+  console.log("up");
 `;
 
-test.each(["SIGKILL", "SIGINT"] as const)("nothing that a test has started outlives it: %s", async (signal) => {
+test.each(["SIGKILL", "SIGINT"] as const)("nothing that tests or a local cluster have started outlives them: %s", async (signal) => {
   const args = ["--import", "tsx", "--input-type=module", "--eval", runner];
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "inherit"],
@@ -37,7 +42,6 @@ test.each(["SIGKILL", "SIGINT"] as const)("nothing that a test has started outli
   process.kill(signal === "SIGINT" ? -child.pid! : child.pid!, signal);
   await once(child, "exit");
   await expect.poll(() => alive().filter(({ pid }) => family.includes(pid)), { timeout: 10_000 }).toEqual([]);
-  expect(readFileSync(join(folder, "handed-back"), "utf8")).toBe("handed back\n");
 });
 
 /** Processes that have not ended: what nobody has asked how it ended is listed too. */

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { spawnLeashed } from "./leash.ts";
+import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
 
 export interface LocalCluster {
   /** URL of each API replica. */
@@ -20,11 +20,11 @@ const START_MS = 60_000;
 export async function startLocalCluster(env: Readonly<Record<string, string>> = {}): Promise<LocalCluster> {
   const state = mkdtempSync(join(tmpdir(), "longshore-cluster-"));
   const args = ["dist/services/cli/main.js", "up", "--cluster", "--free-ports", "--state", state];
-  const child = spawnLeashed(process.execPath, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"], last: "TERM" });
+  const child = spawnLeashed(process.execPath, args, { env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe" });
   const pids = new Map<string, number>();
   const grpcs: string[] = [];
   let output = "";
-  child.stderr!.on("data", (text: Buffer) => {
+  child.stderr.on("data", (text: Buffer) => {
     output += text;
   });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -36,7 +36,7 @@ export async function startLocalCluster(env: Readonly<Record<string, string>> = 
   const apis = await new Promise<string[]>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no cluster within ${START_MS} ms: ${output}`)), START_MS);
     child.once("exit", (code) => reject(new Error(`the cluster ended with ${code}: ${output}`)));
-    createInterface({ input: child.stdout! }).on("line", (line) => {
+    createInterface({ input: child.stdout }).on("line", (line) => {
       output += `${line}\n`;
       const started = /^(\S+)\s+pid (\d+)/.exec(line);
       if (started !== null) pids.set(started[1]!, Number(started[2]));

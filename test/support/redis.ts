@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { spawnLeashed } from "./leash.ts";
+import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
 
 /** A redis-server of the test's own: loopback, a free port, a folder of its own, nothing kept. */
 export interface RedisServer {
@@ -73,7 +73,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
 
 /** Resolves once it says that it accepts connections. */
 async function launch(args: readonly string[]): Promise<ChildProcess> {
-  const child = spawnLeashed("redis-server", args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawnLeashed("redis-server", args, { stdout: "pipe", stderr: "inherit" });
   await new Promise<void>((resolve, reject) => {
     let said = "";
     const late = setTimeout(() => reject(new Error(`redis-server was not ready after ${STARTING_MS_MAX} ms:\n${said}`)), STARTING_MS_MAX);

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { spawnLeashed } from "./leash.ts";
+import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
 
 export type Role = "api" | "prefill" | "decode" | "batch-coordinator";
 
@@ -40,7 +40,7 @@ export class RoleProcess {
 
   static spawn(role: Role, env: Readonly<Record<string, string>>, program: readonly string[] = fromSources): RoleProcess {
     return new RoleProcess(
-      spawnLeashed(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"] }),
+      spawnLeashed(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdout: "ignore", stderr: "pipe" }),
     );
   }
 

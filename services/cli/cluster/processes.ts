@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { spawnLeashed } from "./leash.ts";
 import type { ProcessPlan } from "./plan.ts";
 import { isFree, probe } from "./probe.ts";
 import { withServers } from "./servers-path.ts";
@@ -156,9 +157,10 @@ class Supervised implements RunningProcess {
 
   private start(): ChildProcess {
     const { env } = this.options;
-    const child = spawn(this.plan.program, this.plan.args, {
+    const child = spawnLeashed(this.plan.program, this.plan.args, {
       env: { ...withServers(env), ...this.plan.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdout: "pipe",
+      stderr: "pipe",
       detached: true, // Ctrl-C is for us alone: we stop them in order, the record last
     });
     child.stdout.pipe(this.output, { end: false });
