@@ -206,6 +206,32 @@ export default {
                 "view": {
                   "type": "string",
                   "id": 13
+                },
+                "constraint": {
+                  "type": "Constraint",
+                  "id": 14
+                }
+              }
+            },
+            "Constraint": {
+              "oneofs": {
+                "_after": {
+                  "oneof": [
+                    "after"
+                  ]
+                }
+              },
+              "fields": {
+                "schema": {
+                  "type": "string",
+                  "id": 1
+                },
+                "after": {
+                  "type": "int32",
+                  "id": 2,
+                  "options": {
+                    "proto3_optional": true
+                  }
                 }
               }
             },

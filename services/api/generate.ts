@@ -106,6 +106,7 @@ export function jobOf(
     maxTokens,
     sampling: samplingOf(generation, model, random, prompt.view.choice?.index ?? 0),
     stop: generation.stop === undefined ? [] : [generation.stop].flat(),
+    ...(prompt.constraint && { constraint: prompt.constraint }),
     stopIds: [...model.tokenizer.stopIds],
     ...options,
     view,

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type Release, releaseOf } from "../shared/engine/chat/messages.ts";
+import { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { parseModelConfig } from "../shared/engine/model-config.ts";
 import { Tokenizer } from "../shared/engine/tokenizer.ts";
 import type { Config } from "../shared/runtime/config.ts";
@@ -12,6 +13,7 @@ export interface ServedModel {
   readonly name: string;
   readonly release: Release;
   readonly tokenizer: Tokenizer;
+  readonly grammars: Grammars;
   readonly contextTokens: number;
   readonly vocabSize: number;
   /** Begins the answer of a chat that does not say whether to think. */
@@ -22,6 +24,9 @@ export interface ServedModel {
   readonly fingerprint: string;
   readonly createdSeconds: number;
 }
+
+/** Who waits for an answer must not wait long for its schema, or for others'. */
+const GRAMMAR_TIMES = { compileMs: 5_000, nextMs: 5_000 };
 
 /** Reads what the API needs of a model folder: configuration and tokenizer, no weights. BAD_CHECKPOINT names the file at fault. */
 export async function openServedModel(config: Config): Promise<ServedModel> {
@@ -38,6 +43,7 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
     name: servedName(config),
     release: releaseOf(json),
     tokenizer,
+    grammars: new Grammars(tokenizer.vocabulary(), GRAMMAR_TIMES),
     contextTokens: model.contextTokens,
     vocabSize: tokenizer.vocabSize,
     thinking: config.thinking === "enabled",

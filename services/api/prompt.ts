@@ -1,8 +1,10 @@
 import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import type { Constraint } from "../shared/engine/grammar/grammars.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { ServedModel } from "./model.ts";
@@ -12,6 +14,7 @@ import type { View } from "./view.ts";
 export interface Prompt {
   readonly ids: Int32Array;
   readonly view: View;
+  readonly constraint?: Constraint;
 }
 
 /** `exact`: the same request read so that numbers and key order survive, because a tool's schema is part of the prompt to the letter. */
@@ -27,6 +30,7 @@ export async function chatPrompt(
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exact),
     thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
+    format: formatOf(request, exact),
   };
   return conversationPrompt(deps, tenant, "chat", conversation);
 }
@@ -38,6 +42,7 @@ export interface Conversation {
   readonly tools: readonly Printable[];
   readonly thinking: boolean;
   readonly effort: ChatRequest["reasoning_effort"];
+  readonly format?: AnswerFormat | undefined;
 }
 
 /** What a prompt is made from: the model, and the record, which knows what was answered before. */
@@ -49,13 +54,22 @@ export async function conversationPrompt(
   surface: Exclude<View["surface"], "completion">,
   conversation: Conversation,
 ): Promise<Prompt> {
-  const { tools, thinking, effort } = conversation;
+  const { tools, thinking, effort, format } = conversation;
+  if (format !== undefined) await requireFormat(model.grammars, format, conversation);
   const { release } = model;
   const messages = await asSampled({ bus, model }, tenant, conversation.messages);
-  const text = encodePrompt(messages, { release, thinking, effort: thinking ? effortOf(effort, release) : null, tools });
+  const text = encodePrompt(messages, {
+    release,
+    thinking,
+    effort: thinking ? effortOf(effort, release) : null,
+    tools,
+    responseFormat: format?.written,
+  });
   const ids = await encode(model, text, surface === "responses" ? "input" : "messages");
   const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
-  return { ids, view: { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release } };
+  const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
+  const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
+  return { ids, ...constraint, view: { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release } };
 }
 
 export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {

@@ -55,6 +55,18 @@ const generation = {
   logit_bias: optional(logitBias),
 };
 
+/** What an answer may be held to; grammar/schema.ts has the word on the schema itself. */
+export const jsonSchema = z.record(z.string(), z.unknown(), { error: "must be a JSON Schema" });
+export const schemaName = z.string().regex(/^[\w-]{1,64}$/, { error: "must be 1 to 64 letters, digits, _ or -" });
+const responseFormat = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({
+    type: z.literal("json_schema"),
+    json_schema: z.object({ name: schemaName, schema: jsonSchema, strict: optional(z.boolean()) }),
+  }),
+]);
+
 export const chatRequest = z.object({
   ...generation,
   messages: z.array(message).min(1),
@@ -63,7 +75,7 @@ export const chatRequest = z.object({
   max_completion_tokens: optional(z.int().min(1)),
   tools: optional(z.array(tool)),
   tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
-  response_format: optional(z.object({ type: z.literal("text", { error: "only text is supported yet" }) })),
+  response_format: optional(responseFormat),
   thinking: optional(z.object({ type: z.enum(["enabled", "disabled"]) })),
   reasoning_effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
 });

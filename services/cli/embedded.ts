@@ -45,7 +45,17 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const bus = busFromConfig(inMemory, tellDamage(log, metrics));
   const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics });
   const engine = measured(opened.engine, clock, metrics);
-  const deps: WorkerDeps = { bus, engine, engineFailure: opened.failure, pulse: new Pulse(), store, clock, log, metrics };
+  const deps: WorkerDeps = {
+    bus,
+    engine,
+    engineFailure: opened.failure,
+    grammars: opened.grammars,
+    pulse: new Pulse(),
+    store,
+    clock,
+    log,
+    metrics,
+  };
   const settings = { ...config, ...workerSettings(config, opened.model, "") };
   const stopping = new AbortController();
   const workers = [

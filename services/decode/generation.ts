@@ -1,4 +1,5 @@
-import type { Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
+import type { Allowed, Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
+import type { Following } from "../shared/engine/grammar/grammars.ts";
 import { penalises } from "../shared/engine/sampling-drawer.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
@@ -14,6 +15,8 @@ export interface GenerationParts {
   /** The answer so far; its last id has not run. */
   readonly answer: Answer;
   readonly writer: TokenWriter;
+  /** What the answer is held to, if anything. */
+  readonly following: Following | null;
 }
 
 /** Generates in the running batch until the answer ends or the job is interrupted. Between steps nothing waits for anything but the log. */
@@ -22,6 +25,7 @@ export async function generate(parts: GenerationParts, batch: RunningBatch): Pro
   job.check();
   return await new Promise<End>((resolve, reject) => {
     const member = new Generating(parts, {
+      ready: () => batch.wake(),
       end: (end) => leave(() => resolve(end)),
       fail: (error) => leave(() => reject(error)),
     });
@@ -29,6 +33,7 @@ export async function generate(parts: GenerationParts, batch: RunningBatch): Pro
     const leave = (settle: () => void) => {
       job.signal.removeEventListener("abort", onAbort);
       batch.leave(member);
+      parts.following?.close();
       settle();
     };
     job.signal.addEventListener("abort", onAbort, { once: true });
@@ -37,6 +42,8 @@ export async function generate(parts: GenerationParts, batch: RunningBatch): Pro
 }
 
 interface Outcome {
+  /** It waited and can go on. */
+  ready(): void;
   end(end: End): void;
   fail(error: unknown): void;
 }
@@ -46,19 +53,27 @@ class Generating implements Member {
   readonly #outcome: Outcome;
   readonly #sample: Sampling;
   #stepping = false;
+  #soon: Promise<void> | null = null;
+  #allowed: Allowed | null = null;
 
   constructor(parts: GenerationParts, outcome: Outcome) {
     this.#parts = parts;
     this.#outcome = outcome;
     this.#sample = parts.job.request.sampling;
+    this.#ask();
+  }
+
+  get soon(): Promise<void> | null {
+    return this.#soon;
   }
 
   next(): StepInput | null {
     const { sequence, answer, writer } = this.#parts;
-    if (writer.full) return null;
+    if (writer.full || this.#soon !== null) return null;
     this.#stepping = true;
     const before = penalises(this.#sample) ? { answer: Int32Array.from(answer.ids) } : {};
-    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample, ...before };
+    const among = this.#allowed === null ? {} : { allowed: this.#allowed };
+    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample, ...before, ...among };
   }
 
   deliver({ token, logprobs, sealed }: Stepped): void {
@@ -81,9 +96,25 @@ class Generating implements Member {
     if (!this.#stepping) this.#outcome.fail(this.#parts.job.signal.reason);
   }
 
+  /** What the next token may be. */
+  #ask(): void {
+    const { following, answer } = this.#parts;
+    if (following === null) return;
+    const told = following.allowed(answer.ids).then(
+      (allowed) => {
+        this.#allowed = allowed;
+        this.#soon = null;
+        this.#outcome.ready();
+      },
+      (error) => this.#outcome.fail(error),
+    );
+    this.#soon = told;
+  }
+
   #goOn(): void {
     try {
       this.#parts.job.check();
+      this.#ask();
     } catch (thrown) {
       this.#outcome.fail(thrown);
     }

@@ -107,10 +107,12 @@ async function catchUp({ worker, job, context, cached }: Run, opened: Opened): P
 
 /** However the generation ends, what it drew gets into the log, and its boundary into the store: the next turn, or whoever takes over, starts warm. */
 async function generateAndKeep({ worker, job, context, answer }: Run, sequence: SequenceId): Promise<Ended> {
-  const { engine, clock } = worker.deps;
+  const { engine, clock, grammars } = worker.deps;
   const writer = new TokenWriter(job, clock, worker.settings, answer.ids.length, () => worker.batch.wake());
   try {
-    const reason = await generate({ job, sequence, context, answer, writer }, worker.batch);
+    const { constraint } = job.request;
+    const following = constraint === undefined ? null : grammars.follow(constraint);
+    const reason = await generate({ job, sequence, context, answer, writer, following }, worker.batch);
     return { reason, ...(await writer.finish()) };
   } catch (thrown) {
     await writer.close();

@@ -1,8 +1,14 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
+/** How long a step waits for members that will be ready soon: otherwise they would take part in every other step only. */
+const SOON_MS = 5;
+
 /** A sequence in the running batch. */
 export interface Member {
+  /** Settles when it need not wait any more; null where nothing tells how long it will, and where it does not. */
+  readonly soon: Promise<void> | null;
   /** What the next step feeds, or null while it has to wait. */
   next(): StepInput | null;
   /** The step's outcome. Must not throw, must not wait. */
@@ -58,6 +64,8 @@ export class RunningBatch {
 
   /** False if nobody was ready. Where the batch has more members than a step takes, those who waited go first next time. */
   async #step(): Promise<boolean> {
+    const soon = this.#members.flatMap((member) => member.soon ?? []);
+    if (soon.length > 0) await Promise.race([Promise.all(soon), sleep(SOON_MS)]);
     const ready: Member[] = [];
     const inputs: StepInput[] = [];
     for (const member of this.#members) {

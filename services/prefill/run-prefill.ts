@@ -1,5 +1,5 @@
 import { WAITS_FOR_PREFIX } from "../shared/bus/reasons.ts";
-import type { Opened } from "../shared/engine/engine.ts";
+import type { Allowed, Opened } from "../shared/engine/engine.ts";
 import type { ChunkSize } from "../shared/worker/chunk-size.ts";
 import type { Context, contextFactory, Found } from "../shared/worker/context.ts";
 import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
@@ -38,7 +38,9 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   try {
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
-    const run: Run = { worker, job, context, claims, found, cached, draws: logged.length === 0 };
+    const draws = logged.length === 0;
+    const allowed = draws ? await firstAllowed(worker, job) : null;
+    const run: Run = { worker, job, context, claims, found, cached, draws, allowed };
     const { drawn, recomputed } = await compute(run);
     const first = logged[0] === undefined ? { ...drawn, token: drawn.token! } : { token: logged[0] };
     await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary: ids.length, cached, recomputed });
@@ -72,6 +74,18 @@ interface Run {
   readonly cached: number;
   /** Whether the answer's first token is still to be drawn. */
   readonly draws: boolean;
+  /** What it may be; null: anything. */
+  readonly allowed: Allowed | null;
+}
+
+async function firstAllowed({ deps }: PrefillWorker, { request: { constraint } }: HeldJob): Promise<Allowed | null> {
+  if (constraint === undefined) return null;
+  const answer = deps.grammars.follow(constraint);
+  try {
+    return await answer.allowed([]);
+  } finally {
+    answer.close();
+  }
 }
 
 async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }> {
@@ -104,7 +118,7 @@ async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
     cached,
     chunks: worker.chunks,
     boundaryTokens: worker.settings.boundaryTokens,
-    ...(run.draws ? { sample: job.request.sampling } : {}),
+    ...(run.draws ? { sample: job.request.sampling, allowed: run.allowed ?? undefined } : {}),
     onChunk: (from, to) => claims.cover(Math.floor(from / engine.info.segmentTokens), Math.floor(to / engine.info.segmentTokens)),
     onLayer: () => {
       pulse.beat();

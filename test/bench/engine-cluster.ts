@@ -31,7 +31,7 @@ const JOB_MS = 300_000;
 
 export async function engineCluster(): Promise<EngineCluster> {
   const config = loadConfig({});
-  const { engine, failure, model } = await engineFromConfig(config);
+  const { engine, failure, model, grammars } = await engineFromConfig(config);
   const bus = openBus({ url: "memory:", claimMs: 60_000 });
   const stop = new AbortController();
   const workers: Promise<void>[] = [];
@@ -41,7 +41,7 @@ export async function engineCluster(): Promise<EngineCluster> {
     bus,
     start(role, store, seen = {}) {
       const deps = {
-        ...{ bus, engine, ...seen },
+        ...{ bus, engine, grammars, ...seen },
         ...{ engineFailure: failure, pulse: new Pulse(), store, clock: systemClock, log: silentLog, metrics: openMetrics() },
       };
       const settings = { ...config, ...workerSettings(config, model, `${role}-${workers.length}`) };

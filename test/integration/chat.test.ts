@@ -49,6 +49,25 @@ test("n answers: each is what the request alone with its seed answers, in one pi
   expect((await streamed(request)).map(({ content }) => content)).toEqual(choices.map(({ message }) => message.content));
 });
 
+test("an answer in JSON, held to a schema or to none, in one piece and streamed", async () => {
+  const schema = {
+    type: "object",
+    properties: { bay: { type: "integer", minimum: 1, maximum: 60 }, state: { enum: ["stowed", "lost"] } },
+    required: ["bay", "state"],
+    additionalProperties: false,
+  };
+  const response_format = { type: "json_schema" as const, json_schema: { name: "place", strict: true, schema } };
+  const request = { ...ask, max_tokens: 400, n: 3, seed: 4, response_format };
+  const { choices } = await client.chat.completions.create(request);
+  for (const { message, finish_reason } of choices) {
+    expect(finish_reason).toBe("stop");
+    expect(JSON.parse(message.content!)).toEqual({ bay: expect.any(Number), state: expect.stringMatching(/^(stowed|lost)$/) });
+  }
+  expect((await streamed(request)).map(({ content }) => content)).toEqual(choices.map(({ message }) => message.content));
+  const free = await client.chat.completions.create({ ...ask, max_tokens: 30, response_format: { type: "json_object" } });
+  expect(free.choices[0]!.message.content).toMatch(/^\{/);
+});
+
 test("log probabilities: one entry for each token, spelled so that they make the text, the same for every reader", async () => {
   const request = { ...ask, seed: 5, logprobs: true, top_logprobs: 3 };
   const { data, response } = await client.chat.completions.create(request).withResponse();

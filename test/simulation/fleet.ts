@@ -7,7 +7,7 @@ import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { overriding } from "../support/overriding.ts";
-import { engineOptions, watchText } from "../support/workers.ts";
+import { engineOptions, grammars, watchText } from "../support/workers.ts";
 import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
@@ -89,6 +89,7 @@ function startWorker(world: World, phase: Phase, name: string, times: { readonly
     bus: recordOf(world, process),
     engine: engineOf(world, process, engine),
     engineFailure: () => null,
+    grammars,
     pulse: new Pulse(),
     store: storeOf(world, process),
     clock,

@@ -3,6 +3,7 @@ import { prefillWorker } from "../../services/prefill/worker.ts";
 import { type Bus, isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Drawn, Engine, TokenLogprobs } from "../../services/shared/engine/engine.ts";
+import { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
 import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
@@ -28,6 +29,18 @@ export const engineOptions: WeightlessOptions = {
   batchMax: 4,
   contextTokens: 4_096,
 };
+
+/** Id 2 + i is the printable ASCII character i; from 97 on, two of them or a part of a character of more bytes. */
+const texts = Array.from({ length: 500 }, (_, id): Uint8Array => {
+  const ascii = (i: number) => String.fromCharCode(0x20 + (i % 95));
+  if (id < 2) return Buffer.from(`<${id}>`);
+  if (id < 97) return Buffer.from(ascii(id - 2));
+  return id % 5 === 0 ? Uint8Array.of(0x80 + (id % 0x77)) : Buffer.from(ascii(id * 7) + ascii(id * 13));
+});
+export const textOf = (ids: readonly number[]): string => Buffer.concat(ids.map((id) => texts[id]!)).toString();
+const starts = Int32Array.from({ length: 501 }, (_, id) => texts.slice(0, id).reduce((sum, { length }) => sum + length, 0));
+const table = { block: Uint8Array.from(Buffer.concat(texts)), starts, special: [0, EOS] };
+export const grammars = new Grammars({ table, stopIds: [EOS], vocabSize: 500 }, { compileMs: 20_000, nextMs: 5_000 });
 
 const settings = {
   model: "m",
@@ -104,6 +117,7 @@ export function testCluster({
         bus: life.bus(bus),
         engine: life.object<Engine>(options.engineOf?.(engine) ?? engine),
         engineFailure: () => null,
+        grammars,
         pulse: new Pulse(),
         store: life.object(store),
         clock,
@@ -187,13 +201,18 @@ export async function alone(request: JobRequest, options: WeightlessOptions = en
   const prompt = (request.prompt as { ids: Int32Array }).ids;
   const { sequence } = await engine.open({ segments: [], boundary: null });
   const sample = request.sampling;
-  let drawn: Drawn = { token: -1 };
-  for (let at = 0; at < prompt.length; at += 64) {
-    const { token, ...more } = await engine.prefill(sequence, prompt.slice(at, at + 64), { sample });
-    drawn = { ...more, token: token! };
-  }
+  const following = request.constraint === undefined ? null : grammars.follow(request.constraint);
+  const among = async () => {
+    const allowed = await following?.allowed(ids);
+    return allowed ? { allowed } : {};
+  };
   const ids: number[] = [];
   const logprobs: (TokenLogprobs | undefined)[] = [];
+  let drawn: Drawn = { token: -1 };
+  for (let at = 0; at < prompt.length; at += 64) {
+    const { token, ...more } = await engine.prefill(sequence, prompt.slice(at, at + 64), { sample, ...(await among()) });
+    drawn = { ...more, token: token! };
+  }
   for (;;) {
     const { token } = drawn;
     if (request.stopIds.includes(token)) return { ids, logprobs, reason: "stop" };
@@ -202,7 +221,7 @@ export async function alone(request: JobRequest, options: WeightlessOptions = en
     if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, logprobs, reason: "stop" };
     if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens)
       return { ids, logprobs, reason: "length" };
-    drawn = stepped((await engine.step([{ sequence, token, sample, answer: Int32Array.from(ids) }]))[0]);
+    drawn = stepped((await engine.step([{ sequence, token, sample, answer: Int32Array.from(ids), ...(await among()) }]))[0]);
   }
 }
 

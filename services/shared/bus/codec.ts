@@ -97,6 +97,7 @@ function requestFromWire(fields: Fields): JobRequest {
     promptTokens: whole(fields.promptTokens),
     maxTokens: whole(fields.maxTokens),
     sampling: samplingFromWire(message(fields.sampling)),
+    ...(Object.hasOwn(fields, "constraint") && { constraint: constraintFromWire(message(fields.constraint)) }),
     stop: list(fields.stop).map(text),
     stopIds: ints(fields.stopIds),
     deadlineMs: whole(fields.deadlineMs),
@@ -115,6 +116,11 @@ const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
   ...(Object.hasOwn(fields, "presencePenalty") && { presencePenalty: floating(fields.presencePenalty) }),
   ...(Object.hasOwn(fields, "frequencyPenalty") && { frequencyPenalty: floating(fields.frequencyPenalty) }),
   ...(Object.hasOwn(fields, "topLogprobs") && { topLogprobs: floating(fields.topLogprobs) }),
+});
+
+const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"]> => ({
+  schema: text(fields.schema),
+  ...(Object.hasOwn(fields, "after") && { after: floating(fields.after) }),
 });
 
 const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });

@@ -113,8 +113,13 @@ export interface Drawn {
   readonly logprobs?: TokenLogprobs;
 }
 
+/** The ids that may be drawn: bit `id % 32` of word `id / 32`; at least one. */
+export type Allowed = Uint32Array;
+
 export interface ChunkOptions {
   readonly sample?: Sampling | undefined;
+  /** Absent: all. */
+  readonly allowed?: Allowed | undefined;
   /** After each layer: the claim of a long chunk is kept by this. */
   readonly onProgress?: ((layersDone: number, layers: number) => void) | undefined;
   /** Looked at between layers. An aborted chunk rejects with the signal's reason, and its sequence can only be closed. */
@@ -140,6 +145,8 @@ export interface StepInput {
   readonly sample: Sampling;
   /** The answer's ids up to `token`: what penalties count. Looked at only if there are any. */
   readonly answer?: Int32Array;
+  /** Absent: all. */
+  readonly allowed?: Allowed;
 }
 
 /** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */

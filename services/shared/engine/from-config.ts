@@ -3,6 +3,7 @@ import { basename, resolve } from "node:path";
 import type { Config } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
 import type { Engine } from "./engine.ts";
+import { Grammars } from "./grammar/grammars.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import { openWeightlessEngine } from "./weightless.ts";
 
@@ -14,7 +15,11 @@ export interface OpenedEngine {
   readonly failure: () => ServingError | null;
   /** Of the same model folder. */
   readonly tokenizer: Tokenizer;
+  readonly grammars: Grammars;
 }
+
+/** What the API has compiled in five seconds, a worker compiles even where it has a core less. */
+const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 2_000 };
 
 /** About every so manieth token of a weightless answer is its end. */
 const WEIGHTLESS_EOS_ONE_IN = 200;
@@ -23,7 +28,8 @@ const WEIGHTLESS_EOS_ONE_IN = 200;
 export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   const tokenizer = await Tokenizer.load(config.modelPath);
   const { engine, failure } = config.engine === "weightless" ? weightless(config, tokenizer) : await native(config);
-  return { engine, failure, tokenizer, model: config.modelName === "" ? engine.info.model : config.modelName };
+  const grammars = new Grammars(tokenizer.vocabulary(engine.info.vocabSize), GRAMMAR_TIMES);
+  return { engine, failure, tokenizer, grammars, model: config.modelName === "" ? engine.info.model : config.modelName };
 }
 
 /** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */

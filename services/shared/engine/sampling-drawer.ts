@@ -1,5 +1,5 @@
-import type { Drawn, Sampling } from "./engine.ts";
-import { Sampler } from "./sampling.ts";
+import type { Allowed, Drawn, Sampling } from "./engine.ts";
+import { BANNED, Sampler } from "./sampling.ts";
 import { logprobs } from "./sampling-logprobs.ts";
 
 /** Draws a sequence's next token as its request wants it. One object per thread; it owns the scratch. */
@@ -12,9 +12,10 @@ export class Drawer {
     this.#adjusted = new Float32Array(vocabSize);
   }
 
-  /** `answer`: the ids before `position` that penalties count. Throws INTERNAL for a logit that is not finite. */
-  draw(logits: Float32Array, sampling: Sampling, position: number, answer: ArrayLike<number> = []): Drawn {
-    const token = this.#sampler.sample(this.#adjust(logits, sampling, answer), sampling, position);
+  /** `answer`: the ids before `position` that penalties count. `allowed`: absent, all. Throws INTERNAL for a logit that is not finite. */
+  draw(logits: Float32Array, sampling: Sampling, position: number, answer: ArrayLike<number> = [], allowed?: Allowed): Drawn {
+    const adjusted = this.#adjust(logits, sampling, answer);
+    const token = this.#sampler.sample(allowed === undefined ? adjusted : this.#ban(adjusted, allowed), sampling, position);
     if (sampling.topLogprobs === undefined) return { token };
     return { token, logprobs: logprobs(logits, token, sampling.topLogprobs, position) };
   }
@@ -28,6 +29,16 @@ export class Drawer {
       adjusted[id]! += bias.values[i]!;
     });
     if (penalises(sampling)) for (const [id, times] of countsOf(answer)) adjusted[id]! -= presencePenalty + frequencyPenalty * times;
+    return adjusted;
+  }
+
+  /** A logit that is not finite stays, so that it is noticed. */
+  #ban(logits: Float32Array, allowed: Allowed): Float32Array {
+    const adjusted = this.#adjusted;
+    for (let id = 0; id < logits.length; id++) {
+      const logit = logits[id]!;
+      adjusted[id] = ((allowed[id >>> 5]! >>> (id & 31)) & 1) === 1 || !Number.isFinite(logit) ? logit : BANNED;
+    }
     return adjusted;
   }
 }

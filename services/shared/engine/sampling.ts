@@ -51,7 +51,7 @@ export class Sampler {
     let total = 0;
     for (let id = 0; id < logits.length; id++) {
       const x = (logits[id]! - max) * octaves;
-      if (x < -LOWEST) {
+      if (x < -LOWEST || logits[id] === BANNED) {
         weights[id] = 0;
         continue;
       }
@@ -137,6 +137,9 @@ export function argmax(logits: Float32Array, position: number): number {
   }
   return best;
 }
+
+/** The logit of a token that must not be drawn, at any temperature: the lowest there is. */
+export const BANNED = -(2 - 2 ** -23) * 2 ** 127;
 
 /** Beyond so many octaves below the best a weight is 0 at any scale. */
 const LOWEST = 55;

@@ -25,7 +25,7 @@ export function tokenTable({ model, added_tokens = [] }: TokenizerFile): TokenTa
 export class TokenBytes {
   /** One more than the largest id. */
   readonly size: number;
-  private readonly table: TokenTable;
+  readonly table: TokenTable;
   private readonly special: ReadonlySet<number>;
 
   constructor(table: TokenTable) {

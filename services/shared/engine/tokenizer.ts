@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { ServingError } from "../runtime/errors.ts";
+import type { Vocabulary } from "./grammar/grammars.ts";
 import { TokenBytes } from "./tokenizer-bytes.ts";
 import type { SpecialIds } from "./tokenizer-files.ts";
 import type { Reply, Request, ThreadOptions, WireError } from "./tokenizer-thread.ts";
@@ -60,6 +61,11 @@ export class Tokenizer {
   /** Tokens such as end of sentence or the role tokens, which are markup and not text. */
   isSpecial(id: number): boolean {
     return this.bytes.isSpecial(id);
+  }
+
+  /** What grammars need to know, for a model with `vocabSize` logits. */
+  vocabulary(vocabSize = this.vocabSize): Vocabulary {
+    return { table: this.bytes.table, stopIds: [...this.stopIds], vocabSize };
   }
 
   /** The text of `ids`; malformed UTF-8 becomes U+FFFD as in a browser. For text while it is generated, see text.ts. */

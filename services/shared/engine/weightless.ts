@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type {
+  Allowed,
   ChunkOptions,
   ChunkResult,
   Drawn,
@@ -64,9 +65,9 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
   };
   const vocabulary = { vocabSize: info.vocabSize, eosId, eosOneIn };
   const drawer = new Drawer(info.vocabSize);
-  const draw = (timeline: Timeline, sampling: Sampling, answer?: Int32Array): Drawn =>
-    needsLogits(sampling)
-      ? drawer.draw(logitsOf(timeline, vocabulary), sampling, timeline.position, answer)
+  const draw = (timeline: Timeline, sampling: Sampling, answer?: Int32Array, allowed?: Allowed): Drawn =>
+    allowed !== undefined || needsLogits(sampling)
+      ? drawer.draw(logitsOf(timeline, vocabulary), sampling, timeline.position, answer, allowed)
       : { token: drawFrom(timeline, sampling, vocabulary) };
   const run = (timeline: Timeline, ids: ArrayLike<number>): Sealed[] => {
     if (timeline.position + ids.length > info.contextTokens) throw refusal(`the context is ${info.contextTokens} tokens long`);
@@ -87,7 +88,7 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
         const { position, exactFrom } = timeline;
         return { sequence, position, exactFrom } satisfies Opened;
       }),
-    prefill: (sequence, ids, { sample, onProgress, signal }: ChunkOptions = {}) =>
+    prefill: (sequence, ids, { sample, allowed, onProgress, signal }: ChunkOptions = {}) =>
       inOrder(async () => {
         const timeline = timelineOf(sequence);
         if (ids.length === 0 || ids.length > info.chunkTokens)
@@ -104,7 +105,7 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
           throw error;
         }
         const sealed = run(timeline, ids);
-        return { sealed, ...(sample === undefined ? { token: null } : draw(timeline, sample)) } satisfies ChunkResult;
+        return { sealed, ...(sample === undefined ? { token: null } : draw(timeline, sample, undefined, allowed)) } satisfies ChunkResult;
       }),
     step: (batch) =>
       inOrder(async () => {
@@ -112,9 +113,9 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
         if (batch.length > info.batchMax) throw refusal(`a step runs at most ${info.batchMax} sequences`);
         const timelines = batch.map(({ sequence }) => timelineOf(sequence));
         if (stepMs > 0) await clock.sleep(stepMs);
-        return batch.map(({ token, sample, answer }, i) => ({
+        return batch.map(({ token, sample, answer, allowed }, i) => ({
           sealed: run(timelines[i]!, [token]),
-          ...draw(timelines[i]!, sample, answer),
+          ...draw(timelines[i]!, sample, answer, allowed),
         }));
       }),
     boundary: (sequence) => inOrder(async () => boundaryOf(timelineOf(sequence))),

@@ -1,5 +1,6 @@
 import type { Bus } from "../bus/contract.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Grammars } from "../engine/grammar/grammars.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Config } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
@@ -14,6 +15,8 @@ export interface WorkerDeps {
   readonly engine: Engine;
   /** Why the engine can do nothing any more; null while all is well. */
   readonly engineFailure: () => ServingError | null;
+  /** Over the engine's vocabulary. */
+  readonly grammars: Grammars;
   /** Of this engine. */
   readonly pulse: Pulse;
   readonly store: SegmentStore;

@@ -1,4 +1,4 @@
-import type { ChunkResult, Engine, Opened, Sampling } from "../engine/engine.ts";
+import type { Allowed, ChunkResult, Engine, Opened, Sampling } from "../engine/engine.ts";
 import type { ChunkSizes } from "./chunk-size.ts";
 import type { Context } from "./context.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -14,6 +14,7 @@ export interface Filling {
   readonly cached: number;
   /** With the last chunk, draws the token that follows. */
   readonly sample?: Sampling;
+  readonly allowed?: Allowed | undefined;
   /** Called with every layer done. */
   readonly onLayer: () => void;
   /** Called before each chunk with where it begins and ends. */
@@ -45,8 +46,8 @@ export async function fill(filling: Filling): Promise<Filled> {
       filling.chunks.onLayer(to - from, layersDone, layers);
       onLayer();
     };
-    const sample = to === ids.length ? filling.sample : undefined;
-    const { sealed, ...end } = await engine.prefill(sequence, ids.slice(from, to), { sample, onProgress, signal: job.signal });
+    const { sample, allowed }: Pick<Filling, "sample" | "allowed"> = to === ids.length ? filling : {};
+    const { sealed, ...end } = await engine.prefill(sequence, ids.slice(from, to), { sample, allowed, onProgress, signal: job.signal });
     position = to;
     drawn = end;
     for (const segment of sealed) context.keep(segment);

@@ -55,6 +55,7 @@ export async function workerProcess(
       bus,
       engine: measured(watched(engine, clock, config.stallMs, ended.signal, onStall), clock, metrics),
       engineFailure: opened.failure,
+      grammars: opened.grammars,
       pulse: new Pulse(),
       store,
       clock,

@@ -24,7 +24,7 @@ export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" 
   readonly slots: number;
 }
 
-type StationDeps = Omit<WorkerDeps, "engine" | "store">;
+type StationDeps = Omit<WorkerDeps, "engine" | "store" | "grammars">;
 
 /** Does the work of one held job, up to the event that ends this worker's part. */
 export type Work = (job: HeldJob) => Promise<void>;

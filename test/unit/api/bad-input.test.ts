@@ -14,6 +14,9 @@ const ask = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Reco
 
 const user = { role: "user", content: "hello" };
 const ok = { model: "yardlog", messages: [user] };
+const tools = [{ type: "function", function: { name: "f" } }];
+const format = (schema: unknown, name = "n") => ({ type: "json_schema", json_schema: { name, schema } });
+const unsupportedSchema = ["response_format.json_schema.schema", "unsupported_parameter"] as const;
 
 test.each<[string, object, string, string]>([
   ["no messages", { model: "yardlog" }, "messages", "invalid_value"],
@@ -35,7 +38,13 @@ test.each<[string, object, string, string]>([
   ["a bias out of range", { ...ok, logit_bias: { 5: 101 } }, "logit_bias.5", "invalid_value"],
   ["a bias by name", { ...ok, logit_bias: { the: 1 } }, "logit_bias.the", "invalid_value"],
   ["a bias for no token", { ...ok, logit_bias: { 99999999: 1 } }, "logit_bias", "invalid_value"],
-  ["a schema to answer by", { ...ok, response_format: { type: "json_object" } }, "response_format.type", "unsupported_parameter"],
+  ["a format nobody knows", { ...ok, response_format: { type: "yaml" } }, "response_format.type", "invalid_value"],
+  ["a schema that is missing", { ...ok, response_format: { type: "json_schema" } }, "response_format.json_schema", "invalid_value"],
+  ["a schema without a name", { ...ok, response_format: format({}, "") }, "response_format.json_schema.name", "invalid_value"],
+  ["a schema that is a list", { ...ok, response_format: format([]) }, "response_format.json_schema.schema", "invalid_value"],
+  ["a pattern", { ...ok, response_format: format({ type: "string", pattern: "a" }) }, ...unsupportedSchema],
+  ["a schema nothing meets", { ...ok, response_format: format({ $ref: "#" }) }, ...unsupportedSchema],
+  ["a schema beside tools", { ...ok, tools, response_format: { type: "json_object" } }, "response_format", "unsupported_parameter"],
   ["half a surrogate pair", { ...ok, messages: [{ role: "user", content: "\ud800" }] }, "messages", "invalid_value"],
 ])("400 names the field: %s", async (_, body, param, code) => {
   const response = await ask("/v1/chat/completions", JSON.stringify(body));

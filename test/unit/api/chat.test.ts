@@ -53,6 +53,20 @@ test("the prompt is that of the chat encoding, thinking off, and the model's own
   expect(request.sampling.temperature).toBe(0);
 });
 
+test("a form to answer in is told to the model and to the workers, behind the reasoning if there is any", async () => {
+  const schema = { type: "object", properties: { bay: { type: "integer" } }, required: ["bay"], additionalProperties: false };
+  const response_format = { type: "json_schema", json_schema: { name: "place", strict: true, schema } };
+  for (const thinking of ["disabled", "enabled"]) {
+    const answer = post("/v1/chat/completions", chat({ response_format, thinking: { type: thinking } }));
+    const { prompt, constraint } = await playJob(api.bus, "yardlog", { ids });
+    await answer;
+    const after = api.tokenizer.ids.thinkEnd;
+    expect(constraint).toEqual({ schema: JSON.stringify(schema), ...(thinking === "enabled" && { after }) });
+    const text = "ids" in prompt ? await api.tokenizer.decode(prompt.ids) : "";
+    expect(text).toContain('strictly adhere to the following schema to reply:\n{"type": "json_schema", "json_schema": {"name": "place", ');
+  }
+});
+
 test("a stream opens with the role, carries the text in order, ends with reason, usage and [DONE]", async () => {
   const answer = post("/v1/chat/completions", chat({ stream: true, stream_options: { include_usage: true } }));
   await playJob(api.bus, "yardlog", { ids });

@@ -26,12 +26,14 @@ export interface PromptOptions {
   readonly dropThinking?: boolean | undefined;
   /** OpenAI's `tools` of the request: they go into the system message. */
   readonly tools?: readonly Printable[] | null | undefined;
+  /** Of the request: it goes into the system message, too. */
+  readonly responseFormat?: Printable | undefined;
 }
 
 /** The prompt of a conversation, ready to be tokenized (spec 5.2-5.4). Throws INVALID_REQUEST for what no prompt can say. */
 export function encodePrompt(messages: readonly ChatMessage[], options: PromptOptions): string {
   requireEncodable(messages, options.release);
-  const turns = mergeMessages(withTools(messages, options.tools ?? []));
+  const turns = mergeMessages(withAppendices(messages, options.tools ?? [], options.responseFormat ?? null));
   const drop = options.thinking && (options.dropThinking ?? true) && turns.every((turn) => turn.tools.length === 0);
   const kept = drop ? withoutOldDevelopers(turns, options.release) : turns;
   const prompt: Prompt = {
@@ -55,10 +57,11 @@ interface Prompt {
   readonly keepFrom: number;
 }
 
-function withTools(messages: readonly ChatMessage[], tools: readonly Printable[]): readonly ChatMessage[] {
-  if (tools.length === 0) return messages;
+function withAppendices(messages: readonly ChatMessage[], tools: readonly Printable[], format: Printable): readonly ChatMessage[] {
+  const appendices = { ...(tools.length > 0 && { tools }), ...(format !== null && { response_format: format }) };
+  if (Object.keys(appendices).length === 0) return messages;
   const [first, ...rest] = messages;
-  return first?.role === "system" ? [{ ...first, tools }, ...rest] : [{ role: "system", content: "", tools }, ...messages];
+  return first?.role === "system" ? [{ ...first, ...appendices }, ...rest] : [{ role: "system", content: "", ...appendices }, ...messages];
 }
 
 function withoutOldDevelopers(turns: readonly Turn[], release: Release): readonly Turn[] {

@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
 import { openCheckpoint } from "../checkpoint/open.ts";
-import type { Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } from "../engine.ts";
+import type { Allowed, Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } from "../engine.ts";
 import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
@@ -78,12 +78,13 @@ export class EngineCore {
     ids: Int32Array,
     sample: Sampling | null,
     onLayer?: (layersDone: number) => void,
+    allowed?: Allowed,
   ): { sealed: CoreSealed[]; token: number | null; logprobs?: TokenLogprobs } {
     const { chunkTokens } = this.info;
     if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
     const sequence = this.#sequence(id);
     const before = sequence.position;
-    const draws = sample === null ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample }];
+    const draws = sample === null ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample, allowed }];
     const logits = this.#feed([id], [{ sequence, ids }], draws, onLayer);
     const drawn = draws[0] === undefined ? { token: null } : this.#draw(draws[0], logits);
     return { ...drawn, sealed: sealedSince(sequence, before) };
@@ -96,13 +97,14 @@ export class EngineCore {
     const ids = batch.map(({ sequence }) => sequence);
     if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
     const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
-    const draws = batch.map(({ sequence: id, sample, answer }, row) => ({
+    const draws = batch.map(({ sequence: id, sample, answer, allowed }, row) => ({
       id,
       sequence: feeds[row]!.sequence,
       tokens: 1,
       row,
       sample,
       answer,
+      allowed,
     }));
     const logits = this.#feed(ids, feeds, draws);
     return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
@@ -151,9 +153,9 @@ export class EngineCore {
   }
 
   /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
-  #draw({ id, sequence, sample, answer }: Draw, logits: Float32Array): Drawn {
+  #draw({ id, sequence, sample, answer, allowed }: Draw, logits: Float32Array): Drawn {
     try {
-      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, answer);
+      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, answer, allowed);
     } catch (error) {
       this.#broken.add(id);
       throw error;
@@ -178,6 +180,7 @@ interface Draw {
   readonly row: number;
   readonly sample: Sampling;
   readonly answer?: Int32Array | undefined;
+  readonly allowed?: Allowed | undefined;
 }
 
 function knownPath(name: string | undefined): string | undefined {

@@ -56,7 +56,7 @@ class ThreadEngine implements NativeEngine {
   async prefill(
     sequence: SequenceId,
     ids: Int32Array,
-    { sample = undefined, onProgress, signal }: ChunkOptions = {},
+    { sample = undefined, allowed, onProgress, signal }: ChunkOptions = {},
   ): Promise<ChunkResult> {
     signal?.throwIfAborted();
     const abort = signal === undefined ? null : new Int32Array(new SharedArrayBuffer(4));
@@ -65,7 +65,7 @@ class ThreadEngine implements NativeEngine {
     const { layers } = this.info;
     const progressed = onProgress === undefined ? undefined : (layersDone: number) => onProgress(layersDone, layers);
     try {
-      const input = { sequence, ids, sample: sample ?? null, progress: onProgress !== undefined, abort };
+      const input = { sequence, ids, sample: sample ?? null, allowed, progress: onProgress !== undefined, abort };
       const { sealed, ...drawn } = await this.#channel.call("prefill", input, progressed);
       return { ...drawn, sealed: sealed.map(adopt) };
     } catch (error) {

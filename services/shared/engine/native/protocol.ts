@@ -1,5 +1,5 @@
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
-import type { Drawn, EngineInfo, Sampling, TokenLogprobs } from "../engine.ts";
+import type { Allowed, Drawn, EngineInfo, Sampling, TokenLogprobs } from "../engine.ts";
 import type { CoreStep } from "./core.ts";
 
 /**
@@ -19,6 +19,7 @@ export interface Calls {
       readonly sequence: number;
       readonly ids: Int32Array;
       readonly sample: Sampling | null;
+      readonly allowed: Allowed | undefined;
       readonly progress: boolean;
       /** Set to 1 to abort. */
       readonly abort: Int32Array<SharedArrayBuffer> | null;

@@ -58,13 +58,13 @@ function open(core: EngineCore, { segments, boundary }: Input<"open">): Output<"
 }
 
 function prefill(core: EngineCore, input: Input<"prefill">, progress: (layersDone: number) => void): Output<"prefill"> {
-  const { sequence, ids, sample, abort } = input;
+  const { sequence, ids, sample, allowed, abort } = input;
   const listened = input.progress || abort !== null;
   const onLayer = (layersDone: number) => {
     if (abort !== null && Atomics.load(abort, 0) === 1) throw new ServingError("CANCELLED", `aborted after ${layersDone} layers`);
     if (input.progress && layersDone > 0) progress(layersDone);
   };
-  const { sealed, ...drawn } = core.prefill(sequence, ids, sample, listened ? onLayer : undefined);
+  const { sealed, ...drawn } = core.prefill(sequence, ids, sample, listened ? onLayer : undefined, allowed);
   return { ...drawn, sealed: lend(sealed) };
 }
 

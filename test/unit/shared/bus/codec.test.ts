@@ -20,33 +20,40 @@ const text = fc.string({ unit: "binary" });
 const id = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const number = fc.double({ noNaN: true });
 
-const requests: fc.Arbitrary<JobRequest> = fc.record({
-  model: text,
-  tenant: text,
-  lane: fc.constantFrom("interactive", "batch"),
-  prompt: fc.oneof(fc.record({ ids: fc.array(id).map((ids) => Int32Array.from(ids)) }), fc.record({ payload: text })),
-  promptTokens: count,
-  maxTokens: count,
-  sampling: fc.record(
-    {
-      temperature: number,
-      topP: number,
-      topK: id,
-      minP: number,
-      seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-      bias: fc.record({ ids: fc.array(id), values: fc.array(number) }),
-      presencePenalty: number,
-      frequencyPenalty: number,
-      topLogprobs: id,
-    },
-    { requiredKeys: ["temperature", "topP", "topK", "minP", "seed"] },
-  ),
-  stop: fc.array(text),
-  stopIds: fc.array(id),
-  deadlineMs: count,
-  detached: fc.boolean(),
-  view: text,
-});
+const REQUIRED = [
+  ...["model", "tenant", "lane", "prompt", "promptTokens", "maxTokens", "sampling", "stop", "stopIds", "deadlineMs", "detached", "view"],
+] as Exclude<keyof JobRequest, "constraint">[];
+const requests: fc.Arbitrary<JobRequest> = fc.record(
+  {
+    model: text,
+    tenant: text,
+    lane: fc.constantFrom("interactive", "batch"),
+    prompt: fc.oneof(fc.record({ ids: fc.array(id).map((ids) => Int32Array.from(ids)) }), fc.record({ payload: text })),
+    promptTokens: count,
+    maxTokens: count,
+    sampling: fc.record(
+      {
+        temperature: number,
+        topP: number,
+        topK: id,
+        minP: number,
+        seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        bias: fc.record({ ids: fc.array(id), values: fc.array(number) }),
+        presencePenalty: number,
+        frequencyPenalty: number,
+        topLogprobs: id,
+      },
+      { requiredKeys: ["temperature", "topP", "topK", "minP", "seed"] },
+    ),
+    constraint: fc.record({ schema: text, after: id }, { requiredKeys: ["schema"] }),
+    stop: fc.array(text),
+    stopIds: fc.array(id),
+    deadlineMs: count,
+    detached: fc.boolean(),
+    view: text,
+  },
+  { requiredKeys: REQUIRED },
+);
 
 const usages = fc.record({ promptTokens: count, completionTokens: count, cachedTokens: count });
 

@@ -42,6 +42,36 @@ test("bias and penalties change the logits that are drawn from, token by token, 
   );
 });
 
+test("of the tokens that are allowed one is drawn as if there were no others, at any temperature", () => {
+  const cases = {
+    logits: anyLogits,
+    allowed: fc.uniqueArray(anyId, { minLength: 1 }),
+    temperature: fc.constantFrom(0, 0.7, 1, 1e300),
+    topP: fc.constantFrom(1, 0.5),
+    topK: fc.constantFrom(0, 2),
+    position: fc.nat(),
+    topLogprobs: fc.constantFrom(undefined, 2),
+  };
+  const drawer = new Drawer(VOCAB);
+  fc.assert(
+    fc.property(fc.record(cases), ({ logits, allowed, position, topLogprobs, ...changes }) => {
+      const sampling = { ...greedy, ...changes, seed: 9n, ...(topLogprobs && { topLogprobs }) };
+      const mask = Uint32Array.of(allowed.reduce((bits, id) => bits | (1 << id), 0));
+      const { token, ...drawn } = drawer.draw(logits, sampling, position, [], mask);
+      const others = [...allowed].sort((a, b) => a - b);
+      const scale = new Sampler(VOCAB); // as many tokens as the vocabulary has, so that weights are rounded alike
+      const alone = logits.map((logit, id) => (others.includes(id) ? logit : -1e30));
+      expect(others).toContain(token);
+      if (sampling.temperature < 2) expect(token).toBe(scale.sample(alone, sampling, position));
+      expect(drawn).toEqual(topLogprobs === undefined ? {} : { logprobs: logprobs(logits, token, topLogprobs, position) });
+    }),
+  );
+});
+
+test("a logit that is not finite is noticed, allowed or not", () => {
+  expect(() => new Drawer(3).draw(Float32Array.of(1, Number.NaN, 2), greedy, 0, [], Uint32Array.of(1))).toThrow("logit 1 at position 0");
+});
+
 test("a bias of -100 bans and one of 100 forces a token of a usual model", () => {
   const logits = Float32Array.of(10, 20, 30);
   const drawer = new Drawer(3);

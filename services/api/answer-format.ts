@@ -1,0 +1,40 @@
+import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import type { Grammars } from "../shared/engine/grammar/grammars.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
+import type { Conversation } from "./prompt.ts";
+import type { ChatRequest } from "./requests.ts";
+
+/** The form that an answer is held to. */
+export interface AnswerFormat {
+  /** JSON Schema, as JSON. */
+  readonly schema: string;
+  /** What the prompt says of it. */
+  readonly written: Printable;
+  /** Where the request names the format, and the schema if it has one of its own. */
+  readonly param: { readonly format: string; readonly schema: string };
+}
+
+export const ANY_OBJECT = JSON.stringify({ type: "object" });
+
+export function formatOf({ response_format }: ChatRequest, exact: () => Printable | undefined): AnswerFormat | undefined {
+  if (response_format === undefined || response_format.type === "text") return undefined;
+  const body = exact();
+  const written = (isObject(body) ? field(body, "response_format") : undefined) ?? null;
+  const schema = response_format.type === "json_object" ? ANY_OBJECT : JSON.stringify(response_format.json_schema.schema);
+  return { schema, written, param: { format: "response_format", schema: "response_format.json_schema.schema" } };
+}
+
+/** Throws INVALID_REQUEST for a format that no answer to this conversation can be held to. */
+export async function requireFormat(grammars: Grammars, { schema, param }: AnswerFormat, conversation: Conversation): Promise<void> {
+  if (conversation.tools.length > 0)
+    throw unsupported(param.format, "is not supported beside tools yet: leave one out, or set tool_choice to none");
+  if (conversation.messages.at(-1)?.wo_eos === true)
+    throw unsupported(param.format, "is not supported for an answer that is begun already");
+  await grammars.check(schema).catch((error: unknown) => {
+    if (error instanceof ServingError && error.code === "INVALID_REQUEST") throw unsupported(param.schema, error.message);
+    throw error;
+  });
+}
+
+const unsupported = (param: string, why: string) =>
+  new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "unsupported_parameter" });

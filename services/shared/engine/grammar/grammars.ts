@@ -1,0 +1,202 @@
+import { Worker } from "node:worker_threads";
+import { ServingError } from "../../runtime/errors.ts";
+import type { Allowed } from "../engine.ts";
+import type { Reply, Request, Vocabulary } from "./thread.ts";
+
+export type { Vocabulary } from "./thread.ts";
+
+/** What an answer is held to. */
+export interface Constraint {
+  /** JSON Schema, as JSON; see schema.ts for what of it. */
+  readonly schema: string;
+  /** Only behind the first of these tokens; absent: from the beginning. */
+  readonly after?: number;
+}
+
+/** How long one call may take before it is given up, and the thread with it. */
+export interface GrammarTimes {
+  /** To read and compile a schema. */
+  readonly compileMs: number;
+  /** To take the next token. */
+  readonly nextMs: number;
+}
+
+/** Calls that wait for the thread. */
+const PENDING_MAX = 2_048;
+const START_MS = 60_000;
+
+interface Pending {
+  readonly request: Exclude<Request, { kind: "close" }>;
+  readonly resolve: (mask: Allowed | null) => void;
+  readonly reject: (error: ServingError) => void;
+}
+
+/**
+ * Holds answers to schemas, in a thread of its own that is started when it is first needed. Schemas are input: one that takes too long, or
+ * the library along, is refused, and costs the others the time until a new thread has taken the rest over. The thread does not keep the
+ * process alive.
+ */
+export class Grammars {
+  readonly #vocabulary: Vocabulary;
+  readonly #times: GrammarTimes;
+  readonly #pending: Pending[] = [];
+  #thread: Worker | null = null;
+  #deadline: NodeJS.Timeout | undefined;
+  #lastAnswer = 0;
+
+  constructor(vocabulary: Vocabulary, times: GrammarTimes) {
+    this.#vocabulary = vocabulary;
+    this.#times = times;
+  }
+
+  /** INVALID_REQUEST if no answer can be held to `schema`. */
+  async check(schema: string): Promise<void> {
+    await this.#call({ kind: "check", schema });
+  }
+
+  /** For one answer. */
+  follow(constraint: Constraint): Following {
+    const answer = ++this.#lastAnswer;
+    return new Following(
+      constraint,
+      (request) => this.#call({ ...request, answer }),
+      () => this.#thread?.postMessage({ kind: "close", answer } satisfies Request),
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#pending.splice(1);
+    await this.#giveUp(new ServingError("UNAVAILABLE", "the grammars were closed"));
+  }
+
+  #call(request: Pending["request"]): Promise<Allowed | null> {
+    if (this.#pending.length >= PENDING_MAX)
+      return Promise.reject(new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the grammars`));
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ request, resolve, reject });
+      if (this.#pending.length === 1) this.#begin();
+    });
+  }
+
+  /** The first of those who wait. */
+  #begin(): void {
+    const [first] = this.#pending;
+    if (first === undefined) this.#thread?.unref();
+    else if (this.#thread === null) this.#start();
+    else this.#post(this.#thread, first);
+  }
+
+  #post(thread: Worker, { request }: Pending): void {
+    thread.ref();
+    thread.postMessage(request);
+    const { compileMs, nextMs } = this.#times;
+    const ms = request.kind === "next" ? nextMs : compileMs;
+    const slow = new ServingError("INVALID_REQUEST", `the schema takes longer than the ${ms} ms that are supported`);
+    this.#deadline = setTimeout(() => void this.#giveUp(slow), ms);
+  }
+
+  #start(): void {
+    const thread = new Worker(threadFile, { workerData: this.#vocabulary, name: "grammars" });
+    this.#thread = thread;
+    const ended = (cause: unknown) => {
+      if (this.#thread === thread) void this.#giveUp(new ServingError("INTERNAL", "the grammars' thread ended", { cause }));
+    };
+    thread.on("message", (reply: Reply) => {
+      if (this.#thread === thread) this.#receive(reply);
+    });
+    thread.on("error", ended);
+    thread.on("exit", ended);
+    this.#deadline = setTimeout(() => ended("it did not start"), START_MS);
+  }
+
+  #receive(reply: Reply): void {
+    clearTimeout(this.#deadline);
+    if (reply.kind !== "ready") {
+      const { resolve, reject } = this.#pending.shift()!;
+      if (reply.kind === "failed") reject(new ServingError(reply.error.code, reply.error.message));
+      else resolve(reply.kind === "allowed" ? reply.mask : null);
+      if (reply.kind !== "unknown" && reply.spent) void this.#end();
+    }
+    this.#begin();
+  }
+
+  /** Whoever is first is to blame; the others go on with a new thread. */
+  async #giveUp(error: ServingError): Promise<void> {
+    clearTimeout(this.#deadline);
+    const ended = this.#end();
+    this.#pending.shift()?.reject(error);
+    this.#begin();
+    await ended;
+  }
+
+  async #end(): Promise<void> {
+    const thread = this.#thread;
+    this.#thread = null;
+    await thread?.terminate();
+  }
+}
+
+type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** What may follow an answer, from its ids alone: whoever takes it over asks with those in the log. One call at a time. */
+export class Following {
+  readonly #constraint: Constraint;
+  readonly #call: Call;
+  readonly #forget: () => void;
+  #busy = false;
+  #closed = false;
+  /** Index of the first id that is held to the schema; null while it has not come. */
+  #from: number | null;
+  /** How many ids the thread knows of; null: it does not know the answer. */
+  #known: number | null = null;
+
+  constructor(constraint: Constraint, call: Call, forget: () => void) {
+    this.#constraint = constraint;
+    this.#call = call;
+    this.#forget = forget;
+    this.#from = constraint.after === undefined ? 0 : null;
+  }
+
+  /** `ids`: the answer so far, as in the calls before and maybe more. Null: any may follow. INVALID_REQUEST where none may. */
+  async allowed(ids: readonly number[]): Promise<Allowed | null> {
+    this.#from ??= beginsBehind(ids, this.#constraint.after!);
+    if (this.#from === null) return null;
+    this.#busy = true;
+    try {
+      return (await this.#next(ids)) ?? (await this.#open(ids, this.#from));
+    } finally {
+      this.#busy = false;
+      if (this.#closed) this.#forget();
+    }
+  }
+
+  /** The thread forgets the answer, after a call that is under way. */
+  close(): void {
+    this.#closed = true;
+    if (!this.#busy) this.#forget();
+  }
+
+  /** Null where the thread does not know the answer: it was not told of it, or was started anew. */
+  async #next(ids: readonly number[]): Promise<Allowed | null> {
+    const known = this.#known;
+    if (known === null) return null;
+    this.#known = null;
+    const allowed = await this.#call({ kind: "next", ids: ids.slice(known) });
+    if (allowed !== null) this.#known = ids.length;
+    return allowed;
+  }
+
+  async #open(ids: readonly number[], from: number): Promise<Allowed | null> {
+    const allowed = await this.#call({ kind: "open", schema: this.#constraint.schema, ids: ids.slice(from) });
+    this.#known = ids.length;
+    return allowed;
+  }
+}
+
+function beginsBehind(ids: readonly number[], after: number): number | null {
+  const at = ids.indexOf(after);
+  return at < 0 ? null : at + 1;
+}
+
+const threadFile = new URL(import.meta.url.endsWith(".ts") ? "./thread-from-sources.mjs" : "./thread.js", import.meta.url);

@@ -1,0 +1,151 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Allowed } from "../../../../services/shared/engine/engine.ts";
+import { type Constraint, Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
+import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
+import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+
+let tokenizer: Tokenizer;
+let grammars: Grammars;
+beforeAll(async () => {
+  tokenizer = await Tokenizer.load("deploy/models/yardlog");
+  grammars = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
+});
+afterAll(() => grammars.close());
+
+const object = (properties: object, more: object = {}) => ({ type: "object", properties, additionalProperties: false, ...more });
+const nested = (depth: number): object => (depth === 0 ? { type: "string" } : object({ a: nested(depth - 1) }, { required: ["a"] }));
+/** Every definition leads to the next: the library descends through all. */
+const chain = (length: number) => ({
+  $ref: "#/$defs/d0",
+  $defs: Object.fromEntries(
+    Array.from({ length }, (_, i) => [
+      `d${i}`,
+      object(i + 1 < length ? { a: { $ref: `#/$defs/d${i + 1}` } } : {}, i + 1 < length ? { required: ["a"] } : {}),
+    ]),
+  ),
+});
+
+const held: readonly object[] = [
+  {},
+  { type: "object" },
+  { type: ["string", "null"] },
+  { type: "number" },
+  { type: "boolean", title: "a title", description: "says nothing" },
+  { enum: ['a"\\\n\u2028é😀', 1.5, null, { b: [1, "x"], a: {} }] },
+  { const: { b: 1, a: [true] } },
+  { type: "string", enum: ["a", "b"] },
+  { type: "integer", minimum: -5, maximum: 123 },
+  { type: "integer", exclusiveMinimum: 0 },
+  { type: "integer", exclusiveMaximum: -7 },
+  { type: "array", items: { type: "integer" }, minItems: 2, maxItems: 4 },
+  { type: "array", prefixItems: [{ type: "string" }, { type: "boolean" }], items: { type: "null" }, minItems: 2 },
+  { type: "array", prefixItems: [{ const: 1 }], items: false },
+  object({ a: { type: "integer" }, b: { type: "string" }, "c d é": { type: "null" } }, { required: ["b"] }),
+  { type: "object", properties: { a: { type: "integer" } }, required: ["a"] },
+  { type: "object", properties: { a: { type: "integer" } }, additionalProperties: { type: "boolean" } },
+  object({ v: { type: "string" }, of: { type: "array", items: { $ref: "#" } } }, { required: ["v", "of"] }),
+  { $ref: "#/definitions/x", definitions: { x: { allOf: [{ $ref: "#/definitions/y" }] }, y: { type: "boolean" } } },
+  { anyOf: [{ type: "integer" }, object({ kind: { const: "k" } }, { required: ["kind"] })] },
+  { oneOf: [{ type: "boolean" }, { type: "null" }] },
+  ...["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"].map((format) => ({ type: "string", format })),
+  nested(20),
+  chain(20),
+  object(Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`p${i}`, { type: "integer" }]))),
+];
+
+const ids = (allowed: Allowed): number[] =>
+  Array.from({ length: tokenizer.vocabSize }, (_, id) => id).filter((id) => ((allowed[id >>> 5]! >>> (id & 31)) & 1) === 1);
+
+/** Takes any of the tokens that are allowed, and ends where it may; null if that is not soon. */
+async function walk(constraint: Constraint, choose: (ids: readonly number[]) => number): Promise<string | null> {
+  const following = grammars.follow(constraint);
+  const answer: number[] = [];
+  try {
+    while (answer.length < 400) {
+      const may = ids((await following.allowed(answer))!);
+      const id =
+        answer.length > 20 && may.some((id) => tokenizer.stopIds.has(id)) ? may.find((id) => tokenizer.stopIds.has(id))! : choose(may);
+      if (tokenizer.stopIds.has(id)) return await tokenizer.decode(answer);
+      answer.push(id);
+    }
+    return null;
+  } finally {
+    following.close();
+  }
+}
+
+test.each(held.map((schema) => [JSON.stringify(schema).slice(0, 90), schema]))(
+  "whatever the model wants, its answer is valid: %s",
+  async (_, schema) => {
+    const seed = Number(process.env.SEED ?? Date.now() % 1e9);
+    const random = seededRandom(seed);
+    const valid = new Ajv2020({ strict: false, validateFormats: false }).compile(schema);
+    for (let round = 0; round < 3; round++) {
+      const text = await walk({ schema: JSON.stringify(schema) }, (may) => may[random.u32() % may.length]!);
+      if (text !== null) expect([valid(JSON.parse(text)), text], `SEED=${seed}: ${JSON.stringify(valid.errors)}`).toEqual([true, text]);
+    }
+  },
+);
+
+test.each<[unknown, string]>([
+  [{ type: "string", pattern: "^a" }, "pattern is not supported"],
+  [{ type: "string", maxLength: 5 }, "maxLength is not supported"],
+  [{ type: "string", format: "uri" }, "format is not supported but as one of date,"],
+  [{ type: "number", minimum: 0 }, "minimum is not supported beside number"],
+  [{ type: "integer", multipleOf: 5 }, "multipleOf is not supported"],
+  [{ type: "integer", minimum: 5, maximum: 3 }, "minimum leaves no number below the maximum"],
+  [{ type: "integer", minimum: 1e300 }, "minimum must be a whole number below 2^53"],
+  [{ type: "array", uniqueItems: true }, "uniqueItems is not supported"],
+  [{ type: "array", items: { not: {} } }, "items.not is not supported"],
+  [{ type: "array", minItems: 3, maxItems: 2 }, "minItems is more than maxItems"],
+  [{ type: "array", maxItems: 1e9 }, "minItems and maxItems must be whole numbers up to 1000"],
+  [object({ a: { allOf: [{ type: "string" }, { type: "null" }] } }), "properties.a.allOf with more than one schema is not supported"],
+  [{ type: "object", patternProperties: {} }, "patternProperties is not supported"],
+  [{ type: "object", required: ["a"] }, "required must be a list of names that properties describes"],
+  [{ type: "object", anyOf: [{}] }, "type is not supported beside anyOf"],
+  [{ properties: {} }, "properties is not supported without a type beside it"],
+  [object({ 'a"b': {} }), "properties has a name with a quote"],
+  [{ $ref: "http://example.com/x" }, "$ref must be # or #/$defs/NAME"],
+  [{ $ref: "#/$defs/x" }, "$ref must be # or #/$defs/NAME"],
+  [{ type: "nonsense" }, "type must be string, number"],
+  [{ type: "string", enum: ["a", 5] }, "enum has a value that is not of the type beside it"],
+  [{ enum: [] }, "enum must be a list with at least one value"],
+  [{ enum: Array.from({ length: 501 }, (_, i) => i) }, "enum has more than the 500 values"],
+  [{ $ref: "#" }, "the schema cannot be met"],
+  [true, "the schema must be an object"],
+  [object({ a: false }), "properties.a must be an object"],
+  [nested(30), "lies deeper than the 24 levels"],
+  [{ const: "x".repeat(40_000) }, "the schema is larger than the 32768 bytes"],
+])("a schema that no answer can be held to is refused by name: %j", async (schema, message) => {
+  await expect(grammars.check(JSON.stringify(schema))).rejects.toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringContaining(message),
+  });
+});
+
+test("a schema that would take the library along costs the others nothing but time", async () => {
+  const following = grammars.follow({ schema: '{"type":"array","items":{"type":"integer"}}' });
+  const answer: number[] = [];
+  for (const length of [60, 200]) {
+    const before = ids((await following.allowed(answer))!);
+    await expect(grammars.check(JSON.stringify(chain(length)))).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+    expect(ids((await following.allowed(answer))!)).toEqual(before);
+    answer.push(before.find((id) => !tokenizer.stopIds.has(id))!);
+  }
+  following.close();
+});
+
+test("a schema that takes longer than it may is given up, and the next one has a thread of its own", async () => {
+  const hasty = new Grammars(tokenizer.vocabulary(), { compileMs: 1, nextMs: 1 });
+  const slow = [
+    object(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`p${i}`, {}])), {
+      required: Array.from({ length: 300 }, (_, i) => `p${i}`),
+    }),
+  ];
+  await expect(hasty.check(JSON.stringify(slow[0]))).rejects.toMatchObject({
+    message: expect.stringContaining("takes longer than the 1 ms"),
+  });
+  await expect(hasty.check("5")).rejects.toMatchObject({ message: expect.stringMatching(/must be an object|takes longer/) });
+  await hasty.close();
+});
