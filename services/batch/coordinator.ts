@@ -2,7 +2,9 @@ import { Admission } from "../api/admission.ts";
 import { type Batch, batchOf, documentsBehind, hasEnded, isFree } from "../shared/batches/batch.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
-import { type BatchDeps, batchLines, runBatch } from "./run-batch.ts";
+import { type BatchDeps, batchLines } from "./lines-run.ts";
+import { runBatch } from "./run-batch.ts";
+import { sweepFiles } from "./sweep.ts";
 import { checkWebhook, isDueToTell, tell } from "./webhooks.ts";
 
 type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
@@ -18,6 +20,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const open = new OpenBatches();
   const running = new Map<string, Promise<void>>();
   const telling = new Set<string>();
+  let sweepMs = 0;
   batchLines(metrics);
   checkWebhook(config);
   while (!stop.aborted) {
@@ -25,10 +28,14 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
       await open.hear(deps);
       const nowMs = await bus.log.nowMs();
       tellDue(nowMs);
+      if (nowMs >= sweepMs) {
+        await sweepFiles(deps, open.inputs(), nowMs);
+        sweepMs = nowMs + SWEEP_MS;
+      }
       for (const { batch, document } of open.free(nowMs, config.claimMs)) {
         if (running.size >= config.batchesMax) break;
         if (running.has(batch.id)) continue;
-        const held = await HeldBatch.claim(bus, clock, document, name, stop);
+        const held = await HeldBatch.claim(deps, document, name, stop);
         if (held !== null)
           running.set(
             batch.id,
@@ -65,6 +72,8 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   }
 }
 
+/** Between two looks for files whose life is over. */
+const SWEEP_MS = 600_000;
 /** Ends that are told at once. */
 const TELLING_MAX = 16;
 
@@ -88,6 +97,11 @@ class OpenBatches {
       else if (batch.webhook !== null) this.#untold.set(batch.id, { batch, document });
       this.#place = document.place;
     }
+  }
+
+  /** Files that are read yet. */
+  inputs(): ReadonlySet<string> {
+    return new Set(Array.from(this.#open.values(), ({ batch }) => batch.inputFileId));
   }
 
   untold = (nowMs: number): readonly Open[] => [...this.#untold.values()].filter(({ batch }) => isDueToTell(batch, nowMs));

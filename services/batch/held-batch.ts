@@ -2,7 +2,14 @@ import { type Batch, batchOf } from "../shared/batches/batch.ts";
 import type { Bus, Document } from "../shared/bus/contract.ts";
 import { backoffMs, isUnavailable, Pause } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import type { Config } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+
+interface HoldDeps {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly config: Pick<Config, "claimMs">;
+}
 
 /** Another coordinator works on the batch now, or it is gone: stop in silence. */
 export class HoldLost extends Error {
@@ -16,14 +23,16 @@ export class HoldLost extends Error {
 export class HeldBatch {
   readonly #bus: Bus;
   readonly #clock: Clock;
+  readonly #claimMs: number;
   readonly #stop: AbortSignal;
   #batch: Batch;
   #place: number;
   #writtenMs: number;
 
-  private constructor(bus: Bus, clock: Clock, stop: AbortSignal, batch: Batch, place: number) {
+  private constructor({ bus, clock, config }: HoldDeps, stop: AbortSignal, batch: Batch, place: number) {
     this.#bus = bus;
     this.#clock = clock;
+    this.#claimMs = config.claimMs;
     this.#stop = stop;
     this.#batch = batch;
     this.#place = place;
@@ -31,12 +40,12 @@ export class HeldBatch {
   }
 
   /** Null if another was faster, or the record did not say. */
-  static async claim(bus: Bus, clock: Clock, document: Document, holder: string, stop: AbortSignal): Promise<HeldBatch | null> {
+  static async claim(deps: HoldDeps, document: Document, holder: string, stop: AbortSignal): Promise<HeldBatch | null> {
     const before = batchOf(document);
     const batch: Batch = { ...before, holder, epoch: before.epoch + 1, turn: before.turn + 1, attempt: before.attempt + 1 };
     try {
-      const place = await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), document.place);
-      return place === null ? null : new HeldBatch(bus, clock, stop, batch, place);
+      const place = await deps.bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), document.place);
+      return place === null ? null : new HeldBatch(deps, stop, batch, place);
     } catch (error) {
       if (isUnavailable(error)) return null; // if it was stored all the same, the claim runs out
       throw error;
@@ -47,9 +56,9 @@ export class HeldBatch {
     return this.#batch;
   }
 
-  /** Since the last write. */
-  get quietMs(): number {
-    return this.#clock.monotonicMs() - this.#writtenMs;
+  /** Shows, now and then, that there is progress: the claim lives by it. Throws like `write`. */
+  async beat(): Promise<void> {
+    if (this.#clock.monotonicMs() - this.#writtenMs >= this.#claimMs / 8) await this.write({});
   }
 
   /** Resolves once it is in the record, however long that is away; throws HoldLost, or the reason of the stop. */

@@ -28,7 +28,7 @@ export interface Validated {
 
 /**
  * Reads the whole file once, and holds no more of it than a line. Every line of a batch must be one that can be sent, or none is. `served`: the
- * model there is; null for a file that was found valid before.
+ * model there is; null for a file that was found valid before. `beat` is called with every line: it is progress.
  */
 export async function validate(
   bus: Bus,
@@ -36,6 +36,7 @@ export async function validate(
   file: StoredFile,
   served: string | null,
   lineBytesMax: number,
+  beat: () => Promise<void>,
 ): Promise<Validated> {
   const numbers: number[] = [];
   const offsets: number[] = [];
@@ -47,6 +48,7 @@ export async function validate(
   try {
     for await (const line of linesOf(bus, file, lineBytesMax)) {
       if (numbers.length === LINES_MAX) throw new ServingError("TOO_LARGE", `a batch may have at most ${LINES_MAX} lines; split the file`);
+      await beat();
       const problem = check(line);
       if (problem !== null && problems.push(problem) === PROBLEMS_MAX) break;
       numbers.push(line.number);

@@ -3,7 +3,7 @@ import { type Batch, batchOf } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { BatchDeps } from "./run-batch.ts";
+import type { BatchDeps } from "./lines-run.ts";
 
 /** Tries of one event, and the time between them: about two hours altogether. */
 const TRIES_MAX = 10;

@@ -3,7 +3,9 @@ import multipart, { type MultipartFile } from "@fastify/multipart";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { deleteParts, deleteStored, FILE_LIFE_SECONDS, type Part, type StoredFile, saveFile, sizeOf } from "../../shared/batches/file.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Random } from "../../shared/runtime/random.ts";
 import type { ApiDeps } from "../deps.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
 import { pageOf, pageQuery } from "../files/list.ts";
@@ -53,40 +55,45 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 }
 
-/** Stores the file while it arrives; its fields may come before or behind it. */
+/** Stores the file while it arrives; its fields may come before or behind it. Whether an answer was lost or not, parts that a document may name stay. */
 async function receive({ bus, random, authenticate }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
   const tenant = authenticate(request.headers);
+  const { filename, parts, lifeSeconds } = await receiveParts(bus, random, request);
+  const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
+  const id = random.id("file-");
+  const file: StoredFile = { id, filename, purpose: "batch", bytes: sizeOf(parts), createdAt, expiresAt: createdAt + lifeSeconds, parts };
+  await saveFile(bus, tenant, file);
+  return file;
+}
+
+/** Nothing stays of what is refused. */
+async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
   const fields: Record<string, unknown> = {};
   let received: { readonly filename: string; readonly parts: Part[] } | null = null;
   try {
     for await (const part of request.parts()) {
       if (part.type === "field") fields[part.fieldname] = part.value;
-      else if (part.fieldname === "file") received = await receiveFile(part);
+      else if (part.fieldname === "file") received = await receiveFile(bus, random, part);
       else part.file.resume(); // like any unknown field: read, and dropped
     }
-    const { "expires_after[seconds]": seconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
+    const { "expires_after[seconds]": lifeSeconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
     if (received === null) throw refused("file: send a file", "file");
-    const { filename, parts } = received;
-    const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
-    const id = random.id("file-");
-    const file: StoredFile = { id, filename, purpose: "batch", bytes: sizeOf(parts), createdAt, expiresAt: createdAt + seconds, parts };
-    await saveFile(bus, tenant, file);
-    return file;
+    return { ...received, lifeSeconds };
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);
     request.raw.unpipe().resume(); // a client reads the answer once all it sends was taken
     throw error;
   }
+}
 
-  async function receiveFile({ file, filename }: MultipartFile) {
-    const parts = await storeParts(bus, random, file);
-    if (!file.truncated) return { filename: filename.slice(0, FILENAME_CHARACTERS_MAX), parts };
-    await deleteParts(bus, parts);
-    throw new ServingError("TOO_LARGE", `file: a batch file may have at most ${FILE_BYTES_MAX} bytes; split it`, {
-      param: "file",
-      apiCode: "file_too_large",
-    });
-  }
+async function receiveFile(bus: Bus, random: Random, { file, filename }: MultipartFile) {
+  const parts = await storeParts(bus, random, file);
+  if (!file.truncated) return { filename: filename.slice(0, FILENAME_CHARACTERS_MAX), parts };
+  await deleteParts(bus, parts);
+  throw new ServingError("TOO_LARGE", `file: a batch file may have at most ${FILE_BYTES_MAX} bytes; split it`, {
+    param: "file",
+    apiCode: "file_too_large",
+  });
 }
 
 const refused = (message: string, param: string) =>

@@ -26,10 +26,15 @@ export const FILE_LIFE_SECONDS = 30 * 86_400;
 export const sizeOf = (parts: readonly Part[]): number => parts.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** Null for a file that is not there, or not any more. */
-export async function findStored({ documents, log }: Bus, tenant: string, id: string): Promise<StoredFile | null> {
+export async function findStored(bus: Bus, tenant: string, id: string): Promise<StoredFile | null> {
+  const file = await storedFile(bus, tenant, id);
+  return file === null || file.expiresAt <= (await bus.log.nowMs()) / 1_000 ? null : file;
+}
+
+/** Also where its life is over, for a batch that began before. */
+export async function storedFile({ documents }: Bus, tenant: string, id: string): Promise<StoredFile | null> {
   const document = await documents.get("file", tenant, id);
-  const file = document === null ? null : fileOf(document);
-  return file === null || file.expiresAt <= (await log.nowMs()) / 1_000 ? null : file;
+  return document === null ? null : fileOf(document);
 }
 
 /** True if the file is there now, false if it was already: a file is written once. */

@@ -2,13 +2,16 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { linesOf, PartReader, type RawLine } from "../../../services/batch/lines.ts";
 import { PrefixOrder } from "../../../services/batch/order.ts";
+import { sweepFiles } from "../../../services/batch/sweep.ts";
 import { validate } from "../../../services/batch/validate.ts";
-import type { StoredFile } from "../../../services/shared/batches/file.ts";
+import { type StoredFile, saveFile, storedFile } from "../../../services/shared/batches/file.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { chatLine, jsonLines } from "../../support/batches.ts";
 
 const bus: Bus = openBus({ url: "memory:" });
+const noBeat = async () => {};
 let files = 0;
 
 /** A file of these bytes, cut into parts at these places. */
@@ -97,7 +100,7 @@ test("every line at fault is named with its number and what is wrong, no other i
         written.push(fault === null ? line : faults[fault]![1](line, "first"));
       }
       const file = await stored(Buffer.from(jsonLines(written)), places);
-      const { index, problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "yardlog", 1_000_000);
+      const { index, problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "yardlog", 1_000_000, noBeat);
       expect(problems.map(({ code, line }) => [code, line])).toEqual(expected);
       if (expected.length > 0) return;
       expect([index.count, index.model]).toEqual([1 + lines.length, "yardlog"]);
@@ -110,7 +113,10 @@ test("every line at fault is named with its number and what is wrong, no other i
 test("a model that is not served fails the first line, and what was found valid before stays valid", async () => {
   const file = await stored(Buffer.from(jsonLines([chatLine("a", "1"), chatLine("b", "2")])), []);
   const look = async (served: string | null) =>
-    (await validate(bus, { endpoint: "/v1/chat/completions" }, file, served, 1_000_000)).problems.map(({ code, line }) => [code, line]);
+    (await validate(bus, { endpoint: "/v1/chat/completions" }, file, served, 1_000_000, noBeat)).problems.map(({ code, line }) => [
+      code,
+      line,
+    ]);
   expect(await look("other")).toEqual([
     ["model_not_found", 1],
     ["model_not_found", 2],
@@ -121,9 +127,37 @@ test("a model that is not served fails the first line, and what was found valid 
 test("50,000 lines are taken, one more is not; a hundred problems are told", async () => {
   const lines = Array.from({ length: 50_001 }, (_, i) => JSON.stringify(chatLine(`${i}`, "x")));
   const look = async (some: readonly string[]) =>
-    validate(bus, { endpoint: "/v1/chat/completions" }, await stored(Buffer.from(some.join("\n")), [500_000]), "yardlog", 1_000_000);
+    validate(
+      bus,
+      { endpoint: "/v1/chat/completions" },
+      await stored(Buffer.from(some.join("\n")), [500_000]),
+      "yardlog",
+      1_000_000,
+      noBeat,
+    );
   const valid = await look(lines.slice(1));
   expect([valid.problems, valid.index.count]).toEqual([[], 50_000]);
   expect((await look(lines)).problems.map(({ code }) => code)).toEqual(["file_too_large"]);
   expect((await look(Array(500).fill("{"))).problems).toHaveLength(100);
+});
+
+test("files whose life is over go, with their parts, unless a batch still reads them", async () => {
+  const swept = openBus({ url: "memory:" });
+  for (const [id, expiresAt] of [
+    ["old", 10],
+    ["read", 10],
+    ["young", 30],
+  ] as const) {
+    await swept.files.put(`part of ${id}`, Uint8Array.of(1));
+    const parts = [{ key: `part of ${id}`, bytes: 1 }];
+    await saveFile(swept, "tenant", { id, filename: "f", purpose: "batch", bytes: 1, createdAt: 0, expiresAt, parts });
+  }
+  await sweepFiles({ bus: swept, log: silentLog }, new Set(["read"]), 20_000);
+  const left = async (id: string) =>
+    [await storedFile(swept, "tenant", id), await swept.files.get(`part of ${id}`)].map((found) => found !== null);
+  expect(await Promise.all(["old", "read", "young"].map(left))).toEqual([
+    [false, false],
+    [true, true],
+    [true, true],
+  ]);
 });

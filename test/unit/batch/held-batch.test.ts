@@ -22,14 +22,15 @@ async function begun(): Promise<Bus> {
   await bus.documents.put("batch", "t", id, JSON.stringify(newBatch(id, "t", asked, 0)), 0);
   return bus;
 }
+const holding = (bus: Bus) => ({ bus, clock: systemClock, config: { claimMs: 1_000 } });
 const claim = async (bus: Bus, name: string, on: Bus = bus) =>
-  HeldBatch.claim(on, systemClock, (await bus.documents.get("batch", "t", id))!, name, never);
+  HeldBatch.claim(holding(on), (await bus.documents.get("batch", "t", id))!, name, never);
 const batchIn = async (bus: Bus) => JSON.parse((await bus.documents.get("batch", "t", id))!.text) as HeldBatch["batch"];
 
 test("of those who claim a batch at once one has it, and loses it to whoever claims it after him", async () => {
   const bus = await begun();
   const document = (await bus.documents.get("batch", "t", id))!;
-  const claims = await Promise.all(["a", "b", "c"].map((name) => HeldBatch.claim(bus, systemClock, document, name, never)));
+  const claims = await Promise.all(["a", "b", "c"].map((name) => HeldBatch.claim(holding(bus), document, name, never)));
   const winners = claims.filter((held) => held !== null);
   expect(winners).toHaveLength(1);
   await winners[0]!.write({ total: 5 });
