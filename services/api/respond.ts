@@ -7,7 +7,7 @@ import type { Choice } from "./generate.ts";
 import { interleaved } from "./interleaved.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
 import type { GenerationRequest } from "./requests.ts";
-import { openEventStream, type StreamEvent } from "./sse.ts";
+import { openEventStream, type StreamEvent, whenLeft } from "./sse.ts";
 import type { Surface, WholeAnswer } from "./surface.ts";
 import { surfaceOf } from "./surfaces.ts";
 
@@ -46,7 +46,7 @@ export async function answer(
 
 async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]): Promise<unknown> {
   const gone = new AbortController();
-  reply.raw.on("close", () => {
+  whenLeft(reply.raw, () => {
     if (!reply.raw.writableFinished) gone.abort(new ServingError("CANCELLED", "the reader left"));
   });
   return (await wholeOf(deps, shown, gone.signal)).body;

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders } from "node:http";
+import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
 
 /** One server-sent event. */
@@ -57,7 +57,7 @@ export function openEventStream(
     const event = heartbeat();
     write(event === null ? WAITING : written(event));
   }, heartbeatMs);
-  response.on("close", () => leave("the reader left"));
+  whenLeft(response, () => leave("the reader left"));
   return {
     gone: gone.signal,
     send(event) {
@@ -69,6 +69,12 @@ export function openEventStream(
       response.end();
     },
   };
+}
+
+/** Calls back once the reader has left, who may have done so before anybody listened. */
+export function whenLeft(response: ServerResponse, callback: () => void): void {
+  response.on("close", callback);
+  if (response.destroyed) callback();
 }
 
 const written = ({ data, id, name }: StreamEvent & { readonly id?: string }): string =>
