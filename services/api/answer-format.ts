@@ -1,4 +1,4 @@
-import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import { entries, field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Conversation } from "./prompt.ts";
@@ -14,7 +14,7 @@ export interface AnswerFormat {
   readonly param: { readonly format: string; readonly schema: string };
 }
 
-export const ANY_OBJECT = JSON.stringify({ type: "object" });
+const ANY_OBJECT = JSON.stringify({ type: "object" });
 
 export function formatOf({ response_format }: ChatRequest, exact: () => Printable | undefined): AnswerFormat | undefined {
   if (response_format === undefined || response_format.type === "text") return undefined;
@@ -22,6 +22,20 @@ export function formatOf({ response_format }: ChatRequest, exact: () => Printabl
   const written = (isObject(body) ? field(body, "response_format") : undefined) ?? null;
   const schema = response_format.type === "json_object" ? ANY_OBJECT : JSON.stringify(response_format.json_schema.schema);
   return { schema, written, param: { format: "response_format", schema: "response_format.json_schema.schema" } };
+}
+
+/** Of the surfaces that put name and schema beside the type. `exactly`: the format as it was sent. */
+export function flatFormat(
+  format: { readonly type: string; readonly schema?: unknown } | undefined,
+  exactly: () => Printable,
+  param: string,
+): AnswerFormat | undefined {
+  if (format === undefined || format.type === "text") return undefined;
+  const sent = exactly();
+  const rest = isObject(sent) ? Object.fromEntries(entries(sent).filter(([name]) => name !== "type")) : {};
+  const written = { type: format.type, ...(format.schema !== undefined && { json_schema: rest }) };
+  const schema = format.schema === undefined ? ANY_OBJECT : JSON.stringify(format.schema);
+  return { schema, written, param: { format: param, schema: `${param}.schema` } };
 }
 
 /** Throws INVALID_REQUEST for a format that no answer to this conversation can be held to. */

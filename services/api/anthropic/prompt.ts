@@ -1,6 +1,7 @@
 import type { ChatMessage, ContentPart } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { flatFormat } from "../answer-format.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import { conversationPrompt, type Prompt, type PromptDeps } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
@@ -19,6 +20,7 @@ export async function messagesPrompt(
     tools: request.tool_choice?.type === "none" ? [] : toolsOf(request, exactly),
     thinking: thinking === undefined ? deps.model.thinking : thinking.type !== "disabled",
     effort: output_config?.effort,
+    format: flatFormat(output_config?.format, () => exactly("output_config", "format"), "output_config.format"),
   };
   return conversationPrompt(deps, tenant, "messages", conversation);
 }

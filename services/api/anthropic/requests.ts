@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { optional, stopString } from "../requests.ts";
+import { jsonSchema, optional, stopString } from "../requests.ts";
 
 /** What clients of Anthropic's messages may send (docs/api.md), by the same rules as OpenAI's. */
 const textBlock = z.object({ type: z.literal("text"), text: z.string() });
@@ -38,7 +38,7 @@ const tool = z.object({
 const toolChoice = z.object({ type: z.enum(["auto", "none"], { error: "only auto and none are supported yet" }) });
 const outputConfig = z.object({
   effort: optional(z.enum(["low", "medium", "high", "xhigh", "max"])),
-  format: optional(z.never({ error: "output formats are not supported yet" })),
+  format: optional(z.object({ type: z.literal("json_schema"), schema: jsonSchema })),
 });
 
 const conversation = {

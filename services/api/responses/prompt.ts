@@ -1,6 +1,7 @@
 import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { flatFormat } from "../answer-format.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import { conversationPrompt, type Prompt } from "../prompt.ts";
@@ -19,13 +20,15 @@ export async function responsesPrompt(
   const { model, config } = deps;
   const items = await conversationOf(deps, tenant, request);
   const effort = request.reasoning?.effort;
+  const exactly = onDemand(exact);
   const conversation = {
     messages: [...instructions(request), ...chatMessages(items)],
-    tools: request.tool_choice === "none" ? [] : toolsOf(request, onDemand(exact)),
+    tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: effort === undefined ? model.thinking : effort !== "none",
     effort,
+    format: flatFormat(request.text?.format, () => exactly("text", "format"), "text.format"),
   };
-  const { ids, view } = await conversationPrompt(deps, tenant, "responses", conversation);
+  const { view, ...prompt } = await conversationPrompt(deps, tenant, "responses", conversation);
   const store = request.store ?? true;
   if (store) requireKeepable(items, config.bodyMaxBytes);
   const response = {
@@ -34,7 +37,7 @@ export async function responsesPrompt(
     echo: { value: echoOf(request) },
     input: { value: store ? items : [] },
   };
-  return { ids, view: { ...view, response } };
+  return { ...prompt, view: { ...view, response } };
 }
 
 const instructions = ({ instructions }: ResponsesRequest): ChatMessage[] =>
@@ -76,7 +79,7 @@ function echoOf(request: ResponsesRequest): Echo {
       tool_choice: request.tool_choice ?? "auto",
       parallel_tool_calls: request.parallel_tool_calls ?? true,
       reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
-      text: { format: { type: "text" }, ...(text?.verbosity === undefined ? {} : { verbosity: text.verbosity }) },
+      text: { format: text?.format ?? { type: "text" }, ...(text?.verbosity === undefined ? {} : { verbosity: text.verbosity }) },
       max_output_tokens: request.max_output_tokens ?? null,
       temperature: request.temperature ?? null,
       top_p: request.top_p ?? null,

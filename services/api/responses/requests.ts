@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { optional } from "../requests.ts";
+import { jsonSchema, optional, schemaName } from "../requests.ts";
 
 /** What clients of OpenAI's Responses API may send (docs/api.md), by the same rules as its chat completions. */
 const text = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -57,6 +57,18 @@ const metadata = z
   .record(z.string().max(64), z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= PAIRS_MAX, { error: `must have at most ${PAIRS_MAX} pairs` });
 
+const format = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({
+    type: z.literal("json_schema"),
+    name: schemaName,
+    description: optional(z.string()),
+    schema: jsonSchema,
+    strict: optional(z.boolean()),
+  }),
+]);
+
 export const responsesRequest = z
   .object({
     model: z.string(),
@@ -76,7 +88,7 @@ export const responsesRequest = z
     ),
     text: optional(
       z.object({
-        format: optional(z.object({ type: z.literal("text", { error: "only text is supported yet" }) })),
+        format: optional(format),
         verbosity: optional(z.enum(["low", "medium", "high"])),
       }),
     ),

@@ -19,7 +19,7 @@ export interface OpenedEngine {
 }
 
 /** What the API has compiled in five seconds, a worker compiles even where it has a core less. */
-const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 2_000 };
+const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 10_000 };
 
 /** About every so manieth token of a weightless answer is its end. */
 const WEIGHTLESS_EOS_ONE_IN = 200;

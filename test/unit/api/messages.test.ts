@@ -109,6 +109,17 @@ test("a conversation with tools becomes the model's own prompt, numbers and key 
   );
 });
 
+test("a format is told to the model and the workers", async () => {
+  const format = { type: "json_schema" as const, schema: { type: "object" } };
+  const answer = client.messages.create({ ...question, output_config: { format } });
+  const ids = [...(await api.tokenizer.encode("{}"))];
+  const { constraint } = await playJob(api.bus, "yardlog", { ids });
+  await answer;
+  expect(constraint).toEqual({ schema: '{"type":"object"}' });
+  const begun = { ...question, messages: [...question.messages, { role: "assistant" as const, content: "{" }] };
+  await expect(client.messages.create({ ...begun, output_config: { format } })).rejects.toMatchObject({ status: 400 });
+});
+
 test("an assistant's last message is continued, not answered", async () => {
   const messages = [...question.messages, { role: "assistant" as const, content: "It is in bay" }];
   const answer = client.messages.create({ ...question, messages, thinking: { type: "adaptive" } });

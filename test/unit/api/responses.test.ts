@@ -298,6 +298,17 @@ test("what is large lies beside the log and goes with the job", async () => {
   for (const name of ["echo", "input"]) expect(await api.bus.payloads.get(`${jobId}.${name}`), name).toBeNull();
 });
 
+test("a format is told to the model and the workers, and is echoed", async () => {
+  const format = { type: "json_schema" as const, name: "n", schema: { type: "object" }, strict: true };
+  const answer = client.responses.create({ ...ask, text: { format } });
+  const ids = [...(await api.tokenizer.encode("{}"))];
+  const { prompt, constraint } = await playJob(api.bus, "yardlog", { ids });
+  expect((await answer).text).toEqual({ format });
+  expect(constraint).toEqual({ schema: '{"type":"object"}' });
+  const text = "ids" in prompt ? await api.tokenizer.decode(prompt.ids) : "";
+  expect(text).toContain('to reply:\n{"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}}<');
+});
+
 test("what was not to be stored is neither retrieved nor continued", async () => {
   const answer = client.responses.create({ ...ask, store: false });
   await says("In bay 42.");
@@ -318,7 +329,8 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["a reference to nothing", { input: [{ id: "msg_00000000000000000000_0" }] }, "input[0].id"],
   ["a tool that we would have to run", { tools: [{ type: "web_search" }] }, "tools[0].type"],
   ["a forced call", { tool_choice: "required" }, "tool_choice"],
-  ["a format", { text: { format: { type: "json_object" } } }, "text.format.type"],
+  ["a format nobody knows", { text: { format: { type: "yaml" } } }, "text.format.type"],
+  ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
   ["a shortened input", { truncation: "auto" }, "truncation"],
   ["log probabilities", { include: ["message.output_text.logprobs"] }, "include[0]"],
   ["a conversation", { conversation: "conv_1" }, "conversation"],

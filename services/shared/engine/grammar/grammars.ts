@@ -23,9 +23,14 @@ export interface GrammarTimes {
 
 /** Calls that wait for the thread. */
 const PENDING_MAX = 2_048;
+/** How long a client's schema waits for those before it. */
+const WAIT_MS = 15_000;
 const START_MS = 60_000;
+/** How often the thread at work is looked at. */
+const LOOK_MS = 250;
 
 interface Pending {
+  readonly sinceMs: number;
   readonly request: Exclude<Request, { kind: "close" }>;
   readonly resolve: (mask: Allowed | null) => void;
   readonly reject: (error: ServingError) => void;
@@ -41,7 +46,7 @@ export class Grammars {
   readonly #times: GrammarTimes;
   readonly #pending: Pending[] = [];
   #thread: Worker | null = null;
-  #deadline: NodeJS.Timeout | undefined;
+  #looks: NodeJS.Timeout | undefined;
   #lastAnswer = 0;
 
   constructor(vocabulary: Vocabulary, times: GrammarTimes) {
@@ -65,21 +70,23 @@ export class Grammars {
   }
 
   async close(): Promise<void> {
-    this.#pending.splice(1);
-    await this.#giveUp(new ServingError("UNAVAILABLE", "the grammars were closed"));
+    const closed = new ServingError("UNAVAILABLE", "the grammars were closed");
+    for (const { reject } of this.#pending.splice(1)) reject(closed);
+    await this.#giveUp(closed);
   }
 
   #call(request: Pending["request"]): Promise<Allowed | null> {
     if (this.#pending.length >= PENDING_MAX)
       return Promise.reject(new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the grammars`));
     return new Promise((resolve, reject) => {
-      this.#pending.push({ request, resolve, reject });
+      this.#pending.push({ request, sinceMs: performance.now(), resolve, reject });
       if (this.#pending.length === 1) this.#begin();
     });
   }
 
   /** The first of those who wait. */
   #begin(): void {
+    this.#refuseLate();
     const [first] = this.#pending;
     if (first === undefined) this.#thread?.unref();
     else if (this.#thread === null) this.#start();
@@ -91,26 +98,42 @@ export class Grammars {
     thread.postMessage(request);
     const { compileMs, nextMs } = this.#times;
     const ms = request.kind === "next" ? nextMs : compileMs;
-    const slow = new ServingError("INVALID_REQUEST", `the schema takes longer than the ${ms} ms that are supported`);
-    this.#deadline = setTimeout(() => void this.#giveUp(slow), ms);
+    this.#watch(ms, new ServingError(slowness[request.kind], `the schema takes longer than the ${ms} ms that are supported`));
+  }
+
+  /** Counted in looks, not by the clock, so that a process that was stopped for a while and goes on accuses nobody. */
+  #watch(ms: number, slow: ServingError): void {
+    const lookMs = Math.min(LOOK_MS, ms);
+    let leftMs = ms;
+    this.#looks = setInterval(() => {
+      leftMs -= lookMs;
+      if (leftMs <= 0) void this.#giveUp(slow);
+    }, lookMs);
+  }
+
+  /** Whoever holds on to a job goes on waiting; a client comes again. */
+  #refuseLate(): void {
+    const isLate = ({ request, sinceMs }: Pending) => request.kind === "check" && performance.now() - sinceMs > WAIT_MS;
+    while (this.#pending[0] !== undefined && isLate(this.#pending[0]))
+      this.#pending.shift()!.reject(new ServingError("OVERLOADED", "too many schemas wait to be compiled"));
   }
 
   #start(): void {
     const thread = new Worker(threadFile, { workerData: this.#vocabulary, name: "grammars" });
     this.#thread = thread;
     const ended = (cause: unknown) => {
-      if (this.#thread === thread) void this.#giveUp(new ServingError("INTERNAL", "the grammars' thread ended", { cause }));
+      if (this.#thread === thread) void this.#giveUp(new ServingError("UNAVAILABLE", "the grammars' thread ended", { cause }));
     };
     thread.on("message", (reply: Reply) => {
       if (this.#thread === thread) this.#receive(reply);
     });
     thread.on("error", ended);
     thread.on("exit", ended);
-    this.#deadline = setTimeout(() => ended("it did not start"), START_MS);
+    this.#watch(START_MS, new ServingError("UNAVAILABLE", "the grammars' thread does not start"));
   }
 
   #receive(reply: Reply): void {
-    clearTimeout(this.#deadline);
+    clearInterval(this.#looks);
     if (reply.kind !== "ready") {
       const { resolve, reject } = this.#pending.shift()!;
       if (reply.kind === "failed") reject(new ServingError(reply.error.code, reply.error.message));
@@ -122,7 +145,7 @@ export class Grammars {
 
   /** Whoever is first is to blame; the others go on with a new thread. */
   async #giveUp(error: ServingError): Promise<void> {
-    clearTimeout(this.#deadline);
+    clearInterval(this.#looks);
     const ended = this.#end();
     this.#pending.shift()?.reject(error);
     this.#begin();
@@ -135,6 +158,9 @@ export class Grammars {
     await thread?.terminate();
   }
 }
+
+/** A client's schema is its mistake. What a client's was compiled before is tried again, elsewhere, before its job fails. */
+const slowness = { check: "INVALID_REQUEST", open: "UNAVAILABLE", next: "UNAVAILABLE" } as const;
 
 type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

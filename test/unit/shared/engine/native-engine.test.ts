@@ -84,7 +84,7 @@ describe("the engine in its thread", () => {
     expect(liveHandles()).toBe(handlesBefore);
   });
 
-  test("penalties, bias and log probabilities: the same bits alone, beside others, and taken over in the middle", async () => {
+  test("penalties, bias, log probabilities and what is allowed: the same bits alone, beside others, and taken over in the middle", async () => {
     const wanted: Sampling = {
       ...sample,
       presencePenalty: 0.5,
@@ -92,10 +92,11 @@ describe("the engine in its thread", () => {
       bias: { ids: [3, 9], values: [2, -100] },
       topLogprobs: 3,
     };
+    const allowed = Uint32Array.of(0xfffffff0, 0xffff); // of 48 tokens all but the first four
     const opened = async (ids: Int32Array) => {
       const { sequence } = await engine.open({ segments: [], boundary: null });
       for (let at = 0; at < ids.length; at += 64) {
-        const { sealed, ...drawn } = await engine.prefill(sequence, ids.slice(at, at + 64), { sample: wanted });
+        const { sealed, ...drawn } = await engine.prefill(sequence, ids.slice(at, at + 64), { sample: wanted, allowed });
         release(sealed);
         if (at + 64 >= ids.length) return { sequence, drawn: { ...drawn, token: drawn.token! } };
       }
@@ -105,7 +106,7 @@ describe("the engine in its thread", () => {
       const all = [...before];
       while (all.length < 24) {
         const { token } = all.at(-1)!;
-        const own = { sequence, token, sample: wanted, answer: Int32Array.from(all, (drawn) => drawn.token) };
+        const own = { sequence, token, sample: wanted, answer: Int32Array.from(all, (drawn) => drawn.token), allowed };
         const other = beside === null ? [] : [{ sequence: beside, token: 1, sample }];
         const results = (await engine.step([...other, own])).map(stepped);
         for (const { sealed } of results) release(sealed);
@@ -117,7 +118,7 @@ describe("the engine in its thread", () => {
     };
     const first = await opened(prompt.slice(0, 200));
     const alone = await goOn(first.sequence, [first.drawn], null);
-    expect(alone.every(({ token, logprobs }) => token !== 9 && logprobs?.top.length === 3)).toBe(true);
+    expect(alone.every(({ token, logprobs }) => token > 3 && token !== 9 && logprobs?.top.length === 3)).toBe(true);
     const [again, neighbour] = [await opened(prompt.slice(0, 200)), await opened(prompt.slice(0, 150))];
     expect(await goOn(again.sequence, [again.drawn], neighbour.sequence)).toEqual(alone);
     await engine.close(neighbour.sequence);
