@@ -31,6 +31,22 @@ export default {
                 }
               }
             },
+            "Batches": {
+              "methods": {
+                "Submit": {
+                  "requestType": "SubmitBatchRequest",
+                  "responseType": "Batch"
+                },
+                "Get": {
+                  "requestType": "GetRequest",
+                  "responseType": "Batch"
+                },
+                "Cancel": {
+                  "requestType": "CancelRequest",
+                  "responseType": "Batch"
+                }
+              }
+            },
             "SubmitRequest": {
               "oneofs": {
                 "prompt": {
@@ -515,6 +531,185 @@ export default {
                 }
               }
             },
+            "SubmitBatchRequest": {
+              "oneofs": {
+                "_output_expires_after_seconds": {
+                  "oneof": [
+                    "output_expires_after_seconds"
+                  ]
+                }
+              },
+              "fields": {
+                "input_file_id": {
+                  "type": "string",
+                  "id": 1
+                },
+                "endpoint": {
+                  "type": "string",
+                  "id": 2
+                },
+                "metadata": {
+                  "keyType": "string",
+                  "type": "string",
+                  "id": 3
+                },
+                "idempotency_key": {
+                  "type": "string",
+                  "id": 4
+                },
+                "output_expires_after_seconds": {
+                  "type": "uint64",
+                  "id": 5,
+                  "options": {
+                    "proto3_optional": true
+                  }
+                }
+              }
+            },
+            "Batch": {
+              "fields": {
+                "id": {
+                  "type": "string",
+                  "id": 1
+                },
+                "endpoint": {
+                  "type": "string",
+                  "id": 2
+                },
+                "model": {
+                  "type": "string",
+                  "id": 3
+                },
+                "status": {
+                  "type": "string",
+                  "id": 4
+                },
+                "input_file_id": {
+                  "type": "string",
+                  "id": 5
+                },
+                "output_file_id": {
+                  "type": "string",
+                  "id": 6
+                },
+                "error_file_id": {
+                  "type": "string",
+                  "id": 7
+                },
+                "created_at": {
+                  "type": "uint64",
+                  "id": 8
+                },
+                "in_progress_at": {
+                  "type": "uint64",
+                  "id": 9
+                },
+                "expires_at": {
+                  "type": "uint64",
+                  "id": 10
+                },
+                "finalizing_at": {
+                  "type": "uint64",
+                  "id": 11
+                },
+                "completed_at": {
+                  "type": "uint64",
+                  "id": 12
+                },
+                "failed_at": {
+                  "type": "uint64",
+                  "id": 13
+                },
+                "expired_at": {
+                  "type": "uint64",
+                  "id": 14
+                },
+                "cancelling_at": {
+                  "type": "uint64",
+                  "id": 15
+                },
+                "cancelled_at": {
+                  "type": "uint64",
+                  "id": 16
+                },
+                "request_counts": {
+                  "type": "RequestCounts",
+                  "id": 17
+                },
+                "problems": {
+                  "rule": "repeated",
+                  "type": "BatchProblem",
+                  "id": 18
+                },
+                "usage": {
+                  "type": "BatchUsage",
+                  "id": 19
+                },
+                "metadata": {
+                  "keyType": "string",
+                  "type": "string",
+                  "id": 20
+                }
+              },
+              "nested": {
+                "RequestCounts": {
+                  "fields": {
+                    "total": {
+                      "type": "uint64",
+                      "id": 1
+                    },
+                    "completed": {
+                      "type": "uint64",
+                      "id": 2
+                    },
+                    "failed": {
+                      "type": "uint64",
+                      "id": 3
+                    }
+                  }
+                },
+                "BatchProblem": {
+                  "fields": {
+                    "code": {
+                      "type": "string",
+                      "id": 1
+                    },
+                    "message": {
+                      "type": "string",
+                      "id": 2
+                    },
+                    "param": {
+                      "type": "string",
+                      "id": 3
+                    },
+                    "line": {
+                      "type": "uint64",
+                      "id": 4
+                    }
+                  }
+                },
+                "BatchUsage": {
+                  "fields": {
+                    "input_tokens": {
+                      "type": "uint64",
+                      "id": 1
+                    },
+                    "cached_tokens": {
+                      "type": "uint64",
+                      "id": 2
+                    },
+                    "output_tokens": {
+                      "type": "uint64",
+                      "id": 3
+                    },
+                    "reasoning_tokens": {
+                      "type": "uint64",
+                      "id": 4
+                    }
+                  }
+                }
+              }
+            },
             "Lane": {
               "values": {
                 "INTERACTIVE": 0,
@@ -706,6 +901,32 @@ export default {
                 "view": {
                   "type": "string",
                   "id": 13
+                },
+                "constraint": {
+                  "type": "Constraint",
+                  "id": 14
+                }
+              }
+            },
+            "Constraint": {
+              "oneofs": {
+                "_after": {
+                  "oneof": [
+                    "after"
+                  ]
+                }
+              },
+              "fields": {
+                "schema": {
+                  "type": "string",
+                  "id": 1
+                },
+                "after": {
+                  "type": "int32",
+                  "id": 2,
+                  "options": {
+                    "proto3_optional": true
+                  }
                 }
               }
             },

@@ -26,6 +26,12 @@ export const openaiErrors = {
 export const publicMessage = ({ code, message }: ServingError): string =>
   code === "INTERNAL" ? "internal error; the request id names it in our log" : message;
 
+/** Where there is no field for the place of a mistake. */
+export function placedMessage(error: ServingError): string {
+  const message = publicMessage(error);
+  return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
+}
+
 /** Headers that tell an SDK whether and when to try again. */
 export function retryHeaders(error: ServingError): Record<string, string> {
   if (!error.retryable) return error.http === 409 || error.http >= 500 ? { "x-should-retry": "false" } : {};

@@ -7,9 +7,11 @@ import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
 import fc from "fast-check";
 import { protoPath as healthProto } from "grpc-health-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { serveEmbedded } from "../../services/cli/serve.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
 import { playJob, type TestApi, testApi } from "../support/api.ts";
 import { NatsServer } from "../support/nats.ts";
 
@@ -235,7 +237,7 @@ test("reflection names the service and describes it", async () => {
   stream.write({ file_containing_symbol: "longshore.v1.Jobs" });
   stream.end();
   const [listed, described] = (await answers) as unknown as [Message, Message];
-  expect(listed).toMatchObject({ list_services_response: { service: [{ name: "longshore.v1.Jobs" }] } });
+  expect(listed).toMatchObject({ list_services_response: { service: [{ name: "longshore.v1.Jobs" }, { name: "longshore.v1.Batches" }] } });
   const { file_descriptor_proto: files } = described.file_descriptor_response as { file_descriptor_proto: Buffer[] };
   expect(Buffer.concat(files).includes("SubmitRequest")).toBe(true);
 });
@@ -266,6 +268,40 @@ test("a watcher who does not read slows nobody, and then misses nothing", async 
     expect(updates.flatMap(({ deltas }) => deltas.map(({ content }) => content)).join("")).toBe(text);
   } finally {
     await api.close();
+  }
+});
+
+test("a batch is submitted, got until it is complete, and cannot be cancelled then", async () => {
+  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_GRPC_PORT: "0" };
+  const cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  try {
+    const batches = clientOf(jobs, "longshore.v1.Batches", cluster.api.grpc!);
+    const line = (custom_id: string) => ({
+      ...{ custom_id, method: "POST", url: "/v1/completions" },
+      body: { model: "yardlog", prompt: "Yard log.", max_tokens: 3 },
+    });
+    const form = new FormData();
+    form.set("purpose", "batch");
+    form.set("file", new Blob([["a", "b"].map((id) => JSON.stringify(line(id))).join("\n")]), "lines.jsonl");
+    const file = (await (await fetch(`${cluster.api.url}/v1/files`, { method: "POST", body: form })).json()) as { id: string };
+    const asked = { input_file_id: file.id, endpoint: "/v1/completions", metadata: { a: "b" }, idempotency_key: "once" };
+    const { id, status } = await call(batches, "Submit", asked);
+    expect(status).toBe("validating");
+    expect(await call(batches, "Submit", asked)).toMatchObject({ id });
+    await expect(call(batches, "Submit", { ...asked, metadata: {} })).rejects.toMatchObject({ code: grpc.status.ALREADY_EXISTS });
+    await expect.poll(async () => (await call(batches, "Get", { id })).status, { timeout: 30_000 }).toBe("completed");
+    expect(await call(batches, "Get", { id })).toMatchObject({
+      ...{ model: "yardlog", input_file_id: file.id, metadata: { a: "b" }, request_counts: { total: 2, completed: 2 } },
+      usage: { output_tokens: 6 },
+    });
+    await expect(call(batches, "Cancel", { id })).rejects.toMatchObject({ code: grpc.status.FAILED_PRECONDITION });
+    await expect(call(batches, "Get", { id: "batch_00000000000000000000" })).rejects.toMatchObject({ code: grpc.status.NOT_FOUND });
+    await expect(call(batches, "Submit", { input_file_id: file.id })).rejects.toMatchObject({ code: grpc.status.INVALID_ARGUMENT });
+    await expect(call(batches, "Submit", { ...asked, input_file_id: "x" })).rejects.toMatchObject({
+      details: expect.stringMatching(/input_file_id/),
+    });
+  } finally {
+    await cluster.stop();
   }
 });
 

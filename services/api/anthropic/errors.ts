@@ -1,5 +1,5 @@
 import type { ErrorCode, ServingError } from "../../shared/runtime/errors.ts";
-import { type ErrorForm, publicMessage } from "../errors.ts";
+import { type ErrorForm, placedMessage } from "../errors.ts";
 
 /** The error body of the Anthropic surface. */
 export interface AnthropicErrorBody {
@@ -12,19 +12,13 @@ export const anthropicErrors = {
   status: (error: ServingError): number => (error.code === "OVERLOADED" ? OVERLOADED_STATUS : error.http),
   body: (error: ServingError, requestId?: string): AnthropicErrorBody => ({
     type: "error",
-    error: { type: TYPES[error.code], message: withParam(error) },
+    error: { type: TYPES[error.code], message: placedMessage(error) },
     ...(requestId === undefined ? {} : { request_id: requestId }),
   }),
 } satisfies ErrorForm;
 
 /** Whether a request is for this surface, and must be answered in its words. */
 export const isAnthropic = ({ url }: { readonly url: string }): boolean => url.startsWith("/v1/messages");
-
-/** There is no field for the place of a mistake. */
-function withParam(error: ServingError): string {
-  const message = publicMessage(error);
-  return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
-}
 
 /** The whole service is busy; 429 would say that this key is over its limit. */
 const OVERLOADED_STATUS = 529;

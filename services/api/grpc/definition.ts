@@ -11,4 +11,6 @@ export const packageDefinition: PackageDefinition = fromJSON(definitions as Para
 });
 
 export const JOBS = "longshore.v1.Jobs";
+export const BATCHES = "longshore.v1.Batches";
 export const jobsService = packageDefinition[JOBS] as ServiceDefinition;
+export const batchesService = packageDefinition[BATCHES] as ServiceDefinition;

@@ -45,6 +45,14 @@ export interface WatchMessage extends IdMessage {
   readonly after?: number;
 }
 
+export interface SubmitBatchMessage {
+  readonly input_file_id?: string;
+  readonly endpoint?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly idempotency_key?: string;
+  readonly output_expires_after_seconds?: number;
+}
+
 export type StatusName = `JOB_STATUS_${"QUEUED" | "PREFILL" | "DECODE" | "FINISHED" | "FAILED" | "CANCELLED" | "EXPIRED"}`;
 
 export interface PrefillMessage {

@@ -1,17 +1,14 @@
-import { Server, ServerCredentials, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import { findJob } from "../follow.ts";
-import { cancelJob } from "../jobs.ts";
 import { tlsOf } from "../tls.ts";
-import { jobMessage, updates } from "./answers.ts";
-import { type Call, streaming, unary } from "./calls.ts";
-import { JOBS, jobsService, packageDefinition } from "./definition.ts";
-import type { IdMessage, JobMessage, SubmitMessage, UpdateMessage, WatchMessage } from "./messages.ts";
-import { submitMessage } from "./requests.ts";
+import { batchMethods } from "./batches.ts";
+import { BATCHES, batchesService, JOBS, jobsService, packageDefinition } from "./definition.ts";
+import { jobMethods } from "./jobs.ts";
 
+const SERVICES = [JOBS, BATCHES];
 /** Calls of one connection at a time. */
 const STREAMS_MAX = 1_024;
 /** Idle connections are kept through what forgets them. */
@@ -36,9 +33,11 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
     "grpc.max_concurrent_streams": STREAMS_MAX,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
   });
-  server.addService(jobsService, methods(deps));
-  new ReflectionService(packageDefinition, { services: [JOBS] }).addToServer(server);
-  const health = new HealthImplementation({ "": "SERVING", [JOBS]: "SERVING" });
+  server.addService(jobsService, jobMethods(deps));
+  server.addService(batchesService, batchMethods(deps));
+  new ReflectionService(packageDefinition, { services: SERVICES }).addToServer(server);
+  const health = new HealthImplementation();
+  tellHealth(health, true);
   health.addToServer(server);
   const bound = await bind(server, `${config.host}:${port}`, credentialsOf(deps));
   void watchHealth(deps, health);
@@ -55,70 +54,22 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
   };
 }
 
-function methods(deps: ApiDeps): UntypedServiceImplementation {
-  const { bus, readers, log } = deps;
-  const find = async (id: string | undefined, { tenant }: Call) => ({ jobId: id ?? "", ...(await findJob(bus, id ?? "", tenant)) });
-  const told = async (id: string | undefined, call: Call) => {
-    const { jobId, ...job } = await find(id, call);
-    return jobMessage(deps, jobId, job);
-  };
-
-  const submit = async (message: SubmitMessage, call: Call, detached: boolean) => {
-    const submitted = await submitMessage(deps, message, call, detached);
-    log.info({ path: call.path, jobId: submitted.jobId }, "submitted");
-    return submitted;
-  };
-
-  /** Told to whoever reads, and to those who count readers. */
-  async function* read(jobId: string, options: { owned: boolean; detached: boolean }, after: number, { signal }: Call) {
-    const leave = readers.enter(jobId, options);
-    let ended = false;
-    try {
-      for await (const update of updates(deps, jobId, after, signal)) {
-        ended = update.usage !== undefined || update.error !== undefined;
-        yield update;
-      }
-    } finally {
-      leave(ended);
-    }
-  }
-
-  async function* watch({ id, after = 0 }: WatchMessage, call: Call): AsyncGenerator<UpdateMessage> {
-    const { jobId, request } = await find(id, call);
-    yield* read(jobId, { owned: false, detached: request.detached }, after, call);
-  }
-
-  async function* generate(message: SubmitMessage, call: Call): AsyncGenerator<UpdateMessage> {
-    const { jobId, created } = await submit(message, call, false);
-    yield* read(jobId, { owned: created, detached: false }, 0, call);
-  }
-
-  return {
-    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) => told((await submit(message, call, true)).jobId, call)),
-    Get: unary<IdMessage, JobMessage>(deps, ({ id }, call) => told(id, call)),
-    Cancel: unary<IdMessage, JobMessage>(deps, async ({ id }, call) => {
-      await cancelJob(bus, (await find(id, call)).jobId, "a request to cancel it");
-      return told(id, call);
-    }),
-    Watch: streaming<WatchMessage, UpdateMessage>(deps, watch),
-    Generate: streaming<SubmitMessage, UpdateMessage>(deps, generate),
-  } as UntypedServiceImplementation;
-}
-
 /** Serves while the record answers. */
 async function watchHealth({ bus, clock, stopping }: ApiDeps, health: HealthImplementation): Promise<void> {
-  const tell = (serves: boolean) => {
-    for (const service of ["", JOBS]) health.setStatus(service, serves ? "SERVING" : "NOT_SERVING");
-  };
-  stopping.addEventListener("abort", () => tell(false), { once: true });
+  stopping.addEventListener("abort", () => tellHealth(health, false), { once: true });
   while (!stopping.aborted) {
     const answers = await bus.ready(ANSWER_MS).then(
       () => true,
       () => false,
     );
-    if (!stopping.aborted) tell(answers);
+    if (!stopping.aborted) tellHealth(health, answers);
     await clock.sleep(HEALTH_MS, stopping).catch(() => {});
   }
+}
+
+/** Of the whole server, and of each service. */
+function tellHealth(health: HealthImplementation, serves: boolean): void {
+  for (const service of ["", ...SERVICES]) health.setStatus(service, serves ? "SERVING" : "NOT_SERVING");
 }
 
 function credentialsOf({ config }: ApiDeps): ServerCredentials {

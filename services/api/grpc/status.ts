@@ -1,6 +1,6 @@
 import { Metadata, type StatusObject, status } from "@grpc/grpc-js";
 import type { ServingError } from "../../shared/runtime/errors.ts";
-import { publicMessage, retryHeaders } from "../errors.ts";
+import { placedMessage, retryHeaders } from "../errors.ts";
 
 /** gRPC's status for what HTTP would answer. */
 const BY_HTTP: Readonly<Record<number, status>> = {
@@ -8,7 +8,7 @@ const BY_HTTP: Readonly<Record<number, status>> = {
   401: status.UNAUTHENTICATED,
   403: status.PERMISSION_DENIED,
   404: status.NOT_FOUND,
-  409: status.ALREADY_EXISTS,
+  409: status.FAILED_PRECONDITION,
   413: status.INVALID_ARGUMENT,
   429: status.RESOURCE_EXHAUSTED,
   499: status.CANCELLED,
@@ -20,5 +20,6 @@ const BY_HTTP: Readonly<Record<number, status>> = {
 export function statusOf(error: ServingError): StatusObject {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(retryHeaders(error))) metadata.set(name, value);
-  return { code: BY_HTTP[error.http] ?? status.INTERNAL, details: publicMessage(error), metadata };
+  const code = error.apiCode === "idempotency_conflict" ? status.ALREADY_EXISTS : (BY_HTTP[error.http] ?? status.INTERNAL);
+  return { code, details: placedMessage(error), metadata };
 }

@@ -1,0 +1,23 @@
+import type { Batch } from "../../shared/batches/batch.ts";
+import { derivedId } from "../../shared/batches/ids.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import type { ApiDeps } from "../deps.ts";
+import { type BatchRequest, createBatch, newBatch } from "./batches.ts";
+import { findFile } from "./files.ts";
+
+/** Puts a batch into the record, where a coordinator (services/batch) takes it up; the same key of the tenant finds the same batch. */
+export async function submitBatch(
+  { bus, random }: Pick<ApiDeps, "bus" | "random">,
+  tenant: string,
+  request: BatchRequest,
+  key: string | null,
+): Promise<Batch> {
+  const input = await findFile(bus, tenant, request.input_file_id, "input_file_id");
+  if (input.purpose !== "batch")
+    throw new ServingError("INVALID_REQUEST", "input_file_id: the file was not uploaded with purpose=batch", {
+      param: "input_file_id",
+      apiCode: "invalid_value",
+    });
+  const id = key === null ? random.id("batch_") : derivedId("batch_", tenant, key);
+  return createBatch(bus, newBatch(id, tenant, request, Math.floor((await bus.log.nowMs()) / 1_000)));
+}

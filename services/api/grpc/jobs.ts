@@ -1,0 +1,59 @@
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { ApiDeps } from "../deps.ts";
+import { findJob } from "../follow.ts";
+import { cancelJob } from "../jobs.ts";
+import { jobMessage, updates } from "./answers.ts";
+import { type Call, streaming, unary } from "./calls.ts";
+import type { IdMessage, JobMessage, SubmitMessage, UpdateMessage, WatchMessage } from "./messages.ts";
+import { submitMessage } from "./requests.ts";
+
+/** The service longshore.v1.Jobs. */
+export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
+  const { bus, readers, log } = deps;
+  const find = async (id: string | undefined, { tenant }: Call) => ({ jobId: id ?? "", ...(await findJob(bus, id ?? "", tenant)) });
+  const told = async (id: string | undefined, call: Call) => {
+    const { jobId, ...job } = await find(id, call);
+    return jobMessage(deps, jobId, job);
+  };
+
+  const submit = async (message: SubmitMessage, call: Call, detached: boolean) => {
+    const submitted = await submitMessage(deps, message, call, detached);
+    log.info({ path: call.path, jobId: submitted.jobId }, "submitted");
+    return submitted;
+  };
+
+  /** Told to whoever reads, and to those who count readers. */
+  async function* read(jobId: string, options: { owned: boolean; detached: boolean }, after: number, { signal }: Call) {
+    const leave = readers.enter(jobId, options);
+    let ended = false;
+    try {
+      for await (const update of updates(deps, jobId, after, signal)) {
+        ended = update.usage !== undefined || update.error !== undefined;
+        yield update;
+      }
+    } finally {
+      leave(ended);
+    }
+  }
+
+  async function* watch({ id, after = 0 }: WatchMessage, call: Call): AsyncGenerator<UpdateMessage> {
+    const { jobId, request } = await find(id, call);
+    yield* read(jobId, { owned: false, detached: request.detached }, after, call);
+  }
+
+  async function* generate(message: SubmitMessage, call: Call): AsyncGenerator<UpdateMessage> {
+    const { jobId, created } = await submit(message, call, false);
+    yield* read(jobId, { owned: created, detached: false }, 0, call);
+  }
+
+  return {
+    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) => told((await submit(message, call, true)).jobId, call)),
+    Get: unary<IdMessage, JobMessage>(deps, ({ id }, call) => told(id, call)),
+    Cancel: unary<IdMessage, JobMessage>(deps, async ({ id }, call) => {
+      await cancelJob(bus, (await find(id, call)).jobId, "a request to cancel it");
+      return told(id, call);
+    }),
+    Watch: streaming<WatchMessage, UpdateMessage>(deps, watch),
+    Generate: streaming<SubmitMessage, UpdateMessage>(deps, generate),
+  } as UntypedServiceImplementation;
+}
