@@ -13,13 +13,14 @@ export interface RawLine {
 
 const NEWLINE = 10;
 
-/** The lines of a file that are not empty, with one part and one line of it in memory at a time. TOO_LARGE for a line beyond `lineBytesMax`. */
-export async function* linesOf(bus: Bus, file: StoredFile, lineBytesMax: number): AsyncGenerator<RawLine> {
+/** The lines of a file that are not empty, with one part and one line of it in memory at a time, and `beat` before each. TOO_LARGE for a line beyond `lineBytesMax`. */
+export async function* linesOf(bus: Bus, file: StoredFile, lineBytesMax: number, beat: () => Promise<void>): AsyncGenerator<RawLine> {
   let rest: Uint8Array = new Uint8Array(0);
   let offset = 0;
   let number = 1;
   const line = (bytes: Uint8Array): RawLine => ({ number, offset, bytes });
   for (const part of file.parts.keys()) {
+    await beat();
     const bytes = await partOf(bus, file, part);
     let begin = 0;
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, begin)) {

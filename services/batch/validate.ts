@@ -28,7 +28,7 @@ export interface Validated {
 
 /**
  * Reads the whole file once, and holds no more of it than a line. Every line of a batch must be one that can be sent, or none is. `served`: the
- * model there is; null for a file that was found valid before. `beat` is called with every line: it is progress.
+ * model there is; null for a file that was found valid before. `beat` is called with every part: it is progress.
  */
 export async function validate(
   bus: Bus,
@@ -46,9 +46,8 @@ export async function validate(
   const customIds = new Set<string>();
   let model: string | null = null;
   try {
-    for await (const line of linesOf(bus, file, lineBytesMax)) {
+    for await (const line of linesOf(bus, file, lineBytesMax, beat)) {
       if (numbers.length === LINES_MAX) throw new ServingError("TOO_LARGE", `a batch may have at most ${LINES_MAX} lines; split the file`);
-      await beat();
       const problem = check(line);
       if (problem !== null && problems.push(problem) === PROBLEMS_MAX) break;
       numbers.push(line.number);

@@ -109,6 +109,7 @@ async function holderOf(bus: Bus, batchId: string): Promise<string> {
 async function untilDone(client: OpenAI, id: string, lines: number, endMs: number): Promise<OpenAI.Batch> {
   for (;;) {
     const batch = await client.batches.retrieve(id);
+    if (hasEnded(batch) && batch.status !== "completed") throw new Error(JSON.stringify(batch));
     if (hasEnded(batch) || batch.request_counts!.completed >= lines) return batch;
     if (performance.now() > endMs) throw new Error(`too slow: ${JSON.stringify(batch)}`);
     await sleep(50);

@@ -36,8 +36,11 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-function start(bus: Bus, stop: AbortSignal): Promise<void> {
-  return coordinate({ bus, model, config, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom }, stop);
+function start(bus: Bus, stop: AbortSignal, changes: Partial<Config> = {}): Promise<void> {
+  return coordinate(
+    { bus, model, config: { ...config, ...changes }, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom },
+    stop,
+  );
 }
 
 /** What a coordinator does to the record that lasts. `at` is called before and after each, with their number. */
@@ -127,3 +130,23 @@ test("a coordinator that dies at any moment of a cancel: what has ended is in th
     expect(["cancelled", "completed"], `died at ${at}`).toContain(batch?.status ?? "cancelled");
   }
 }, 120_000);
+
+test("a file that takes longer to read than a claim lives is read by one coordinator, of two that are there", async () => {
+  const slow: Bus = {
+    ...cluster.bus,
+    files: Object.assign(methods(cluster.bus.files), {
+      get: async (key: string) => {
+        await systemClock.sleep(500);
+        return cluster.bus.files.get(key);
+      },
+    }),
+  };
+  const padded = lines.map((line) => JSON.stringify(line) + " ".repeat(1_500_000));
+  const { id } = await createBatch(client, padded);
+  const stop = new AbortController();
+  const coordinators = [1, 2].map(() => start(slow, stop.signal, { claimMs: 2_000 })); // six parts
+  expect(await batchUntil(client, id, hasEnded)).toMatchObject({ status: "completed", request_counts: { completed: LINES } });
+  expect((await findBatch(cluster.bus, "default", id))!.batch.epoch).toBe(1);
+  stop.abort(new Error("over"));
+  await Promise.all(coordinators);
+});

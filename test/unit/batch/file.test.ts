@@ -35,7 +35,7 @@ test("lines come as they are, wherever the parts are cut, and are found again by
       const whole = pieces.join("\n");
       const file = await stored(Buffer.from(whole), places);
       const found: RawLine[] = [];
-      for await (const line of linesOf(bus, file, 1_000_000)) found.push(line);
+      for await (const line of linesOf(bus, file, 1_000_000, noBeat)) found.push(line);
       const expected = whole.split("\n").map((line, i) => ({ number: i + 1, line }));
       expect(found.map(({ number, bytes }) => ({ number, line: Buffer.from(bytes).toString("utf8") }))).toEqual(
         expected.filter(({ line }) => /[^ \t\r]/.test(line)),
@@ -50,7 +50,7 @@ test("lines come as they are, wherever the parts are cut, and are found again by
 test("a line without end is given up at its bound, not read to its end", async () => {
   const file = await stored(new Uint8Array(5_000).fill(120), [1_000, 2_000, 3_000, 4_000]);
   await bus.files.delete(file.parts[4]!.key);
-  await expect(linesOf(bus, file, 1_500).next()).rejects.toMatchObject({ code: "TOO_LARGE" });
+  await expect(linesOf(bus, file, 1_500, noBeat).next()).rejects.toMatchObject({ code: "TOO_LARGE" });
 });
 
 test("lines whose prompts begin alike stand together, each group where its first line stood", () => {
