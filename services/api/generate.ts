@@ -46,7 +46,9 @@ export async function submitChoices(
     return choices;
   } catch (error) {
     const abandoned = idempotencyKeyOf(request) === null ? choices.filter(({ created }) => created) : []; // else a retry joins them
-    await Promise.allSettled(abandoned.map(({ jobId }) => cancelJob(deps.bus, jobId, "another answer of its request was refused")));
+    const cancelled = abandoned.map(({ jobId }) => cancelJob(deps.bus, jobId, "another answer of its request was refused"));
+    for (const [i, { status }] of (await Promise.allSettled(cancelled)).entries())
+      if (status === "rejected") abandon(deps, abandoned[i]!.jobId);
     throw error;
   }
 
@@ -82,6 +84,8 @@ export async function submitJob(
     ...{ tenant, bodyHash: hash },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
+    // One that is detached and has a key waits for whoever comes with it.
+    ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
   return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
@@ -113,6 +117,9 @@ export function jobOf(
   };
   return { request, ids, payloads };
 }
+
+/** Whoever asked for the job may never come for it: as if its last reader had left. */
+const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
 function spend({ limits }: ApiDeps, { apiKey }: Asking, spending: Spending): void {
   if (apiKey !== null) limits.spend(apiKey, spending);

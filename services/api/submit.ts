@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Bus, JobRequest } from "../shared/bus/contract.ts";
 import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
+import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
@@ -27,6 +28,8 @@ export interface Submission {
   readonly replica?: string;
   /** Takes these tokens from the limits of whoever asks. Throws RATE_LIMITED. */
   readonly spend?: (tokens: number) => void;
+  /** Hears of a job that may be in the record although its client is told that it failed. */
+  readonly abandon?: (jobId: string) => void;
 }
 
 /** The job of a submission, and whether it was made for it. */
@@ -44,14 +47,17 @@ export interface SubmitDeps {
 
 export const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
 
-/** Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). */
+/**
+ * Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). A queue that does not answer changes
+ * nothing: the reconciler sees to the message of a job that is in the record.
+ */
 export async function submit(deps: SubmitDeps, submission: Submission): Promise<Submitted> {
   const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
   if (earlier === null) await admitted(deps, jobId, submission);
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
-  else if (earlier.event.type === "submitted") await enqueue(bus.queue, "prefill", jobId, earlier.event.request, 0);
+  else if (earlier.event.type === "submitted") await send(bus, jobId, earlier.event.request);
   return { jobId, created: !known };
 }
 
@@ -60,22 +66,29 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
   submission.spend?.(submission.ids.length + expectedOutput(submission.request));
   const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
   try {
-    await enqueue(bus.queue, "prefill", jobId, await record(deps, jobId, submission), 0);
+    await send(bus, jobId, await record(deps, jobId, submission));
   } catch (error) {
-    if (isOverload(error)) await cancelJob(bus, jobId, "the queue is full"); // whoever was told 429 will come again
+    // Whoever was told 429 will come again: for a job of his own, or for this one.
+    const ended = isOverload(error) && !isShared(submission) ? cancelJob(bus, jobId, "the queue is full") : Promise.reject(error);
+    await ended.catch(() => submission.abandon?.(jobId));
     throw error;
   } finally {
     queued();
   }
 }
 
+const send = (bus: Bus, jobId: string, request: JobRequest): Promise<void> =>
+  enqueue(bus.queue, "prefill", jobId, request, 0).catch((error: unknown) => {
+    if (!isUnavailable(error)) throw error;
+  });
+
+/** Its id is not of this request alone. */
+const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotencyKey !== null || jobId !== undefined;
+
 /** Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. */
-async function record(
-  { bus, clock }: SubmitDeps,
-  jobId: string,
-  { ids, payloads = new Map(), request, tenant, idempotencyKey, jobId: own, bodyHash, replica }: Submission,
-): Promise<JobRequest> {
-  const shared = idempotencyKey !== null || own !== undefined;
+async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Submission): Promise<JobRequest> {
+  const { ids, payloads = new Map(), request, tenant, bodyHash, replica } = submission;
+  const shared = isShared(submission);
   const { model, lane, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
   const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
@@ -88,7 +101,7 @@ async function record(
   try {
     await bus.log.submit(jobId, job);
   } catch (error) {
-    // An id that is not of this request alone may be another's too, and what is stored under it then serves that one.
+    // What is stored under an id that is shared may serve another request.
     if (isOverload(error) && !shared)
       await Promise.all([...[...beside.keys()].map((key) => bus.payloads.delete(key)), bus.registry.forget(jobId)]);
     // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed and the time.

@@ -4,6 +4,7 @@ import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { never, request } from "../../support/bus.ts";
 import { overriding } from "../../support/overriding.ts";
@@ -45,3 +46,13 @@ test.each(["remembered its key", "wrote it into the log"])(
     expect(message?.item.jobId).toBe(jobId);
   },
 );
+
+test("a job of an id of its own that the queue had no room for goes on when it is submitted again", async () => {
+  const bus = openBus({ url: "memory:" });
+  const full = () => Promise.reject(new ServingError("OVERLOADED", "the queue is full"));
+  const line: Submission = { ...keyed(1n), idempotencyKey: null, jobId: "job_line" };
+  await expect(submit(deps({ ...bus, queue: overriding(bus.queue, { publish: full }) }), line)).rejects.toThrow("the queue is full");
+  await submit(deps(bus), line);
+  expect((await bus.queue.pull("prefill", job.model, 1_000, never))?.item.jobId).toBe("job_line");
+  expect((await bus.log.read("job_line")).map(({ event }) => event.type)).toEqual(["submitted"]);
+});
