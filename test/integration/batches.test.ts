@@ -180,3 +180,17 @@ test("a batch whose window ends in the middle: what has ended is in the output, 
   expect(ended).toMatchObject({ status: "expired", expired_at: expect.any(Number) });
   await expectDivided(ended, 600, "batch_expired");
 });
+
+test("one document, twelve questions: it is computed once, and all twelve answers share it", async () => {
+  const document = Array.from({ length: 400 }, (_, i) => `crate ${(i * 7_919) % 1_000}`).join(", ");
+  const lines = Array.from({ length: 12 }, (_, i) => chatLine(`${i}`, `${document}\n\nWhere is crate ${i}?`, seeded(i)));
+  const batch = await batchUntil(client, (await createBatch(client, lines)).id, hasEnded);
+  const usages = (await outputLines(client, batch.output_file_id)).map(
+    ({ response }) => (response!.body as never as OpenAI.ChatCompletion).usage!,
+  );
+  const shared = 128 * Math.floor((Math.min(...usages.map(({ prompt_tokens }) => prompt_tokens)) - 40) / 128);
+  const cached = usages.map(({ prompt_tokens_details }) => prompt_tokens_details!.cached_tokens!).toSorted((a, b) => a - b);
+  expect(shared).toBeGreaterThan(1_000);
+  expect(cached).toEqual([0, ...Array<number>(11).fill(shared)]);
+  expect(batch.usage!.input_tokens_details.cached_tokens).toBe(11 * shared);
+});
