@@ -101,8 +101,9 @@ export function jobOf(
   const room = model.contextTokens - ids.length;
   const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
   if (maxTokens > room) {
-    const message = `the prompt has ${ids.length} tokens and max_tokens asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
-    throw new ServingError("CONTEXT_LENGTH", message, { param: "max_tokens", apiCode: "context_length_exceeded" });
+    const param = prompt.view.surface === "responses" ? "max_output_tokens" : "max_tokens";
+    const message = `the prompt has ${ids.length} tokens and ${param} asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
+    throw new ServingError("CONTEXT_LENGTH", message, { param, apiCode: "context_length_exceeded" });
   }
   const { text: view, payloads } = writtenView(prompt.view);
   const request = {

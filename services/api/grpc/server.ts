@@ -39,10 +39,11 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
   const health = new HealthImplementation();
   tellHealth(health, true);
   health.addToServer(server);
-  const bound = await bind(server, `${config.host}:${port}`, credentialsOf(deps));
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  const bound = await bind(server, `${host}:${port}`, credentialsOf(deps));
   void watchHealth(deps, health);
   return {
-    address: `${config.host}:${bound}`,
+    address: `${host}:${bound}`,
     close: () =>
       new Promise((resolve) => {
         const cut = setTimeout(() => server.forceShutdown(), LAST_WORDS_MS);

@@ -22,6 +22,7 @@ export function chatMessages(items: readonly Item[]): ChatMessage[] {
     }
     turn.take(item);
   }
+  if (items.length === 0) throw refuse("input", "must not be empty");
   if (turn !== null) throw refuse("input", "the last item must be a message that asks something, or the output of a function");
   return messages;
 }

@@ -119,7 +119,10 @@ const api = {
   streamBufferBytes: whole(1_048_576, { min: 4_096 }, "Bytes a slow reader may be behind before it is dropped; it can resume."),
   apiKeys: text("", "Comma-separated SHA-256 digests (hex) of keys that are accepted beside those of `longshore keys`."),
   requireKeys: yesNo("no", "Whether nobody gets in while there is no key. Otherwise everybody does: set it where others reach the port."),
-  tlsCertFile: text("", "PEM of the API's certificate and those that vouch for it. With LONGSHORE_TLS_KEY_FILE: https instead of http."),
+  tlsCertFile: text(
+    "",
+    "PEM of the API's certificate and those that vouch for it. With LONGSHORE_TLS_KEY_FILE: https instead of http, and gRPC over TLS.",
+  ),
   tlsKeyFile: text("", "PEM of the certificate's private key."),
 } as const;
 
