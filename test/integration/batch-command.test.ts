@@ -79,6 +79,15 @@ test("a file with lines at fault: each is named, nothing is run", async () => {
   expect(said.err).toContain("failed: no line was run");
 });
 
+test("a file that no batch can be made of is refused, and the mended one is taken", async () => {
+  const output = join(folder, "mended.out");
+  const refused = command(file("mended.jsonl", [{ ...chatLine("a", "1"), url: "/v1/embeddings" }]), "-o", output);
+  expect([await refused.exited, refused.said.err.includes("endpoint: only /v1/chat/completions")]).toEqual([2, true]);
+  const taken = command(file("mended.jsonl", [chatLine("a", "1")]), "-o", output);
+  expect(await taken.exited, taken.said.err).toBe(0);
+  expect(idsIn(output)).toEqual(["a"]);
+});
+
 test("--detach leaves the batch running, --cancel ends it and fetches what there is", async () => {
   const input = file(
     "long.jsonl",

@@ -150,12 +150,13 @@ async function download(client: Client, fileId: string | null, path: string): Pr
   await rename(partial, path);
 }
 
-/** Null if there is none; of another input it is a mistake that would lose answers. */
+/** Null if there is none, or one that came to nothing; that of another input's batch is a mistake that would lose answers. */
 async function readTicket(path: string, digest: string): Promise<Ticket | null> {
   const text = await readFile(path, "utf8").catch(() => null);
   if (text === null) return null;
   const ticket = JSON.parse(text) as Ticket;
   if (ticket.digest === digest) return ticket;
+  if (ticket.batchId === undefined) return null;
   throw new ServingError(
     "INVALID_REQUEST",
     `${path} is of another input; wait for that batch with the input it was begun with, or remove the file`,
