@@ -88,6 +88,7 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
       if (sequence <= after) continue;
       const id = `${jobId}:${sequence}`;
       for (const [place, event] of events.entries()) out.send({ ...event, ...(place === events.length - 1 ? { id } : {}) });
+      await out.room();
     }
     for (const event of shown[0]!.surface.farewell) out.send(event);
   } catch (error) {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
 
@@ -11,19 +12,24 @@ export interface StreamEvent {
 const WAITING = ": waiting\n\n";
 
 export interface EventStream {
-  /** `id` comes back as Last-Event-ID. Returns false once the reader is gone or too slow: stop then. */
+  /** `id` comes back as Last-Event-ID. Returns false once the reader is gone or too far behind: stop then. */
   send(event: StreamEvent & { readonly id?: string }): boolean;
+  /** Resolves once the reader has taken what was sent, or is gone. Between records: what lies in the log already comes faster than any reader takes it. */
+  room(): Promise<void>;
   /** Ends the stream; with an error event if one is given. */
   end(): void;
-  /** Aborts when the reader leaves, or is dropped for being slow. */
+  /** Aborts when the reader leaves, or is dropped because it takes nothing. */
   readonly gone: AbortSignal;
 }
 
 export interface StreamOptions {
   readonly heartbeatMs: number;
-  /** Bytes a reader may be behind. A slower one is cut off: it can resume, and nobody waits for it (I9). */
+  /** The most bytes held for a reader. Where it is not waited for it is cut off beyond them: it can resume. */
   readonly streamBufferBytes: number;
 }
+
+/** A reader who is waited for and takes nothing for so many heartbeats is cut off. */
+const STALLED_HEARTBEATS = 3;
 
 /** Takes over the reply, whose headers are kept. `heartbeat` goes out whenever nothing was sent for a while, whatever phase the job is in. */
 export function openEventStream(
@@ -49,11 +55,15 @@ export function openEventStream(
     if (gone.signal.aborted || response.writableEnded) return false;
     response.write(chunk);
     if (response.writableLength <= streamBufferBytes) return true;
-    leave("the reader is too slow");
-    response.destroy();
+    cutOff();
     return false;
   };
+  const cutOff = () => {
+    leave("the reader is too slow");
+    response.destroy();
+  };
   const beat = setInterval(() => {
+    if (response.writableNeedDrain) return; // it has something to read
     const event = heartbeat();
     write(event === null ? WAITING : written(event));
   }, heartbeatMs);
@@ -63,6 +73,12 @@ export function openEventStream(
     send(event) {
       beat.refresh();
       return write(written(event));
+    },
+    async room() {
+      if (!response.writableNeedDrain || gone.signal.aborted) return;
+      const stalled = setTimeout(cutOff, STALLED_HEARTBEATS * heartbeatMs);
+      await once(response, "drain", { signal: gone.signal }).catch(() => {}); // gone
+      clearTimeout(stalled);
     },
     end() {
       clearInterval(beat);

@@ -123,6 +123,7 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
     for await (const record of deps.bus.log.follow(jobId, after, AbortSignal.any([events.gone, deps.stopping]))) {
       events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record, outlook)) });
       ended = isTerminal(record.event);
+      await events.room();
     }
     if (!ended) deps.stopping.throwIfAborted();
   } catch (error) {

@@ -116,7 +116,11 @@ const api = {
   statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
-  streamBufferBytes: whole(1_048_576, { min: 4_096 }, "Bytes a slow reader may be behind before it is dropped; it can resume."),
+  streamBufferBytes: whole(
+    1_048_576,
+    { min: 262_144 },
+    "The most bytes held for the reader of an event stream; one that takes nothing is cut off, and can resume.",
+  ),
   apiKeys: text("", "Comma-separated SHA-256 digests (hex) of keys that are accepted beside those of `longshore keys`."),
   requireKeys: yesNo("no", "Whether nobody gets in while there is no key. Otherwise everybody does: set it where others reach the port."),
   tlsCertFile: text(

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type EventStream, openEventStream } from "../../../services/api/sse.ts";
+import { playJob, testApi } from "../../support/api.ts";
 
 const BUFFER_BYTES = 65_536;
 let app: FastifyInstance;
@@ -57,4 +58,60 @@ test("a reader who does not read is cut off, and what he did not read stays boun
   expect(stream.gone.aborted).toBe(true);
   socket.resume();
   await once(socket, "close");
+});
+
+test("a reader who is waited for gets everything at his own pace, however much more than the buffer it is", async () => {
+  const socket = read();
+  const stream = await opened;
+  const sent = 64 * BUFFER_BYTES;
+  let taken = 0;
+  const whole = new Promise<void>((resolve) => {
+    socket.on("data", (bytes) => {
+      taken += bytes.length;
+      if (bytes.subarray(-5).toString() === "0\r\n\r\n") resolve();
+      socket.pause();
+      setImmediate(() => socket.resume());
+    });
+  });
+  for (let event = 0; event < 64; event++) {
+    expect(stream.send({ data: "x".repeat(BUFFER_BYTES - 1_024) })).toBe(true);
+    await stream.room();
+  }
+  stream.end();
+  await whole;
+  expect(taken).toBeGreaterThan(0.98 * sent);
+});
+
+test("a reader who is waited for and takes nothing is cut off after three heartbeats", async () => {
+  const socket = read();
+  socket.pause();
+  const stream = await opened;
+  while (!stream.gone.aborted) {
+    stream.send({ data: "x".repeat(BUFFER_BYTES / 2) });
+    await stream.room();
+  }
+  expect(stream.gone.reason).toMatchObject({ message: "the reader is too slow" });
+  socket.resume();
+  await once(socket, "close");
+});
+
+test("a long answer that has ended is read whole, though it lies in the log faster than anybody reads", async () => {
+  const api = await testApi({ streamBufferBytes: 262_144 });
+  try {
+    const response = await fetch(`${api.url}/v1/jobs`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "Where?" } }),
+    });
+    const { id } = (await response.json()) as { id: string };
+    const [word] = await api.tokenizer.encode(" fox");
+    await playJob(api.bus, "yardlog", { ids: Array<number>(2_000).fill(word!) });
+    for (const path of ["stream", "events"]) {
+      const text = await (await fetch(`${api.url}/v1/jobs/${id}/${path}`)).text();
+      expect(text.length).toBeGreaterThan(262_144);
+      expect(text).toMatch(path === "stream" ? /\[DONE\]\n\n$/ : /event: finished\n.*\n.*\n\n$/);
+    }
+  } finally {
+    await api.close();
+  }
 });
