@@ -231,6 +231,10 @@ export default {
                 "effort": {
                   "type": "string",
                   "id": 4
+                },
+                "response_format": {
+                  "type": "string",
+                  "id": 5
                 }
               },
               "nested": {

@@ -178,6 +178,20 @@ const refused: readonly (readonly [string, string, Message, grpc.status, RegExp]
     grpc.status.INVALID_ARGUMENT,
     /tools\[0\]/,
   ],
+  [
+    "a format that is no JSON",
+    "Submit",
+    { ...ask, chat: { ...ask.chat, response_format: "{" } },
+    grpc.status.INVALID_ARGUMENT,
+    /response_format/,
+  ],
+  [
+    "an unknown format",
+    "Submit",
+    { ...ask, chat: { ...ask.chat, response_format: '{"type":"x"}' } },
+    grpc.status.INVALID_ARGUMENT,
+    /response_format/,
+  ],
   ["an unknown job", "Get", { id: "job_00000000000000000000" }, grpc.status.NOT_FOUND, /no job/],
   ["no job", "Cancel", {}, grpc.status.NOT_FOUND, /no job/],
 ];
@@ -253,6 +267,29 @@ test("over TLS, when the API has a certificate", async () => {
   }
 });
 
+test("an answer is held to the schema that is asked for, and the schema reaches the prompt to the letter", async () => {
+  const cluster = await serveEmbedded(
+    loadConfig({ LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_GRPC_PORT: "0" }),
+    silentLog,
+  );
+  try {
+    const asking = clientOf(jobs, "longshore.v1.Jobs", cluster.api.grpc!);
+    const schema =
+      '{"type":"object","properties":{"bay":{"type":"integer","minimum":1,"maximum":99}},"required":["bay"],"additionalProperties":false}';
+    const response_format = `{"type":"json_schema","json_schema":{"name":"place","schema":${schema}}}`;
+    const updates = await updatesOf(
+      asking.Generate!({ ...ask, chat: { ...ask.chat, response_format }, max_tokens: 60, seed: 3, temperature: 1 }),
+    );
+    const text = updates.flatMap(({ deltas }) => deltas.map(({ content }) => content ?? "")).join("");
+    expect(JSON.parse(text)).toEqual({ bay: expect.any(Number) });
+    expect(updates.at(-1)).toMatchObject({ finish_reason: "stop" });
+    const job = (await cluster.cluster.bus.log.first(String(updates[0]!.id)))!.event as { request: { prompt: { ids: Int32Array } } };
+    expect(await cluster.cluster.opened.tokenizer.decode(job.request.prompt.ids)).toContain('"minimum": 1, "maximum": 99');
+  } finally {
+    await cluster.stop();
+  }
+});
+
 test("a watcher who does not read slows nobody, and then misses nothing", async () => {
   const api = await testApi({ grpcPort: 0 });
   try {
@@ -320,7 +357,13 @@ test("whatever is sent, an answer comes that is not our fault", async () => {
     { requiredKeys: [] },
   );
   const chat = fc.record(
-    { messages: fc.array(said, { maxLength: 4 }), tools: fc.array(tool, { maxLength: 2 }), thinking: fc.boolean(), effort: text },
+    {
+      messages: fc.array(said, { maxLength: 4 }),
+      tools: fc.array(tool, { maxLength: 2 }),
+      thinking: fc.boolean(),
+      effort: text,
+      response_format: text,
+    },
     { requiredKeys: [] },
   );
   const message = fc.record(

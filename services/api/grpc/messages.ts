@@ -30,6 +30,7 @@ export interface ChatMessage {
   readonly tools: readonly { readonly name?: string; readonly description?: string; readonly parameters?: string }[];
   readonly thinking?: boolean;
   readonly effort?: string;
+  readonly response_format?: string;
 }
 
 export interface ToolCallMessage {

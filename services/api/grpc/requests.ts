@@ -25,7 +25,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
   if (message.chat !== undefined) {
     const chat = parseBody(chatRequest, { ...body, ...chatBody(message.chat) });
     requireModel(model, chat.model);
-    const prompt = await chatPrompt(deps, call.tenant, chat, () => ({ tools: exactTools(message.chat!) }));
+    const prompt = await chatPrompt(deps, call.tenant, chat, () => exactBody(message.chat!));
     return submitJob(deps, asking, chat, prompt, options);
   }
   const prompt = message.ids?.ids ?? message.text;
@@ -48,7 +48,7 @@ const samplingOf = ({ model = "", chat: _, text: __, ids: ___, lane: ____, idemp
   model,
 });
 
-const chatBody = ({ messages, tools, thinking, effort }: ChatMessage) => ({
+const chatBody = ({ messages, tools, thinking, effort, response_format }: ChatMessage) => ({
   messages: messages.map(({ role = "", content, reasoning_content, tool_call_id, tool_calls }) => ({
     role,
     content: content ?? "",
@@ -59,9 +59,15 @@ const chatBody = ({ messages, tools, thinking, effort }: ChatMessage) => ({
   tools: tools.map(({ name = "", description }) => ({ type: "function", function: { name, description } })),
   ...(thinking === undefined ? {} : { thinking: { type: thinking ? "enabled" : "disabled" } }),
   ...(effort === undefined ? {} : { reasoning_effort: effort }),
+  ...(response_format === undefined ? {} : { response_format: plain(response_format, "chat.response_format") }),
 });
 
-/** A tool's schema is part of the prompt to the letter. */
+/** Schemas are part of the prompt to the letter. */
+const exactBody = (chat: ChatMessage): Printable => ({
+  tools: exactTools(chat),
+  ...(chat.response_format === undefined ? {} : { response_format: exact(chat.response_format, "chat.response_format") }),
+});
+
 const exactTools = ({ tools }: ChatMessage): Printable[] =>
   tools.map(({ name = "", description, parameters }, i) => ({
     type: "function",
@@ -72,9 +78,12 @@ const exactTools = ({ tools }: ChatMessage): Printable[] =>
     },
   }));
 
-function exact(text: string, param: string): Printable {
+const plain = (text: string, param: string): unknown => read(JSON.parse, text, param);
+const exact = (text: string, param: string): Printable => read(readJson, text, param);
+
+function read<T>(reader: (text: string) => T, text: string, param: string): T {
   try {
-    return readJson(text);
+    return reader(text);
   } catch (error) {
     throw new ServingError("INVALID_REQUEST", `${param}: is not JSON: ${(error as Error).message}`, { param });
   }
