@@ -17,7 +17,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const { bus, clock, config, model, random, log, metrics } = given;
   const deps: BatchDeps = { ...given, admission: new Admission(bus, clock, model.name, config), stopping: stop };
   const name = random.id("coordinator_");
-  const open = new OpenBatches();
+  let open = new OpenBatches();
   const running = new Map<string, Promise<void>>();
   const telling = new Set<string>();
   let sweepMs = 0;
@@ -43,6 +43,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
           );
       }
     } catch (error) {
+      open = new OpenBatches(); // the record may come back with less than it had
       if (!stop.aborted) log.warn({ err: error }, "the batches could not be looked at; the next try is a moment off");
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
