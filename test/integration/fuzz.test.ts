@@ -53,6 +53,22 @@ const chat = {
   ...sampling,
   ...more,
 };
+const schema = {
+  type: "object",
+  properties: {
+    a: { type: "integer", minimum: 1 },
+    b: { enum: ["x", null] },
+    c: { type: "array", items: { $ref: "#/$defs/d" }, maxItems: 2 },
+  },
+  required: ["a"],
+  additionalProperties: false,
+  $defs: { d: { anyOf: [{ type: "string", format: "date" }, { type: "boolean" }] } },
+};
+const inJson = {
+  model: "yardlog",
+  messages: [{ role: "user", content: "u" }],
+  response_format: { type: "json_schema", json_schema: { name: "n", schema } },
+};
 const completion = { model: "yardlog", prompt: "p", logprobs: 2, ...sampling, ...more };
 const conversation = {
   model: "yardlog",
@@ -111,6 +127,7 @@ const batch = {
 
 const posts: readonly (readonly [string, Json])[] = [
   ["/v1/chat/completions", chat],
+  ["/v1/chat/completions", inJson],
   ["/v1/completions", completion],
   ["/v1/messages", message],
   ["/v1/messages/count_tokens", conversation],

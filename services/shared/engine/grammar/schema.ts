@@ -15,18 +15,22 @@ const ITEMS_MAX = 1_000;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Throws INVALID_REQUEST that names the place in the schema. `text`: its JSON. */
-export function checkSchema(text: string): void {
+/** The schema as the library understands it rightly. Throws INVALID_REQUEST that names the place in the schema. `text`: its JSON. */
+export function readSchema(text: string): string {
   if (Buffer.byteLength(text) > SCHEMA_BYTES_MAX) throw refusal("", `is larger than the ${SCHEMA_BYTES_MAX} bytes that are supported`);
   const root: unknown = JSON.parse(text);
   if (!isFields(root)) throw refusal("", "must be an object");
-  new Checker(root).check(root, "", 0);
+  const reader = new Reader(root);
+  reader.check(root, "", 0);
+  return JSON.stringify(root, (_, part) => reader.instead.get(part) ?? part);
 }
 
 export const refusal = (place: string, why: string): ServingError =>
   new ServingError("INVALID_REQUEST", `${place === "" ? "the schema" : place} ${why}`, { apiCode: "invalid_value" });
 
-class Checker {
+class Reader {
+  /** What the library is given for some of the parts. */
+  readonly instead = new Map<unknown, Fields>();
   readonly #root: Fields;
   #subschemas = 0;
   #values = 0;
@@ -58,7 +62,7 @@ class Checker {
     else if (form === "object") this.#object(schema, at, depth);
     else if (form === "array") this.#array(schema, at, depth);
     else if (form === "string") checkFormat(schema, at);
-    else if (form === "integer") checkInteger(schema, at);
+    else if (form === "integer") this.#integer(schema, at);
   }
 
   #defs(defs: unknown, place: string, depth: number): void {
@@ -103,25 +107,32 @@ class Checker {
   }
 
   #array(schema: Fields, at: At, depth: number): void {
-    const { items, prefixItems = [] } = schema;
-    if (!Array.isArray(prefixItems)) throw refusal(at("prefixItems"), "must be a list of schemas");
-    prefixItems.forEach((schema, i) => void this.check(schema, `${at("prefixItems")}.${i}`, depth + 1));
-    if (items !== undefined && !(items === false && prefixItems.length > 0)) this.check(items, at("items"), depth + 1);
+    const { items, prefixItems } = schema;
+    if (prefixItems !== undefined) this.#branches(prefixItems, at("prefixItems"), depth, Number.POSITIVE_INFINITY);
+    if (items !== undefined && !(items === false && prefixItems !== undefined)) this.check(items, at("items"), depth + 1);
     checkItemsRange(schema, at);
+  }
+
+  /** The library is right about a minimum of 0 or 1, and wrong about most other bounds: those are written out. */
+  #integer(schema: Fields, at: At): void {
+    for (const key of BOUNDS)
+      if (schema[key] !== undefined && !Number.isSafeInteger(schema[key])) throw refusal(at(key), "must be a whole number below 2^53");
+    const { minimum = -Infinity, exclusiveMinimum = -Infinity, maximum = Infinity, exclusiveMaximum = Infinity } = schema;
+    const least = Math.max(Number(minimum), Number(exclusiveMinimum) + 1);
+    const most = Math.min(Number(maximum), Number(exclusiveMaximum) - 1);
+    if (most === Infinity && (least === -Infinity || least === 0 || least === 1)) return;
+    if (least > most) throw refusal(at("minimum"), "leaves no number below the maximum");
+    if (!(most - least < VALUES_MAX))
+      throw refusal(at("minimum"), `is supported alone where it is 0 or 1, or with a maximum less than ${VALUES_MAX} above it`);
+    const values = Array.from({ length: most - least + 1 }, (_, i) => least + i);
+    this.#enum(values, undefined, at("minimum"));
+    this.instead.set(schema, { enum: values });
   }
 }
 
 function checkFormat({ format }: Fields, at: At): void {
   if (format !== undefined && !FORMATS.includes(String(format)))
     throw refusal(at("format"), `is not supported but as one of ${FORMATS.join(", ")}`);
-}
-
-function checkInteger(schema: Fields, at: At): void {
-  for (const key of INTEGER)
-    if (schema[key] !== undefined && !Number.isSafeInteger(schema[key])) throw refusal(at(key), "must be a whole number below 2^53");
-  const least = Math.max(Number(schema.minimum ?? -Infinity), Number(schema.exclusiveMinimum ?? -Infinity) + 1);
-  const most = Math.min(Number(schema.maximum ?? Infinity), Number(schema.exclusiveMaximum ?? Infinity) - 1);
-  if (least > most) throw refusal(at("minimum"), "leaves no number below the maximum");
 }
 
 function checkItemsRange({ minItems = 0, maxItems = ITEMS_MAX }: Fields, at: At): void {
@@ -163,7 +174,7 @@ function isOfType(type: string, value: unknown): boolean {
 const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const TYPES: readonly string[] = ["string", "number", "integer", "boolean", "null", "object", "array"];
-const INTEGER = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+const BOUNDS = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
 const FORMATS: readonly string[] = ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
 /** In a name the library would take them for its own. */
@@ -193,7 +204,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   types: ["type"],
   string: ["type", "format"],
   number: ["type"],
-  integer: ["type", ...INTEGER],
+  integer: ["type", ...BOUNDS],
   boolean: ["type"],
   null: ["type"],
   object: ["type", "properties", "required", "additionalProperties"],

@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
 import { TokenBytes, type TokenTable } from "../tokenizer-bytes.ts";
-import { checkSchema, refusal } from "./schema.ts";
+import { readSchema, refusal } from "./schema.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";
 
 /** Whose tokens an answer is made of. */
@@ -95,9 +95,8 @@ class Grammars {
   }
 
   async #compile(schema: string): Promise<CompiledGrammar> {
-    checkSchema(schema);
     const found = this.#compiled.get(schema);
-    const compiled = found ?? (await this.#compiler.compileJSONSchema(schema, ...ON_ONE_LINE, /* strictMode */ false));
+    const compiled = found ?? (await this.#compiler.compileJSONSchema(readSchema(schema), ...ON_ONE_LINE, /* strictMode */ false));
     this.#compiled.delete(schema);
     this.#compiled.set(schema, compiled);
     const [oldest] = this.#compiled;
