@@ -134,4 +134,4 @@ export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<A
 }
 
 /** SDKs say so when they send a request again. */
-const isRetry = ({ headers }: Pick<Asking, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;
+export const isRetry = ({ headers }: Pick<Asking, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;

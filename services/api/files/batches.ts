@@ -102,12 +102,22 @@ export async function requireBatch(bus: Bus, tenant: string, id: string): Promis
   throw new ServingError("NOT_FOUND", `no batch ${id.slice(0, 100)}`, { param: "id", apiCode: "batch_not_found" });
 }
 
+const asked = ({ inputFileId, endpoint, metadata, outputLifeSeconds }: Batch): string =>
+  JSON.stringify([inputFileId, endpoint, metadata, outputLifeSeconds]);
+
+/** How long ago the request may have come that an SDK sends again. */
+const RETRY_SECONDS = 600;
+
+/** The latest batch that the same was asked for a while ago, for a request that says it is sent again; null if there is none. */
+export async function lostBatch(bus: Bus, batch: Batch): Promise<Batch | null> {
+  const alike = (await batchesOf(bus, batch.tenant)).filter((one) => asked(one) === asked(batch));
+  return alike.findLast(({ createdAt }) => batch.createdAt - createdAt <= RETRY_SECONDS) ?? null;
+}
+
 /** Creates the batch, or finds it there for a request that comes again under its key. CONFLICT for another request under that key. */
 export async function createBatch(bus: Bus, batch: Batch): Promise<Batch> {
   if ((await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), 0)) !== null) return batch;
   const { batch: earlier } = await requireBatch(bus, batch.tenant, batch.id);
-  const asked = ({ inputFileId, endpoint, metadata, outputLifeSeconds }: Batch) =>
-    JSON.stringify([inputFileId, endpoint, metadata, outputLifeSeconds]);
   if (asked(earlier) === asked(batch)) return earlier;
   throw new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
     apiCode: "idempotency_conflict",

@@ -2,15 +2,19 @@ import type { Batch } from "../../shared/batches/batch.ts";
 import { derivedId } from "../../shared/batches/ids.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import { type BatchRequest, createBatch, newBatch } from "./batches.ts";
+import { type BatchRequest, createBatch, lostBatch, newBatch } from "./batches.ts";
 import { findFile } from "./files.ts";
 
-/** Puts a batch into the record, where a coordinator (services/batch) takes it up; the same key of the tenant finds the same batch. */
+/**
+ * Puts a batch into the record, where a coordinator (services/batch) takes it up; the same key of the tenant finds the same batch, and so, without a key,
+ * does a request that comes `again`.
+ */
 export async function submitBatch(
   { bus, random }: Pick<ApiDeps, "bus" | "random">,
   tenant: string,
   request: BatchRequest,
   key: string | null,
+  again = false,
 ): Promise<Batch> {
   const input = await findFile(bus, tenant, request.input_file_id, "input_file_id");
   if (input.purpose !== "batch")
@@ -19,5 +23,7 @@ export async function submitBatch(
       apiCode: "invalid_value",
     });
   const id = key === null ? random.id("batch_") : derivedId("batch_", tenant, key);
-  return createBatch(bus, newBatch(id, tenant, request, Math.floor((await bus.log.nowMs()) / 1_000)));
+  const batch = newBatch(id, tenant, request, Math.floor((await bus.log.nowMs()) / 1_000));
+  const lost = key === null && again ? await lostBatch(bus, batch) : null;
+  return lost ?? createBatch(bus, batch);
 }

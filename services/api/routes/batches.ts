@@ -4,7 +4,7 @@ import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, requireBatch } from "../files/batches.ts";
 import { pageOf, pageQuery } from "../files/list.ts";
 import { submitBatch } from "../files/submit-batch.ts";
-import { idempotencyKeyOf } from "../generate.ts";
+import { idempotencyKeyOf, isRetry } from "../generate.ts";
 import { parseBody } from "../requests.ts";
 
 type BatchParams = { Params: { id: string } };
@@ -16,7 +16,8 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.post<{ Body: Body }>("/v1/batches", async (request) => {
     const body = parseBody(batchRequest, request.body.json);
-    return batchObject(await submitBatch(deps, deps.authenticate(request.headers), body, idempotencyKeyOf(request)));
+    const tenant = deps.authenticate(request.headers);
+    return batchObject(await submitBatch(deps, tenant, body, idempotencyKeyOf(request), isRetry(request)));
   });
 
   app.get("/v1/batches", async (request) => {
