@@ -30,6 +30,19 @@ class Best {
     if (mask != 0) append(ranks, first, mask);
   }
 
+  // What `other` kept; all its indices lie behind those offered so far.
+  void offer(const Best& other) {
+    for (int64_t i = 0; i < other.count_; i += kLanes) {
+      const int64_t lanes = minOf(kLanes, other.count_ - i);
+      if (count_ + kLanes > capacity(K_)) cut();
+      for (int64_t l = i; l < i + lanes; l++) {
+        if (other.ranks_[l] <= floor_) continue;
+        ranks_[count_] = other.ranks_[l];
+        indices_[count_++] = other.indices_[l];
+      }
+    }
+  }
+
   // The best min(K, offered) indices, ascending. Returns how many.
   int64_t finish(int32_t* to) {
     cut();

@@ -7,7 +7,7 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-static constexpr int64_t kKeys = 256;       // of a block
+static constexpr int64_t kKeys = 128;       // of a block: their bytes stay in the first-level cache
 static constexpr int64_t kKeyQueries = 32;  // of a block
 static constexpr int32_t kBias = 12;        // makes twice an E2M1 value unsigned
 
@@ -18,6 +18,8 @@ static constexpr int8_t kBiased[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 1
 // 2^(byte - 128)
 LONGSHORE_INLINE float halfScale(uint8_t byte) { return fromBits(static_cast<uint32_t>(kScales.bits[byte])) * 0.5f; }
 
+// `fixed`: blocks of a key if known, else 0.
+template <int fixed>
 class Fp4Scorer {
  public:
   Fp4Scorer(Carver& c, const SelectArgs& a)
@@ -32,10 +34,10 @@ class Fp4Scorer {
   void loadQuery(int64_t i, int64_t row) {
     for (int64_t head = 0; head < a_.h; head++) {
       const uint8_t* q = a_.iq + (row * a_.h + head) * keyBytes(a_.layout, a_.dim);
-      for (int64_t b = 0; b < blocks_; b++) {
-        const int64_t at = (i * a_.h + head) * blocks_ + b;
+      for (int64_t b = 0; b < blocks(); b++) {
+        const int64_t at = (i * a_.h + head) * blocks() + b;
         lookUp(kDoubled, q + b * 16, queries_ + at * kKeyBlock);
-        queryScales_[at] = halfScale(q[a_.dim / 2 + b]);
+        queryScales_[at] = halfScale(q[dim() / 2 + b]);
         int32_t sum = 0;
         for (int64_t k = 0; k < kKeyBlock; k++) sum += queries_[at * kKeyBlock + k];
         corrections_[at] = -kBias * sum;
@@ -43,70 +45,91 @@ class Fp4Scorer {
     }
   }
 
-  // Key `at` of the block: 4 bytes of sixteen keys side by side, scales too.
-  void loadKey(int64_t at, const uint8_t* key) {
-    const int64_t group = at / kLanes, lane = at % kLanes;
-    for (int64_t b = 0; b < blocks_; b++) {
-      int8_t bytes[kKeyBlock];
-      lookUp(kBiased, key + b * 16, bytes);
-      uint8_t* columns = columns_ + (group * blocks_ + b) * kKeyBlock * kLanes + lane * 4;
-      for (int64_t g = 0; g < kKeyBlock / 4; g++) std::memcpy(columns + g * 4 * kLanes, bytes + 4 * g, 4);
-      keyScales_[(group * blocks_ + b) * kLanes + lane] = halfScale(key[a_.dim / 2 + b]);
+  // Sixteen keys of the block: 4 bytes of each side by side, scales too.
+  void loadKeys(int64_t group, const uint8_t* const (&keys)[kLanes]) {
+    for (int64_t b = 0; b < blocks(); b++) {
+      lookUpColumns(kBiased, keys, b * 16, columns_ + (group * blocks() + b) * kColumnBytes);
+      float* scales = keyScales_ + (group * blocks() + b) * kLanes;
+      for (int64_t lane = 0; lane < kLanes; lane++) scales[lane] = halfScale(keys[lane][dim() / 2 + b]);
     }
   }
 
   void begin(int64_t, int64_t) {}
 
-  // The scores of query i and sixteen keys; weights: iw * scale per head.
-  LONGSHORE_MEMBER V score(int64_t i, int64_t group, const float* weights) const {
-    return blocks_ == 4 ? scoreBlocks<4>(i, group, weights) : scoreBlocks<0>(i, group, weights);
+  // The scores of query i and of G times sixteen keys; weights: iw * scale per head.
+  template <int G>
+  LONGSHORE_MEMBER void score(int64_t i, int64_t group, const float* weights, V (&scores)[G]) const {
+    LONGSHORE_UNROLL for (int g = 0; g < G; g++) scores[g] = zero();
+    int64_t head = 0;
+    for (; head + kHeads <= a_.h; head += kHeads) addHeads<kHeads>(i * a_.h + head, group, weights + head, scores);
+    for (; head < a_.h; head++) addHeads<1>(i * a_.h + head, group, weights + head, scores);
   }
 
  private:
+  LONGSHORE_MEMBER int64_t blocks() const { return fixed > 0 ? fixed : blocks_; }
+  LONGSHORE_MEMBER int64_t dim() const { return blocks() * kKeyBlock; }
+
   static constexpr int kHeads = 4;
+  static constexpr int64_t kColumnBytes = kKeyBlock * kLanes;
 
-  template <int fixed>
-  LONGSHORE_MEMBER V scoreBlocks(int64_t i, int64_t group, const float* weights) const {
-    V score = zero();
-    int64_t head = 0;
-    for (; head + kHeads <= a_.h; head += kHeads) score = addHeads<fixed, kHeads>(i * a_.h + head, group, weights + head, score);
-    for (; head < a_.h; head++) score = addHeads<fixed, 1>(i * a_.h + head, group, weights + head, score);
-    return score;
-  }
-
-  template <int fixed, int H>
-  LONGSHORE_MEMBER V addHeads(int64_t row, int64_t group, const float* weights, V score) const {
-    V dots[H];
+  template <int H, int G>
+  LONGSHORE_MEMBER void addHeads(int64_t row, int64_t group, const float* weights, V (&scores)[G]) const {
+    V dots[G][H];
     if constexpr (fixed == 4) {
-      V parts[4][H];
-      LONGSHORE_UNROLL for (int b = 0; b < 4; b++) blockDots<H>(row, group, b, parts[b]);
-      LONGSHORE_UNROLL for (int h = 0; h < H; h++) dots[h] = add(add(parts[0][h], parts[1][h]), add(parts[2][h], parts[3][h]));
+      V right[G][H];
+      twoBlocks(row, group, 0, dots);
+      twoBlocks(row, group, 2, right);
+      addTo(dots, right);
     } else {
-      pairwise<H>(row, group, 0, blocks_, dots);
+      pairwise(row, group, 0, blocks(), dots);
     }
-    LONGSHORE_UNROLL for (int h = 0; h < H; h++) score = fma(max(dots[h], zero()), set(weights[h]), score);
-    return score;
+    LONGSHORE_UNROLL for (int h = 0; h < H; h++) {
+      LONGSHORE_UNROLL for (int g = 0; g < G; g++) scores[g] = fma(max(dots[g][h], zero()), set(weights[h]), scores[g]);
+    }
   }
 
-  template <int H>
-  LONGSHORE_MEMBER void blockDots(int64_t row, int64_t group, int64_t b, V (&parts)[H]) const {
-    I sums[H];
-    LONGSHORE_UNROLL for (int h = 0; h < H; h++) sums[h] = setInt(corrections_[(row + h) * blocks_ + b]);
-    byteDots<H>(columns_ + (group * blocks_ + b) * kKeyBlock * kLanes, queries_ + row * a_.dim + b * kKeyBlock, a_.dim, sums);
-    const V scale = load(keyScales_ + (group * blocks_ + b) * kLanes);
-    LONGSHORE_UNROLL for (int h = 0; h < H; h++) parts[h] = mul(mul(toFloat(sums[h]), set(queryScales_[(row + h) * blocks_ + b])), scale);
+  template <int G, int H>
+  LONGSHORE_MEMBER void blockDots(int64_t row, int64_t group, int64_t b, V (&parts)[G][H]) const {
+    I sums[G][H];
+    LONGSHORE_UNROLL for (int h = 0; h < H; h++) {
+      const I correction = setInt(corrections_[(row + h) * blocks() + b]);
+      LONGSHORE_UNROLL for (int g = 0; g < G; g++) sums[g][h] = correction;
+    }
+    const uint8_t* columns = columns_ + (group * blocks() + b) * kColumnBytes;
+    const float* scales = keyScales_ + (group * blocks() + b) * kLanes;
+    __asm__("" : "+r"(columns), "+r"(scales));  // else GCC reads all columns before the first head, into registers that it does not have
+    byteDots<H>(columns, blocks() * kColumnBytes, queries_ + row * dim() + b * kKeyBlock, dim(), sums);
+    LONGSHORE_UNROLL for (int g = 0; g < G; g++) {
+      const V scale = load(scales + g * blocks() * kLanes);
+      LONGSHORE_UNROLL for (int h = 0; h < H; h++) parts[g][h] = mul(mul(toFloat(sums[g][h]), set(queryScales_[(row + h) * blocks() + b])), scale);
+    }
+  }
+
+  template <int G, int H>
+  LONGSHORE_MEMBER static void addTo(V (&dots)[G][H], const V (&right)[G][H]) {
+    LONGSHORE_UNROLL for (int g = 0; g < G; g++) {
+      LONGSHORE_UNROLL for (int h = 0; h < H; h++) dots[g][h] = add(dots[g][h], right[g][h]);
+    }
+  }
+
+  template <int G, int H>
+  LONGSHORE_MEMBER void twoBlocks(int64_t row, int64_t group, int64_t b, V (&dots)[G][H]) const {
+    V right[G][H];
+    blockDots(row, group, b, dots);
+    blockDots(row, group, b + 1, right);
+    addTo(dots, right);
   }
 
   // Neighbours added, a block left over passes on: splitting behind the largest power of two below n gives the same tree.
-  template <int H>
-  void pairwise(int64_t row, int64_t group, int64_t b, int64_t n, V (&dots)[H]) const {
-    if (n == 1) return blockDots<H>(row, group, b, dots);
+  template <int G, int H>
+  void pairwise(int64_t row, int64_t group, int64_t b, int64_t n, V (&dots)[G][H]) const {
+    if (n == 1) return blockDots(row, group, b, dots);
     int64_t left = 1;
     while (2 * left < n) left *= 2;
-    V right[H];
-    pairwise<H>(row, group, b, left, dots);
-    pairwise<H>(row, group, b + left, n - left, right);
-    for (int h = 0; h < H; h++) dots[h] = add(dots[h], right[h]);
+    V right[G][H];
+    pairwise(row, group, b, left, dots);
+    pairwise(row, group, b + left, n - left, right);
+    addTo(dots, right);
   }
 
   const SelectArgs& a_;
@@ -132,7 +155,9 @@ class PlainScorer {
   void loadQuery(int64_t i, int64_t row) {
     for (int64_t r = 0; r < headRows_; r++) unpack(a_.iq + (row * a_.h + minOf(r, a_.h - 1)) * keyBytes(a_.layout, a_.dim), queries_ + (i * headRows_ + r) * D_);
   }
-  void loadKey(int64_t at, const uint8_t* key) { unpack(key, keys_ + at * D_); }
+  void loadKeys(int64_t group, const uint8_t* const (&keys)[kLanes]) {
+    for (int64_t lane = 0; lane < kLanes; lane++) unpack(keys[lane], keys_ + (group * kLanes + lane) * D_);
+  }
 
   // Before the scores of query i against the first `count` keys.
   void begin(int64_t i, int64_t count) {
@@ -143,10 +168,13 @@ class PlainScorer {
     }
   }
 
-  LONGSHORE_MEMBER V score(int64_t, int64_t group, const float* weights) const {
-    V score = zero();
-    for (int64_t head = 0; head < a_.h; head++) score = fma(max(load(dots_ + head * stride_ + group * kLanes), zero()), set(weights[head]), score);
-    return score;
+  template <int G>
+  LONGSHORE_MEMBER void score(int64_t, int64_t group, const float* weights, V (&scores)[G]) const {
+    for (int g = 0; g < G; g++) {
+      scores[g] = zero();
+      const float* dots = dots_ + (group + g) * kLanes;
+      for (int64_t head = 0; head < a_.h; head++) scores[g] = fma(max(load(dots + head * stride_), zero()), set(weights[head]), scores[g]);
+    }
   }
 
  private:

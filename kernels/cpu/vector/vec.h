@@ -14,7 +14,7 @@
 //
 //   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>
 //   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
-//   sum · sumTile · byteDots lookUp
+//   sum · sumTile · byteDots lookUp, and for more than one group of columns at a time kGroups lookUpColumns
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,23 @@ static constexpr int64_t kVector = 64 / static_cast<int64_t>(sizeof(E));
 #endif
 
 namespace longshore::cpu::LONGSHORE_PATH {
+
+#if defined(LONGSHORE_PORTABLE) || !defined(__AVX512F__)
+static constexpr int kGroups = 1;
+
+template <int H>
+LONGSHORE_INLINE void byteDots(const uint8_t* columns, int64_t, const int8_t* x, int64_t stride, I (&dots)[1][H]) {
+  byteDots<H>(columns, x, stride, dots[0]);
+}
+
+LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* const (&rows)[16], int64_t offset, uint8_t* columns) {
+  for (int64_t lane = 0; lane < kLanes; lane++) {
+    int8_t bytes[32];
+    lookUp(table, rows[lane] + offset, bytes);
+    for (int64_t k = 0; k < 8; k++) std::memcpy(columns + 64 * k + 4 * lane, bytes + 4 * k, 4);
+  }
+}
+#endif
 
 // The first n lanes, 0 <= n <= 16; the others are +0. Reads nothing behind them.
 template <class E>

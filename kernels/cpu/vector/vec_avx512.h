@@ -112,15 +112,37 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm_shuffle_epi8(values, _mm_and_si128(_mm_srli_epi16(pairs, 4), low)));
 }
 
-// For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
-template <int H>
-LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {
-  LONGSHORE_UNROLL for (int g = 0; g < 8; g++) {
-    const I column = _mm512_loadu_si512(columns + 64 * g);
+// The same for 32 nibbles of each of sixteen rows, as columns for byteDots.
+LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* const (&rows)[16], int64_t offset, uint8_t* columns) {
+  const I values = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), low = _mm512_set1_epi8(15);
+  I r[4];  // of rows i, i + 4, i + 8 and i + 12
+  LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {
+    const auto part = [&](int q) __attribute__((always_inline)) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i + 4 * q] + offset)); };
+    r[i] = _mm512_inserti32x4(_mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi128_si512(part(0)), part(1), 1), part(2), 2), part(3), 3);
+  }
+  const I a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpacklo_epi32(r[2], r[3]), c = _mm512_unpackhi_epi32(r[0], r[1]), d = _mm512_unpackhi_epi32(r[2], r[3]);
+  const I words[4] = {_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b), _mm512_unpacklo_epi64(c, d), _mm512_unpackhi_epi64(c, d)};
+  LONGSHORE_UNROLL for (int j = 0; j < 4; j++) {
+    _mm512_storeu_si512(columns + 64 * j, _mm512_shuffle_epi8(values, andInt(words[j], low)));
+    _mm512_storeu_si512(columns + 64 * (4 + j), _mm512_shuffle_epi8(values, andInt(_mm512_srli_epi16(words[j], 4), low)));
+  }
+}
+
+// Groups of columns that byteDots takes at once.
+static constexpr int kGroups = 2;
+
+// For H rows x of 32 signed bytes: dots[group][h] lane l += sum over the bytes of the group's column l. `columns`: 8 groups of 16 columns of 4
+// unsigned bytes; the next group's lie `groupStride` bytes on.
+template <int H, int G>
+LONGSHORE_INLINE void byteDots(const uint8_t* columns, int64_t groupStride, const int8_t* x, int64_t stride, I (&dots)[G][H]) {
+  LONGSHORE_UNROLL for (int k = 0; k < 8; k++) {
+    I column[G];
+    LONGSHORE_UNROLL for (int g = 0; g < G; g++) column[g] = _mm512_loadu_si512(columns + g * groupStride + 64 * k);
     LONGSHORE_UNROLL for (int h = 0; h < H; h++) {
       int32_t four;
-      std::memcpy(&four, x + h * stride + 4 * g, sizeof four);
-      dots[h] = _mm512_dpbusd_epi32(dots[h], column, setInt(four));
+      std::memcpy(&four, x + h * stride + 4 * k, sizeof four);
+      const I bytes = setInt(four);
+      LONGSHORE_UNROLL for (int g = 0; g < G; g++) dots[g][h] = _mm512_dpbusd_epi32(dots[g][h], column[g], bytes);
     }
   }
 }
