@@ -192,6 +192,8 @@ struct AttentionArgs {
   Pages pages;        // unused if m = 0
   Out o;
 
+  // Queries and stored rows are numbers that bf16 holds.
+  bool exactInBf16() const { return q.dtype == LS_BF16 && (layout == LS_KV_E4M3_BF16 || layout == LS_KV_BF16); }
   __attribute__((always_inline)) int64_t visible(int64_t i) const { return m > 0 ? (start + i + 1) / m : 0; }
   __attribute__((always_inline)) int64_t windowFirst(int64_t i) const { return start + i - W + 1 > first ? start + i - W + 1 : first; }
   __attribute__((always_inline)) const uint8_t* windowRow(int64_t position) const {

@@ -84,7 +84,9 @@ std::string whyNoAvx512() {
                   unless((leaf7.c >> 11 & 1) != 0, "AVX-512 VNNI"), unlessSaved(kXmmYmm | kZmm, "AVX-512")});
 }
 
-std::string whyNoAvx512Bf16() { return firstOf({whyNoAvx512(), unless((cpuid(7, 1).a >> 5 & 1) != 0, "AVX-512 BF16")}); }
+std::string whyNoAvx512Bf16() {
+  return firstOf({whyNoAvx512(), unless((cpuid(7, 1).a >> 5 & 1) != 0, "AVX-512 BF16"), unless((cpuid(7, 0).c >> 1 & 1) != 0, "AVX-512 VBMI")});
+}
 
 std::string whyNoAmx() {
   const Leaf leaf7 = cpuid(7, 0);

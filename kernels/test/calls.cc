@@ -62,7 +62,9 @@ Call Fuzz::storedCall(ls_op op) {
 }
 
 Call Fuzz::pagedCall(ls_op op) {
-  const int64_t T = any(7), h = any(5), K = any(40), m = any(4), start = random_.whole(0, op == LS_SELECT ? 900 : 200), visible = (start + T) / m;
+  const bool far = op == LS_SELECT && random_.whole(0, 5) == 0;  // so many keys that threads share those of one row
+  const int64_t T = any(far ? 2 : 7), h = any(5), K = any(random_.whole(0, 1) == 0 ? 40 : 300), m = far ? 1 : any(4);
+  const int64_t start = far ? random_.whole(4000, 9000) : random_.whole(0, 900), visible = (start + T) / m;
   const int64_t offset = random_.whole(0, 9), perPage = any(40);
   if (op == LS_SELECT) {
     const int64_t layout = random_.whole(0, 2), dim = int64_t{32} << random_.whole(0, 2), bytes = keyBytes(static_cast<int>(layout), dim);
@@ -71,7 +73,8 @@ Call Fuzz::pagedCall(ls_op op) {
              make(LS_I32, {T, K}), make(LS_F32, {T, visible + 1})},
             {number(start), number(m), number(layout), number(dim), number(offset), number(perPage), 0.5}};
   }
-  const int64_t layout = random_.whole(0, 3), nope = wide(150), rope = 2 * random_.whole(0, 20), W = any(20);
+  const bool whole = random_.whole(0, 1) == 1;  // whole blocks and vectors are read otherwise than parts of them
+  const int64_t layout = random_.whole(0, 3), nope = whole ? 64 * any(3) : wide(150), rope = whole ? 32 * any(2) : 2 * random_.whole(0, 20), W = any(20);
   const int64_t bytes = kvEntryBytes(static_cast<int>(layout), nope, rope);
   const ls_dtype a = activation();
   ls_tensor sel = absent();

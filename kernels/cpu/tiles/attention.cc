@@ -1,10 +1,10 @@
-// ATTENTION (spec 2.3) on tiles, for bf16 queries and stored rows that are exact in bf16. Sixteen lanes are queries, or heads of one; entries
+// ATTENTION (spec 2.3) by products of blocks, for bf16 queries and stored rows that are exact in bf16. Sixteen lanes are queries, or heads of one; entries
 // lie in steps of 32, as rows for the scores and as pairs for the outputs.
 //
 // For one query and head: entries come in blocks of kEntries - compressed ones counted from 0, then window positions counted from position 0 -
 // and a block is scores, its largest, p = exp(score - largest so far), their mass in order, and output += p x values in steps of 32; what
 // came before is scaled by exp(old largest - new). Where a block begins depends on positions alone, and an entry that a query does not see
-// has p = 0 exactly, so a query's bits depend on its own entries alone.
+// has p = 0 exactly, so a query's bits depend on its own entries alone. A NaN spreads through p, and not through values that others do not see.
 #include "path.h"
 
 #include "../vector/math.h"
@@ -15,24 +15,43 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
+#if defined(LONGSHORE_TILES)
 constexpr int64_t kEntries = 256;
+constexpr int64_t kRowUnit = kTile;  // rows that a product takes at least
+#else
+constexpr int64_t kEntries = 128;
+constexpr int64_t kRowUnit = 4;
+#endif
 constexpr int64_t kLaneMax = 128;       // of a run: scores and outputs stay in the second-level cache
 constexpr int64_t kSelectQueries = 16;  // that share window rows where each selects its own entries
+constexpr int64_t kRowsAhead = 8;       // stored rows are asked for so many before they are used
 constexpr float kLowest = -0x1.fffffep127f;
 
 struct Shape {
   KvShape kv;
+  int64_t rowBytes;
   int64_t steps, channels;  // of k in a row; blocks of 16 channels
   int64_t queries, heads;   // of a task
+  int64_t together;         // queries of a run
   int64_t lanes;            // of a run, whole blocks
   int64_t windowSteps;      // of entries
 
-  Shape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, steps(stepsOf(kv.width())), channels(blocksOf(kv.width(), kTile)) {
-    queries = minOf(a.sel ? kSelectQueries : maxOf(1, kLaneMax / a.h), blocksOf(a.T, threads));
+  Shape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, rowBytes(kvEntryBytes(a.layout, a.nope, a.rope)), steps(stepsOf(kv.width())), channels(blocksOf(kv.width(), kTile)) {
+    together = maxOf(1, kLaneMax / lanesOfQuery(a, a.h));
+    queries = minOf(a.sel ? kSelectQueries : together, blocksOf(a.T, threads));
+    together = minOf(together, queries);
     const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: heads are shared out
     heads = minOf(minOf(a.h, kLaneMax), blocksOf(blocksOf(a.h, shares), kTile) * kTile);
-    lanes = blocksOf(a.sel ? heads : queries * heads, kTile) * kTile;
+    lanes = blocksOf(together * lanesOfQuery(a, heads), kTile) * kTile;
     windowSteps = blocksOf(queries + a.W + kStep, kStep);
+  }
+
+  // From one query to the next; where each has entries of its own, its lanes are whole units and lie in no more blocks than they must.
+  static int64_t lanesOfQuery(const AttentionArgs& a, int64_t heads) {
+    if (!a.sel) return heads;
+    int64_t unit = kRowUnit;
+    while (unit < heads && unit < kTile) unit *= 2;
+    return blocksOf(heads, unit) * unit;
   }
 };
 
@@ -48,7 +67,8 @@ struct Panel {
 
 struct Space {
   Panel block, window;
-  float* row;      // two rows of floats
+  uint8_t* zeros;  // a stored row
+  float* floats;   // two rows
   Bf16* q;         // [lane blocks][steps]
   float* scores;   // [lane blocks][kEntries / 16] accumulators, entries down
   Bf16* p;         // [lane blocks][kEntries / 32] tiles
@@ -59,7 +79,8 @@ struct Space {
   Space(Carver& c, const Shape& s)
       : block(c, s, kEntries / kStep),
         window(c, s, s.windowSteps),
-        row(c.take<float>(2 * s.steps * kStep)),
+        zeros(c.take<uint8_t>(s.rowBytes)),
+        floats(c.take<float>(2 * s.steps * kStep)),
         q(c.take<Bf16>(s.lanes * s.steps * kStep)),
         scores(c.take<float>(s.lanes * kEntries)),
         p(c.take<Bf16>(s.lanes * kEntries)),
@@ -90,27 +111,33 @@ struct Seen {
   }
 };
 
+// Lanes of a run: some within one block, or whole blocks.
+struct Span {
+  int64_t begin, end;
+
+  int64_t block() const { return begin / kTile; }
+  int64_t blocks() const { return blocksOf(end, kTile) - block(); }
+  bool has(int64_t lane) const { return lane >= begin && lane < end; }
+};
+
 class Run {
  public:
   Run(const AttentionArgs& a, const Shape& s, const Space& space, int64_t first, int64_t head)
-      : a_(a), s_(s), space_(space), first_(first), count_(minOf(s.queries, a.T - first)), head_(head), heads_(minOf(s.heads, a.h - head)) {}
+      : a_(a), s_(s), space_(space), first_(first), count_(minOf(s.queries, a.T - first)), head_(head), heads_(minOf(s.heads, a.h - head)), stride_(Shape::lanesOfQuery(a, heads_)) {}
 
   void run() {
+    std::memset(space_.zeros, 0, static_cast<size_t>(s_.rowBytes));
     windowFirst_ = a_.windowFirst(first_) / kStep * kStep;
     const int64_t end = a_.start + first_ + count_;
     load(space_.window, windowFirst_, blocksOf(end - windowFirst_, kStep), a_.windowFirst(first_), end, [&](int64_t p) { return a_.windowRow(p); });
-    if (a_.sel) {
-      for (int64_t i = 0; i < count_; i++) attend(first_ + i, 1);
-    } else {
-      attend(first_, count_);
-    }
+    for (int64_t i = 0; i < count_; i += s_.together) attend(first_ + i, minOf(s_.together, count_ - i));
   }
 
  private:
-  int64_t lanes() const { return queries_ * heads_; }
+  int64_t lanes() const { return queries_ * stride_; }
   int64_t laneBlocks() const { return blocksOf(lanes(), kTile); }
-  int64_t queryOf(int64_t lane) const { return query0_ + minOf(lane, lanes() - 1) / heads_; }
-  int64_t headOf(int64_t lane) const { return head_ + minOf(lane, lanes() - 1) % heads_; }
+  int64_t queryOf(int64_t lane) const { return query0_ + minOf(lane, lanes() - 1) / stride_; }
+  int64_t headOf(int64_t lane) const { return head_ + minOf(minOf(lane, lanes() - 1) % stride_, heads_ - 1); }
 
   int64_t compressed(int64_t i) const {
     if (!a_.sel) return a_.visible(i);
@@ -119,24 +146,34 @@ class Run {
     return count;
   }
 
-  // Queries [query0, query0 + queries), which see the same compressed entries, the later ones more of them.
+  // Queries [query0, query0 + queries). Compressed entries are each query's own, or the same for all, the later ones seeing more of them.
   void attend(int64_t query0, int64_t queries) {
     query0_ = query0;
     queries_ = queries;
     begin();
-    const int64_t last = query0 + queries - 1, entries = compressed(last);
-    for (int64_t e = 0; e < entries; e += kEntries) {
-      const int64_t end = minOf(entries, e + kEntries), steps = blocksOf(end - e, kStep);
-      load(space_.block, e, steps, e, end, [&](int64_t entry) { return a_.pages.row(a_.sel ? a_.sel[last * a_.K + entry] : entry); });
-      addBlock(space_.block, 0, steps, [&](int64_t i) { return minOf(kEntries, compressed(i) - e); }, [](int64_t) { return 0; });
+    const int64_t last = query0 + queries - 1;
+    if (a_.sel) {
+      for (int64_t i = 0; i < queries; i++) addCompressed(query0 + i, {i * stride_, (i + 1) * stride_});
+    } else {
+      addCompressed(last, {0, lanes()});
     }
     const int64_t position = a_.start + last, lowest = a_.windowFirst(query0) / kStep * kStep;
     for (int64_t p = lowest; p <= position; p = (p / kEntries + 1) * kEntries) {
       const int64_t steps = blocksOf(minOf(position + 1, (p / kEntries + 1) * kEntries) - p, kStep);
-      addBlock(space_.window, (p - windowFirst_) / kStep, steps, [&](int64_t i) { return a_.start + i + 1 - p; },
+      addBlock(space_.window, (p - windowFirst_) / kStep, steps, {0, lanes()}, [&](int64_t i) { return a_.start + i + 1 - p; },
                [&](int64_t i) { return a_.windowFirst(i) - p; });
     }
     finish();
+  }
+
+  // The entries of `query`, whose predecessors in the span see no others.
+  void addCompressed(int64_t query, const Span& span) {
+    const int64_t entries = compressed(query);
+    for (int64_t e = 0; e < entries; e += kEntries) {
+      const int64_t end = minOf(entries, e + kEntries), steps = blocksOf(end - e, kStep);
+      load(space_.block, e, steps, e, end, [&](int64_t entry) { return a_.pages.row(a_.sel ? a_.sel[query * a_.K + entry] : entry); });
+      addBlock(space_.block, 0, steps, span, [&](int64_t i) { return minOf(kEntries, compressed(i) - e); }, [](int64_t) { return 0; });
+    }
   }
 
   void begin() {
@@ -156,43 +193,49 @@ class Run {
   // Entries [begin, end) into the panel whose first is `base`; zeros elsewhere in its `steps`.
   template <class RowOf>
   void load(const Panel& panel, int64_t base, int64_t steps, int64_t begin, int64_t end, RowOf&& rowOf) {
+    const auto entryAt = [&](int64_t entry) {
+      if (entry < begin || entry >= end) return static_cast<const uint8_t*>(space_.zeros);
+      if (entry + kRowsAhead < end) prefetch(rowOf(entry + kRowsAhead));
+      return rowOf(entry);
+    };
     for (int64_t e = 0; e < steps * kStep; e += 2) {
-      for (int64_t i = 0; i < 2; i++) {
-        float* row = space_.row + i * s_.steps * kStep;
-        std::memset(row, 0, static_cast<size_t>(s_.steps * kStep) * sizeof(float));
-        if (base + e + i >= begin && base + e + i < end) unpackKv(s_.kv, rowOf(base + e + i), row);
-      }
       Bf16* rows = panel.rows + e / kTile * s_.steps * kTileHalves + e % kTile * kStep;
       Bf16* values = panel.values + e / kStep * kTileHalves + e % kStep / 2 * kStep;
-      for (int64_t s = 0; s < s_.steps; s++) {
-        const float* even = space_.row + s * kStep;
-        const float* odd = even + s_.steps * kStep;
-        const P a = pairsOf(LONGSHORE_PATH::load(even), LONGSHORE_PATH::load(even + kLanes)), b = pairsOf(LONGSHORE_PATH::load(odd), LONGSHORE_PATH::load(odd + kLanes));
+      const uint8_t* even = entryAt(base + e);
+      const uint8_t* odd = entryAt(base + e + 1);
+      forKvSteps(s_.kv, even, odd, space_.floats, [&](int64_t s, P a, P b) __attribute__((always_inline)) {
         storeVector(rows + s * kTileHalves, a);
         storeVector(rows + s * kTileHalves + kStep, b);
-        storeVector(values + 2 * s * panel.capacity * kTileHalves, zipLow(a, b));
-        storeVector(values + (2 * s + 1) * panel.capacity * kTileHalves, zipHigh(a, b));
-      }
+        storeVector(values + 2 * s * panel.capacity * kTileHalves, zipLow(finite(a), finite(b)));
+        storeVector(values + (2 * s + 1) * panel.capacity * kTileHalves, zipHigh(finite(a), finite(b)));
+      });
     }
   }
 
-  // The entries of `steps` steps of a panel; end(query) and begin(query): what each query sees of them.
+  void prefetch(const uint8_t* row) const {
+    for (int64_t byte = 0; byte < s_.rowBytes; byte += kRowBytes) __builtin_prefetch(row + byte);
+  }
+
+  // The entries of `steps` steps of a panel for the lanes of a span; end(query) and begin(query): what each query sees of them.
   template <class End, class Begin>
-  void addBlock(const Panel& panel, int64_t step, int64_t steps, End&& end, Begin&& begin) {
-    const int64_t blocks = 2 * steps, rowStride = s_.steps * kTileHalves;
-    multiplyBlocks<1>({panel.rows + 2 * step * rowStride, blocks, rowStride}, {space_.q, laneBlocks(), rowStride}, s_.steps,
-                      {space_.scores, blocks * kTileFloats}, true);
-    for (int64_t b = 0; b < laneBlocks(); b++) {
-      Seen seen;
+  void addBlock(const Panel& panel, int64_t step, int64_t steps, const Span& span, End&& end, Begin&& begin) {
+    const int64_t blocks = 2 * steps, rowStride = s_.steps * kTileHalves, first = span.block();
+    multiplyBlocks<1>({panel.rows + 2 * step * rowStride, blocks, rowStride}, {space_.q + first * rowStride, span.blocks(), rowStride}, s_.steps,
+                      {space_.scores + first * blocks * kTileFloats, blocks * kTileFloats}, true);
+    for (int64_t b = first; b < first + span.blocks(); b++) {
+      Seen seen = {};
       for (int64_t l = 0; l < kTile; l++) {
-        const int64_t query = queryOf(b * kTile + l);
+        const int64_t lane = b * kTile + l, query = queryOf(lane);
+        if (!span.has(minOf(lane, lanes() - 1))) continue;  // lanes behind the last are like it, so that it is not the exception
         seen.begin[l] = static_cast<int32_t>(maxOf(0, begin(query)));
         seen.end[l] = static_cast<int32_t>(maxOf(0, minOf(steps * kStep, end(query))));
       }
       softmax(b, seen, steps);
     }
-    multiplyBlocks<1>({space_.p, laneBlocks(), kEntries / kStep * kTileHalves},
-                      {panel.values + step * kTileHalves, s_.channels, panel.capacity * kTileHalves}, steps, {space_.out, laneBlocks() * kTileFloats}, false);
+    const int64_t pStride = kEntries / kStep * kTileHalves, row = span.begin % kTile;
+    multiplyBlocks<1>({space_.p + first * pStride + row * kStep, span.blocks(), pStride, span.end - span.begin},
+                      {panel.values + step * kTileHalves, s_.channels, panel.capacity * kTileHalves}, steps,
+                      {space_.out + first * kTileFloats + row * kTile, laneBlocks() * kTileFloats}, false);
   }
 
   // Scores of one block of lanes become p, and what the lanes have so far is scaled to their new largest score.
@@ -252,6 +295,7 @@ class Run {
   void finish() {
     const int64_t D = s_.kv.width();
     for (int64_t lane = 0; lane < lanes(); lane++) {
+      if (lane % stride_ >= heads_) continue;
       Bf16* o = at<Bf16>(a_.o.data, (queryOf(lane) * a_.h + headOf(lane)) * D);
       const float* out = space_.out + lane / kTile * kTileFloats + lane % kTile * kTile;
       const float sink = LONGSHORE_PATH::first(exp(sub(set(a_.sink[headOf(lane)]), set(space_.largest[lane]))));
@@ -267,7 +311,7 @@ class Run {
   const AttentionArgs& a_;
   const Shape& s_;
   const Space& space_;
-  int64_t first_, count_, head_, heads_, windowFirst_ = 0;
+  int64_t first_, count_, head_, heads_, stride_, windowFirst_ = 0;
   int64_t query0_ = 0, queries_ = 0;
 };
 

@@ -22,8 +22,7 @@ void experts(const ExpertsArgs& a, Pool& pool) {
 }
 
 void attention(const AttentionArgs& a, Pool& pool) {
-  const bool exact = a.q.dtype == LS_BF16 && (a.layout == LS_KV_E4M3_BF16 || a.layout == LS_KV_BF16);
-  if (exact) LONGSHORE_PATH::attention(a, pool);
+  if (a.exactInBf16()) LONGSHORE_PATH::attention(a, pool);
   else LONGSHORE_TABLE(LONGSHORE_SHARED)()->attention(a, pool);
 }
 

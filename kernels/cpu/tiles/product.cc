@@ -4,32 +4,6 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-LONGSHORE_INLINE void packTerm(const P (&rows)[kTile], Bf16* to) {
-  V lanes[kTile];
-  LONGSHORE_UNROLL for (int i = 0; i < kTile; i++) lanes[i] = lanesOf(rows[i]);
-  transpose(lanes);
-  LONGSHORE_UNROLL for (int i = 0; i < kTile; i++) std::memcpy(to + i * kStep, &lanes[i], sizeof lanes[i]);
-}
-
-void packStep(const PlainRow<Bf16> (&rows)[kTile], int64_t k, int64_t K, Bf16* to) {
-  P pairs[kTile];
-  for (int i = 0; i < kTile; i++) pairs[i] = vectorAt(rows[i], k, K, to);
-  packTerm(pairs, to);
-}
-
-void packStep(const PlainRow<float> (&rows)[kTile], int64_t k, int64_t K, Bf16* to) {
-  P pairs[kTerms<float>][kTile];
-  for (int i = 0; i < kTile; i++) {
-    V low = lanesAt(rows[i], k, K - k), high = lanesAt(rows[i], k + kLanes, K - k - kLanes);
-    for (int term = 0; term < kTerms<float>; term++) {
-      pairs[term][i] = pairsOf(low, high);
-      low = sub(low, rounded<Bf16>(low));
-      high = sub(high, rounded<Bf16>(high));
-    }
-  }
-  for (int term = 0; term < kTerms<float>; term++) packTerm(pairs[term], to + term * kTileHalves);
-}
-
 template <int n>
 LONGSHORE_INLINE void beginTile(const float* acc, bool fresh) {
   if (fresh) zeroTile<n>();
@@ -110,13 +84,6 @@ void decodePanel(const Matrix& matrix, int64_t first, int64_t count, int64_t ste
 
 }  // namespace
 
-template <class E>
-void packRows(const E* const (&rows)[kTile], int64_t K, Bf16* packed) {
-  PlainRow<E> plain[kTile];
-  for (int i = 0; i < kTile; i++) plain[i].w = rows[i];
-  for (int64_t k = 0; k < K; k += kStep) packStep(plain, k, K, packed + k / kStep * kTerms<E> * kTileHalves);
-}
-
 template <int terms>
 void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh) {
   const int64_t accStride = acc.stride;
@@ -150,8 +117,6 @@ void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf
   }
 }
 
-template void packRows(const float* const (&)[kTile], int64_t, Bf16*);
-template void packRows(const Bf16* const (&)[kTile], int64_t, Bf16*);
 template void multiplyBlocks<1>(const Blocks&, const Blocks&, int64_t, const Sums&, bool);
 template void multiplyMatrix<float>(const Matrix&, int64_t, int64_t, const Bf16*, int64_t, Bf16*, float*);
 template void multiplyMatrix<Bf16>(const Matrix&, int64_t, int64_t, const Bf16*, int64_t, Bf16*, float*);

@@ -6,12 +6,23 @@
 //   acc     [blocks of activations][blocks of weights] accumulators: 16 weight rows x 16 activation rows
 //
 // A sum takes the steps in order of k, and in each its terms in order. Cutting K anywhere between steps changes no bit: accumulators are fp32
-// in memory as in tiles.
+// in memory as in tiles. What happens within a step is the path's order: that of tile.h (product.cc), or that of pairs.h (chains.cc).
 #pragma once
 
+#include "layout.h"
+
+#if defined(LONGSHORE_TILES)
 #include "tile.h"
+#endif
 
 namespace longshore::cpu::LONGSHORE_PATH {
+
+#if !defined(LONGSHORE_TILES)
+// There is nothing to set up.
+struct Tiles {
+  Tiles() {}
+};
+#endif
 
 template <class E>
 static constexpr int kTerms = std::is_same_v<E, float> ? 3 : 1;
@@ -30,7 +41,8 @@ void packRows(const E* const (&rows)[kTile], int64_t K, Bf16* packed);
 
 struct Blocks {
   const Bf16* data;
-  int64_t count, stride;  // in halves
+  int64_t count, stride;     // in halves
+  int64_t rows = INT64_MAX;  // of a panel, from its first, a multiple of 4 or all: sums of later ones are of no use
 };
 struct Sums {
   float* data;

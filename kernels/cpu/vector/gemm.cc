@@ -34,22 +34,28 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kT
   LONGSHORE_UNROLL for (int m = 0; m < M; m++) {
     LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = zero();
   }
+  constexpr int together = kTogether<Row, E>;
+  constexpr int64_t width = together * kVector<E>;
   const auto step = [&](int64_t k, int64_t end) __attribute__((always_inline)) {
     LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
-      const auto w = vectorAt(rows[n], k, end, x[0]);
-      LONGSHORE_UNROLL for (int m = 0; m < M; m++) acc[m][n] = multiplyAdd(loadVector(x[m] + k), w, acc[m][n]);
+      decltype(loadVector(x[0])) w[together];
+      vectorsAt(rows[n], k, end, x[0], w);
+      LONGSHORE_UNROLL for (int i = 0; i < together; i++) {
+        if (k + i * kVector<E> >= end) break;
+        LONGSHORE_UNROLL for (int m = 0; m < M; m++) acc[m][n] = multiplyAdd(loadVector(x[m] + k + i * kVector<E>), w[i], acc[m][n]);
+      }
     }
   };
   int64_t k = 0;
-  for (; k + kVector<E> <= K; k += kVector<E>) {
+  for (; k + width <= K; k += width) {
     if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess
       LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K));
     }
-    step(k, k + kVector<E>);
+    step(k, k + width);
   }
   if (k < K) step(k, K);
   LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
-    const bool nan = rows[n].holdsNan(K);
+    const bool nan = needsNan(rows[n], K, x[0]);
     LONGSHORE_UNROLL for (int m = 0; m < M; m++) out[m * stride + n] = nan ? kNan : sum(acc[m][n]);
   }
 }

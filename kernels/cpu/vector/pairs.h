@@ -10,6 +10,8 @@
 
 #if defined(__AVX512BF16__)
 
+#include "pair_tables.h"
+
 namespace longshore::cpu::LONGSHORE_PATH {
 
 using P = __m512i;
@@ -17,8 +19,32 @@ using P = __m512i;
 LONGSHORE_INLINE P loadVector(const Bf16* p) { return _mm512_loadu_si512(p); }
 LONGSHORE_INLINE V multiplyAdd(P x, P w, V c) { return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w)); }
 
+// One pair in all lanes.
+LONGSHORE_INLINE P repeatPair(const Bf16* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof pair);
+  return setInt(pair);
+}
+
 // Values that are exact in bf16; denormals become zeros here already.
 LONGSHORE_INLINE P pairsOf(V low, V high) { return reinterpret_cast<P>(_mm512_cvtne2ps_pbh(high, low)); }
+
+// 64 E4M3 codes times a scale: two vectors. Code 2^7 + c differs from c by the sign.
+LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, uint8_t scale, P (&two)[2]) {
+  const E4m3Table& table = kE4m3Tables.of[scale];
+  const P codes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), _mm512_loadu_si512(p));  // what unpacking undoes
+  const P low = _mm512_permutex2var_epi8(_mm512_load_si512(table.low), codes, _mm512_load_si512(table.low + 64));
+  const P high = _mm512_permutex2var_epi8(_mm512_load_si512(table.high), codes, _mm512_load_si512(table.high + 64));
+  const P signedHigh = _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(-128), 0xF8);  // high | (codes & 0x80)
+  two[0] = _mm512_unpacklo_epi8(low, signedHigh);
+  two[1] = _mm512_unpackhi_epi8(low, signedHigh);
+}
+
+// 32 E2M1 codes from 16 bytes times a scale. Words are looked up by their low five bits, the fifth being anything.
+LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {
+  const P bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), _mm512_load_si512(kE2m1Tables.of[scale]));
+}
 
 }  // namespace longshore::cpu::LONGSHORE_PATH
 
@@ -38,6 +64,12 @@ LONGSHORE_INLINE P loadVector(const Bf16* p) {
   return r;
 }
 
+LONGSHORE_INLINE P repeatPair(const Bf16* p) {
+  P r;
+  for (int l = 0; l < kLanes; l++) std::memcpy(r.half + 2 * l, p, 2 * sizeof(Bf16));
+  return r;
+}
+
 LONGSHORE_INLINE float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
 LONGSHORE_INLINE float flushedFma(uint16_t x, uint16_t w, float c) { return flushed(std::fma(flushed(bf16Decode(x)), flushed(bf16Decode(w)), flushed(c))); }
 
@@ -46,6 +78,16 @@ LONGSHORE_INLINE V multiplyAdd(P x, P w, V c) {
   store(lanes, c);
   for (int l = 0; l < kLanes; l++) lanes[l] = flushedFma(x.half[2 * l], w.half[2 * l], flushedFma(x.half[2 * l + 1], w.half[2 * l + 1], lanes[l]));
   return load(lanes);
+}
+
+LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, uint8_t scale, P (&two)[2]) {
+  for (int i = 0; i < 64; i++) two[i / 32].half[i % 32] = bf16Encode(e4m3Decode(p[i]) * e8m0Decode(scale));
+}
+
+LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {
+  P r;
+  for (int i = 0; i < 32; i++) r.half[i] = bf16Encode(e2m1Decode(nibbleAt(p, i)) * e8m0Decode(scale));
+  return r;
 }
 
 LONGSHORE_INLINE P pairsOf(V low, V high) {

@@ -97,6 +97,7 @@ LONGSHORE_INLINE V vectorAt(const Row& row, int64_t k, int64_t K, const float*) 
 }
 template <class Row>
 LONGSHORE_INLINE P vectorAt(const Row& row, int64_t k, int64_t K, const Bf16*) {
+  if constexpr (std::is_same_v<Row, E2m1Row>) return scaledE2m1(row.w + k / 2, row.scale[k / 32]);  // K is a multiple of 32
   if constexpr (std::is_same_v<Row, PlainRow<Bf16>>) {
     if (k + kVector<Bf16> <= K) return loadVector(row.w + k);
   }
@@ -110,11 +111,40 @@ LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
 LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
 LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
 
+// Steps whose operands are decoded at once.
+template <class Row, class E>
+static constexpr int kTogether = std::is_same_v<Row, E4m3Row> && std::is_same_v<E, Bf16> ? 2 : 1;
+
+// Their operands from k on, zeros behind K. A NaN code becomes NaN where two are decoded at once, else see holdsNan.
+template <class Row, class E, class Vector, int count>
+LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e, Vector (&vectors)[count]) {
+  if constexpr (count == 1) {
+    vectors[0] = vectorAt(row, k, K, e);
+  } else if (k + 64 <= K) {
+    scaledE4m3(row.w + k, row.scale[k / kWeightBlock], vectors);
+  } else {
+    uint8_t codes[64] = {};
+    std::memcpy(codes, row.w + k, static_cast<size_t>(K - k));
+    scaledE4m3(codes, row.scale[k / kWeightBlock], vectors);
+  }
+}
+
+template <class Row, class E>
+LONGSHORE_INLINE bool needsNan(const Row& row, int64_t K, const E*) {
+  return kTogether<Row, E> == 1 && row.holdsNan(K);
+}
+
 // One row, padded.
 template <class Row, class E>
 LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, E* to) {
-  for (int64_t k = 0; k < K; k += kVector<E>) storeVector(to + k, vectorAt(row, k, K, to));
-  if (row.holdsNan(K)) setNan(to);
+  constexpr int count = kTogether<Row, E>;
+  for (int64_t k = 0; k < K; k += count * kVector<E>) {
+    decltype(loadVector(to)) vectors[count];
+    vectorsAt(row, k, K, to, vectors);
+    storeVector(to + k, vectors[0]);
+    if (count > 1 && k + kVector<E> < K) storeVector(to + k + kVector<E>, vectors[count - 1]);
+  }
+  if (needsNan(row, K, to)) setNan(to);
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH
