@@ -39,10 +39,11 @@ export async function showJob(client: Client, id: string): Promise<void> {
 /** One job: what the cache did for it, and its life line by line. */
 export function renderJob(job: Job): string {
   const { id, status, model, lane, timeline, error } = job;
+  const over = timeline.at(-1)?.stage === "ended";
   const head = [
     `${id}  ${status}  ${model}, ${lane}`,
     `prompt    ${job.prompt_tokens} tokens${cached(job)}`,
-    `answer    ${job.output_tokens} tokens so far, deadline ${new Date(1_000 * job.deadline_at).toISOString()}`,
+    `answer    ${job.output_tokens} tokens${over ? "" : ` so far, deadline ${new Date(1_000 * job.deadline_at).toISOString()}`}`,
     ...(error === null ? [] : [`error     ${error.message}`]),
   ];
   return [...head, "", ...timeline.map(line)].join("\n");

@@ -110,6 +110,7 @@ test("a job tells its life by the record's clock, and the command prints it", as
   expect(job.cache).toMatchObject({ matched_tokens: 0, miss: { reason: "prompt_too_short" } });
   const text = renderJob(job).split("\n");
   expect(text[0]).toBe(`${id}  finished  yardlog, interactive`);
+  expect(text).toContain(`answer    ${job.output_tokens} tokens`);
   expect(text.slice(-5).map((line) => line.split(/ {2,}/)[1])).toEqual(["queued", "prefill", "hand-over", "decode", "ended"]);
   expect(text.at(-2)).toMatch(/tokens, scripted: finished$/);
 });
