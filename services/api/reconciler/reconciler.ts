@@ -39,8 +39,8 @@ export class Reconciler {
   readonly #jobs: OpenJobs;
   readonly #retention: Retention;
   readonly #reconciled: ReturnType<Metrics["counter"]>;
-  /** Where messages lie that nobody seems to be given. */
-  readonly #stuck = new Map<string, Place>();
+  /** Where messages lie that nobody seems to be given, and whose they are. */
+  readonly #stuck = new Map<string, { readonly place: Place; readonly jobIds: string[] }>();
   /** When messages were given out again last. */
   #renewedMs = 0;
 
@@ -92,19 +92,14 @@ export class Reconciler {
     if (last === null) return;
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
-    if (place !== undefined && quietMs >= this.#givenMs(last) && (await this.#canBeRead(job.jobId)))
-      this.#stuck.set(JSON.stringify(place), place);
+    if (place !== undefined && quietMs >= this.#givenMs(last)) this.#suspect(place, job.jobId);
   }
 
-  /** A job that cannot be read is claimed by nobody, though its message is given. */
-  async #canBeRead(jobId: string): Promise<boolean> {
-    try {
-      await this.#deps.bus.log.read(jobId);
-      return true;
-    } catch (thrown) {
-      if (isDamaged(thrown)) return false;
-      throw thrown;
-    }
+  #suspect(place: Place, jobId: string): void {
+    const key = JSON.stringify(place);
+    const stuck = this.#stuck.get(key) ?? { place, jobIds: [] };
+    stuck.jobIds.push(jobId);
+    this.#stuck.set(key, stuck);
   }
 
   /** When a worker that asks has been given a job's message, whatever became of it before. */
@@ -114,14 +109,27 @@ export class Reconciler {
 
   /** Jobs may wait long because there are many before them; but then nobody asks for work in vain. */
   async #renew(nowMs: number): Promise<void> {
-    const places = [...this.#stuck.values()];
+    const suspected = [...this.#stuck.values()];
     this.#stuck.clear();
     if (nowMs - this.#renewedMs < GIVEN_AGAIN * this.#deps.claimMs) return;
-    for (const { phase, model, lane } of places) {
-      if (!(await this.#deps.bus.queue.renew(phase, model, lane))) continue;
+    for (const { place, jobIds } of suspected) {
+      if (!(await this.#someCanBeRead(jobIds)) || !(await this.#deps.bus.queue.renew(place.phase, place.model, place.lane))) continue;
       this.#renewedMs = nowMs;
       this.#reconciled.inc({ reason: "message not given" });
     }
+  }
+
+  /** A job that cannot be read is claimed by nobody, though its message is given. Mostly the first can: one log is read, not each. */
+  async #someCanBeRead(jobIds: readonly string[]): Promise<boolean> {
+    for (const jobId of jobIds) {
+      try {
+        await this.#deps.bus.log.read(jobId);
+        return true;
+      } catch (thrown) {
+        if (!isDamaged(thrown)) throw thrown;
+      }
+    }
+    return false;
   }
 
   /** What is known is the note's deadline, and that may be of an earlier try to submit the job: the log decides. */
