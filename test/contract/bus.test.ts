@@ -515,6 +515,20 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await documents.put("batch", "a.b", "id", "again", 0)).not.toBeNull();
     });
 
+    test("have a largest size together, and a life: what is too much is OVERLOADED, what is deleted or old makes room", async () => {
+      const { documents } = await fresh(kind, { documentsMaxBytes: MIB, filesMaxAgeMs: 3_000 });
+      const text = "x".repeat(MIB / 4);
+      const fill = async () => {
+        for (let i = 0; i < 5; i++) await documents.put("file", "t", `${i}`, text, 0);
+      };
+      await expect(fill()).rejects.toMatchObject({ code: "OVERLOADED" });
+      await documents.delete("file", "t", "0");
+      const place = (await documents.put("file", "t", "new", "small", 0))!;
+      expect(await documents.put("file", "t", "new", "larger", place)).not.toBeNull();
+      await until(async () => (await documents.behind("file", "t", 0, 10)).length === 0);
+      expect(await documents.put("file", "t", "new", text, 0)).not.toBeNull();
+    });
+
     test("are told apart by kind, tenant and id, and listed in the order they were last written", async () => {
       const { documents } = await fresh(kind);
       const places = new Map<string, number>();

@@ -24,6 +24,8 @@ export interface BusSettings extends LogRules {
   /** Bytes of all parts of files, and how long they and all documents are kept. */
   readonly filesMaxBytes: number;
   readonly filesMaxAgeMs: number;
+  /** Bytes of all documents. */
+  readonly documentsMaxBytes: number;
   readonly beatLifeMs: number;
   /** How long `remember` remembers. */
   readonly keyLifeMs: number;
@@ -47,6 +49,7 @@ const defaults = {
   payloadBytesMax: 33_554_432,
   payloadsMaxBytes: 2_147_483_648,
   filesMaxBytes: 4_294_967_296,
+  documentsMaxBytes: 268_435_456,
   filesMaxAgeMs: 31 * 86_400_000, // a day more than files are shown, so that none is shown whose parts are gone
   beatLifeMs: 5_000,
   keyLifeMs: 86_400_000,

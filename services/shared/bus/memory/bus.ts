@@ -21,7 +21,7 @@ export function memoryBus(settings: BusSettings, journal: Journal = memoryJourna
     queue: new MemoryQueue({ ackWaitMs: settings.ackWaitMs, dedupeMs, messagesMax: settings.queueMessagesMax }, clock, closing.signal),
     payloads: new MemoryPayloads(payloadBounds, clock),
     files: new MemoryPayloads(fileBounds, clock),
-    documents: new MemoryDocuments(clock),
+    documents: new MemoryDocuments({ bytesMax: settings.documentsMaxBytes, ageMsMax: settings.filesMaxAgeMs }, clock),
     registry: new MemoryRegistry(lives, clock),
     ready: async () => {
       if (closing.signal.aborted) throw new ServingError("UNAVAILABLE", "the bus is closed");

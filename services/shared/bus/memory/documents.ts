@@ -1,41 +1,73 @@
 import type { Clock } from "../../runtime/clock.ts";
+import { ServingError } from "../../runtime/errors.ts";
 import type { Document, DocumentKind, Documents } from "../contract.ts";
+
+interface DocumentBounds {
+  /** Of all together, in UTF-16 units of their texts. */
+  readonly bytesMax: number;
+  readonly ageMsMax: number;
+}
 
 /** Documents that live and die with the process. */
 export class MemoryDocuments implements Documents {
+  readonly #bounds: DocumentBounds;
   readonly #clock: Clock;
   /** In the order they were last written. */
-  readonly #documents = new Map<string, Document>();
+  readonly #documents = new Map<string, Document & { readonly putMs: number }>();
+  #bytes = 0;
   #places = 0;
 
-  constructor(clock: Clock) {
+  constructor(bounds: DocumentBounds, clock: Clock) {
+    this.#bounds = bounds;
     this.#clock = clock;
   }
 
   async put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
+    this.#forget();
     const key = keyOf(kind, tenant, id);
-    if ((this.#documents.get(key)?.place ?? 0) !== after) return null;
-    this.#documents.delete(key);
+    const before = this.#documents.get(key);
+    if ((before?.place ?? 0) !== after) return null;
+    if (this.#bytes - (before?.text.length ?? 0) + text.length > this.#bounds.bytesMax)
+      throw new ServingError("OVERLOADED", "no room for more documents; try again later");
+    this.#remove(key);
     const place = ++this.#places;
-    this.#documents.set(key, { tenant, id, text, place, storedMs: this.#clock.nowMs() });
+    this.#documents.set(key, { tenant, id, text, place, storedMs: this.#clock.nowMs(), putMs: this.#clock.monotonicMs() });
+    this.#bytes += text.length;
     return place;
   }
 
   async get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null> {
-    return this.#documents.get(keyOf(kind, tenant, id)) ?? null;
+    this.#forget();
+    const found = this.#documents.get(keyOf(kind, tenant, id));
+    return found === undefined ? null : shown(found);
   }
 
   async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
+    this.#forget();
     const found: Document[] = [];
     const begin = tenant === null ? `${kind}\n` : keyOf(kind, tenant, "");
     for (const [key, document] of this.#documents)
-      if (document.place > after && key.startsWith(begin) && found.push(document) === max) break;
+      if (document.place > after && key.startsWith(begin) && found.push(shown(document)) === max) break;
     return found;
   }
 
   async delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
-    this.#documents.delete(keyOf(kind, tenant, id));
+    this.#remove(keyOf(kind, tenant, id));
+  }
+
+  #remove(key: string): void {
+    this.#bytes -= this.#documents.get(key)?.text.length ?? 0;
+    this.#documents.delete(key);
+  }
+
+  #forget(): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [key, { putMs }] of this.#documents) {
+      if (nowMs - putMs < this.#bounds.ageMsMax) break;
+      this.#remove(key);
+    }
   }
 }
 
 const keyOf = (kind: DocumentKind, tenant: string, id: string): string => `${kind}\n${tenant}\n${id}`;
+const shown = ({ tenant, id, text, place, storedMs }: Document): Document => ({ tenant, id, text, place, storedMs });

@@ -67,7 +67,7 @@ export function layout(names: Names, settings: BusSettings): readonly Config[] {
     bucket(names.marks, settings.logMaxAgeMs, { discard: "old", max_bytes: 64 * MIB }),
     bucket(names.jobs, settings.logMaxAgeMs, { discard: "old", max_bytes: 256 * MIB }),
     bucket(names.access, settings.dedupeMs, { max_age: 0, discard: "new", max_bytes: 16 * MIB }), // API keys live until they are revoked
-    bucket(names.documents, settings.filesMaxAgeMs, { discard: "new", max_bytes: 256 * MIB }),
+    bucket(names.documents, settings.filesMaxAgeMs, { discard: "new", max_bytes: settings.documentsMaxBytes }),
     objects(names.payloads, settings.logMaxAgeMs, settings.payloadsMaxBytes),
     objects(names.files, settings.filesMaxAgeMs, settings.filesMaxBytes),
   ];
