@@ -127,6 +127,7 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   onCancel: (callback, signal) => registry.onCancel((jobId) => road.hear(() => callback(jobId)), signal),
   cancelMarks: (after, max) => road.ask(() => registry.cancelMarks(after, max)),
   notes: (after, max) => road.ask(() => registry.notes(after, max)),
+  indexEnd: () => road.ask(() => registry.indexEnd()),
   noteFailure: (jobId, text) => road.ask(() => registry.noteFailure(jobId, text)),
   failures: (limit) => road.ask(() => registry.failures(limit)),
   lowWater: () => road.ask(() => registry.lowWater()),

@@ -27,13 +27,19 @@ export interface Open {
 export class OpenJobs {
   readonly #jobs = new Map<string, Open>();
   #notesRead = 0;
+  /** Whose note that was; null where nobody read it. */
+  #newest: string | null = null;
   #marksRead = 0;
   #marked = 0;
 
-  /** Goes on where somebody stopped before: what was noted behind the low-water mark may be open. Null without a mark. */
+  /** Goes on where somebody stopped before: what was noted behind the low-water mark may be open. Null without a mark that means anything. */
   static async resume({ registry }: Bus): Promise<OpenJobs | null> {
     const lowWater = await registry.lowWater();
     if (lowWater === null) return null;
+    if ((await registry.indexEnd()) < lowWater) {
+      await registry.raiseLowWater(0);
+      return null;
+    }
     const jobs = new OpenJobs();
     jobs.#notesRead = jobs.#marked = lowWater;
     return jobs;
@@ -48,6 +54,7 @@ export class OpenJobs {
     const jobs = new OpenJobs();
     const [newest] = await bus.registry.jobs(1);
     jobs.#notesRead = newest?.place ?? 0;
+    jobs.#newest = newest?.jobId ?? null;
     const nowMs = await bus.log.nowMs();
     let read = 0;
     for await (const { jobId, record } of bus.log.lasts()) {
@@ -67,17 +74,25 @@ export class OpenJobs {
     this.#jobs.delete(jobId);
   }
 
-  /** Takes in what was noted and marked since the last time. */
-  async hear({ registry }: Bus): Promise<void> {
-    const notes = await all((after) => registry.notes(after, PAGE), this.#notesRead);
-    for (const note of notes) this.#note(note);
+  /**
+   * Takes in what was noted and marked since the last time. False if the index is not what it was: a power cut takes its end, and what is
+   * noted then gets places that were read already.
+   */
+  async hear({ registry }: Bus): Promise<boolean> {
+    const notes = await all((after) => registry.notes(after, PAGE), Math.max(0, this.#notesRead - 1));
+    const [first] = notes;
+    if (first === undefined && (await registry.indexEnd()) < this.#notesRead) return false;
+    if (first?.place === this.#notesRead && this.#newest !== null && first.jobId !== this.#newest) return false;
+    for (const note of notes) if (note.place > this.#notesRead) this.#note(note);
     this.#notesRead = notes.at(-1)?.place ?? this.#notesRead;
+    this.#newest = notes.at(-1)?.jobId ?? this.#newest;
     const marks = await all((after) => registry.cancelMarks(after, PAGE), this.#marksRead);
     for (const { jobId, text } of marks) {
       const job = this.#jobs.get(jobId);
       if (job !== undefined) job.cancelledBy = text;
     }
     this.#marksRead = marks.at(-1)?.place ?? this.#marksRead;
+    return true;
   }
 
   /** Tells whoever takes over how much of the index he may skip. */

@@ -1,3 +1,4 @@
+import { isUnavailable } from "../../shared/bus/pause.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Logger } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
@@ -47,7 +48,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       reconciler ??= await Reconciler.open(deps);
       more = await reconciler.pass();
     } catch (error) {
-      reconciler = null;
+      if (!isUnavailable(error)) reconciler = null; // else it would not see what became of the index meanwhile
       if (!stop.aborted) log.warn({ err: error }, "the open jobs could not be looked at; the next try is a moment off");
     }
   }

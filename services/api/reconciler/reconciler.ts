@@ -36,7 +36,7 @@ export interface ReconcilerDeps {
  */
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
-  readonly #jobs: OpenJobs;
+  #jobs: OpenJobs;
   readonly #retention: Retention;
   readonly #reconciled: ReturnType<Metrics["counter"]>;
   /** Where messages lie that nobody seems to be given, and whose they are. */
@@ -48,7 +48,7 @@ export class Reconciler {
     this.#deps = deps;
     this.#jobs = jobs;
     this.#reconciled = reconciledJobs(deps.metrics);
-    this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => jobs.has(jobId));
+    this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => this.#jobs.has(jobId));
   }
 
   /** Goes on where another stopped, or, where none did, like `audit`. */
@@ -59,14 +59,17 @@ export class Reconciler {
 
   /** Learns which jobs are open from the log alone. */
   static async audit(deps: ReconcilerDeps): Promise<Reconciler> {
-    return new Reconciler(deps, await OpenJobs.audit(deps.bus, UNBORN_MS, deps.alive ?? (async () => {})));
+    return new Reconciler(deps, await audited(deps));
   }
 
   /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */
   async pass(): Promise<boolean> {
     const { bus } = this.#deps;
     const nowMs = await bus.log.nowMs();
-    await this.#jobs.hear(bus);
+    if (!(await this.#jobs.hear(bus))) {
+      await bus.registry.raiseLowWater(0); // it means nothing any more
+      this.#jobs = await audited(this.#deps); // whatever took the end of the index may have taken that of the log
+    }
     const live = await withMessage(bus);
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.get(job.jobId) ?? none, nowMs));
@@ -174,6 +177,8 @@ export class Reconciler {
     this.#reconciled.inc({ reason: "no message" });
   }
 }
+
+const audited = ({ bus, alive = async () => {} }: ReconcilerDeps): Promise<OpenJobs> => OpenJobs.audit(bus, UNBORN_MS, alive);
 
 /** The end of a job that nobody could go on with: by now whoever can read its last event would have ended it. */
 const unreadable = ({ jobId, sequence }: StoredRecord): JobEvent => ({

@@ -300,6 +300,8 @@ export interface Registry {
   noteJob(jobId: string, text: string): Promise<void>;
   /** The notes behind a place in the index, oldest first. */
   notes(after: number, max: number): Promise<readonly Noted[]>;
+  /** The highest place a note ever had. Less than one that was seen: the record lost its end, and its places are used again. */
+  indexEnd(): Promise<number>;
   /** Keeps why a job failed, as long as its log. */
   noteFailure(jobId: string, text: string): Promise<void>;
   /** The jobs that failed, latest first. */

@@ -74,6 +74,10 @@ export class MemoryRegistry implements Registry {
     return this.#jobs.behind(after, max);
   }
 
+  async indexEnd(): Promise<number> {
+    return this.#jobs.end;
+  }
+
   async noteFailure(jobId: string, text: string): Promise<void> {
     this.#failures.set(jobId, text);
   }
@@ -126,6 +130,11 @@ class Shelf {
   constructor(lifeMs: number, clock: Clock) {
     this.#lifeMs = lifeMs;
     this.#clock = clock;
+  }
+
+  /** The highest place there ever was. */
+  get end(): number {
+    return this.#places;
   }
 
   set(key: string, value: string): void {

@@ -79,6 +79,10 @@ export class NatsRegistry implements Registry {
     return (await this.#buckets.jobs.page(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
   }
 
+  async indexEnd(): Promise<number> {
+    return (await this.#buckets.jobs.info()).state.last_seq;
+  }
+
   async noteFailure(jobId: string, text: string): Promise<void> {
     await this.#buckets.marks.put(`${this.#failed}.${token(jobId)}`, encode(text));
   }
