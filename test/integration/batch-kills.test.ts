@@ -12,6 +12,8 @@ test("a batch over shared documents, its coordinator and a worker killed -9 thre
     request_counts: { total: 240, completed: 240, failed: 0 },
     error_file_id: null,
   });
-  // A killed worker's chunks in flight are computed again, nothing else.
-  expect(report.sharedComputed).toBeLessThanOrEqual(report.sharedTokens + 2 * 2 * 512);
+  // Usage tells of a job what it found at its first claim. So each job of the two slots of a prefill worker that was killed, twice, may count
+  // as its own, once more, what another job of its document computed before it was taken over; without sharing it would be forty times as much.
+  expect(report.sharedComputed).toBeGreaterThanOrEqual(report.sharedTokens);
+  expect(report.sharedComputed).toBeLessThanOrEqual(report.sharedTokens + 2 * 2 * (report.sharedTokens / 6));
 }, 240_000);
