@@ -55,7 +55,7 @@ async function sampled(
   const { release, thinking } = job.view;
   const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));
   if (end?.reason !== "stop" || end.stop !== null || release !== model.release) return message;
-  const text = deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
+  const text = (job.view.begun ?? "") + deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
   const parsed = parseOutput(text + EOS, { release, thinking });
   if (parsed.problem !== null || !isUnchanged(message, parsed)) return message;
   const written = thinking ? text.slice(parsed.reasoning.length + THINK_END.length) : text;

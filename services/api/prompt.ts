@@ -7,6 +7,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
+import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
 import type { ServedModel } from "./model.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
 import type { View } from "./view.ts";
@@ -31,6 +32,7 @@ export async function chatPrompt(
     thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
     format: formatOf(request, exact),
+    forced: forcedBy(typeof request.tool_choice === "object" ? request.tool_choice.function : request.tool_choice),
   };
   return conversationPrompt(deps, tenant, "chat", conversation);
 }
@@ -43,6 +45,7 @@ export interface Conversation {
   readonly thinking: boolean;
   readonly effort: ChatRequest["reasoning_effort"];
   readonly format?: AnswerFormat | undefined;
+  readonly forced?: ForcedCall | undefined;
 }
 
 /** What a prompt is made from: the model, and the record, which knows what was answered before. */
@@ -57,7 +60,9 @@ export async function conversationPrompt(
   const { tools, thinking, effort, format } = conversation;
   if (format !== undefined) await requireFormat(model.grammars, format, conversation);
   const { release } = model;
-  const messages = await asSampled({ bus, model }, tenant, conversation.messages);
+  const asked = await asSampled({ bus, model }, tenant, conversation.messages);
+  const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, tools.map(nameOf), asked, release);
+  const messages: readonly ChatMessage[] = begun === undefined ? asked : [...asked, { role: "assistant", written: begun, wo_eos: true }];
   const text = encodePrompt(messages, {
     release,
     thinking,
@@ -69,7 +74,8 @@ export async function conversationPrompt(
   const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
   const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
   const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
-  return { ids, ...constraint, view: { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release } };
+  const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };
+  return { ids, ...constraint, view: begun === undefined ? view : { ...view, begun } };
 }
 
 export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {
@@ -111,6 +117,12 @@ function toolsOf(request: ChatRequest, exact: () => Printable | undefined): read
   const body = exact();
   const tools = isObject(body) ? field(body, "tools") : undefined;
   return Array.isArray(tools) ? tools : [];
+}
+
+function nameOf(tool: Printable): string {
+  const described = isObject(tool) ? field(tool, "function") : undefined;
+  const name = isObject(described) ? field(described, "name") : undefined;
+  return typeof name === "string" ? name : "";
 }
 
 /** DeepSeek's mapping of OpenAI's words (docs/api.md); the preview release has no low effort. */

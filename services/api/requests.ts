@@ -74,7 +74,11 @@ export const chatRequest = z.object({
   top_logprobs: optional(alternatives),
   max_completion_tokens: optional(z.int().min(1)),
   tools: optional(z.array(tool)),
-  tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
+  tool_choice: optional(
+    z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })], {
+      error: "only auto, none, required and a named function are supported",
+    }),
+  ),
   response_format: optional(responseFormat),
   thinking: optional(z.object({ type: z.enum(["enabled", "disabled"]) })),
   reasoning_effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),

@@ -15,10 +15,33 @@ export interface View {
   /** Of a request for several answers, all but the first: its place among them, and the job of the first. */
   readonly choice?: { readonly index: number; readonly of: string };
   readonly response?: ResponseView;
+  /** What the prompt has of the answer already: the model goes on behind it, and readers get it first. */
+  readonly begun?: string;
 }
 
 /** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
-export const parserFor = (view: View): DeltaParser => (view.surface === "completion" ? plainText : new OutputStream(view));
+export function parserFor(view: View): DeltaParser {
+  if (view.surface === "completion") return plainText;
+  const parser = new OutputStream(view);
+  return view.begun === undefined ? parser : behind(view.begun, parser);
+}
+
+/** Gives what `begun` means with the first text that comes. */
+function behind(begun: string, parser: OutputStream): DeltaParser {
+  let first = begun;
+  const once = () => {
+    const text = first;
+    first = "";
+    return text;
+  };
+  return {
+    get reasoning() {
+      return parser.reasoning;
+    },
+    push: (text) => parser.push(once() + text),
+    end: () => [...parser.push(once()), ...parser.end()],
+  };
+}
 
 const plainText: DeltaParser = {
   reasoning: false,

@@ -3,6 +3,7 @@ import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { flatFormat } from "../answer-format.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
+import type { ForcedCall } from "../forced-call.ts";
 import { conversationPrompt, type Prompt, type PromptDeps } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
@@ -20,9 +21,15 @@ export async function messagesPrompt(
     tools: request.tool_choice?.type === "none" ? [] : toolsOf(request, exactly),
     thinking: thinking === undefined ? deps.model.thinking : thinking.type !== "disabled",
     effort: output_config?.effort,
+    forced: forcedOf(request),
     format: flatFormat(output_config?.format, () => exactly("output_config", "format"), "output_config.format"),
   };
   return conversationPrompt(deps, tenant, "messages", conversation);
+}
+
+function forcedOf({ tool_choice: choice }: AnthropicConversation): ForcedCall | undefined {
+  if (choice?.type !== "any" && choice?.type !== "tool") return undefined;
+  return { name: choice.type === "tool" ? choice.name : null, param: "tool_choice" };
 }
 
 const systemMessage = ({ system }: AnthropicConversation): ChatMessage[] =>

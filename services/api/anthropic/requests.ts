@@ -35,7 +35,10 @@ const tool = z.object({
   input_schema: z.record(z.string(), z.unknown()),
 });
 
-const toolChoice = z.object({ type: z.enum(["auto", "none"], { error: "only auto and none are supported yet" }) });
+const toolChoice = z.discriminatedUnion("type", [
+  z.object({ type: z.literal(["auto", "none", "any"]) }),
+  z.object({ type: z.literal("tool"), name: z.string() }),
+]);
 const outputConfig = z.object({
   effort: optional(z.enum(["low", "medium", "high", "xhigh", "max"])),
   format: optional(z.object({ type: z.literal("json_schema"), schema: jsonSchema })),

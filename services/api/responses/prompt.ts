@@ -4,6 +4,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import { flatFormat } from "../answer-format.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
+import { forcedBy } from "../forced-call.ts";
 import { conversationPrompt, type Prompt } from "../prompt.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
@@ -26,6 +27,7 @@ export async function responsesPrompt(
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: effort === undefined ? model.thinking : effort !== "none",
     effort,
+    forced: forcedBy(request.tool_choice),
     format: flatFormat(request.text?.format, () => exactly("text", "format"), "text.format"),
   };
   const { view, ...prompt } = await conversationPrompt(deps, tenant, "responses", conversation);

@@ -78,7 +78,11 @@ export const responsesRequest = z
     conversation: optional(z.never({ error: "conversations are not supported: send previous_response_id, or the items" })),
     prompt: optional(z.never({ error: "stored prompts are not supported" })),
     tools: optional(z.array(tool)),
-    tool_choice: optional(z.enum(["auto", "none"], { error: "only auto and none are supported yet" })),
+    tool_choice: optional(
+      z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), name: z.string() })], {
+        error: "only auto, none, required and a named function are supported",
+      }),
+    ),
     parallel_tool_calls: optional(z.boolean()),
     reasoning: optional(
       z.object({

@@ -329,7 +329,7 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["more than fits", { max_output_tokens: 2_000_000 }, "max_output_tokens"],
   ["a reference to nothing", { input: [{ id: "msg_00000000000000000000_0" }] }, "input[0].id"],
   ["a tool that we would have to run", { tools: [{ type: "web_search" }] }, "tools[0].type"],
-  ["a forced call", { tool_choice: "required" }, "tool_choice"],
+  ["a forced call of nothing", { tool_choice: "required" }, "tool_choice"],
   ["a format nobody knows", { text: { format: { type: "yaml" } } }, "text.format.type"],
   ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
   ["a shortened input", { truncation: "auto" }, "truncation"],

@@ -24,6 +24,12 @@ export const tagsOf = (release: Release): Tags =>
     ? { calls: `${DSML} calls`, invoke: `${DSML} invoke`, parameter: `${DSML} parameter` }
     : { calls: `${DSML}tool_calls`, invoke: `${DSML}invoke`, parameter: `${DSML}parameter` };
 
+/** How an answer begins that calls a tool and says nothing before; `name` null: up to where the name comes. */
+export function callsOpening(release: Release, name: string | null): string {
+  const { calls, invoke } = tagsOf(release);
+  return `\n\n<${calls}>\n<${invoke} name="${name === null ? "" : `${name}">\n`}`;
+}
+
 /** `schemas`: one JSON object per line. */
 export const toolsBlock = ({ calls, invoke, parameter }: Tags, schemas: string): string => `## Tools
 
