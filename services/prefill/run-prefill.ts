@@ -54,7 +54,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
 /** What is stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
 async function findStored(job: HeldJob, context: Context, claims: SegmentClaims, segmentTokens: number): Promise<Found> {
   const tokens = context.ids.length - 1;
-  const whole = Math.floor(context.ids.length / segmentTokens);
+  const whole = Math.floor(tokens / segmentTokens); // the rest is run by everybody
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);

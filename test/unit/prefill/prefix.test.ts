@@ -152,3 +152,17 @@ test("a prompt the model cannot take fails at once and by name", async () => {
   expect(await end({ prompt: { ids: Int32Array.of(2, 3, 9_999) } })).toMatchObject({ type: "failed", code: "INVALID_REQUEST" });
   expect(await end({ prompt: { ids: new Int32Array(0) } })).toMatchObject({ type: "failed", code: "INVALID_REQUEST" });
 });
+
+test("equal prompts that end with a segment wait for what they can use, and not for the last one, which each runs itself", async () => {
+  cluster = testCluster();
+  for (const role of ["prefill", "prefill", "decode"] as const) cluster.start(role, { engine: { chunkMs: 60 } });
+  const prompt = { ids: promptIds(2 * SEGMENT) };
+  await cluster.answer(await cluster.submit({ prompt }));
+  const jobs = await Promise.all([0, 1, 2, 3].map(() => cluster.submit({ prompt })));
+  for (const jobId of jobs) {
+    const records = await cluster.events(jobId);
+    expect(records.filter(({ event }) => event.type === "released")).toEqual([]);
+    expect(handOver(records).cached).toBeGreaterThanOrEqual(SEGMENT);
+    expect((await cluster.answer(jobId)).ids).toEqual((await alone(requestOf({ prompt }))).ids);
+  }
+});
