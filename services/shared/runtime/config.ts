@@ -162,8 +162,16 @@ export function loadConfig(env: Environment = environment): Config {
     }
   }
   problems.push(...unknownNames(env));
+  if (problems.length === 0) problems.push(...contradictions(config as Config));
   if (problems.length > 0) throw new ServingError("INVALID_REQUEST", `bad configuration\n  ${problems.join("\n  ")}`);
   return Object.freeze(config) as Config;
+}
+
+/** The log must not drop the beginning of a job that runs, nor an answer that is kept. */
+function contradictions({ logMaxAgeSeconds, deadlineSeconds, retentionSeconds }: Config): string[] {
+  const needed = deadlineSeconds + retentionSeconds;
+  if (logMaxAgeSeconds >= needed) return [];
+  return [`LONGSHORE_LOG_MAX_AGE_SECONDS=${logMaxAgeSeconds}: must be at least the deadline and the retention together, ${needed}`];
 }
 
 /** Refuses `memory:` where processes must meet: each would be a cluster of its own, and wait for the others for ever. */

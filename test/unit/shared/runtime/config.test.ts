@@ -26,3 +26,11 @@ test("one error names every problem, unknown names included", () => {
   expect(message).toContain("LONGSHORE_NATS_URL=http://x: must begin with");
   expect(message).toContain("LONGSHORE_SEGMENT_TOKNES: no such setting");
 });
+
+test("a log that would drop jobs before their deadline and retention are over is refused", () => {
+  const env = { LONGSHORE_DEADLINE_SECONDS: "86400", LONGSHORE_RETENTION_SECONDS: "604800" };
+  expect(() => loadConfig(env)).toThrow(
+    "LONGSHORE_LOG_MAX_AGE_SECONDS=604800: must be at least the deadline and the retention together, 691200",
+  );
+  expect(loadConfig({ ...env, LONGSHORE_LOG_MAX_AGE_SECONDS: "691200" }).retentionSeconds).toBe(604_800);
+});
