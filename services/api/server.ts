@@ -44,7 +44,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.addHook("onRequest", async (request, reply) => {
     head(request, reply);
     deps.stopping.throwIfAborted();
-    if (request.url.startsWith("/v1/")) request.apiKey = deps.identify(request.headers).key;
+    // By the route that was found: the same path can be spelled in many ways.
+    if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.apiKey = deps.identify(request.headers).key;
   });
   app.addHook("preParsing", async (request, _, payload) => {
     if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request);

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from "fastify";
 import type { ErrorCode, ServingError } from "../../shared/runtime/errors.ts";
 import { type ErrorForm, placedMessage } from "../errors.ts";
 
@@ -18,7 +19,8 @@ export const anthropicErrors = {
 } satisfies ErrorForm;
 
 /** Whether a request is for this surface, and must be answered in its words. */
-export const isAnthropic = ({ url }: { readonly url: string }): boolean => url.startsWith("/v1/messages");
+export const isAnthropic = ({ url, routeOptions }: Pick<FastifyRequest, "url" | "routeOptions">): boolean =>
+  (routeOptions.url ?? url).startsWith("/v1/messages");
 
 /** The whole service is busy; 429 would say that this key is over its limit. */
 const OVERLOADED_STATUS = 529;

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { request as requestPlainly } from "node:http";
 import { request } from "node:https";
 import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
@@ -111,4 +112,25 @@ test("with a certificate the API speaks https; half a setting, or a file that is
   await expect(testApi({ tlsCertFile: cert!, tlsKeyFile: "/nowhere.pem" })).rejects.toThrow(
     "LONGSHORE_TLS_KEY_FILE=/nowhere.pem cannot be read (ENOENT)",
   );
+});
+
+test("a path that is spelled otherwise needs the same key, and counts against the same limits", async () => {
+  const { api, made } = await keyed({ requestsPerMinute: 1 });
+  const body = JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "a", max_tokens: 1 } });
+  const status = (method: string, path: string, key?: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const headers = { "content-type": "application/json", ...(key === undefined ? {} : { "x-api-key": key }) };
+      const asked = requestPlainly(api.url, { method, path, headers }, (response) => resolve(response.resume().statusCode));
+      asked.on("error", reject).end(method === "POST" ? body : undefined);
+    });
+  const spellings = (path: string) => [path, path.replace("/v1", "/%761"), `${api.url}${path}`];
+  for (const path of spellings("/v1/models")) expect(await status("GET", path), path).toBe(401);
+  const { secret } = made[0]!;
+  const answers = [];
+  for (const path of [...spellings("/v1/jobs"), ...spellings("/v1/jobs")]) answers.push(await status("POST", path, secret));
+  expect(answers).toEqual([202, 429, 429, 429, 429, 429]);
+  expect([await status("GET", "/%zz"), await status("GET", "/v1/%zz", secret), await status("GET", "/v1/nothing")]).toEqual([
+    400, 400, 401,
+  ]);
+  await api.close();
 });
