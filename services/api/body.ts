@@ -31,9 +31,9 @@ export function readBody({ headers }: Pick<FastifyRequest, "headers">, bytes: Bu
 }
 
 /** The body read so that numbers and key order survive. */
-export function readExactly({ raw }: Body): Printable {
+export function readExactly(body: Body): Printable {
   try {
-    return readJson(raw);
+    return readJson(body.raw);
   } catch (error) {
     throw refused(`the body cannot be read exactly, as its tools need: ${(error as Error).message}`, "invalid_json");
   }

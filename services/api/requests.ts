@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling-logprobs.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { requireBounded } from "./bounded.ts";
 
 /** What clients may send (docs/api.md). Unknown fields are dropped, so that nothing unchecked goes further; a known field of the wrong type is a 400 that names it. */
 const text = z.string();
@@ -108,9 +109,10 @@ export type GenerationRequest = Partial<Pick<ChatRequest, keyof typeof generatio
   readonly top_logprobs?: number | undefined;
 };
 
-/** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`. */
+/** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`; TOO_LARGE for one of too many parts. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
   if (body === undefined) throw new ServingError("INVALID_REQUEST", "the request has no body: send JSON", { apiCode: "invalid_json" });
+  requireBounded(body);
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const { path, message } = deepest(parsed.error.issues[0]!);

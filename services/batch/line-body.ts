@@ -1,4 +1,5 @@
 import type { Body } from "../api/body.ts";
+import type { Endpoint } from "../shared/batches/batch.ts";
 import { field, isObject, printJson, readJson } from "../shared/engine/chat/python-json.ts";
 
 /** The request of a line that was found valid. */
@@ -9,12 +10,12 @@ export class LineBody implements Body {
   readonly answers: number;
   readonly #text: string;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, endpoint: Endpoint) {
     this.#text = Buffer.from(bytes).toString("utf8");
     const { custom_id, body } = JSON.parse(this.#text) as { readonly custom_id: string; readonly body: { readonly n?: unknown } };
     this.customId = custom_id;
     this.json = body;
-    this.answers = typeof body.n === "number" ? body.n : 1;
+    this.answers = typeof body.n === "number" && endpoint !== "/v1/responses" ? body.n : 1;
   }
 
   /** With its numbers and the order of its keys as they were sent: only prompts with tools ask for it. */

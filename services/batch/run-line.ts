@@ -35,7 +35,7 @@ export const lineJobId = (batchId: string, number: number, index: number): strin
 /** Runs a line to its end, or, when the batch ends early, finds out what came of it. Rejects only when `stop` aborted. */
 export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult> {
   const { batch, line, number, stop, ending } = run;
-  const body = new LineBody(run.bytes);
+  const body = new LineBody(run.bytes, batch.endpoint);
   const asked: Line = {
     ...{ tenant: batch.tenant, endpoint: batch.endpoint, body },
     jobId: (index) => lineJobId(batch.id, number, index),

@@ -86,12 +86,22 @@ export async function validate(
     if (!isRecord(body)) return at("missing_required_parameter", "body: must be an object", "body");
     if (typeof body.model !== "string") return at("missing_required_parameter", "body.model: must be a text", "body.model");
     model ??= body.model;
-    if (body.model !== model) return at("mismatched_model", `body.model: must be ${model}, as in the first line`, "body.model");
+    if (body.model !== model)
+      return at("mismatched_model", `body.model: must be ${model.slice(0, 100)}, as in the first line`, "body.model");
     if (served !== null && model !== served) return at("model_not_found", `body.model: this cluster serves ${served}`, "body.model");
     if (body.stream === true || body.background === true)
       return at("unsupported_parameter", "body: lines of a batch neither stream nor run in the background", "body");
-    order.add(promptStart(body));
+    order.add(startOf(body));
     return null;
+  }
+}
+
+/** What cannot be printed fails its own line, once it is read as a request. */
+function startOf(body: Readonly<Record<string, unknown>>): string {
+  try {
+    return promptStart(body);
+  } catch {
+    return "";
   }
 }
 

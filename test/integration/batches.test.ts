@@ -66,6 +66,17 @@ test("lines that fail stand in the error file, the others in the output file, an
   expect(errors.get("late")).toMatchObject({ response: null, error: { code: "request_timeout" } });
 });
 
+test("a line that is nested without end fails alone; what a response does not know does not count as answers", async () => {
+  const url = "/v1/responses";
+  const line = (custom_id: string, more: object) => ({ custom_id, method: "POST", url, body: { model: "yardlog", input: "x", ...more } });
+  const deep = JSON.stringify(line("deep", { input: ["DEEP"] })).replace('"DEEP"', "[".repeat(20_000) + "]".repeat(20_000));
+  const lines = [line("several", { n: 2, max_output_tokens: 4 }), deep];
+  const batch = await batchUntil(client, (await createBatch(client, lines, { endpoint: url })).id, hasEnded);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { total: 2, completed: 1, failed: 1 } });
+  expect(await outputLines(client, batch.output_file_id)).toMatchObject([{ custom_id: "several", response: { status_code: 200 } }]);
+  expect(await outputLines(client, batch.error_file_id)).toMatchObject([{ custom_id: "deep", response: { status_code: 400 } }]);
+});
+
 test("all lines failed: no output file", async () => {
   const batch = await batchUntil(client, (await createBatch(client, [chatLine("bad", "", { n: 0 })])).id, hasEnded);
   expect(batch).toMatchObject({ status: "completed", output_file_id: null, request_counts: { total: 1, completed: 0, failed: 1 } });

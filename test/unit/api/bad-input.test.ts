@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { z } from "zod";
+import { chatRequest, completionRequest, parseBody } from "../../../services/api/requests.ts";
+import type { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
@@ -63,17 +66,44 @@ test.each([
   expect(await response.json()).toMatchObject({ error: { param: "prompt", message: expect.stringContaining(String(id)) } });
 });
 
-const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+test.each([
+  [
+    "a tool",
+    "/v1/chat/completions",
+    '"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":DEEP}}]',
+  ],
+  [
+    "a tool that is not used",
+    "/v1/responses",
+    '"input":"x","tool_choice":"none","tools":[{"type":"function","name":"f","parameters":{"a":DEEP}}]',
+  ],
+  [
+    "arguments",
+    "/v1/chat/completions",
+    '"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"a":DEEP}}}]},{"role":"user","content":"x"}]',
+  ],
+  ["what nobody knows", "/v1/chat/completions", '"messages":[{"role":"user","content":"x"}],"unknown":DEEP'],
+])("nesting without end is the caller's mistake: in %s", async (_, path, rest) => {
+  const deep = "[".repeat(20_000) + "]".repeat(20_000);
+  const response = await ask(path, `{"model":"yardlog",${rest.replace("DEEP", deep)}}`);
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ error: { code: "invalid_json" } });
+});
 
-test("nesting without end is the caller's mistake where it is read, and nothing where it is not", async () => {
-  const tool = `{"type":"function","function":{"name":"f","parameters":${nested(10_000)}}}`;
-  const read = await ask("/v1/chat/completions", `{"model":"yardlog","messages":[{"role":"user","content":"x"}],"tools":[${tool}]}`);
-  expect([read.status, ((await read.json()) as { error: { code: string } }).error.code]).toEqual([400, "invalid_json"]);
-  const ignored = `{"kind":"chat","request":${JSON.stringify(ok)},"pad":${nested(40_000)}}`;
-  const taken = await ask("/v1/jobs", ignored, { "idempotency-key": "nested" });
-  expect(taken.status).toBe(202);
-  const { id } = (await taken.json()) as { id: string };
-  expect((await ask(`/v1/jobs/${id}/cancel`, "{}")).status, "or the reconciler would bring it back").toBe(200);
+test("a body of too many parts is refused before each of them is found at fault; a context of ids is not", () => {
+  const refusal = (schema: z.ZodType, body: object) => {
+    try {
+      return parseBody(schema, { model: "yardlog", ...body });
+    } catch (error) {
+      return (error as ServingError).code;
+    }
+  };
+  const many = (count: number, value: unknown) => Array<unknown>(count).fill(value);
+  expect(refusal(chatRequest, { messages: many(1_048_577, 0) })).toBe("TOO_LARGE");
+  expect(refusal(chatRequest, { messages: many(300_000, "") })).toBe("TOO_LARGE");
+  expect(refusal(chatRequest, { logit_bias: Object.fromEntries(many(300_000, 1).map((one, i) => [`x${i}`, one])) })).toBe("TOO_LARGE");
+  expect(refusal(chatRequest, { messages: many(3, 0) })).toBe("INVALID_REQUEST");
+  expect(refusal(completionRequest, { prompt: many(1_048_575, 1) })).toMatchObject({ model: "yardlog" });
 });
 
 test("an answer that no route made has the same body and id as all others", async () => {

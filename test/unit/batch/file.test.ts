@@ -110,6 +110,14 @@ test("every line at fault is named with its number and what is wrong, no other i
   );
 });
 
+test("however long the name of a model is, what is told of it is short", async () => {
+  const lines = Array.from({ length: 101 }, (_, i) => chatLine(`${i}`, "", { model: i === 0 ? "m".repeat(100_000) : "other" }));
+  const file = await stored(Buffer.from(jsonLines(lines)), []);
+  const { problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "yardlog", 1_000_000, noBeat);
+  expect(problems).toHaveLength(100);
+  expect(JSON.stringify(problems).length).toBeLessThan(40_000);
+});
+
 test("a model that is not served fails the first line, and what was found valid before stays valid", async () => {
   const file = await stored(Buffer.from(jsonLines([chatLine("a", "1"), chatLine("b", "2")])), []);
   const look = async (served: string | null) =>
