@@ -20,8 +20,8 @@ export interface ReconcilingOptions extends ReconcilerDeps {
 }
 
 /**
- * Every process that calls this may reconcile; the one that shows itself and has the first name does, so that usually one is at work. Two for
- * a moment are harmless. It shows itself with what it gets done, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
+ * Every process that calls this may reconcile; the one that shows itself does, until it is gone, so that usually one is at work. Two for a
+ * moment are harmless. It shows itself with what it gets done, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
  */
 export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSignal): Promise<void> {
   const { bus, clock, log, metrics, replica } = options;
@@ -35,9 +35,9 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
     try {
       if (!more) await clock.sleep(spread(options), stop);
       more = false;
-      if (!(await isFirst(options))) {
+      if (!(await hasTurn(options, reconciler !== null))) {
         reconciler = null; // what it knew gets old
-        auditMs = clock.monotonicMs() + AUDIT_MS; // whoever is first sees to it
+        auditMs = clock.monotonicMs() + AUDIT_MS; // whoever has the turn sees to it
         continue;
       }
       await alive();
@@ -55,9 +55,15 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
   await bus.registry.retire(ROLE, replica).catch(() => {}); // its beat ends by itself
 }
 
-async function isFirst({ bus, replica }: ReconcilingOptions): Promise<boolean> {
-  const [first = replica] = [...(await bus.registry.beats(ROLE)).keys()].sort();
-  return replica <= first;
+/** Whoever is at work goes on, but for another at work with an earlier name; whoever is not begins only where nobody else shows himself. */
+async function hasTurn({ bus: { registry }, replica }: ReconcilingOptions, working: boolean): Promise<boolean> {
+  const others = async () => [...(await registry.beats(ROLE)).keys()].filter((name) => name !== replica);
+  if (working) return (await others()).every((name) => replica < name);
+  if ((await others()).length > 0) return false;
+  await registry.beat(ROLE, replica, "");
+  if ((await others()).length === 0) return true;
+  await registry.retire(ROLE, replica); // two came at once: each tries again in its own time
+  return false;
 }
 
 /** A half to one and a half times as long, so that replicas that started together do not stay together. */
