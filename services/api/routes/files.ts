@@ -82,13 +82,17 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);
     request.raw.unpipe().resume(); // a client reads the answer once all it sends was taken
-    throw error;
+    throw isMalformed(error) ? new ServingError("INVALID_REQUEST", error.message, { apiCode: "invalid_request", cause: error }) : error;
   }
 }
 
-async function receiveFile(bus: Bus, random: Random, { file, filename }: MultipartFile) {
+/** The parser has no other words for it: no boundary, or an end that does not come. */
+const isMalformed = (thrown: unknown): thrown is Error =>
+  thrown instanceof Error && !(thrown instanceof ServingError) && !("statusCode" in thrown) && /multipart/i.test(thrown.message);
+
+async function receiveFile(bus: Bus, random: Random, { file, filename }: Pick<MultipartFile, "file"> & { readonly filename?: string }) {
   const parts = await storeParts(bus, random, file);
-  if (!file.truncated) return { filename: filename.slice(0, FILENAME_CHARACTERS_MAX), parts };
+  if (!file.truncated) return { filename: (filename ?? "file").slice(0, FILENAME_CHARACTERS_MAX), parts };
   await deleteParts(bus, parts);
   throw new ServingError("TOO_LARGE", `file: a batch file may have at most ${FILE_BYTES_MAX} bytes; split it`, {
     param: "file",

@@ -91,10 +91,24 @@ test("what is refused leaves nothing behind, and says why in OpenAI's form", asy
   expect(await send({ purpose: "batch" })).toEqual([400, "file", bad]);
   expect(await send({ other: file, purpose: "batch" })).toEqual([400, "file", bad]);
   expect(await send({ file, purpose: "batch", "expires_after[seconds]": "1" })).toEqual([400, "expires_after[seconds]", bad]);
-  const json = await fetch(`${api.url}/v1/files`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
-  expect(json.status).toBe(400);
+  const raw = async (type: string, body: string) =>
+    (await fetch(`${api.url}/v1/files`, { method: "POST", headers: { "content-type": type }, body })).status;
+  const part = (name: string, value: string) => `--B\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+  const cutOff = `${part("purpose", "batch")}${part('file"; filename="a', "x".repeat(2_000_000))}`;
+  expect(await raw("application/json", "{}")).toBe(400);
+  expect(await raw("multipart/form-data", "x")).toBe(400);
+  expect(await raw("multipart/form-data; boundary=B", cutOff)).toBe(400);
   expect(parts.size).toBe(0);
   expect((await clientOf("none").files.list()).data).toEqual([]);
+});
+
+test("a file may come without a name", async () => {
+  api = await testApi();
+  const part = (head: string, value: string) => `--B\r\ncontent-disposition: form-data; ${head}\r\n\r\n${value}\r\n`;
+  const body = `${part('name="purpose"', "batch")}${part('name="file"\r\ncontent-type: application/octet-stream', "x")}--B--\r\n`;
+  const headers = { "content-type": "multipart/form-data; boundary=B" };
+  const response = await fetch(`${api.url}/v1/files`, { method: "POST", headers, body });
+  expect([response.status, await response.json()]).toMatchObject([200, { filename: "file", bytes: 1 }]);
 });
 
 test("a file beyond the limit is a 413, one byte less is taken", async () => {
