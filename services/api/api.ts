@@ -64,8 +64,11 @@ export async function startApi(
   });
   void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => true, stop.signal).catch(() => {});
   void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
-  const { claimMs, beatMs, retentionSeconds } = config;
-  void reconcileUntil({ ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, replica }, stop.signal);
+  const { claimMs, beatMs, retentionSeconds, webhookUrl } = config;
+  void reconcileUntil(
+    { ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "", replica },
+    stop.signal,
+  );
   return {
     url,
     grpc: grpc?.address ?? null,

@@ -3,6 +3,7 @@ import { isTerminal } from "../shared/bus/contract.ts";
 import { isDamaged } from "../shared/bus/damage.ts";
 import { holds } from "../shared/bus/standing.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { isTold } from "./job-end.ts";
 import { payloadKeys } from "./responses/view.ts";
 import type { View } from "./view.ts";
 
@@ -81,8 +82,10 @@ export async function deleteEnded(bus: Bus, jobId: string, name: string): Promis
 }
 
 /** Everything that is kept of an ended job. The log goes after the payload that it names, the note last: it is what a purge that was cut short is found by. */
-export async function deleteJob({ log, payloads, registry }: Bus, jobId: string): Promise<void> {
-  for (const key of payloadsOf(jobId, await requestOf(log, jobId))) await payloads.delete(key);
+export async function deleteJob({ log, payloads, documents, registry }: Bus, jobId: string): Promise<void> {
+  const request = await requestOf(log, jobId);
+  for (const key of payloadsOf(jobId, request)) await payloads.delete(key);
+  if (request !== null && isTold(request)) await documents.delete("event", request.tenant, jobId);
   await log.delete(jobId);
   await registry.forget(jobId);
 }

@@ -5,7 +5,7 @@ import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { runBatch } from "./run-batch.ts";
 import { sweepFiles } from "./sweep.ts";
-import { checkWebhook, isDueToTell, tell } from "./webhooks.ts";
+import { checkWebhook, Webhooks } from "./webhooks.ts";
 
 type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
 
@@ -19,7 +19,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const name = random.id("coordinator_");
   let open = new OpenBatches();
   const running = new Map<string, Promise<void>>();
-  const telling = new Set<string>();
+  const webhooks = new Webhooks(deps);
   let sweepMs = 0;
   batchLines(metrics);
   checkWebhook(config);
@@ -27,7 +27,10 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
     try {
       await open.hear(deps);
       const nowMs = await bus.log.nowMs();
-      tellDue(nowMs);
+      if (config.webhookUrl !== "") {
+        await webhooks.hear();
+        webhooks.tellDue(nowMs);
+      }
       if (nowMs >= sweepMs) {
         await sweepFiles(deps, open.inputs(), nowMs);
         sweepMs = nowMs + SWEEP_MS;
@@ -44,20 +47,12 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
       }
     } catch (error) {
       open = new OpenBatches(); // the record may come back with less than it had
+      webhooks.restart();
       if (!stop.aborted) log.warn({ err: error }, "the batches could not be looked at; the next try is a moment off");
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
   }
   await Promise.all(running.values());
-
-  function tellDue(nowMs: number): void {
-    for (const { batch, document } of open.untold(nowMs)) {
-      if (telling.size >= TELLING_MAX || telling.has(batch.id)) continue;
-      telling.add(batch.id);
-      const told = tell(deps, document, nowMs).catch((error) => log.warn({ batch: batch.id, err: error }, "a webhook could not be sent"));
-      void told.finally(() => telling.delete(batch.id));
-    }
-  }
 
   /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
   async function run(held: HeldBatch): Promise<void> {
@@ -75,27 +70,22 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
 
 /** Between two looks for files whose life is over. */
 const SWEEP_MS = 600_000;
-/** Ends that are told at once. */
-const TELLING_MAX = 16;
 
 interface Open {
   readonly batch: Batch;
   readonly document: Document;
 }
 
-/** The batches that have not ended, and those whose end is not told, as the record last told: each look reads what was written since the one before. */
+/** The batches that have not ended, as the record last told: each look reads what was written since the one before. */
 class OpenBatches {
   readonly #open = new Map<string, Open>();
-  readonly #untold = new Map<string, Open>();
   #place = 0;
 
   async hear({ bus }: CoordinatorDeps): Promise<void> {
     for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
       const batch = batchOf(document);
       this.#open.delete(batch.id);
-      this.#untold.delete(batch.id);
       if (!hasEnded(batch)) this.#open.set(batch.id, { batch, document });
-      else if (batch.webhook !== null) this.#untold.set(batch.id, { batch, document });
       this.#place = document.place;
     }
   }
@@ -104,8 +94,6 @@ class OpenBatches {
   inputs(): ReadonlySet<string> {
     return new Set(Array.from(this.#open.values(), ({ batch }) => batch.inputFileId));
   }
-
-  untold = (nowMs: number): readonly Open[] => [...this.#untold.values()].filter(({ batch }) => isDueToTell(batch, nowMs));
 
   /** Those that may be claimed: to be cancelled first, then the oldest. */
   free(nowMs: number, claimMs: number): readonly Open[] {

@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
-import { type Batch, batchOf } from "../shared/batches/batch.ts";
+import type { JobEnd } from "../api/job-end.ts";
+import { batchOf, documentsBehind, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
@@ -11,11 +12,14 @@ const RETRY_SECONDS = 5;
 const RETRY_SECONDS_MAX = 1_800;
 const ANSWER_MS = 10_000;
 const SECRET_BYTES_MIN = 24;
+/** Ends that are told at once. */
+const TELLING_MAX = 16;
 
 type WebhookDeps = Pick<BatchDeps, "bus" | "config" | "log">;
 
-/** Whether the end of a batch is to be told now. */
-export const isDueToTell = ({ webhook }: Batch, nowMs: number): boolean => webhook !== null && 1_000 * webhook.nextAt <= nowMs;
+/** What has an end to tell. */
+const KINDS = ["batch", "event"] as const;
+type Kind = (typeof KINDS)[number];
 
 /** Throws INVALID_REQUEST for a URL without a secret that can sign. */
 export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"]): void {
@@ -27,28 +31,95 @@ export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"])
     throw new ServingError("INVALID_REQUEST", `LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
 }
 
-/**
- * Tells the end of a batch once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given
- * up after TRIES_MAX.
- */
-export async function tell({ bus, config, log }: WebhookDeps, document: Document, nowMs: number): Promise<void> {
-  const { webhook, ...rest } = batchOf(document);
-  if (webhook === null) return;
-  const tries = webhook.tries + 1;
-  const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** webhook.tries);
-  const trying: Batch = { ...rest, webhook: { tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) } };
-  const place = await bus.documents.put("batch", rest.tenant, rest.id, JSON.stringify(trying), document.place);
-  if (place === null) return;
-  const problem = await post(config, rest, Math.floor(nowMs / 1_000));
-  if (problem !== null) log.warn({ batch: rest.id, tries, problem }, "a webhook was not taken");
-  if (problem !== null && tries < TRIES_MAX) return;
-  await bus.documents.put("batch", rest.tenant, rest.id, JSON.stringify({ ...trying, webhook: null }), place);
+interface Untold {
+  readonly kind: Kind;
+  readonly document: Document;
+  readonly nextAt: number;
 }
 
+/** The ends of batches and jobs that are not told, as the record last told: each look reads what was written since the one before. */
+export class Webhooks {
+  readonly #deps: WebhookDeps;
+  readonly #places: Record<Kind, number> = { batch: 0, event: 0 };
+  readonly #untold = new Map<string, Untold>();
+  readonly #telling = new Set<string>();
+
+  constructor(deps: WebhookDeps) {
+    this.#deps = deps;
+  }
+
+  /** Reads all of the record again: it may come back with less than it had. */
+  restart(): void {
+    for (const kind of KINDS) this.#places[kind] = 0;
+    this.#untold.clear();
+  }
+
+  async hear(): Promise<void> {
+    for (const kind of KINDS)
+      for await (const document of documentsBehind(this.#deps.bus, kind, null, this.#places[kind])) {
+        const webhook = endOf(kind, document)?.webhook ?? null;
+        const key = keyOfDocument(kind, document);
+        if (webhook === null) this.#untold.delete(key);
+        else this.#untold.set(key, { kind, document, nextAt: webhook.nextAt });
+        this.#places[kind] = document.place;
+      }
+  }
+
+  /** Begins to tell what is due, a bounded number at once. */
+  tellDue(nowMs: number): void {
+    for (const [key, untold] of this.#untold) {
+      if (this.#telling.size >= TELLING_MAX) return;
+      if (1_000 * untold.nextAt > nowMs || this.#telling.has(key)) continue;
+      this.#telling.add(key);
+      void this.#tell(key, untold, nowMs).finally(() => this.#telling.delete(key));
+    }
+  }
+
+  /** Never rejects. */
+  async #tell(key: string, untold: Untold, nowMs: number): Promise<void> {
+    const { kind, document } = untold;
+    try {
+      await tell(this.#deps, kind, document, nowMs);
+      if (this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
+    } catch (error) {
+      this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
+    }
+  }
+}
+
+/**
+ * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after
+ * TRIES_MAX.
+ */
+async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number): Promise<void> {
+  const end = endOf(kind, document);
+  if (end?.webhook == null) return;
+  const { tenant, id, text } = document;
+  const write = (webhook: JobEnd["webhook"], after: number) =>
+    bus.documents.put(kind, tenant, id, JSON.stringify({ ...(JSON.parse(text) as object), webhook }), after);
+  const tries = end.webhook.tries + 1;
+  const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** end.webhook.tries);
+  const place = await write({ tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) }, document.place);
+  if (place === null) return;
+  const problem = await post(config, end, Math.floor(nowMs / 1_000));
+  if (problem !== null) log.warn({ [kind]: id, tries, problem }, "a webhook was not taken");
+  if (problem !== null && tries < TRIES_MAX) return;
+  await write(null, place);
+}
+
+/** What a document says of an end; null before it. */
+function endOf(kind: Kind, document: Document): JobEnd | null {
+  if (kind === "event") return JSON.parse(document.text) as JobEnd;
+  const batch = batchOf(document);
+  return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
+}
+
+const keyOfDocument = (kind: Kind, { tenant, id }: Document): string => `${kind}\n${tenant}\n${id}`;
+
 /** What was wrong; null if it was taken. */
-async function post(config: BatchDeps["config"], batch: Omit<Batch, "webhook">, nowSeconds: number): Promise<string | null> {
-  const id = derivedId("evt_", batch.id); // of every try: the receiver knows it again
-  const body = JSON.stringify({ id, object: "event", type: `batch.${batch.status}`, created_at: batch.endedAt, data: { id: batch.id } });
+async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number): Promise<string | null> {
+  const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
+  const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
   try {
     const response = await fetch(config.webhookUrl, {
       method: "POST",

@@ -87,3 +87,41 @@ test("one that was not taken is told again under the same id, later, until it is
     if ((JSON.parse((await document()).text) as { webhook: unknown }).webhook === null) return;
   throw new Error("it is still to be told");
 });
+
+test("the ends of background responses and of jobs are told as the client knows them; what has readers is not", async () => {
+  const asked = { model: "yardlog", max_tokens: 4, messages: [{ role: "user" as const, content: "hello" }] };
+  await client.chat.completions.create(asked);
+  const response = await client.responses.create({ model: "yardlog", input: "hello", max_output_tokens: 16, background: true });
+  const [{ headers, body }] = (await told(1)) as [Received];
+  const event = await client.webhooks.unwrap(body, headers as Record<string, string>);
+  expect(event).toMatchObject({ object: "event", data: { id: response.id } });
+  expect(event.type).toBe(`response.${(await client.responses.retrieve(response.id)).status}`);
+
+  const job = await client.post<{ id: string }>("/jobs", { body: { kind: "chat", request: asked } });
+  await told(2);
+  expect(JSON.parse(received[1]!.body)).toMatchObject({ object: "event", type: "job.finished", data: { id: job.id } });
+  expect(received[1]!.headers["webhook-id"]).not.toBe(event.id);
+});
+
+test("of a job whose teller died before it could say so, the end is told again under the same id, by whoever comes next", async () => {
+  const { bus } = cluster.cluster;
+  const job = await client.post<{ id: string }>("/jobs", {
+    body: { kind: "completion", request: { model: "yardlog", prompt: "a", max_tokens: 1 } },
+  });
+  await told(1);
+  const toldNow = async () => {
+    for (const endMs = Date.now() + 10_000; Date.now() < endMs; await new Promise((resolve) => setTimeout(resolve, 20))) {
+      const document = (await bus.documents.get("event", "default", job.id))!;
+      if ((JSON.parse(document.text) as { webhook: unknown }).webhook === null) return document;
+    }
+    throw new Error("it is still to be told");
+  };
+  const { text, place } = await toldNow();
+  const died = { ...(JSON.parse(text) as object), webhook: { tries: 1, nextAt: 0 } }; // as it stands between the try and its success, once that is due
+  expect(await bus.documents.put("event", "default", job.id, JSON.stringify(died), place)).not.toBeNull();
+  const [first, second] = (await told(2)) as [Received, Received];
+  expect([second.body, second.headers["webhook-id"]]).toEqual([first.body, first.headers["webhook-id"]]);
+  await toldNow();
+  await client.delete(`/jobs/${job.id}`);
+  expect(await bus.documents.get("event", "default", job.id)).toBeNull();
+});

@@ -48,7 +48,7 @@ export class OpenJobs {
   /**
    * Reads the last event of every job: nothing but the log is needed, but a server that keeps a million jobs is busy with it for seconds. A
    * job is noted before it is submitted, so one that came meanwhile is found by its note: those of the last `unbornMs` are taken in,
-   * whatever the log says. `alive` is called after every page of it.
+   * whatever the log says, and so are those that ended since: nobody may have seen it. `alive` is called after every page of it.
    */
   static async audit(bus: Bus, unbornMs: number, alive: () => Promise<void>): Promise<OpenJobs> {
     const jobs = new OpenJobs();
@@ -57,9 +57,9 @@ export class OpenJobs {
     jobs.#newest = newest?.jobId ?? null;
     const nowMs = await bus.log.nowMs();
     let read = 0;
-    for await (const { jobId, record } of bus.log.lasts()) {
+    for await (const { jobId, record, storedMs } of bus.log.lasts()) {
       if (++read % PAGE === 0) await alive();
-      if (record !== null && isTerminal(record.event)) continue;
+      if (record !== null && isTerminal(record.event) && nowMs - storedMs >= unbornMs) continue;
       jobs.#add(jobId, null, nowMs, record?.event.type === "submitted" ? record.event.request.deadlineMs : null);
     }
     for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);

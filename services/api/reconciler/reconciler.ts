@@ -1,9 +1,11 @@
-import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
+import type { Bus, JobEvent, JobRequest, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { isDamaged } from "../../shared/bus/damage.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
+import { endOf, isTold } from "../job-end.ts";
 import { endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
 import { atMost } from "./at-most.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
@@ -26,6 +28,8 @@ export interface ReconcilerDeps {
   readonly claimMs: number;
   /** How long an ended job is kept. */
   readonly retentionMs: number;
+  /** Ends of jobs are written down for webhooks. */
+  readonly webhooks?: boolean;
   /** Called now and then in work that takes longer than a pass. */
   readonly alive?: () => Promise<void>;
 }
@@ -150,21 +154,34 @@ export class Reconciler {
     await Promise.all([queue.withdraw("prefill", jobId), queue.withdraw("decode", jobId)]);
   }
 
-  /** The one place where every end is seen: those that failed are kept where they can be listed. */
-  async #ended({ jobId, event, attempt, epoch }: LogRecord): Promise<void> {
-    const request = event.type === "failed" ? await requestOf(this.#deps.bus.log, jobId) : null;
+  /** The one place where every end is seen, some twice: those that failed are kept where they can be listed, those to be told where webhooks find them. */
+  async #ended(last: LogRecord): Promise<void> {
+    const { jobId, event, attempt, epoch } = last;
+    const { bus, webhooks = false } = this.#deps;
+    const request = event.type === "failed" || webhooks ? await requestOf(bus.log, jobId) : null;
     if (event.type === "failed" && request !== null) {
       const { model, tenant } = request;
       const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
-      await this.#deps.bus.registry.noteFailure(jobId, JSON.stringify(failure));
+      await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
+    if (webhooks && request !== null && isTold(request) && !(await this.#written(last, request))) return; // the next pass meets it again
     this.#jobs.drop(jobId);
   }
 
-  /** One that failed is met again by the next pass, which sees its end. */
+  /** Resolves to false while there is no room. */
+  async #written(last: LogRecord, request: JobRequest): Promise<boolean> {
+    try {
+      await this.#deps.bus.documents.put("event", request.tenant, last.jobId, JSON.stringify(endOf(last, request)), 0);
+      return true;
+    } catch (thrown) {
+      if (ServingError.from(thrown).code !== "OVERLOADED") throw thrown;
+      return false;
+    }
+  }
+
+  /** Met again by the next pass, which sees its end. */
   async #end(stored: StoredRecord, event: JobEvent): Promise<void> {
     if (!(await endJob(this.#deps.bus, stored.record ?? stored, event))) return;
-    if (event.type !== "failed") this.#jobs.drop(stored.jobId);
     this.#reconciled.inc({ reason: event.type });
   }
 

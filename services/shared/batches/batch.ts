@@ -1,4 +1,4 @@
-import type { Bus, Document } from "../bus/contract.ts";
+import type { Bus, Document, DocumentKind } from "../bus/contract.ts";
 import type { Part, StoredFile } from "./file.ts";
 import { FILE_LIFE_SECONDS, sizeOf } from "./file.ts";
 
@@ -67,8 +67,14 @@ export interface Batch {
   readonly turn: number;
   /** Claims in a row under which no line ended, this one included. */
   readonly attempt: number;
-  /** Of a batch that ended and is still to be told: tries so far, and when the next one is due (unix seconds). */
-  readonly webhook: { readonly tries: number; readonly nextAt: number } | null;
+  /** Of a batch that ended and is still to be told. */
+  readonly webhook: Telling | null;
+}
+
+/** What is known of the telling of an end: tries so far, and when the next one is due (unix seconds). */
+export interface Telling {
+  readonly tries: number;
+  readonly nextAt: number;
 }
 
 export const nothingProduced: Produced = { lines: 0, parts: [] };
@@ -92,7 +98,7 @@ export async function findBatch({ documents }: Bus, tenant: string, id: string):
 const PAGE = 500;
 
 /** Every document of a kind, of a tenant or of all, that was written behind a place. */
-export async function* documentsBehind(bus: Bus, kind: "file" | "batch", tenant: string | null, after: number): AsyncGenerator<Document> {
+export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: string | null, after: number): AsyncGenerator<Document> {
   for (let place = after; ; ) {
     const page = await bus.documents.behind(kind, tenant, place, PAGE);
     yield* page;

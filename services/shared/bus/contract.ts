@@ -244,8 +244,8 @@ export interface PayloadStore {
   delete(key: string): Promise<void>;
 }
 
-/** What batches and files are described by. */
-export type DocumentKind = "file" | "batch";
+/** What batches and files are described by, and what webhooks tell of jobs. */
+export type DocumentKind = "file" | "batch" | "event";
 
 /** A small text of a tenant's. Its place grows with every write to any document: `put` behind a place is a compare-and-set. */
 export interface Document {

@@ -92,7 +92,7 @@ const batch = {
     "Lines of one batch under way at once. More keep more workers busy; each holds its answer in memory.",
   ),
   batchesMax: whole(8, { min: 1, max: 256 }, "Batches one coordinator works on at once; others wait."),
-  webhookUrl: text("", "Where the ends of batches are told, as OpenAI tells them. Empty: nowhere."),
+  webhookUrl: text("", "Where the ends of batches, background responses and jobs are told. Empty: nowhere."),
   webhookSecret: text("", "Signs what is told: whsec_ and at least 24 random bytes in base64 (Standard Webhooks)."),
 } as const;
 

@@ -1,0 +1,30 @@
+import type { Telling } from "../shared/batches/batch.ts";
+import type { JobRequest, LogRecord } from "../shared/bus/contract.ts";
+import { answerId, type View } from "./view.ts";
+
+/** The end of a job as webhooks tell it: a document of kind "event" under the job's id, kept as long as the job, so that no end is told anew. */
+export interface JobEnd {
+  readonly type: string;
+  /** What the client knows the job by. */
+  readonly id: string;
+  /** Unix seconds. */
+  readonly endedAt: number;
+  /** Null once it was told or given up. */
+  readonly webhook: Telling | null;
+}
+
+/** Whether the end of a job is told on its own: nobody need read it, and it is no line of a batch. */
+export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane === "interactive";
+
+/** What is to be told of a job that ended. */
+export function endOf({ jobId, event, atMs }: LogRecord, { view }: JobRequest): JobEnd {
+  const response = (JSON.parse(view) as View).surface === "responses";
+  const type = response ? `response.${responseStatus(event)}` : `job.${event.type}`;
+  return { type, id: response ? answerId("responses", jobId) : jobId, endedAt: Math.floor(atMs / 1_000), webhook: { tries: 0, nextAt: 0 } };
+}
+
+/** As `ResponseWriter` shows it. */
+function responseStatus(event: LogRecord["event"]): "completed" | "incomplete" | "cancelled" | "failed" {
+  if (event.type === "finished") return event.reason === "length" ? "incomplete" : "completed";
+  return event.type === "cancelled" ? "cancelled" : "failed";
+}
