@@ -325,6 +325,8 @@ test("a batch is submitted, got until it is complete, and cannot be cancelled th
     const { id, status } = await call(batches, "Submit", asked);
     expect(status).toBe("validating");
     expect(await call(batches, "Submit", asked)).toMatchObject({ id });
+    const unkeyed = { ...asked, idempotency_key: "" };
+    expect((await call(batches, "Submit", unkeyed)).id).not.toBe((await call(batches, "Submit", unkeyed)).id);
     await expect(call(batches, "Submit", { ...asked, metadata: {} })).rejects.toMatchObject({ code: grpc.status.ALREADY_EXISTS });
     await expect.poll(async () => (await call(batches, "Get", { id })).status, { timeout: 30_000 }).toBe("completed");
     expect(await call(batches, "Get", { id })).toMatchObject({

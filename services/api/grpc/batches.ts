@@ -13,7 +13,7 @@ export const batchMethods = (deps: ApiDeps): UntypedServiceImplementation => ({
     const { input_file_id = "", endpoint = "", metadata, output_expires_after_seconds: seconds } = message;
     const expires = seconds === undefined ? {} : { output_expires_after: { anchor: "created_at", seconds } };
     const request = parseBody(batchRequest, { input_file_id, endpoint, metadata, ...expires, completion_window: "24h" });
-    return batchMessage(await submitBatch(deps, tenant, request, message.idempotency_key ?? null));
+    return batchMessage(await submitBatch(deps, tenant, request, message.idempotency_key || null));
   }),
   Get: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage((await requireBatch(deps.bus, tenant, id)).batch)),
   Cancel: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage(await cancelBatch(deps.bus, tenant, id))),
