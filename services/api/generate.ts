@@ -122,7 +122,8 @@ export function jobOf(
 /** Whoever asked for the job may never come for it: as if its last reader had left. */
 const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
-function spend({ limits }: ApiDeps, { apiKey }: Asking, spending: Spending): void {
+/** Takes it from the limits of whoever asks. Throws RATE_LIMITED. */
+export function spend({ limits }: Pick<ApiDeps, "limits">, { apiKey }: Pick<Asking, "apiKey">, spending: Spending): void {
   if (apiKey !== null) limits.spend(apiKey, spending);
 }
 

@@ -3,7 +3,7 @@ import { messagesPrompt } from "../anthropic/prompt.ts";
 import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { submitChoices } from "../generate.ts";
+import { spend, submitChoices } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { parseBody } from "../requests.ts";
 import { answer } from "../respond.ts";
@@ -22,6 +22,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {
     const body = parseBody(countTokensRequest, request.body.json);
     requireModel(deps.model, body.model);
+    spend(deps, request, { requests: 1, tokens: 0 });
     const { ids } = await messagesPrompt(deps, deps.authenticate(request.headers), body, () => readExactly(request.body));
     return { input_tokens: ids.length };
   });

@@ -3,7 +3,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import { askedOf } from "../asked.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { submitChoices } from "../generate.ts";
+import { spend, submitChoices } from "../generate.ts";
 import { cancelJob, deleteEnded } from "../jobs.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
@@ -35,6 +35,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
+    spend(deps, request, { requests: 1, tokens: 0 });
     const { prompt } = await askedOf["/v1/responses"](deps, deps.authenticate(request.headers), request.body);
     return { object: "response.input_tokens", input_tokens: prompt.ids.length };
   });

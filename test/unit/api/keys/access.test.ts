@@ -114,6 +114,19 @@ test("with a certificate the API speaks https; half a setting, or a file that is
   );
 });
 
+test("to have tokens counted is a request, on both surfaces", async () => {
+  const { api, made } = await keyed({ requestsPerMinute: 2 });
+  const { secret: apiKey } = made[0]!;
+  const anthropic = new Anthropic({ baseURL: api.url, apiKey, maxRetries: 0 });
+  const openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey, maxRetries: 0 });
+  const { model, messages } = chat;
+  expect((await anthropic.messages.countTokens({ model, messages })).input_tokens).toBeGreaterThan(0);
+  expect((await openai.responses.inputTokens.count({ model, input: "Where?" })).input_tokens).toBeGreaterThan(0);
+  await expect(anthropic.messages.countTokens({ model, messages })).rejects.toMatchObject({ status: 429 });
+  await expect(openai.responses.inputTokens.count({ model, input: "Where?" })).rejects.toMatchObject({ status: 429 });
+  await api.close();
+});
+
 test("a path that is spelled otherwise needs the same key, and counts against the same limits", async () => {
   const { api, made } = await keyed({ requestsPerMinute: 1 });
   const body = JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "a", max_tokens: 1 } });
