@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import http2 from "node:http2";
 import { resolve } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
@@ -342,6 +343,17 @@ test("a batch is submitted, got until it is complete, and cannot be cancelled th
   } finally {
     await cluster.stop();
   }
+});
+
+test("without a key the answer comes while the message is still on its way", async () => {
+  const api = await testApi({ grpcPort: 0, apiKeys: createHash("sha256").update("k").digest("hex") });
+  const session = http2.connect(`http://${api.grpc}`);
+  const headers = { ":method": "POST", ":path": "/longshore.v1.Jobs/Submit", "content-type": "application/grpc", te: "trailers" };
+  const stream = session.request(headers);
+  const [answer] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+  expect(answer["grpc-status"]).toBe(String(grpc.status.UNAUTHENTICATED));
+  session.destroy();
+  await api.close();
 });
 
 test("whatever is sent, an answer comes that is not our fault", async () => {

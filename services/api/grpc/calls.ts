@@ -1,5 +1,12 @@
 import { once } from "node:events";
-import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from "@grpc/grpc-js";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -66,7 +73,26 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
   };
 }
 
-const headersOf = ({ metadata }: AnyCall): Record<string, string> =>
+/** Turns away whoever has no key before anything of the message is taken; health and reflection ask for none. */
+export const keyFirst =
+  ({ identify }: Pick<ApiDeps, "identify">): ServerInterceptor =>
+  ({ path }, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, take) => {
+            try {
+              if (path.startsWith("/longshore.v1.")) identify(headersOf({ metadata }));
+            } catch (thrown) {
+              call.sendStatus(statusOf(ServingError.from(thrown)));
+              return;
+            }
+            take(metadata);
+          },
+        }),
+    });
+
+const headersOf = ({ metadata }: Pick<AnyCall, "metadata">): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));
 
 function told({ log }: ApiDeps, path: string, thrown: unknown): ServingError {
