@@ -255,10 +255,20 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await bus.log.submit("job_late", request({ model: "m", ...late }));
     for (let passes = 0; passes < 3; passes++) await reconciler.pass();
     expect([await lastType(bus, "job_late"), await bus.documents.behind("event", null, 0, 9)]).toEqual(["expired", []]);
+    const many = Array.from({ length: 1_000 }, (_, i) => `job_${i}`);
+    await Promise.all(
+      many.map(async (jobId) => {
+        await bus.registry.noteJob(jobId, note(nowMs + DAY_MS));
+        await bus.log.submit(jobId, request({ model: "m", detached: true, view: late.view }));
+        await bus.log.appendAfter((await bus.log.last(jobId))!, { type: "cancelled", by: "the test" });
+      }),
+    );
+    expect(await reconciler.pass(), "more to be done at once").toBe(false);
     full = false;
-    await reconciler.pass();
-    const [end] = await bus.documents.behind("event", null, 0, 9);
-    expect(JSON.parse(end!.text)).toMatchObject({ type: "job.expired", id: "job_late" });
+    for (let passes = 0; passes < 2; passes++) await reconciler.pass();
+    const ends = await bus.documents.behind("event", null, 0, 2_000);
+    expect(ends.length).toBe(1_001);
+    expect(JSON.parse(ends.find(({ id }) => id === "job_late")!.text)).toMatchObject({ type: "job.expired", id: "job_late" });
   });
 
   test("takes away messages of jobs that ended or are gone: a killed server keeps some that were acked", async () => {

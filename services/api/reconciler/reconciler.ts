@@ -45,6 +45,8 @@ export class Reconciler {
   readonly #reconciled: ReturnType<Metrics["counter"]>;
   /** Where messages lie that nobody seems to be given, and whose they are. */
   readonly #stuck = new Map<string, { readonly place: Place; readonly jobIds: string[] }>();
+  /** An end could not be written down in this pass: others would not fare better at once. */
+  #noRoom = false;
   /** When messages were given out again last. */
   #renewedMs = 0;
 
@@ -76,13 +78,14 @@ export class Reconciler {
     }
     const live = await withMessage(bus);
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
+    this.#noRoom = false;
     await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.get(job.jobId) ?? none, nowMs));
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
     await this.#renew(nowMs);
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
-    return (await this.#retention.pass(nowMs)) || suspects.length === LOOKS_MAX;
+    return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && !this.#noRoom);
   }
 
   async #look(job: Open, places: Places, nowMs: number): Promise<void> {
@@ -175,6 +178,7 @@ export class Reconciler {
       return true;
     } catch (thrown) {
       if (ServingError.from(thrown).code !== "OVERLOADED") throw thrown;
+      this.#noRoom = true;
       return false;
     }
   }
