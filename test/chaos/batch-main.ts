@@ -2,8 +2,8 @@ import { parseArgs } from "node:util";
 import { batchStorm } from "../support/batch-storm.ts";
 
 /**
- * `npm run batch:long`: a batch over shared documents on a cluster of processes, its coordinator and a worker killed with -9 three times. Exit 1 if a
- * line is missing, doubled or other than the engine alone answers it.
+ * `npm run batch:long`: a batch over shared documents on a cluster of processes, its coordinator and a worker of each kind killed with -9 three times.
+ * Exit 1 if a line is missing, doubled or other than the engine alone answers it.
  */
 const { values } = parseArgs({
   options: {

@@ -40,7 +40,7 @@ const SEGMENT = 128;
 const MODEL = "deploy/models/yardlog";
 const ROLES: readonly Role[] = ["api", "prefill", "decode", "batch-coordinator", "batch-coordinator"];
 
-/** One batch on a real cluster, in which the coordinator that works on it and a worker are killed with -9 three times. */
+/** One batch on a real cluster, in which the coordinator that works on it and a worker of each kind are killed with -9 three times. */
 export async function batchStorm(options: StormOptions): Promise<StormReport> {
   const [nats, redis, port] = await Promise.all([NatsServer.start(), startRedis(), freePort()]);
   const env: Record<string, string> = {
@@ -72,10 +72,9 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
     const begin = performance.now();
     const { id } = await createBatch(client, linesOf(options));
     let looked = await client.batches.retrieve(id);
-    for (const worker of ["prefill", "decode", "prefill"] as const) {
-      const share = (1 + killed.length / 2) / 4;
+    for (const share of [1 / 4, 2 / 4, 3 / 4]) {
       looked = await untilDone(client, id, share * options.lines, begin + options.ms);
-      await Promise.all([kill("batch-coordinator", id), kill(worker, id)]);
+      await Promise.all((["batch-coordinator", "prefill", "decode"] as const).map((role) => kill(role, id)));
       await partOf(client, looked);
     }
     looked = await untilDone(client, id, Number.POSITIVE_INFINITY, begin + options.ms);

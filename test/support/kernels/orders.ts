@@ -5,6 +5,8 @@ export const orders: readonly (readonly [twin: string, ...natives: string[]])[] 
   ["portableamx", "amx"],
 ];
 
+export const isTwin = (path: string): boolean => orders.some(([twin]) => twin === path);
+
 /** For a software twin, a native path among `available` that gives its bits (test/contract/kernels.test.ts compares them); else undefined. */
 export const nativeOf = (path: string, available: readonly string[]): string | undefined =>
   orders.find(([twin]) => twin === path)?.findLast((name) => name !== path && available.includes(name));
