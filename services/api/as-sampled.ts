@@ -5,6 +5,7 @@ import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
 import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
 import { printJson } from "../shared/engine/chat/python-json.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { atMost } from "./at-most.ts";
 import { answerSoFar, findJob } from "./follow.ts";
 import type { ServedModel } from "./model.ts";
 
@@ -23,11 +24,13 @@ export async function asSampled(
   messages: readonly ChatMessage[],
 ): Promise<readonly ChatMessage[]> {
   const found = [...messages];
-  const places = messages.flatMap((message, i) => (jobOf(message) === null ? [] : [i])).slice(-TURNS_MAX);
-  const lane = async () => {
-    for (let i = places.shift(); i !== undefined; i = places.shift()) found[i] = await sampled({ bus, model }, tenant, messages[i]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(TURNS_AT_ONCE, places.length) }, lane));
+  const calling = messages.flatMap((message, place) => {
+    const jobId = jobOf(message);
+    return jobId === null ? [] : [{ message, place, jobId }];
+  });
+  await atMost(TURNS_AT_ONCE, calling.slice(-TURNS_MAX), async ({ message, place, jobId }) => {
+    found[place] = await sampled({ bus, model }, tenant, jobId, message);
+  });
   return found;
 }
 
@@ -44,9 +47,9 @@ function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
 async function sampled(
   { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
   tenant: string,
+  jobId: string,
   message: ChatMessage,
 ): Promise<ChatMessage> {
-  const jobId = jobOf(message)!;
   const job = await findJob(bus, jobId, tenant).catch((error) => {
     if (ServingError.from(error).code === "NOT_FOUND") return null; // deleted, another tenant's, or the client made it up
     throw error;

@@ -1,6 +1,6 @@
 import { type Bus, isTerminal, type Noted } from "../../shared/bus/contract.ts";
+import { atMost } from "../at-most.ts";
 import { readNote, requestOf } from "../jobs.ts";
-import { atMost } from "./at-most.ts";
 
 /** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */
 const JOBS_MAX = 1_000_000;

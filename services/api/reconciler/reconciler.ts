@@ -5,9 +5,9 @@ import { enqueue } from "../../shared/bus/enqueue.ts";
 import { holds } from "../../shared/bus/standing.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
+import { atMost } from "../at-most.ts";
 import { endOf, isTold } from "../job-end.ts";
 import { endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
-import { atMost } from "./at-most.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
 import { Retention } from "./retention.ts";
 

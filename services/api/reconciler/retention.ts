@@ -1,6 +1,6 @@
 import type { Bus } from "../../shared/bus/contract.ts";
+import { atMost } from "../at-most.ts";
 import { deleteJob, hasEnded } from "../jobs.ts";
-import { atMost } from "./at-most.ts";
 
 /** Notes looked at in one pass, and jobs purged at once. */
 const NOTES = 500;
