@@ -1,6 +1,7 @@
-import { entries, field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import { entries, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import type { Exactly } from "./exactly.ts";
 import type { Conversation } from "./prompt.ts";
 import type { ChatRequest } from "./requests.ts";
 
@@ -16,10 +17,9 @@ export interface AnswerFormat {
 
 const ANY_OBJECT = JSON.stringify({ type: "object" });
 
-export function formatOf({ response_format }: ChatRequest, exact: () => Printable | undefined): AnswerFormat | undefined {
+export function formatOf({ response_format }: ChatRequest, exactly: Exactly): AnswerFormat | undefined {
   if (response_format === undefined || response_format.type === "text") return undefined;
-  const body = exact();
-  const written = (isObject(body) ? field(body, "response_format") : undefined) ?? null;
+  const written = exactly("response_format");
   const schema = response_format.type === "json_object" ? ANY_OBJECT : JSON.stringify(response_format.json_schema.schema);
   return { schema, written, param: { format: "response_format", schema: "response_format.json_schema.schema" } };
 }

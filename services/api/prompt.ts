@@ -7,6 +7,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
+import { type Exactly, onDemand } from "./exactly.ts";
 import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
 import type { ServedModel } from "./model.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
@@ -19,19 +20,15 @@ export interface Prompt {
 }
 
 /** `exact`: the same request read so that numbers and key order survive, because a tool's schema is part of the prompt to the letter. */
-export async function chatPrompt(
-  deps: PromptDeps,
-  tenant: string,
-  request: ChatRequest,
-  exact: () => Printable | undefined,
-): Promise<Prompt> {
+export async function chatPrompt(deps: PromptDeps, tenant: string, request: ChatRequest, exact: () => Printable): Promise<Prompt> {
   const { model } = deps;
+  const exactly = onDemand(exact);
   const conversation: Conversation = {
     messages: request.messages as ChatMessage[],
-    tools: request.tool_choice === "none" ? [] : toolsOf(request, exact),
+    tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
-    format: formatOf(request, exact),
+    format: formatOf(request, exactly),
     forced: forcedBy(typeof request.tool_choice === "object" ? request.tool_choice.function : request.tool_choice),
   };
   return conversationPrompt(deps, tenant, "chat", conversation);
@@ -112,10 +109,9 @@ const tooLong = ({ contextTokens, name }: ServedModel, param: string) =>
     apiCode: "context_length_exceeded",
   });
 
-function toolsOf(request: ChatRequest, exact: () => Printable | undefined): readonly Printable[] {
+function toolsOf(request: ChatRequest, exactly: Exactly): readonly Printable[] {
   if (request.tools === undefined || request.tools.length === 0) return [];
-  const body = exact();
-  const tools = isObject(body) ? field(body, "tools") : undefined;
+  const tools = exactly("tools");
   return Array.isArray(tools) ? tools : [];
 }
 

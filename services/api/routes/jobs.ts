@@ -33,7 +33,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     requireModel(deps.model, inner.model);
     const exact = () => {
       const body = readExactly(request.body);
-      return isObject(body) ? field(body, "request") : undefined;
+      return (isObject(body) ? field(body, "request") : undefined) ?? null;
     };
     const prompt =
       kind === "chat"
