@@ -27,7 +27,7 @@ export interface RunningApi {
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
 export async function startApi(
-  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "identify" | "authenticate" | "limits" | "stopping">,
+  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "identify" | "limits" | "stopping">,
 ): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
@@ -45,7 +45,6 @@ export async function startApi(
     admission,
     retries: new Retries(bus),
     identify,
-    authenticate: (headers) => identify(headers).tenant,
     limits,
     stopping: stop.signal,
   };

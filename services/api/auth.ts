@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type ApiKey, digestOf } from "./keys/key.ts";
 import type { KeyRing } from "./keys/key-ring.ts";
@@ -14,8 +15,21 @@ export interface Caller {
 }
 
 export type Identify = (headers: Headers) => Caller;
-/** The tenant of whoever asks. */
-export type Authenticate = (headers: Headers) => string;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks; null until it was let in, and where everybody may ask. */
+    caller: Caller | null;
+  }
+}
+
+/** Of a request behind the door. */
+export function callerOf({ caller }: Pick<FastifyRequest, "caller">): Caller {
+  if (caller === null) throw new ServingError("INTERNAL", "a route that asks for a key is not under /v1/");
+  return caller;
+}
+
+export const tenantOf = (request: Pick<FastifyRequest, "caller">): string => callerOf(request).tenant;
 
 export interface Doors {
   /** SHA-256 of further accepted keys, hex, comma-separated: each is a tenant without limits. */

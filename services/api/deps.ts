@@ -5,7 +5,7 @@ import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
-import type { Authenticate, Identify } from "./auth.ts";
+import type { Identify } from "./auth.ts";
 import type { Limits } from "./keys/limits.ts";
 import type { ServedModel } from "./model.ts";
 import type { Readers } from "./readers.ts";
@@ -21,7 +21,6 @@ export interface ApiDeps {
   readonly retries: Retries;
   /** The name of this process among the replicas. */
   readonly replica: string;
-  readonly authenticate: Authenticate;
   readonly identify: Identify;
   readonly limits: Limits;
   readonly clock: Clock;

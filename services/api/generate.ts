@@ -1,6 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Lane } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { callerOf } from "./auth.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
@@ -18,10 +19,9 @@ export interface Asking {
   readonly headers: FastifyRequest["headers"];
   readonly url: string;
   readonly body: Pick<Body, "raw">;
-  readonly apiKey: FastifyRequest["apiKey"];
-  /** Who asks, where the headers do not say. */
-  readonly tenant?: string;
+  readonly caller: FastifyRequest["caller"];
 }
+
 interface SubmitOptions {
   readonly lane: Lane;
   readonly detached: boolean;
@@ -69,7 +69,7 @@ export async function submitJob(
   options: SubmitOptions,
 ): Promise<Submitted> {
   const { bus, admission, config, clock, random } = deps;
-  const tenant = request.tenant ?? deps.authenticate(request.headers);
+  const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const hash = ofChoice(bodyHash(request.url, request.body.raw), index);
   const key = idempotencyKeyOf(request);
@@ -123,8 +123,9 @@ export function jobOf(
 const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
 /** Takes it from the limits of whoever asks. Throws RATE_LIMITED. */
-export function spend({ limits }: Pick<ApiDeps, "limits">, { apiKey }: Pick<Asking, "apiKey">, spending: Spending): void {
-  if (apiKey !== null) limits.spend(apiKey, spending);
+export function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): void {
+  const { key } = callerOf(request);
+  if (key !== null) limits.spend(key, spending);
 }
 
 /** What tells the jobs of one request from each other; its first is as if it had asked for one. */

@@ -36,7 +36,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       socket.destroy();
     },
   });
-  app.decorateRequest("apiKey", null);
+  app.decorateRequest("caller", null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
     readBody(request, bytes),
@@ -45,7 +45,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     head(request, reply);
     deps.stopping.throwIfAborted();
     // By the route that was found: the same path can be spelled in many ways.
-    if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.apiKey = deps.identify(request.headers).key;
+    if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.caller = deps.identify(request.headers);
   });
   app.addHook("preParsing", async (request, _, payload) => {
     if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request);

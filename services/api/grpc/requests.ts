@@ -18,8 +18,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     headers: message.idempotency_key === undefined ? {} : { "idempotency-key": message.idempotency_key },
     url: call.path,
     body: { raw: JSON.stringify(message) },
-    apiKey: call.key,
-    tenant: call.tenant,
+    caller: call,
   };
   const options = { lane: message.lane === "BATCH" ? "batch" : "interactive", detached } as const;
   if (message.chat !== undefined) {

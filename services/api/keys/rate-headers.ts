@@ -1,20 +1,13 @@
 import type { FastifyRequest } from "fastify";
 import { isAnthropic } from "../anthropic/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import type { ApiKey } from "./key.ts";
 import type { Standing } from "./limits.ts";
-
-declare module "fastify" {
-  interface FastifyRequest {
-    /** The key it came with, where that is one of the record's. */
-    apiKey: ApiKey | null;
-  }
-}
 
 /** Where the key of a request stands, in the words of its surface. */
 export function rateHeaders({ limits, clock }: Pick<ApiDeps, "limits" | "clock">, request: FastifyRequest): Record<string, string> {
-  if (request.apiKey === null) return {};
-  const standings = limits.standing(request.apiKey);
+  const key = request.caller?.key ?? null;
+  if (key === null) return {};
+  const standings = limits.standing(key);
   return isAnthropic(request) ? anthropicRateHeaders(standings, clock.nowMs()) : openaiRateHeaders(standings);
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, requireBatch } from "../files/batches.ts";
@@ -16,20 +17,20 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.post<{ Body: Body }>("/v1/batches", async (request) => {
     const body = parseBody(batchRequest, request.body.json);
-    const tenant = deps.authenticate(request.headers);
+    const tenant = tenantOf(request);
     return batchObject(await submitBatch(deps, tenant, body, idempotencyKeyOf(request), isRetry(request)));
   });
 
   app.get("/v1/batches", async (request) => {
     const page = parseBody(query, request.query);
-    return pageOf((await batchesOf(bus, deps.authenticate(request.headers))).map(batchObject), page);
+    return pageOf((await batchesOf(bus, tenantOf(request))).map(batchObject), page);
   });
 
   app.get<BatchParams>("/v1/batches/:id", async (request) =>
-    batchObject((await requireBatch(bus, deps.authenticate(request.headers), request.params.id)).batch),
+    batchObject((await requireBatch(bus, tenantOf(request), request.params.id)).batch),
   );
 
   app.post<BatchParams>("/v1/batches/:id/cancel", async (request) =>
-    batchObject(await cancelBatch(bus, deps.authenticate(request.headers), request.params.id)),
+    batchObject(await cancelBatch(bus, tenantOf(request), request.params.id)),
   );
 }

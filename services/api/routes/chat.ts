@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { askedOf } from "../asked.ts";
+import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { submitChoices } from "../generate.ts";
@@ -10,7 +11,7 @@ const attached = { lane: "interactive", detached: false } as const;
 export function chatRoutes(app: FastifyInstance, deps: ApiDeps): void {
   for (const endpoint of ["/v1/chat/completions", "/v1/completions"] as const) {
     app.post<{ Body: Body }>(endpoint, async (request, reply) => {
-      const { generation, prompt } = await askedOf[endpoint](deps, deps.authenticate(request.headers), request.body);
+      const { generation, prompt } = await askedOf[endpoint](deps, tenantOf(request), request.body);
       return answer(deps, reply, await submitChoices(deps, request, generation, prompt, attached), generation);
     });
   }

@@ -6,6 +6,7 @@ import { deleteParts, deleteStored, FILE_LIFE_SECONDS, type Part, type StoredFil
 import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
+import { tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
 import { pageOf, pageQuery } from "../files/list.ts";
@@ -21,7 +22,7 @@ const fileQuery = z.object({ purpose: optional(z.string()), ...pageQuery({ max: 
 /** OpenAI's files, as batches need them. */
 export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const { bus } = deps;
-  const find = (request: FastifyRequest<FileParams>) => findFile(bus, deps.authenticate(request.headers), request.params.id);
+  const find = (request: FastifyRequest<FileParams>) => findFile(bus, tenantOf(request), request.params.id);
 
   void app.register(async (scope) => {
     await scope.register(multipart, {
@@ -33,7 +34,7 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.get("/v1/files", async (request) => {
     const query = parseBody(fileQuery, request.query);
-    const files = await filesOf(bus, deps.authenticate(request.headers));
+    const files = await filesOf(bus, tenantOf(request));
     return pageOf(files.filter(({ purpose }) => query.purpose === undefined || purpose === query.purpose).map(fileObject), query);
   });
 
@@ -47,7 +48,7 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.delete<FileParams>("/v1/files/:id", async (request) => {
-    const tenant = deps.authenticate(request.headers);
+    const tenant = tenantOf(request);
     const file = await find(request);
     await requireUnused(bus, tenant, file);
     await deleteStored(bus, tenant, file);
@@ -56,8 +57,8 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
 }
 
 /** Stores the file while it arrives; its fields may come before or behind it. Whether an answer was lost or not, parts that a document may name stay. */
-async function receive({ bus, random, authenticate }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
-  const tenant = authenticate(request.headers);
+async function receive({ bus, random }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
+  const tenant = tenantOf(request);
   const { filename, parts, lifeSeconds } = await receiveParts(bus, random, request);
   const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
   const id = random.id("file-");

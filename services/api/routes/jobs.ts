@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { tenantOf } from "../auth.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
@@ -21,7 +22,7 @@ type JobParams = { Params: { id: string } };
 
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
-  const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, deps.authenticate(request.headers));
+  const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, tenantOf(request));
   const read = async (id: string, request: JobRequest): Promise<LoggedJob> => {
     const [records, storedMs] = await Promise.all([deps.bus.log.read(id), deps.bus.log.storedTimes(id)]);
     if (records.length === 0) throw unknownJob(id); // deleted since it was found
@@ -36,9 +37,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
       return (isObject(body) ? field(body, "request") : undefined) ?? null;
     };
     const prompt =
-      kind === "chat"
-        ? await chatPrompt(deps, deps.authenticate(request.headers), inner, exact)
-        : await completionPrompt(deps.model, inner, deps.clock);
+      kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : await completionPrompt(deps.model, inner, deps.clock);
     const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
     const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
     const eta_seconds = seconds === null ? null : Math.ceil(seconds);
@@ -46,7 +45,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.get<{ Querystring: { status?: string } }>("/v1/jobs", async (request) => {
-    const tenant = deps.authenticate(request.headers);
+    const tenant = tenantOf(request);
     const { status } = request.query;
     if (status === "failed") return { object: "list", data: await failedJobs(deps, tenant) };
     if (status !== undefined) throw new ServingError("INVALID_REQUEST", "status: only failed can be asked for", { param: "status" });

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { messagesPrompt } from "../anthropic/prompt.ts";
 import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
+import { tenantOf } from "../auth.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { spend, submitChoices } from "../generate.ts";
@@ -13,7 +14,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/messages", async (request, reply) => {
     const body = parseBody(messagesRequest, request.body.json);
     requireModel(deps.model, body.model);
-    const prompt = await messagesPrompt(deps, deps.authenticate(request.headers), body, () => readExactly(request.body));
+    const prompt = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
     const generation = { ...body, stop: body.stop_sequences };
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached: false });
     return answer(deps, reply, choices, generation);
@@ -23,7 +24,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const body = parseBody(countTokensRequest, request.body.json);
     requireModel(deps.model, body.model);
     spend(deps, request, { requests: 1, tokens: 0 });
-    const { ids } = await messagesPrompt(deps, deps.authenticate(request.headers), body, () => readExactly(request.body));
+    const { ids } = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
     return { input_tokens: ids.length };
   });
 }

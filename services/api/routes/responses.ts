@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { askedOf } from "../asked.ts";
+import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { spend, submitChoices } from "../generate.ts";
@@ -20,11 +21,11 @@ type Asking = { Params: { id: string }; Querystring: Readonly<Record<string, str
 
 /** OpenAI's Responses API. A response is a job: everything about it is read from the record, by any replica. */
 export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
-  const find = (request: FastifyRequest<Asking>) => findResponse(deps.bus, request.params.id, deps.authenticate(request.headers));
+  const find = (request: FastifyRequest<Asking>) => findResponse(deps.bus, request.params.id, tenantOf(request));
   const soFar = async (found: FoundResponse) => (await writeSoFar(deps, found)).response();
 
   app.post<{ Body: Body }>("/v1/responses", async (request, reply) => {
-    const tenant = deps.authenticate(request.headers);
+    const tenant = tenantOf(request);
     const { generation, prompt } = await askedOf["/v1/responses"](deps, tenant, request.body);
     const detached = prompt.view.response?.background === true;
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached });
@@ -36,7 +37,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
     spend(deps, request, { requests: 1, tokens: 0 });
-    const { prompt } = await askedOf["/v1/responses"](deps, deps.authenticate(request.headers), request.body);
+    const { prompt } = await askedOf["/v1/responses"](deps, tenantOf(request), request.body);
     return { object: "response.input_tokens", input_tokens: prompt.ids.length };
   });
 
