@@ -1,4 +1,4 @@
-// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, the pool's threads, every operation through the C
+// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, checksums, the pool's threads, every operation through the C
 // ABI under sanitizers, with calls as they should be and calls damaged at random - and, for machines without Node, the paths against each other.
 #include <dlfcn.h>
 
@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   const uint64_t seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1;
   const int rounds = argc > 3 ? std::atoi(argv[3]) : 20;
   testFormats();
+  testCrc32(seed, rounds);
   testThreads();
   const ls_backend_api* api = load(argv[1]);
   testOperations(api, seed, rounds);

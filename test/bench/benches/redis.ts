@@ -1,4 +1,5 @@
 import { loadConfig } from "../../../services/cli/sizes.ts";
+import { nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { heapMemory } from "../../../services/shared/runtime/memory.ts";
 import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
@@ -42,7 +43,7 @@ async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, labe
     await server.flush();
     const raw = await rawRedis(server.port, pieceBytes, Math.ceil(bytes / pieceBytes));
     await server.flush();
-    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES });
+    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES, crc32: nativeCrc32() });
     const put = bytes / (await secondsOf(() => putAll(store, values)));
     const get = bytes / (await secondsOf(() => getAll(store, values)));
     await store.close();

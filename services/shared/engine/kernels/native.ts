@@ -25,6 +25,8 @@ export interface Native {
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;
+  /** As zlib's; null on a processor without instructions for it. */
+  readonly crc32: ((bytes: Uint8Array) => number) | null;
 }
 
 /** One way of computing. `reason` says for people why it cannot run here; "" if it can. */
