@@ -554,6 +554,11 @@ export default {
                   "options": {
                     "proto3_optional": true
                   }
+                },
+                "log": {
+                  "rule": "repeated",
+                  "type": "LogRecord",
+                  "id": 5
                 }
               }
             }

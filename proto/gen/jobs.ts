@@ -1243,6 +1243,11 @@ export default {
                   "options": {
                     "proto3_optional": true
                   }
+                },
+                "log": {
+                  "rule": "repeated",
+                  "type": "LogRecord",
+                  "id": 5
                 }
               }
             }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Bus, JobRequest } from "../shared/bus/contract.ts";
+import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
 import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
@@ -57,7 +57,7 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const earlier = known ? await bus.log.last(jobId) : null;
   if (earlier === null) await admitted(deps, jobId, submission);
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
-  else if (earlier.event.type === "submitted") await send(bus, jobId, earlier.event.request);
+  else if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request });
   return { jobId, created: !known };
 }
 
@@ -77,8 +77,14 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
   }
 }
 
-const send = (bus: Bus, jobId: string, request: JobRequest): Promise<void> =>
-  enqueue(bus.queue, "prefill", jobId, request, 0).catch((error: unknown) => {
+/** A job that waits for its first worker; `log`: all there is of it, where this process wrote it. */
+interface Recorded {
+  readonly request: JobRequest;
+  readonly log?: readonly LogRecord[];
+}
+
+const send = (bus: Bus, jobId: string, { request, log }: Recorded): Promise<void> =>
+  enqueue(bus.queue, "prefill", jobId, request, 0, log).catch((error: unknown) => {
     if (!isUnavailable(error)) throw error;
   });
 
@@ -86,7 +92,7 @@ const send = (bus: Bus, jobId: string, request: JobRequest): Promise<void> =>
 const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotencyKey !== null || jobId !== undefined;
 
 /** Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. */
-async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Submission): Promise<JobRequest> {
+async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Submission): Promise<Recorded> {
   const { ids, payloads = new Map(), request, tenant, bodyHash, replica } = submission;
   const shared = isShared(submission);
   const { model, lane, deadlineMs } = request;
@@ -99,7 +105,7 @@ async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Sub
   await bus.registry.noteJob(jobId, JSON.stringify(note));
   const job = { ...request, tenant, prompt, promptTokens: ids.length };
   try {
-    await bus.log.submit(jobId, job);
+    return { request: job, log: [await bus.log.submit(jobId, job)] };
   } catch (error) {
     // What is stored under an id that is shared may serve another request.
     if (isOverload(error) && !shared)
@@ -107,8 +113,8 @@ async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Sub
     // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed and the time.
     const joined = shared && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
+    return { request: job };
   }
-  return job;
 }
 
 const isOverload = (error: unknown): boolean => error instanceof ServingError && error.code === "OVERLOADED";

@@ -1,4 +1,5 @@
 import type { Tokens } from "../shared/bus/contract.ts";
+import { Pause } from "../shared/bus/pause.ts";
 import type { Drawn, TokenLogprobs } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
@@ -23,7 +24,7 @@ export class TokenWriter {
   #first: number;
   #pending: Drawn[] = [];
   #appending = 0;
-  #hurry = new AbortController();
+  readonly #pause = new Pause();
   #running: Promise<void> = Promise.resolve();
   #busy = false;
   #closing = false;
@@ -43,14 +44,14 @@ export class TokenWriter {
 
   add(token: number, logprobs?: TokenLogprobs): void {
     this.#pending.push(logprobs === undefined ? { token } : { token, logprobs });
-    if (this.#pending.length >= this.#flushing.flushTokens) this.#hurry.abort();
+    if (this.#pending.length >= this.#flushing.flushTokens) this.#pause.end();
     if (!this.#busy) this.#running = this.#run();
   }
 
   /** Resolves once every token added is in the log. Throws what interrupted the job if one is not. */
   async close(): Promise<void> {
     this.#closing = true;
-    this.#hurry.abort();
+    this.#pause.end();
     await this.#running;
     if (this.#pending.length > 0) throw this.#job.signal.reason;
   }
@@ -58,7 +59,7 @@ export class TokenWriter {
   /** In place of `close` where the answer has ended: resolves to what is left for the event that tells so, once all before it is in the log. */
   async finish(): Promise<{ readonly tokens?: Tokens }> {
     this.#finishing = true;
-    this.#hurry.abort();
+    this.#pause.end();
     await this.#running;
     return this.#pending.length === 0 ? {} : { tokens: tokensOf(this.#first, this.#pending) };
   }
@@ -67,8 +68,7 @@ export class TokenWriter {
     this.#busy = true;
     do {
       if (!this.#closing && !this.#finishing && this.#pending.length < this.#flushing.flushTokens) {
-        this.#hurry = new AbortController();
-        await this.#clock.sleep(this.#flushing.flushMs, this.#hurry.signal).catch(() => {}); // enough tokens, or the end
+        await this.#pause.wait(this.#clock, this.#flushing.flushMs);
       }
       if (this.#finishing) break;
     } while ((await this.#flush()) && this.#pending.length > 0);

@@ -6,7 +6,7 @@ import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
-import { contextIds, promptOf } from "../shared/worker/prompt.ts";
+import { promptOf } from "../shared/worker/prompt.ts";
 import { passOn } from "../shared/worker/settle.ts";
 import { SegmentClaims } from "./segment-claims.ts";
 
@@ -32,7 +32,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const { bus, engine, store, clock } = worker.deps;
   const prompt = await promptOf(bus.payloads, job.request, engine.info);
   const logged = loggedTokens(job.history);
-  const ids = contextIds(prompt, logged);
+  const ids = Int32Array.from([...prompt, ...logged.slice(0, -1)]);
   const context = worker.contextOf(job, ids);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
@@ -43,7 +43,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
     const run: Run = { worker, job, context, claims, found, cached, draws, allowed };
     const { drawn, recomputed } = await compute(run);
     const first = logged[0] === undefined ? { ...drawn, token: drawn.token! } : { token: logged[0] };
-    await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary: ids.length, cached, recomputed });
+    await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary: ids.length, cached, recomputed }, context.settled());
   } finally {
     await context.settled();
     context.release();
@@ -58,10 +58,11 @@ async function findStored(job: HeldJob, context: Context, claims: SegmentClaims,
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);
-    if (stored === whole) return context.find(tokens, stored, job.request.stopIds);
+    if (stored === whole) break;
     if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
-    if ((await context.countStored(tokens)) === stored) return context.find(tokens, stored, job.request.stopIds); // else its holder finished while we asked
+    if ((await context.countStored(tokens)) === stored) break; // else its holder finished while we asked
   }
+  return context.find(tokens, job.request.stopIds);
 }
 
 interface Run {
@@ -105,7 +106,7 @@ async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }>
 const storesMore = ({ ids, segmentTokens }: Context, position: number): boolean =>
   Math.floor(ids.length / segmentTokens) > Math.floor(position / segmentTokens);
 
-/** Resolves once the boundary at the end is stored, or the store did not take it. */
+/** Resolves once all segments are stored, or the store did not take them; the boundary at the end is on its way. */
 async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
   const { worker, job, context, claims, cached } = run;
   const { engine, pulse } = worker.deps;
@@ -125,7 +126,7 @@ async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
     },
   });
   job.check();
-  context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   await context.settled();
+  context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   return drawn;
 }

@@ -135,6 +135,35 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect((await bus.log.claim("job", "decode", "w")).kind).toBe("over");
     });
 
+    test("takes a hint that is true for the log, and reads past one that is stale, incomplete or of another phase", async () => {
+      const bus = await fresh(kind);
+      const submitted = await bus.log.submit("job", request());
+      const first = await bus.log.claim("job", "prefill", "first", [submitted]);
+      if (first.kind !== "claimed") throw new Error(first.kind);
+      expect(first.history).toEqual(await bus.log.read("job"));
+      expect(await bus.log.claim("job", "prefill", "late", [submitted])).toEqual({ kind: "held" });
+      await first.claim.append({ type: "released", reason: "test" });
+      const second = held(await bus.log.claim("job", "prefill", "second", first.history));
+      expect([second.epoch, second.attempt]).toEqual([2, 2]);
+      await second.append(handedOver);
+      const whole = await bus.log.read("job");
+      expect(await bus.log.claim("job", "prefill", "astray", whole)).toEqual({ kind: "over" });
+      const third = await bus.log.claim("job", "decode", "third", [whole[0]!, whole.at(-1)!]);
+      if (third.kind !== "claimed") throw new Error(third.kind);
+      expect(third.history).toEqual(await bus.log.read("job"));
+      await third.claim.append(finished);
+      expect(await bus.log.claim("job", "decode", "fourth", whole)).toEqual({ kind: "over" });
+      expect(faultsOf(await bus.log.read("job"))).toEqual([]);
+    });
+
+    test("by a hint of a job that was deleted is over", async () => {
+      const bus = await fresh(kind);
+      const submitted = await bus.log.submit("job", request());
+      await bus.log.delete("job");
+      expect(await bus.log.claim("job", "prefill", "worker", [submitted])).toEqual({ kind: "over" });
+      expect(await bus.log.read("job")).toEqual([]);
+    });
+
     test("needs no wait after handed_over, sent_back and released", async () => {
       const bus = await fresh(kind);
       await (await submitAndClaim(bus, "job")).append({ type: "released", reason: "draining" });
@@ -427,6 +456,39 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       (await bus.queue.pull("prefill", "m", 1_000, never))!.nak(150);
       expect(await bus.queue.pull("prefill", "m", 5_000, never)).toMatchObject({ deliveries: 2 });
       expect(performance.now() - startMs).toBeGreaterThanOrEqual(149);
+    });
+
+    test("gives those with room for many what is there, in order, and the rest to others at once", async () => {
+      const bus = await fresh(kind);
+      for (const id of ["1", "2", "3", "4"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      await bus.queue.publish("prefill", "m", "batch", item("5"));
+      const pull = (room: number) => bus.queue.pull("prefill", "m", 1_000, never, room);
+      const taken = [await pull(8), await pull(7)];
+      expect(taken.map((message) => message?.item.jobId)).toEqual(["1", "2"]);
+      await new Promise((resolve) => setImmediate(resolve)); // the turn ends, and nobody pulls
+      const rest = new Set<string>();
+      for (let i = 0; i < 3; i++) rest.add((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      expect([...rest].sort()).toEqual(["3", "4", "5"]);
+    });
+
+    test("keeps asking for those who pull again and again, whichever lane the work comes to", async () => {
+      const bus = await fresh(kind);
+      const got: string[] = [];
+      const done = (async () => {
+        while (got.length < 40) {
+          const message = await bus.queue.pull("prefill", "m", 5_000, never, 4);
+          if (message === null) throw new Error(`nothing came after ${got.join(" ")}`);
+          got.push(message.item.jobId);
+          message.ack();
+        }
+      })();
+      for (let i = 0; i < 40; i++) {
+        await bus.queue.publish("prefill", "m", i % 3 === 0 ? "batch" : "interactive", item(String(i)));
+        if (i % 7 === 0) await sleep(5);
+      }
+      await done;
+      expect(got.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+      await expect.poll(() => depth(bus, "prefill", "m"), { timeout: 5_000 }).toBe(0);
     });
 
     test("takes a repeated publish of the same epoch and phase once", async () => {

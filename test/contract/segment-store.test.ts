@@ -23,7 +23,12 @@ interface Subject {
 
 function memorySubject(): Subject {
   let now = 0;
-  const clock: Clock = { nowMs: () => now, monotonicMs: () => now, sleep: () => Promise.reject(new Error("stores do not sleep")) };
+  const clock: Clock = {
+    nowMs: () => now,
+    monotonicMs: () => now,
+    sleep: () => Promise.reject(new Error("stores do not sleep")),
+    after: () => () => {},
+  };
   const ttlMs = { segment: 60_000, boundary: BOUNDARY_MS };
   const store = new MemoryStore({ bytesMax: 400_000_000, ttlMs, clock, log: silentLog });
   return {

@@ -30,7 +30,8 @@ export class Process implements Party {
     this.clock = {
       nowMs: () => world.clock.nowMs() + skewMs,
       monotonicMs: () => world.clock.monotonicMs(),
-      sleep: (ms, signal) => sleepOn((act) => world.clock.after(ms, () => this.run(act)), signal),
+      sleep: (ms, signal) => sleepOn((act) => this.clock.after(ms, act), signal),
+      after: (ms, act) => world.clock.after(ms, () => this.run(act)),
     };
     this.#drawFate();
   }

@@ -29,7 +29,14 @@ export const encodeLive = (record: LogRecord): Uint8Array => pack(record, record
 /** Equal requests have equal bytes. */
 export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.encode(requestToWire(request)).finish();
 
-export const encodeItem = (item: WorkItem): Uint8Array => wire.item.encode(item).finish();
+export function encodeItem(item: WorkItem): Uint8Array {
+  const { log, ...small } = item;
+  if (log !== undefined) {
+    const bytes = wire.item.encode({ ...small, log: log.map((record) => recordToWire(record, record.sequence)) }).finish();
+    if (bytes.length <= WORK_ITEM_BYTES_MAX) return bytes;
+  }
+  return wire.item.encode(small).finish();
+}
 
 /** DAMAGED, naming job and sequence, if the bytes are not a record. */
 export function decodeRecord(jobId: string, sequence: number, bytes: Uint8Array): LogRecord {
@@ -43,13 +50,25 @@ export function decodeLive(jobId: string, bytes: Uint8Array): LogRecord {
 export function decodeItem(bytes: Uint8Array): WorkItem {
   return checked("a work item", bytes, WORK_ITEM_BYTES_MAX, () => {
     const fields = wire.item.decode(bytes) as unknown as Fields;
+    const jobId = text(fields.jobId);
+    const log = list(fields.log).length === 0 ? null : logFromWire(jobId, list(fields.log));
     return {
-      jobId: text(fields.jobId),
+      jobId,
       promptTokens: whole(fields.promptTokens),
       ...(Object.hasOwn(fields, "epoch") && { epoch: whole(fields.epoch) }),
       ...(Object.hasOwn(fields, "outputTokens") && { outputTokens: whole(fields.outputTokens) }),
+      ...(log !== null && { log }),
     };
   });
+}
+
+/** Null for what cannot be read: whoever claims the job reads its log then, and tells of it what there is to tell. */
+function logFromWire(jobId: string, records: readonly unknown[]): readonly LogRecord[] | null {
+  try {
+    return records.map((record) => recordFromWire(jobId, null, message(record)));
+  } catch {
+    return null;
+  }
 }
 
 function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: () => T): T {
@@ -61,12 +80,15 @@ function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: (
   }
 }
 
-function pack(record: LogRecord, sequence: number | undefined): Uint8Array {
+function recordToWire(record: LogRecord, sequence: number | undefined): object {
   const { event, previous, epoch, attempt, tokenCount, atMs } = record;
   const body = event.type === "submitted" ? { request: requestToWire(event.request) } : eventToWire(event);
   const phase = phases.indexOf(record.phase);
-  const fields = { sequence, previous, epoch, phase, attempt, tokenCount, atMs, [camel(event.type)]: body };
-  const bytes = wire.record.encode(fields).finish();
+  return { sequence, previous, epoch, phase, attempt, tokenCount, atMs, [camel(event.type)]: body };
+}
+
+function pack(record: LogRecord, sequence: number | undefined): Uint8Array {
+  const bytes = wire.record.encode(recordToWire(record, sequence)).finish();
   if (bytes.length <= RECORD_BYTES_MAX) return bytes;
   throw new ServingError(
     "TOO_LARGE",
@@ -125,8 +147,10 @@ const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"
 
 const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });
 
-function unpack(jobId: string, sequence: number | null, bytes: Uint8Array): LogRecord {
-  const fields = wire.record.decode(bytes) as unknown as Fields;
+const unpack = (jobId: string, sequence: number | null, bytes: Uint8Array): LogRecord =>
+  recordFromWire(jobId, sequence, wire.record.decode(bytes) as unknown as Fields);
+
+function recordFromWire(jobId: string, sequence: number | null, fields: Fields): LogRecord {
   return {
     jobId,
     sequence: sequence ?? whole(fields.sequence),

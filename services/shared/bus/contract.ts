@@ -161,8 +161,11 @@ export interface JobLog {
   read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
   /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */
   storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
-  /** Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log could be read. */
-  claim(jobId: string, phase: Phase, worker: string): Promise<ClaimResult>;
+  /**
+   * Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log is known. `hint`: the log as
+   * somebody knew it. The record decides whether it still ends there: where it does nothing is read, else the hint is forgotten.
+   */
+  claim(jobId: string, phase: Phase, worker: string, hint?: readonly LogRecord[]): Promise<ClaimResult>;
   /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
   appendAfter(last: LogRecord | StoredRecord, event: JobEvent): Promise<boolean>;
   /**
@@ -195,6 +198,8 @@ export interface WorkItem {
   readonly promptTokens: number;
   /** Tokens the answer is expected to have: its share of the backlog. */
   readonly outputTokens?: number;
+  /** The whole log of the job when this was sent, where it is short: a hint for `JobLog.claim`. Left out where it does not fit. */
+  readonly log?: readonly LogRecord[];
 }
 
 /** A message of a queue, seen from outside. */
@@ -209,8 +214,11 @@ export interface Waiting {
 export interface JobQueue {
   /** Resolves once the queue accepted the message. OVERLOADED when the queue is full. */
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
-  /** The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. */
-  pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null>;
+  /**
+   * The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. `room`: how
+   * many the caller would take now, this one included. That many may be fetched together: those that nobody pulls at once go back.
+   */
+  pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room?: number): Promise<Message | null>;
   /** Whether a message waits that nobody was given yet. A hint: one that came back may not be seen. */
   waits(phase: Phase, model: string, lane: Lane): Promise<boolean>;
   /** Every message of a phase, waiting or in flight. A few requests, however many there are. */
@@ -291,6 +299,7 @@ export interface Registry {
   /** The value of `key` if somebody created it within a day, else `value` becomes it and null is returned. */
   remember(key: string, value: string): Promise<string | null>;
   markCancelled(jobId: string, by: string): Promise<void>;
+  /** Perhaps as of a moment ago: whoever holds a job looks again and again. */
   cancelMark(jobId: string): Promise<string | null>;
   /** The marks behind a place, oldest first. */
   cancelMarks(after: number, max: number): Promise<readonly Noted[]>;

@@ -1,4 +1,4 @@
-import type { JobQueue, JobRequest, Phase } from "./contract.ts";
+import type { JobQueue, JobRequest, LogRecord, Phase } from "./contract.ts";
 
 /** What an answer counts in the backlog at most: few use all the tokens they may have. */
 const OUTPUT_TOKENS_EXPECTED = 1_024;
@@ -7,10 +7,18 @@ export const expectedOutput = ({ maxTokens }: Pick<JobRequest, "maxTokens">): nu
 
 /**
  * Sends the message of a job that waits in `phase`. `epoch`: of the log record it follows; without one it is sent whatever was sent before.
- * One more than there is need for is harmless: whoever pulls it sees in the log that there is nothing to do.
+ * One more than there is need for is harmless: whoever pulls it sees in the log that there is nothing to do. `log`: all of it, where the
+ * caller happens to know it.
  */
-export async function enqueue(queue: JobQueue, phase: Phase, jobId: string, request: JobRequest, epoch?: number): Promise<void> {
+export async function enqueue(
+  queue: JobQueue,
+  phase: Phase,
+  jobId: string,
+  request: JobRequest,
+  epoch?: number,
+  log?: readonly LogRecord[],
+): Promise<void> {
   const { model, lane, promptTokens } = request;
   const item = { jobId, promptTokens, outputTokens: expectedOutput(request) };
-  await queue.publish(phase, model, lane, epoch === undefined ? item : { ...item, epoch });
+  await queue.publish(phase, model, lane, { ...item, ...(epoch !== undefined && { epoch }), ...(log !== undefined && { log }) });
 }

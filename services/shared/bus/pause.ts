@@ -2,34 +2,32 @@ import { setMaxListeners } from "node:events";
 import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 
-/** A wait that three things end: its time, its signal, and `end()`. Never rejects; whoever waits looks for himself what happened. */
+/** A wait that three things end: its time, its signal if it has one, and `end()`. Never rejects; whoever waits looks for himself what happened. */
 export class Pause {
-  #waiting: AbortController | null = null;
+  #over: () => void = nobodyWaits;
 
   end(): void {
-    this.#waiting?.abort(OVER);
+    this.#over();
   }
 
-  async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const waiting = new AbortController();
-    const stop = () => waiting.abort(OVER);
-    this.#waiting = waiting;
-    setMaxListeners(0, signal);
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      await clock.sleep(ms, waiting.signal);
-    } catch (thrown) {
-      if (!waiting.signal.aborted) throw thrown;
-    } finally {
-      signal.removeEventListener("abort", stop);
-      this.#waiting = null;
-    }
+  wait(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted === true) return Promise.resolve();
+    return new Promise((resolve) => {
+      const over = () => {
+        cancel();
+        signal?.removeEventListener("abort", over);
+        this.#over = nobodyWaits;
+        resolve();
+      };
+      const cancel = clock.after(ms, over);
+      if (signal !== undefined) setMaxListeners(0, signal);
+      signal?.addEventListener("abort", over, { once: true });
+      this.#over = over;
+    });
   }
 }
 
-/** The reason of every pause's end: without one, each abort makes an error of its own, stack and all. */
-const OVER = new Error("the pause is over");
+const nobodyWaits = (): void => {};
 
 /**
  * A signal that aborts with any of `signals`. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as the process,

@@ -16,12 +16,21 @@ const idFrom = (u32: () => number, prefix: string): string => {
   return text;
 };
 
-export const systemRandom: Random = {
-  u32: () => randomBytes(4).readUInt32LE(0),
-  id(prefix) {
-    return idFrom(this.u32, prefix);
-  },
-};
+/** Drawn from the system together: a call for each number costs as much as a request to the record does. */
+const POOL_BYTES = 4_096;
+let pool: Buffer = Buffer.alloc(0);
+let used = 0;
+
+function systemU32(): number {
+  if (used === pool.length) {
+    pool = randomBytes(POOL_BYTES);
+    used = 0;
+  }
+  used += 4;
+  return pool.readUInt32LE(used - 4);
+}
+
+export const systemRandom: Random = { u32: systemU32, id: (prefix) => idFrom(systemU32, prefix) };
 
 /** Bytes that nobody can guess, for keys. */
 export const secretBytes = (count: number): Buffer => randomBytes(count);

@@ -49,9 +49,24 @@ const asKey = (bytes: Buffer): SegmentKey => bytes.toString("base64url") as Segm
 const parentDigest = (space: KeySpace, parent: SegmentKey | null): Uint8Array => (parent === null ? spaceDigest(space) : keyDigest(parent));
 
 function spaceDigest(space: KeySpace): Uint8Array {
+  const known = spaceDigests.get(space);
+  if (known !== undefined) return known;
   const { fingerprint, layout, firstLayer, layerCount, salt, path } = space;
-  return digest("space", u32(FORMAT_VERSION), fingerprint, layout, u32(firstLayer, layerCount), salt, ...(path === null ? [] : [path]));
+  const made = digest(
+    "space",
+    u32(FORMAT_VERSION),
+    fingerprint,
+    layout,
+    u32(firstLayer, layerCount),
+    salt,
+    ...(path === null ? [] : [path]),
+  );
+  spaceDigests.set(space, made);
+  return made;
 }
+
+/** A short job asks for the keys of a few boundaries, all of which hang on the space itself. */
+const spaceDigests = new WeakMap<KeySpace, Uint8Array>();
 
 /** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same. */
 function digest(...fields: readonly (string | Uint8Array)[]): Buffer {

@@ -13,7 +13,7 @@ export interface Claiming {
 /** The job of a message, if it is ours to do now; else the message is dealt with as the log says. Asks the record nothing once it has the claim. */
 export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
   const recordAheadMs = (await bus.log.nowMs()) - clock.monotonicMs();
-  const result = await bus.log.claim(message.item.jobId, phase, worker);
+  const result = await bus.log.claim(message.item.jobId, phase, worker, message.deliveries === 1 ? message.item.log : undefined);
   switch (result.kind) {
     case "held":
       return null;

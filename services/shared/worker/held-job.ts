@@ -2,6 +2,8 @@ import type { Claim, JobEvent, JobRequest, LogRecord, Message } from "../bus/con
 import type { Clock } from "../runtime/clock.ts";
 import { Interrupted } from "./interrupted.ts";
 
+/** Of a longer log whoever claims the job next reads what he needs. */
+const LOG_MAX = 8;
 /** Progress is told about four times a second: enough to watch, too little to fill the log. */
 const PROGRESS_MS = 250;
 
@@ -31,6 +33,7 @@ export class HeldJob {
   readonly history: readonly LogRecord[];
   /** Segments stored in this claim. */
   stored = 0;
+  #log: readonly LogRecord[] | null;
   readonly #clock: Clock;
   readonly #claimMs: number;
   /** The deadline on this machine's clock: set by the record's, because wall clocks may be minutes apart. */
@@ -46,6 +49,7 @@ export class HeldJob {
     this.claim = claim;
     this.message = message;
     this.history = history;
+    this.#log = history;
     this.request = requestOf(history);
     this.#clock = clock;
     this.#claimMs = claimMs;
@@ -69,6 +73,11 @@ export class HeldJob {
   /** The event that ended this worker's part, once it was accepted. */
   get ended(): JobEvent["type"] | null {
     return this.#ended;
+  }
+
+  /** The whole log as it is now, for whoever comes next; undefined where it is long. */
+  get log(): readonly LogRecord[] | undefined {
+    return this.#log ?? undefined;
   }
 
   interrupt(reason: unknown): void {
@@ -144,6 +153,7 @@ export class HeldJob {
       this.interrupt(lost);
       throw lost;
     }
+    this.#log = this.#log === null || this.#log.length >= LOG_MAX ? null : [...this.#log, record];
     this.#appendedMs = this.#clock.monotonicMs();
     accepted?.();
   }

@@ -25,10 +25,10 @@ export class Roster {
     return [...this.#jobs].some(({ request }) => request.lane === "batch");
   }
 
-  /** From now on the job hears of everything; what happened before is looked up. */
-  async add(job: HeldJob): Promise<void> {
+  /** From now on the job hears of everything; what happened before is looked up while it begins. */
+  add(job: HeldJob): void {
     this.#jobs.add(job);
-    await this.#look(job);
+    void this.#look(job);
   }
 
   remove(job: HeldJob): void {

@@ -5,10 +5,14 @@ import type { Logger } from "../runtime/log.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 
-/** The event that ends our part, then the message of the next phase, then the ack: whatever dies in between, a message remains. */
-export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent): Promise<void> {
+/**
+ * The event that ends our part, then the message of the next phase, then the ack: whatever dies in between, a message remains. `ready`: what
+ * whoever comes next would miss, on its way to the store while the event is on its way to the record.
+ */
+export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent, ready?: Promise<void>): Promise<void> {
   await job.end(event);
-  await enqueue(bus.queue, next, job.jobId, job.request, job.claim.epoch);
+  await ready;
+  await enqueue(bus.queue, next, job.jobId, job.request, job.claim.epoch, job.log);
   job.message.ack();
 }
 

@@ -12,6 +12,10 @@ export class Slots {
     return this.#running.size;
   }
 
+  get room(): number {
+    return this.#max - this.#running.size;
+  }
+
   get full(): boolean {
     return this.#running.size >= this.#max;
   }

@@ -47,7 +47,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
     while (await slots.free(stop)) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
-      const message = await pull(deps, options, stop);
+      const message = await pull(deps, options, slots.room, stop);
       if (message !== null) slots.occupy(carry(deps, options, roster, pace, work, message, stop));
     }
   } finally {
@@ -81,7 +81,7 @@ async function carry(
   figures.held.inc({ phase });
   figures.wait.observe({ phase }, waitedMs(job.history) / 1_000);
   try {
-    await roster.add(job);
+    roster.add(job);
     if (stop.aborted) job.handBack(drained());
     job.check();
     await work(job);
@@ -142,9 +142,14 @@ async function makeWay(
   }
 }
 
-async function pull({ bus, clock, log }: StationDeps, { phase, model }: StationOptions, stop: AbortSignal): Promise<Message | null> {
+async function pull(
+  { bus, clock, log }: StationDeps,
+  { phase, model }: StationOptions,
+  room: number,
+  stop: AbortSignal,
+): Promise<Message | null> {
   try {
-    return await bus.queue.pull(phase, model, PULL_MS, stop);
+    return await bus.queue.pull(phase, model, PULL_MS, stop, room);
   } catch (error) {
     if (stop.aborted) return null;
     log.warn({ err: error }, "no work can be pulled");

@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import { backoffMs, Pause } from "../pause.ts";
+import { Requests } from "./requests.ts";
 
 /** Two unanswered pings end a connection to a server that is frozen. */
 const PING_MS = 5_000;
@@ -12,10 +13,10 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #tryMs: number;
   readonly #clock: Clock;
+  readonly #requests: Requests;
   readonly #random: Random;
   readonly #prepare: (connection: Connection) => Promise<void>;
   readonly #closing = new AbortController();
-  readonly #waiting = new Set<(reason: Error) => void>();
   readonly #interrupted = new Set<() => void>();
   readonly #listeners = new Set<Listener>();
   readonly #running: Promise<void>;
@@ -24,6 +25,8 @@ export class Connection {
   #prepared = false;
   #trouble: unknown = null;
   #dials = 0;
+  /** What this turn of the event loop has to say goes out at its end, in one piece. */
+  #outbox: Outgoing[] = [];
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
@@ -32,6 +35,8 @@ export class Connection {
     this.#clock = clock;
     this.#random = random;
     this.#prepare = prepare;
+    this.#requests = new Requests(clock, tryMs);
+    this.subscribe(`${this.#requests.inbox}.*`, (message) => this.#requests.answered(message));
     this.#running = this.#run();
   }
 
@@ -45,38 +50,46 @@ export class Connection {
   }
 
   /** One try. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
-  async request(subject: string, data: Uint8Array | string = Empty, options: RequestOptions = {}): Promise<Msg> {
-    const nats = this.#live();
-    let broken: (reason: Error) => void = () => {};
-    const break_ = new Promise<never>((_, reject) => {
-      broken = reject;
-    });
-    this.#waiting.add(broken);
+  async request(subject: string, data: Uint8Array | string = Empty, headers?: MsgHdrs): Promise<Msg> {
+    if (!this.#connected) throw away(this.#trouble);
     try {
-      return await Promise.race([nats.request(subject, data, { timeout: this.#tryMs, ...options }), break_]);
+      return await this.#requests.ask((reply, failed) =>
+        this.#send({ subject, data, failed, options: { reply, ...(headers && { headers }) } }),
+      );
     } catch (cause) {
       throw away(cause);
-    } finally {
-      this.#waiting.delete(broken);
     }
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
   publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
-    try {
-      if (this.#connected) this.#nats?.publish(subject, data, reply === undefined ? undefined : { reply });
-    } catch {
-      // The connection is closing.
+    if (this.#connected) this.#send({ subject, data, failed: () => {}, options: reply === undefined ? {} : { reply } });
+  }
+
+  #send(outgoing: Outgoing): void {
+    if (this.#outbox.push(outgoing) === 1) setImmediate(() => this.#sendAll());
+  }
+
+  #sendAll(): void {
+    const all = this.#outbox;
+    this.#outbox = [];
+    for (const { subject, data, options, failed } of all) {
+      try {
+        this.#nats?.publish(subject, data, options);
+      } catch (cause) {
+        failed(cause as Error); // too large, or the connection is closing
+      }
     }
   }
 
-  /** Calls back for messages on `subject`, across reconnects, until the returned function is called; what is on its way then still arrives. */
-  subscribe(subject: string, callback: (message: Msg) => void): () => void {
+  /** Calls back for messages on `subject`, across reconnects, until the returned function is called; with `drain` also for those on their way then. */
+  subscribe(subject: string, callback: (message: Msg) => void): (late?: "drain") => void {
     const listener = { subject, callback, subscription: this.#nats === null ? null : listen(this.#nats, subject, callback) };
     this.#listeners.add(listener);
-    return () => {
+    return (late) => {
       this.#listeners.delete(listener);
-      listener.subscription?.drain().catch(() => {});
+      if (late === undefined) listener.subscription?.unsubscribe();
+      else listener.subscription?.drain().catch(() => {});
     };
   }
 
@@ -93,17 +106,14 @@ export class Connection {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#sendAll();
     const drained = new AbortController();
     const late = new Pause().wait(this.#clock, this.#tryMs, drained.signal); // ends with the drain, or it would keep the process
     if (this.#connected) await Promise.race([this.#nats?.drain(), late]).catch(() => {});
     drained.abort();
     await this.#nats?.close();
     await this.#running;
-  }
-
-  #live(): NatsConnection {
-    if (this.#nats !== null && this.#connected) return this.#nats;
-    throw away(this.#trouble);
+    this.#requests.fail(new Error("the connection is closed"));
   }
 
   async #run(): Promise<void> {
@@ -160,7 +170,8 @@ export class Connection {
     this.#connected = false;
     const trouble = new Error("the connection broke");
     this.#trouble = trouble;
-    for (const broken of this.#waiting) broken(trouble);
+    this.#outbox = [];
+    this.#requests.fail(trouble);
     for (const callback of this.#interrupted) callback();
   }
 }
@@ -171,10 +182,12 @@ interface Dialling {
   readonly random: Random;
 }
 
-interface RequestOptions {
-  readonly headers?: MsgHdrs;
-  /** For answers that keep the subject of a stored message, which a shared inbox cannot tell apart. */
-  readonly noMux?: boolean;
+interface Outgoing {
+  readonly subject: string;
+  readonly data: Uint8Array | string;
+  readonly options: { readonly reply?: string; readonly headers?: MsgHdrs };
+  /** It could not be sent. */
+  failed(cause: Error): void;
 }
 
 interface Listener {

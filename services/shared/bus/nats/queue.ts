@@ -1,4 +1,3 @@
-import { createInbox, type Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
@@ -6,13 +5,10 @@ import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
-import { deliveryOf, isStatus, type Patience, type Stream } from "./stream.ts";
+import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
+import { deliveryOf, type Patience, type Stream } from "./stream.ts";
 import { type Names, token, untoken } from "./subjects.ts";
 
-const lanes: readonly Lane[] = ["interactive", "batch"];
-
-/** A pull request stays open at the server for at most this long: bounds what a request that got lost costs. */
-const OPEN_MS = 5_000;
 /** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
 const LOOK_AGAIN_MS = 250;
 /** Messages in flight and requests waiting per consumer. */
@@ -23,11 +19,6 @@ interface ConsumerInfo {
   readonly num_pending: number;
   readonly num_waiting: number;
   readonly delivered: { readonly consumer_seq: number };
-}
-
-interface Delivered {
-  readonly lane: Lane;
-  readonly message: Msg;
 }
 
 /**
@@ -41,6 +32,7 @@ export class NatsQueue implements JobQueue {
   readonly #patience: Patience;
   readonly #ackWaitMs: number;
   readonly #ensured = new Set<string>();
+  readonly #pulls = new Map<string, Pulls>();
 
   constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
     this.#connection = connection;
@@ -57,20 +49,24 @@ export class NatsQueue implements JobQueue {
     await this.#streams[phase].put(subject, encodeItem(item), id);
   }
 
-  async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Message | null> {
+  async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room = 1): Promise<Message | null> {
     const either = linked(signal, this.#connection.closing);
     try {
-      return await this.#pull(phase, model, this.#patience.clock.monotonicMs() + waitMs, either.signal);
+      return await this.#pull(phase, model, this.#patience.clock.monotonicMs() + waitMs, either.signal, room);
     } finally {
       either.release();
     }
   }
 
-  async #pull(phase: Phase, model: string, endMs: number, signal: AbortSignal): Promise<Message | null> {
+  async #pull(phase: Phase, model: string, endMs: number, signal: AbortSignal, room: number): Promise<Message | null> {
     const { clock } = this.#patience;
     for (let troubles = 0; !signal.aborted; ) {
       try {
-        const found = (await this.#probe(phase, model)) ?? (await this.#wait(phase, model, endMs - clock.monotonicMs(), signal));
+        const nexts = {
+          interactive: await this.#consumer(phase, model, "interactive"),
+          batch: await this.#consumer(phase, model, "batch"),
+        };
+        const found = await this.#pullsOf(nexts).next(nexts, room, endMs - clock.monotonicMs(), signal);
         const message = found === null ? null : this.#message(phase, found);
         if (message !== null) return message;
         troubles = 0;
@@ -82,6 +78,12 @@ export class NatsQueue implements JobQueue {
       if (clock.monotonicMs() >= endMs) return null;
     }
     return null;
+  }
+
+  #pullsOf(nexts: Nexts): Pulls {
+    const pulls = this.#pulls.get(nexts.interactive) ?? new Pulls(this.#connection, this.#patience);
+    this.#pulls.set(nexts.interactive, pulls);
+    return pulls;
   }
 
   async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
@@ -121,47 +123,6 @@ export class NatsQueue implements JobQueue {
 
   #lane(phase: Phase, model: string, lane: Lane): string {
     return `${this.#names[phase].subject}.${token(model)}.${lane}`;
-  }
-
-  /** What is there now, interactive lane first. */
-  async #probe(phase: Phase, model: string): Promise<Delivered | null> {
-    for (const lane of lanes) {
-      const next = await this.#consumer(phase, model, lane);
-      const message = await this.#connection.request(next, JSON.stringify({ batch: 1, no_wait: true }), { noMux: true });
-      if (!isStatus(message)) return { lane, message };
-    }
-    return null;
-  }
-
-  /**
-   * Leaves a request at both lanes and takes the first message. One that arrives while the requests are withdrawn goes back at once: it was
-   * delivered for us, this moment, so nobody else is disturbed.
-   */
-  async #wait(phase: Phase, model: string, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
-    const openMs = Math.min(waitMs, OPEN_MS);
-    if (openMs <= 0) return null;
-    const nexts = await Promise.all(lanes.map((lane) => this.#consumer(phase, model, lane)));
-    const pause = new Pause();
-    let open = true;
-    let first: Delivered | null = null;
-    let trouble: string | null = null;
-    const receive = (lane: Lane) => (message: Msg) => {
-      if (isStatus(message)) trouble ??= troubleIn(message);
-      else if (open && first === null) first = { lane, message };
-      else this.#connection.publish(message.reply ?? "", "-NAK");
-      if (first !== null || trouble !== null) pause.end();
-    };
-    const withdrawals = [this.#connection.onInterruption(() => pause.end())];
-    for (const [index, lane] of lanes.entries()) {
-      const inbox = createInbox();
-      withdrawals.push(this.#connection.subscribe(inbox, receive(lane)));
-      this.#connection.publish(nexts[index]!, JSON.stringify({ batch: 1, expires: nanos(openMs) }), inbox);
-    }
-    await pause.wait(this.#patience.clock, openMs, signal);
-    open = false;
-    for (const withdraw of withdrawals) withdraw();
-    if (first === null && trouble !== null) throw new ServingError("UNAVAILABLE", `the ${phase} queue: ${trouble}`);
-    return first;
   }
 
   /** Subject of the consumer's pull requests. */
@@ -227,8 +188,5 @@ function waitingOf(tokens: string): Waiting {
     outputTokens: outputTokens ?? 0,
   };
 }
-
-/** A request that ran out is no trouble; a consumer that is gone, or has too many requests, is. */
-const troubleIn = ({ headers }: Msg): string | null => (headers?.code === 408 ? null : (headers?.description ?? "refused"));
 
 const consumerName = (model: string, lane: Lane): string => `${token(model)}-${lane}`;

@@ -56,7 +56,7 @@ export class NatsRegistry implements Registry {
   }
 
   async cancelMark(jobId: string): Promise<string | null> {
-    const mark = await this.#buckets.marks.last(`${this.#names.marks.subject}.${token(jobId)}`);
+    const mark = await this.#buckets.marks.glance(`${this.#names.marks.subject}.${token(jobId)}`);
     return mark === null ? null : decode(mark.bytes);
   }
 
@@ -67,7 +67,7 @@ export class NatsRegistry implements Registry {
   async onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const unsubscribe = this.#connection.subscribe(this.#names.cancel, ({ data }) => callback(decode(data)));
-    signal.addEventListener("abort", unsubscribe, { once: true });
+    signal.addEventListener("abort", () => unsubscribe(), { once: true });
     await this.#connection.settled();
   }
 

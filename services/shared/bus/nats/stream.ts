@@ -50,7 +50,7 @@ export class Stream {
   /** One try. `id` makes a repetition within the stream's dedupe window harmless. */
   async append(subject: string, bytes: Uint8Array, id: string, placement: Placement = {}): Promise<Appended> {
     try {
-      const { data } = await this.#connection.request(subject, bytes, { headers: appendHeaders(id, placement) });
+      const { data } = await this.#connection.request(subject, bytes, appendHeaders(id, placement));
       return { kind: "stored", sequence: accepted<{ readonly seq: number }>(data).seq };
     } catch (cause) {
       return outcomeOf(cause);

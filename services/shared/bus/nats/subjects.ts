@@ -4,7 +4,7 @@ const TOKEN_CHARACTERS_MAX = 200;
 
 /** Any text as one token of a subject, a KV key and a consumer name: letters, digits, `-` and `_` stand for themselves, other bytes as `=3F`. */
 export function token(text: string): string {
-  const name = text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
+  const name = PLAIN_TEXT.test(text) ? text : text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
   if (name.length <= TOKEN_CHARACTERS_MAX) return name;
   throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long`);
 }
@@ -23,6 +23,7 @@ export function untoken(escaped: string): string {
 export const lastToken = (subject: string): string => untoken(subject.slice(subject.lastIndexOf(".") + 1));
 
 const PLAIN = /[A-Za-z0-9_-]/;
+const PLAIN_TEXT = /^[A-Za-z0-9_-]+$/;
 
 function escaped(byte: number): string {
   const character = String.fromCharCode(byte);

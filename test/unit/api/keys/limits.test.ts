@@ -11,7 +11,7 @@ const keyWith = (requestsPerMinute: number | null, tokensPerMinute: number | nul
 
 /** A clock that stands until it is moved. */
 const handClock = () => {
-  const clock = { ms: 0, nowMs: () => clock.ms, monotonicMs: () => clock.ms, sleep: async () => {} };
+  const clock = { ms: 0, nowMs: () => clock.ms, monotonicMs: () => clock.ms, sleep: async () => {}, after: () => () => {} };
   return clock satisfies Clock;
 };
 

@@ -114,13 +114,26 @@ test("every record comes back exactly, from the log and from the live fan-out", 
   );
 });
 
-test("every work item comes back exactly", () => {
+test("every work item comes back exactly, with the log of its job where that fits", () => {
   const items = fc.record({ jobId: text, promptTokens: count, epoch: count }, { requiredKeys: ["jobId", "promptTokens"] });
   fc.assert(
-    fc.property(items, (item) => {
+    fc.property(items, fc.array(records, { minLength: 1, maxLength: 3 }), (item, others) => {
       expect(decodeItem(encodeItem(item))).toEqual(item);
+      const log = others.map((record) => ({ ...record, jobId: item.jobId }));
+      const bytes = encodeItem({ ...item, log });
+      expect(bytes.length).toBeLessThanOrEqual(4_096);
+      const read = decodeItem(bytes);
+      expect(read).toEqual("log" in read ? { ...item, log } : item);
     }),
   );
+});
+
+test("a log that does not fit a work item, or that nobody can read, leaves the item as it is", () => {
+  const item = { jobId: "job-1", promptTokens: 3 };
+  const long = { ...record, event: { type: "tokens", first: 0, ids: Array.from({ length: 4_096 }, () => 1) } } as const;
+  expect(decodeItem(encodeItem({ ...item, log: [long] }))).toEqual(item);
+  const unknown = Buffer.from([0x2a, 0x02, 0x08, 0x2a]); // field 5: a record with a sequence and no event
+  expect(decodeItem(Buffer.concat([encodeItem(item), unknown]))).toEqual(item);
 });
 
 test("requests have equal bytes exactly when they are equal", () => {

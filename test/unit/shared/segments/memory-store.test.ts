@@ -6,7 +6,12 @@ import { HEADER_BYTES } from "../../../../services/shared/segments/format.ts";
 import { MemoryStore } from "../../../../services/shared/segments/memory-store.ts";
 import { type Sample, sample } from "../../../support/segments.ts";
 
-const clock: Clock = { nowMs: () => 0, monotonicMs: () => 0, sleep: () => Promise.reject(new Error("stores do not sleep")) };
+const clock: Clock = {
+  nowMs: () => 0,
+  monotonicMs: () => 0,
+  sleep: () => Promise.reject(new Error("stores do not sleep")),
+  after: () => () => {},
+};
 const openStore = (values: number) =>
   new MemoryStore({ bytesMax: values * (HEADER_BYTES + 100), ttlMs: { segment: 1_000, boundary: 1_000 }, clock, log: silentLog });
 const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => sample(name, 100)) as [Sample, Sample, Sample, Sample];

@@ -7,7 +7,7 @@ const LAYERS = 4;
 /** Computes chunks that take what `msOf` says, and tells their sizes. */
 function sizes(chunks: number, tokensMax: number, chunkMs: number, msOf: (tokens: number, position: number) => number): number[] {
   let nowMs = 0;
-  const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {} };
+  const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {}, after: () => () => {} };
   const size = new ChunkSize({ clock, tokensMax, chunkMs });
   let position = 0;
   return Array.from({ length: chunks }, () => {

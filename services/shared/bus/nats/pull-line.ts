@@ -1,0 +1,101 @@
+import { createInbox, type Msg } from "nats";
+import { nanos } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import { isStatus, type Patience } from "./stream.ts";
+
+/** A request stays open at the server for at most this long: bounds what a request that got lost costs. */
+const OPEN_MS = 5_000;
+
+/** `look`: what is there now. `stay`: also what comes later. */
+type Manner = "look" | "stay";
+
+interface Inbox {
+  readonly subject: string;
+  readonly leave: (late: "drain") => void;
+}
+
+/** One request for messages at the consumer of a lane, and the inbox they come to. */
+export class PullLine {
+  readonly #connection: Connection;
+  readonly #patience: Patience;
+  readonly #given: (message: Msg) => void;
+  readonly #ended: (trouble: string | null) => void;
+  #inbox: Inbox | null = null;
+  #asked: { readonly manner: Manner; readonly untilMs: number; left: number } | null = null;
+  #dry = false;
+
+  /** `ended`: the server says that a request is over, and what is wrong if something is. */
+  constructor(connection: Connection, patience: Patience, given: (message: Msg) => void, ended: (trouble: string | null) => void) {
+    this.#connection = connection;
+    this.#patience = patience;
+    this.#given = given;
+    this.#ended = ended;
+  }
+
+  /** Nothing was there when it was looked for last. */
+  get dry(): boolean {
+    return this.#dry;
+  }
+  /** A request stays open. */
+  get stays(): boolean {
+    return this.#asked?.manner === "stay";
+  }
+  /** When to look again whether it is asked; infinite without a request. */
+  get untilMs(): number {
+    return this.#asked?.untilMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** A request that nobody ended in its time got lost. */
+  isAsked(nowMs: number): boolean {
+    if (nowMs >= this.untilMs) this.#asked = null;
+    return this.#asked !== null;
+  }
+
+  /** For up to `count` messages. There must be no request. */
+  ask(next: string, count: number, manner: Manner): void {
+    const { clock, tryMs } = this.#patience;
+    const { subject } = this.#open();
+    this.#dry = false;
+    this.#asked = { manner, left: count, untilMs: clock.monotonicMs() + tryMs + (manner === "stay" ? OPEN_MS : 0) };
+    const how = manner === "stay" ? { expires: nanos(OPEN_MS) } : { no_wait: true };
+    this.#connection.publish(next, JSON.stringify({ batch: count, ...how }), subject);
+  }
+
+  /** Messages on their way still arrive. */
+  withdraw(): void {
+    if (this.#asked === null) return;
+    this.#inbox?.leave("drain");
+    this.#inbox = null;
+    this.forget();
+  }
+
+  /** The server knows of no request any more. */
+  forget(): void {
+    this.#asked = null;
+    this.#dry = false;
+  }
+
+  #open(): Inbox {
+    if (this.#inbox !== null) return this.#inbox;
+    const subject = createInbox();
+    const leave = this.#connection.subscribe(subject, (message) => {
+      const current = this.#inbox?.subject === subject;
+      if (!isStatus(message)) {
+        if (current && this.#asked !== null && --this.#asked.left === 0) this.#asked = null;
+        this.#given(message);
+      } else if (current) this.#end(message);
+    });
+    this.#inbox = { subject, leave };
+    return this.#inbox;
+  }
+
+  #end(status: Msg): void {
+    this.#dry = this.#asked?.manner === "look";
+    this.#asked = null;
+    this.#ended(troubleIn(status));
+  }
+}
+
+/** A request that ran out, or found nothing, is no trouble; a consumer that is gone, or has too many requests, is. */
+const troubleIn = ({ headers }: Msg): string | null =>
+  headers?.code === 404 || headers?.code === 408 ? null : (headers?.description ?? "refused");

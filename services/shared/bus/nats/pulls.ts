@@ -1,0 +1,105 @@
+import type { Msg } from "nats";
+import { ServingError } from "../../runtime/errors.ts";
+import type { Lane } from "../contract.ts";
+import { Pause } from "../pause.ts";
+import type { Connection } from "./connection.ts";
+import { PullLine } from "./pull-line.ts";
+import type { Patience } from "./stream.ts";
+
+export interface Delivered {
+  readonly lane: Lane;
+  readonly message: Msg;
+}
+
+/** Where the consumer of each lane is asked. */
+export type Nexts = Readonly<Record<Lane, string>>;
+
+/**
+ * What this process asks of the two lanes of a phase and model. A request for as many messages as there is room for stays open at each lane
+ * while somebody pulls, and the next pull finds it there: a job costs no request of its own. The batch lane is asked only while the
+ * interactive one is known to have nothing, because a request stays open there. Once a turn of the event loop ends in which nobody pulled any
+ * more, requests are withdrawn, and what arrives too late goes back at once: it was delivered for us, this moment, so nobody is disturbed.
+ */
+export class Pulls {
+  readonly #connection: Connection;
+  readonly #patience: Patience;
+  readonly #interactive: PullLine;
+  readonly #batch: PullLine;
+  readonly #waiting: Pause[] = [];
+  #ready: Delivered[] = [];
+  #trouble: string | null = null;
+  #open = false;
+
+  constructor(connection: Connection, patience: Patience) {
+    this.#connection = connection;
+    this.#patience = patience;
+    const ended = (trouble: string | null) => {
+      this.#trouble ??= trouble;
+      this.#wakeAll();
+    };
+    const line = (lane: Lane) => new PullLine(connection, patience, (message) => this.#given({ lane, message }), ended);
+    this.#interactive = line("interactive");
+    this.#batch = line("batch");
+    connection.onInterruption(() => {
+      for (const each of [this.#interactive, this.#batch]) each.forget();
+      this.#wakeAll();
+    });
+  }
+
+  /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses. */
+  async next(nexts: Nexts, room: number, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
+    const { clock } = this.#patience;
+    const endMs = clock.monotonicMs() + waitMs;
+    const pause = new Pause();
+    this.#waiting.push(pause);
+    this.#open = true;
+    try {
+      for (;;) {
+        const ready = this.#take();
+        if (ready !== null) return ready;
+        if (this.#trouble !== null) throw new ServingError("UNAVAILABLE", `the queue: ${this.#trouble}`);
+        const nowMs = clock.monotonicMs();
+        if (signal.aborted || nowMs >= endMs) return null;
+        await pause.wait(clock, Math.min(endMs, this.#ask(nexts, room, nowMs)) - nowMs, signal);
+      }
+    } finally {
+      this.#trouble = null;
+      this.#waiting.splice(this.#waiting.indexOf(pause), 1);
+      if (this.#waiting.length === 0) setImmediate(() => this.#withdraw());
+    }
+  }
+
+  /** Sees to it that both lanes are asked; until when that holds. */
+  #ask(nexts: Nexts, room: number, nowMs: number): number {
+    const [first, second] = [this.#interactive, this.#batch];
+    if (!first.isAsked(nowMs)) first.ask(nexts.interactive, room, first.dry || second.isAsked(nowMs) ? "stay" : "look");
+    if (first.stays && !second.isAsked(nowMs)) second.ask(nexts.batch, room, "stay");
+    return Math.min(first.untilMs, second.untilMs);
+  }
+
+  #take(): Delivered | null {
+    const at = this.#ready.findIndex(({ lane }) => lane === "interactive");
+    return this.#ready.splice(Math.max(0, at), 1)[0] ?? null;
+  }
+
+  #given(delivered: Delivered): void {
+    if (this.#open) this.#ready.push(delivered);
+    else this.#giveBack(delivered);
+    this.#wakeAll();
+  }
+
+  #withdraw(): void {
+    if (this.#waiting.length > 0) return;
+    this.#open = false;
+    for (const line of [this.#interactive, this.#batch]) line.withdraw();
+    for (const delivered of this.#ready.splice(0)) this.#giveBack(delivered);
+  }
+
+  #giveBack({ message }: Delivered): void {
+    this.#connection.publish(message.reply ?? "", "-NAK");
+  }
+
+  #wakeAll(): void {
+    for (const pause of this.#waiting) pause.end();
+  }
+}
