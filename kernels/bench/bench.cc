@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 
 #include <fcntl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,14 +15,18 @@
 #include <vector>
 
 #include "longshore/kernels.h"
-#include "peak.h"
+#include "limits.h"
 
 namespace {
+
+using longshore::bench::medianOf, longshore::bench::readRate, longshore::bench::sampled, longshore::bench::seconds;
+
+constexpr double kShapeSeconds = 0.2;
 
 const ls_backend_api* api;
 ls_backend* backend;
 ls_stream* stream;
-double peakGflops, mappedGBs;
+double peakGflops;
 uint32_t threads;
 const char* filter = "";
 
@@ -91,35 +94,26 @@ void enqueue(ls_op op, const std::vector<ls_tensor>& tensors, const std::vector<
   must(api->enqueue(stream, op, tensors.data(), static_cast<uint32_t>(tensors.size()), params.data(), static_cast<uint32_t>(params.size())));
 }
 
-// Seconds. On one thread those the processor spent on us: others may use the machine.
-double now() {
-  if (threads == 1) return longshore::bench::threadSeconds();
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
 using Operands = std::vector<ls_tensor>;
 
-// Seconds of one call, the best of many; the calls of `rotation` take turns, and all of them are one run.
-double secondsOf(ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params) {
+void runAll(ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params) {
+  for (const Operands& operands : rotation) enqueue(op, operands, params);
+  must(api->wait(stream));
+}
+
+// Seconds of one call, the median of many.
+double secondsOf(ls_op op, const Operands& operands, const std::vector<double>& params) {
   const auto run = [&](long times) {
-    const double start = now();
-    for (long i = 0; i < times; i++) {
-      for (const Operands& operands : rotation) enqueue(op, operands, params);
-    }
+    const double start = seconds();
+    for (long i = 0; i < times; i++) enqueue(op, operands, params);
     must(api->wait(stream));
-    return (now() - start) / static_cast<double>(times);
+    return (seconds() - start) / static_cast<double>(times);
   };
   run(1);
   const long times = 1 + static_cast<long>(2e-3 / std::max(1e-6, run(1)));  // above the clock's grain
-  double best = run(times);
-  for (double spent = 0; spent < 0.2;) {
-    const double seconds = run(times);
-    spent += seconds * static_cast<double>(times);
-    best = std::min(best, seconds);
-  }
-  return best / static_cast<double>(rotation.size());
+  std::vector<double> samples;
+  for (const double end = seconds() + kShapeSeconds; samples.size() < 3 || seconds() < end;) samples.push_back(run(times));
+  return medianOf(samples);
 }
 
 bool wanted(const std::string& name) { return name.find(filter) != std::string::npos; }
@@ -129,7 +123,7 @@ template <class Make>
 void measure(const std::string& name, ls_op op, Make&& make, const std::vector<double>& params, double flops) {
   if (!wanted(name)) return;
   const Operands operands = make();
-  const double seconds = secondsOf(op, {operands}, params);
+  const double seconds = secondsOf(op, operands, params);
   std::printf("%-44s %9.1f us %8.1f GFLOP/s %5.1f %% of peak %7.1f GB/s\n", name.c_str(), seconds * 1e6, flops / seconds / 1e9,
               flops / seconds / 1e7 / peakGflops, bytesOf(operands) / seconds / 1e9);
 }
@@ -289,11 +283,6 @@ ls_buffer* mappedWeights() {
   must(api->buffer_map(name, &mapped));
   unlink(name);
   close(file);
-  uint64_t bytes;
-  const uint8_t* data = api->buffer_host(mapped, &bytes);
-  longshore::bench::readGBs(data, bytes, threads);  // page tables
-  for (int run = 0; run < 3; run++) mappedGBs = std::max(mappedGBs, longshore::bench::readGBs(data, bytes, threads));
-  std::printf("reading mapped memory: %.1f GB/s on %u threads\n", mappedGBs, threads);
   return mapped;
 }
 
@@ -309,8 +298,19 @@ ls_tensor weights(ls_dtype dtype, int64_t N, int64_t K, uint64_t& offset) {
   return t;
 }
 
-void printDecode(const std::string& name, double bytes, double seconds) {
-  std::printf("%-44s %9.1f us %30.1f %% of reading %6.1f GB/s\n", name.c_str(), seconds * 1e6, bytes / seconds / 1e7 / mappedGBs, bytes / seconds / 1e9);
+// Reading the mapped file and the calls of `rotation`, which touch `bytes` of it each, by turns: memory has many users.
+void measureDecode(const std::string& name, ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params, double bytes) {
+  uint64_t size;
+  const uint8_t* data = api->buffer_host(mappedWeights(), &size);
+  runAll(op, rotation, params);  // page tables
+  std::vector<double> rates, shares;
+  for (int i = 0; i < longshore::bench::kSamples; i++) {
+    const double reading = readRate(data, size, threads), start = seconds();
+    runAll(op, rotation, params);
+    rates.push_back(bytes * static_cast<double>(rotation.size()) / (seconds() - start));
+    shares.push_back(rates.back() / reading);
+  }
+  std::printf("%-44s %9.1f us %30.1f %% of reading %6.1f GB/s\n", name.c_str(), bytes / medianOf(rates) * 1e6, 100 * medianOf(shares), medianOf(rates) / 1e9);
 }
 
 void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
@@ -321,7 +321,7 @@ void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
   const ls_tensor x = tensor(LS_BF16, {T, K}), scale = scaleOf(dtype, N, K), y = tensor(LS_BF16, {T, N});
   std::vector<Operands> rotation;
   for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);) rotation.push_back({x, weights(dtype, N, K, offset), scale, y});
-  printDecode(name, bytes, secondsOf(LS_LINEAR, rotation, {1}));
+  measureDecode(name, LS_LINEAR, rotation, {1}, bytes);
 }
 
 // One token, six of many experts, each used once before any is used again.
@@ -346,13 +346,15 @@ void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
     for (int64_t j = 0; j < k; j++) reinterpret_cast<int32_t*>(hostOf(idx))[j] = static_cast<int32_t>(e + j);
     rotation.push_back({x, idx, share, members, y});
   }
-  printDecode(name, bytes * static_cast<double>(k), secondsOf(LS_EXPERTS, rotation, {10}));
+  measureDecode(name, LS_EXPERTS, rotation, {10}, bytes * static_cast<double>(k));
 }
 
 void decode() {
   for (const int64_t T : {1, 16}) {
     decodeLinear(LS_BF16, T, 4096, 4096);
     decodeLinear(LS_F8_E4M3, T, 4096, 4096);
+    decodeLinear(LS_F8_E4M3, T, 1024, 32768);
+    decodeLinear(LS_F8_E4M3, T, 8192, 4096);
     decodeLinear(LS_F4_E2M1, T, 4096, 4096);
   }
   decodeExperts(LS_F4_E2M1, 4096, 2048, 6);
@@ -411,8 +413,9 @@ int main(int argc, char** argv) {
   if (argc > 4) filter = argv[4];
   must(api->open(argc > 2 ? argv[2] : nullptr, threads, &backend));
   must(api->stream_create(backend, &stream));
-  peakGflops = longshore::bench::matrixGflops() * threads;
-  std::printf("peak: %.0f GFLOP/s, fp32 %.0f, on %u threads\n", peakGflops, longshore::bench::peakGflops() * threads, threads);
+  const longshore::bench::Unit unit = longshore::bench::matrixUnit();
+  peakGflops = medianOf(sampled([&] { return unitRate(unit, threads); })) / 1e9;
+  std::printf("%s: %.0f GFLOP/s on %u threads\n", unit.key, peakGflops, threads);
   yardlog();
   flash();
   decode();

@@ -6,21 +6,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "units.h"
+#include "limits.h"
 
 namespace {
 
-constexpr int kSamples = 5;
+using longshore::bench::readRate, longshore::bench::sampled, longshore::bench::unitRate;
 
 struct Options {
   unsigned threads;
@@ -29,55 +26,16 @@ struct Options {
   std::vector<std::string> keys;
 };
 
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-// Runs `work(thread)` on all threads at once; how long until the last was done.
-double together(unsigned threads, const std::function<void(unsigned)>& work) {
-  std::vector<std::thread> others;
-  const double start = seconds();
-  for (unsigned i = 1; i < threads; i++) others.emplace_back(work, i);
-  work(0);
-  for (std::thread& other : others) other.join();
-  return seconds() - start;
-}
-
 void fail(const char* what) {
   std::perror(what);
   std::exit(1);
-}
-
-// The sum keeps the loads; nobody asks for it.
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-uint64_t sum(const uint64_t* values, size_t count) {
-  uint64_t total[8] = {};
-  for (size_t i = 0; i + 8 <= count; i += 8) {
-    for (size_t lane = 0; lane < 8; lane++) total[lane] += values[i + lane];
-  }
-  return total[0] + total[1] + total[2] + total[3] + total[4] + total[5] + total[6] + total[7];
-}
-
-volatile uint64_t sink;
-
-double readOnce(const uint8_t* data, const Options& options) {
-  const size_t part = options.bytes / options.threads / 64 * 64;
-  const double spent = together(options.threads, [&](unsigned i) { sink = sum(reinterpret_cast<const uint64_t*>(data + i * part), part / 8); });
-  return static_cast<double>(part * options.threads) / spent;
-}
-
-std::vector<double> sampled(const std::function<double()>& once) {
-  once();  // pages and clocks
-  std::vector<double> values;
-  for (int i = 0; i < kSamples; i++) values.push_back(once());
-  return values;
 }
 
 std::vector<double> readAnonymous(const Options& options) {
   void* data = mmap(nullptr, options.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) fail("memory");
   std::memset(data, 1, options.bytes);  // untouched pages would all be the zero page
-  const auto values = sampled([&] { return readOnce(static_cast<uint8_t*>(data), options); });
+  const auto values = sampled([&] { return readRate(static_cast<uint8_t*>(data), options.bytes, options.threads); });
   munmap(data, options.bytes);
   return values;
 }
@@ -91,20 +49,10 @@ std::vector<double> readMapped(const Options& options) {
   if (ftruncate(file, static_cast<off_t>(options.bytes)) != 0) fail("ftruncate");
   void* data = mmap(nullptr, options.bytes, PROT_READ, MAP_SHARED, file, 0);
   if (data == MAP_FAILED) fail("mmap");
-  const auto values = sampled([&] { return readOnce(static_cast<uint8_t*>(data), options); });
+  const auto values = sampled([&] { return readRate(static_cast<uint8_t*>(data), options.bytes, options.threads); });
   munmap(data, options.bytes);
   close(file);
   return values;
-}
-
-std::vector<double> peakOf(const longshore::bench::Unit& unit, unsigned threads) {
-  return sampled([&] {
-    std::vector<double> done(threads);
-    const double spent = together(threads, [&](unsigned i) { done[i] = unit.run(); });
-    double total = 0;
-    for (const double operations : done) total += operations;
-    return total / spent;
-  });
 }
 
 bool wanted(const Options& options, const std::string& key) {
@@ -131,6 +79,6 @@ int main(int argc, char** argv) {
   for (const longshore::bench::Unit& unit : longshore::bench::units()) {
     if (!wanted(options, unit.key)) continue;
     if (unit.missing != nullptr) std::printf("%s - %s\n", unit.key, unit.missing);
-    else print(unit.key, "OP/s", peakOf(unit, options.threads));
+    else print(unit.key, "OP/s", sampled([&] { return unitRate(unit, options.threads); }));
   }
 }

@@ -12,6 +12,7 @@
 #include "checks/operations.h"
 #include "failure.h"
 #include "memory.h"
+#include "pages.h"
 #include "paths.h"
 #include "threads.h"
 
@@ -103,6 +104,12 @@ const char* lastErrorText() { return lastError.c_str(); }
 ls_status bufferCreate(uint64_t bytes, ls_buffer** out) {
   return guarded([&] { *out = createBuffer(bytes); });
 }
+
+ls_status pageCreate(uint64_t bytes, uint32_t zero, ls_buffer** out) {
+  return guarded([&] { *out = createPage(bytes, zero != 0); });
+}
+
+ls_buffer* bufferWhole(ls_buffer* buffer) { return buffer->whole == nullptr ? buffer : buffer->whole; }
 
 ls_status bufferMap(const char* path, ls_buffer** out) {
   return guarded([&] { *out = mapFile(path); });
@@ -209,9 +216,10 @@ ls_tolerance tolerance(ls_op op, uint32_t output) {
 
 const ls_backend_api* ls_backend_entry(uint32_t abi_version) {
   static constexpr ls_backend_api api = {
-      LS_ABI_VERSION, "cpu",         listPaths,  openBackend, closeBackend, lastErrorText, bufferCreate, bufferMap,
-      bufferRetain,   bufferRelease, bufferHost, bufferRead,  bufferWrite,  listCreate,    listAppend,   listTruncate,
-      listRelease,    streamCreate,  streamRelease, enqueue,  wait,         supports,      tolerance,
+      LS_ABI_VERSION, "cpu",         listPaths,  openBackend, closeBackend, lastErrorText, bufferCreate, pageCreate,
+      bufferWhole,    bufferMap,     bufferRetain,  bufferRelease, bufferHost, bufferRead,  bufferWrite,  listCreate,
+      listAppend,     listTruncate,  listRelease,   streamCreate,  streamRelease, enqueue,   wait,         supports,
+      tolerance,
   };
   return abi_version == LS_ABI_VERSION ? &api : nullptr;
 }

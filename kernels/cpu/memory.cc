@@ -13,10 +13,18 @@
 #include <string>
 
 #include "failure.h"
+#include "pages.h"
 
 ls_buffer::~ls_buffer() {
-  if (readOnly && allocation != nullptr) munmap(allocation, bytes);
-  else std::free(allocation);
+  if (region != nullptr) {
+    longshore::cpu::giveBack(region, block);
+    longshore::cpu::release(whole);
+  } else if (mapped) {
+    ASAN_UNPOISON_MEMORY_REGION(allocation, bytes);  // the addresses may be given to somebody else
+    munmap(allocation, bytes);
+  } else {
+    std::free(allocation);
+  }
 }
 
 namespace longshore::cpu {
@@ -65,6 +73,7 @@ ls_buffer* mapFile(const char* path) {
   // Writable but private: without this a stray write through a host view would end the process.
   void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
   if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");
+  buffer->mapped = true;
   buffer->allocation = address;
   buffer->data = static_cast<uint8_t*>(address);
   return buffer.release();

@@ -1,9 +1,11 @@
-// The Node addon: checks what JavaScript gives, finds the objects behind the numbers, calls the C ABI. It computes nothing.
+// The Node addon: checks what JavaScript gives, finds the objects behind the numbers, calls the C ABI. It computes nothing
+// but checksums.
 //
 // Every function throws an Error whose `code` is the name of an ls_status. A wrong id, a detached array or a number out of range is
 // an exception, never undefined behaviour.
 #include <napi.h>
 
+#include "checksum/crc32.h"
 #include "command.h"
 #include "handles.h"
 
@@ -94,12 +96,24 @@ Napi::Value bufferCreate(const Napi::CallbackInfo& info) {
   return added(info, Kind::buffer, api, buffer);
 }
 
+Napi::Value pageCreate(const Napi::CallbackInfo& info) {
+  const ls_backend_api* api = library(info);
+  ls_buffer* buffer = nullptr;
+  check(api, api->page_create(whole(number(info, 1), kBytesMax, "bytes"), info[2].ToBoolean() ? 1 : 0, &buffer));
+  return added(info, Kind::buffer, api, buffer);
+}
+
 Napi::Value bufferMap(const Napi::CallbackInfo& info) {
   const ls_backend_api* api = library(info);
   ls_buffer* buffer = nullptr;
   check(api, api->buffer_map(text(info, 1).c_str(), &buffer));
   return added(info, Kind::buffer, api, buffer);
 }
+
+struct WholeOwner {
+  const ls_backend_api* api;
+  ls_buffer* all;
+};
 
 Napi::Value bufferBytes(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
@@ -120,6 +134,37 @@ Napi::Value bufferView(const Napi::CallbackInfo& info) {
   if (data == nullptr) throw Refusal{LS_UNSUPPORTED, "this backend's memory has no host address: use read and write"};
   auto* owner = new HandlePtr(buffer);
   return Napi::ArrayBuffer::New(info.Env(), data + offset, length, [](Napi::Env, void*, HandlePtr* held) { delete held; }, owner);
+}
+
+// Where a buffer lies in what it is part of: [host address of the whole, bytes of the whole, offset there], into a Float64Array.
+Napi::Value bufferPlace(const Napi::CallbackInfo& info) {
+  const HandlePtr buffer = handle(info, 0, Kind::buffer);
+  if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array || info[1].As<Napi::Float64Array>().ElementLength() < 3)
+    throw Refusal{LS_INVALID, "argument 1 must be a Float64Array of 3"};
+  uint64_t bytes = 0, ownBytes = 0;
+  const uint8_t* base = buffer->api->buffer_host(buffer->api->buffer_whole(buffer->buffer()), &bytes);
+  const uint8_t* own = buffer->api->buffer_host(buffer->buffer(), &ownBytes);
+  auto place = info[1].As<Napi::Float64Array>();
+  place[0] = static_cast<double>(reinterpret_cast<uintptr_t>(base));
+  place[1] = static_cast<double>(bytes);
+  place[2] = static_cast<double>(own - base);
+  return info.Env().Undefined();
+}
+
+// An ArrayBuffer over all that a buffer is part of; it keeps that alive until it is collected, but not the buffer.
+Napi::Value wholeView(const Napi::CallbackInfo& info) {
+  const HandlePtr buffer = handle(info, 0, Kind::buffer);
+  const ls_backend_api* api = buffer->api;
+  ls_buffer* all = api->buffer_whole(buffer->buffer());
+  uint64_t bytes = 0;
+  uint8_t* data = api->buffer_host(all, &bytes);
+  if (data == nullptr || bytes > kViewMax) throw Refusal{LS_UNSUPPORTED, "this memory cannot be looked at as a whole"};
+  api->buffer_retain(all);
+  auto* owner = new WholeOwner{api, all};
+  return Napi::ArrayBuffer::New(info.Env(), data, bytes, [](Napi::Env, void*, WholeOwner* held) {
+    held->api->buffer_release(held->all);
+    delete held;
+  }, owner);
 }
 
 Napi::Value retain(const Napi::CallbackInfo& info) {
@@ -208,6 +253,14 @@ Napi::Value tolerance(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), library(info)->tolerance(op, static_cast<uint32_t>(whole(number(info, 2), 16, "output"))));
 }
 
+Napi::Value crc32(const Napi::CallbackInfo& info) {
+  static const auto sum = checksum::bestCrc32().sum;
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    throw Refusal{LS_INVALID, "argument 0 must be a Uint8Array"};
+  const auto bytes = info[0].As<Napi::Uint8Array>();
+  return Napi::Number::New(info.Env(), sum(bytes.Data(), bytes.ByteLength()));
+}
+
 // Turns what a function throws into a JavaScript exception.
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
 Napi::Value guarded(const Napi::CallbackInfo& info) {
@@ -236,6 +289,9 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   expose<paths>(exports, "paths");
   expose<open>(exports, "open");
   expose<bufferCreate>(exports, "bufferCreate");
+  expose<pageCreate>(exports, "pageCreate");
+  expose<bufferPlace>(exports, "bufferPlace");
+  expose<wholeView>(exports, "wholeView");
   expose<bufferMap>(exports, "bufferMap");
   expose<bufferBytes>(exports, "bufferBytes");
   expose<bufferView>(exports, "bufferView");
@@ -250,6 +306,8 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   expose<wait>(exports, "wait");
   expose<supports>(exports, "supports");
   expose<tolerance>(exports, "tolerance");
+  if (checksum::bestCrc32().sum != checksum::crc32Ways().data[0].sum) expose<crc32>(exports, "crc32");
+  else exports.Set("crc32", exports.Env().Null());  // Node's own is faster than a table
   return exports;
 }
 

@@ -36,7 +36,9 @@ class Random {
 
 // Each runs to the end or exits the process with the claim that failed.
 void testFormats();
+void testCrc32(uint64_t seed, int rounds);
 void testThreads();
+void testPages(const ls_backend_api* api, uint64_t seed, int rounds);
 void testOperations(const ls_backend_api* api, uint64_t seed, int rounds);
 void testPaths(const ls_backend_api* api, uint64_t seed, int rounds, FILE* digests);  // digests may be null
 

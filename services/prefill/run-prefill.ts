@@ -6,7 +6,7 @@ import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
-import { promptOf } from "../shared/worker/prompt.ts";
+import { contextIds, promptOf } from "../shared/worker/prompt.ts";
 import { passOn } from "../shared/worker/settle.ts";
 import { SegmentClaims } from "./segment-claims.ts";
 
@@ -32,7 +32,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const { bus, engine, store, clock } = worker.deps;
   const prompt = await promptOf(bus.payloads, job.request, engine.info);
   const logged = loggedTokens(job.history);
-  const ids = Int32Array.from([...prompt, ...logged.slice(0, -1)]);
+  const ids = contextIds(prompt, logged);
   const context = worker.contextOf(job, ids);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
@@ -58,11 +58,10 @@ async function findStored(job: HeldJob, context: Context, claims: SegmentClaims,
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);
-    if (stored === whole) break;
+    if (stored === whole) return context.find(tokens, stored, job.request.stopIds);
     if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
-    if ((await context.countStored(tokens)) === stored) break; // else its holder finished while we asked
+    if ((await context.countStored(tokens)) === stored) return context.find(tokens, stored, job.request.stopIds); // else its holder finished while we asked
   }
-  return context.find(tokens, job.request.stopIds);
 }
 
 interface Run {

@@ -6,6 +6,7 @@ import { memory } from "./benches/memory.ts";
 import { redis } from "./benches/redis.ts";
 import { roofline } from "./benches/roofline.ts";
 import { segments } from "./benches/segments.ts";
+import { slice } from "./benches/slice.ts";
 import { tokens } from "./benches/tokens.ts";
 import { upload } from "./benches/upload.ts";
 import { yardlog, yardlogMillion } from "./benches/yardlog.ts";
@@ -14,6 +15,7 @@ import { yardlog, yardlogMillion } from "./benches/yardlog.ts";
 export const benches: readonly Bench[] = [
   roofline,
   kernels,
+  slice,
   segments,
   redis,
   upload,

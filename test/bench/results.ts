@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Row } from "./bench.ts";
 import { summary, type Verdict, verdictOf } from "./stats.ts";
 
@@ -84,8 +85,9 @@ export function readResults(path: string): Map<string, Result> {
   return new Map(lines.map((line) => parseLine(line)).map((result) => [result.key, result]));
 }
 
-/** Replaces the rows that were measured and keeps the others. */
+/** Replaces the rows that were measured and keeps the others. Makes the folder where it is missing. */
 export function keepResults(path: string, fresh: readonly Result[]): void {
+  mkdirSync(dirname(path), { recursive: true });
   const all = readResults(path);
   for (const result of fresh) all.set(result.key, result);
   const sorted = [...all.values()].sort((a, b) => (a.key < b.key ? -1 : 1));

@@ -38,14 +38,20 @@ async function main(args: readonly string[]): Promise<number> {
   const machine = thisMachine();
   console.log(`longshore bench on ${machine.id}, commit ${machine.commit}${options.tiny ? ", tiny sizes: the figures mean nothing" : ""}`);
   const chosen = benches.filter(({ name }) => named.length === 0 || named.includes(name));
-  const { results, failed } = await measure(chosen, machine, options.tiny);
-  if (before !== null) console.log(`\nagainst ${options.compare}\n${renderComparison(before, results)}`);
   const folder = options.results ?? (options.tiny ? null : join(packageRoot(), "test", "bench", "results"));
-  if (folder !== null) keepResults(`${folder}/${machine.id}.csv`, results);
+  const keep = (results: readonly Result[]) => folder !== null && keepResults(`${folder}/${machine.id}.csv`, results);
+  const { results, failed } = await measure(chosen, machine, options.tiny, keep);
+  if (before !== null) console.log(`\nagainst ${options.compare}\n${renderComparison(before, results)}`);
   return failed ? 1 : 0;
 }
 
-async function measure(chosen: readonly Bench[], machine: Machine, tiny: boolean): Promise<{ results: Result[]; failed: boolean }> {
+/** `keep` gets everything measured so far after each bench: what stops a later one loses nothing. */
+async function measure(
+  chosen: readonly Bench[],
+  machine: Machine,
+  tiny: boolean,
+  keep: (results: readonly Result[]) => void,
+): Promise<{ results: Result[]; failed: boolean }> {
   const results: Result[] = [];
   const date = new Date().toISOString().slice(0, 10);
   let failed = false;
@@ -72,6 +78,7 @@ async function measure(chosen: readonly Bench[], machine: Machine, tiny: boolean
       console.error(`  ${bench.name} failed: ${error instanceof Error ? error.stack : error}`);
     } finally {
       note.clear();
+      keep(results);
     }
   }
   return { results, failed };

@@ -8,15 +8,19 @@ import {
   adoptBuffer,
   bytesIn,
   createBuffer,
+  createPage,
   floats,
   listPaths,
   liveHandles,
   mapFile,
+  type NativeBuffer,
   openBackend,
   tensor,
 } from "../../services/shared/engine/kernels.ts";
+import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { createList, from, releaseAll, zeros } from "../support/kernels/owned.ts";
 
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const backend = openBackend({ path: "reference", threads: 2 });
 const stream = backend.createStream();
 const folder = mkdtempSync(join(tmpdir(), "longshore-kernels-"));
@@ -188,6 +192,26 @@ describe("memory", () => {
     expect(bytes.subarray(0, 999).every((byte) => byte === 0)).toBe(true);
     expect(bytes[999]).toBe(7);
     expect(() => buffer.handle).toThrow(/released/);
+  });
+
+  test("pages that live share no byte and see no other's, whatever was released before, and are zero where asked for", () => {
+    const before = liveHandles();
+    const live: { readonly page: NativeBuffer; readonly mark: number }[] = [];
+    const random = seededRandom(seed);
+    for (let turn = 0; turn < 2_000; turn++) {
+      const page = createPage([52_000, 4_096, 700_000][random.u32() % 3]!, turn % 2 === 0);
+      if (turn % 2 === 0) expect(Buffer.compare(page.bytes, Buffer.alloc(page.size)), `SEED=${seed} turn ${turn}`).toBe(0);
+      const mark = random.u32() % 256;
+      page.bytes.fill(mark);
+      live.push({ page, mark });
+      while (live.length > random.u32() % 50) {
+        const [{ page, mark }] = live.splice(random.u32() % live.length, 1) as [(typeof live)[number]];
+        expect(Buffer.compare(page.bytes, Buffer.alloc(page.size, mark)), `SEED=${seed} turn ${turn}`).toBe(0);
+        page.release();
+      }
+    }
+    for (const { page } of live) page.release();
+    expect(liveHandles()).toBe(before);
   });
 
   test("a stray write to a mapped file's view does not reach the file", () => {

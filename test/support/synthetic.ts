@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type InventoryItem, inventory } from "../../services/shared/engine/checkpoint/inventory.ts";
 import { parseModelConfig } from "../../services/shared/engine/model-config.ts";
+import { packageRoot } from "../../services/shared/runtime/package-root.ts";
 
 export type Header = Record<string, { dtype: string; shape: readonly number[]; data_offsets: [number, number] }>;
 
 /** config.json of a released model, as it ships in deploy/models. */
 export function releasedConfig(name: string): Record<string, unknown> {
-  return JSON.parse(readFileSync(new URL(`../../deploy/models/${name}`, import.meta.url), "utf8"));
+  return JSON.parse(readFileSync(join(packageRoot(), "deploy", "models", name), "utf8"));
 }
 
 /** A folder that is gone when `use` is done. */

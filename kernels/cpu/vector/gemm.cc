@@ -48,8 +48,8 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kT
   };
   int64_t k = 0;
   for (; k + width <= K; k += width) {
-    if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess
-      LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K));
+    if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess, too much for the first-level cache
+      LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K), 0, 2);
     }
     step(k, k + width);
   }

@@ -111,15 +111,19 @@ LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
 LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
 LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
 
-// Steps whose operands are decoded at once.
+// Steps whose operands are decoded at once: those of 64 bytes.
 template <class Row, class E>
-static constexpr int kTogether = std::is_same_v<Row, E4m3Row> && std::is_same_v<E, Bf16> ? 2 : 1;
+static constexpr int kTogether = std::is_same_v<E, float> ? 1 : std::is_same_v<Row, E4m3Row> ? 2 : std::is_same_v<Row, E2m1Row> ? 4 : 1;
 
-// Their operands from k on, zeros behind K. A NaN code becomes NaN where two are decoded at once, else see holdsNan.
+// Their operands from k on, zeros behind K; those that begin behind K are left as they are. A NaN code becomes NaN where more than one is
+// decoded at once, else see holdsNan.
 template <class Row, class E, class Vector, int count>
 LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e, Vector (&vectors)[count]) {
   if constexpr (count == 1) {
     vectors[0] = vectorAt(row, k, K, e);
+  } else if constexpr (count == 4) {
+    if (k + 128 <= K) return scaledE2m1(row.w + k / 2, row.scale + k / 32, vectors);
+    for (int i = 0; i < count && k + 32 * i < K; i++) vectors[i] = vectorAt(row, k + 32 * i, K, e);
   } else if (k + 64 <= K) {
     scaledE4m3(row.w + k, row.scale[k / kWeightBlock], vectors);
   } else {
@@ -141,8 +145,9 @@ LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, E* to) {
   for (int64_t k = 0; k < K; k += count * kVector<E>) {
     decltype(loadVector(to)) vectors[count];
     vectorsAt(row, k, K, to, vectors);
-    storeVector(to + k, vectors[0]);
-    if (count > 1 && k + kVector<E> < K) storeVector(to + k + kVector<E>, vectors[count - 1]);
+    LONGSHORE_UNROLL for (int i = 0; i < count; i++) {
+      if (k + i * kVector<E> < K) storeVector(to + k + i * kVector<E>, vectors[i]);
+    }
   }
   if (needsNan(row, K, to)) setNan(to);
 }

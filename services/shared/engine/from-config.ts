@@ -32,6 +32,11 @@ export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   return { engine, failure, tokenizer, grammars, model: config.modelName === "" ? engine.info.model : config.modelName };
 }
 
+/** The kernels' CRC-32 where this configuration loads them anyway and they have one. */
+export async function crc32FromConfig(config: Config): Promise<((bytes: Uint8Array) => number) | null> {
+  return config.engine === "weightless" ? null : (await import("./kernels.ts")).nativeCrc32();
+}
+
 /** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */
 async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "failure">> {
   const { openNativeEngine } = await import("./native/engine.ts");

@@ -5,7 +5,7 @@ import type { Arguments, Operation } from "./kernels/operations.ts";
 import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
 
 export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
-export { adoptBuffer, createBuffer, forgottenBuffers, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
+export { adoptBuffer, createBuffer, createPage, forgottenBuffers, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
 export type { PathInfo } from "./kernels/native.ts";
 export { type Arguments, type Operation, operationNames } from "./kernels/operations.ts";
 export {
@@ -79,6 +79,9 @@ export function openBackend(options: { readonly path?: string | undefined; reado
     },
   };
 }
+
+/** CRC-32 as zlib's, at the speed of memory; null on a processor without instructions for it. Throws UNAVAILABLE where the kernels were not built. */
+export const nativeCrc32 = (): ((bytes: Uint8Array) => number) | null => native().native.crc32;
 
 function bestPath(): string {
   const best = listPaths().findLast((path) => path.available);

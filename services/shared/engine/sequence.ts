@@ -1,5 +1,5 @@
 import { ServingError } from "../runtime/errors.ts";
-import { bytesOf, createBuffer, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
+import { bytesOf, createBuffer, createPage, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
 import type { Block, PayloadLayout } from "./layout.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
 
@@ -74,7 +74,7 @@ export function freeSequence(sequence: Sequence): void {
 export function grow(sequence: Sequence, tokens: number): void {
   const { segmentTokens, segmentBytes } = sequence.layout;
   const needed = segmentBytes === 0 ? 0 : Math.ceil((sequence.position + tokens) / segmentTokens);
-  while (sequence.pages.length < needed) addPage(sequence, createBuffer(segmentBytes));
+  while (sequence.pages.length < needed) addPage(sequence, createPage(segmentBytes, true));
 }
 
 /** Pages that became complete since the sequence stood at `before`. The references are the caller's. */

@@ -2,7 +2,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { acceptHeader, encodeHeader, HEADER_BYTES, refusePayload } from "./format.ts";
+import { acceptHeader, type Crc32, encodeHeader, HEADER_BYTES, refusePayload, zlibCrc32 } from "./format.ts";
 import { Tally } from "./tally.ts";
 
 export interface MemoryStoreOptions {
@@ -12,6 +12,8 @@ export interface MemoryStoreOptions {
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** In place of zlib's. */
+  readonly crc32?: Crc32 | null;
 }
 
 interface Entry {
@@ -28,6 +30,7 @@ const CLAIMS_MAX = 65_536;
 export class MemoryStore implements CountedStore {
   readonly #options: MemoryStoreOptions;
   readonly #tally: Tally;
+  readonly #crc32: Crc32;
   /** Least recently used first. */
   readonly #entries = new Map<SegmentKey, Entry>();
   readonly #claims = new Map<SegmentKey, { readonly owner: string; readonly expiresMs: number }>();
@@ -36,6 +39,7 @@ export class MemoryStore implements CountedStore {
   constructor(options: MemoryStoreOptions) {
     this.#options = options;
     this.#tally = new Tally(options.log);
+    this.#crc32 = options.crc32 ?? zlibCrc32;
   }
 
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {
@@ -51,7 +55,7 @@ export class MemoryStore implements CountedStore {
     }
     const payload = entry.value.subarray(HEADER_BYTES);
     const accepted = acceptHeader(entry.value.subarray(0, HEADER_BYTES), key, head);
-    const damage = typeof accepted === "string" ? accepted : refusePayload(payload, accepted);
+    const damage = typeof accepted === "string" ? accepted : refusePayload(payload, accepted, this.#crc32);
     if (damage !== null) {
       this.#tally.damaged(head.kind, damage);
       return null;
@@ -61,7 +65,7 @@ export class MemoryStore implements CountedStore {
   }
 
   async put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean> {
-    const header = encodeHeader(key, head, payload);
+    const header = encodeHeader(key, head, payload, this.#crc32);
     if (HEADER_BYTES + payload.length > this.#options.bytesMax) {
       this.#tally.failed("put", "full", `a value of ${payload.length} bytes, room for ${this.#options.bytesMax}`);
       return false;

@@ -4,7 +4,7 @@ import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { encodeHeader, statedPayloadBytes } from "./format.ts";
+import { type Crc32, encodeHeader, statedPayloadBytes, zlibCrc32 } from "./format.ts";
 import { Gate } from "./gate.ts";
 import { RedisBulk } from "./redis-bulk.ts";
 import { RedisControl } from "./redis-control.ts";
@@ -28,6 +28,8 @@ export interface RedisStoreOptions {
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
   readonly random: Random;
   readonly log: Logger;
+  /** In place of zlib's. */
+  readonly crc32?: Crc32 | null;
 }
 
 /** Pieces on their way on each connection. */
@@ -53,6 +55,7 @@ export class RedisStore implements CountedStore {
   readonly #options: RedisStoreOptions;
   readonly #tally: Tally;
   readonly #bulk: RedisBulk;
+  readonly #crc32: Crc32;
   readonly #control: RedisControl;
   /** Values being moved: enough to keep all connections busy, few enough to bound the memory they take half-filled. */
   readonly #moving: Gate;
@@ -63,6 +66,7 @@ export class RedisStore implements CountedStore {
     const target = parseRedisUrl(url);
     this.#options = options;
     this.#tally = new Tally(log);
+    this.#crc32 = options.crc32 ?? zlibCrc32;
     this.#bulk = new RedisBulk(target, { connections, window: WINDOW, timeoutMs, random });
     this.#control = new RedisControl(target, timeoutMs);
     this.#moving = new Gate(2 * WINDOW * connections, WAITING_MAX);
@@ -76,7 +80,7 @@ export class RedisStore implements CountedStore {
   async get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null> {
     const ttlMs = this.#options.ttlMs[head.kind];
     const result = await this.#attempt("get", () =>
-      this.#moving.pass(() => readValue(this.#bulk, this.#names(key), ttlMs, key, head, allocate)),
+      this.#moving.pass(() => readValue(this.#bulk, this.#names(key), ttlMs, key, head, allocate, this.#crc32)),
     );
     if (result === null) return null;
     if (typeof result === "object") this.#tally.hit(result.bytes.length);
@@ -87,7 +91,7 @@ export class RedisStore implements CountedStore {
 
   async put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean> {
     const { ttlMs, pieceBytes } = this.#options;
-    const header = encodeHeader(key, head, payload);
+    const header = encodeHeader(key, head, payload, this.#crc32);
     const done = await this.#attempt("put", async () => {
       await this.#moving.pass(() => writeValue(this.#bulk, this.#names(key), ttlMs[head.kind], header, payload, pieceBytes));
       return true;

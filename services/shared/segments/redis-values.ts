@@ -1,6 +1,6 @@
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { SegmentKey, ValueHead } from "./contract.ts";
-import { type Accepted, acceptHeader, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
+import { type Accepted, acceptHeader, type Crc32, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
 import type { RedisBulk } from "./redis-bulk.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import type { Reply } from "./resp.ts";
@@ -32,6 +32,7 @@ export async function readValue(
   key: SegmentKey,
   head: ValueHead,
   allocate: Allocate,
+  crc32: Crc32,
 ): Promise<ReadResult> {
   const value = new Incoming(key, head, allocate);
   const fetch = (name: string, place: (length: number) => Uint8Array | null) => ({ args: ["GETEX", name, "PX", String(ttlMs)], place });
@@ -44,7 +45,7 @@ export async function readValue(
       bulk.run(fetch(names.piece(i + 1), (length) => value.placePiece(i + 1, length))).then(([reply]) => value.arrived(reply!)),
     );
     await allSettled(rest);
-    return value.result();
+    return value.result(crc32);
   } catch (error) {
     value.release();
     throw error;
@@ -121,9 +122,9 @@ class Incoming {
     if (reply.kind === "null") this.#refuse("absent");
   }
 
-  result(): ReadResult {
+  result(crc32: Crc32): ReadResult {
     if (this.#refused === null && this.#accepted !== null && this.#memory !== null) {
-      const damage = refusePayload(this.#memory.bytes, this.#accepted);
+      const damage = refusePayload(this.#memory.bytes, this.#accepted, crc32);
       if (damage === null) return this.#memory;
       this.#refuse(damage);
     }

@@ -10,8 +10,8 @@ import { loadLeading } from "./load-leading.ts";
 import { Shelf, type Taken } from "./shelf.ts";
 import { Uploads } from "./uploads.ts";
 
-/** Segments fetched at once for one job. */
-const LOADS_MAX = 4;
+/** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
+export const LOADS_MAX = 16;
 
 interface ContextDeps {
   readonly engine: Engine;
@@ -99,9 +99,9 @@ export class Context {
     return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
   }
 
-  /** The best start of which at most `tokens` tokens are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
-  async find(tokens: number, endings: readonly number[]): Promise<Found> {
-    const segments = await loadLeading(await this.countStored(tokens), LOADS_MAX, (index) => this.#borrow(index));
+  /** The best start of which at most `tokens` tokens and `count` segments are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
+  async find(tokens: number, count: number, endings: readonly number[]): Promise<Found> {
+    const segments = await loadLeading(count, LOADS_MAX, (index) => this.#borrow(index));
     this.#loans = segments;
     const end = segments.length * this.segmentTokens;
     const boundary = await this.#bestBoundary(end, tokens, endings);

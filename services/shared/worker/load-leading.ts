@@ -1,21 +1,23 @@
 import type { Taken } from "./shelf.ts";
 
-/** Loads 0, 1, 2, ... up to `count`, `atOnce` at a time, and keeps those before the first that is missing. */
+/** Loads 0, 1, 2, ... up to `count`, `atOnce` at a time, and keeps those before the first that is missing. The first is loaded alone: without it, no other is asked for. */
 export async function loadLeading(count: number, atOnce: number, load: (index: number) => Promise<Taken | null>): Promise<Taken[]> {
   const loaded: (Taken | null)[] = [];
   const failures: unknown[] = [];
   let next = 0;
   let end = count;
-  const lane = async () => {
-    while (next < end) {
-      const index = next++;
-      loaded[index] = await load(index).catch((error: unknown) => {
-        failures.push(error);
-        return null;
-      });
-      if (loaded[index] === null) end = Math.min(end, index);
-    }
+  const loadNext = async () => {
+    const index = next++;
+    loaded[index] = await load(index).catch((error: unknown) => {
+      failures.push(error);
+      return null;
+    });
+    if (loaded[index] === null) end = Math.min(end, index);
   };
+  const lane = async () => {
+    while (next < end) await loadNext();
+  };
+  if (count > 0) await loadNext();
   await Promise.all(Array.from({ length: atOnce }, lane));
   if (failures.length > 0) end = 0;
   for (const taken of loaded.slice(end)) taken?.putBack();

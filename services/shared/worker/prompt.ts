@@ -17,12 +17,20 @@ export async function promptOf(payloads: PayloadStore, request: JobRequest, info
   return ids;
 }
 
-/** Little-endian int32, as the API put them. */
+/** What a sequence is fed: the prompt, and all logged tokens but the last, which the next step feeds. */
+export function contextIds(prompt: Int32Array, logged: readonly number[]): Int32Array {
+  const fed = logged.slice(0, -1);
+  const ids = new Int32Array(prompt.length + fed.length);
+  ids.set(prompt);
+  ids.set(fed, prompt.length);
+  return ids;
+}
+
+/** Little-endian int32, as the API put them and as every processor we run on has them. */
 async function storedIds(payloads: PayloadStore, key: string): Promise<Int32Array> {
   const bytes = await payloads.get(key).catch((thrown: unknown) => {
     throw isUnavailable(thrown) ? new Interrupted("away", "the record could not give the prompt") : thrown;
   });
   if (bytes === null) throw new ServingError("NOT_FOUND", "the prompt's payload is gone; send the request again");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Int32Array.from({ length: Math.floor(bytes.length / 4) }, (_, i) => view.getInt32(4 * i, true));
+  return new Int32Array(Uint8Array.from(bytes).buffer, 0, Math.floor(bytes.length / 4));
 }

@@ -1,7 +1,9 @@
 import { loadConfig } from "../../../services/cli/sizes.ts";
+import { createPage, nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
-import { heapMemory } from "../../../services/shared/runtime/memory.ts";
+import type { Memory } from "../../../services/shared/runtime/memory.ts";
 import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
+import { LOADS_MAX } from "../../../services/shared/worker/context.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { redisStore, type Sample, sample } from "../../support/segments.ts";
 import { type Bench, type Scene, secondsOf } from "../bench.ts";
@@ -42,9 +44,11 @@ async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, labe
     await server.flush();
     const raw = await rawRedis(server.port, pieceBytes, Math.ceil(bytes / pieceBytes));
     await server.flush();
-    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES });
+    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES, crc32: nativeCrc32() });
     const put = bytes / (await secondsOf(() => putAll(store, values)));
-    const get = bytes / (await secondsOf(() => getAll(store, values)));
+    const held: Memory[] = [];
+    const get = bytes / (await secondsOf(() => getAll(store, values, held)));
+    for (const memory of held) memory.release();
     await store.close();
     rates.push({ put, get, raw });
   }
@@ -75,23 +79,27 @@ function report(scene: Scene, key: string, command: string, valueBytes: number, 
   });
 }
 
-/** As many at once as a worker moves (uploadsMax, LOADS_MAX). */
-const AT_ONCE = 4;
+/** As many at once as a worker stores by default. */
+const PUTS_AT_ONCE = 4;
 
-async function inLanes(values: readonly Sample[], work: (value: Sample) => Promise<void>): Promise<void> {
+async function inLanes(lanes: number, values: readonly Sample[], work: (value: Sample) => Promise<void>): Promise<void> {
   let next = 0;
   const lane = async () => {
     while (next < values.length) await work(values[next++]!);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  await Promise.all(Array.from({ length: lanes }, lane));
 }
 
 const putAll = (store: RedisStore, values: readonly Sample[]): Promise<void> =>
-  inLanes(values, async ({ key, head, payload }) => {
+  inLanes(PUTS_AT_ONCE, values, async ({ key, head, payload }) => {
     if (!(await store.put(key, head, payload))) throw new Error("Redis did not take a segment");
   });
 
-const getAll = (store: RedisStore, values: readonly Sample[]): Promise<void> =>
-  inLanes(values, async ({ key, head }) => {
-    if ((await store.get(key, head, heapMemory)) === null) throw new Error("a segment was not found again");
+/** Into an engine's memory, where all of it is held, as by a worker that opens a sequence with it. */
+async function getAll(store: RedisStore, values: readonly Sample[], held: Memory[]): Promise<void> {
+  await inLanes(LOADS_MAX, values, async ({ key, head }) => {
+    const memory = await store.get(key, head, (bytes) => createPage(bytes, false));
+    if (memory === null) throw new Error("a segment was not found again");
+    held.push(memory);
   });
+}

@@ -28,7 +28,7 @@ export class NativeBuffer implements Memory {
 
   /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. */
   get bytes(): Uint8Array {
-    this.#view ??= new Uint8Array(calling(() => native().native.bufferView(this.handle, 0, this.size)));
+    this.#view ??= viewOf(this.handle, this.size);
     return this.#view;
   }
 
@@ -56,6 +56,36 @@ export class NativeBuffer implements Memory {
     native().native.release(this.#handle);
   }
 }
+
+/**
+ * Pages share one ArrayBuffer with their region: one of their own costs as much as reading them, and each would count as memory for the collector
+ * to find, which then runs for every few megabytes.
+ */
+function viewOf(handle: number, size: number): Uint8Array {
+  const { native: n } = native();
+  calling(() => n.bufferPlace(handle, place));
+  const [address, bytes, offset] = [place[0]!, place[1]!, place[2]!];
+  if (bytes === size) return new Uint8Array(calling(() => n.bufferView(handle, 0, size)));
+  let whole = regions.get(address)?.deref();
+  if (whole === undefined) {
+    whole = calling(() => n.wholeView(handle));
+    regions.set(address, new WeakRef(whole)); // while it lives, nothing else has this address
+    collected.register(whole, address);
+  }
+  return new Uint8Array(whole, offset, size);
+}
+
+const place = new Float64Array(3);
+const regions = new Map<number, WeakRef<ArrayBuffer>>();
+const collected = new FinalizationRegistry<number>((address) => {
+  if (regions.get(address)?.deref() === undefined) regions.delete(address);
+});
+
+/** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
+export const createPage = (bytes: number, zero: boolean): NativeBuffer => {
+  const { native: n, library } = native();
+  return new NativeBuffer(calling(() => n.pageCreate(library, bytes, zero)));
+};
 
 export const createBuffer = (bytes: number): NativeBuffer => {
   const { native: n, library } = native();

@@ -11,9 +11,13 @@ export interface Native {
   paths(library: number): PathInfo[];
   open(library: number, path: string | null, threads: number): number;
   bufferCreate(library: number, bytes: number): number;
+  pageCreate(library: number, bytes: number, zero: boolean): number;
   bufferMap(library: number, path: string): number;
   bufferBytes(buffer: number): number;
   bufferView(buffer: number, offset: number, length: number): ArrayBuffer;
+  /** Into `place`: address and bytes of what the buffer is part of, and where it begins there. */
+  bufferPlace(buffer: number, place: Float64Array): void;
+  wholeView(buffer: number): ArrayBuffer;
   retain(handle: number): void;
   release(handle: number): void;
   handleCount(): number;
@@ -25,6 +29,8 @@ export interface Native {
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;
+  /** As zlib's; null on a processor without instructions for it. */
+  readonly crc32: ((bytes: Uint8Array) => number) | null;
 }
 
 /** One way of computing. `reason` says for people why it cannot run here; "" if it can. */

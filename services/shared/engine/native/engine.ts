@@ -12,7 +12,7 @@ import type {
   StepInput,
   StepResult,
 } from "../engine.ts";
-import { adoptBuffer, createBuffer, NativeBuffer } from "../kernels.ts";
+import { adoptBuffer, createPage, NativeBuffer } from "../kernels.ts";
 import { Channel } from "./channel.ts";
 import type { NativeOptions } from "./options.ts";
 import { fromWire, type SealedHandle } from "./protocol.ts";
@@ -44,7 +44,7 @@ class ThreadEngine implements NativeEngine {
   }
 
   allocate(bytes: number): Memory {
-    return createBuffer(bytes);
+    return createPage(bytes, false);
   }
 
   async open({ segments, boundary }: SequenceStart): Promise<Opened> {
@@ -99,7 +99,7 @@ class ThreadEngine implements NativeEngine {
 /** A reference for the thread. Memory that is not native (a store of the heap) is copied. */
 function lend(memory: Memory): number {
   if (memory instanceof NativeBuffer) return memory.lend();
-  const copy = createBuffer(memory.bytes.length);
+  const copy = createPage(memory.bytes.length, false);
   copy.bytes.set(memory.bytes);
   const handle = copy.lend();
   copy.release();

@@ -1,0 +1,91 @@
+// What all of a machine's cores can do together: read memory, and multiply and add with each unit they have.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "units.h"
+
+namespace longshore::bench {
+
+inline double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Runs `work(thread)` on all threads at once; how long until the last was done.
+inline double together(unsigned threads, const std::function<void(unsigned)>& work) {
+  std::vector<std::thread> others;
+  const double start = seconds();
+  for (unsigned i = 1; i < threads; i++) others.emplace_back(work, i);
+  work(0);
+  for (std::thread& other : others) other.join();
+  return seconds() - start;
+}
+
+// The sum keeps the loads; nobody asks for it.
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static uint64_t sumOf(const uint8_t* bytes, uint64_t count) {
+  uint64_t total[32] = {};
+  for (uint64_t i = 0; i + sizeof total <= count; i += sizeof total) {
+    for (int lane = 0; lane < 32; lane++) {
+      uint64_t value;
+      std::memcpy(&value, bytes + i + 8 * lane, sizeof value);
+      total[lane] += value;
+    }
+  }
+  uint64_t sum = 0;
+  for (const uint64_t each : total) sum += each;
+  return sum;
+}
+
+// Bytes per second; each thread reads a part of its own, once.
+inline double readRate(const uint8_t* data, uint64_t bytes, unsigned threads) {
+  const uint64_t part = bytes / threads / 64 * 64;
+  const double spent = together(threads, [&](unsigned i) {
+    volatile uint64_t sink = sumOf(data + i * part, part);
+    (void)sink;
+  });
+  return static_cast<double>(part * threads) / spent;
+}
+
+// Operations per second of one unit on `threads` cores.
+inline double unitRate(const Unit& unit, unsigned threads) {
+  std::vector<double> done(threads);
+  const double spent = together(threads, [&](unsigned i) { done[i] = unit.run(); });
+  double total = 0;
+  for (const double operations : done) total += operations;
+  return total / spent;
+}
+
+// What bf16 is multiplied with: the first that this machine has. There is always fp32.
+inline Unit matrixUnit() {
+  const std::vector<Unit> all = units();
+  for (const char* key : {"peak.bf16.amx", "peak.bf16.avx512"}) {
+    for (const Unit& unit : all) {
+      if (std::strcmp(unit.key, key) == 0 && unit.missing == nullptr) return unit;
+    }
+  }
+  return all.front();
+}
+
+constexpr int kSamples = 5;
+
+// Five measurements after one that wakes pages and clocks.
+inline std::vector<double> sampled(const std::function<double()>& once) {
+  once();
+  std::vector<double> values;
+  for (int i = 0; i < kSamples; i++) values.push_back(once());
+  return values;
+}
+
+inline double medianOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace longshore::bench

@@ -1,0 +1,76 @@
+// Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other.
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+namespace longshore::test {
+
+namespace {
+
+constexpr uint64_t kSizes[] = {0, 1, 4095, 4096, 52000, 700000, uint64_t{9} << 20};
+constexpr size_t kLiveMax = 40;
+
+struct Page {
+  ls_buffer* buffer;
+  uint8_t mark;
+};
+
+struct Shared {
+  std::mutex mutex;
+  std::vector<Page> pages;
+};
+
+Page create(const ls_backend_api* api, Random& random) {
+  Page page{nullptr, static_cast<uint8_t>(random.u32())};
+  const uint64_t size = kSizes[random.whole(0, 6)];
+  const bool zero = random.whole(0, 1) == 1;
+  CHECK(api->page_create(size, zero ? 1 : 0, &page.buffer) == LS_OK);
+  uint64_t bytes = 0, all = 0;
+  uint8_t* data = api->buffer_host(page.buffer, &bytes);
+  const uint8_t* whole = api->buffer_host(api->buffer_whole(page.buffer), &all);
+  CHECK(bytes == size && reinterpret_cast<uintptr_t>(data) % 64 == 0 && data >= whole && data + bytes <= whole + all);
+  for (uint64_t i = 0; zero && i < bytes; i++) CHECK(data[i] == 0);
+  if (bytes > 0) std::memset(data, page.mark, bytes);
+  return page;
+}
+
+void checkAndRelease(const ls_backend_api* api, const Page& page) {
+  uint64_t bytes = 0;
+  const uint8_t* data = api->buffer_host(page.buffer, &bytes);
+  for (uint64_t i = 0; i < bytes; i++) CHECK(data[i] == page.mark);
+  api->buffer_release(page.buffer);
+}
+
+void churn(const ls_backend_api* api, uint64_t seed, int turns, Shared& shared) {
+  Random random(seed);
+  for (int turn = 0; turn < turns; turn++) {
+    const Page page = create(api, random);
+    std::vector<Page> released;
+    {
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      shared.pages.push_back(page);
+      while (shared.pages.size() > static_cast<size_t>(random.whole(1, kLiveMax))) {
+        std::swap(shared.pages[random.u32() % shared.pages.size()], shared.pages.back());
+        released.push_back(shared.pages.back());
+        shared.pages.pop_back();
+      }
+    }
+    for (const Page& other : released) checkAndRelease(api, other);
+  }
+}
+
+}  // namespace
+
+void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
+  Shared shared;
+  std::vector<std::thread> threads;
+  for (uint64_t t = 0; t < 3; t++) threads.emplace_back([&, t] { churn(api, seed + t, 20 * rounds, shared); });
+  for (std::thread& thread : threads) thread.join();
+  for (const Page& page : shared.pages) checkAndRelease(api, page);
+  std::printf("pages: %zu lived to the end, all as they were filled\n", shared.pages.size());
+}
+
+}  // namespace longshore::test

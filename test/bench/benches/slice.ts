@@ -1,0 +1,114 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { freemem, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NativeBuffer } from "../../../services/shared/engine/kernels.ts";
+import { freeSequence, type Sequence } from "../../../services/shared/engine/sequence.ts";
+import { type Bench, byTurns, notRun, type Scene } from "../bench.ts";
+import { flopsOf } from "../flops.ts";
+import { Slice } from "../slice.ts";
+import { sliceConfig, weightBytes, writeSlice } from "../slice-model.ts";
+import { summary } from "../stats.ts";
+import { limits, matrixPeak } from "../yardsticks/roofline.ts";
+
+const CHUNK = 2_048;
+const BATCH = 16;
+const LONG = 131_072;
+const STEPS = 8;
+/** Weights in the page cache, workspace, KV, and something for everybody else. */
+const MEMORY_BYTES = 15_000_000_000;
+
+/** Three layers of V4-Flash, one of each kind, at their real dimensions. */
+export const slice: Bench = {
+  name: "slice",
+  about: "three layers with the dimensions of V4-Flash: chunks of a prompt beside matrix peak, steps beside memory",
+  async run(scene) {
+    if (scene.tiny) return scene.report(notRun("slice", "it has one size"));
+    if (freemem() < MEMORY_BYTES)
+      return scene.report(notRun("slice", `it takes ${MEMORY_BYTES / 1e9} GB of memory, ${(freemem() / 1e9).toFixed(1)} are free`));
+    const folder = mkdtempSync(join(tmpdir(), "longshore-slice-"));
+    try {
+      for (const share of writeSlice(folder)) scene.say(`slice: writing 10 GB of weights, ${Math.round(100 * share)} %`);
+      await measured(scene, folder);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+async function measured(scene: Scene, folder: string): Promise<void> {
+  const model = new Slice(folder, { threads: scene.machine.cores, chunk: CHUNK, batch: BATCH });
+  const pages: NativeBuffer[] = [];
+  try {
+    pages.push(...model.pages(LONG));
+    await prefillRow(scene, model, "slice.prefill.0", []);
+    await prefillRow(scene, model, "slice.prefill.128k", pages);
+    for (const batch of [1, BATCH]) await decodeRow(scene, model, batch, pages);
+    await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.prefill.hyper", sequences, CHUNK, 0.05));
+    await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.decode.hyper", sequences, 1, 0.03));
+  } finally {
+    for (const page of pages) page.release();
+    model.close();
+  }
+}
+
+async function prefillRow(scene: Scene, model: Slice, key: string, pages: readonly NativeBuffer[]): Promise<void> {
+  const peak = await matrixPeak(scene);
+  if (peak === null) return scene.report(notRun(key, "the matrix peak is not known: run `npm run bench`"));
+  const start = pages.length === 0 ? 0 : LONG;
+  const { dense, scored } = flopsOf(sliceConfig, start + CHUNK);
+  const before = flopsOf(sliceConfig, start);
+  const flops = dense - before.dense + scored - before.scored;
+  const figure = () => withSequences(model, 1, pages, async (sequences) => flops / (await model.seconds(sequences, CHUNK)));
+  const reached = summary(peak.figures).median;
+  const { figures } = await byTurns(scene, key, figure, async () => reached);
+  const yardstick = { name: peak.key, figures: peak.figures };
+  const ratios = figures.map((value) => value / reached);
+  scene.report({ key, unit: "OP/s", figures, yardstick, ratios, goal: { atLeast: 0.45 }, note: model.path });
+}
+
+/** Sequences that share one copy of all pages. */
+async function decodeRow(scene: Scene, model: Slice, batch: number, pages: readonly NativeBuffer[]): Promise<void> {
+  const key = `slice.decode.batch-${batch}`;
+  const reading = (await limits(scene, ["read.mapped"])).get("read.mapped")!;
+  if ("missing" in reading) return scene.report(notRun(key, reading.missing));
+  await withSequences(model, batch, pages, async (sequences) => {
+    const rates: number[] = [];
+    for (let i = 0; i < STEPS; i++) {
+      const { experts } = model.profile(sequences, 1); // the ids that come next route in their own way; on average, alike
+      rates.push(weightBytes(experts) / (await model.seconds(sequences, 1)));
+    }
+    const reached = summary(reading.figures).median;
+    const ratios = rates.map((value) => value / reached);
+    const goal = batch === 1 ? { goal: { atLeast: 0.75 } } : {};
+    scene.report({
+      key,
+      unit: "B/s",
+      figures: rates,
+      yardstick: { name: "mapped read", figures: reading.figures },
+      ratios,
+      ...goal,
+      note: model.path,
+    });
+  });
+}
+
+/** The share of mixing the residual streams in all of the layers' time. */
+function hyperRow(scene: Scene, model: Slice, key: string, sequences: readonly Sequence[], tokens: number, atMost: number): void {
+  const { time } = model.profile(sequences, tokens);
+  const share = time.share("hcPre", "hcPost", "hcHead");
+  scene.report({ key, unit: "", figures: [share], goal: { atMost }, note: time.summary() });
+}
+
+async function withSequences<T>(
+  model: Slice,
+  count: number,
+  pages: readonly NativeBuffer[],
+  use: (sequences: readonly Sequence[]) => Promise<T>,
+): Promise<T> {
+  const sequences = Array.from({ length: count }, () => model.open(pages));
+  try {
+    return await use(sequences);
+  } finally {
+    for (const sequence of sequences) freeSequence(sequence);
+  }
+}

@@ -1,0 +1,99 @@
+import { openCheckpoint } from "../../services/shared/engine/checkpoint/open.ts";
+import { forward } from "../../services/shared/engine/forward/forward.ts";
+import type { Means } from "../../services/shared/engine/forward/prepare.ts";
+import type { Tap } from "../../services/shared/engine/forward/run.ts";
+import { createWorkspace } from "../../services/shared/engine/forward/workspace.ts";
+import { createBuffer, ints, type NativeBuffer, openBackend } from "../../services/shared/engine/kernels.ts";
+import { placeModel } from "../../services/shared/engine/model.ts";
+import { createSequence, freeSequence, type Sequence, sealedSince } from "../../services/shared/engine/sequence.ts";
+import { type Random, seededRandom } from "../../services/shared/runtime/random.ts";
+import { secondsOf } from "./bench.ts";
+import { type Profiled, profiled } from "./profile.ts";
+
+const SEGMENT_TOKENS = 512;
+
+/** A model's forward pass without the engine around it, on sequences of random tokens. */
+export class Slice {
+  readonly path: string;
+  readonly #means: Means;
+  readonly #random: Random = seededRandom(1);
+  readonly #close: () => void;
+
+  constructor(folder: string, options: { readonly threads: number; readonly chunk: number; readonly batch: number }) {
+    const model = placeModel(openCheckpoint(folder), { mode: "serving", segmentTokens: SEGMENT_TOKENS });
+    const backend = openBackend({ threads: options.threads });
+    const ops = backend.createStream();
+    const work = createWorkspace(model.config, model.layout, model.activation, { rowsMax: options.chunk, logitRows: options.batch });
+    this.path = backend.path;
+    this.#means = { model, ops, work, tap: null };
+    this.#close = () => {
+      for (const resource of [work, ops, model]) resource.release();
+      backend.close();
+    };
+  }
+
+  /** Pages of a context of `tokens` tokens. Entries are those of one computed segment; index keys are random, as no two of a real context are equal. */
+  pages(tokens: number): NativeBuffer[] {
+    const sequence = this.open([]);
+    this.#feed([sequence], SEGMENT_TOKENS, this.#means);
+    const { payload } = sealedSince(sequence, 0)[0]!;
+    freeSequence(sequence);
+    const pages = Array.from({ length: tokens / SEGMENT_TOKENS }, () => this.#like(payload));
+    payload.release();
+    return pages;
+  }
+
+  /** Continues behind `pages` with an empty window. */
+  open(pages: readonly NativeBuffer[]): Sequence {
+    const { config, layout } = this.#means.model;
+    const position = pages.length * SEGMENT_TOKENS;
+    return createSequence(config, layout, pages, { position, first: position, exactFrom: position });
+  }
+
+  /** Seconds of a call that runs `tokens` tokens of each sequence; of steps (1 token) also the logits. */
+  async seconds(sequences: readonly Sequence[], tokens: number): Promise<number> {
+    return secondsOf(() => this.#feed(sequences, tokens, this.#means));
+  }
+
+  /** The same call with each operation timed alone, and the routed experts of each layer. */
+  profile(sequences: readonly Sequence[], tokens: number): { readonly time: Profiled; readonly experts: readonly number[] } {
+    const time = profiled(this.#means.ops);
+    const experts: number[] = [];
+    const tap: Tap = {
+      see: (name, _, value) => {
+        if (name === "route_ids") experts.push(new Set(ints(value)).size);
+      },
+      scores: () => null,
+    };
+    this.#feed(sequences, tokens, { ...this.#means, ops: time.ops, tap });
+    return { time, experts };
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  #feed(sequences: readonly Sequence[], tokens: number, means: Means): void {
+    const ids = () => Int32Array.from({ length: tokens }, () => this.#random.u32() % means.model.config.vocab);
+    const wanted = tokens === 1 ? Int32Array.from(sequences.keys()) : new Int32Array();
+    forward(
+      means,
+      sequences.map((sequence) => ({ sequence, ids: ids() })),
+      { wanted },
+    );
+  }
+
+  #like(payload: NativeBuffer): NativeBuffer {
+    const page = createBuffer(payload.size);
+    page.bytes.set(payload.bytes);
+    const { layers, keyBytes } = this.#means.model.layout;
+    const codes = this.#means.model.config.indexDim / 2; // of each key; its scales follow
+    for (const { keys } of layers) {
+      for (let row = 0; keys !== null && row < keys.rows; row++) {
+        const at = keys.offset + row * keyBytes;
+        for (let i = at; i < at + codes; i++) page.bytes[i] = this.#random.u32();
+      }
+    }
+    return page;
+  }
+}
