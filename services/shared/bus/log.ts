@@ -122,7 +122,7 @@ export class FencedLog implements JobLog {
   }
 
   async claim(jobId: string, phase: Phase, worker: string, hint: readonly LogRecord[] = []): Promise<ClaimResult> {
-    const claimed = this.#isClaimable(hint, phase) ? await this.#claimed(jobId, hint, worker) : null;
+    const claimed = this.#isClaimable(jobId, hint, phase) ? await this.#claimed(hint.at(-1)!, hint, worker) : null;
     return claimed ?? this.#claimAsRead(jobId, phase, worker);
   }
 
@@ -133,28 +133,28 @@ export class FencedLog implements JobLog {
     if (isTerminal(last.event) || last.phase !== phase) return { kind: "over" };
     if (holds(last.event) && (await this.#isFresh(entry))) return { kind: "held" };
     if (last.attempt >= this.#rules.attemptsMax) {
-      const exhausted = await this.#claimed(jobId, [last], worker);
+      const exhausted = await this.#claimed(last, [], worker);
       return exhausted === null ? { kind: "held" } : { kind: "exhausted", claim: exhausted.claim, last };
     }
     // Before the claim: an attempt counts from there on, and a read may fail.
     const history = await this.#readTo(last, 0);
     if (!this.#isWhole(jobId, history)) return { kind: "over" };
-    return (await this.#claimed(jobId, history, worker)) ?? { kind: "held" };
+    return (await this.#claimed(last, history, worker)) ?? { kind: "held" };
   }
 
   /** Whether a log that is as `hint` says, and ends there, can be claimed: whole, waiting in the phase, with attempts left. */
-  #isClaimable(hint: readonly LogRecord[], phase: Phase): boolean {
+  #isClaimable(jobId: string, hint: readonly LogRecord[], phase: Phase): boolean {
     const last = hint.at(-1);
-    if (last === undefined || hint[0]?.event.type !== "submitted") return false;
+    if (last?.jobId !== jobId || hint[0]?.event.type !== "submitted") return false;
     if (!hint.every(({ previous }, i) => previous === (hint[i - 1]?.sequence ?? 0))) return false;
     return last.phase === phase && !isTerminal(last.event) && !holds(last.event) && last.attempt < this.#rules.attemptsMax;
   }
 
-  /** The claim, appended behind the last of `known`; null if that is not the last event any more. */
-  async #claimed(jobId: string, known: readonly LogRecord[], worker: string): Promise<Claimed | null> {
+  /** The claim, appended behind `last`, which was found claimable; null if that is not the last event any more. `known` may have been read later. */
+  async #claimed(last: LogRecord, known: readonly LogRecord[], worker: string): Promise<Claimed | null> {
     // Others may take over what is not known to be ours as long after as a claim lives.
     const patienceMs = Math.max(this.#rules.claimMs, this.#rules.answerMs);
-    const claimed = await this.#append(jobId, known.at(-1)!, { type: "claimed", worker }, patienceMs);
+    const claimed = await this.#append(last.jobId, last, { type: "claimed", worker }, patienceMs);
     if (claimed === null) return null;
     return { kind: "claimed", claim: new HeldClaim(this.#writer, claimed, this.#rules.appendMs), history: [...known, claimed] };
   }

@@ -6,8 +6,9 @@ import { MemoryJournal } from "../../../../services/shared/bus/memory/journal.ts
 import { isUnavailable } from "../../../../services/shared/bus/pause.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
 import { type Random, seededRandom } from "../../../../services/shared/runtime/random.ts";
-import { collect, faultsOf, finished, handedOver, never, progress, request, tokens } from "../../../support/bus.ts";
+import { collect, faultsOf, finished, handedOver, held, never, progress, request, tokens } from "../../../support/bus.ts";
 import { Dice } from "../../../support/dice.ts";
+import { overriding } from "../../../support/overriding.ts";
 import { Road } from "../../../support/road.ts";
 import { RoughJournal } from "../../../support/rough-journal.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
@@ -19,11 +20,13 @@ const seeds = process.env.SEED === undefined ? Array.from({ length: 60 }, (_, i)
 
 /** One worker's day: claims what it can, works, pauses for longer than a claim lives, dies and comes back. Collects what it was told is stored. */
 async function work(log: JobLog, clock: Clock, random: Random, name: string, told: LogRecord[]): Promise<void> {
+  let hint: LogRecord[] = [];
   for (;;) {
     const last = await unlessAway(() => log.last("job"));
     if (last !== null && isTerminal(last.event)) return;
     const phase: Phase = last?.phase ?? "prefill";
-    const result = await unlessAway(() => log.claim("job", phase, name));
+    if (random.u32() % 3 === 0) hint = (await unlessAway(() => log.read("job"))) ?? [];
+    const result = await unlessAway(() => log.claim("job", phase, name, hint));
     if (result !== null && (result.kind === "claimed" || result.kind === "exhausted")) await serve(result.claim, clock, random, told);
     await clock.sleep(random.u32() % CLAIM_MS);
   }
@@ -84,3 +87,26 @@ test.each(seeds)(
     for (const record of told) expect(records).toContainEqual(record);
   },
 );
+
+test("a job that ends while whoever takes it over still reads its log is not claimed behind its end", async () => {
+  const clock = new VirtualClock();
+  const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
+  let before = async () => {};
+  const watched = overriding(journal, {
+    page: async (...args) => {
+      await before();
+      return journal.page(...args);
+    },
+  });
+  const log = new FencedLog(watched, rules, clock, seededRandom(1), never);
+  await log.submit("job", request());
+  const first = held(await log.claim("job", "prefill", "first"));
+  for (let i = 0; i < 4; i++) await first.append(progress(1)); // more than are read one by one
+  await clock.run(clock.sleep(2 * CLAIM_MS));
+  before = async () => {
+    before = async () => {};
+    await first.append({ type: "cancelled", by: "client" });
+  };
+  expect(await log.claim("job", "prefill", "second")).toEqual({ kind: "held" });
+  expect((await log.last("job"))?.event.type).toBe("cancelled");
+});
