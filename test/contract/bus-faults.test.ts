@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "nats";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { Connection } from "../../services/shared/bus/nats/connection.ts";
@@ -226,4 +227,25 @@ test("a message outlives its job's log nowhere: what a killed server kept for no
   for (const endMs = Date.now() + 10_000; (await depth(bus, "prefill", "model")) > 0; await sleep(20)) {
     expect(Date.now()).toBeLessThan(endMs);
   }
+});
+
+test("a consumer that somebody deleted is made again, whether or not a request waits there", async () => {
+  const bus = await ready(open({ tryMs: 200 }));
+  const nats = await connect({ servers: server.url });
+  const manager = await nats.jetstreamManager();
+  const remove = async () => {
+    for await (const { name, stream_name } of manager.consumers.list("LONGSHORE_PREFILL"))
+      await manager.consumers.delete(stream_name, name);
+  };
+  for (const waits of [true, false]) {
+    expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+    const early = waits ? bus.queue.pull("prefill", "m", 5_000, never) : null;
+    await remove();
+    const pulled = early ?? bus.queue.pull("prefill", "m", 5_000, never);
+    await bus.queue.publish("prefill", "m", "interactive", { jobId: `job ${waits}`, promptTokens: 3 });
+    const message = await pulled;
+    expect(message?.item.jobId).toBe(`job ${waits}`);
+    message?.ack();
+  }
+  await nats.close();
 });

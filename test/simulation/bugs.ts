@@ -26,7 +26,7 @@ export const bugs: Readonly<Record<string, Bug>> = {
     journal: (journal) =>
       overriding(journal, {
         append: (jobId, bytes, after, id) => {
-          if (after > 0) journal.announce(jobId, encodeLive(decodeRecord(jobId, after + 1, bytes)));
+          if (after > 0) journal.announce(jobId, encodeLive(decodeRecord(jobId, after + 1, bytes)), true);
           return journal.append(jobId, bytes, after, id);
         },
       }),

@@ -64,8 +64,8 @@ export class RoughJournal implements Journal {
     return this.#road.ask(() => this.#inner.fill());
   }
 
-  announce(jobId: string, bytes: Uint8Array): void {
-    this.#road.tell(() => this.#inner.announce(jobId, bytes));
+  announce(jobId: string, bytes: Uint8Array, hurry: boolean): void {
+    this.#road.tell(() => this.#inner.announce(jobId, bytes, hurry));
   }
 
   listen(jobId: string, callback: (bytes: Uint8Array | null) => void): () => void {

@@ -20,8 +20,8 @@ export interface Journal {
   nowMs(): Promise<number>;
   /** How full the log is, 0 to 1; at most a second old. */
   fill(): Promise<number>;
-  /** Tells whoever listens, without any promise. */
-  announce(jobId: string, bytes: Uint8Array): void;
+  /** Tells whoever listens, without any promise; without hurry perhaps a moment later, together with something else. */
+  announce(jobId: string, bytes: Uint8Array, hurry: boolean): void;
   /** Calls back for announcements, and with null when some may have been missed, until the returned function is called. */
   listen(jobId: string, callback: (bytes: Uint8Array | null) => void): () => void;
 }

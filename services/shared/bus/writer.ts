@@ -37,7 +37,8 @@ export class Writer {
     if (sequence === null) return null;
     const record = { ...draft, sequence };
     // Nobody can listen to a job before it is submitted, and its request may be large.
-    if (event.type !== "submitted") this.#journal.announce(jobId, encodeLive(record));
+    if (event.type !== "submitted")
+      this.#journal.announce(jobId, encodeLive(record), event.type !== "claimed" && event.type !== "progress");
     return record;
   }
 

@@ -3,12 +3,17 @@ import type { Clock } from "../runtime/clock.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 
-/** A nudge may be missed: how often the marks themselves are looked at. */
+/** A nudge may be missed: how often the marks themselves are looked at, and how long after a job came for the first time. */
 const LOOK_MS = 1_000;
+const FIRST_LOOK_MS = 100;
+/** Nudges for jobs that are not here are remembered: the job may be on its way to us. */
+const HEARD_MAX = 4_096;
 
 /** The jobs a worker holds now, and the one place that hears for all of them of cancels, deadlines and the end of the worker. */
 export class Roster {
-  readonly #jobs = new Set<HeldJob>();
+  /** Each with what takes back its first look. */
+  readonly #jobs = new Map<HeldJob, () => void>();
+  readonly #heard = new Set<string>();
   readonly #registry: Registry;
   readonly #clock: Clock;
 
@@ -22,32 +27,34 @@ export class Roster {
   }
 
   get holdsBatchJobs(): boolean {
-    return [...this.#jobs].some(({ request }) => request.lane === "batch");
+    return [...this.#jobs.keys()].some(({ request }) => request.lane === "batch");
   }
 
-  /** From now on the job hears of everything; what happened before is looked up while it begins. */
+  /** From now on the job hears of everything. What happened before is looked up: at once after a nudge, else if it is still here in a moment. */
   add(job: HeldJob): void {
-    this.#jobs.add(job);
-    void this.#look(job);
+    const look = () => void this.#look(job);
+    this.#jobs.set(job, this.#clock.after(FIRST_LOOK_MS, look));
+    if (this.#heard.has(job.jobId)) look();
   }
 
   remove(job: HeldJob): void {
+    this.#jobs.get(job)?.();
     this.#jobs.delete(job);
   }
 
   /** The engine finished a layer or a step for somebody: all who wait for it keep their claims. */
   pulse(): void {
-    for (const job of this.#jobs) job.pulse();
+    for (const job of this.#jobs.keys()) job.pulse();
   }
 
   /** The worker ends: what the engine computes right now is finished, then every job is handed back. */
   drain(): void {
-    for (const job of this.#jobs) job.handBack(drained());
+    for (const job of this.#jobs.keys()) job.handBack(drained());
   }
 
   /** Makes room for interactive work: the batch job that came last is handed back, unless one is on its way out already. */
   makeWay(): void {
-    const jobs = [...this.#jobs];
+    const jobs = [...this.#jobs.keys()];
     if (jobs.some(({ leaving }) => leaving)) return;
     jobs.findLast(({ request }) => request.lane === "batch")?.handBack(new Interrupted("overtaken", "interactive work goes first"));
   }
@@ -55,7 +62,9 @@ export class Roster {
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */
   async listen(stop: AbortSignal): Promise<void> {
     await this.#registry.onCancel((jobId) => {
-      for (const job of this.#jobs) if (job.jobId === jobId) void this.#look(job);
+      this.#heard.add(jobId);
+      if (this.#heard.size > HEARD_MAX) this.#heard.delete(this.#heard.values().next().value!);
+      for (const job of this.#jobs.keys()) if (job.jobId === jobId) void this.#look(job);
     }, stop);
   }
 
@@ -63,7 +72,7 @@ export class Roster {
   async watch(stop: AbortSignal): Promise<never> {
     for (;;) {
       await this.#clock.sleep(LOOK_MS, stop);
-      await Promise.all([...this.#jobs].map((job) => this.#look(job)));
+      await Promise.all([...this.#jobs.keys()].map((job) => this.#look(job)));
     }
   }
 

@@ -5,6 +5,8 @@ import type { Random } from "../../runtime/random.ts";
 import { backoffMs, Pause } from "../pause.ts";
 import { Requests } from "./requests.ts";
 
+/** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
+const LATER_MS = 2;
 /** Two unanswered pings end a connection to a server that is frozen. */
 const PING_MS = 5_000;
 
@@ -27,6 +29,11 @@ export class Connection {
   #dials = 0;
   /** What this turn of the event loop has to say goes out at its end, in one piece. */
   #outbox: Outgoing[] = [];
+  /** Their ends are in no hurry. */
+  readonly #leaving = new Set<Subscription>();
+  #hurrying = false;
+  /** Ends the wait of what is in no hurry. */
+  #unwait: (() => void) | null = null;
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
@@ -66,13 +73,30 @@ export class Connection {
     if (this.#connected) this.#send({ subject, data, failed: () => {}, options: reply === undefined ? {} : { reply } });
   }
 
+  /** Like `publish`, but goes out with whatever is sent next, or after a moment. */
+  mention(subject: string, data: Uint8Array | string = Empty): void {
+    if (!this.#connected) return;
+    this.#outbox.push({ subject, data, failed: () => {}, options: {} });
+    this.#wait();
+  }
+
   #send(outgoing: Outgoing): void {
-    if (this.#outbox.push(outgoing) === 1) setImmediate(() => this.#sendAll());
+    this.#outbox.push(outgoing);
+    if (this.#hurrying) return;
+    this.#hurrying = true;
+    setImmediate(() => this.#sendAll());
+  }
+
+  #wait(): void {
+    if (!this.#hurrying) this.#unwait ??= this.#clock.after(LATER_MS, () => this.#sendAll());
   }
 
   #sendAll(): void {
     const all = this.#outbox;
     this.#outbox = [];
+    this.#hurrying = false;
+    this.#unwait?.();
+    this.#unwait = null;
     for (const { subject, data, options, failed } of all) {
       try {
         this.#nats?.publish(subject, data, options);
@@ -80,17 +104,29 @@ export class Connection {
         failed(cause as Error); // too large, or the connection is closing
       }
     }
+    this.#leave();
   }
 
   /** Calls back for messages on `subject`, across reconnects, until the returned function is called; with `drain` also for those on their way then. */
   subscribe(subject: string, callback: (message: Msg) => void): (late?: "drain") => void {
-    const listener = { subject, callback, subscription: this.#nats === null ? null : listen(this.#nats, subject, callback) };
+    let hears = true;
+    const heard = (message: Msg) => {
+      if (hears) callback(message);
+    };
+    const listener = { subject, callback: heard, subscription: this.#nats === null ? null : listen(this.#nats, subject, heard) };
     this.#listeners.add(listener);
     return (late) => {
       this.#listeners.delete(listener);
-      if (late === undefined) listener.subscription?.unsubscribe();
-      else listener.subscription?.drain().catch(() => {});
+      hears = late === "drain";
+      if (hears) listener.subscription?.drain().catch(() => {});
+      else if (listener.subscription !== null) this.#leaving.add(listener.subscription);
+      this.#wait();
     };
+  }
+
+  #leave(): void {
+    for (const subscription of this.#leaving) subscription.unsubscribe();
+    this.#leaving.clear();
   }
 
   /** Resolves once the server knows of every subscription made so far; at once without a connection, which begins with them. */
@@ -171,6 +207,7 @@ export class Connection {
     const trouble = new Error("the connection broke");
     this.#trouble = trouble;
     this.#outbox = [];
+    this.#leave();
     this.#requests.fail(trouble);
     for (const callback of this.#interrupted) callback();
   }

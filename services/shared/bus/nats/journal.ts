@@ -71,8 +71,9 @@ export class NatsJournal implements Journal {
     return (bytes + this.#addedBytes) / bytesMax;
   }
 
-  announce(jobId: string, bytes: Uint8Array): void {
-    this.#connection.publish(this.#live(jobId), bytes);
+  announce(jobId: string, bytes: Uint8Array, hurry: boolean): void {
+    if (hurry) this.#connection.publish(this.#live(jobId), bytes);
+    else this.#connection.mention(this.#live(jobId), bytes);
   }
 
   listen(jobId: string, callback: (bytes: Uint8Array | null) => void): () => void {

@@ -45,9 +45,12 @@ export class PullLine {
     return this.#asked?.untilMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** A request that nobody ended in its time got lost. */
+  /** A request that nobody ended in its time got lost, perhaps because there is no consumer. */
   isAsked(nowMs: number): boolean {
-    if (nowMs >= this.untilMs) this.#asked = null;
+    if (nowMs >= this.untilMs) {
+      this.forget();
+      this.#ended("it does not answer");
+    }
     return this.#asked !== null;
   }
 

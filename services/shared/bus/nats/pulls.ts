@@ -27,43 +27,46 @@ export class Pulls {
   readonly #batch: PullLine;
   readonly #waiting: Pause[] = [];
   #ready: Delivered[] = [];
-  #trouble: string | null = null;
+  /** Whoever began to wait before a trouble hears of it: consumers may have to be made anew. */
+  #troubles = 0;
+  #trouble = "";
   #open = false;
 
   constructor(connection: Connection, patience: Patience) {
     this.#connection = connection;
     this.#patience = patience;
     const ended = (trouble: string | null) => {
-      this.#trouble ??= trouble;
-      this.#wakeAll();
+      if (trouble !== null) this.#fail(trouble);
+      else this.#wakeAll();
     };
     const line = (lane: Lane) => new PullLine(connection, patience, (message) => this.#given({ lane, message }), ended);
     this.#interactive = line("interactive");
     this.#batch = line("batch");
     connection.onInterruption(() => {
       for (const each of [this.#interactive, this.#batch]) each.forget();
-      this.#wakeAll();
+      this.#fail("the connection broke");
     });
   }
 
-  /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses. */
+  /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses, or may be gone. */
   async next(nexts: Nexts, room: number, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
     const { clock } = this.#patience;
     const endMs = clock.monotonicMs() + waitMs;
     const pause = new Pause();
+    const troubles = this.#troubles;
     this.#waiting.push(pause);
     this.#open = true;
     try {
       for (;;) {
         const ready = this.#take();
         if (ready !== null) return ready;
-        if (this.#trouble !== null) throw new ServingError("UNAVAILABLE", `the queue: ${this.#trouble}`);
+        if (this.#troubles > troubles) throw new ServingError("UNAVAILABLE", `the queue: ${this.#trouble}`);
         const nowMs = clock.monotonicMs();
         if (signal.aborted || nowMs >= endMs) return null;
-        await pause.wait(clock, Math.min(endMs, this.#ask(nexts, room, nowMs)) - nowMs, signal);
+        const untilMs = Math.min(endMs, this.#ask(nexts, room, nowMs));
+        if (this.#troubles === troubles) await pause.wait(clock, untilMs - nowMs, signal);
       }
     } finally {
-      this.#trouble = null;
       this.#waiting.splice(this.#waiting.indexOf(pause), 1);
       if (this.#waiting.length === 0) setImmediate(() => this.#withdraw());
     }
@@ -93,6 +96,12 @@ export class Pulls {
     this.#open = false;
     for (const line of [this.#interactive, this.#batch]) line.withdraw();
     for (const delivered of this.#ready.splice(0)) this.#giveBack(delivered);
+  }
+
+  #fail(trouble: string): void {
+    this.#troubles++;
+    this.#trouble = trouble;
+    this.#wakeAll();
   }
 
   #giveBack({ message }: Delivered): void {

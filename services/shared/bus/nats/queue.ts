@@ -158,7 +158,7 @@ export class NatsQueue implements JobQueue {
 
   /** Null for a message that cannot be read: a hint at nothing, so it is dropped, and the reconciler sends another. */
   #message(phase: Phase, { lane, message }: Delivered): Message | null {
-    const answer = (word: string) => this.#connection.publish(message.reply ?? "", word);
+    const answer = (word: string) => this.#connection.mention(message.reply ?? "", word);
     try {
       return {
         item: decodeItem(message.data),
@@ -167,7 +167,7 @@ export class NatsQueue implements JobQueue {
         deliveries: deliveryOf(message.reply ?? "").deliveries,
         working: () => answer("+WPI"),
         ack: () => answer("+ACK"),
-        nak: (delayMs) => answer(`-NAK {"delay": ${nanos(delayMs)}}`),
+        nak: (delayMs) => this.#connection.publish(message.reply ?? "", `-NAK {"delay": ${nanos(delayMs)}}`),
       };
     } catch {
       answer("+ACK");
