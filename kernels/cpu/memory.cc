@@ -18,7 +18,6 @@
 ls_buffer::~ls_buffer() {
   if (region != nullptr) {
     longshore::cpu::giveBack(region, block);
-    longshore::cpu::release(whole);
   } else if (mapped) {
     ASAN_UNPOISON_MEMORY_REGION(allocation, bytes);  // the addresses may be given to somebody else
     munmap(allocation, bytes);

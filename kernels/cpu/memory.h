@@ -18,10 +18,10 @@ struct ls_buffer {
   uint64_t bytes = 0;
   bool readOnly = false;
   bool mapped = false;
-  void* allocation = nullptr;    // what to free or, where it is mapped, to unmap
-  ls_region* region = nullptr;   // of a page, with its place there
+  void* allocation = nullptr;   // what to free or, where it is mapped, to unmap
+  ls_region* region = nullptr;  // of a page, with its place there
   uint32_t block = 0;
-  ls_buffer* whole = nullptr;    // of a page: the region's memory, retained
+  ls_buffer* whole = nullptr;   // of a page: the region's memory, which never ends
 
   ~ls_buffer();
 };

@@ -15,7 +15,7 @@
 
 // Blocks [0, touched) were handed out before; of those, `free` are not in use.
 struct ls_region {
-  ls_buffer* memory;  // retained by the region and by every page
+  ls_buffer* memory;
   uint64_t blockBytes;
   uint32_t blocks;
   uint32_t touched = 0;
@@ -49,7 +49,6 @@ ls_buffer* mapRegion(uint64_t bytes) {
   madvise(begin, bytes, MADV_HUGEPAGE);  // a wish: where it is not granted there are small pages
   buffer->allocation = buffer->data = begin;
   buffer->bytes = bytes;
-  buffer->mapped = true;
   ASAN_POISON_MEMORY_REGION(begin, bytes);
   return buffer.release();
 }
@@ -64,35 +63,25 @@ class Pages {
     const bool fresh = region->free.empty();
     const uint32_t block = fresh ? region->touched++ : region->free.back();
     if (!fresh) region->free.pop_back();
-    if (region->full()) forget(region);
+    if (region->full()) roomy_[region->blockBytes].pop_back();
     page->data = region->memory->data + block * region->blockBytes;
     page->bytes = bytes;
     page->region = region;
     page->block = block;
     page->whole = region->memory;
-    retain(region->memory);
     ASAN_UNPOISON_MEMORY_REGION(page->data, bytes);
     if (zero && !fresh) std::memset(page->data, 0, bytes);
     return page.release();
   }
 
   void giveBack(ls_region* region, uint32_t block) {
-    ls_buffer* dropped = nullptr;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ASAN_POISON_MEMORY_REGION(region->memory->data + block * region->blockBytes, region->blockBytes);
-      if (region->full()) roomy_[region->blockBytes].push_back(region);
-      region->free.push_back(block);
-      if (region->unused()) {
-        if (unusedBytes_ + region->memory->bytes <= kUnusedBytesMax) unusedBytes_ += region->memory->bytes;
-        else {
-          dropped = region->memory;
-          forget(region);
-          delete region;
-        }
-      }
-    }
-    if (dropped != nullptr) release(dropped);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ASAN_POISON_MEMORY_REGION(region->memory->data + block * region->blockBytes, region->blockBytes);
+    if (region->full()) roomy_[region->blockBytes].push_back(region);
+    region->free.push_back(block);
+    if (!region->unused()) return;
+    if (unusedBytes_ + region->memory->bytes <= kUnusedBytesMax) unusedBytes_ += region->memory->bytes;
+    else empty(region);
   }
 
  private:
@@ -110,10 +99,14 @@ class Pages {
     return region.release();
   }
 
-  // It has no room any more, or is no more.
-  void forget(ls_region* region) {
+  // As new: zeros, which cost nothing until they are touched. The others go first from now on.
+  void empty(ls_region* region) {
+    madvise(region->memory->data, region->memory->bytes, MADV_DONTNEED);
+    region->touched = 0;
+    region->free.clear();
     std::vector<ls_region*>& roomy = roomy_[region->blockBytes];
-    roomy.erase(std::find(roomy.begin(), roomy.end(), region));
+    const auto place = std::find(roomy.begin(), roomy.end(), region);
+    std::rotate(roomy.begin(), place, place + 1);
   }
 
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 // Buffers of one size by the thousand, as segments are: parts of regions that are used again and again. Fresh memory costs a page fault for every
-// 4 KiB, about a microsecond in a virtual machine and so more than it costs to fill them; a region asks for huge pages and stays.
+// 4 KiB, about a microsecond in a virtual machine and so more than it costs to fill them; a region asks for huge pages. Its addresses are its own for ever,
+// so that a view of them never dangles; memory of regions that nobody uses goes back to the system, but for a bounded part.
 #pragma once
 
 #include <cstdint>

@@ -110,11 +110,6 @@ Napi::Value bufferMap(const Napi::CallbackInfo& info) {
   return added(info, Kind::buffer, api, buffer);
 }
 
-struct WholeOwner {
-  const ls_backend_api* api;
-  ls_buffer* all;
-};
-
 Napi::Value bufferBytes(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
   uint64_t bytes = 0;
@@ -151,20 +146,19 @@ Napi::Value bufferPlace(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// An ArrayBuffer over all that a buffer is part of; it keeps that alive until it is collected, but not the buffer.
+// An ArrayBuffer over all that a page is part of, for as long as anybody likes. The collector is told that none of it is its to find: it would
+// otherwise run for every 64 MB that are looked at.
 Napi::Value wholeView(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
   const ls_backend_api* api = buffer->api;
   ls_buffer* all = api->buffer_whole(buffer->buffer());
+  if (all == buffer->buffer()) throw Refusal{LS_INVALID, "the buffer is part of nothing: use a view of its own"};
   uint64_t bytes = 0;
   uint8_t* data = api->buffer_host(all, &bytes);
   if (data == nullptr || bytes > kViewMax) throw Refusal{LS_UNSUPPORTED, "this memory cannot be looked at as a whole"};
-  api->buffer_retain(all);
-  auto* owner = new WholeOwner{api, all};
-  return Napi::ArrayBuffer::New(info.Env(), data, bytes, [](Napi::Env, void*, WholeOwner* held) {
-    held->api->buffer_release(held->all);
-    delete held;
-  }, owner);
+  const Napi::ArrayBuffer view = Napi::ArrayBuffer::New(info.Env(), data, bytes, [](Napi::Env, void*) {});
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -static_cast<int64_t>(bytes));
+  return view;
 }
 
 Napi::Value retain(const Napi::CallbackInfo& info) {

@@ -174,7 +174,7 @@ typedef struct ls_backend_api {
   ls_status (*buffer_create)(uint64_t bytes, ls_buffer** out);
   /* A buffer for one of many spans of this size, 64-byte aligned: part of a larger one whose memory is used again. Zero-filled only if `zero` is not 0. */
   ls_status (*page_create)(uint64_t bytes, uint32_t zero, ls_buffer** out);
-  /* What a buffer is part of, which may be itself; not retained. */
+  /* What a page is a part of, which lives as long as the library; of another buffer itself. */
   ls_buffer* (*buffer_whole)(ls_buffer*);
   /* The whole file, read-only and shared; pages come in when touched. Writing to it is LS_INVALID. Cutting the file short while it is mapped
    * ends the process (SIGBUS): replace files of a model, never write into them. */

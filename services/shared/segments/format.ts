@@ -1,7 +1,7 @@
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { ServingError } from "../runtime/errors.ts";
 import type { SegmentKey, ValueHead } from "./contract.ts";
-import { FORMAT_VERSION, keyDigest } from "./keys.ts";
+import { FORMAT_VERSION } from "./keys.ts";
 
 export const HEADER_BYTES = 136;
 /** No value is larger: a size is checked against this before anything is allocated. */
@@ -100,10 +100,12 @@ function expectedHeader(key: SegmentKey, head: ValueHead): Buffer {
   header.write("LSKV", at.magic, "latin1");
   header.writeUInt16LE(FORMAT_VERSION, at.version);
   header.writeUInt16LE(kinds[head.kind], at.kind);
-  header.set(keyDigest(key), at.key);
+  header.write(key, at.key, "base64url");
   header.set(head.fingerprint, at.fingerprint);
   header.write(head.layout, at.layout, "latin1");
-  const range = [head.firstToken, head.tokenCount, head.firstLayer, head.layerCount];
-  for (const [index, value] of range.entries()) header.writeUInt32LE(value, at.range + 4 * index);
+  header.writeUInt32LE(head.firstToken, at.range);
+  header.writeUInt32LE(head.tokenCount, at.range + 4);
+  header.writeUInt32LE(head.firstLayer, at.range + 8);
+  header.writeUInt32LE(head.layerCount, at.range + 12);
   return header;
 }

@@ -6,7 +6,7 @@ import type { Reply } from "./resp.ts";
 
 export interface BulkOptions {
   readonly connections: number;
-  /** Exchanges under way on one connection: enough that neither side waits for the other. */
+  /** Exchanges under way on one connection: enough that neither side waits for the other. Refilled when half are answered, in one write. */
   readonly window: number;
   readonly timeoutMs: number;
   readonly random: Random;
@@ -43,20 +43,25 @@ export class RedisBulk {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0) {
-      const free = this.#freest();
-      if (free === null) break;
-      free.send(this.#waiting.shift()!);
-    }
+    for (let free = this.#freest(); free !== null && this.#waiting.length > 0; free = this.#freest()) this.#fill(free);
     const [first] = this.#connections;
     if (this.#connections.some(({ state }) => state === "ready" || state === "opening")) return;
     for (const exchange of this.#waiting.splice(0)) exchange.reject(first!.failure);
   }
 
+  /** Its share of what waits, as far as there is room. */
+  #fill(connection: RedisConnection): void {
+    const share = Math.ceil(this.#waiting.length / this.#connections.length);
+    const exchanges = this.#waiting.splice(0, Math.min(share, this.#window - connection.pendingCount));
+    connection.together(() => {
+      for (const exchange of exchanges) connection.send(exchange);
+    });
+  }
+
   #freest(): RedisConnection | null {
     let best: RedisConnection | null = null;
     for (const connection of this.#connections) {
-      if (connection.state !== "ready" || connection.pendingCount >= this.#window) continue;
+      if (connection.state !== "ready" || connection.pendingCount > this.#window / 2) continue;
       if (best === null || connection.pendingCount < best.pendingCount) best = connection;
     }
     return best;

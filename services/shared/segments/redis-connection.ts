@@ -3,7 +3,7 @@ import { connect as connectTls } from "node:tls";
 import type { Random } from "../runtime/random.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { type RedisTarget, serverName } from "./redis-target.ts";
-import { encodeCommand, type Place, type Reply, ReplyReader } from "./resp.ts";
+import { encodeCommands, type Place, type Reply, ReplyReader } from "./resp.ts";
 
 export interface Command {
   readonly args: readonly (string | Uint8Array)[];
@@ -63,8 +63,16 @@ export class RedisConnection {
     if (this.#pending.length === 0) this.#deadline.refresh();
     this.#pending.push(exchange);
     this.#socket.cork();
-    for (const { args } of exchange.commands) for (const chunk of encodeCommand(args)) this.#socket.write(chunk);
+    for (const chunk of encodeCommands(exchange.commands)) this.#socket.write(chunk);
     this.#socket.uncork();
+  }
+
+  /** Does `work`, then writes all that it sent at once. */
+  together(work: () => void): void {
+    const socket = this.#socket;
+    socket.cork();
+    work();
+    socket.uncork();
   }
 
   /** Ends what is pending as failed; resolves when the socket no longer touches anybody's memory. */

@@ -33,7 +33,7 @@ export interface RedisStoreOptions {
 }
 
 /** Pieces on their way on each connection. */
-const WINDOW = 2;
+const WINDOW = 8;
 /** Values that wait for others to be moved: two prompts of a million tokens. */
 const WAITING_MAX = 4_096;
 /** Keys asked for together: few at first, since a cold prompt has none, then more. */
@@ -69,7 +69,7 @@ export class RedisStore implements CountedStore {
     this.#crc32 = options.crc32 ?? zlibCrc32;
     this.#bulk = new RedisBulk(target, { connections, window: WINDOW, timeoutMs, random });
     this.#control = new RedisControl(target, timeoutMs);
-    this.#moving = new Gate(2 * WINDOW * connections, WAITING_MAX);
+    this.#moving = new Gate(WINDOW * connections, WAITING_MAX);
   }
 
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {

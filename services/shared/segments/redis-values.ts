@@ -74,7 +74,7 @@ class Incoming {
   readonly #key: SegmentKey;
   readonly #head: ValueHead;
   readonly #allocate: Allocate;
-  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #header = Buffer.allocUnsafe(HEADER_BYTES); // of Node's pool
   #headerPlaced = false;
   #pieceBytes = 0;
   #accepted: Accepted | null = null;
@@ -145,6 +145,7 @@ class Incoming {
 
 /** Like Promise.all, but rejects only after every one has settled: until then memory is in use. */
 async function allSettled(promises: readonly Promise<unknown>[]): Promise<void> {
+  if (promises.length === 0) return;
   const results = await Promise.allSettled(promises);
   for (const result of results) if (result.status === "rejected") throw result.reason;
 }

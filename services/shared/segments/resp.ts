@@ -15,17 +15,20 @@ export type Reply =
 /** Names the memory for the next bulk reply, exactly `length` bytes; null: its bytes are thrown away. Must not throw. */
 export type Place = (length: number) => Uint8Array | null;
 
-/** One command as chunks to write in order. Byte arguments are passed on as they are, not copied: they must not change until the reply. */
-export function encodeCommand(args: readonly (string | Uint8Array)[]): Uint8Array[] {
+/** Commands as chunks to write in order, as few as can be. Byte arguments are passed on as they are, not copied: they must not change until the reply. */
+export function encodeCommands(commands: readonly { readonly args: readonly (string | Uint8Array)[] }[]): Uint8Array[] {
   const chunks: Uint8Array[] = [];
-  let text = `*${args.length}\r\n`;
-  for (const arg of args) {
-    text += `$${Buffer.byteLength(arg)}\r\n`;
-    if (typeof arg === "string") {
-      text += `${arg}\r\n`;
-    } else {
-      chunks.push(Buffer.from(text), arg);
-      text = "\r\n";
+  let text = "";
+  for (const { args } of commands) {
+    text += `*${args.length}\r\n`;
+    for (const arg of args) {
+      text += `$${Buffer.byteLength(arg)}\r\n`;
+      if (typeof arg === "string") {
+        text += `${arg}\r\n`;
+      } else {
+        chunks.push(Buffer.from(text), arg);
+        text = "\r\n";
+      }
     }
   }
   chunks.push(Buffer.from(text));

@@ -66,20 +66,14 @@ function viewOf(handle: number, size: number): Uint8Array {
   calling(() => n.bufferPlace(handle, place));
   const [address, bytes, offset] = [place[0]!, place[1]!, place[2]!];
   if (bytes === size) return new Uint8Array(calling(() => n.bufferView(handle, 0, size)));
-  let whole = regions.get(address)?.deref();
-  if (whole === undefined) {
-    whole = calling(() => n.wholeView(handle));
-    regions.set(address, new WeakRef(whole)); // while it lives, nothing else has this address
-    collected.register(whole, address);
-  }
+  const whole = regions.get(address) ?? calling(() => n.wholeView(handle));
+  regions.set(address, whole);
   return new Uint8Array(whole, offset, size);
 }
 
 const place = new Float64Array(3);
-const regions = new Map<number, WeakRef<ArrayBuffer>>();
-const collected = new FinalizationRegistry<number>((address) => {
-  if (regions.get(address)?.deref() === undefined) regions.delete(address);
-});
+/** By address. Regions are used again and never end: as many as were ever in use at once. */
+const regions = new Map<number, ArrayBuffer>();
 
 /** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
 export const createPage = (bytes: number, zero: boolean): NativeBuffer => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BULK_BYTES_MAX, encodeCommand, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
+import { BULK_BYTES_MAX, encodeCommands, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
 
 /** Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. */
 function read(wire: Buffer, sizes: readonly number[], keep = (_index: number) => true) {
@@ -64,10 +64,10 @@ test.each([
   expect(() => read(Buffer.from(wire), [7])).toThrow(expect.objectContaining({ reason: "protocol" }));
 });
 
-test("a command's bytes are on the wire as they are, and not copied", () => {
+test("commands' bytes are on the wire as they are, and not copied", () => {
   const bytes = Uint8Array.of(13, 10, 0, 255);
-  const chunks = encodeCommand(["SET", "ä", bytes, "PX", "5"]);
+  const chunks = encodeCommands([{ args: ["SET", "ä", bytes, "PX", "5"] }, { args: ["PING"] }]);
   expect(chunks).toContain(bytes);
-  const wire = Buffer.concat([Buffer.from("*5\r\n$3\r\nSET\r\n$2\r\nä\r\n$4\r\n"), bytes, Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n")]);
+  const wire = Buffer.concat([Buffer.from("*5\r\n$3\r\nSET\r\n$2\r\nä\r\n$4\r\n"), bytes, Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n*1\r\n$4\r\nPING\r\n")]);
   expect(Buffer.concat(chunks)).toEqual(wire);
 });
