@@ -3,6 +3,7 @@ import definitions from "../../../proto/gen/job.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Tokens, Usage, WorkItem } from "./contract.ts";
 import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
+import { decodeIdsFast } from "./token-ids.ts";
 
 /** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
 export const RECORD_BYTES_MAX = 786_432;
@@ -10,6 +11,7 @@ const WORK_ITEM_BYTES_MAX = 4_096;
 const VIEW_BYTES_MAX = 65_536;
 
 const root = protobuf.Root.fromJSON(definitions as protobuf.INamespace);
+decodeIdsFast(root.lookupType("longshore.v1.TokenIds"));
 const wire = {
   record: root.lookupType("longshore.v1.LogRecord"),
   request: root.lookupType("longshore.v1.JobRequest"),
@@ -115,7 +117,7 @@ function requestFromWire(fields: Fields): JobRequest {
     model: text(fields.model),
     tenant: text(fields.tenant),
     lane: choice(lanes, fields.lane),
-    prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: Int32Array.from(ints(message(fields.inline).ids)) },
+    prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: idsOf(message(fields.inline).ids) },
     promptTokens: whole(fields.promptTokens),
     maxTokens: whole(fields.maxTokens),
     sampling: samplingFromWire(message(fields.sampling)),
@@ -127,6 +129,8 @@ function requestFromWire(fields: Fields): JobRequest {
     view: text(fields.view),
   };
 }
+
+const idsOf = (value: unknown): Int32Array => (value instanceof Int32Array ? value : Int32Array.from(ints(value)));
 
 const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
   temperature: floating(fields.temperature),

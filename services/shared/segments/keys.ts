@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { SegmentKey } from "./contract.ts";
 
 /** Of keys and values. Raised when either changes: it is part of every key, so that old and new values never meet. */
@@ -70,9 +70,9 @@ const spaceDigests = new WeakMap<KeySpace, Uint8Array>();
 
 /** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same. */
 function digest(...fields: readonly (string | Uint8Array)[]): Buffer {
-  const hash = createHash("sha256");
-  for (const field of fields) hash.update(u32(Buffer.byteLength(field))).update(field);
-  return hash.digest();
+  const parts: Uint8Array[] = [];
+  for (const field of fields) parts.push(u32(Buffer.byteLength(field)), typeof field === "string" ? Buffer.from(field) : field);
+  return hash("sha256", Buffer.concat(parts), "buffer");
 }
 
 /** Every processor we run on is little-endian, so typed arrays hold u32le already. */

@@ -14,10 +14,10 @@ export class NativeBuffer implements Memory {
   #view: Uint8Array | null = null;
   #released = false;
 
-  /** Takes over one reference to `handle`. */
-  constructor(handle: number) {
+  /** Takes over one reference to `handle`, a buffer of `size` bytes. */
+  constructor(handle: number, size = calling(() => native().native.bufferBytes(handle))) {
     this.#handle = handle;
-    this.size = calling(() => native().native.bufferBytes(handle));
+    this.size = size;
     forgotten.register(this, handle, this);
   }
 
@@ -39,7 +39,7 @@ export class NativeBuffer implements Memory {
 
   /** Another reference to the same memory. */
   retain(): NativeBuffer {
-    return new NativeBuffer(this.lend());
+    return new NativeBuffer(this.lend(), this.size);
   }
 
   /** Adds a reference for another thread and gives the number to send there; the receiver calls `adoptBuffer`. */
@@ -78,12 +78,18 @@ const regions = new Map<number, ArrayBuffer>();
 /** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
 export const createPage = (bytes: number, zero: boolean): NativeBuffer => {
   const { native: n, library } = native();
-  return new NativeBuffer(calling(() => n.pageCreate(library, bytes, zero)));
+  return new NativeBuffer(
+    calling(() => n.pageCreate(library, bytes, zero)),
+    bytes,
+  );
 };
 
 export const createBuffer = (bytes: number): NativeBuffer => {
   const { native: n, library } = native();
-  return new NativeBuffer(calling(() => n.bufferCreate(library, bytes)));
+  return new NativeBuffer(
+    calling(() => n.bufferCreate(library, bytes)),
+    bytes,
+  );
 };
 
 /** The whole file, read-only. Its pages come in when they are touched. Throws BAD_CHECKPOINT if it cannot be mapped. */

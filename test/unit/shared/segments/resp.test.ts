@@ -68,6 +68,10 @@ test("commands' bytes are on the wire as they are, and not copied", () => {
   const bytes = Uint8Array.of(13, 10, 0, 255);
   const chunks = encodeCommands([{ args: ["SET", "ä", bytes, "PX", "5"] }, { args: ["PING"] }]);
   expect(chunks).toContain(bytes);
-  const wire = Buffer.concat([Buffer.from("*5\r\n$3\r\nSET\r\n$2\r\nä\r\n$4\r\n"), bytes, Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n*1\r\n$4\r\nPING\r\n")]);
+  const wire = Buffer.concat([
+    Buffer.from("*5\r\n$3\r\nSET\r\n$2\r\nä\r\n$4\r\n"),
+    bytes,
+    Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n*1\r\n$4\r\nPING\r\n"),
+  ]);
   expect(Buffer.concat(chunks)).toEqual(wire);
 });
