@@ -7,6 +7,8 @@
 // has p = 0 exactly, so a query's bits depend on its own entries alone. A NaN spreads through p, and not through values that others do not see.
 #include "path.h"
 
+#include <algorithm>
+
 #include "../vector/math.h"
 #include "../vector/stored.h"
 #include "product.h"
@@ -93,22 +95,11 @@ struct Space {
 struct Seen {
   int32_t begin[kTile], end[kTile];
 
-  int64_t first() const { return extreme(begin, [](int64_t a, int64_t b) { return a < b; }); }
-  int64_t last() const { return extreme(end, [](int64_t a, int64_t b) { return a > b; }); }
-  bool byAll(int64_t e) const {
-    for (int l = 0; l < kTile; l++) {
-      if (e < begin[l] || e >= end[l]) return false;
-    }
-    return true;
-  }
-
- private:
-  template <class Better>
-  static int64_t extreme(const int32_t (&of)[kTile], Better better) {
-    int64_t best = of[0];
-    for (const int32_t x : of) best = better(x, best) ? x : best;
-    return best;
-  }
+  // Some lane sees [first, last), all lanes see [allFirst, allLast).
+  int64_t first() const { return *std::min_element(begin, begin + kTile); }
+  int64_t last() const { return *std::max_element(end, end + kTile); }
+  int64_t allFirst() const { return *std::max_element(begin, begin + kTile); }
+  int64_t allLast() const { return *std::min_element(end, end + kTile); }
 };
 
 // Lanes of a run: some within one block, or whole blocks.
@@ -183,7 +174,7 @@ class Run {
         const int64_t lane = b * kTile + l;
         rows[l] = at<Bf16>(a_.q.data, (queryOf(lane) * a_.h + headOf(lane)) * s_.kv.width());
       }
-      packRows(rows, s_.kv.width(), space_.q + b * packedBlock<Bf16>(s_.kv.width()));
+      packRows(rows, s_.kv.width(), space_.q + b * s_.steps * kTileHalves);
       store(space_.largest + b * kTile, set(kLowest));
       store(space_.mass + b * kTile, zero());
     }
@@ -241,12 +232,12 @@ class Run {
   // Scores of one block of lanes become p, and what the lanes have so far is scaled to their new largest score.
   void softmax(int64_t b, const Seen& seen, int64_t steps) {
     float* scores = space_.scores + b * 2 * steps * kTileFloats;
-    const int64_t first = seen.first(), last = seen.last();
+    const int64_t first = seen.first(), last = seen.last(), allFirst = seen.allFirst(), allLast = seen.allLast();
     const V old = LONGSHORE_PATH::load(space_.largest + b * kTile);
     V largest = old;
     for (int64_t e = first; e < last; e++) {
       V score = mul(LONGSHORE_PATH::load(scores + e * kTile), set(a_.scale));
-      if (!seen.byAll(e)) score = seenPart(score, seen, e);
+      if (e < allFirst || e >= allLast) score = seenPart(score, seen, e);
       store(scores + e * kTile, score);
       largest = max(score, largest);
     }

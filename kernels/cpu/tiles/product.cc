@@ -19,13 +19,15 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
   if constexpr (M > 1 && N > 1) beginTile<3>(acc + accStride + kTileFloats, fresh);
   for (int64_t s = 0; s < steps; s++) {
     loadTile<4>(w + s * kTileHalves);
-    if constexpr (N > 1) loadTile<5>(w + wStride + s * kTileHalves);
-    LONGSHORE_UNROLL for (int term = 0; term < terms; term++) {
+    LONGSHORE_UNROLL for (int term = 0; term < terms; term++) {  // a tile is loaded when a product needs it: the next ones overlap
       const Bf16* block = x + (s * terms + term) * kTileHalves;
       loadTile<6>(block);
-      if constexpr (M > 1) loadTile<7>(block + xStride);
       addPairs<0, 4, 6>();
-      if constexpr (N > 1) addPairs<1, 5, 6>();
+      if constexpr (N > 1) {
+        if (term == 0) loadTile<5>(w + wStride + s * kTileHalves);
+        addPairs<1, 5, 6>();
+      }
+      if constexpr (M > 1) loadTile<7>(block + xStride);
       if constexpr (M > 1) addPairs<2, 4, 7>();
       if constexpr (M > 1 && N > 1) addPairs<3, 5, 7>();
     }
@@ -34,6 +36,13 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
   if constexpr (N > 1) storeTile<1>(acc + kTileFloats);
   if constexpr (M > 1) storeTile<2>(acc + accStride);
   if constexpr (M > 1 && N > 1) storeTile<3>(acc + accStride + kTileFloats);
+}
+
+template <int terms>
+LONGSHORE_INLINE void loadTerms(const Bf16* x) {
+  loadTile<5>(x);
+  if constexpr (terms > 1) loadTile<6>(x + kTileHalves);
+  if constexpr (terms > 2) loadTile<7>(x + 2 * kTileHalves);
 }
 
 template <int n, int terms>
@@ -52,10 +61,7 @@ void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps
   beginTile<2>(acc + 2 * kTileFloats, fresh);
   beginTile<3>(acc + 3 * kTileFloats, fresh);
   for (int64_t s = 0; s < steps; s++) {
-    const Bf16* block = x + s * terms * kTileHalves;
-    loadTile<5>(block);
-    if constexpr (terms > 1) loadTile<6>(block + kTileHalves);
-    if constexpr (terms > 2) loadTile<7>(block + 2 * kTileHalves);
+    loadTerms<terms>(x + s * terms * kTileHalves);
     addTerms<0, terms>(w + s * kTileHalves);
     addTerms<1, terms>(w + wStride + s * kTileHalves);
     addTerms<2, terms>(w + 2 * wStride + s * kTileHalves);
@@ -67,18 +73,79 @@ void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps
   storeTile<3>(acc + 3 * kTileFloats);
 }
 
-// Rows [first, first + count) and steps [step, step + steps) as tiles; a row that holds a NaN becomes one.
-template <class Row>
-void decodePanel(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t steps, Bf16* panel) {
-  for (int64_t n = 0; n < blocksOf(count, kTile) * kTile; n++) {
-    Bf16* to = panel + n / kTile * kPanelSteps * kTileHalves + n % kTile * kStep;
-    if (n >= count) {
-      for (int64_t s = 0; s < steps; s++) std::memset(to + s * kTileHalves, 0, kRowBytes);
-      continue;
+// Rows [first, first + count) and steps [step, step + steps) as tiles [blocks][stride], zeros for rows that fill the last block; next(row, k):
+// where memory will be asked for soon. All rows of a tile come before the next tile: they are written while they are near.
+template <class Row, class Next>
+LONGSHORE_INLINE void decodeTiles(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t steps, Bf16* tiles, int64_t stride, Next&& next) {
+  constexpr int together = kTogether<Row, Bf16>;
+  for (int64_t n = 0; n < count; n += kTile) {
+    const int64_t rows = minOf(kTile, count - n);
+    Bf16* block = tiles + n / kTile * stride;
+    if (rows < kTile) std::memset(block, 0, static_cast<size_t>(steps * kTileHalves) * sizeof(Bf16));
+    for (int64_t s = 0; s < steps; s += together) {
+      const int64_t k = (step + s) * kStep;
+      for (int64_t r = 0; r < rows; r++) {
+        const Row row(matrix, first + n + r);
+        if (k % Row::kPerLine == 0) __builtin_prefetch(next(row, k), 0, 2);
+        P vectors[together];
+        vectorsAt(row, k, matrix.K, block, vectors);
+        LONGSHORE_UNROLL for (int i = 0; i < together; i++) {
+          if (s + i < steps) storeVector(block + (s + i) * kTileHalves + r * kStep, vectors[i]);
+        }
+      }
     }
-    const Row row(matrix, first + n);
-    for (int64_t s = 0; s < steps; s++) storeVector(to + s * kTileHalves, vectorAt(row, (step + s) * kStep, matrix.K, to));
-    if (step == 0 && row.holdsNan(matrix.K)) setNan(to);
+  }
+}
+
+template <class Row, class E>
+void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc) {
+  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
+  for (int64_t step = 0; step < steps; step += kPanelSteps) {
+    const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
+    const int64_t some = minOf(kPanelSteps, steps - step), stride = kPanelSteps * kTileHalves;
+    for (int64_t n = 0; n < count; n += kPanelRows) {
+      const int64_t rows = minOf(kPanelRows, count - n);
+      decodeTiles<Row>(matrix, first + n, rows, step, some, panel, stride, [&](const Row& row, int64_t k) { return row.addressOf(k + kPanelRows * matrix.K); });
+      multiplyBlocks<kTerms<E>>({panel, blocksOf(rows, kTile), stride}, packed, some, {acc + n / kTile * kTileFloats, accStride}, step == 0);
+    }
+  }
+}
+
+// One block of activations: weights are used once. Sums stay in their tiles, and a few steps at a time of four blocks are decoded into the
+// first-level cache while those before are multiplied.
+template <class Row, class E>
+void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* panel, float* acc) {
+  constexpr int terms = kTerms<E>, together = kTogether<Row, Bf16>, most = kPanelRows / kTile;
+  constexpr int64_t stride = together * kTileHalves, ahead = 8 * Row::kPerLine;
+  static_assert(2 * most * stride <= kPanelHalves, "two pieces fit");
+  const int64_t steps = stepsOf(matrix.K), K = matrix.K;
+  const auto next = [&](const Row& row, int64_t k) { return row.addressOf(k + ahead < K ? k + ahead : k + ahead - K + kPanelRows * K); };
+  for (int64_t n = 0; n < count; n += kPanelRows) {
+    const int64_t rows = minOf(kPanelRows, count - n);
+    const auto decode = [&](int64_t step) {
+      decodeTiles<Row>(matrix, first + n, rows, step, minOf(int64_t{together}, steps - step), panel + step / together % 2 * most * stride, stride, next);
+    };
+    zeroTile<0>();
+    zeroTile<1>();
+    zeroTile<2>();
+    zeroTile<3>();
+    decode(0);
+    for (int64_t step = 0; step < steps; step += together) {
+      if (step + together < steps) decode(step + together);
+      for (int64_t s = step; s < minOf(steps, step + together); s++) {
+        const Bf16* w = panel + step / together % 2 * most * stride + (s - step) * kTileHalves;
+        loadTerms<terms>(x + s * terms * kTileHalves);
+        addTerms<0, terms>(w);
+        if (rows > kTile) addTerms<1, terms>(w + stride);
+        if (rows > 2 * kTile) addTerms<2, terms>(w + 2 * stride);
+        if (rows > 3 * kTile) addTerms<3, terms>(w + 3 * stride);
+      }
+    }
+    float* sums = acc + n / kTile * kTileFloats;
+    storeTile<0>(sums);
+    if (rows > kTile) storeTile<1>(sums + kTileFloats);
+    if (rows > 2 * kTile) storeTile<2>(sums + 2 * kTileFloats);
+    if (rows > 3 * kTile) storeTile<3>(sums + 3 * kTileFloats);
   }
 }
 
@@ -105,16 +172,11 @@ void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, co
 
 template <class E>
 void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc) {
-  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
-  for (int64_t step = 0; step < steps; step += kPanelSteps) {
-    const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
-    const int64_t some = minOf(kPanelSteps, steps - step);
-    for (int64_t n = 0; n < count; n += kPanelRows) {
-      const int64_t rows = minOf(kPanelRows, count - n);
-      withRows(matrix.w.dtype, [&](auto row) { decodePanel<decltype(row)>(matrix, first + n, rows, step, some, panel); });
-      multiplyBlocks<kTerms<E>>({panel, blocksOf(rows, kTile), kPanelSteps * kTileHalves}, packed, some, {acc + n / kTile * kTileFloats, accStride}, step == 0);
-    }
-  }
+  withRows(matrix.w.dtype, [&](auto row) {
+    using Row = decltype(row);
+    if (xBlocks == 1) multiplyThin<Row, E>(matrix, first, count, x, panel, acc);
+    else multiplyWide<Row, E>(matrix, first, count, x, xBlocks, panel, acc);
+  });
 }
 
 template void multiplyBlocks<1>(const Blocks&, const Blocks&, int64_t, const Sums&, bool);

@@ -29,10 +29,16 @@ static constexpr int kTerms = std::is_same_v<E, float> ? 3 : 1;
 
 LONGSHORE_INLINE int64_t stepsOf(int64_t K) { return blocksOf(K, kStep); }
 
-// Halves of a block of packed rows.
+// Weight rows and steps of one panel.
+static constexpr int64_t kPanelRows = 64, kPanelSteps = 32;
+static constexpr int64_t kPanelHalves = kPanelRows / kTile * kPanelSteps * kTileHalves;
+
+// Halves from one block of packed rows to the next. A product takes kPanelSteps of each: blocks a power of two apart would share few sets of the
+// second-level cache among all of these, so that each begins where the one before ends, as far as sets go.
 template <class E>
 LONGSHORE_INLINE int64_t packedBlock(int64_t K) {
-  return stepsOf(K) * kTerms<E> * kTileHalves;
+  const int64_t steps = stepsOf(K);
+  return (steps > kPanelSteps ? steps + kPanelSteps : steps) * kTerms<E> * kTileHalves;
 }
 
 // Sixteen rows of K elements become a block of `packed`.
@@ -62,10 +68,6 @@ LONGSHORE_INLINE void packPair(V even, V odd, Bf16* packed) {
 // acc += panel x packed for all pairs of blocks over their first `steps` steps; `fresh`: from zero.
 template <int terms>
 void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh);
-
-// Weight rows of one product, at most; and the room it needs.
-static constexpr int64_t kPanelRows = 64, kPanelSteps = 16;
-static constexpr int64_t kPanelHalves = kPanelRows / kTile * kPanelSteps * kTileHalves;
 
 // acc = rows [first, first + count) of `matrix` times packed rows x. `panel` has room for kPanelHalves; nothing is set up: Tiles must live.
 template <class E>

@@ -81,15 +81,17 @@ LONGSHORE_INLINE void store(Bf16* p, V v) {
   store8(p, _mm256_permute4x64_epi64(_mm256_packus_epi32(bf16Of(v.lo), bf16Of(v.hi)), 0xD8));
 }
 
+// Eight codes in 16 bits each, their signs extended. Moved into the fields of an fp16 a code is 2^-8 times its value, and widening it needs no
+// help from microcode where it is denormal, as arithmetic would.
 LONGSHORE_INLINE __m256 e4m3Of(__m128i codes) {
-  const __m256i fields = _mm256_and_si256(_mm256_slli_epi32(_mm256_cvtepi8_epi32(codes), 20), _mm256_set1_epi32(static_cast<int32_t>(0x87F00000u)));
-  return _mm256_mul_ps(_mm256_castsi256_ps(fields), _mm256_set1_ps(0x1p120f));
+  const __m128i fields = _mm_and_si128(_mm_slli_epi16(codes, 7), _mm_set1_epi16(static_cast<int16_t>(0xBF80)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(fields), _mm256_set1_ps(256.0f));
 }
 
-// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into an fp32's fields is 2^-120 times its value.
+// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h).
 LONGSHORE_INLINE V decodeE4m3(const uint8_t* p) {
-  const __m128i codes = load4(p);
-  return {e4m3Of(codes), e4m3Of(_mm_unpackhi_epi64(codes, codes))};
+  const __m256i codes = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return {e4m3Of(_mm256_castsi256_si128(codes)), e4m3Of(_mm256_extracti128_si256(codes, 1))};
 }
 
 LONGSHORE_INLINE __m256 e2m1Of(__m128i nibbles) {

@@ -63,11 +63,12 @@ LONGSHORE_INLINE void store(Bf16* p, V v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(y));
 }
 
-// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into an fp32's fields is 2^-120 times its value.
+// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into the fields of an fp16 is 2^-8 times its value, and
+// widening it needs no help from microcode where it is denormal, as arithmetic would.
 LONGSHORE_INLINE V decodeE4m3(const uint8_t* p) {
-  const I code = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const I fields = andInt(_mm512_slli_epi32(code, 20), setInt(static_cast<int32_t>(0x87F00000u)));
-  return mul(floats(fields), set(0x1p120f));
+  const __m256i code = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i fields = _mm256_and_si256(_mm256_slli_epi16(code, 7), _mm256_set1_epi16(static_cast<int16_t>(0xBF80)));
+  return mul(_mm512_cvtph_ps(fields), set(256.0f));
 }
 
 // 16 nibbles from 8 bytes.
