@@ -4,6 +4,8 @@ import type { Machine } from "./machine.ts";
 export interface Bench {
   readonly name: string;
   readonly about: string;
+  /** How long it may begin new measurements; absent: as long as any. */
+  readonly seconds?: number;
   run(scene: Scene): Promise<void>;
 }
 

@@ -13,7 +13,7 @@ import { limits, matrixPeak } from "../yardsticks/roofline.ts";
 const CHUNK = 2_048;
 const BATCH = 16;
 const LONG = 131_072;
-const STEPS = 8;
+const STEPS = 16;
 /** Weights in the page cache, workspace, KV, and something for everybody else. */
 const MEMORY_BYTES = 15_000_000_000;
 
@@ -21,6 +21,7 @@ const MEMORY_BYTES = 15_000_000_000;
 export const slice: Bench = {
   name: "slice",
   about: "three layers with the dimensions of V4-Flash: chunks of a prompt beside matrix peak, steps beside memory",
+  seconds: 240,
   async run(scene) {
     if (scene.tiny) return scene.report(notRun("slice", "it has one size"));
     if (freemem() < MEMORY_BYTES)
@@ -42,7 +43,12 @@ async function measured(scene: Scene, folder: string): Promise<void> {
     pages.push(...model.pages(LONG));
     await prefillRow(scene, model, "slice.prefill.0", []);
     await prefillRow(scene, model, "slice.prefill.128k", pages);
-    for (const batch of [1, BATCH]) await decodeRow(scene, model, batch, pages);
+    await withSequences(model, 1, [], async (sequences) => {
+      await model.seconds(sequences, CHUNK);
+      await decodeRow(scene, model, "slice.decode.batch-1", sequences);
+    });
+    for (const batch of [1, BATCH])
+      await withSequences(model, batch, pages, (sequences) => decodeRow(scene, model, `slice.decode.batch-${batch}.128k`, sequences));
     await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.prefill.hyper", sequences, CHUNK, 0.05));
     await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.decode.hyper", sequences, 1, 0.03));
   } finally {
@@ -66,30 +72,25 @@ async function prefillRow(scene: Scene, model: Slice, key: string, pages: readon
   scene.report({ key, unit: "OP/s", figures, yardstick, ratios, goal: { atLeast: 0.45 }, note: model.path });
 }
 
-/** Sequences that share one copy of all pages. */
-async function decodeRow(scene: Scene, model: Slice, batch: number, pages: readonly NativeBuffer[]): Promise<void> {
-  const key = `slice.decode.batch-${batch}`;
+/** Bytes of weights a second, beside what the machine reads before and after. Sequences share one copy of all pages. */
+async function decodeRow(scene: Scene, model: Slice, key: string, sequences: readonly Sequence[]): Promise<void> {
+  const before = await readMapped(scene);
+  const figures: number[] = [];
+  for (let i = 0; i < STEPS && (i === 0 || !scene.late()); i++) {
+    scene.say(`${key} ${i + 1}/${STEPS}`);
+    const { experts } = model.profile(sequences, 1); // the step that is timed routes in its own way; on average, alike
+    figures.push(weightBytes(experts) / (await model.seconds(sequences, 1)));
+  }
+  const yardstick = { name: "mapped read", figures: [...before, ...(await readMapped(scene))] };
+  const reached = summary(yardstick.figures).median;
+  const goal = sequences.length === 1 ? { goal: { atLeast: 0.75 } } : {};
+  scene.report({ key, unit: "B/s", figures, yardstick, ratios: figures.map((value) => value / reached), ...goal, note: model.path });
+}
+
+async function readMapped(scene: Scene): Promise<readonly number[]> {
   const reading = (await limits(scene, ["read.mapped"])).get("read.mapped")!;
-  if ("missing" in reading) return scene.report(notRun(key, reading.missing));
-  await withSequences(model, batch, pages, async (sequences) => {
-    const rates: number[] = [];
-    for (let i = 0; i < STEPS; i++) {
-      const { experts } = model.profile(sequences, 1); // the ids that come next route in their own way; on average, alike
-      rates.push(weightBytes(experts) / (await model.seconds(sequences, 1)));
-    }
-    const reached = summary(reading.figures).median;
-    const ratios = rates.map((value) => value / reached);
-    const goal = batch === 1 ? { goal: { atLeast: 0.75 } } : {};
-    scene.report({
-      key,
-      unit: "B/s",
-      figures: rates,
-      yardstick: { name: "mapped read", figures: reading.figures },
-      ratios,
-      ...goal,
-      note: model.path,
-    });
-  });
+  if ("missing" in reading) throw new Error(reading.missing);
+  return reading.figures;
 }
 
 /** The share of mixing the residual streams in all of the layers' time. */
