@@ -32,8 +32,8 @@ export interface RedisStoreOptions {
   readonly crc32?: Crc32 | null;
 }
 
-/** Pieces on their way on each connection. */
-const WINDOW = 8;
+/** Exchanges on their way on each connection: values of 52 KB take 58 us each with 2, 47 with 4, 50 with 8; pieces of 256 KB are best with 2, by a third. */
+const WINDOW = 4;
 /** Values that wait for others to be moved: two prompts of a million tokens. */
 const WAITING_MAX = 4_096;
 /** Keys asked for together: few at first, since a cold prompt has none, then more. */
