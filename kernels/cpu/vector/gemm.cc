@@ -27,6 +27,13 @@ LONGSHORE_INLINE void multiplyTile(const E* const* x, const E* w, int64_t K, flo
   sumTile(acc, out, stride);
 }
 
+// Whether the rows lie in one block of scales, so that what is made of a scale serves them all.
+template <class Row, class E>
+LONGSHORE_INLINE bool shareScales(const Row (&rows)[kTileN], const E*) {
+  if constexpr (kTogether<Row, E> == 2) return rows[0].scale == rows[kTileN - 1].scale;
+  return false;
+}
+
 // M rows x against kTileN weight rows, straight from their bytes.
 template <int M, class Row, class E>
 LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kTileN], int64_t K, float* out, int64_t stride) {
@@ -36,24 +43,35 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kT
   }
   constexpr int together = kTogether<Row, E>;
   constexpr int64_t width = together * kVector<E>;
-  const auto step = [&](int64_t k, int64_t end) __attribute__((always_inline)) {
+  const auto step = [&](int64_t k, int64_t end, auto&& decode) __attribute__((always_inline)) {
     LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
       decltype(loadVector(x[0])) w[together];
-      vectorsAt(rows[n], k, end, x[0], w);
+      decode(rows[n], w);
       LONGSHORE_UNROLL for (int i = 0; i < together; i++) {
         if (k + i * kVector<E> >= end) break;
         LONGSHORE_UNROLL for (int m = 0; m < M; m++) acc[m][n] = multiplyAdd(loadVector(x[m] + k + i * kVector<E>), w[i], acc[m][n]);
       }
     }
   };
+  const auto alone = [&](int64_t k, int64_t end) __attribute__((always_inline)) {
+    step(k, end, [&](const Row& row, auto& w) __attribute__((always_inline)) { vectorsAt(row, k, end, x[0], w); });
+  };
+  const bool alike = shareScales(rows, x[0]);
   int64_t k = 0;
   for (; k + width <= K; k += width) {
     if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess, too much for the first-level cache
       LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K), 0, 2);
     }
-    step(k, k + width);
+    if constexpr (together == 2) {
+      if (alike) {
+        const E4m3Scaled table(rows[0].scale[k / kWeightBlock]);
+        step(k, k + width, [&](const Row& row, auto& w) __attribute__((always_inline)) { scaledE4m3(row.w + k, table, w); });
+        continue;
+      }
+    }
+    alone(k, k + width);
   }
-  if (k < K) step(k, K);
+  if (k < K) alone(k, K);
   LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
     const bool nan = needsNan(rows[n], K, x[0]);
     LONGSHORE_UNROLL for (int m = 0; m < M; m++) out[m * stride + n] = nan ? kNan : sum(acc[m][n]);

@@ -29,12 +29,20 @@ LONGSHORE_INLINE P repeatPair(const Bf16* p) {
 // Values that are exact in bf16; denormals become zeros here already.
 LONGSHORE_INLINE P pairsOf(V low, V high) { return reinterpret_cast<P>(_mm512_cvtne2ps_pbh(high, low)); }
 
+// The table of one scale, in registers where it is used more than once.
+struct E4m3Scaled {
+  P low[2], high[2];
+
+  LONGSHORE_MEMBER explicit E4m3Scaled(uint8_t scale) {
+    const E4m3Table& table = kE4m3Tables.of[scale];
+    LONGSHORE_UNROLL for (int i = 0; i < 2; i++) low[i] = _mm512_load_si512(table.low + 64 * i), high[i] = _mm512_load_si512(table.high + 64 * i);
+  }
+};
+
 // 64 E4M3 codes times a scale: two vectors. Code 2^7 + c differs from c by the sign.
-LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, uint8_t scale, P (&two)[2]) {
-  const E4m3Table& table = kE4m3Tables.of[scale];
+LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, const E4m3Scaled& table, P (&two)[2]) {
   const P codes = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), _mm512_loadu_si512(p));  // what unpacking undoes
-  const P low = _mm512_permutex2var_epi8(_mm512_load_si512(table.low), codes, _mm512_load_si512(table.low + 64));
-  const P high = _mm512_permutex2var_epi8(_mm512_load_si512(table.high), codes, _mm512_load_si512(table.high + 64));
+  const P low = _mm512_permutex2var_epi8(table.low[0], codes, table.low[1]), high = _mm512_permutex2var_epi8(table.high[0], codes, table.high[1]);
   const P signedHigh = _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(-128), 0xF8);  // high | (codes & 0x80)
   two[0] = _mm512_unpacklo_epi8(low, signedHigh);
   two[1] = _mm512_unpackhi_epi8(low, signedHigh);
@@ -91,8 +99,14 @@ LONGSHORE_INLINE V multiplyAdd(P x, P w, V c) {
   return load(lanes);
 }
 
-LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, uint8_t scale, P (&two)[2]) {
-  for (int i = 0; i < 64; i++) two[i / 32].half[i % 32] = bf16Encode(e4m3Decode(p[i]) * e8m0Decode(scale));
+struct E4m3Scaled {
+  float scale;
+
+  LONGSHORE_MEMBER explicit E4m3Scaled(uint8_t code) : scale(e8m0Decode(code)) {}
+};
+
+LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, const E4m3Scaled& table, P (&two)[2]) {
+  for (int i = 0; i < 64; i++) two[i / 32].half[i % 32] = bf16Encode(e4m3Decode(p[i]) * table.scale);
 }
 
 LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {

@@ -64,8 +64,8 @@ LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* a, const uint8
   for (int64_t k = 0; k < nope; k += kKvBlock) {
     const int64_t scale = nope + 2 * s.rope + k / kKvBlock;
     P x[2], y[2];
-    scaledE4m3(a + k, a[scale], x);
-    scaledE4m3(b + k, b[scale], y);
+    scaledE4m3(a + k, E4m3Scaled(a[scale]), x);
+    scaledE4m3(b + k, E4m3Scaled(b[scale]), y);
     body(k / width, x[0], y[0]);
     body(k / width + 1, x[1], y[1]);
   }

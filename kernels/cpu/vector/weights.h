@@ -125,11 +125,11 @@ LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e
     if (k + 128 <= K) return scaledE2m1(row.w + k / 2, row.scale + k / 32, vectors);
     for (int i = 0; i < count && k + 32 * i < K; i++) vectors[i] = vectorAt(row, k + 32 * i, K, e);
   } else if (k + 64 <= K) {
-    scaledE4m3(row.w + k, row.scale[k / kWeightBlock], vectors);
+    scaledE4m3(row.w + k, E4m3Scaled(row.scale[k / kWeightBlock]), vectors);
   } else {
     uint8_t codes[64] = {};
     std::memcpy(codes, row.w + k, static_cast<size_t>(K - k));
-    scaledE4m3(codes, row.scale[k / kWeightBlock], vectors);
+    scaledE4m3(codes, E4m3Scaled(row.scale[k / kWeightBlock]), vectors);
   }
 }
 
