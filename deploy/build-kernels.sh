@@ -3,6 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
+# A checkout that was moved or copied holds a build with the paths of where it was, which cmake refuses.
+grep -qsFx "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd -P)/kernels" build/kernels/CMakeCache.txt || rm -rf build/kernels
 log=build/kernels.log
 { cmake -S kernels -B build/kernels -DCMAKE_BUILD_TYPE=Release && cmake --build build/kernels -j "$(getconf _NPROCESSORS_ONLN)" ${1:+--target "$@"}; } >"$log" 2>&1 || {
   cat "$log" >&2

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { listPaths } from "../../../services/shared/engine/kernels.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
-import { type Bench, notRun, type Scene } from "../bench.ts";
+import { type Bench, notRun, type Row } from "../bench.ts";
 import { type Measured, parseKernels } from "../kernel-table.ts";
 
 const TIMEOUT_MS = 170_000;
@@ -26,6 +26,7 @@ const goals: readonly (readonly [RegExp, number])[] = [
 export const kernels: Bench = {
   name: "kernels",
   about: "operations at the shapes of V4-Flash and of the demonstration model, beside matrix peak and memory",
+  seconds: 360,
   async run(scene) {
     const program = join(packageRoot(), "build", "kernels", "longshore_bench");
     if (!existsSync(program)) return scene.report(notRun("kernels", `${program} is not built: run \`npm run bench\``));
@@ -41,24 +42,26 @@ export const kernels: Bench = {
       ];
       runs.push(parseKernels((await promisify(execFile)(program, args, { timeout: TIMEOUT_MS })).stdout));
     }
-    for (const line of runs[0]!)
-      report(
-        scene,
-        path,
-        line,
-        runs.map((run) => run.find(({ name }) => name === line.name)!),
+    for (const { name } of runs[0]!)
+      scene.report(
+        kernelsRow(
+          path,
+          runs.map((run) => run.find((line) => line.name === name)!),
+        ),
       );
   },
 };
 
-function report(scene: Scene, path: string, { name, limit }: Measured, samples: readonly Measured[]): void {
+/** One line of the program's table in all its runs. */
+export function kernelsRow(path: string, samples: readonly Measured[]): Row {
+  const { name, limit } = samples[0]!;
   const goal = goals.find(([pattern]) => pattern.test(name))?.[1];
-  scene.report({
+  return {
     key: `kernels.${path}.${name.replace(/[^A-Za-z0-9]+/g, "-")}`,
     unit: limit === "peak" ? "OP/s" : "B/s",
     figures: samples.map(({ rate }) => rate),
     yardstick: { name: limit === "peak" ? "matrix peak" : "mapped read", figures: samples.map(({ rate, share }) => rate / share) },
     ratios: samples.map(({ share }) => share),
     ...(goal === undefined ? {} : { goal: { atLeast: goal } }),
-  });
+  };
 }
