@@ -80,8 +80,8 @@ class Pages {
     if (region->full()) roomy_[region->blockBytes].push_back(region);
     region->free.push_back(block);
     if (!region->unused()) return;
-    if (unusedBytes_ + region->memory->bytes <= kUnusedBytesMax) unusedBytes_ += region->memory->bytes;
-    else empty(region);
+    if (unusedBytes_ + region->memory->bytes > kUnusedBytesMax && emptied(region)) return;
+    unusedBytes_ += region->memory->bytes;
   }
 
  private:
@@ -99,14 +99,16 @@ class Pages {
     return region.release();
   }
 
-  // As new: zeros, which cost nothing until they are touched. The others go first from now on.
-  void empty(ls_region* region) {
-    madvise(region->memory->data, region->memory->bytes, MADV_DONTNEED);
+  // As new: zeros, which cost nothing until they are touched. The others go first from now on. False where memory is
+  // locked and stays: it holds whatever was there.
+  bool emptied(ls_region* region) {
+    if (madvise(region->memory->data, region->memory->bytes, MADV_DONTNEED) != 0) return false;
     region->touched = 0;
     region->free.clear();
     std::vector<ls_region*>& roomy = roomy_[region->blockBytes];
     const auto place = std::find(roomy.begin(), roomy.end(), region);
     std::rotate(roomy.begin(), place, place + 1);
+    return true;
   }
 
   std::mutex mutex_;

@@ -1,4 +1,6 @@
 // Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other.
+#include <sys/mman.h>
+
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -62,6 +64,31 @@ void churn(const ls_backend_api* api, uint64_t seed, int turns, Shared& shared) 
   }
 }
 
+// Locked memory does not go back to the system: pages there hold what was in them, and yet are zeros where asked for.
+void checkLocked(const ls_backend_api* api) {
+  constexpr uint64_t kSize = uint64_t{1} << 23;
+  constexpr size_t kPages = 17;  // one more than a region holds, and than is kept unused
+  const auto fill = [&](std::vector<uint8_t*>& data) {
+    std::vector<ls_buffer*> pages(kPages);
+    for (ls_buffer*& page : pages) {
+      uint64_t bytes = 0;
+      CHECK(api->page_create(kSize, 1, &page) == LS_OK);
+      data.push_back(api->buffer_host(page, &bytes));
+      CHECK(*data.back() == 0);
+      *data.back() = 1;
+    }
+    return pages;
+  };
+  std::vector<uint8_t*> first, second;
+  std::vector<ls_buffer*> pages = fill(first);
+  const std::vector<uint8_t*> locked = {first.front(), first.back()};  // one of each region
+  for (uint8_t* data : locked) CHECK(mlock(data, 1) == 0);
+  for (ls_buffer* page : pages) api->buffer_release(page);
+  pages = fill(second);
+  for (uint8_t* data : locked) munlock(data, 1);
+  for (ls_buffer* page : pages) api->buffer_release(page);
+}
+
 }  // namespace
 
 void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
@@ -70,6 +97,7 @@ void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
   for (uint64_t t = 0; t < 3; t++) threads.emplace_back([&, t] { churn(api, seed + t, 20 * rounds, shared); });
   for (std::thread& thread : threads) thread.join();
   for (const Page& page : shared.pages) checkAndRelease(api, page);
+  checkLocked(api);
   std::printf("pages: %zu lived to the end, all as they were filled\n", shared.pages.size());
 }
 
