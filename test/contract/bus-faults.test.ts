@@ -249,3 +249,12 @@ test("a consumer that somebody deleted is made again, whether or not a request w
   }
   await nats.close();
 });
+
+test("an ack given right before a process ends is not lost with it", async () => {
+  const bus = await ready(open());
+  await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 3 });
+  const message = await bus.queue.pull("prefill", "m", 5_000, never);
+  message?.ack();
+  await bus.close();
+  expect(await depth(await ready(open()), "prefill", "m")).toBe(0);
+});

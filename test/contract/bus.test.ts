@@ -160,8 +160,10 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const bus = await fresh(kind);
       const submitted = await bus.log.submit("job", request());
       await bus.log.delete("job");
-      expect(await bus.log.claim("job", "prefill", "worker", [submitted])).toEqual({ kind: "over" });
-      expect(await bus.log.read("job")).toEqual([]);
+      for (const sequence of [submitted.sequence, 0]) {
+        expect(await bus.log.claim("job", "prefill", "worker", [{ ...submitted, sequence }])).toEqual({ kind: "over" });
+        expect(await bus.log.read("job")).toEqual([]);
+      }
     });
 
     test("needs no wait after handed_over, sent_back and released", async () => {

@@ -146,7 +146,8 @@ export class FencedLog implements JobLog {
   #isClaimable(jobId: string, hint: readonly LogRecord[], phase: Phase): boolean {
     const last = hint.at(-1);
     if (last?.jobId !== jobId || hint[0]?.event.type !== "submitted") return false;
-    if (!hint.every(({ previous }, i) => previous === (hint[i - 1]?.sequence ?? 0))) return false;
+    // A record without its place has 0 there, and nothing at 0 is what the log of a deleted job holds too.
+    if (!hint.every(({ sequence, previous }, i) => previous === (hint[i - 1]?.sequence ?? 0) && sequence > previous)) return false;
     return last.phase === phase && !isTerminal(last.event) && !holds(last.event) && last.attempt < this.#rules.attemptsMax;
   }
 
