@@ -4,7 +4,7 @@ import { secondsOf } from "../bench.ts";
 
 /** Connections and commands under way on each, as the store has them (redis-store.ts). */
 const CONNECTIONS = 2;
-const WINDOW = 2;
+const WINDOW = 4;
 
 export interface RawRates {
   /** Bytes of values per second. */

@@ -26,7 +26,7 @@ export class NativeBuffer implements Memory {
     return this.#handle;
   }
 
-  /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. */
+  /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. Not to be used behind `release`: a page is then another's. */
   get bytes(): Uint8Array {
     this.#view ??= viewOf(this.handle, this.size);
     return this.#view;
