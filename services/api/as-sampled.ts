@@ -4,8 +4,8 @@ import { EOS, THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
 import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
 import { printJson } from "../shared/engine/chat/python-json.ts";
+import { atMost } from "../shared/runtime/at-most.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { atMost } from "./at-most.ts";
 import { answerSoFar, findJob } from "./follow.ts";
 import type { ServedModel } from "./model.ts";
 

@@ -43,6 +43,16 @@ export interface Row {
 
 export const notRun = (key: string, reason: string): Row => ({ key, unit: "", figures: [], note: `not run: ${reason}` });
 
+/** As many measurements as the scene asks for and its time allows, at least one. */
+export async function repeated<T>(scene: Scene, label: string, once: () => Promise<T>): Promise<T[]> {
+  const all: T[] = [];
+  while (all.length < scene.repeats && (all.length === 0 || !scene.late())) {
+    scene.say(`${label} ${all.length + 1}/${scene.repeats}`);
+    all.push(await once());
+  }
+  return all;
+}
+
 /** Measures figure and yardstick by turns, so that what else the machine does meets both. */
 export async function byTurns(
   scene: Scene,
@@ -50,14 +60,8 @@ export async function byTurns(
   figure: () => Promise<number>,
   yardstick: () => Promise<number>,
 ): Promise<{ figures: number[]; yardsticks: number[] }> {
-  const figures: number[] = [];
-  const yardsticks: number[] = [];
-  for (let i = 0; i < scene.repeats && (i === 0 || !scene.late()); i++) {
-    scene.say(`${label} ${i + 1}/${scene.repeats}`);
-    yardsticks.push(await yardstick());
-    figures.push(await figure());
-  }
-  return { figures, yardsticks };
+  const turns = await repeated(scene, label, async () => ({ yardstick: await yardstick(), figure: await figure() }));
+  return { figures: turns.map((turn) => turn.figure), yardsticks: turns.map((turn) => turn.yardstick) };
 }
 
 /** Rates (more is better) as a share of the yardstick's. */

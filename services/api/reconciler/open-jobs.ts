@@ -1,5 +1,5 @@
 import { type Bus, isTerminal, type Noted } from "../../shared/bus/contract.ts";
-import { atMost } from "../at-most.ts";
+import { atMost } from "../../shared/runtime/at-most.ts";
 import { readNote, requestOf } from "../jobs.ts";
 
 /** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */

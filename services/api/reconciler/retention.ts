@@ -1,5 +1,5 @@
 import type { Bus } from "../../shared/bus/contract.ts";
-import { atMost } from "../at-most.ts";
+import { atMost } from "../../shared/runtime/at-most.ts";
 import { deleteJob, hasEnded } from "../jobs.ts";
 
 /** Notes looked at in one pass, and jobs purged at once. */

@@ -9,7 +9,7 @@ import { NatsServer } from "../../support/nats.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { promptIds, requestOf } from "../../support/workers.ts";
-import { type Bench, type Scene, secondsOf } from "../bench.ts";
+import { type Bench, repeated, type Scene, secondsOf } from "../bench.ts";
 import { program } from "../program.ts";
 import { quantile } from "../stats.ts";
 import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
@@ -56,14 +56,12 @@ const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, str
 
 async function measure(scene: Scene, nats: NatsServer, api: SubmitDeps): Promise<void> {
   const jobs = scene.tiny ? 128 : 4_000;
-  const rates: { appends: number; jobs: number; writes: number }[] = [];
-  while (rates.length < scene.repeats && (rates.length === 0 || !scene.late())) {
-    scene.say(`jobs ${rates.length + 1}/${scene.repeats}`);
+  const rates = await repeated(scene, "jobs", async () => {
     const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
     const before = await recordWrites(nats.url);
     const seconds = await throughJobs(api, jobs);
-    rates.push({ appends, jobs: jobs / seconds, writes: ((await recordWrites(nats.url)) - before) / jobs });
-  }
+    return { appends, jobs: jobs / seconds, writes: ((await recordWrites(nats.url)) - before) / jobs };
+  });
   const figures = rates.map(({ jobs, writes }) => jobs * writes);
   scene.report({
     key: "control.writes-rate",
@@ -87,17 +85,11 @@ async function measure(scene: Scene, nats: NatsServer, api: SubmitDeps): Promise
 
 /** Jobs arrive at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
 async function latency(scene: Scene, api: SubmitDeps, perSecond: number): Promise<void> {
-  const p50: number[] = [];
-  const p99: number[] = [];
-  while (p50.length < scene.repeats && (p50.length === 0 || !scene.late())) {
-    scene.say(`latency ${p50.length + 1}/${scene.repeats}`);
-    const ms = await atRate(api, perSecond, scene.tiny ? 0.2 : 4);
-    p50.push(quantile(ms, 0.5));
-    p99.push(quantile(ms, 0.99));
-  }
+  const runs = await repeated(scene, "latency", () => atRate(api, perSecond, scene.tiny ? 0.2 : 4));
+  const at = (share: number) => runs.map((ms) => quantile(ms, share));
   const note = `at ${Math.round(perSecond)} jobs/s`;
-  scene.report({ key: "control.latency.p50", unit: "ms", figures: p50, note });
-  scene.report({ key: "control.latency.p99", unit: "ms", figures: p99, goal: { atMost: 10 }, note });
+  scene.report({ key: "control.latency.p50", unit: "ms", figures: at(0.5), note });
+  scene.report({ key: "control.latency.p99", unit: "ms", figures: at(0.99), goal: { atMost: 10 }, note });
 }
 
 async function atRate(api: SubmitDeps, perSecond: number, seconds: number): Promise<number[]> {

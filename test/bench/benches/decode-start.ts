@@ -4,7 +4,7 @@ import { nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
 import { overriding } from "../../support/overriding.ts";
 import { startRedis } from "../../support/redis.ts";
 import { redisStore } from "../../support/segments.ts";
-import type { Bench, Scene } from "../bench.ts";
+import { type Bench, byTurns, type Scene } from "../bench.ts";
 import { type EngineCluster, engineCluster, randomIds } from "../engine-cluster.ts";
 import { rawRedis } from "../yardsticks/raw-redis.ts";
 
@@ -35,16 +35,14 @@ async function measure(scene: Scene, cluster: EngineCluster, port: number, watch
   const { segmentTokens, segmentBytes } = cluster.engine.info;
   const ids = randomIds(cluster.engine, scene.tiny ? 8_192 : TOKENS, 1);
   const bytes = (ids.length / segmentTokens) * segmentBytes;
-  const figures: number[] = [];
-  const yardsticks: number[] = [];
   scene.say("prefill");
   await answered(cluster, ids);
-  while (figures.length < scene.repeats && (figures.length === 0 || !scene.late())) {
-    scene.say(`decode-start ${figures.length + 1}/${scene.repeats}`);
-    yardsticks.push(bytes / (await rawRedis(port, segmentBytes, ids.length / segmentTokens)).get);
+  const figure = async () => {
     await answered(cluster, ids);
-    figures.push(watch.seconds);
-  }
+    return watch.seconds;
+  };
+  const raw = async () => bytes / (await rawRedis(port, segmentBytes, ids.length / segmentTokens)).get;
+  const { figures, yardsticks } = await byTurns(scene, "decode-start", figure, raw);
   scene.report({
     key: "decode-start.yardlog.256k",
     unit: "s",

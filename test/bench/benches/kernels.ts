@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { listPaths } from "../../../services/shared/engine/kernels.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
-import { type Bench, notRun, type Row } from "../bench.ts";
+import { type Bench, notRun, type Row, repeated } from "../bench.ts";
 import { type Measured, parseKernels } from "../kernel-table.ts";
 
 const TIMEOUT_MS = 170_000;
@@ -31,17 +31,11 @@ export const kernels: Bench = {
     const program = join(packageRoot(), "build", "kernels", "longshore_bench");
     if (!existsSync(program)) return scene.report(notRun("kernels", `${program} is not built: run \`npm run bench\``));
     const path = listPaths().findLast(({ available }) => available)!.name;
-    const runs: Measured[][] = [];
-    while (runs.length < scene.repeats && (runs.length === 0 || !scene.late())) {
-      scene.say(`kernels on ${path} ${runs.length + 1}/${scene.repeats}`);
-      const args = [
-        join(packageRoot(), "build", "kernels", "liblongshore_cpu.so"),
-        path,
-        String(scene.machine.cores),
-        scene.tiny ? "rope " : "",
-      ];
-      runs.push(parseKernels((await promisify(execFile)(program, args, { timeout: TIMEOUT_MS })).stdout));
-    }
+    const library = join(packageRoot(), "build", "kernels", "liblongshore_cpu.so");
+    const args = [library, path, String(scene.machine.cores), scene.tiny ? "rope " : ""];
+    const runs = await repeated(scene, `kernels on ${path}`, async () =>
+      parseKernels((await promisify(execFile)(program, args, { timeout: TIMEOUT_MS })).stdout),
+    );
     for (const { name } of runs[0]!)
       scene.report(
         kernelsRow(

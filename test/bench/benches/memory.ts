@@ -7,7 +7,7 @@ import { workspaceBytes } from "../../../services/shared/engine/forward/workspac
 import { payloadLayout } from "../../../services/shared/engine/layout.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
-import { type Bench, notRun } from "../bench.ts";
+import { type Bench, notRun, repeated } from "../bench.ts";
 import { engineCluster, randomIds } from "../engine-cluster.ts";
 import { nowhere } from "../nowhere.ts";
 
@@ -21,11 +21,7 @@ export const memory: Bench = {
   async run(scene) {
     if (process.platform !== "linux") return scene.report(notRun("memory.yardlog.256k", "memory is told by /proc, which only Linux has"));
     const tokens = scene.tiny ? 4_096 : TOKENS;
-    const told: Told[] = [];
-    while (told.length < scene.repeats && (told.length === 0 || !scene.late())) {
-      scene.say(`memory ${told.length + 1}/${scene.repeats}`);
-      told.push(await inOwnProcess(tokens));
-    }
+    const told = await repeated(scene, "memory", () => inOwnProcess(tokens));
     const due = dueBytes(tokens);
     const report = (key: string, figures: readonly number[], note: string) => {
       const yardstick = { name: "KV + workspace", figures: [due] };

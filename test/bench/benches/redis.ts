@@ -1,13 +1,14 @@
 import { loadConfig } from "../../../services/cli/sizes.ts";
 import { createPage, nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
+import { atMost } from "../../../services/shared/runtime/at-most.ts";
 import type { Memory } from "../../../services/shared/runtime/memory.ts";
 import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
 import { LOADS_MAX } from "../../../services/shared/worker/context.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { redisStore, type Sample, sample } from "../../support/segments.ts";
-import { type Bench, type Scene, secondsOf } from "../bench.ts";
-import { type RawRates, rawRedis } from "../yardsticks/raw-redis.ts";
+import { type Bench, repeated, type Scene, secondsOf } from "../bench.ts";
+import { rawRedis } from "../yardsticks/raw-redis.ts";
 
 const PIECE_BYTES = 262_144;
 
@@ -38,9 +39,7 @@ async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, labe
   const values = Array.from({ length: (scene.tiny ? tokens / 64 : tokens) / segmentTokens }, (_, i) => sample(`${i}`, segmentBytes));
   const bytes = segmentBytes * values.length;
   const pieceBytes = Math.min(PIECE_BYTES, segmentBytes);
-  const rates: { put: number; get: number; raw: RawRates }[] = [];
-  while (rates.length < scene.repeats && (rates.length === 0 || !scene.late())) {
-    scene.say(`${name} ${rates.length + 1}/${scene.repeats}`);
+  const rates = await repeated(scene, name, async () => {
     await server.flush();
     const raw = await rawRedis(server.port, pieceBytes, Math.ceil(bytes / pieceBytes));
     await server.flush();
@@ -50,8 +49,8 @@ async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, labe
     const get = bytes / (await secondsOf(() => getAll(store, values, held)));
     for (const memory of held) memory.release();
     await store.close();
-    rates.push({ put, get, raw });
-  }
+    return { put, get, raw };
+  });
   report(
     scene,
     `redis.put.${name}.${label}`,
@@ -82,22 +81,14 @@ function report(scene: Scene, key: string, command: string, valueBytes: number, 
 /** As many at once as a worker stores by default. */
 const PUTS_AT_ONCE = 4;
 
-async function inLanes(lanes: number, values: readonly Sample[], work: (value: Sample) => Promise<void>): Promise<void> {
-  let next = 0;
-  const lane = async () => {
-    while (next < values.length) await work(values[next++]!);
-  };
-  await Promise.all(Array.from({ length: lanes }, lane));
-}
-
 const putAll = (store: RedisStore, values: readonly Sample[]): Promise<void> =>
-  inLanes(PUTS_AT_ONCE, values, async ({ key, head, payload }) => {
+  atMost(PUTS_AT_ONCE, values, async ({ key, head, payload }) => {
     if (!(await store.put(key, head, payload))) throw new Error("Redis did not take a segment");
   });
 
 /** Into an engine's memory, where all of it is held, as by a worker that opens a sequence with it. */
 async function getAll(store: RedisStore, values: readonly Sample[], held: Memory[]): Promise<void> {
-  await inLanes(LOADS_MAX, values, async ({ key, head }) => {
+  await atMost(LOADS_MAX, values, async ({ key, head }) => {
     const memory = await store.get(key, head, (bytes) => createPage(bytes, false));
     if (memory === null) throw new Error("a segment was not found again");
     held.push(memory);

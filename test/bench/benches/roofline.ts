@@ -1,5 +1,5 @@
 import { startRedis } from "../../support/redis.ts";
-import { type Bench, notRun, type Scene } from "../bench.ts";
+import { type Bench, notRun, repeated, type Scene } from "../bench.ts";
 import { loopbackRate } from "../yardsticks/loopback.ts";
 import { memcpyRate, Rotation } from "../yardsticks/memcpy.ts";
 import { rawRedis } from "../yardsticks/raw-redis.ts";
@@ -23,12 +23,7 @@ export const roofline: Bench = {
 };
 
 async function sampled(scene: Scene, key: string, once: () => Promise<number>): Promise<void> {
-  const figures: number[] = [];
-  while (figures.length < scene.repeats) {
-    scene.say(`${key} ${figures.length + 1}/${scene.repeats}`);
-    figures.push(await once());
-  }
-  scene.report({ key, unit: "B/s", figures });
+  scene.report({ key, unit: "B/s", figures: await repeated(scene, key, once) });
 }
 
 /** Reads and writes 4 GB together. */
@@ -42,11 +37,7 @@ async function memcpy(scene: Scene): Promise<void> {
 async function redis(scene: Scene): Promise<void> {
   const server = await startRedis();
   try {
-    const rates: { set: number; get: number }[] = [];
-    while (rates.length < scene.repeats) {
-      scene.say(`roofline.redis ${rates.length + 1}/${scene.repeats}`);
-      rates.push(await rawRedis(server.port, VALUE_BYTES, scene.tiny ? 32 : 2_048));
-    }
+    const rates = await repeated(scene, "roofline.redis", () => rawRedis(server.port, VALUE_BYTES, scene.tiny ? 32 : 2_048));
     scene.report({ key: "roofline.redis.set.256k", unit: "B/s", figures: rates.map(({ set }) => set) });
     scene.report({ key: "roofline.redis.get.256k", unit: "B/s", figures: rates.map(({ get }) => get) });
   } finally {

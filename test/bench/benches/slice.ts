@@ -3,7 +3,7 @@ import { freemem, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NativeBuffer } from "../../../services/shared/engine/kernels.ts";
 import { freeSequence, type Sequence } from "../../../services/shared/engine/sequence.ts";
-import { type Bench, byTurns, notRun, type Scene } from "../bench.ts";
+import { type Bench, notRun, repeated, type Scene } from "../bench.ts";
 import { flopsOf } from "../flops.ts";
 import { Slice } from "../slice.ts";
 import { sliceConfig, weightBytes, writeSlice } from "../slice-model.ts";
@@ -66,7 +66,7 @@ async function prefillRow(scene: Scene, model: Slice, key: string, pages: readon
   const flops = dense - before.dense + scored - before.scored;
   const figure = () => withSequences(model, 1, pages, async (sequences) => flops / (await model.seconds(sequences, CHUNK)));
   const reached = summary(peak.figures).median;
-  const { figures } = await byTurns(scene, key, figure, async () => reached);
+  const figures = await repeated(scene, key, figure);
   const yardstick = { name: peak.key, figures: peak.figures };
   const ratios = figures.map((value) => value / reached);
   scene.report({ key, unit: "OP/s", figures, yardstick, ratios, goal: { atLeast: 0.45 }, note: model.path });
@@ -76,7 +76,7 @@ async function prefillRow(scene: Scene, model: Slice, key: string, pages: readon
 async function decodeRow(scene: Scene, model: Slice, key: string, sequences: readonly Sequence[]): Promise<void> {
   const before = await readMapped(scene);
   const figures: number[] = [];
-  for (let i = 0; i < STEPS && (i === 0 || !scene.late()); i++) {
+  for (let i = 0; i < STEPS; i++) {
     scene.say(`${key} ${i + 1}/${STEPS}`);
     const { experts } = model.profile(sequences, 1); // the step that is timed routes in its own way; on average, alike
     figures.push(weightBytes(experts) / (await model.seconds(sequences, 1)));

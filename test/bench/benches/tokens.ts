@@ -5,7 +5,7 @@ import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { held } from "../../support/bus.ts";
 import { freePort, NatsServer } from "../../support/nats.ts";
 import { RoleProcess } from "../../support/role-process.ts";
-import { type Bench, secondsOf } from "../bench.ts";
+import { type Bench, repeated, secondsOf } from "../bench.ts";
 import { program } from "../program.ts";
 
 const MODEL_PATH = "deploy/models/yardlog";
@@ -28,12 +28,8 @@ export const tokens: Bench = {
     try {
       const ids = Array.from(await (await Tokenizer.load(MODEL_PATH)).encode("Container red-fox is stowed in bay 42. "));
       const answer = Array.from({ length: FLUSH }, (_, i) => ids[i % ids.length]!);
-      const figures: number[] = [];
       await rate(bus, port, answer, scene.tiny ? 4 : 64); // code and connections warm
-      while (figures.length < scene.repeats && (figures.length === 0 || !scene.late())) {
-        scene.say(`tokens ${figures.length + 1}/${scene.repeats}`);
-        figures.push(await rate(bus, port, answer, scene.tiny ? 8 : 512));
-      }
+      const figures = await repeated(scene, "tokens", () => rate(bus, port, answer, scene.tiny ? 8 : 512));
       scene.report({
         key: "tokens.sse",
         unit: "tokens/s",

@@ -2,7 +2,7 @@ import { loadConfig as loadModel } from "../../../services/cli/sizes.ts";
 import type { Engine, Sampling, SequenceId } from "../../../services/shared/engine/engine.ts";
 import { engineFromConfig } from "../../../services/shared/engine/from-config.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
-import { type Bench, type Goal, type Row, type Scene, secondsOf } from "../bench.ts";
+import { type Bench, type Goal, type Row, repeated, secondsOf } from "../bench.ts";
 import { randomIds } from "../engine-cluster.ts";
 import { flopsOf } from "../flops.ts";
 import { summary } from "../stats.ts";
@@ -21,7 +21,7 @@ export const yardlog: Bench = {
       const peak = await matrixPeak(scene);
       const dense: number[] = [];
       const steps: number[] = [];
-      await repeat(scene, "4k", async () => {
+      await repeated(scene, "4k", async () => {
         const { sequence, seconds } = await prefilled(engine, 4 * K);
         dense.push(seconds / (4 * K));
         steps.push(await stepRate(engine, sequence));
@@ -38,7 +38,7 @@ export const yardlog: Bench = {
       scene.report({ key: "yardlog.decode.4k", unit: "tokens/s", figures: steps, note });
       for (const tokens of scene.tiny ? [8 * K] : [64 * K, 256 * K]) {
         const figures: number[] = [];
-        await repeat(scene, `${tokens / K}k`, async () => {
+        await repeated(scene, `${tokens / K}k`, async () => {
           const { sequence, seconds } = await prefilled(engine, tokens);
           figures.push(seconds);
           await engine.close(sequence);
@@ -84,13 +84,6 @@ async function withEngine(use: (engine: Engine) => Promise<void>): Promise<void>
     await use(engine);
   } finally {
     await engine.shutdown();
-  }
-}
-
-async function repeat(scene: Scene, label: string, once: () => Promise<void>): Promise<void> {
-  for (let i = 0; i < scene.repeats && (i === 0 || !scene.late()); i++) {
-    scene.say(`${label} ${i + 1}/${scene.repeats}`);
-    await once();
   }
 }
 
