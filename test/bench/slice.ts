@@ -1,12 +1,10 @@
-import { openCheckpoint } from "../../services/shared/engine/checkpoint/open.ts";
 import { forward } from "../../services/shared/engine/forward/forward.ts";
 import type { Means } from "../../services/shared/engine/forward/prepare.ts";
 import type { Tap } from "../../services/shared/engine/forward/run.ts";
-import { createWorkspace } from "../../services/shared/engine/forward/workspace.ts";
-import { createBuffer, ints, type NativeBuffer, openBackend } from "../../services/shared/engine/kernels.ts";
-import { placeModel } from "../../services/shared/engine/model.ts";
+import { createBuffer, ints, type NativeBuffer } from "../../services/shared/engine/kernels.ts";
 import { createSequence, freeSequence, type Sequence, sealedSince } from "../../services/shared/engine/sequence.ts";
 import { type Random, seededRandom } from "../../services/shared/runtime/random.ts";
+import { openMeans } from "../support/bare-means.ts";
 import { secondsOf } from "./bench.ts";
 import { type Profiled, profiled } from "./profile.ts";
 
@@ -20,16 +18,11 @@ export class Slice {
   readonly #close: () => void;
 
   constructor(folder: string, options: { readonly threads: number; readonly chunk: number; readonly batch: number }) {
-    const model = placeModel(openCheckpoint(folder), { mode: "serving", segmentTokens: SEGMENT_TOKENS });
-    const backend = openBackend({ threads: options.threads });
-    const ops = backend.createStream();
-    const work = createWorkspace(model.config, model.layout, model.activation, { rowsMax: options.chunk, logitRows: options.batch });
-    this.path = backend.path;
-    this.#means = { model, ops, work, tap: null };
-    this.#close = () => {
-      for (const resource of [work, ops, model]) resource.release();
-      backend.close();
-    };
+    const { threads, chunk: rowsMax, batch: logitRows } = options;
+    const { means, path, close } = openMeans(folder, { mode: "serving", segmentTokens: SEGMENT_TOKENS, threads, rowsMax, logitRows });
+    this.path = path;
+    this.#means = means;
+    this.#close = close;
   }
 
   /** Pages of a context of `tokens` tokens. Entries are those of one computed segment; index keys are random, as no two of a real context are equal. */

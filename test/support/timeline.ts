@@ -1,13 +1,11 @@
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { writeBoundary } from "../../services/shared/engine/boundary.ts";
-import { openCheckpoint } from "../../services/shared/engine/checkpoint/open.ts";
 import { forward } from "../../services/shared/engine/forward/forward.ts";
 import type { Feed, Means } from "../../services/shared/engine/forward/prepare.ts";
-import { createWorkspace } from "../../services/shared/engine/forward/workspace.ts";
-import { listPaths, openBackend } from "../../services/shared/engine/kernels.ts";
-import { placeModel } from "../../services/shared/engine/model.ts";
+import { listPaths } from "../../services/shared/engine/kernels.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence } from "../../services/shared/engine/sequence.ts";
+import { openMeans } from "./bare-means.ts";
 import { readSafetensors } from "./safetensors.ts";
 
 export const goldenFolder = (name: string): string => fileURLToPath(new URL(`../golden/data/${name}`, import.meta.url));
@@ -32,17 +30,9 @@ export class Timelines {
   readonly #close: () => void;
 
   constructor(golden: string, { mode, kernelPath, segmentTokens, rowsMax, threads = 2 }: TimelineOptions) {
-    const model = placeModel(openCheckpoint(goldenFolder(golden)), { mode, segmentTokens });
-    const backend = openBackend({ path: kernelPath, threads });
-    const ops = backend.createStream();
-    const work = createWorkspace(model.config, model.layout, model.activation, { rowsMax, logitRows: rowsMax });
-    this.means = { model, ops, work, tap: null };
-    this.#close = () => {
-      work.release();
-      ops.release();
-      model.release();
-      backend.close();
-    };
+    const { means, close } = openMeans(goldenFolder(golden), { mode, kernelPath, segmentTokens, rowsMax, logitRows: rowsMax, threads });
+    this.means = means;
+    this.#close = close;
   }
 
   /** A sequence over the first `segments` pages of another one. */
