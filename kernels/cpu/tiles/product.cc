@@ -53,24 +53,43 @@ LONGSHORE_INLINE void addTerms(const Bf16* w) {
   if constexpr (terms > 2) addPairs<n, 4, 7>();
 }
 
-// Four blocks of weights and one of activations: four sums hide the latency of one.
+// One step of up to four blocks of weights, `stride` halves apart, and one of activations: four sums hide the latency of one.
+template <int terms>
+LONGSHORE_INLINE void addColumn(const Bf16* w, int64_t stride, const Bf16* x, int64_t blocks) {
+  loadTerms<terms>(x);
+  addTerms<0, terms>(w);
+  if (blocks > 1) addTerms<1, terms>(w + stride);
+  if (blocks > 2) addTerms<2, terms>(w + 2 * stride);
+  if (blocks > 3) addTerms<3, terms>(w + 3 * stride);
+}
+
+LONGSHORE_INLINE void zeroColumn() {
+  zeroTile<0>();
+  zeroTile<1>();
+  zeroTile<2>();
+  zeroTile<3>();
+}
+
+LONGSHORE_INLINE void loadColumn(const float* acc) {
+  loadTile<0>(acc);
+  loadTile<1>(acc + kTileFloats);
+  loadTile<2>(acc + 2 * kTileFloats);
+  loadTile<3>(acc + 3 * kTileFloats);
+}
+
+LONGSHORE_INLINE void storeColumn(float* acc, int64_t blocks) {
+  storeTile<0>(acc);
+  if (blocks > 1) storeTile<1>(acc + kTileFloats);
+  if (blocks > 2) storeTile<2>(acc + 2 * kTileFloats);
+  if (blocks > 3) storeTile<3>(acc + 3 * kTileFloats);
+}
+
 template <int terms>
 void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps, float* acc, bool fresh) {
-  beginTile<0>(acc, fresh);
-  beginTile<1>(acc + kTileFloats, fresh);
-  beginTile<2>(acc + 2 * kTileFloats, fresh);
-  beginTile<3>(acc + 3 * kTileFloats, fresh);
-  for (int64_t s = 0; s < steps; s++) {
-    loadTerms<terms>(x + s * terms * kTileHalves);
-    addTerms<0, terms>(w + s * kTileHalves);
-    addTerms<1, terms>(w + wStride + s * kTileHalves);
-    addTerms<2, terms>(w + 2 * wStride + s * kTileHalves);
-    addTerms<3, terms>(w + 3 * wStride + s * kTileHalves);
-  }
-  storeTile<0>(acc);
-  storeTile<1>(acc + kTileFloats);
-  storeTile<2>(acc + 2 * kTileFloats);
-  storeTile<3>(acc + 3 * kTileFloats);
+  if (fresh) zeroColumn();
+  else loadColumn(acc);
+  for (int64_t s = 0; s < steps; s++) addColumn<terms>(w + s * kTileHalves, wStride, x + s * terms * kTileHalves, 4);
+  storeColumn(acc, 4);
 }
 
 // Rows [first, first + count) and steps [step, step + steps) as tiles [blocks][stride], zeros for rows that fill the last block; next(row, k):
@@ -125,27 +144,18 @@ void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16
     const auto decode = [&](int64_t step) {
       decodeTiles<Row>(matrix, first + n, rows, step, minOf(int64_t{together}, steps - step), panel + step / together % 2 * most * stride, stride, next);
     };
-    zeroTile<0>();
-    zeroTile<1>();
-    zeroTile<2>();
-    zeroTile<3>();
+    float* sums = acc + n / kTile * kTileFloats;
+    const int64_t blocks = blocksOf(rows, kTile);
+    zeroColumn();
     decode(0);
     for (int64_t step = 0; step < steps; step += together) {
       if (step + together < steps) decode(step + together);
       for (int64_t s = step; s < minOf(steps, step + together); s++) {
         const Bf16* w = panel + step / together % 2 * most * stride + (s - step) * kTileHalves;
-        loadTerms<terms>(x + s * terms * kTileHalves);
-        addTerms<0, terms>(w);
-        if (rows > kTile) addTerms<1, terms>(w + stride);
-        if (rows > 2 * kTile) addTerms<2, terms>(w + 2 * stride);
-        if (rows > 3 * kTile) addTerms<3, terms>(w + 3 * stride);
+        addColumn<terms>(w, stride, x + s * terms * kTileHalves, blocks);
       }
     }
-    float* sums = acc + n / kTile * kTileFloats;
-    storeTile<0>(sums);
-    if (rows > kTile) storeTile<1>(sums + kTileFloats);
-    if (rows > 2 * kTile) storeTile<2>(sums + 2 * kTileFloats);
-    if (rows > 3 * kTile) storeTile<3>(sums + 3 * kTileFloats);
+    storeColumn(sums, blocks);
   }
 }
 
