@@ -33,12 +33,16 @@ export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.e
 
 export function encodeItem(item: WorkItem): Uint8Array {
   const { log, ...small } = item;
-  if (log !== undefined) {
+  if (log?.every(mayFit)) {
     const bytes = wire.item.encode({ ...small, log: log.map((record) => recordToWire(record, record.sequence)) }).finish();
     if (bytes.length <= WORK_ITEM_BYTES_MAX) return bytes;
   }
   return wire.item.encode(small).finish();
 }
+
+/** An id takes a byte at least: a prompt of more is not written down to find that out. */
+const mayFit = ({ event }: LogRecord): boolean =>
+  event.type !== "submitted" || !("ids" in event.request.prompt) || event.request.prompt.ids.length < WORK_ITEM_BYTES_MAX;
 
 /** DAMAGED, naming job and sequence, if the bytes are not a record. */
 export function decodeRecord(jobId: string, sequence: number, bytes: Uint8Array): LogRecord {
