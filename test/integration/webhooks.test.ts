@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import OpenAI from "openai";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
@@ -83,9 +83,7 @@ test("one that was not taken is told again under the same id, later, until it is
   const all = await told(3);
   expect(new Set(all.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
   expect(JSON.parse(first.body)).toMatchObject({ type: "batch.failed", data: { id } });
-  for (const endMs = Date.now() + 10_000; Date.now() < endMs; )
-    if ((JSON.parse((await document()).text) as { webhook: unknown }).webhook === null) return;
-  throw new Error("it is still to be told");
+  await vi.waitFor(async () => expect(JSON.parse((await document()).text)).toMatchObject({ webhook: null }), { timeout: 10_000 });
 });
 
 test("the ends of background responses and of jobs are told as the client knows them; what has readers is not", async () => {
