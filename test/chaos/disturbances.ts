@@ -32,7 +32,7 @@ function deck(cluster: ChaosCluster): readonly Disturbance[] {
   add(4, "kill -9", "nats", restartNats("SIGKILL"));
   add(3, "restart", "nats", restartNats("SIGTERM"));
   add(3, "SIGSTOP", "nats", async (random) => {
-    nats.freeze();
+    await nats.freeze();
     await sleep(between(random, 200, 4_000));
     nats.thaw();
   });
@@ -43,7 +43,7 @@ function deck(cluster: ChaosCluster): readonly Disturbance[] {
   add(5, "FLUSHALL", "redis", () => redis.flush());
   add(5, "kill -9", "redis", () => redis.restart());
   add(3, "SIGSTOP", "redis", async (random) => {
-    redis.pause();
+    await redis.pause();
     await sleep(between(random, 200, 4_000));
     redis.resume();
   });

@@ -73,7 +73,7 @@ export class Replica {
 
   async freeze(ms: number): Promise<void> {
     const frozen = this.#process;
-    frozen.freeze();
+    await frozen.freeze();
     await sleep(ms);
     frozen.thaw();
   }

@@ -130,7 +130,7 @@ test("a frozen server is UNAVAILABLE within the deadline; readers wait, and go o
   const bus = await ready(open());
   const claim = await submitAndClaim(bus, "job");
   const followed = collect(bus.log.follow("job", 0, never));
-  server.freeze();
+  await server.freeze();
   const startMs = performance.now();
   await expect(bus.log.submit("other", request())).rejects.toMatchObject({ code: "UNAVAILABLE" });
   await expect(bus.log.last("job")).rejects.toMatchObject({ code: "UNAVAILABLE" });

@@ -193,7 +193,7 @@ describe("when Redis goes away", () => {
     const done = vi.fn();
     const amid = values.map((each) => get(store, each).finally(done));
     await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1 });
-    server.pause();
+    await server.pause();
     try {
       const began = performance.now();
       const all = [put(store, value), store.claim(value.key, "b", 1_000), store.countPrefix([value.key])];

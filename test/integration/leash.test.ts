@@ -18,7 +18,7 @@ const runner = `
   import { RoleProcess } from "./test/support/role-process.ts";
   const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
   await RoleProcess.start("prefill", { LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_ENGINE: "weightless" });
-  redis.pause();
+  await redis.pause();
   const port = await freePort();
   const listens = 'require("node:http").createServer((_, response) => response.end()).listen(' + port + ', "127.0.0.1")';
   const program = { program: process.execPath, args: ["-e", listens], env: {}, probe: { kind: "http", port, path: "/" }, port };

@@ -108,7 +108,7 @@ test("a frozen worker is overtaken, and changes nothing when it wakes", async ()
   const salt = jobs;
   const jobId = await submit(salt);
   const { epoch } = await untilEvent(bus, jobId, midAnswer);
-  zombie.freeze();
+  await zombie.freeze();
   await start("decode");
   await untilEvent(bus, jobId, (record) => record.epoch > epoch && record.event.type === "tokens");
   zombie.thaw();

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
+import { freeze } from "./freeze.ts";
 
 /** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
 export class NatsServer {
@@ -67,8 +68,8 @@ export class NatsServer {
     rmSync(join(this.directory, "store"), { recursive: true, force: true });
   }
 
-  freeze(): void {
-    this.#process?.kill("SIGSTOP");
+  async freeze(): Promise<void> {
+    if (this.#process !== null) await freeze(this.#process);
   }
 
   thaw(): void {

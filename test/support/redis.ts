@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
+import { freeze } from "./freeze.ts";
 
 /** A redis-server of the test's own: loopback, a free port, a folder of its own, nothing kept. */
 export interface RedisServer {
@@ -18,8 +19,8 @@ export interface RedisServer {
   kill(): Promise<void>;
   /** An empty server on the same port. Ends the one that runs. */
   restart(): Promise<void>;
-  /** SIGSTOP: connections stay open and nothing answers. */
-  pause(): void;
+  /** Connections stay open and nothing answers from the moment this resolves. */
+  pause(): Promise<void>;
   resume(): void;
   stop(): Promise<void>;
 }
@@ -61,7 +62,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
       await kill();
       process = await start();
     },
-    pause: () => void process.kill("SIGSTOP"),
+    pause: () => freeze(process),
     resume: () => void process.kill("SIGCONT"),
     stop: async () => {
       client.disconnect();

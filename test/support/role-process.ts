@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
+import { freeze } from "./freeze.ts";
 
 export type Role = "api" | "prefill" | "decode" | "batch-coordinator";
 
@@ -66,8 +67,8 @@ export class RoleProcess {
     await this.exited;
   }
 
-  freeze(): void {
-    this.signal("SIGSTOP");
+  freeze(): Promise<void> {
+    return freeze(this.#child);
   }
 
   thaw(): void {
