@@ -52,7 +52,7 @@ export async function startApi(
   const app: FastifyInstance = openApi(all);
   const url = await app.listen({ host: config.host, port: config.port }).catch(async (cause) => {
     stop.abort(cause);
-    await grpc?.close();
+    await grpc?.close(LAST_WORDS_MS);
     throw new ServingError(
       "UNAVAILABLE",
       `cannot listen at ${config.host}:${config.port} (${cause.code}); set LONGSHORE_PORT or LONGSHORE_HOST`,
@@ -74,7 +74,7 @@ export async function startApi(
     close: async () => {
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
-      const told = grpc?.close();
+      const told = grpc?.close(LAST_WORDS_MS);
       const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
       await app.close();
       clearTimeout(cut);

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
 import { inventory, type Totals, totals } from "../shared/engine/checkpoint/inventory.ts";
 import { payloadLayout } from "../shared/engine/layout.ts";
-import { type ModelConfig, parseModelConfig } from "../shared/engine/model-config.ts";
+import type { ModelConfig } from "../shared/engine/model-config.ts";
 import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";

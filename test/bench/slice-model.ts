@@ -1,8 +1,9 @@
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { parseModelConfig } from "../../services/shared/engine/checkpoint/config.ts";
 import { type InventoryItem, inventory } from "../../services/shared/engine/checkpoint/inventory.ts";
 import type { StoredDtype } from "../../services/shared/engine/checkpoint/safetensors.ts";
-import { type ModelConfig, parseModelConfig } from "../../services/shared/engine/model-config.ts";
+import type { ModelConfig } from "../../services/shared/engine/model-config.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { headerOf, releasedConfig } from "../support/synthetic.ts";
 

@@ -1,8 +1,8 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseModelConfig } from "../../services/shared/engine/checkpoint/config.ts";
 import { type InventoryItem, inventory } from "../../services/shared/engine/checkpoint/inventory.ts";
-import { parseModelConfig } from "../../services/shared/engine/model-config.ts";
 import { packageRoot } from "../../services/shared/runtime/package-root.ts";
 
 export type Header = Record<string, { dtype: string; shape: readonly number[]; data_offsets: [number, number] }>;

@@ -16,14 +16,12 @@ const STREAMS_MAX = 1_024;
 const KEEPALIVE_MS = 30_000;
 const HEALTH_MS = 5_000;
 const ANSWER_MS = 2_000;
-/** What is being answered when the process stops has this long to be told so. */
-const LAST_WORDS_MS = 250;
 
 export interface RunningGrpc {
   /** host:port */
   readonly address: string;
-  /** Call once `deps.stopping` has aborted: open calls are ending then. */
-  close(): Promise<void>;
+  /** Call once `deps.stopping` has aborted: open calls are ending then, and are cut where they have not after `lastWordsMs`. */
+  close(lastWordsMs: number): Promise<void>;
 }
 
 /** The gRPC service of proto/longshore/v1/jobs.proto, with health and reflection. Port 0 takes any free one. */
@@ -46,9 +44,9 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
   void watchHealth(deps, health);
   return {
     address: `${host}:${bound}`,
-    close: () =>
+    close: (lastWordsMs) =>
       new Promise((resolve) => {
-        const cut = setTimeout(() => server.forceShutdown(), LAST_WORDS_MS);
+        const cut = setTimeout(() => server.forceShutdown(), lastWordsMs);
         server.tryShutdown(() => {
           clearTimeout(cut);
           resolve();

@@ -1,5 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
-import { type ModelConfig, parseModelConfig } from "../model-config.ts";
+import type { ModelConfig } from "../model-config.ts";
+import { parseModelConfig } from "./config.ts";
 import { readJson, readShards, type ShardSet } from "./files.ts";
 import { type Totals, totals } from "./inventory.ts";
 import { type Matching, matching } from "./matching.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { parseModelConfig } from "../../../../services/shared/engine/checkpoint/config.ts";
 import { payloadLayout } from "../../../../services/shared/engine/layout.ts";
-import { parseModelConfig } from "../../../../services/shared/engine/model-config.ts";
 import { boundaryBytes, kvSizes } from "../../../../services/shared/engine/sizes.ts";
 import { releasedConfig } from "../../../support/synthetic.ts";
 

@@ -1,10 +1,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { parseModelConfig } from "../../../../../services/shared/engine/checkpoint/config.ts";
 import { fingerprint } from "../../../../../services/shared/engine/checkpoint/fingerprint.ts";
 import { inventory, totals } from "../../../../../services/shared/engine/checkpoint/inventory.ts";
 import { openCheckpoint } from "../../../../../services/shared/engine/checkpoint/open.ts";
-import { parseModelConfig } from "../../../../../services/shared/engine/model-config.ts";
 import { inFolder, releasedConfig, writeSynthetic } from "../../../../support/synthetic.ts";
 
 /** Totals as published (spec 4); the dtypes of 0731 and the bytes of its Base are not. */

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import { type ModelConfig, parseModelConfig } from "../../../../services/shared/engine/model-config.ts";
-import type { ServingError } from "../../../../services/shared/runtime/errors.ts";
-import { releasedConfig } from "../../../support/synthetic.ts";
+import { parseModelConfig } from "../../../../../services/shared/engine/checkpoint/config.ts";
+import type { ModelConfig } from "../../../../../services/shared/engine/model-config.ts";
+import type { ServingError } from "../../../../../services/shared/runtime/errors.ts";
+import { releasedConfig } from "../../../../support/synthetic.ts";
 
 type Json = Record<string, unknown>;
 const release = releasedConfig("configs/v4-flash.json");
