@@ -95,4 +95,6 @@ std::string whyNoAmx() {
   return reason.empty() && !tilesGranted() ? "the operating system grants no tile registers" : reason;
 }
 
+bool hasByteTiles() { return (cpuid(7, 0).d >> 25 & 1) != 0; }
+
 }  // namespace longshore::cpu

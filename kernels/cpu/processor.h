@@ -12,4 +12,7 @@ std::string whyNoAvx512();
 std::string whyNoAvx512Bf16();
 std::string whyNoAmx();  // asks the operating system for the use of tiles, once for all threads of the process
 
+// Whether tiles of bytes can be multiplied too, where there is AMX.
+bool hasByteTiles();
+
 }  // namespace longshore::cpu

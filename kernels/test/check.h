@@ -38,6 +38,7 @@ class Random {
 void testFormats();
 void testCrc32(uint64_t seed, int rounds);
 void testThreads();
+void testTiles(uint64_t seed, int rounds);
 void testPages(const ls_backend_api* api, uint64_t seed, int rounds);
 void testOperations(const ls_backend_api* api, uint64_t seed, int rounds);
 void testPaths(const ls_backend_api* api, uint64_t seed, int rounds, FILE* digests);  // digests may be null

@@ -1,6 +1,9 @@
 // The table of a path that multiplies on tiles and is, in all else, the path LONGSHORE_SHARED.
 #include "path.h"
 
+#include "../processor.h"
+#include "../vector/level.h"
+
 #define LONGSHORE_PASTE(name, suffix) name##suffix
 #define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
 
@@ -26,6 +29,17 @@ void attention(const AttentionArgs& a, Pool& pool) {
   else LONGSHORE_TABLE(LONGSHORE_SHARED)()->attention(a, pool);
 }
 
+void select(const SelectArgs& a, Pool& pool) {
+  if (LONGSHORE_PATH::paysToLevel(a)) LONGSHORE_PATH::select(a, pool);
+  else LONGSHORE_TABLE(LONGSHORE_SHARED)()->select(a, pool);
+}
+
+#if defined(LONGSHORE_PORTABLE)
+constexpr bool kTwin = true;
+#else
+constexpr bool kTwin = false;
+#endif
+
 }  // namespace
 
 const Path* LONGSHORE_TABLE(LONGSHORE_PATH)() {
@@ -34,6 +48,7 @@ const Path* LONGSHORE_TABLE(LONGSHORE_PATH)() {
     p.linear = linear;
     p.experts = experts;
     p.attention = attention;
+    if (kTwin || hasByteTiles()) p.select = select;
     return p;
   }();
   return &path;

@@ -1,8 +1,9 @@
 // Tiles: sixteen rows of 64 bytes. Eight of them are registers, which an accumulator adds products to:
 //
 //   addPairs<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 2][j][k % 2], 0 <= i, j < 16, 0 <= k < 32; a and b bf16, c fp32
+//   addBytes<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 4][j][k % 4], 0 <= k < 64; a and b signed bytes, c int32 that wraps (TDPBSSD)
 //
-// so rows of `a` lie as in memory, and `b` holds pairs of k side by side. This is the third reduction order (vec.h, pairs.h):
+// so rows of `a` lie as in memory, and `b` holds pairs (fours) of k side by side. Pairs are the third reduction order (vec.h, pairs.h):
 //
 //   even = fma(a[i][k], b[k / 2][j][0], even) for k = 0, 2, ..., 30 from +0; odd likewise; c = c + (even + odd)
 //   every step rounds to nearest even, takes denormal operands as zeros and gives zeros for denormal results, signs kept
@@ -78,6 +79,22 @@ LONGSHORE_INLINE void addPairs() {
   std::memcpy(tileRegisters.bytes[c], sums, sizeof sums);
 }
 
+template <int c, int a, int b>
+LONGSHORE_INLINE void addBytes() {
+  const auto byte = [](int t, int64_t i, int64_t k) { return static_cast<int8_t>(tileRegisters.bytes[t][i * kRowBytes + k]); };
+  uint32_t sums[kTile][kTile];
+  std::memcpy(sums, tileRegisters.bytes[c], sizeof sums);
+  for (int64_t k = 0; k < kRowBytes; k++) {
+    int32_t column[kTile];
+    for (int64_t j = 0; j < kTile; j++) column[j] = byte(b, k / 4, 4 * j + k % 4);
+    for (int64_t i = 0; i < kTile; i++) {
+      const int32_t x = byte(a, i, k);
+      for (int64_t j = 0; j < kTile; j++) sums[i][j] += static_cast<uint32_t>(x * column[j]);
+    }
+  }
+  std::memcpy(tileRegisters.bytes[c], sums, sizeof sums);
+}
+
 #else
 
 // Makes the tile registers of this thread usable while it lives. All have their full size: what a product does not need is filled by the caller.
@@ -112,6 +129,10 @@ LONGSHORE_INLINE void zeroTile() {
 template <int c, int a, int b>
 LONGSHORE_INLINE void addPairs() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
+}
+template <int c, int a, int b>
+LONGSHORE_INLINE void addBytes() {
+  __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
 }
 
 #endif

@@ -1,14 +1,15 @@
-// Index scores of a block of queries against a block of keys (the order is that of SelectArgs): sixteen keys in the lanes.
-// One scorer for FP4 keys, which are multiplied as integers, and one for plain keys, which are dot products of the path.
+// Index scores of a block of queries against a block of keys (the order is that of SelectArgs; what a scorer has, selection.h): sixteen keys in the
+// lanes. One scorer for FP4 keys, which are multiplied as integers, and one for plain keys, which are dot products of the path.
 #pragma once
 
 #include "gemm.h"
+#include "selection.h"
 #include "stored.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-static constexpr int64_t kKeys = 128;       // of a block: their bytes stay in the first-level cache
-static constexpr int64_t kKeyQueries = 32;  // of a block
+static constexpr int64_t kBlockKeys = 128;    // their bytes stay in the first-level cache
+static constexpr int64_t kBlockQueries = 32;
 static constexpr int32_t kBias = 12;        // makes twice an E2M1 value unsigned
 
 // Twice the values of E2M1, plain for queries and with the bias for keys.
@@ -22,15 +23,24 @@ LONGSHORE_INLINE float halfScale(uint8_t byte) { return fromBits(static_cast<uin
 template <int fixed>
 class Fp4Scorer {
  public:
-  Fp4Scorer(Carver& c, const SelectArgs& a)
+  static constexpr int64_t kKeys = kBlockKeys;
+  static constexpr int kAtOnce = kGroups;
+  using Setup = Nothing;
+  static int64_t queriesOf(const SelectArgs&) { return kBlockQueries; }
+
+  Fp4Scorer(Carver& c, const SelectArgs& a) : Fp4Scorer(c, a, kBlockQueries) {}
+  Fp4Scorer(Carver& c, const SelectArgs& a, int64_t queries)
       : a_(a),
         blocks_(a.dim / kKeyBlock),
         columns_(c.take<uint8_t>(kKeys * a.dim)),
         keyScales_(c.take<float>(kKeys * blocks_)),
-        queries_(c.take<int8_t>(kKeyQueries * a.h * a.dim)),
-        queryScales_(c.take<float>(kKeyQueries * a.h * blocks_)),
-        corrections_(c.take<int32_t>(kKeyQueries * a.h * blocks_)) {}
+        queries_(c.take<int8_t>(queries * a.h * a.dim)),
+        queryScales_(c.take<float>(queries * a.h * blocks_)),
+        corrections_(c.take<int32_t>(queries * a.h * blocks_)) {}
 
+  void loadQueries(int64_t row0, int64_t count, const float*) {
+    for (int64_t i = 0; i < count; i++) loadQuery(i, row0 + i);
+  }
   void loadQuery(int64_t i, int64_t row) {
     for (int64_t head = 0; head < a_.h; head++) {
       const uint8_t* q = a_.iq + (row * a_.h + head) * keyBytes(a_.layout, a_.dim);
@@ -54,7 +64,8 @@ class Fp4Scorer {
     }
   }
 
-  void begin(int64_t, int64_t) {}
+  int64_t together() const { return 1; }
+  void begin(int64_t, int64_t, int64_t) {}
 
   // The scores of query i and of G times sixteen keys; weights: iw * scale per head.
   template <int G>
@@ -134,33 +145,40 @@ class Fp4Scorer {
 
   const SelectArgs& a_;
   int64_t blocks_;
-  uint8_t* columns_;     // [kKeys / 16, blocks, 8, 16, 4]
-  float* keyScales_;     // [kKeys / 16, blocks, 16]
-  int8_t* queries_;      // [kKeyQueries, h, dim]
-  float* queryScales_;   // [kKeyQueries, h, blocks]
+  uint8_t* columns_;     // [keys / 16, blocks, 8, 16, 4]
+  float* keyScales_;     // [keys / 16, blocks, 16]
+  int8_t* queries_;      // [queries, h, dim]
+  float* queryScales_;   // [queries, h, blocks]
   int32_t* corrections_; // what the bias of the keys adds, negated
 };
 
 class PlainScorer {
  public:
+  static constexpr int64_t kKeys = kBlockKeys;
+  static constexpr int kAtOnce = kGroups;
+  using Setup = Nothing;
+  static int64_t queriesOf(const SelectArgs&) { return kBlockQueries; }
+
   PlainScorer(Carver& c, const SelectArgs& a)
       : a_(a),
         D_(padded(a.dim)),
         headRows_(blocksOf(a.h, kTileM) * kTileM),
         stride_(kKeys + kTileSlack),
         keys_(c.take<float>((kKeys + kTileSlack) * D_)),
-        queries_(c.take<float>(kKeyQueries * headRows_ * D_)),
+        queries_(c.take<float>(kBlockQueries * headRows_ * D_)),
         dots_(c.take<float>(headRows_ * stride_ + kLanes)) {}
 
-  void loadQuery(int64_t i, int64_t row) {
-    for (int64_t r = 0; r < headRows_; r++) unpack(a_.iq + (row * a_.h + minOf(r, a_.h - 1)) * keyBytes(a_.layout, a_.dim), queries_ + (i * headRows_ + r) * D_);
+  void loadQueries(int64_t row0, int64_t count, const float*) {
+    for (int64_t i = 0; i < count; i++) {
+      for (int64_t r = 0; r < headRows_; r++) unpack(a_.iq + ((row0 + i) * a_.h + minOf(r, a_.h - 1)) * keyBytes(a_.layout, a_.dim), queries_ + (i * headRows_ + r) * D_);
+    }
   }
   void loadKeys(int64_t group, const uint8_t* const (&keys)[kLanes]) {
     for (int64_t lane = 0; lane < kLanes; lane++) unpack(keys[lane], keys_ + (group * kLanes + lane) * D_);
   }
 
-  // Before the scores of query i against the first `count` keys.
-  void begin(int64_t i, int64_t count) {
+  int64_t together() const { return 1; }
+  void begin(int64_t i, int64_t, int64_t count) {
     for (int64_t r = 0; r < headRows_; r += kTileM) {
       const float* rows[kTileM];
       for (int m = 0; m < kTileM; m++) rows[m] = queries_ + (i * headRows_ + r + m) * D_;
@@ -185,9 +203,9 @@ class PlainScorer {
 
   const SelectArgs& a_;
   int64_t D_, headRows_, stride_;
-  float* keys_;     // [kKeys, D]
-  float* queries_;  // [kKeyQueries, headRows, D]
-  float* dots_;     // [headRows, kKeys]
+  float* keys_;     // [keys, D]
+  float* queries_;  // [queries, headRows, D]
+  float* dots_;     // [headRows, keys]
 };
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

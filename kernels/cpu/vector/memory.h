@@ -60,6 +60,11 @@ LONGSHORE_INLINE E* at(void* data, int64_t i) {
   return static_cast<E*>(data) + i;
 }
 
+// Where to prefetch; may lie outside the operand.
+LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
+  return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes));
+}
+
 // One row of an activation tensor, padded: as floats, or as the bf16 that it is.
 template <class From, class E>
 LONGSHORE_INLINE void padRow(const From* x, int64_t width, E* row) {

@@ -12,9 +12,9 @@
 //
 // An implementation defines V (16 floats), I (16 int32), the functions below, and its tile:
 //
-//   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>
+//   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>, by lanes shiftLeft
 //   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
-//   sum · sumTile · byteDots lookUp, and for more than one group of columns at a time kGroups lookUpColumns
+//   sum · sumTile · kAnyBytes byteDots lookUp, and for more than one group of columns at a time kGroups lookUpColumns
 #pragma once
 
 #include <cstdint>

@@ -46,6 +46,7 @@ LONGSHORE_INLINE I andInt(I a, I b) { return {_mm256_and_si256(a.lo, b.lo), _mm2
 LONGSHORE_INLINE I xorInt(I a, I b) { return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)}; }
 template <int n>
 LONGSHORE_INLINE I shiftLeft(I v) { return {_mm256_slli_epi32(v.lo, n), _mm256_slli_epi32(v.hi, n)}; }
+LONGSHORE_INLINE I shiftLeft(I v, I n) { return {_mm256_sllv_epi32(v.lo, n.lo), _mm256_sllv_epi32(v.hi, n.hi)}; }
 template <int n>
 LONGSHORE_INLINE I shiftRight(I v) { return {_mm256_srai_epi32(v.lo, n), _mm256_srai_epi32(v.hi, n)}; }
 LONGSHORE_INLINE uint32_t signs(__m256i v) { return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(v))); }
@@ -155,6 +156,8 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_shuffle_epi8(values, _mm_and_si128(pairs, low)));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm_shuffle_epi8(values, _mm_and_si128(_mm_srli_epi16(pairs, 4), low)));
 }
+
+static constexpr bool kAnyBytes = false;  // that byteDots can multiply
 
 // For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 // Sums of two products and of eight of those must fit 16 bits: |u * s| < 2048.

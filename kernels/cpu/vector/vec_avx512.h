@@ -34,6 +34,7 @@ LONGSHORE_INLINE I andInt(I a, I b) { return _mm512_and_si512(a, b); }
 LONGSHORE_INLINE I xorInt(I a, I b) { return _mm512_xor_si512(a, b); }
 template <int n>
 LONGSHORE_INLINE I shiftLeft(I v) { return _mm512_slli_epi32(v, n); }
+LONGSHORE_INLINE I shiftLeft(I v, I n) { return _mm512_sllv_epi32(v, n); }
 template <int n>
 LONGSHORE_INLINE I shiftRight(I v) { return _mm512_srai_epi32(v, n); }
 LONGSHORE_INLINE uint32_t moreThan(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
@@ -128,6 +129,8 @@ LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* co
     _mm512_storeu_si512(columns + 64 * (4 + j), _mm512_shuffle_epi8(values, andInt(_mm512_srli_epi16(words[j], 4), low)));
   }
 }
+
+static constexpr bool kAnyBytes = true;  // that byteDots can multiply
 
 // Groups of columns that byteDots takes at once.
 static constexpr int kGroups = 2;

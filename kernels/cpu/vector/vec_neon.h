@@ -54,6 +54,7 @@ LONGSHORE_INLINE I andInt(I a, I b) { return quads<I>([&](int q) { return vandq_
 LONGSHORE_INLINE I xorInt(I a, I b) { return quads<I>([&](int q) { return veorq_s32(a.quad[q], b.quad[q]); }); }
 template <int n>
 LONGSHORE_INLINE I shiftLeft(I v) { return quads<I>([&](int q) { return vshlq_n_s32(v.quad[q], n); }); }
+LONGSHORE_INLINE I shiftLeft(I v, I n) { return quads<I>([&](int q) { return vshlq_s32(v.quad[q], n.quad[q]); }); }
 template <int n>
 LONGSHORE_INLINE I shiftRight(I v) { return quads<I>([&](int q) { return vshrq_n_s32(v.quad[q], n); }); }
 
@@ -139,6 +140,8 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   vst1q_s8(to, vqtbl1q_s8(values, vandq_u8(pairs, vdupq_n_u8(15))));
   vst1q_s8(to + 16, vqtbl1q_s8(values, vshrq_n_u8(pairs, 4)));
 }
+
+static constexpr bool kAnyBytes = false;  // that byteDots can multiply
 
 // For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 // Columns hold bytes below 128, and sums of eight products must fit 16 bits: |u * s| < 4096.

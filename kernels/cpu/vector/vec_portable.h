@@ -56,6 +56,7 @@ LONGSHORE_INLINE I andInt(I a, I b) { return each<I>([&](int l) { return a.lane[
 LONGSHORE_INLINE I xorInt(I a, I b) { return each<I>([&](int l) { return a.lane[l] ^ b.lane[l]; }); }
 template <int n>
 LONGSHORE_INLINE I shiftLeft(I v) { return each<I>([&](int l) { return wrapped(laneBits(v.lane[l]) << n); }); }
+LONGSHORE_INLINE I shiftLeft(I v, I n) { return each<I>([&](int l) { return wrapped(laneBits(v.lane[l]) << n.lane[l]); }); }
 template <int n>
 LONGSHORE_INLINE I shiftRight(I v) { return each<I>([&](int l) { return v.lane[l] >> n; }); }
 LONGSHORE_INLINE uint32_t moreThan(I a, I b) {
@@ -113,6 +114,8 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
     to[16 + i] = table[p[i] >> 4];
   }
 }
+
+static constexpr bool kAnyBytes = true;  // that byteDots can multiply
 
 // For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 template <int H>

@@ -18,11 +18,6 @@ struct ScaleTable {
 };
 static constexpr ScaleTable kScales;
 
-// Where to prefetch; may lie outside the matrix.
-LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
-  return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes));
-}
-
 template <class E>
 struct PlainRow {
   const E* w;
