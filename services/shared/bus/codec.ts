@@ -23,22 +23,45 @@ const phases: readonly Phase[] = ["prefill", "decode"];
 const reasons = ["stop", "length"] as const;
 
 /** What the log keeps. `sequence` and `jobId` are not part of it: they are the message's own. TOO_LARGE beyond RECORD_BYTES_MAX. */
-export const encodeRecord = (record: LogRecord): Uint8Array => pack(record, undefined);
+export function encodeRecord(record: LogRecord): Uint8Array {
+  const bytes = wire.record.encode(recordToWire(record)).finish();
+  if (bytes.length <= RECORD_BYTES_MAX) return bytes;
+  throw new ServingError(
+    "TOO_LARGE",
+    `an event of job ${record.jobId} has ${bytes.length} bytes; put large prompts into the payload store`,
+  );
+}
 
-/** What the live fan-out carries: the record and its sequence. */
-export const encodeLive = (record: LogRecord): Uint8Array => pack(record, record.sequence);
+/** What the live fan-out carries, and whoever goes on with the job: the record and its sequence. `stored`: what `encodeRecord` made of it. */
+export function encodeLive(record: LogRecord, stored?: Uint8Array): Uint8Array {
+  const known = live.get(record);
+  if (known !== undefined) return known;
+  const sequence = wire.record.encode({ sequence: record.sequence }).finish();
+  const bytes = Buffer.concat([stored ?? encodeRecord(record), sequence]); // fields may come in any order
+  live.set(record, bytes);
+  return bytes;
+}
+
+/** An event goes to its readers and into the next message: it is written down once. */
+const live = new WeakMap<LogRecord, Uint8Array>();
 
 /** Equal requests have equal bytes. */
 export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.encode(requestToWire(request)).finish();
 
 export function encodeItem(item: WorkItem): Uint8Array {
   const { log, ...small } = item;
+  const writer = wire.item.encode(small);
   if (log?.every(mayFit)) {
-    const bytes = wire.item.encode({ ...small, log: log.map((record) => recordToWire(record, record.sequence)) }).finish();
-    if (bytes.length <= WORK_ITEM_BYTES_MAX) return bytes;
+    const records = log.map((record) => encodeLive(record));
+    const bytes = records.reduce((sum, { length }) => sum + length + LOG_ENTRY_BYTES, writer.len);
+    if (bytes <= WORK_ITEM_BYTES_MAX) for (const record of records) writer.uint32(LOG_TAG).bytes(record);
   }
-  return wire.item.encode(small).finish();
+  return writer.finish();
 }
+
+/** `log = 5`, length-delimited, and what an entry takes beside its bytes at most. */
+const LOG_TAG = (5 << 3) | 2;
+const LOG_ENTRY_BYTES = 4;
 
 /** An id takes a byte at least: a prompt of more is not written down to find that out. */
 const mayFit = ({ event }: LogRecord): boolean =>
@@ -86,23 +109,14 @@ function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: (
   }
 }
 
-function recordToWire(record: LogRecord, sequence: number | undefined): object {
+function recordToWire(record: LogRecord): object {
   const { event, previous, epoch, attempt, tokenCount, atMs } = record;
   const body = event.type === "submitted" ? { request: requestToWire(event.request) } : eventToWire(event);
   const phase = phases.indexOf(record.phase);
-  return { sequence, previous, epoch, phase, attempt, tokenCount, atMs, [camel(event.type)]: body };
+  return { previous, epoch, phase, attempt, tokenCount, atMs, [fieldOf(event.type)]: body };
 }
 
-function pack(record: LogRecord, sequence: number | undefined): Uint8Array {
-  const bytes = wire.record.encode(recordToWire(record, sequence)).finish();
-  if (bytes.length <= RECORD_BYTES_MAX) return bytes;
-  throw new ServingError(
-    "TOO_LARGE",
-    `an event of job ${record.jobId} has ${bytes.length} bytes; put large prompts into the payload store`,
-  );
-}
-
-const camel = (type: JobEvent["type"]): string => type.replace(/_(.)/, (_, letter: string) => letter.toUpperCase());
+const fieldOf = (type: JobEvent["type"]): string => (type === "handed_over" ? "handedOver" : type === "sent_back" ? "sentBack" : type);
 
 const eventToWire = (event: JobEvent): object => (event.type === "finished" ? { ...event, reason: reasons.indexOf(event.reason) } : event);
 

@@ -3,7 +3,7 @@ import { decodeLive } from "./codec.ts";
 import { isTerminal, type LogRecord } from "./contract.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { Mailbox } from "./mailbox.ts";
-import { isUnavailable } from "./pause.ts";
+import { isUnavailable, onAbort } from "./pause.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 export const PAGE = 512;
@@ -20,7 +20,7 @@ type Decode = (jobId: string, entry: Entry) => LogRecord;
 
 /**
  * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
- * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox.
+ * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`.
  */
 export async function* follow(
   journal: Journal,
@@ -28,18 +28,20 @@ export async function* follow(
   clock: Clock,
   jobId: string,
   after: number,
-  signal: AbortSignal,
+  signals: readonly AbortSignal[],
 ): AsyncGenerator<LogRecord> {
+  const isOver = () => signals.some(({ aborted }) => aborted);
   const mailbox = new Mailbox<Uint8Array>(MAILBOX);
   const silence = journal.listen(jobId, (bytes) => (bytes === null ? mailbox.miss() : mailbox.put(bytes)));
+  const deaf = onAbort(signals, () => mailbox.miss());
   let position = after;
   let silenceMs = SILENCE_MS;
   try {
-    for (let live: LogRecord | null = null; !signal.aborted; live = next(jobId, await mailbox.take(clock, silenceMs, signal))) {
+    for (let live: LogRecord | null = null; !isOver(); live = next(jobId, await mailbox.take(clock, silenceMs))) {
       if (live !== null && live.sequence <= position) continue;
       const before = position;
       for await (const record of live !== null && live.previous === position ? [live] : stored(journal, decode, jobId, position)) {
-        if (record === "over" || signal.aborted) return;
+        if (record === "over" || isOver()) return;
         position = record.sequence;
         yield record;
         if (isTerminal(record.event)) return;
@@ -47,6 +49,7 @@ export async function* follow(
       silenceMs = position > before ? SILENCE_MS : Math.min(2 * silenceMs, SILENCE_MS_MAX);
     }
   } finally {
+    deaf();
     silence();
   }
 }

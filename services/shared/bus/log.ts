@@ -16,7 +16,7 @@ import {
 import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
-import { backoffMs, linked, Pause } from "./pause.ts";
+import { backoffMs, Pause } from "./pause.ts";
 import { holds, type Standing, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
@@ -177,13 +177,8 @@ export class FencedLog implements JobLog {
     return standing;
   }
 
-  async *follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
-    const either = linked(signal, this.#closing);
-    try {
-      yield* follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, either.signal);
-    } finally {
-      either.release();
-    }
+  follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
+    return follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, [signal, this.#closing]);
   }
 
   delete(jobId: string): Promise<void> {

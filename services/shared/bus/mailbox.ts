@@ -26,9 +26,9 @@ export class Mailbox<T> {
     this.#pause.end();
   }
 
-  /** The next message; null if some were missed, or none came within `ms`, or the signal aborted. */
-  async take(clock: Clock, ms: number, signal: AbortSignal): Promise<T | null> {
-    if (this.#messages.length === 0 && !this.#missed) await this.#pause.wait(clock, ms, signal);
+  /** The next message; null if some were missed, or none came within `ms`. */
+  async take(clock: Clock, ms: number): Promise<T | null> {
+    if (this.#messages.length === 0 && !this.#missed) await this.#pause.wait(clock, ms);
     this.#missed = false;
     return this.#messages.shift() ?? null;
   }

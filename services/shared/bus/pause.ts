@@ -29,6 +29,17 @@ export class Pause {
 
 const nobodyWaits = (): void => {};
 
+/** Calls back when one of `signals` aborts, until the returned function is called. One that has aborted already is for the caller to see. */
+export function onAbort(signals: readonly AbortSignal[], act: () => void): () => void {
+  for (const signal of signals) {
+    setMaxListeners(0, signal);
+    signal.addEventListener("abort", act, { once: true });
+  }
+  return () => {
+    for (const signal of signals) signal.removeEventListener("abort", act);
+  };
+}
+
 /**
  * A signal that aborts with any of `signals`. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as the process,
  * once it is released.
@@ -36,17 +47,8 @@ const nobodyWaits = (): void => {};
 export function linked(...signals: readonly AbortSignal[]): { readonly signal: AbortSignal; release(): void } {
   const controller = new AbortController();
   const stop = () => controller.abort();
-  for (const signal of signals) {
-    setMaxListeners(0, signal);
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
-  }
-  return {
-    signal: controller.signal,
-    release: () => {
-      for (const signal of signals) signal.removeEventListener("abort", stop);
-    },
-  };
+  if (signals.some(({ aborted }) => aborted)) stop();
+  return { signal: controller.signal, release: onAbort(signals, stop) };
 }
 
 const RETRY_MS = 20;

@@ -33,12 +33,13 @@ export class Writer {
       atMs: this.#clock.nowMs(),
       event,
     };
-    const sequence = await this.#store(jobId, encodeRecord(draft), tip.sequence, id, ms);
+    const bytes = encodeRecord(draft);
+    const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
     // Nobody can listen to a job before it is submitted, and its request may be large.
     if (event.type !== "submitted")
-      this.#journal.announce(jobId, encodeLive(record), event.type !== "claimed" && event.type !== "progress");
+      this.#journal.announce(jobId, encodeLive(record, bytes), event.type !== "claimed" && event.type !== "progress");
     return record;
   }
 

@@ -70,12 +70,22 @@ const spaceDigests = new WeakMap<KeySpace, Uint8Array>();
 
 /** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same. */
 function digest(...fields: readonly (string | Uint8Array)[]): Buffer {
-  const parts: Uint8Array[] = [];
-  for (const field of fields) parts.push(u32(Buffer.byteLength(field)), typeof field === "string" ? Buffer.from(field) : field);
-  return hash("sha256", Buffer.concat(parts), "buffer");
+  const all = Buffer.allocUnsafe(fields.reduce((bytes, field) => bytes + 4 + Buffer.byteLength(field), 0));
+  let at = 0;
+  for (const field of fields) {
+    at = all.writeUInt32LE(Buffer.byteLength(field), at);
+    if (typeof field === "string") all.write(field, at);
+    else all.set(field, at);
+    at += Buffer.byteLength(field);
+  }
+  return hash("sha256", all, "buffer");
 }
 
-/** Every processor we run on is little-endian, so typed arrays hold u32le already. */
-const u32 = (...values: readonly number[]): Uint8Array => bytesOf(Uint32Array.from(values));
+function u32(...values: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(4 * values.length);
+  for (const [i, value] of values.entries()) bytes.writeUInt32LE(value, 4 * i);
+  return bytes;
+}
 
-const bytesOf = (ids: Int32Array | Uint32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
+/** Every processor we run on is little-endian, so ids lie as i32le already. */
+const bytesOf = (ids: Int32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);

@@ -12,6 +12,8 @@ import { Uploads } from "./uploads.ts";
 
 /** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
 export const LOADS_MAX = 16;
+/** Tenants whose key spaces are kept: each is hashed once. */
+const SPACES_MAX = 1_024;
 
 interface ContextDeps {
   readonly engine: Engine;
@@ -27,17 +29,18 @@ export function contextFactory({ engine, store, log }: WorkerDeps, settings: Wor
   const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
   const deps: ContextDeps = { engine, store, log, shelf: new Shelf(), uploadsMax, boundaryTokens };
   const { fingerprint, kvLayout, layers, kernelPath } = engine.info;
-  return (job: HeldJob, ids: ArrayLike<number>, moreMax = 0): Context => {
-    const space: KeySpace = {
-      fingerprint,
-      layout: kvLayout,
-      firstLayer: 0,
-      layerCount: layers,
-      salt: JSON.stringify([sharedSalt, job.request.tenant]),
-      path: strictNumerics ? kernelPath : null,
-    };
-    return new Context(deps, space, ids, moreMax, job);
+  const path = strictNumerics ? kernelPath : null;
+  const spaces = new Map<string, KeySpace>();
+  const spaceOf = (tenant: string): KeySpace => {
+    const known = spaces.get(tenant);
+    if (known !== undefined) return known;
+    const salt = JSON.stringify([sharedSalt, tenant]);
+    const space = { fingerprint, layout: kvLayout, firstLayer: 0, layerCount: layers, salt, path };
+    if (spaces.size === SPACES_MAX) spaces.clear();
+    spaces.set(tenant, space);
+    return space;
   };
+  return (job: HeldJob, ids: ArrayLike<number>, moreMax = 0): Context => new Context(deps, spaceOf(job.request.tenant), ids, moreMax, job);
 }
 
 /** Where a sequence can start. */

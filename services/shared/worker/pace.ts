@@ -16,44 +16,48 @@ export interface PaceFigures {
 export class Pace {
   readonly #clock: Clock;
   readonly #jobs = new Map<Pick<HeldJob, "tokensDone">, number>();
-  #sampledMs: number;
+  #passedMs: number;
   #tokens = 0;
   #busyMs = 0;
   #jobMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#sampledMs = clock.monotonicMs();
+    this.#passedMs = clock.monotonicMs();
   }
 
   begin(job: Pick<HeldJob, "tokensDone">): void {
-    this.#sample();
+    this.#pass();
     this.#jobs.set(job, job.tokensDone);
   }
 
   end(job: Pick<HeldJob, "tokensDone">): void {
-    this.#sample();
+    this.#pass();
+    this.#count(job);
     this.#jobs.delete(job);
   }
 
   figures(): PaceFigures {
-    this.#sample();
+    this.#pass();
+    for (const job of this.#jobs.keys()) this.#count(job);
     const rate = (ms: number) => (this.#tokens === 0 || ms === 0 ? null : Math.round((1_000 * this.#tokens) / ms));
     return { tokensPerSecond: rate(this.#busyMs), tokensPerJobSecond: rate(this.#jobMs) };
   }
 
-  #sample(): void {
+  /** What a job got done since it was counted last. */
+  #count(job: Pick<HeldJob, "tokensDone">): void {
+    this.#tokens += job.tokensDone - (this.#jobs.get(job) ?? job.tokensDone);
+    this.#jobs.set(job, job.tokensDone);
+  }
+
+  /** Accounts for the time since the last call, in which the jobs there are were held. */
+  #pass(): void {
     const nowMs = this.#clock.monotonicMs();
-    const ms = nowMs - this.#sampledMs;
-    this.#sampledMs = nowMs;
+    const ms = nowMs - this.#passedMs;
+    this.#passedMs = nowMs;
     if (this.#jobs.size === 0) return;
-    let tokens = 0;
-    for (const [job, before] of this.#jobs) {
-      tokens += job.tokensDone - before;
-      this.#jobs.set(job, job.tokensDone);
-    }
     const kept = 0.5 ** (ms / HALF_MS);
-    this.#tokens = kept * this.#tokens + tokens;
+    this.#tokens *= kept;
     this.#busyMs = kept * this.#busyMs + ms;
     this.#jobMs = kept * this.#jobMs + ms * this.#jobs.size;
   }

@@ -6,6 +6,8 @@ import { Interrupted } from "./interrupted.ts";
 /** A nudge may be missed: how often the marks themselves are looked at, and how long after a job came for the first time. */
 const LOOK_MS = 1_000;
 const FIRST_LOOK_MS = 100;
+/** Claims live for seconds: a pulse that comes sooner after the last one tells nobody anything, and a worker may hold many jobs. */
+const PULSE_MS = 20;
 /** Nudges for jobs that are not here are remembered: the job may be on its way to us. */
 const HEARD_MAX = 4_096;
 
@@ -16,6 +18,7 @@ export class Roster {
   readonly #heard = new Set<string>();
   readonly #registry: Registry;
   readonly #clock: Clock;
+  #pulsedMs = Number.NEGATIVE_INFINITY;
 
   constructor(registry: Registry, clock: Clock) {
     this.#registry = registry;
@@ -44,6 +47,9 @@ export class Roster {
 
   /** The engine finished a layer or a step for somebody: all who wait for it keep their claims. */
   pulse(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#pulsedMs + PULSE_MS) return;
+    this.#pulsedMs = nowMs;
     for (const job of this.#jobs.keys()) job.pulse();
   }
 

@@ -22,6 +22,7 @@ export class Slots {
 
   /** Resolves to true once there is room, false as soon as `stop` aborts. One caller at a time. */
   async free(stop: AbortSignal): Promise<boolean> {
+    if (!this.full) return !stop.aborted;
     const onStop = () => this.#wake();
     stop.addEventListener("abort", onStop, { once: true });
     while (!stop.aborted && this.full) {

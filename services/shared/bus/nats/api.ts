@@ -43,7 +43,7 @@ export async function callApi<T>(connection: Connection, subject: string, body: 
 
 /** A JSON answer of the server, unless it is a refusal. */
 export function accepted<T>(data: Uint8Array): T {
-  const answer = JSON.parse(Buffer.from(data).toString("utf8")) as T & Refusal;
+  const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8")) as T & Refusal;
   if (answer.error !== undefined) throw new ApiError(answer.error);
   return answer;
 }

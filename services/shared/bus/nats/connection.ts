@@ -6,7 +6,7 @@ import { backoffMs, Pause } from "../pause.ts";
 import { Requests } from "./requests.ts";
 
 /** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
-const LATER_MS = 2;
+const LATER_MS = 10;
 /** Two unanswered pings end a connection to a server that is frozen. */
 const PING_MS = 5_000;
 
@@ -56,12 +56,12 @@ export class Connection {
     if (!this.#prepared || !this.#connected) throw away(this.#trouble);
   }
 
-  /** One try. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
-  async request(subject: string, data: Uint8Array | string = Empty, headers?: MsgHdrs): Promise<Msg> {
+  /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
+  async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
     if (!this.#connected) throw away(this.#trouble);
     try {
       return await this.#requests.ask((reply, failed) =>
-        this.#send({ subject, data, failed, options: { reply, ...(headers && { headers }) } }),
+        this.#send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
       throw away(cause);
@@ -70,13 +70,13 @@ export class Connection {
 
   /** Without any promise: what cannot be sent now is not sent. */
   publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
-    if (this.#connected) this.#send({ subject, data, failed: () => {}, options: reply === undefined ? {} : { reply } });
+    if (this.#connected) this.#send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
   }
 
   /** Like `publish`, but goes out with whatever is sent next, or after a moment. */
   mention(subject: string, data: Uint8Array | string = Empty): void {
     if (!this.#connected) return;
-    this.#outbox.push({ subject, data, failed: () => {}, options: {} });
+    this.#outbox.push({ subject, data, failed: ignored, options: {} });
     this.#wait();
   }
 
@@ -219,6 +219,8 @@ interface Dialling {
   readonly random: Random;
 }
 
+const ignored = (): void => {};
+
 interface Outgoing {
   readonly subject: string;
   readonly data: Uint8Array | string;
@@ -226,6 +228,9 @@ interface Outgoing {
   /** It could not be sent. */
   failed(cause: Error): void;
 }
+
+/** The library asks the headers of what is published for nothing but their bytes. */
+const encoded = (bytes: Uint8Array): MsgHdrs => ({ encode: () => bytes }) as unknown as MsgHdrs;
 
 interface Listener {
   readonly subject: string;

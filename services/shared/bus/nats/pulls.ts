@@ -42,6 +42,7 @@ export class Pulls {
     const line = (lane: Lane) => new PullLine(connection, patience, (message) => this.#given({ lane, message }), ended);
     this.#interactive = line("interactive");
     this.#batch = line("batch");
+    connection.closing.addEventListener("abort", () => this.#wakeAll());
     connection.onInterruption(() => {
       for (const each of [this.#interactive, this.#batch]) each.forget();
       this.#fail("the connection broke");
@@ -51,6 +52,8 @@ export class Pulls {
   /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses, or may be gone. */
   async next(nexts: Nexts, room: number, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
     const { clock } = this.#patience;
+    const waits = this.#take();
+    if (waits !== null) return waits;
     const endMs = clock.monotonicMs() + waitMs;
     const pause = new Pause();
     const troubles = this.#troubles;
@@ -62,7 +65,7 @@ export class Pulls {
         if (ready !== null) return ready;
         if (this.#troubles > troubles) throw new ServingError("UNAVAILABLE", `the queue: ${this.#trouble}`);
         const nowMs = clock.monotonicMs();
-        if (signal.aborted || nowMs >= endMs) return null;
+        if (signal.aborted || this.#connection.closing.aborted || nowMs >= endMs) return null;
         const untilMs = Math.min(endMs, this.#ask(nexts, room, nowMs));
         if (this.#troubles === troubles) await pause.wait(clock, untilMs - nowMs, signal);
       }
@@ -81,6 +84,7 @@ export class Pulls {
   }
 
   #take(): Delivered | null {
+    if (this.#ready.length === 0) return null;
     const at = this.#ready.findIndex(({ lane }) => lane === "interactive");
     return this.#ready.splice(Math.max(0, at), 1)[0] ?? null;
   }

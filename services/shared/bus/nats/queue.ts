@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
-import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
+import { backoffMs, isUnavailable, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
@@ -32,6 +32,8 @@ export class NatsQueue implements JobQueue {
   readonly #patience: Patience;
   readonly #ackWaitMs: number;
   readonly #ensured = new Set<string>();
+  /** Of a phase and model whose consumers are there. */
+  readonly #nexts = new Map<string, Nexts>();
   readonly #pulls = new Map<string, Pulls>();
 
   constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
@@ -40,7 +42,7 @@ export class NatsQueue implements JobQueue {
     this.#names = names;
     this.#patience = patience;
     this.#ackWaitMs = ackWaitMs;
-    connection.onInterruption(() => this.#ensured.clear());
+    connection.onInterruption(() => this.#doubt());
   }
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
@@ -50,29 +52,18 @@ export class NatsQueue implements JobQueue {
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room = 1): Promise<Message | null> {
-    const either = linked(signal, this.#connection.closing);
-    try {
-      return await this.#pull(phase, model, this.#patience.clock.monotonicMs() + waitMs, either.signal, room);
-    } finally {
-      either.release();
-    }
-  }
-
-  async #pull(phase: Phase, model: string, endMs: number, signal: AbortSignal, room: number): Promise<Message | null> {
     const { clock } = this.#patience;
-    for (let troubles = 0; !signal.aborted; ) {
+    const endMs = clock.monotonicMs() + waitMs;
+    for (let troubles = 0; !signal.aborted && !this.#connection.closing.aborted; ) {
       try {
-        const nexts = {
-          interactive: await this.#consumer(phase, model, "interactive"),
-          batch: await this.#consumer(phase, model, "batch"),
-        };
+        const nexts = this.#nexts.get(`${phase} ${model}`) ?? (await this.#makeNexts(phase, model));
         const found = await this.#pullsOf(nexts).next(nexts, room, endMs - clock.monotonicMs(), signal);
         const message = found === null ? null : this.#message(phase, found);
         if (message !== null) return message;
         troubles = 0;
       } catch (thrown) {
         if (!isUnavailable(thrown)) throw thrown;
-        this.#ensured.clear();
+        this.#doubt();
         await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), signal);
       }
       if (clock.monotonicMs() >= endMs) return null;
@@ -80,8 +71,25 @@ export class NatsQueue implements JobQueue {
     return null;
   }
 
+  async #makeNexts(phase: Phase, model: string): Promise<Nexts> {
+    const nexts = {
+      interactive: await this.#consumer(phase, model, "interactive"),
+      batch: await this.#consumer(phase, model, "batch"),
+    };
+    this.#nexts.set(`${phase} ${model}`, nexts);
+    return nexts;
+  }
+
+  /** Consumers may be gone. */
+  #doubt(): void {
+    this.#ensured.clear();
+    this.#nexts.clear();
+  }
+
   #pullsOf(nexts: Nexts): Pulls {
-    const pulls = this.#pulls.get(nexts.interactive) ?? new Pulls(this.#connection, this.#patience);
+    const known = this.#pulls.get(nexts.interactive);
+    if (known !== undefined) return known;
+    const pulls = new Pulls(this.#connection, this.#patience);
     this.#pulls.set(nexts.interactive, pulls);
     return pulls;
   }
@@ -111,7 +119,7 @@ export class NatsQueue implements JobQueue {
     const after = await this.#info(phase, model, lane);
     if (after.num_waiting === 0 || after.delivered.consumer_seq !== before.delivered.consumer_seq) return false;
     await callApi(this.#connection, `CONSUMER.DELETE.${this.#streams[phase].name}.${consumerName(model, lane)}`);
-    this.#ensured.clear();
+    this.#doubt();
     await this.#consumer(phase, model, lane);
     return true;
   }

@@ -1,4 +1,4 @@
-import { createInbox, headers, type Msg, type MsgHdrs } from "nats";
+import { createInbox, type Msg } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
@@ -229,12 +229,12 @@ export function deliveryOf(reply: string): { readonly deliveries: number; readon
   return { deliveries: Number(deliveries), sequence: Number(sequence), storedMs: Math.floor(Number(timeNs) / 1e6) };
 }
 
-function appendHeaders(id: string, { after, replace }: Placement): MsgHdrs {
-  const all = headers();
-  all.set("Nats-Msg-Id", id);
-  if (after !== undefined) all.set("Nats-Expected-Last-Subject-Sequence", String(after));
-  if (replace === true) all.set("Nats-Rollup", "sub");
-  return all;
+/** Written by hand: the library's headers check, sort and copy each, which takes as long as the rest of an append. */
+function appendHeaders(id: string, { after, replace }: Placement): Uint8Array {
+  if (/[\r\n]/.test(id)) throw new ServingError("INVALID_REQUEST", "an id of the record must be one line");
+  const expected = after === undefined ? "" : `Nats-Expected-Last-Subject-Sequence: ${after}\r\n`;
+  const rollup = replace === true ? "Nats-Rollup: sub\r\n" : "";
+  return Buffer.from(`NATS/1.0\r\nNats-Msg-Id: ${id}\r\n${expected}${rollup}\r\n`);
 }
 
 function outcomeOf(cause: unknown): Appended {
