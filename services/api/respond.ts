@@ -12,8 +12,7 @@ import type { Surface, WholeAnswer } from "./surface.ts";
 import { surfaceOf } from "./surfaces.ts";
 
 /** An answer that is read, and how it is shown. */
-export interface Shown {
-  readonly jobId: string;
+export interface Shown extends Pick<Choice, "jobId" | "begun"> {
   readonly surface: Surface;
 }
 
@@ -27,7 +26,10 @@ export async function answer(
 ): Promise<unknown> {
   const { name: model, fingerprint } = deps.model;
   const includeUsage = generation.stream_options?.include_usage === true;
-  const shown = choices.map(({ jobId, view }) => ({ jobId, surface: surfaceOf({ jobId, model, view, fingerprint }, includeUsage) }));
+  const shown = choices.map(({ view, ...job }) => ({
+    ...job,
+    surface: surfaceOf({ jobId: job.jobId, model, view, fingerprint }, includeUsage),
+  }));
   reply.header("x-job-id", choices.map(({ jobId }) => jobId).join(", "));
   const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached }));
   let ended: ReadonlySet<string> = new Set();
@@ -106,7 +108,7 @@ function followed(
 ): AsyncGenerator<readonly [number, Step]> {
   const left = new AbortController();
   const signal = AbortSignal.any([gone, stopping, left.signal]);
-  const sources = shown.map(({ jobId }) => followAnswer(bus, model.tokenizer, jobId, signal));
+  const sources = shown.map(({ jobId, begun }) => followAnswer(bus, model.tokenizer, jobId, signal, begun));
   return interleaved(sources, () => left.abort(new Error("no longer read")));
 }
 

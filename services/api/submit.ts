@@ -36,6 +36,8 @@ export interface Submission {
 export interface Submitted {
   readonly jobId: string;
   readonly created: boolean;
+  /** How its log begins, where this process has just written that: for `JobLog.follow`. */
+  readonly begun?: readonly LogRecord[];
 }
 
 export interface SubmitDeps {
@@ -55,18 +57,20 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
-  if (earlier === null) await admitted(deps, jobId, submission);
+  if (earlier === null) return { jobId, created: !known, ...(await admitted(deps, jobId, submission)) };
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
-  else if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request });
+  if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request });
   return { jobId, created: !known };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<void> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "begun">> {
   const { bus, admission } = deps;
   submission.spend?.(submission.ids.length + expectedOutput(submission.request));
   const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
   try {
-    await send(bus, jobId, await record(deps, jobId, submission));
+    const recorded = await record(deps, jobId, submission);
+    await send(bus, jobId, recorded);
+    return recorded.log === undefined ? {} : { begun: recorded.log };
   } catch (error) {
     // Whoever was told 429 will come again: for a job of his own, or for this one.
     const ended = isOverload(error) && !isShared(submission) ? cancelJob(bus, jobId, "the queue is full") : Promise.reject(error);

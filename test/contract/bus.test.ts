@@ -335,6 +335,18 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await collect(bus.log.follow("job", all.at(-1)!.sequence, never))).toEqual([]);
     });
 
+    test("loses nothing to a reader who knows how the log begins, even if all of it came before he listened", async () => {
+      const bus = await fresh(kind);
+      const begun = [await bus.log.submit("job", request())];
+      const readers = [collect(bus.log.follow("job", 0, never, begun))];
+      const claim = held(await bus.log.claim("job", "prefill", "w"));
+      readers.push(collect(bus.log.follow("job", 0, never, begun)));
+      await claim.append({ type: "failed", code: "INTERNAL", message: "" });
+      readers.push(collect(bus.log.follow("job", 0, never, begun)));
+      const all = await bus.log.read("job");
+      expect(await Promise.all(readers)).toEqual([all, all, all]);
+    });
+
     test("of a reader that does not read slows nobody, and it still sees everything", async () => {
       const bus = await fresh(kind);
       const claim = await submitAndClaim(bus, "job");

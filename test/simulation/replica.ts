@@ -23,6 +23,8 @@ export class Replica {
   readonly #world: World;
   readonly #bus: Bus;
   readonly #admission: Admission;
+  /** Of jobs that were submitted here: their first reader here knows how their logs begin. */
+  readonly #begun = new Map<string, readonly LogRecord[]>();
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -40,7 +42,11 @@ export class Replica {
   submit(submission: (nowMs: number) => Submission): Promise<string> {
     const { clock, dice } = this.process;
     const deps = { bus: this.#bus, random: dice.random, clock, admission: this.#admission };
-    return this.#call(async () => (await submit(deps, submission(await this.#bus.log.nowMs()))).jobId);
+    return this.#call(async () => {
+      const { jobId, begun } = await submit(deps, submission(await this.#bus.log.nowMs()));
+      if (begun !== undefined) this.#begun.set(jobId, begun);
+      return jobId;
+    });
   }
 
   cancel(jobId: string): Promise<boolean> {
@@ -63,7 +69,7 @@ export class Replica {
     const gone = new AbortController();
     await this.#stream(async () => {
       try {
-        for await (const { record, deltas, end } of followAnswer(this.#bus, tokenizer, jobId, gone.signal)) {
+        for await (const { record, deltas, end } of followAnswer(this.#bus, tokenizer, jobId, gone.signal, this.#begun.get(jobId))) {
           if (record.sequence <= after) continue;
           const text = deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
           receive(record.sequence, text, end?.reason ?? null);

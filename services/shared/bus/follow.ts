@@ -14,13 +14,16 @@ const MAILBOX = 256;
 /** Silence on the live path before the log is asked; doubled while it has nothing new. */
 const SILENCE_MS = 1_000;
 const SILENCE_MS_MAX = 4_000;
+/** The same for whoever knows how the log begins: it may have gone on, even ended, before he listened. */
+const FIRST_SILENCE_MS = 50;
 
 /** The event of an entry. Throws DAMAGED. */
 type Decode = (jobId: string, entry: Entry) => LogRecord;
 
 /**
  * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
- * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`.
+ * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`. `begun`: the first
+ * records, where they are known; nothing is asked before the live path had its chance then.
  */
 export async function* follow(
   journal: Journal,
@@ -29,15 +32,21 @@ export async function* follow(
   jobId: string,
   after: number,
   signals: readonly AbortSignal[],
+  begun: readonly LogRecord[],
 ): AsyncGenerator<LogRecord> {
   const isOver = () => signals.some(({ aborted }) => aborted);
   const mailbox = new Mailbox<Uint8Array>(MAILBOX);
   const silence = journal.listen(jobId, (bytes) => (bytes === null ? mailbox.miss() : mailbox.put(bytes)));
   const deaf = onAbort(signals, () => mailbox.miss());
   let position = after;
-  let silenceMs = SILENCE_MS;
+  let silenceMs = begun.length === 0 ? SILENCE_MS : FIRST_SILENCE_MS;
+  const heard = async () => next(jobId, await mailbox.take(clock, silenceMs));
   try {
-    for (let live: LogRecord | null = null; !isOver(); live = next(jobId, await mailbox.take(clock, silenceMs))) {
+    for (const record of begun) {
+      position = record.sequence;
+      yield record;
+    }
+    for (let live = begun.length === 0 ? null : await heard(); !isOver(); live = await heard()) {
       if (live !== null && live.sequence <= position) continue;
       const before = position;
       for await (const record of live !== null && live.previous === position ? [live] : stored(journal, decode, jobId, position)) {
@@ -46,7 +55,7 @@ export async function* follow(
         yield record;
         if (isTerminal(record.event)) return;
       }
-      silenceMs = position > before ? SILENCE_MS : Math.min(2 * silenceMs, SILENCE_MS_MAX);
+      silenceMs = position > before ? SILENCE_MS : Math.max(SILENCE_MS, Math.min(2 * silenceMs, SILENCE_MS_MAX));
     }
   } finally {
     deaf();

@@ -177,8 +177,8 @@ export class FencedLog implements JobLog {
     return standing;
   }
 
-  follow(jobId: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<LogRecord> {
-    return follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, [signal, this.#closing]);
+  follow(jobId: string, afterSequence: number, signal: AbortSignal, begun: readonly LogRecord[] = []): AsyncGenerator<LogRecord> {
+    return follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, [signal, this.#closing], begun);
   }
 
   delete(jobId: string): Promise<void> {

@@ -20,6 +20,7 @@ export class RedisBulk {
   readonly #window: number;
   readonly #connections: readonly RedisConnection[];
   readonly #waiting: Exchange[] = [];
+  #hurrying = false;
 
   constructor(target: RedisTarget, { connections, window, timeoutMs, random }: BulkOptions) {
     this.#window = window;
@@ -31,7 +32,7 @@ export class RedisBulk {
   async run(...commands: readonly Command[]): Promise<readonly Reply[]> {
     const replies = await new Promise<readonly Reply[]>((resolve, reject) => {
       this.#waiting.push({ commands, replies: [], resolve, reject });
-      this.#pump();
+      this.#hurry();
     });
     for (const reply of replies) if (reply.kind === "error") throw RedisFailure.reply(reply.text);
     return replies;
@@ -40,6 +41,16 @@ export class RedisBulk {
   async close(): Promise<void> {
     await Promise.all(this.#connections.map((connection) => connection.close()));
     this.#pump();
+  }
+
+  /** What a turn of the event loop asks for goes out at its end, in one piece. */
+  #hurry(): void {
+    if (this.#hurrying) return;
+    this.#hurrying = true;
+    setImmediate(() => {
+      this.#hurrying = false;
+      this.#pump();
+    });
   }
 
   #pump(): void {

@@ -15,7 +15,10 @@ export type Reply =
 /** Names the memory for the next bulk reply, exactly `length` bytes; null: its bytes are thrown away. Must not throw. */
 export type Place = (length: number) => Uint8Array | null;
 
-/** Commands as chunks to write in order, as few as can be. Byte arguments are passed on as they are, not copied: they must not change until the reply. */
+/** Chunks that are fewer bytes together are copied into one: a write of several costs more. */
+const JOINED_BYTES_MAX = 8_192;
+
+/** Commands as chunks to write in order, as few as can be. Large byte arguments are passed on as they are, not copied: they must not change until the reply. */
 export function encodeCommands(commands: readonly { readonly args: readonly (string | Uint8Array)[] }[]): Uint8Array[] {
   const chunks: Uint8Array[] = [];
   let text = "";
@@ -32,7 +35,8 @@ export function encodeCommands(commands: readonly { readonly args: readonly (str
     }
   }
   chunks.push(Buffer.from(text));
-  return chunks;
+  const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
+  return chunks.length > 1 && bytes <= JOINED_BYTES_MAX ? [Buffer.concat(chunks, bytes)] : chunks;
 }
 
 interface Body {

@@ -19,6 +19,8 @@ const DEADLINE_MS = 86_400_000;
 /** Jobs under way at once, where the cluster is to be kept busy. */
 const IN_FLIGHT = 64;
 const MODEL = "yardlog";
+/** No run takes as long; one deadline for all jobs, because one for each would be measured too. */
+const RUN_MS = 900_000;
 const PROMPT_TOKENS = 100;
 const LIMITS = { queueJobsMax: 100_000, backlogTokensMax: 1e9 };
 /** One flush of a decode worker. */
@@ -32,7 +34,13 @@ export const control: Bench = {
     const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
     const workers: RoleProcess[] = [];
     const bus = openBus({ url: nats.url });
-    const api = { bus, admission: new Admission(bus, systemClock, MODEL, LIMITS), random: systemRandom, clock: systemClock };
+    const api = {
+      bus,
+      admission: new Admission(bus, systemClock, MODEL, LIMITS),
+      random: systemRandom,
+      clock: systemClock,
+      late: AbortSignal.timeout(RUN_MS),
+    };
     try {
       await bus.ready(10_000);
       for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis), program));
@@ -46,6 +54,10 @@ export const control: Bench = {
   },
 };
 
+interface Api extends SubmitDeps {
+  readonly late: AbortSignal;
+}
+
 const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, string> => ({
   LONGSHORE_NATS_URL: nats.url,
   LONGSHORE_REDIS_URL: redis.url,
@@ -54,7 +66,7 @@ const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, str
   LONGSHORE_BATCH_MAX: String(IN_FLIGHT),
 });
 
-async function measure(scene: Scene, nats: NatsServer, api: SubmitDeps): Promise<void> {
+async function measure(scene: Scene, nats: NatsServer, api: Api): Promise<void> {
   const jobs = scene.tiny ? 128 : 4_000;
   const rates = await repeated(scene, "jobs", async () => {
     const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
@@ -84,7 +96,7 @@ async function measure(scene: Scene, nats: NatsServer, api: SubmitDeps): Promise
 }
 
 /** Jobs arrive at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
-async function latency(scene: Scene, api: SubmitDeps, perSecond: number): Promise<void> {
+async function latency(scene: Scene, api: Api, perSecond: number): Promise<void> {
   const runs = await repeated(scene, "latency", () => atRate(api, perSecond, scene.tiny ? 0.2 : 4));
   const at = (share: number) => runs.map((ms) => quantile(ms, share));
   const note = `at ${Math.round(perSecond)} jobs/s`;
@@ -92,7 +104,7 @@ async function latency(scene: Scene, api: SubmitDeps, perSecond: number): Promis
   scene.report({ key: "control.latency.p99", unit: "ms", figures: at(0.99), goal: { atMost: 10 }, note });
 }
 
-async function atRate(api: SubmitDeps, perSecond: number, seconds: number): Promise<number[]> {
+async function atRate(api: Api, perSecond: number, seconds: number): Promise<number[]> {
   const running: Promise<number>[] = [];
   const startMs = performance.now();
   for (let due = 0; due < perSecond * seconds; due++) {
@@ -104,7 +116,7 @@ async function atRate(api: SubmitDeps, perSecond: number, seconds: number): Prom
 }
 
 /** Seconds for `count` jobs from submission to the end, IN_FLIGHT at a time. */
-async function throughJobs(api: SubmitDeps, count: number): Promise<number> {
+async function throughJobs(api: Api, count: number): Promise<number> {
   let left = count;
   const lane = async () => {
     while (left-- > 0) await throughJob(api);
@@ -113,7 +125,7 @@ async function throughJobs(api: SubmitDeps, count: number): Promise<number> {
 }
 
 /** As the API does it: into the record, then read to the end. */
-async function throughJob(api: SubmitDeps): Promise<void> {
+async function throughJob(api: Api): Promise<void> {
   const {
     prompt: _,
     promptTokens: __,
@@ -121,8 +133,8 @@ async function throughJob(api: SubmitDeps): Promise<void> {
     ...request
   } = requestOf({ model: MODEL, maxTokens: ANSWER_TOKENS, stopIds: [], deadlineMs: Date.now() + DEADLINE_MS });
   const submission = { tenant, request, ids: promptIds(PROMPT_TOKENS, ++salt), idempotencyKey: null, bodyHash: "" };
-  const { jobId } = await submit(api, submission);
-  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) {
+  const { jobId, begun } = await submit(api, submission);
+  for await (const { event } of api.bus.log.follow(jobId, 0, api.late, begun)) {
     if (event.type === "finished") return;
     if (isTerminal(event)) throw new Error(`a job ended with ${JSON.stringify(event)}`);
   }

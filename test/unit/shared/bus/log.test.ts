@@ -71,8 +71,10 @@ test.each(seeds)(
     const told: LogRecord[] = [];
     const { complete, followed } = await clock.run(
       (async () => {
-        while ((await unlessAway(() => log.submit("job", request()))) === null);
+        let submitted: LogRecord | null = null;
+        while (submitted === null) submitted = await unlessAway(() => log.submit("job", request()));
         const following = [0, 1].map((after) => collect(log.follow("job", after, never)));
+        following.push(collect(log.follow("job", 0, never, [submitted])));
         await Promise.all([1, 2, 3].map((worker) => work(log, clock, random, `w${worker}`, told)));
         const complete = await unlessAway(() => log.read("job"));
         return { complete, followed: await Promise.all(following) };
@@ -82,11 +84,30 @@ test.each(seeds)(
     const records = await new FencedLog(journal, rules, clock, random, never).read("job");
     expect(faultsOf(records)).toEqual([]);
     expect(records.filter(({ event }) => isTerminal(event))).toEqual([records.at(-1)]);
-    expect(followed).toEqual([records, records.slice(1)]);
+    expect(followed).toEqual([records, records.slice(1), records]);
     if (complete !== null) expect(complete).toEqual(records);
     for (const record of told) expect(records).toContainEqual(record);
   },
 );
+
+test("a reader who knows how a log begins asks for nothing while it hears the rest", async () => {
+  const clock = new VirtualClock();
+  const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
+  const asked: string[] = [];
+  const watched = overriding(journal, {
+    glance: async (jobId) => {
+      asked.push(jobId);
+      return journal.glance(jobId);
+    },
+  });
+  const log = new FencedLog(watched, rules, clock, seededRandom(1), never);
+  const submitted = await log.submit("job", request());
+  const [knows, asks] = [[submitted], []].map((begun) => collect(log.follow("job", 0, never, begun)));
+  const claim = held(await log.claim("job", "prefill", "w", [submitted]));
+  await claim.append({ type: "failed", code: "INTERNAL", message: "" });
+  expect(await clock.run(Promise.all([knows, asks]))).toEqual([await log.read("job"), await log.read("job")]);
+  expect(asked).toEqual(["job"]);
+});
 
 test("a job that ends while whoever takes it over still reads its log is not claimed behind its end", async () => {
   const clock = new VirtualClock();
