@@ -14,7 +14,7 @@ class Pool {
   // Counts the calling thread.
   virtual uint32_t threads() const = 0;
 
-  // Calls body(begin, end, worker) until [0, count) is covered; pieces are multiples of `grain` long (the last may be shorter), come
+  // Calls body(begin, end, worker) until [0, count) is covered; pieces are multiples of `grain` long (the last may be shorter), the first ones the longest, come
   // in any order and on any thread; 0 <= worker < threads(). Returns when all are done. The first exception is thrown again here.
   // One piece runs on the calling thread alone. Not re-entrant.
   template <class Body>

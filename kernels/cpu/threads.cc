@@ -91,10 +91,20 @@ void Threads::run(int64_t count, int64_t grain, Thunk thunk, void* context) {
   if (job_.failure) std::rethrow_exception(job_.failure);
 }
 
+// A part of what is left, so that a worker reads far in one place, and the last pieces are small enough for all to end together.
+int64_t Threads::pieceOf(int64_t left) const {
+  const int64_t share = left / (2 * int64_t{threads()}) / job_.grain * job_.grain;
+  return std::min(left, std::max(job_.grain, share));
+}
+
 void Threads::takePieces(uint32_t worker) {
   try {
-    for (int64_t begin; (begin = job_.next.fetch_add(job_.grain, std::memory_order_relaxed)) < job_.count;)
-      job_.thunk(job_.context, begin, std::min(begin + job_.grain, job_.count), worker);
+    for (int64_t begin = job_.next.load(std::memory_order_relaxed); begin < job_.count;) {
+      const int64_t end = begin + pieceOf(job_.count - begin);
+      if (!job_.next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+      job_.thunk(job_.context, begin, end, worker);
+      begin = job_.next.load(std::memory_order_relaxed);
+    }
   } catch (...) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!job_.failure) job_.failure = std::current_exception();

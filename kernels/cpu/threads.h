@@ -49,6 +49,7 @@ class Threads final : public Pool {
   void workerLoop(uint32_t worker);
   bool enter(uint32_t& seen);
   void leave();
+  int64_t pieceOf(int64_t left) const;
   void takePieces(uint32_t worker);
   void waitForWork(uint32_t seen);
   void waitUntilEmpty();

@@ -28,23 +28,28 @@ LONGSHORE_INLINE void multiplyTile(const E* const* x, const E* w, int64_t K, flo
 }
 
 // Whether the rows lie in one block of scales, so that what is made of a scale serves them all.
-template <class Row, class E>
-LONGSHORE_INLINE bool shareScales(const Row (&rows)[kTileN], const E*) {
-  if constexpr (kTogether<Row, E> == 2) return rows[0].scale == rows[kTileN - 1].scale;
+template <class Row, class E, int N>
+LONGSHORE_INLINE bool shareScales(const Row (&rows)[N], const E*) {
+  if constexpr (kTogether<Row, E> == 2) return rows[0].scale == rows[N - 1].scale;
   return false;
 }
 
-// M rows x against kTileN weight rows, straight from their bytes.
+// Weight rows that M rows x meet at once. One row x leaves registers for more of them, and memory gives eight rows at once more than four;
+// not those of FP4, whose decoding is what takes the time.
 template <int M, class Row, class E>
-LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kTileN], int64_t K, float* out, int64_t stride) {
-  V acc[M][kTileN];
+static constexpr int kPackedN = M == 1 && std::is_same_v<E, Bf16> && !std::is_same_v<Row, E2m1Row> ? kWideN : kTileN;
+
+// M rows x against N weight rows, straight from their bytes.
+template <int M, class Row, class E, int N>
+LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], int64_t K, float* out, int64_t stride) {
+  V acc[M][N];
   LONGSHORE_UNROLL for (int m = 0; m < M; m++) {
-    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = zero();
+    LONGSHORE_UNROLL for (int n = 0; n < N; n++) acc[m][n] = zero();
   }
   constexpr int together = kTogether<Row, E>;
   constexpr int64_t width = together * kVector<E>;
   const auto step = [&](int64_t k, int64_t end, auto&& decode) __attribute__((always_inline)) {
-    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
+    LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
       decltype(loadVector(x[0])) w[together];
       decode(rows[n], w);
       LONGSHORE_UNROLL for (int i = 0; i < together; i++) {
@@ -59,8 +64,8 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kT
   const bool alike = shareScales(rows, x[0]);
   int64_t k = 0;
   for (; k + width <= K; k += width) {
-    if (k % Row::kPerLine == 0) {  // the next tile lies kTileN rows on: too far for the processor to guess, too much for the first-level cache
-      LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) __builtin_prefetch(rows[n].addressOf(k + kTileN * K), 0, 2);
+    if (k % Row::kPerLine == 0) {  // the next tile lies N rows on: too far for the processor to guess, too much for the first-level cache
+      LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + N * K), 0, 2);
     }
     if constexpr (together == 2) {
       if (alike) {
@@ -72,7 +77,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[kT
     alone(k, k + width);
   }
   if (k < K) alone(k, K);
-  LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) {
+  LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
     const bool nan = needsNan(rows[n], K, x[0]);
     LONGSHORE_UNROLL for (int m = 0; m < M; m++) out[m * stride + n] = nan ? kNan : sum(acc[m][n]);
   }
@@ -83,9 +88,10 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E*
   if constexpr (M > 1) {
     if (rows < M) return multiplyPacked<M - 1, Row, E>(matrix, first, count, x, rows, out, stride);
   }
-  for (int64_t n = 0; n < count; n += kTileN) {
-    Row tile[kTileN];
-    for (int i = 0; i < kTileN; i++) tile[i] = Row(matrix, first + minOf(n + i, count - 1));
+  constexpr int N = kPackedN<M, Row, E>;
+  for (int64_t n = 0; n < count; n += N) {
+    Row tile[N];
+    for (int i = 0; i < N; i++) tile[i] = Row(matrix, first + minOf(n + i, count - 1));
     multiplyPackedTile<M>(x, tile, matrix.K, out + n, stride);
   }
 }

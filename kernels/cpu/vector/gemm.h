@@ -10,8 +10,11 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
+// Weight rows of the widest tile: one row x, straight from their bytes.
+static constexpr int kWideN = 2 * kTileN;
+
 // Rows that a tile reads, and columns that it writes, behind the last one; callers make room for them.
-static constexpr int64_t kTileSlack = kTileN - 1;
+static constexpr int64_t kTileSlack = kWideN - 1;
 
 // kTileM rows x against N rows w: out[m * stride + n] = x[m] . w[n]. All padded: K = elements of a row, also the distance of w's rows.
 // Writes up to kTileSlack columns more.

@@ -54,14 +54,27 @@ LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {
   return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), _mm512_load_si512(kE2m1Tables.of[scale]));
 }
 
-// 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. The four words of a lane's eight bytes go to the step they
-// belong to; there each nibble is moved to the low bits of a word of its own.
+// For steps 2h and 2h + 1 of 64 bytes: where the byte of pair l lies, in both words of lane l.
+struct alignas(64) StepBytes {
+  uint8_t of[2][64];
+  constexpr StepBytes() : of{} {
+    for (int h = 0; h < 2; h++) {
+      for (int i = 0; i < 64; i++) of[h][i] = static_cast<uint8_t>(32 * h + 16 * (i % 2) + i / 4);
+    }
+  }
+};
+static constexpr StepBytes kStepBytes;
+
+// 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. Two steps at a time get their bytes into both words of a lane;
+// there each nibble is shifted to the low bits of its word.
 LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
-  const P steps = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4, 27, 19, 11, 3, 26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
-  const P words = _mm512_permutexvar_epi16(steps, _mm512_loadu_si512(p));
-  LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {
-    const P nibbles = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x000C'0008'0004'0000 + 0x0010'0010'0010'0010 * i), words);
-    four[i] = _mm512_permutexvar_epi16(nibbles, _mm512_load_si512(kE2m1Tables.of[scales[i]]));
+  const P bytes = _mm512_loadu_si512(p);
+  LONGSHORE_UNROLL for (int h = 0; h < 2; h++) {
+    const P both = _mm512_permutexvar_epi8(_mm512_load_si512(kStepBytes.of[h]), bytes);
+    LONGSHORE_UNROLL for (int i = 0; i < 2; i++) {
+      const P nibbles = _mm512_srlv_epi16(both, setInt(0x0004'0000 + 0x0008'0008 * i));
+      four[2 * h + i] = _mm512_permutexvar_epi16(nibbles, _mm512_load_si512(kE2m1Tables.of[scales[2 * h + i]]));
+    }
   }
 }
 
