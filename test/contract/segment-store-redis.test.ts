@@ -349,4 +349,24 @@ describe("a server that misbehaves", () => {
     await store.close();
     await new Promise((resolve) => fake.close(resolve));
   });
+
+  test("a connection has at most sixteen values on their way, whatever waits", async () => {
+    const asked: number[] = [];
+    const fake = createServer((socket) => {
+      const index = asked.push(0) - 1;
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        if (data.includes("PING")) socket.write("+PONG\r\n");
+        asked[index]! += data.toString("latin1").split("GETEX").length - 1;
+      });
+    });
+    await new Promise<void>((resolve) => fake.listen(0, "127.0.0.1", resolve));
+    const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { timeoutMs: 500, connections: 1 });
+    const values = Array.from({ length: 40 }, (_, index) => sample(`n${index}`, 10));
+    expect(new Set(await Promise.all(values.map((value) => get(store, value))))).toEqual(new Set([null]));
+    expect(asked[0]).toBe(2 * 16); // header and first piece
+    expect(store.stats().failures).toBe(40);
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
 });

@@ -1,27 +1,26 @@
 import { RedisFailure } from "./redis-failure.ts";
 
-/** Lets at most `openMax` through at once, in the order they came; at most `waitingMax` may wait. */
+/** Lets at most `openMax()` through at once, in the order they came; at most `waitingMax` may wait. Where it becomes less, those inside stay. */
 export class Gate {
-  readonly #openMax: number;
+  readonly #openMax: () => number;
   readonly #waitingMax: number;
   readonly #waiting: (() => void)[] = [];
   #open = 0;
 
-  constructor(openMax: number, waitingMax: number) {
+  constructor(openMax: () => number, waitingMax: number) {
     this.#openMax = openMax;
     this.#waitingMax = waitingMax;
   }
 
   /** Runs `work` when there is room. Rejects with RedisFailure if too many wait already. */
   async pass<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#open < this.#openMax) this.#open++;
+    if (this.#open < this.#openMax()) this.#open++;
     else await this.#turn();
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#open--;
-      else next();
+      this.#open--;
+      this.#letIn();
     }
   }
 
@@ -29,5 +28,14 @@ export class Gate {
     if (this.#waiting.length >= this.#waitingMax)
       throw new RedisFailure("queue", `${this.#waitingMax} operations wait for the store already`);
     return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Whoever leaves lets in the next; room that has grown is used now too. */
+  #letIn(): void {
+    const room = Math.max(0, this.#openMax() - this.#open);
+    for (const next of this.#waiting.splice(0, room)) {
+      this.#open++;
+      next();
+    }
   }
 }

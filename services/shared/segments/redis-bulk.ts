@@ -6,36 +6,50 @@ import type { Reply } from "./resp.ts";
 
 export interface BulkOptions {
   readonly connections: number;
-  /** Exchanges under way on one connection: enough that neither side waits for the other. Refilled when half are answered, in one write. */
-  readonly window: number;
   readonly timeoutMs: number;
   readonly random: Random;
 }
 
 /**
+ * Exchanges under way on one connection: as many as move WINDOW_BYTES, going by the last one. Refilled when half are answered, in one write:
+ * a write wakes a Redis that waits, which on one machine takes the writer 20 us and more, longer than reading a value of 52 KB.
+ */
+const WINDOW_BYTES = 1_048_576;
+const WINDOW_MIN = 2;
+const WINDOW_MAX = 16;
+
+/**
  * Moves values over connections of its own, so that no claim waits behind a piece. Exchanges start in the order they came, each on the
- * connection with the fewest before it; what is on the wire is bounded by connections x window x the size of a piece.
+ * connection with the fewest before it; what is on the wire is bounded by connections x WINDOW_MAX x the size of a piece.
  */
 export class RedisBulk {
-  readonly #window: number;
+  #window = WINDOW_MAX;
   readonly #connections: readonly RedisConnection[];
   readonly #waiting: Exchange[] = [];
   #hurrying = false;
 
-  constructor(target: RedisTarget, { connections, window, timeoutMs, random }: BulkOptions) {
-    this.#window = window;
-    const options = { timeoutMs, random, onChange: () => this.#pump() };
+  constructor(target: RedisTarget, { connections, timeoutMs, random }: BulkOptions) {
+    const options = { timeoutMs, random, onChange: () => this.#hurry() };
     this.#connections = Array.from({ length: connections }, () => new RedisConnection(target, options));
   }
 
+  /** Exchanges under way on all connections together, at most. */
+  get underWayMax(): number {
+    return this.#window * this.#connections.length;
+  }
+
   /** The replies in order. Rejects with RedisFailure for the first error reply among them, or if the connection fails; memory named by a `place` is then no longer written. */
-  async run(...commands: readonly Command[]): Promise<readonly Reply[]> {
-    const replies = await new Promise<readonly Reply[]>((resolve, reject) => {
-      this.#waiting.push({ commands, replies: [], resolve, reject });
+  run(...commands: readonly Command[]): Promise<readonly Reply[]> {
+    return new Promise((resolve, reject) => {
+      const answered = (replies: readonly Reply[]) => {
+        this.#window = windowFor(bytesMoved(commands, replies));
+        const refusal = replies.find((reply) => reply.kind === "error");
+        if (refusal?.kind === "error") reject(RedisFailure.reply(refusal.text));
+        else resolve(replies);
+      };
+      this.#waiting.push({ commands, replies: [], resolve: answered, reject });
       this.#hurry();
     });
-    for (const reply of replies) if (reply.kind === "error") throw RedisFailure.reply(reply.text);
-    return replies;
   }
 
   async close(): Promise<void> {
@@ -54,27 +68,29 @@ export class RedisBulk {
   }
 
   #pump(): void {
-    for (let free = this.#freest(); free !== null && this.#waiting.length > 0; free = this.#freest()) this.#fill(free);
+    for (let free = this.#free(); free.length > 0 && this.#waiting.length > 0; free = this.#free()) this.#fill(free);
     const [first] = this.#connections;
     if (this.#connections.some(({ state }) => state === "ready" || state === "opening")) return;
     for (const exchange of this.#waiting.splice(0)) exchange.reject(first!.failure);
   }
 
-  /** Its share of what waits, as far as there is room. */
-  #fill(connection: RedisConnection): void {
-    const share = Math.ceil(this.#waiting.length / this.#connections.length);
-    const exchanges = this.#waiting.splice(0, Math.min(share, this.#window - connection.pendingCount));
-    connection.together(() => {
-      for (const exchange of exchanges) connection.send(exchange);
-    });
+  /** Gives the freest of them its share of what waits, as far as there is room. */
+  #fill(free: readonly RedisConnection[]): void {
+    const freest = free.reduce((best, other) => (other.pendingCount < best.pendingCount ? other : best));
+    const share = Math.ceil(this.#waiting.length / free.length);
+    freest.send(...this.#waiting.splice(0, Math.min(share, this.#window - freest.pendingCount)));
   }
 
-  #freest(): RedisConnection | null {
-    let best: RedisConnection | null = null;
-    for (const connection of this.#connections) {
-      if (connection.state !== "ready" || connection.pendingCount > this.#window / 2) continue;
-      if (best === null || connection.pendingCount < best.pendingCount) best = connection;
-    }
-    return best;
+  #free(): RedisConnection[] {
+    return this.#connections.filter(({ state, pendingCount }) => state === "ready" && pendingCount <= this.#window / 2);
   }
+}
+
+const windowFor = (bytes: number): number => Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, Math.floor(WINDOW_BYTES / bytes)));
+
+function bytesMoved(commands: readonly Command[], replies: readonly Reply[]): number {
+  let bytes = 0;
+  for (const reply of replies) if (reply.kind === "bulk") bytes += reply.length;
+  for (const { args } of commands) for (const arg of args) if (typeof arg !== "string") bytes += arg.length;
+  return bytes;
 }

@@ -59,20 +59,13 @@ export class RedisConnection {
     return this.#pending.length;
   }
 
-  send(exchange: Exchange): void {
+  /** One write, where no argument is bytes. */
+  send(...exchanges: readonly Exchange[]): void {
     if (this.#pending.length === 0) this.#deadline.refresh();
-    this.#pending.push(exchange);
+    this.#pending.push(...exchanges);
     this.#socket.cork();
-    for (const chunk of encodeCommands(exchange.commands)) this.#socket.write(chunk);
+    for (const chunk of encodeCommands(exchanges.flatMap(({ commands }) => commands))) this.#socket.write(chunk);
     this.#socket.uncork();
-  }
-
-  /** Does `work`, then writes all that it sent at once. */
-  together(work: () => void): void {
-    const socket = this.#socket;
-    socket.cork();
-    work();
-    socket.uncork();
   }
 
   /** Ends what is pending as failed; resolves when the socket no longer touches anybody's memory. */

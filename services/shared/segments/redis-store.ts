@@ -32,8 +32,6 @@ export interface RedisStoreOptions {
   readonly crc32?: Crc32 | null;
 }
 
-/** Exchanges on their way on each connection: values of 52 KB take 58 us each with 2, 47 with 4, 50 with 8; pieces of 256 KB are best with 2, by a third. */
-const WINDOW = 4;
 /** Values that wait for others to be moved: two prompts of a million tokens. */
 const WAITING_MAX = 4_096;
 /** Keys asked for together: few at first, since a cold prompt has none, then more. */
@@ -67,9 +65,9 @@ export class RedisStore implements CountedStore {
     this.#options = options;
     this.#tally = new Tally(log);
     this.#crc32 = options.crc32 ?? zlibCrc32;
-    this.#bulk = new RedisBulk(target, { connections, window: WINDOW, timeoutMs, random });
+    this.#bulk = new RedisBulk(target, { connections, timeoutMs, random });
     this.#control = new RedisControl(target, timeoutMs);
-    this.#moving = new Gate(WINDOW * connections, WAITING_MAX);
+    this.#moving = new Gate(() => this.#bulk.underWayMax, WAITING_MAX);
   }
 
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {

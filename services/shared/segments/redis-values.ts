@@ -41,10 +41,12 @@ export async function readValue(
       fetch(names.header, (length) => value.placeHeader(length)),
       fetch(names.piece(0), (length) => value.placeFirst(length)),
     );
-    const rest = Array.from({ length: Math.max(0, value.pieces - 1) }, (_, i) =>
-      bulk.run(fetch(names.piece(i + 1), (length) => value.placePiece(i + 1, length))).then(([reply]) => value.arrived(reply!)),
-    );
-    await allSettled(rest);
+    if (value.pieces > 1) {
+      const rest = Array.from({ length: value.pieces - 1 }, (_, i) =>
+        bulk.run(fetch(names.piece(i + 1), (length) => value.placePiece(i + 1, length))).then(([reply]) => value.arrived(reply!)),
+      );
+      await allSettled(rest);
+    }
     return value.result(crc32);
   } catch (error) {
     value.release();

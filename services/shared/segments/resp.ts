@@ -3,7 +3,7 @@ import { RedisFailure } from "./redis-failure.ts";
 /** The longest bulk reply we accept, and so the largest piece. */
 export const BULK_BYTES_MAX = 1_048_576;
 /** What is read before its destination is known: reply lines, and the first bytes behind them, which are then copied. More would be more copies. */
-const SCRATCH_BYTES = 2_048;
+export const SCRATCH_BYTES = 2_048;
 
 /** RESP2. `length` of a bulk reply; its bytes went where `place` said. */
 export type Reply =

@@ -11,7 +11,7 @@ import { Shelf, type Taken } from "./shelf.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
-export const LOADS_MAX = 16;
+export const LOADS_MAX = 32;
 /** Tenants whose key spaces are kept: each is hashed once. */
 const SPACES_MAX = 1_024;
 

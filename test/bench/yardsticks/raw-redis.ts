@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { secondsOf } from "../bench.ts";
 
-/** Connections and commands under way on each, as the store has them (redis-store.ts). */
+/** Connections, as the store has them, and commands under way on each. */
 const CONNECTIONS = 2;
 const WINDOW = 4;
 

@@ -16,7 +16,7 @@ function held(gate: Gate, order: string[], name: string) {
 type Held = ReturnType<typeof held>;
 
 test("at most so many pass at once, in the order they came", async () => {
-  const [gate, order]: [Gate, string[]] = [new Gate(2, 10), []];
+  const [gate, order]: [Gate, string[]] = [new Gate(() => 2, 10), []];
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => held(gate, order, name)) as [Held, Held, Held, Held];
   expect(order).toEqual(["a", "b"]);
   b.end();
@@ -31,11 +31,33 @@ test("at most so many pass at once, in the order they came", async () => {
 });
 
 test("who finds too many waiting is told at once; work that fails makes room like any other", async () => {
-  const [gate, order]: [Gate, string[]] = [new Gate(1, 1), []];
+  const [gate, order]: [Gate, string[]] = [new Gate(() => 1, 1), []];
   const first = held(gate, order, "first");
   const failing = gate.pass(() => Promise.reject(new Error("broken")));
   await expect(gate.pass(async () => {})).rejects.toMatchObject({ reason: "queue" });
   first.end();
   await expect(failing).rejects.toThrow("broken");
   expect(await gate.pass(async () => 7)).toBe(7);
+});
+
+test("room that changes: those inside stay when it shrinks, and the next to leave fills what it has grown by", async () => {
+  let openMax = 3;
+  const gate = new Gate(() => openMax, 10);
+  const inside: (() => void)[] = [];
+  const works = Array.from({ length: 8 }, () => gate.pass(() => new Promise<void>((resolve) => inside.push(resolve))));
+  const leave = async (index: number) => {
+    inside[index]!();
+    await works[index];
+  };
+  expect(inside).toHaveLength(3);
+  openMax = 1;
+  await leave(0);
+  await leave(1);
+  expect(inside).toHaveLength(3);
+  await leave(2);
+  expect(inside).toHaveLength(4);
+  openMax = 4;
+  await leave(3);
+  expect(inside).toHaveLength(8);
+  for (const index of [4, 5, 6, 7]) await leave(index);
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BULK_BYTES_MAX, encodeCommands, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
+import { BULK_BYTES_MAX, encodeCommands, type Reply, ReplyReader, SCRATCH_BYTES } from "../../../../services/shared/segments/resp.ts";
 
 /** Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. */
 function read(wire: Buffer, sizes: readonly number[], keep = (_index: number) => true) {
@@ -77,4 +77,26 @@ test.each([
     Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n*1\r\n$4\r\nPING\r\n"),
   ]);
   expect(Buffer.concat(chunks)).toEqual(wire);
+});
+
+test("commands without bytes are one chunk, however many: one write", () => {
+  const get = (key: string) => ({ args: ["GET", key] });
+  expect(encodeCommands([get("a"), get("b")])).toEqual([Buffer.from("*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n")]);
+});
+
+test("a reply cut at any byte is the same reply", () => {
+  const body = Buffer.alloc(SCRATCH_BYTES + 500, "\r\n");
+  const wire = Buffer.concat([
+    bulk(body.subarray(0, 136)),
+    bulk(body),
+    Buffer.from("$-1\r\n"),
+    bulk(Buffer.alloc(0)),
+    Buffer.from("-ERR no\r\n"),
+  ]);
+  for (let cut = 1; cut < wire.length; cut++) {
+    const { replies, bodies } = read(wire, [cut, wire.length]);
+    expect(replies.map(({ kind }) => kind)).toEqual(["bulk", "bulk", "null", "bulk", "error"]);
+    expect(bodies.map((bytes) => bytes!.length)).toEqual([136, body.length, 0]);
+    expect(body.equals(bodies[1]!), `cut at ${cut}`).toBe(true);
+  }
 });
