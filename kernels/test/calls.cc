@@ -63,7 +63,8 @@ Call Fuzz::storedCall(ls_op op) {
 
 Call Fuzz::pagedCall(ls_op op) {
   const bool far = op == LS_SELECT && random_.whole(0, 5) == 0;  // so many keys that threads share those of one row
-  const int64_t T = any(far ? 2 : 7), h = any(5), K = any(random_.whole(0, 1) == 0 ? 40 : 300), m = far ? 1 : any(4);
+  const bool heads = op == LS_SELECT && random_.whole(0, 1) == 0;  // so many that making keys level pays
+  const int64_t T = any(far ? 2 : 7), h = any(heads ? 40 : 5), K = any(random_.whole(0, 1) == 0 ? 40 : 300), m = far ? 1 : any(4);
   const int64_t start = far ? random_.whole(4000, 9000) : random_.whole(0, 900), visible = (start + T) / m;
   const int64_t offset = random_.whole(0, 9), perPage = any(40);
   if (op == LS_SELECT) {

@@ -12,8 +12,8 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-static constexpr int64_t kLevelDim = 1024;  // the most that keeps the sum below 2^24
-static constexpr int64_t kLevelHeads = 32;   // of a call, at least: fewer save less than making keys level costs (break-even is about 20 on Zen 4)
+static constexpr int64_t kLevelDim = 1024;  // 1792 is the most that keeps the sum below 2^24
+static constexpr int64_t kLevelHeads = 32;  // of a call, at least: fewer save less than making keys level costs (break-even is about 20 on Zen 4)
 static constexpr int32_t kLevelBits = 3;    // between the scales of a row
 static constexpr int32_t kScaleBits = 32;   // from a scale to 1, either way
 static constexpr int32_t kLevelBias = 128;  // makes a byte of a level row unsigned
@@ -23,7 +23,7 @@ LONGSHORE_INLINE bool paysToLevel(const SelectArgs& a) { return a.layout == LS_K
 LONGSHORE_INLINE bool isLevel(int32_t low, int32_t high) { return high - low <= kLevelBits && low >= 128 - kScaleBits && high <= 128 + kScaleBits; }
 LONGSHORE_INLINE bool isModerate(float weight) {
   const float size = __builtin_fabsf(weight);
-  return size == 0.0f || (size >= 0x1p-40f && size <= 0x1p40f);
+  return size >= 0x1p-40f && size <= 0x1p40f;
 }
 
 // The queries of a task and the keys of a block, those that are level: `unit` = rows are filled up with zeros to a multiple of so many bytes; `bias` = 0
@@ -91,7 +91,7 @@ class LevelRows {
       high = scales[b] > high ? scales[b] : high;
     }
     weights_[at] = weight * halfScale(static_cast<uint8_t>(low));
-    if (!isLevel(low, high) || !isModerate(weights_[at])) return false;
+    if (!isLevel(low, high) || !(weight == 0.0f || isModerate(weights_[at]))) return false;  // a product of 0 alone may be one that underflowed
     int8_t* to = queries_ + at * rowBytes_;
     for (int64_t b = 0; b < blocks_; b++, to += kKeyBlock) {
       lookUp(kDoubled, q + b * 16, to);
