@@ -43,6 +43,7 @@ export async function* follow(
   const heard = async () => next(jobId, await mailbox.take(clock, silenceMs));
   try {
     for (const record of begun) {
+      if (isOver()) return;
       position = record.sequence;
       yield record;
     }

@@ -109,6 +109,14 @@ test("a reader who knows how a log begins asks for nothing while it hears the re
   expect(asked).toEqual(["job"]);
 });
 
+test("a reader who left before he began to follow is told nothing and waits for nothing, even if he knows how the log begins", async () => {
+  const clock = new VirtualClock();
+  const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
+  const log = new FencedLog(journal, rules, clock, seededRandom(1), never);
+  const begun = [await log.submit("job", request())];
+  expect(await collect(log.follow("job", 0, AbortSignal.abort(), begun))).toEqual([]); // nobody moves the clock
+});
+
 test("a job that ends while whoever takes it over still reads its log is not claimed behind its end", async () => {
   const clock = new VirtualClock();
   const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
