@@ -76,6 +76,24 @@ function borderCall(draw: Draw) {
   return { label: "borders", T, K: 10, S: S + T, start: S, m: 1, dim, keys, iq, iw: from("F32", [T, h], Float32Array.from(iw)), scale: 1 };
 }
 
+/** Rows too long for one exact sum: all values as large as they get and raised as far as they go, but for those of the first block. */
+function longCall(draw: Draw) {
+  const [T, h, dim, S] = [1, 32, 4096, 32];
+  const rowsOf = (count: number) => {
+    const rows = draw.bytes("U8", [count, keyBytes("fp4", dim)]);
+    for (let row = 0, bytes = keyBytes("fp4", dim); row < count; row++) {
+      const lies = bytesIn(rows).subarray(row * bytes, (row + 1) * bytes);
+      lies
+        .fill(0x77, 16, dim / 2)
+        .fill(127, dim / 2, dim / 2 + 1)
+        .fill(130, dim / 2 + 1);
+    }
+    return rows;
+  };
+  const [keys, iq] = [paged(draw, rowsOf(S)), { ...rowsOf(T * h), shape: [T, h, keyBytes("fp4", dim)] }];
+  return { label: "long rows", T, K: 10, S, start: S - 1, m: 1, dim, keys, iq, iw: headWeights(draw, [T, h], 0), scale: 1 };
+}
+
 function scoresOn(path: string, call: ReturnType<typeof selectCall>) {
   const backend = openBackend({ path, threads: 2 });
   const stream = backend.createStream();
@@ -112,5 +130,9 @@ describe.each(listPaths().filter((path) => path.available && path.name !== "refe
 
   test("and where scales and weights lie at the borders of what is computed otherwise", () => {
     for (let round = 0; round < 2; round++) expectReference(borderCall(draw), round);
+  });
+
+  test("and where rows are too long for their dot product to be one exact sum", () => {
+    for (let round = 0; round < 2; round++) expectReference(longCall(draw), round);
   });
 });
