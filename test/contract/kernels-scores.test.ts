@@ -17,7 +17,9 @@ function fp4Rows(draw: Draw, rows: number, dim: number, odd: number): Tensor {
   for (let row = 0; row < rows; row++) {
     const lies = bytesIn(all).subarray(row * bytes, (row + 1) * bytes);
     const isOdd = draw.whole(1, 1000) <= 1000 * odd;
-    const [lowest, spread] = isOdd ? [draw.pick([0, 1, size, 254, 255]), draw.whole(0, 7)] : [size + draw.whole(0, 3), 3];
+    const [lowest, spread] = isOdd
+      ? [draw.pick([size, size, size, draw.pick([0, 1, 254, 255])]), draw.whole(3, 7)]
+      : [size + draw.whole(0, 3), 3];
     if (largest) lies.fill(draw.pick([0x77, 0xff]), 0, dim / 2);
     for (let i = dim / 2; i < bytes; i++) lies[i] = Math.min(255, lowest + draw.whole(0, spread));
   }
@@ -76,21 +78,46 @@ function borderCall(draw: Draw) {
   return { label: "borders", T, K: 10, S: S + T, start: S, m: 1, dim, keys, iq, iw: from("F32", [T, h], Float32Array.from(iw)), scale: 1 };
 }
 
-/** Rows too long for one exact sum: all values as large as they get and raised as far as they go, but for those of the first block. */
+/** Scales of two blocks 0 to 7 bits apart, every such query with every such sixteen keys. */
+function spreadCall(draw: Draw) {
+  const [T, h, dim, bytes, S] = [8, 4, 64, keyBytes("fp4", 64), 8 * 16];
+  const rowsOf = (count: number, each: number) => {
+    const rows = draw.bytes("U8", [count, bytes]);
+    for (let row = 0; row < count; row++)
+      bytesIn(rows).set(
+        draw.pick([
+          [124, 124 + (Math.floor(row / each) % 8)],
+          [124 + (Math.floor(row / each) % 8), 124],
+        ]),
+        (row + 1) * bytes - 2,
+      );
+    return rows;
+  };
+  const [keys, iq] = [paged(draw, rowsOf(S + T, 16)), { ...rowsOf(T * h, h), shape: [T, h, bytes] }];
+  const iw = from(
+    "F32",
+    [T, h],
+    Float32Array.from({ length: T * h }, () => draw.float()),
+  );
+  return { label: "spreads", T, K: 10, S: S + T, start: S, m: 1, dim, keys, iq, iw, scale: 1 };
+}
+
+/** Rows too long for one exact sum: all values as large as they get and raised as far as they go, but for those of one block in each half. */
 function longCall(draw: Draw) {
-  const [T, h, dim, S] = [1, 32, 4096, 32];
+  const [T, h, dim, bytes, S] = [1, 32, 4096, keyBytes("fp4", 4096), 32];
   const rowsOf = (count: number) => {
-    const rows = draw.bytes("U8", [count, keyBytes("fp4", dim)]);
-    for (let row = 0, bytes = keyBytes("fp4", dim); row < count; row++) {
+    const rows = draw.bytes("U8", [count, bytes]);
+    for (let row = 0; row < count; row++) {
       const lies = bytesIn(rows).subarray(row * bytes, (row + 1) * bytes);
-      lies
-        .fill(0x77, 16, dim / 2)
-        .fill(127, dim / 2, dim / 2 + 1)
-        .fill(130, dim / 2 + 1);
+      for (const half of [0, dim / 4]) {
+        const scale = dim / 2 + half / 16;
+        lies.fill(0x77, half + 16, half + dim / 4);
+        lies.fill(127, scale, scale + 1).fill(130, scale + 1);
+      }
     }
     return rows;
   };
-  const [keys, iq] = [paged(draw, rowsOf(S)), { ...rowsOf(T * h), shape: [T, h, keyBytes("fp4", dim)] }];
+  const [keys, iq] = [paged(draw, rowsOf(S)), { ...rowsOf(T * h), shape: [T, h, bytes] }];
   return { label: "long rows", T, K: 10, S, start: S - 1, m: 1, dim, keys, iq, iw: headWeights(draw, [T, h], 0), scale: 1 };
 }
 
@@ -130,6 +157,10 @@ describe.each(listPaths().filter((path) => path.available && path.name !== "refe
 
   test("and where scales and weights lie at the borders of what is computed otherwise", () => {
     for (let round = 0; round < 2; round++) expectReference(borderCall(draw), round);
+  });
+
+  test("and where the scales of a row are just near enough for one sum, or just not", () => {
+    for (let round = 0; round < 4; round++) expectReference(spreadCall(draw), round);
   });
 
   test("and where rows are too long for their dot product to be one exact sum", () => {

@@ -206,6 +206,7 @@ class ByteProducts {
 
   void loadQueries(const LevelRows& rows, int64_t count) {
     for (int64_t row = 0; row < count * a_.h; row++) {
+      if (!rows.isQueryLevel(row / a_.h)) continue;  // not all of its heads are there
       int32_t sum = 0;
       for (int64_t k = 0; k < a_.dim; k++) sum += rows.heads(row)[k];
       corrections_[row] = -kBias * sum;
