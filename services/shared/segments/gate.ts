@@ -14,7 +14,7 @@ export class Gate {
 
   /** Runs `work` when there is room. Rejects with RedisFailure if too many wait already. */
   async pass<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#open < this.#openMax()) this.#open++;
+    if (this.#waiting.length === 0 && this.#open < this.#openMax()) this.#open++;
     else await this.#turn();
     try {
       return await work();

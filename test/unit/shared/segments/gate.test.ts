@@ -61,3 +61,17 @@ test("room that changes: those inside stay when it shrinks, and the next to leav
   expect(inside).toHaveLength(8);
   for (const index of [4, 5, 6, 7]) await leave(index);
 });
+
+test("who comes when room has grown does not overtake those who wait", async () => {
+  let openMax = 1;
+  const [gate, order]: [Gate, string[]] = [new Gate(() => openMax, 10), []];
+  const [a, b] = ["a", "b"].map((name) => held(gate, order, name)) as [Held, Held];
+  openMax = 2;
+  const c = held(gate, order, "c");
+  expect(order).toEqual(["a"]);
+  a.end();
+  await a.done;
+  expect(order).toEqual(["a", "b", "c"]);
+  for (const each of [b, c]) each.end();
+  await Promise.all([b.done, c.done]);
+});
