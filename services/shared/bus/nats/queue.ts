@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
-import { backoffMs, isUnavailable, Pause } from "../pause.ts";
+import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
@@ -64,7 +64,9 @@ export class NatsQueue implements JobQueue {
       } catch (thrown) {
         if (!isUnavailable(thrown)) throw thrown;
         this.#doubt();
-        await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), signal);
+        const either = linked(signal, this.#connection.closing);
+        await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), either.signal);
+        either.release();
       }
       if (clock.monotonicMs() >= endMs) return null;
     }
