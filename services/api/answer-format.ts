@@ -1,8 +1,8 @@
+import type { ChatMessage } from "../shared/engine/chat/messages.ts";
 import { entries, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Exactly } from "./exactly.ts";
-import type { Conversation } from "./prompt.ts";
 import type { ChatRequest } from "./requests.ts";
 
 /** The form that an answer is held to. */
@@ -38,12 +38,14 @@ export function flatFormat(
   return { schema, written, param: { format: param, schema: `${param}.schema` } };
 }
 
-/** Throws INVALID_REQUEST for a format that no answer to this conversation can be held to. */
-export async function requireFormat(grammars: Grammars, { schema, param }: AnswerFormat, conversation: Conversation): Promise<void> {
-  if (conversation.tools.length > 0)
-    throw unsupported(param.format, "is not supported beside tools yet: leave one out, or set tool_choice to none");
-  if (conversation.messages.at(-1)?.wo_eos === true)
-    throw unsupported(param.format, "is not supported for an answer that is begun already");
+/** Throws INVALID_REQUEST for a format that no answer to these messages can be held to. */
+export async function requireFormat(
+  grammars: Grammars,
+  { schema, param }: AnswerFormat,
+  { messages, tools }: { readonly messages: readonly ChatMessage[]; readonly tools: readonly Printable[] },
+): Promise<void> {
+  if (tools.length > 0) throw unsupported(param.format, "is not supported beside tools yet: leave one out, or set tool_choice to none");
+  if (messages.at(-1)?.wo_eos === true) throw unsupported(param.format, "is not supported for an answer that is begun already");
   await grammars.check(schema).catch((error: unknown) => {
     if (error instanceof ServingError && error.code === "INVALID_REQUEST") throw unsupported(param.schema, error.message);
     throw error;
