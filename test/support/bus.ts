@@ -72,3 +72,9 @@ export function faultsOf(records: readonly LogRecord[]): string[] {
 }
 
 const isEnd = ({ event }: LogRecord): boolean => ["finished", "failed", "cancelled", "expired"].includes(event.type);
+
+/** Waits for a condition that time brings about by itself. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) if (await holds()) return;
+  throw new Error("it did not come about within 10 s");
+}

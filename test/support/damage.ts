@@ -5,6 +5,10 @@ import { token } from "../../services/shared/bus/nats/subjects.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { type BusOptions, busSettings } from "../../services/shared/bus/settings.ts";
 
+export const junk = Buffer.from("no record of ours");
+/** A field that this version does not know, in place of an event. */
+export const newer = Uint8Array.of(0xa2, 0x06, 0x01, 0x00);
+
 /** A bus into whose log somebody else can write. */
 export interface OpenToOthers {
   readonly bus: Bus;
@@ -38,3 +42,7 @@ export function natsOpenToOthers(options: BusOptions & { readonly prefix: string
     },
   };
 }
+
+/** Of the record that the options name. */
+export const openToOthers = (options: BusOptions & { readonly prefix: string }): OpenToOthers =>
+  options.url === "memory:" ? memoryOpenToOthers(options) : natsOpenToOthers(options);

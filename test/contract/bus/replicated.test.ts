@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type NatsConnection } from "nats";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Bus } from "../../services/shared/bus/contract.ts";
-import { openBus } from "../../services/shared/bus/open.ts";
-import { collect, faultsOf, finished, never, submitAndClaim, tokens } from "../support/bus.ts";
-import { freePort, NatsServer } from "../support/nats.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { collect, faultsOf, finished, never, submitAndClaim, tokens } from "../../support/bus.ts";
+import { freePort, NatsServer } from "../../support/nats.ts";
 
 const SERVERS = 3;
 let servers: NatsServer[];
@@ -29,14 +29,12 @@ afterAll(async () => {
 });
 
 async function leaderOf(stream: string): Promise<NatsServer> {
-  for (;;) {
-    const leader = await hand.jetstreamManager().then(
-      async (manager) => (await manager.streams.info(stream)).cluster?.leader,
-      () => undefined, // none is elected yet
-    );
+  for (const endMs = Date.now() + 60_000; Date.now() < endMs; await sleep(100)) {
+    const asked = hand.jetstreamManager().then((manager) => manager.streams.info(stream));
+    const leader = await asked.then(({ cluster }) => cluster?.leader).catch(() => undefined); // while none is elected nobody may answer
     if (leader) return servers[Number(leader)]!;
-    await sleep(100);
   }
+  throw new Error(`${stream} has no leader`);
 }
 
 test("kill -9 of the record's leader, again and again, loses no acknowledged event and no message", async () => {

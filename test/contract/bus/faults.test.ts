@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "nats";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Bus } from "../../services/shared/bus/contract.ts";
-import { Connection } from "../../services/shared/bus/nats/connection.ts";
-import { ensureStream } from "../../services/shared/bus/nats/layout.ts";
-import { openBus } from "../../services/shared/bus/open.ts";
-import type { BusOptions } from "../../services/shared/bus/settings.ts";
-import { systemClock } from "../../services/shared/runtime/clock.ts";
-import { systemRandom } from "../../services/shared/runtime/random.ts";
-import { collect, depth, faultsOf, finished, held, never, request, submitAndClaim, takeOver, tokens } from "../support/bus.ts";
-import { NatsServer } from "../support/nats.ts";
-import { LossyProxy } from "../support/proxy.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { Connection } from "../../../services/shared/bus/nats/connection.ts";
+import { ensureStream } from "../../../services/shared/bus/nats/layout.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import type { BusOptions } from "../../../services/shared/bus/settings.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
+import { collect, depth, faultsOf, finished, held, never, request, submitAndClaim, takeOver, tokens } from "../../support/bus.ts";
+import { NatsServer } from "../../support/nats.ts";
+import { LossyProxy } from "../../support/proxy.ts";
 
 const MIB = 1_048_576;
 

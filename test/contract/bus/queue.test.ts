@@ -1,0 +1,185 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { depth, never, until } from "../../support/bus.ts";
+import { freshRecord } from "../../support/fresh-record.ts";
+
+const { fresh } = freshRecord({ claimMs: 300, attemptsMax: 3 });
+
+describe.each(["memory", "nats"])("%s", (kind) => {
+  describe("queue", () => {
+    const item = (jobId: string, epoch = 0) => ({ jobId, epoch, promptTokens: 3 });
+
+    test("gives interactive work before batch work, each oldest first, to one taker each", async () => {
+      const bus = await fresh(kind);
+      for (const id of ["b1", "b2"]) await bus.queue.publish("prefill", "m", "batch", item(id));
+      for (const id of ["i1", "i2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      const order: string[] = [];
+      for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      expect(order).toEqual(["i1", "i2", "b1", "b2"]);
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+      expect(await depth(bus, "prefill", "m")).toBe(4);
+    });
+
+    test("tells whether work waits that nobody was given", async () => {
+      const bus = await fresh(kind);
+      const waits = () => Promise.all([bus.queue.waits("prefill", "m", "batch"), bus.queue.waits("prefill", "m", "interactive")]);
+      expect(await waits()).toEqual([false, false]);
+      await bus.queue.publish("prefill", "m", "interactive", item("job"));
+      expect(await waits()).toEqual([false, true]);
+      expect(await bus.queue.pull("prefill", "m", 1_000, never)).not.toBeNull();
+      expect(await waits()).toEqual([false, false]);
+    });
+
+    test("gives out again what somebody has, or is believed to have, where somebody asks in vain, and only there", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const first = await bus.queue.pull("prefill", "m", 1_000, never);
+      const renew = (lane: "batch" | "interactive") => bus.queue.renew("prefill", "m", lane);
+      expect(await renew("batch")).toBe(false);
+      const again = bus.queue.pull("prefill", "m", 10_000, never);
+      await expect.poll(() => renew("interactive"), { timeout: 5_000 }).toBe(true);
+      await expect.poll(() => renew("batch"), { timeout: 5_000 }).toBe(true);
+      expect((await again)?.item).toEqual(first!.item);
+      first!.ack(); // whose it was has nothing to fear, and can do no harm: the log decides
+      (await again)!.ack();
+      await expect.poll(() => depth(bus, "prefill", "m")).toBe(0);
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+    });
+
+    test("keeps phases and models apart", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("decode", "a.b", "batch", item("job"));
+      expect(await bus.queue.pull("prefill", "a.b", 20, never)).toBeNull();
+      expect(await bus.queue.pull("decode", "a", 20, never)).toBeNull();
+      expect(await bus.queue.pull("decode", "a.b", 1_000, never)).toMatchObject({ item: item("job"), phase: "decode", lane: "batch" });
+    });
+
+    test.each(["interactive", "batch"] as const)("wakes a waiting puller of the %s lane at once", async (lane) => {
+      const bus = await fresh(kind);
+      await bus.queue.pull("prefill", "m", 1, never);
+      const pulled = bus.queue.pull("prefill", "m", 10_000, never);
+      await sleep(50);
+      const startMs = performance.now();
+      await bus.queue.publish("prefill", "m", lane, item("job"));
+      expect((await pulled)?.item).toEqual(item("job"));
+      expect(performance.now() - startMs).toBeLessThan(1_000);
+    });
+
+    test("shares work among pullers without giving any message twice", async () => {
+      const bus = await fresh(kind);
+      const pullers = Array.from({ length: 10 }, () => bus.queue.pull("prefill", "m", 10_000, never));
+      for (let i = 0; i < 10; i++) await bus.queue.publish("prefill", "m", i % 2 === 0 ? "batch" : "interactive", item(`job${i}`));
+      const got = (await Promise.all(pullers)).map((message) => message!.item.jobId);
+      expect(new Set(got).size).toBe(10);
+    });
+
+    test("delivers again after ack_wait without a sign of life, and counts it", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 300 });
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const first = await bus.queue.pull("prefill", "m", 1_000, never);
+      for (let i = 0; i < 4; i++) {
+        await sleep(150);
+        first!.working();
+      }
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+      const again = await bus.queue.pull("prefill", "m", 5_000, never);
+      expect(again).toMatchObject({ item: item("job"), deliveries: 2 });
+      again!.ack();
+      expect(await bus.queue.pull("prefill", "m", 500, never)).toBeNull();
+      await until(async () => (await depth(bus, "prefill", "m")) === 0);
+    });
+
+    test("gives back a message after the delay of its nak", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("prefill", "m", "batch", item("job"));
+      const startMs = performance.now();
+      (await bus.queue.pull("prefill", "m", 1_000, never))!.nak(150);
+      expect(await bus.queue.pull("prefill", "m", 5_000, never)).toMatchObject({ deliveries: 2 });
+      expect(performance.now() - startMs).toBeGreaterThanOrEqual(149);
+    });
+
+    test("gives those with room for many what is there, in order, and the rest to others at once", async () => {
+      const bus = await fresh(kind);
+      for (const id of ["1", "2", "3", "4"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      await bus.queue.publish("prefill", "m", "batch", item("5"));
+      const pull = (room: number) => bus.queue.pull("prefill", "m", 1_000, never, room);
+      const taken = [await pull(8), await pull(7)];
+      expect(taken.map((message) => message?.item.jobId)).toEqual(["1", "2"]);
+      await new Promise((resolve) => setImmediate(resolve)); // the turn ends, and nobody pulls
+      const rest = new Set<string>();
+      for (let i = 0; i < 3; i++) rest.add((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      expect([...rest].sort()).toEqual(["3", "4", "5"]);
+    });
+
+    test("keeps asking for those who pull again and again, whichever lane the work comes to", async () => {
+      const bus = await fresh(kind);
+      const got: string[] = [];
+      const done = (async () => {
+        while (got.length < 40) {
+          const message = await bus.queue.pull("prefill", "m", 5_000, never, 4);
+          if (message === null) throw new Error(`nothing came after ${got.join(" ")}`);
+          got.push(message.item.jobId);
+          message.ack();
+        }
+      })();
+      for (let i = 0; i < 40; i++) {
+        await bus.queue.publish("prefill", "m", i % 3 === 0 ? "batch" : "interactive", item(String(i)));
+        if (i % 7 === 0) await sleep(5);
+      }
+      await done;
+      expect(got.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+      await expect.poll(() => depth(bus, "prefill", "m"), { timeout: 5_000 }).toBe(0);
+    });
+
+    test("takes a repeated publish of the same epoch and phase once", async () => {
+      const bus = await fresh(kind);
+      for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item("job", 1));
+      await bus.queue.publish("prefill", "m", "batch", item("job", 2));
+      await bus.queue.publish("decode", "m", "batch", item("job", 1));
+      expect([await depth(bus, "prefill", "m"), await depth(bus, "decode", "m")]).toEqual([2, 1]);
+    });
+
+    test("loses nothing to a puller that goes away while it waits", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      for (let round = 0; round < 20; round++) {
+        const leaving = new AbortController();
+        const pulled = bus.queue.pull("prefill", "m", 10_000, leaving.signal);
+        await sleep(5);
+        const published = bus.queue.publish("prefill", "m", "batch", item(`job${round}`));
+        if (round % 2 === 0) leaving.abort();
+        await published;
+        const message = (await pulled) ?? (await bus.queue.pull("prefill", "m", 5_000, never));
+        expect(message?.item.jobId).toBe(`job${round}`);
+        message?.ack();
+      }
+    });
+
+    test("is OVERLOADED when it is full", async () => {
+      const bus = await fresh(kind, { queueMessagesMax: 3 });
+      for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item(`job${i}`));
+      await expect(bus.queue.publish("prefill", "m", "batch", item("job3"))).rejects.toMatchObject({ code: "OVERLOADED" });
+    });
+
+    test("tells every job that has a message, by phase, with its share of the work; none once it is withdrawn, and pulling goes on", async () => {
+      const bus = await fresh(kind);
+      await bus.queue.publish("prefill", "a.b", "batch", { jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+      await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 3 });
+      await bus.queue.publish("decode", "m", "interactive", { jobId: "job", promptTokens: 3, outputTokens: 9 });
+      expect(await bus.queue.messages("decode")).toEqual([
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 9 },
+      ]);
+      expect([...(await bus.queue.messages("prefill"))].sort((a, b) => b.promptTokens - a.promptTokens)).toEqual([
+        { jobId: "x.y", model: "a.b", lane: "batch", promptTokens: 7, outputTokens: 5 },
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 0 },
+      ]);
+      const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+      for (const jobId of ["job", "nobody"]) await bus.queue.withdraw("prefill", jobId);
+      expect(await depth(bus, "prefill", "m")).toBe(0);
+      inFlight!.nak(0);
+      expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
+      await bus.queue.publish("prefill", "m", "interactive", { jobId: "after", promptTokens: 1 });
+      expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item.jobId).toBe("after");
+      expect((await bus.queue.pull("prefill", "a.b", 1_000, never))?.item).toEqual({ jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+    });
+  });
+});

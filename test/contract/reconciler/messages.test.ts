@@ -1,0 +1,100 @@
+import { connect } from "nats";
+import { describe, expect, test } from "vitest";
+import { finished, handedOver, held, never, request, tokens } from "../../support/bus.ts";
+import { freshRecord } from "../../support/fresh-record.ts";
+import { CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
+
+const { fresh, natsUrl } = freshRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
+
+describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
+  test("sends the message of a job whose API died before it could, once it has been quiet as long as a claim lives", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    await submitted(bus, "job");
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual([]);
+    await quietFor(bus, CLAIM_MS);
+    await reconciler.pass();
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["prefill job"]);
+    expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item).toEqual({ jobId: "job", promptTokens: 3, outputTokens: 100 });
+  });
+
+  test("finds jobs from the log alone: without index, whatever phase they are in", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["waits", "moved", "ended"]) await bus.log.submit(jobId, request({ model: "m" }));
+    for (const jobId of ["moved", "ended"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(handedOver);
+    await held(await bus.log.claim("ended", "decode", "w")).append(finished);
+    await quietFor(bus, CLAIM_MS);
+    await (await open(bus)).pass();
+    expect(await messages(bus)).toEqual(["decode moved", "prefill waits"]);
+  });
+
+  test("restores an emptied queue, the jobs of dead holders included, and leaves those of live ones alone", async () => {
+    const bus = await fresh(kind);
+    for (const jobId of ["waits", "dead", "dead in decode", "alive"]) {
+      await submitted(bus, jobId);
+      await publish(bus, "prefill", jobId);
+    }
+    const reconciler = await open(bus);
+    await held(await bus.log.claim("dead", "prefill", "w"));
+    await held(await bus.log.claim("dead in decode", "prefill", "w")).append(handedOver);
+    await held(await bus.log.claim("dead in decode", "decode", "w")).append(tokens(1, 5));
+    const alive = held(await bus.log.claim("alive", "prefill", "w"));
+    for (const { jobId } of await bus.queue.messages("prefill")) await bus.queue.withdraw("prefill", jobId);
+    await quietFor(bus, CLAIM_MS);
+    await alive.append({ type: "progress", done: 1, total: 3, stored: 0, cached: 0 });
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["decode dead in decode", "prefill dead", "prefill waits"]);
+    expect((await bus.log.claim("dead in decode", "decode", "second")).kind).toBe("claimed");
+  });
+
+  test("takes away messages of jobs that ended or are gone: a killed server keeps some that were acked", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    await submitted(bus, "ended");
+    await bus.log.appendAfter((await bus.log.last("ended"))!, { type: "cancelled", by: "the test" });
+    await submitted(bus, "waits");
+    for (const jobId of ["ended", "waits", "gone"]) await publish(bus, "prefill", jobId);
+    await publish(bus, "decode", "ended");
+    await reconciler.pass();
+    await reconciler.pass(); // the first learns that the noted one has ended
+    expect(await messages(bus)).toEqual(["prefill waits"]);
+  });
+
+  test("sends the message of a job whose only one is of a phase it has left", async () => {
+    const bus = await fresh(kind);
+    const reconciler = await open(bus);
+    await submitted(bus, "job");
+    await publish(bus, "prefill", "job");
+    await held(await bus.log.claim("job", "prefill", "died")).append(handedOver);
+    await quietFor(bus, CLAIM_MS);
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["decode job", "prefill job"]);
+  });
+});
+
+test("a queue purged by somebody's hand is filled again, and the consumers that had messages in flight give every one of them", async () => {
+  const bus = await fresh("nats", { prefix: "purged" });
+  const jobs = ["waits", "waits too", "in flight", "acked"];
+  for (const jobId of jobs) await submitted(bus, jobId);
+  for (const jobId of ["acked", "in flight", "waits", "waits too"]) await publish(bus, "prefill", jobId);
+  (await bus.queue.pull("prefill", "m", 1_000, never))!.ack(); // its holder dies, and its message with him
+  const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+  const hand = await connect({ servers: natsUrl() });
+  await hand.request("$JS.API.STREAM.PURGE.PURGED_PREFILL");
+  await hand.close();
+  expect(await messages(bus)).toEqual([]);
+  await quietFor(bus, CLAIM_MS);
+  await (await open(bus)).pass();
+  expect(await messages(bus)).toEqual(jobs.map((jobId) => `prefill ${jobId}`).sort());
+  inFlight!.nak(0);
+  const pulled: string[] = [];
+  for (const _ of jobs) {
+    const message = await bus.queue.pull("prefill", "m", 2_000, never);
+    pulled.push(message?.item.jobId ?? "nothing");
+    message?.ack();
+  }
+  expect(pulled.sort()).toEqual([...jobs].sort());
+  expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
+});
