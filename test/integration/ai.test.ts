@@ -2,7 +2,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, stepCountIs, streamText, tool } from "ai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { playJob, type TestApi, testApi } from "../support/api.ts";
+import { playText, promptOf, type TestApi, testApi } from "../support/api.ts";
 
 /** The `ai` package with its provider for servers that speak OpenAI's API, as its users would point it at a replica. */
 
@@ -15,8 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-const says = async (text: string) => playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] });
-const promptOf = async ({ prompt }: Awaited<ReturnType<typeof says>>) => api.tokenizer.decode((prompt as { ids: Int32Array }).ids);
+const says = (text: string) => playText(api, text);
 
 const CALL =
   '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="container" string="true">red-fox</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
@@ -64,9 +63,9 @@ const ways = [
 
 test.each(ways)("a tool is called, run by the client, and its result answered: %s", async (_, run) => {
   const result = run({ model: modelOf(), tools: { find }, prompt: "Where is red-fox?", stopWhen: stepCountIs(3), maxRetries: 0 });
-  const asked = await promptOf(await says(CALL));
+  const asked = await promptOf(api, await says(CALL));
   expect(asked).toContain('{"name": "find", "description": "Where a container is"');
-  const followed = await promptOf(await says("In bay 42."));
+  const followed = await promptOf(api, await says("In bay 42."));
   expect(followed).toContain(
     `${CALL}<｜end▁of▁sentence｜><｜User｜><tool_result>{"container":"red-fox","bay":42}</tool_result><｜Assistant｜>`,
   );

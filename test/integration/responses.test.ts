@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
-import { playJob, type TestApi, testApi } from "../support/api.ts";
+import { playText, promptOf, type TestApi, testApi } from "../support/api.ts";
 import { NatsServer } from "../support/nats.ts";
 
 let nats: NatsServer;
@@ -25,8 +25,6 @@ afterAll(async () => {
   await nats.stop();
 });
 
-const says = async (text: string) => playJob(bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] });
-
 test("what replicas know of a response is in the record: a new one, after the server was killed, goes on where the old one was", async () => {
   const input = "container ".repeat(3_000);
   const { id } = await client.responses.create({ model: "yardlog", input, instructions: "i".repeat(30_000), background: true });
@@ -38,14 +36,13 @@ test("what replicas know of a response is in the record: a new one, after the se
   await nats.restart();
   api = await testApi({}, bus);
   client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
-  await says("In bay 42.");
+  await playText(api, "In bay 42.");
   const rest = [];
   for await (const event of await client.responses.retrieve(id, { stream: true, starting_after: 1 })) rest.push(event);
   expect([...seen, ...rest].map(({ sequence_number }) => sequence_number)).toEqual([...seen, ...rest].map((_, i) => i));
   expect(rest.at(-1)).toMatchObject({ type: "response.completed", response: { output: [{ content: [{ text: "In bay 42." }] }] } });
   const next = client.responses.create({ model: "yardlog", previous_response_id: id, input: "And?" });
-  const { prompt } = await says("Yes.");
-  expect(await api.tokenizer.decode((prompt as { ids: Int32Array }).ids)).toContain(`${input}<｜Assistant｜></think>In bay 42.`);
+  expect(await promptOf(api, await playText(api, "Yes."))).toContain(`${input}<｜Assistant｜></think>In bay 42.`);
   await next;
   await client.responses.delete(id);
   await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });

@@ -58,6 +58,17 @@ export async function playJob(bus: Bus, model: string, { ids, end }: Script): Pr
   return request;
 }
 
+/** Takes the next job through both phases with `text` for its answer. Resolves to its request. */
+export async function playText(api: TestApi, text: string, end?: Script["end"]): Promise<JobRequest> {
+  return playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))], ...(end === undefined ? {} : { end }) });
+}
+
+/** What the model is given to read, as text. */
+export async function promptOf(api: TestApi, { prompt }: JobRequest): Promise<string> {
+  if (!("ids" in prompt)) throw new Error("the prompt is too long for this test");
+  return api.tokenizer.decode(prompt.ids);
+}
+
 async function take(bus: Bus, phase: "prefill" | "decode", model: string): Promise<{ claim: Claim; request: JobRequest; ack: () => void }> {
   const message = await bus.queue.pull(phase, model, 10_000, new AbortController().signal);
   if (message === null) throw new Error(`no ${phase} message came`);

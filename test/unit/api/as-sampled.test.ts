@@ -1,7 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 let openai: OpenAI;
@@ -27,11 +27,7 @@ const chat = {
 } as const;
 
 /** The prompt of the job that comes next, which is then answered with `text`. */
-async function promptAnsweredWith(text: string): Promise<string> {
-  const { prompt } = await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] });
-  if (!("ids" in prompt)) throw new Error("the prompt is too long for this test");
-  return api.tokenizer.decode(prompt.ids);
-}
+const promptAnsweredWith = async (text: string) => promptOf(api, await playText(api, text));
 
 /** A first turn whose answer is WRITTEN, as the client has it. */
 async function firstTurn() {

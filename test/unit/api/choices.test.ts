@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { leftBy } from "../../../services/api/beats.ts";
 import type { JobRequest } from "../../../services/shared/bus/contract.ts";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 afterEach(() => api.close());
@@ -38,7 +38,7 @@ test("what comes of each answer is told at once, by its index and under one id; 
   const jobIds = jobsOf(response);
   const texts = ["In bay 42.", "In bay 7.", "Nowhere."];
   const requests = [];
-  for (const text of texts) requests.push(await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] }));
+  for (const text of texts) requests.push(await playText(api, text));
   const blocks = (await response.text()).split("\n\n").filter((block) => block.includes("data: {"));
   const chunks = blocks.map((block) => JSON.parse(block.slice(block.indexOf("{"))));
   const said = texts.map((_, index) =>

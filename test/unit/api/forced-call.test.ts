@@ -1,7 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 let openai: OpenAI;
@@ -21,11 +21,7 @@ const OPENING = '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="';
 const REST = '<｜DSML｜parameter name="bay" string="false">4.20</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
 
 /** The prompt of the job that comes next, which is then answered with `text`. */
-async function promptAnsweredWith(text: string): Promise<string> {
-  const { prompt } = await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))] });
-  if (!("ids" in prompt)) throw new Error("the prompt is too long for this test");
-  return api.tokenizer.decode(prompt.ids);
-}
+const promptAnsweredWith = async (text: string) => promptOf(api, await playText(api, text));
 
 test("a named function: the prompt has the call up to its arguments, the answer is the call, streamed and whole", async () => {
   const request = { ...chat, tool_choice: { type: "function" as const, function: { name: "count" } } };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import Anthropic from "@anthropic-ai/sdk";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playText, promptOf, type Script, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 let client: Anthropic;
@@ -16,11 +16,7 @@ const question = { model: "yardlog", max_tokens: 200, messages: [{ role: "user" 
 const tools = [{ name: "find", description: "d", input_schema: { type: "object" as const, properties: { bay: { type: "number" } } } }];
 
 /** What the model says next, and the prompt that it was said to. */
-async function says(text: string, end?: Parameters<typeof playJob>[2]["end"]): Promise<string> {
-  const ids = [...(await api.tokenizer.encode(text))];
-  const { prompt } = await playJob(api.bus, "yardlog", { ids, ...(end === undefined ? {} : { end }) });
-  return "ids" in prompt ? api.tokenizer.decode(prompt.ids) : "";
-}
+const says = async (text: string, end?: Script["end"]) => promptOf(api, await playText(api, text, end));
 
 const CALLS =
   'Bay, then.</think>Let me look.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="bay" string="false">42</｜DSML｜parameter>\n</｜DSML｜invoke>\n<｜DSML｜invoke name="find">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
@@ -112,8 +108,7 @@ test("a conversation with tools becomes the model's own prompt, numbers and key 
 test("a format is told to the model and the workers", async () => {
   const format = { type: "json_schema" as const, schema: { type: "object" } };
   const answer = client.messages.create({ ...question, output_config: { format } });
-  const ids = [...(await api.tokenizer.encode("{}"))];
-  const { constraint } = await playJob(api.bus, "yardlog", { ids });
+  const { constraint } = await playText(api, "{}");
   await answer;
   expect(constraint).toEqual({ schema: '{"type":"object"}' });
   const begun = { ...question, messages: [...question.messages, { role: "assistant" as const, content: "{" }] };

@@ -4,7 +4,7 @@ import { renderJob } from "../../../services/cli/commands/job.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
 import { WAITS_FOR_PREFIX } from "../../../services/shared/bus/reasons.ts";
 import { advance, unborn } from "../../../services/shared/bus/standing.ts";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playText, type TestApi, testApi } from "../../support/api.ts";
 
 const submitted = { type: "submitted", request: {} } as unknown as JobEvent;
 const claimed = (worker: string): JobEvent => ({ type: "claimed", worker });
@@ -100,7 +100,7 @@ test("a job tells its life by the record's clock, and the command prints it", as
   const submit = { kind: "completion", request: { model: "yardlog", prompt: "Yard log." } };
   const before = await api.bus.log.nowMs();
   const { id } = (await (await fetch(`${api.url}/v1/jobs`, { ...post, body: JSON.stringify(submit) })).json()) as { id: string };
-  await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode("In bay 42."))] });
+  await playText(api, "In bay 42.");
   const job = (await (await fetch(`${api.url}/v1/jobs/${id}`)).json()) as Parameters<typeof renderJob>[0];
   const stages = job.timeline.map(({ stage }) => stage);
   expect(stages).toEqual(["queued", "prefill", "hand_over", "decode", "ended"]);

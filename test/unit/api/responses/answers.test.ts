@@ -1,0 +1,120 @@
+import type OpenAI from "openai";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { playText, promptOf, type TestApi, testApi } from "../../../support/api.ts";
+import { all, ask, CALLS, CALLS_OUTPUT, callsRequest, clientOf, order } from "../../../support/responses.ts";
+
+let api: TestApi;
+let client: OpenAI;
+
+beforeAll(async () => {
+  api = await testApi({ graceMs: 50 });
+  client = clientOf(api.url);
+});
+afterAll(() => api.close());
+
+/** What the model says next, and the prompt that it was said to. */
+const says = async (text: string) => promptOf(api, await playText(api, text));
+
+test("a response holds the text, the usage, and what was asked", async () => {
+  const answer = client.responses.create({ ...ask, instructions: "Be brief.", metadata: { a: "b" }, max_output_tokens: 90 }).withResponse();
+  const prompt = await says("In bay 42.");
+  const { data, response } = await answer;
+  expect(prompt).toBe("<｜begin▁of▁sentence｜>Be brief.<｜User｜>Where is red-fox?<｜Assistant｜></think>");
+  expect(data).toMatchObject({
+    id: `resp_${response.headers.get("x-job-id")!.slice(4)}`,
+    object: "response",
+    status: "completed",
+    background: false,
+    error: null,
+    incomplete_details: null,
+    model: "yardlog",
+    instructions: "Be brief.",
+    metadata: { a: "b" },
+    max_output_tokens: 90,
+    tools: [],
+    output: [
+      { type: "message", status: "completed", role: "assistant", content: [{ type: "output_text", text: "In bay 42.", annotations: [] }] },
+    ],
+    output_text: "In bay 42.",
+    usage: {
+      input_tokens: (await api.tokenizer.encode(prompt)).length,
+      input_tokens_details: { cached_tokens: 0 },
+      output_tokens: (await api.tokenizer.encode("In bay 42.")).length,
+    },
+  });
+  const { input_tokens } = await client.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
+  expect(input_tokens).toBe(data.usage!.input_tokens);
+  expect(data.completed_at).toBeGreaterThanOrEqual(data.created_at);
+  expect(await client.responses.retrieve(data.id)).toEqual(data);
+});
+
+test("thoughts, text and calls of functions are items, streamed and whole alike; events come in their order, numbered without a gap", async () => {
+  const whole = client.responses.create(callsRequest);
+  const prompt = await says(CALLS);
+  expect(prompt).toContain('{"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}');
+  expect(prompt.endsWith("<｜Assistant｜><think>")).toBe(true);
+  expect(await whole).toMatchObject({ status: "completed", output: CALLS_OUTPUT });
+
+  const stream = client.responses.create({ ...callsRequest, stream: true });
+  const played = says(CALLS);
+  const events = await all(await stream);
+  await played;
+  expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, i) => i));
+  const item = (...inside: string[]) => ["output_item.added", ...inside, "output_item.done"];
+  const part = (type: string) => ["content_part.added", `${type}.delta`, `${type}.done`, "content_part.done"];
+  const call = ["function_call_arguments.delta", "function_call_arguments.done"];
+  expect(order(events)).toEqual([
+    ...["created", "in_progress"],
+    ...item(...part("reasoning_text")),
+    ...item(...part("output_text")),
+    ...item(...call),
+    ...item(...call),
+    "completed",
+  ]);
+  expect((events.at(-1) as { response: object }).response).toMatchObject({ status: "completed", output: CALLS_OUTPUT });
+});
+
+test("the client's own helper puts the stream together to the response that is kept", async () => {
+  const stream = client.responses.stream(callsRequest);
+  const final = stream.finalResponse();
+  await says(CALLS);
+  const { id, output } = await final;
+  const plain = (items: readonly object[]) => items.map(({ parsed_arguments: _, ...item }: { parsed_arguments?: unknown }) => item);
+  expect(plain((await client.responses.retrieve(id)).output)).toMatchObject(
+    plain(output).map((item) => ("content" in item ? { ...item, content: expect.anything() } : item)),
+  );
+});
+
+test("a format is told to the model and the workers, and is echoed", async () => {
+  const format = { type: "json_schema" as const, name: "n", schema: { type: "object" }, strict: true };
+  const answer = client.responses.create({ ...ask, text: { format } });
+  const request = await playText(api, "{}");
+  expect((await answer).text).toEqual({ format });
+  expect(request.constraint).toEqual({ schema: '{"type":"object"}' });
+  expect(await promptOf(api, request)).toContain(
+    'to reply:\n{"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}}<',
+  );
+});
+
+const call = { type: "function_call", call_id: "a", name: "f", arguments: "{}" };
+const refused: readonly (readonly [string, object, string])[] = [
+  ["background without store", { background: true, store: false }, "background"],
+  ["an image", { input: [{ role: "user", content: [{ type: "input_image", image_url: "x" }] }] }, "input[0].content[0].type"],
+  ["an unknown item", { input: [{ type: "computer_call" }] }, "input[0].type"],
+  ["a result of no call", { input: [{ type: "function_call_output", call_id: "b", output: "" }] }, "input[0].call_id"],
+  ["an end that asks nothing", { input: [{ role: "user", content: "u" }, call] }, "input"],
+  ["nothing", { input: [], instructions: "i" }, "input"],
+  ["more than fits", { max_output_tokens: 2_000_000 }, "max_output_tokens"],
+  ["a reference to nothing", { input: [{ id: "msg_00000000000000000000_0" }] }, "input[0].id"],
+  ["a tool that we would have to run", { tools: [{ type: "web_search" }] }, "tools[0].type"],
+  ["a forced call of nothing", { tool_choice: "required" }, "tool_choice"],
+  ["a format nobody knows", { text: { format: { type: "yaml" } } }, "text.format.type"],
+  ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
+  ["a shortened input", { truncation: "auto" }, "truncation"],
+  ["log probabilities", { include: ["message.output_text.logprobs"] }, "include[0]"],
+  ["a conversation", { conversation: "conv_1" }, "conversation"],
+  ["no number", { max_output_tokens: "5" }, "max_output_tokens"],
+];
+test.each(refused)("%s is refused by name", async (_, fields, param) => {
+  await expect(client.responses.create({ ...ask, ...fields } as never)).rejects.toMatchObject({ status: 400, param });
+});
