@@ -1,7 +1,9 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { encodeHeader, HEADER_BYTES } from "../../services/shared/segments/format.ts";
 import type { RedisStore, RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+import { PIECE_BYTES_MIN } from "../../services/shared/segments/redis-values.ts";
 import { LossyProxy } from "../support/proxy.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { Ledger, redisStore, type Sample, sample } from "../support/segments.ts";
@@ -37,22 +39,24 @@ async function get(store: RedisStore, { key, head, payload }: Sample): Promise<b
   memory?.release();
   return same;
 }
-const name = ({ key }: Sample, piece?: number) => `test:{${key}}${piece === undefined ? "" : `:${piece}`}`;
+const name = ({ key }: Sample, piece = 0) => `test:{${key}}${piece === 0 ? "" : `:${piece}`}`;
+/** What lies under its first name where it has one piece. */
+const stored = ({ key, head, payload }: Sample) => Buffer.concat([encodeHeader(key, head, payload), payload]);
+const bulk = (bytes: Uint8Array) => Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
 
 describe("what Redis may do to a value", () => {
   test("losing any one part of it is a plain miss", async () => {
     const store = openStore(server.url);
     const value = sample("a", 3 * PIECE + 1);
-    for (const part of [undefined, 0, 1, 3]) {
+    for (const part of [0, 1, 3]) {
       await put(store, value);
       expect(await server.client.del(name(value, part))).toBe(1);
       expect(await get(store, value), `part ${part}`).toBeNull();
     }
-    expect(store.stats()).toMatchObject({ misses: 4, damaged: 0, failures: 0 });
+    expect(store.stats()).toMatchObject({ misses: 3, damaged: 0, failures: 0 });
   });
 
   test.each([
-    ["header", undefined, "size"],
     ["first piece", 0, "size"],
     ["middle piece", 1, "size"],
     ["last piece", 3, "size"],
@@ -61,7 +65,7 @@ describe("what Redis may do to a value", () => {
     const value = sample("a", 3 * PIECE + 10);
     await put(store, value);
     const whole = await server.client.getBuffer(name(value, part));
-    const changed = [whole!.subarray(1), Buffer.concat([whole!, Buffer.of(0)]), Buffer.alloc(0)];
+    const changed = [whole!.subarray(0, -1), Buffer.concat([whole!, Buffer.of(0)]), Buffer.alloc(0)];
     for (const bytes of changed) {
       await server.client.set(name(value, part), bytes);
       expect(await get(store, value)).toBeNull();
@@ -69,11 +73,44 @@ describe("what Redis may do to a value", () => {
     expect(store.stats()).toMatchObject({ misses: 0, damagedBy: { [reason]: 3 }, failures: 0 });
   });
 
+  test("a value of one piece cut at any byte is a counted miss, and nothing is allocated for it", async () => {
+    const store = openStore(server.url);
+    const value = sample("a", 100);
+    await put(store, value);
+    const whole = await server.client.getBuffer(name(value));
+    expect(whole).toEqual(stored(value));
+    for (let bytes = 0; bytes < whole!.length; bytes++) {
+      await server.client.set(name(value), whole!.subarray(0, bytes));
+      expect(await get(store, value), `${bytes} bytes`).toBeNull();
+    }
+    expect(store.stats()).toMatchObject({ misses: 0, damagedBy: { size: whole!.length }, failures: 0 });
+    expect(ledger.allocated).toBe(0);
+  });
+
+  test("a header in front of too few bytes, too many, or another's", async () => {
+    const store = openStore(server.url);
+    const [a, longer, other] = [sample("a", 5_000), sample("a", 9_000), sample("b", 5_000)];
+    const header = (value: Sample) => stored(value).subarray(0, HEADER_BYTES);
+    for (const [front, payload] of [
+      [header(longer), a.payload], // a second piece would have to follow
+      [header(longer), a.payload.subarray(0, PIECE_BYTES_MIN - 1)],
+      [header(a), longer.payload],
+      [header(a), other.payload],
+      [header(a).subarray(1), a.payload],
+    ] as const) {
+      await server.client.set(name(a), Buffer.concat([front, payload]));
+      expect(await get(store, a)).toBeNull();
+    }
+    expect(store.stats()).toMatchObject({ misses: 1, damagedBy: { size: 2, checksum: 1, magic: 1 }, failures: 0 });
+    expect(ledger.allocated).toBe(2);
+  });
+
   test("a first piece so short that the others would be countless is refused", async () => {
     const store = openStore(server.url);
     const value = sample("a", 3 * PIECE);
     await put(store, value);
-    await server.client.set(name(value, 0), value.payload.subarray(0, 1));
+    const first = await server.client.getBuffer(name(value));
+    await server.client.set(name(value), first!.subarray(0, HEADER_BYTES + 1));
     expect(await get(store, value)).toBeNull();
     expect(store.stats().damagedBy).toEqual({ size: 1 });
     expect(ledger.allocated).toBe(0);
@@ -89,7 +126,7 @@ describe("what Redis may do to a value", () => {
     await server.client.copy(name(b, 1), name(a, 1), "REPLACE");
     expect(await get(store, a)).toBeNull();
     await put(store, a);
-    await server.client.copy(name(a, 0), name(a, 2), "REPLACE");
+    await server.client.copy(name(a, 1), name(a, 2), "REPLACE");
     expect(await get(store, a)).toBeNull();
     expect(store.stats().damagedBy).toEqual({ key: 1, checksum: 2 });
   });
@@ -130,7 +167,7 @@ describe("what Redis may do to a value", () => {
     const store = openStore(server.url);
     const value = sample("a", 2 * PIECE);
     await put(store, value);
-    const parts = [name(value), name(value, 0), name(value, 1)];
+    const parts = [name(value), name(value, 1)];
     for (const part of parts) await server.client.pexpire(part, 20_000);
     expect(await store.countPrefix([value.key])).toBe(1);
     for (const part of parts) expect(await server.client.pttl(part)).toBeLessThanOrEqual(20_000);
@@ -332,12 +369,11 @@ describe("a server that misbehaves", () => {
   }
 
   test.each([
-    ["is still loading", "loading", (socket: Socket) => socket.write("-LOADING Redis is loading\r\n-LOADING Redis is loading\r\n")],
-    ["ends in the middle of a value", "away", (socket: Socket) => socket.end("$136\r\nLSKV")],
+    ["is still loading", "loading", (socket: Socket) => socket.write("-LOADING Redis is loading\r\n")],
     ["stops in the middle of a value", "deadline", (socket: Socket) => socket.write("$136\r\nLSKV")],
     ["sends what was not asked for", "protocol", (socket: Socket) => socket.write("*2\r\n$1\r\na\r\n$1\r\nb\r\n")],
     ["sends more than any piece", "protocol", (socket: Socket) => socket.write("$2000000000\r\n")],
-    ["answers twice", "protocol", (socket: Socket) => socket.write("$-1\r\n$-1\r\n+OK\r\n")],
+    ["answers twice", "protocol", (socket: Socket) => socket.write("$-1\r\n$-1\r\n")],
   ] as const)("%s: a miss", async (_, reason, reply) => {
     const fake = await impostor(reply);
     const { port } = fake.address() as { port: number };
@@ -346,6 +382,37 @@ describe("a server that misbehaves", () => {
     await get(store, sample("b", 10));
     expect(Object.keys(store.stats().failuresBy)).toContain(reason);
     expect(store.stats().hits).toBe(0);
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
+  test("a connection that ends anywhere in a value: a miss, and its memory comes back", async () => {
+    const value = sample("a", 20);
+    const wire = bulk(stored(value));
+    let length = 0;
+    const fake = await impostor((socket) => socket.end(wire.subarray(0, length)));
+    const { port } = fake.address() as { port: number };
+    for (; length < wire.length; length++) {
+      const store = redisStore(`redis://127.0.0.1:${port}`, { connections: 1 });
+      expect(await get(store, value), `after ${length} bytes`).toBeNull();
+      expect(store.stats().failuresBy).toEqual({ away: 1 });
+      await store.close();
+    }
+    expect(ledger.allocated).toBe(20 + 2); // once there was a byte of payload
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
+  test("a value that comes byte by byte is that value", async () => {
+    const value = sample("a", 300);
+    const fake = await impostor(async (socket) => {
+      socket.setNoDelay(true);
+      for (const byte of bulk(stored(value))) {
+        socket.write(Uint8Array.of(byte));
+        await new Promise(setImmediate);
+      }
+    });
+    const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { connections: 1 });
+    expect(await get(store, value)).toBe(true);
     await store.close();
     await new Promise((resolve) => fake.close(resolve));
   });
@@ -364,7 +431,7 @@ describe("a server that misbehaves", () => {
     const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { timeoutMs: 500, connections: 1 });
     const values = Array.from({ length: 40 }, (_, index) => sample(`n${index}`, 10));
     expect(new Set(await Promise.all(values.map((value) => get(store, value))))).toEqual(new Set([null]));
-    expect(asked[0]).toBe(2 * 16); // header and first piece
+    expect(asked[0]).toBe(16);
     expect(store.stats().failures).toBe(40);
     await store.close();
     await new Promise((resolve) => fake.close(resolve));

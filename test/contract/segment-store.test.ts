@@ -49,9 +49,9 @@ function redisSubject({ url, client }: RedisServer): Subject {
     store,
     elapse: () => {},
     flip: async (key, offset, mask) => {
-      const inPayload = offset - HEADER_BYTES;
-      const name = inPayload < 0 ? `test:{${key}}` : `test:{${key}}:${Math.floor(inPayload / PIECE)}`;
-      const at = inPayload < 0 ? offset : inPayload % PIECE;
+      const piece = Math.max(0, Math.floor((offset - HEADER_BYTES) / PIECE));
+      const name = piece === 0 ? `test:{${key}}` : `test:{${key}}:${piece}`;
+      const at = piece === 0 ? offset : (offset - HEADER_BYTES) % PIECE;
       const [byte] = await client.getrangeBuffer(name, at, at);
       await client.setrange(name, at, Buffer.of(byte! ^ mask));
     },

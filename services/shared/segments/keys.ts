@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { SegmentKey } from "./contract.ts";
 
 /** Of keys and values. Raised when either changes: it is part of every key, so that old and new values never meet. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** Everything but the tokens that stored rows depend on. Two spaces that differ in any field share no key. */
 export interface KeySpace {

@@ -2,7 +2,7 @@ import type { Random } from "../runtime/random.ts";
 import { type Command, type Exchange, RedisConnection } from "./redis-connection.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import type { RedisTarget } from "./redis-target.ts";
-import type { Reply } from "./resp.ts";
+import { argumentBytes, type Reply } from "./resp.ts";
 
 export interface BulkOptions {
   readonly connections: number;
@@ -91,6 +91,6 @@ const windowFor = (bytes: number): number => Math.min(WINDOW_MAX, Math.max(WINDO
 function bytesMoved(commands: readonly Command[], replies: readonly Reply[]): number {
   let bytes = 0;
   for (const reply of replies) if (reply.kind === "bulk") bytes += reply.length;
-  for (const { args } of commands) for (const arg of args) if (typeof arg !== "string") bytes += arg.length;
+  for (const { args } of commands) for (const arg of args) if (typeof arg !== "string") bytes += argumentBytes(arg);
   return bytes;
 }

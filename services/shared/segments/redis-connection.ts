@@ -3,10 +3,10 @@ import { connect as connectTls } from "node:tls";
 import type { Random } from "../runtime/random.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { type RedisTarget, serverName } from "./redis-target.ts";
-import { encodeCommands, type Place, type Reply, ReplyReader } from "./resp.ts";
+import { type Argument, encodeCommands, type Place, type Reply, ReplyReader } from "./resp.ts";
 
 export interface Command {
-  readonly args: readonly (string | Uint8Array)[];
+  readonly args: readonly Argument[];
   /** Where a bulk reply goes; without it, its bytes are thrown away. */
   readonly place?: Place;
 }
@@ -83,7 +83,7 @@ export class RedisConnection {
 
   #connect(): Socket {
     const reader = new ReplyReader(
-      (length) => this.#place(length),
+      (length, at) => this.#place(length, at),
       (reply) => this.#answered(reply),
     );
     const read = (count: number) => {
@@ -125,9 +125,9 @@ export class RedisConnection {
     this.send({ commands, replies: [], resolve, reject: () => {} });
   }
 
-  #place(length: number): Uint8Array | null {
+  #place(length: number, at: number): Uint8Array | null {
     const exchange = this.#pending[0];
-    return exchange?.commands[exchange.replies.length]?.place?.(length) ?? null;
+    return exchange?.commands[exchange.replies.length]?.place?.(length, at) ?? null;
   }
 
   #answered(reply: Reply): void {

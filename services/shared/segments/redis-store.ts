@@ -4,13 +4,13 @@ import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { type Crc32, encodeHeader, statedPayloadBytes, zlibCrc32 } from "./format.ts";
+import { type Crc32, encodeHeader, HEADER_BYTES, statedPayloadBytes, zlibCrc32 } from "./format.ts";
 import { Gate } from "./gate.ts";
 import { RedisBulk } from "./redis-bulk.ts";
 import { RedisControl } from "./redis-control.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { parseRedisUrl } from "./redis-target.ts";
-import { PIECE_BYTES_MIN, readValue, type ValueNames, writeValue } from "./redis-values.ts";
+import { PIECE_BYTES_MIN, type PieceName, readValue, writeValue } from "./redis-values.ts";
 import { type Operation, Tally } from "./tally.ts";
 
 export interface RedisStoreOptions {
@@ -78,7 +78,7 @@ export class RedisStore implements CountedStore {
   async get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null> {
     const ttlMs = this.#options.ttlMs[head.kind];
     const result = await this.#attempt("get", () =>
-      this.#moving.pass(() => readValue(this.#bulk, this.#names(key), ttlMs, key, head, allocate, this.#crc32)),
+      this.#moving.pass(() => readValue(this.#bulk, this.#nameOf(key), ttlMs, key, head, allocate, this.#crc32)),
     );
     if (result === null) return null;
     if (typeof result === "object") this.#tally.hit(result.bytes.length);
@@ -91,7 +91,7 @@ export class RedisStore implements CountedStore {
     const { ttlMs, pieceBytes } = this.#options;
     const header = encodeHeader(key, head, payload, this.#crc32);
     const done = await this.#attempt("put", async () => {
-      await this.#moving.pass(() => writeValue(this.#bulk, this.#names(key), ttlMs[head.kind], header, payload, pieceBytes));
+      await this.#moving.pass(() => writeValue(this.#bulk, this.#nameOf(key), ttlMs[head.kind], header, payload, pieceBytes));
       return true;
     });
     if (done === null) return false;
@@ -102,11 +102,11 @@ export class RedisStore implements CountedStore {
   async drop(key: SegmentKey): Promise<void> {
     await this.#attempt("control", () =>
       this.#control.run(async (redis) => {
-        const names = this.#names(key);
-        const [header, first] = await Promise.all([redis.getBuffer(names.header), redis.strlen(names.piece(0))]);
-        const payloadBytes = header === null ? 0 : statedPayloadBytes(header);
-        const pieces = Math.max(1, Math.ceil(payloadBytes / Math.max(first, PIECE_BYTES_MIN)));
-        await redis.unlink(names.header, ...Array.from({ length: pieces }, (_, index) => names.piece(index)));
+        const name = this.#nameOf(key);
+        const [header, bytes] = await Promise.all([redis.getrangeBuffer(name(0), 0, HEADER_BYTES - 1), redis.strlen(name(0))]);
+        const pieceBytes = Math.max(bytes - HEADER_BYTES, PIECE_BYTES_MIN);
+        const pieces = Math.max(1, Math.ceil(statedPayloadBytes(header) / pieceBytes));
+        await redis.unlink(Array.from({ length: pieces }, (_, index) => name(index)));
       }),
     );
   }
@@ -137,7 +137,7 @@ export class RedisStore implements CountedStore {
     for (let done = 0, size = COUNT_BATCH_FIRST; done < keys.length; size = Math.min(2 * size, COUNT_BATCH_MAX)) {
       if (performance.now() > endMs) return done;
       const batch = keys.slice(done, done + size);
-      const present = await Promise.all(batch.map((key) => redis.exists(this.#names(key).header)));
+      const present = await Promise.all(batch.map((key) => redis.exists(this.#nameOf(key)(0))));
       const missing = present.indexOf(0);
       if (missing >= 0) return done + missing;
       done += batch.length;
@@ -158,12 +158,12 @@ export class RedisStore implements CountedStore {
     }
   }
 
-  #names(key: SegmentKey): ValueNames {
-    const header = `${this.#options.prefix}:{${key}}`;
-    return { header, piece: (index) => `${header}:${index}` };
+  #nameOf(key: SegmentKey): PieceName {
+    const name = `${this.#options.prefix}:{${key}}`;
+    return (index) => (index === 0 ? name : `${name}:${index}`);
   }
 
   #claimName(key: SegmentKey): string {
-    return `${this.#names(key).header}:claim`;
+    return `${this.#nameOf(key)(0)}:claim`;
   }
 }

@@ -3,31 +3,28 @@ import type { SegmentKey, ValueHead } from "./contract.ts";
 import { type Accepted, acceptHeader, type Crc32, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
 import type { RedisBulk } from "./redis-bulk.ts";
 import { RedisFailure } from "./redis-failure.ts";
-import type { Reply } from "./resp.ts";
+import type { Place, Reply } from "./resp.ts";
 
 /** No payload is cut finer than this, so that a value has a bounded number of pieces. */
 export const PIECE_BYTES_MIN = 4_096;
 
 /**
- * A value in Redis: the header under its name, the payload in pieces under `name:0`, `name:1`, ..., all with one hash tag. An empty payload
- * has one empty piece. The size of a piece is the writer's: a reader learns it from piece 0.
+ * Where a value lies in Redis: header and first piece of the payload under the first name, further pieces under the others, all with one hash
+ * tag. The size of a piece is the writer's: a reader learns it from the first.
  */
-export interface ValueNames {
-  readonly header: string;
-  piece(index: number): string;
-}
+export type PieceName = (index: number) => string;
 
 export type ReadResult = Memory | DamageReason | "absent";
 
 type Refusal = DamageReason | "absent" | RedisFailure;
 
 /**
- * Reads a value into memory from `allocate` and keeps it alive for another `ttlMs`. Header and first piece take one round trip, the rest a
+ * Reads a value into memory from `allocate` and keeps it alive for another `ttlMs`. The first piece takes one round trip, all others a
  * second. Rejects with RedisFailure; unless the result is memory, what was allocated is released, once nothing writes to it any more.
  */
 export async function readValue(
   bulk: RedisBulk,
-  names: ValueNames,
+  name: PieceName,
   ttlMs: number,
   key: SegmentKey,
   head: ValueHead,
@@ -35,16 +32,14 @@ export async function readValue(
   crc32: Crc32,
 ): Promise<ReadResult> {
   const value = new Incoming(key, head, allocate);
-  const fetch = (name: string, place: (length: number) => Uint8Array | null) => ({ args: ["GETEX", name, "PX", String(ttlMs)], place });
+  const fetch = async (index: number, place: Place) => {
+    const [reply] = await bulk.run({ args: ["GETEX", name(index), "PX", String(ttlMs)], place });
+    value.arrived(index, reply!);
+  };
   try {
-    await bulk.run(
-      fetch(names.header, (length) => value.placeHeader(length)),
-      fetch(names.piece(0), (length) => value.placeFirst(length)),
-    );
+    await fetch(0, (length, at) => value.placeFirst(length, at));
     if (value.pieces > 1) {
-      const rest = Array.from({ length: value.pieces - 1 }, (_, i) =>
-        bulk.run(fetch(names.piece(i + 1), (length) => value.placePiece(i + 1, length))).then(([reply]) => value.arrived(reply!)),
-      );
+      const rest = Array.from({ length: value.pieces - 1 }, (_, i) => fetch(i + 1, (length) => value.placePiece(i + 1, length)));
       await allSettled(rest);
     }
     return value.result(crc32);
@@ -54,20 +49,22 @@ export async function readValue(
   }
 }
 
-/** Writes pieces first and the header last, so that a value whose writer died is a miss. Rejects with RedisFailure. `payload` is not read any more once it settled. */
+/** Writes the first piece last, so that a value whose writer died is a miss. Rejects with RedisFailure. `payload` is not read any more once it settled. */
 export async function writeValue(
   bulk: RedisBulk,
-  names: ValueNames,
+  name: PieceName,
   ttlMs: number,
   header: Uint8Array,
   payload: Uint8Array,
   pieceBytes: number,
 ): Promise<void> {
-  const store = (name: string, bytes: Uint8Array) => ({ args: ["SET", name, bytes, "PX", String(ttlMs)] });
-  const piece = (index: number) => store(names.piece(index), payload.subarray(index * pieceBytes, (index + 1) * pieceBytes));
-  const rest = Array.from({ length: Math.max(0, Math.ceil(payload.length / pieceBytes) - 1) }, (_, i) => bulk.run(piece(i + 1)));
-  await allSettled(rest);
-  await bulk.run(piece(0), store(names.header, header));
+  const store = (index: number, ...before: Uint8Array[]) => {
+    const piece = payload.subarray(index * pieceBytes, (index + 1) * pieceBytes);
+    return bulk.run({ args: ["SET", name(index), [...before, piece], "PX", String(ttlMs)] });
+  };
+  const pieces = Math.ceil(payload.length / pieceBytes);
+  if (pieces > 1) await allSettled(Array.from({ length: pieces - 1 }, (_, i) => store(i + 1)));
+  await store(0, header);
 }
 
 /** A value on its way in. Its `place` methods run inside the reply parser: the first that objects decides, and later bytes are thrown away. */
@@ -77,7 +74,6 @@ class Incoming {
   readonly #head: ValueHead;
   readonly #allocate: Allocate;
   readonly #header = Buffer.allocUnsafe(HEADER_BYTES); // of Node's pool
-  #headerPlaced = false;
   #pieceBytes = 0;
   #accepted: Accepted | null = null;
   #memory: Memory | null = null;
@@ -89,15 +85,26 @@ class Incoming {
     this.#allocate = allocate;
   }
 
-  placeHeader(length: number): Uint8Array | null {
-    if (length !== HEADER_BYTES) return this.#refuse("size");
-    this.#headerPlaced = true;
-    return this.#header;
+  /** The header, and where that is believed, what follows it. */
+  placeFirst(length: number, at: number): Uint8Array | null {
+    if (length < HEADER_BYTES) return this.#refuse("size");
+    return at === 0 ? this.#header : this.#open(length - HEADER_BYTES);
   }
 
-  /** Called when the header has arrived: the two share an exchange. */
-  placeFirst(length: number): Uint8Array | null {
-    if (!this.#headerPlaced) return this.#refuse("absent");
+  placePiece(index: number, length: number): Uint8Array | null {
+    if (this.#refused !== null || this.#memory === null) return null;
+    const from = index * this.#pieceBytes;
+    const to = Math.min(from + this.#pieceBytes, this.#memory.bytes.length);
+    return length === to - from ? this.#memory.bytes.subarray(from, to) : this.#refuse("size");
+  }
+
+  arrived(index: number, reply: Reply): void {
+    if (reply.kind === "null") this.#refuse("absent");
+    else if (index === 0 && reply.kind === "bulk" && reply.length === HEADER_BYTES) this.#open(0); // nothing follows it
+  }
+
+  /** With the header in place and `length` bytes behind it: room for the payload. */
+  #open(length: number): Uint8Array | null {
     const accepted = acceptHeader(this.#header, this.#key, this.#head);
     if (typeof accepted === "string") return this.#refuse(accepted);
     const { payloadBytes } = accepted;
@@ -111,17 +118,6 @@ class Incoming {
     }
     this.pieces = length === 0 ? 1 : Math.ceil(payloadBytes / length);
     return this.#memory.bytes.subarray(0, length);
-  }
-
-  placePiece(index: number, length: number): Uint8Array | null {
-    if (this.#refused !== null || this.#memory === null) return null;
-    const from = index * this.#pieceBytes;
-    const to = Math.min(from + this.#pieceBytes, this.#memory.bytes.length);
-    return length === to - from ? this.#memory.bytes.subarray(from, to) : this.#refuse("size");
-  }
-
-  arrived(reply: Reply): void {
-    if (reply.kind === "null") this.#refuse("absent");
   }
 
   result(crc32: Crc32): ReadResult {

@@ -2,13 +2,18 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BULK_BYTES_MAX, encodeCommands, type Reply, ReplyReader, SCRATCH_BYTES } from "../../../../services/shared/segments/resp.ts";
 
-/** Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. */
-function read(wire: Buffer, sizes: readonly number[], keep = (_index: number) => true) {
+/**
+ * Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. The first `front` bytes of a
+ * body get room of their own, which is then, like what is behind it, too long by `more`.
+ */
+function read(wire: Buffer, sizes: readonly number[], { keep = (_index: number): boolean => true, front = 0, more = 0 } = {}) {
   const replies: Reply[] = [];
   const bodies: (Uint8Array | null)[] = [];
-  const place = (length: number) => {
-    bodies.push(keep(bodies.length) ? new Uint8Array(length) : null);
-    return bodies.at(-1)!;
+  const place = (length: number, at: number) => {
+    if (at === 0) bodies.push(keep(bodies.length) ? new Uint8Array(length + more) : null);
+    else expect(at).toBe(front);
+    const whole = bodies.at(-1)!;
+    return at === 0 && front > 0 && whole !== null ? whole.subarray(0, front) : (whole?.subarray(at) ?? null);
   };
   const reader = new ReplyReader(place, (reply) => replies.push(reply));
   for (let at = 0, turn = 0; at < wire.length; turn++) {
@@ -19,7 +24,7 @@ function read(wire: Buffer, sizes: readonly number[], keep = (_index: number) =>
     reader.filled(count);
     at += count;
   }
-  return { replies, bodies };
+  return { replies, bodies: bodies.map((bytes) => bytes?.subarray(0, bytes.length - more) ?? null) };
 }
 
 const bulk = (bytes: Uint8Array) => Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
@@ -30,14 +35,15 @@ test("replies are the same however the network cuts them, and discarded ones lea
     fc.uint8Array({ maxLength: 30 }),
     fc.integer({ min: 0, max: 60_000 }).map((n) => new Uint8Array(n).fill(13)),
   );
+  const places = fc.record({ front: fc.integer({ min: 0, max: 25 }), more: fc.integer({ min: 0, max: 3 }) });
   fc.assert(
-    fc.property(fc.array(body, { maxLength: 6 }), sizes, fc.integer({ min: 1, max: 3 }), (wanted, cuts, every) => {
+    fc.property(fc.array(body, { maxLength: 6 }), sizes, fc.integer({ min: 1, max: 3 }), places, (wanted, cuts, every, where) => {
       const keep = (index: number) => index % every === 0;
       const parts = wanted.flatMap((bytes, index) => [
         bulk(bytes),
         Buffer.from(["+OK\r\n", "$-1\r\n", ":-7\r\n", "-ERR no\r\n"][index % 4]!),
       ]);
-      const { replies, bodies } = read(Buffer.concat(parts), cuts, keep);
+      const { replies, bodies } = read(Buffer.concat(parts), cuts, { keep, ...where });
       const small: Reply[] = [
         { kind: "status", text: "OK" },
         { kind: "null" },
@@ -69,6 +75,7 @@ test.each([
   ["and not copied where they are many", new Uint8Array(10_000).fill(10), 3],
 ])("commands' bytes are on the wire as they are, %s", (_, bytes, pieces) => {
   const chunks = encodeCommands([{ args: ["SET", "ä", bytes, "PX", "5"] }, { args: ["PING"] }]);
+  expect(encodeCommands([{ args: ["SET", "ä", [bytes], "PX", "5"] }, { args: ["PING"] }])).toEqual(chunks);
   expect(chunks).toHaveLength(pieces);
   expect(chunks.includes(bytes)).toBe(pieces > 1);
   const wire = Buffer.concat([
@@ -77,6 +84,17 @@ test.each([
     Buffer.from("\r\n$2\r\nPX\r\n$1\r\n5\r\n*1\r\n$4\r\nPING\r\n"),
   ]);
   expect(Buffer.concat(chunks)).toEqual(wire);
+});
+
+test("an argument in parts is one argument, its small parts in one chunk with what is around them", () => {
+  const [front, large] = [Uint8Array.of(1, 2, 3), new Uint8Array(9_000).fill(7)];
+  const chunks = encodeCommands([{ args: ["SET", "a", [front, large]] }, { args: ["SET", "b", [front, front]] }]);
+  expect(chunks).toEqual([
+    Buffer.concat([Buffer.from("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$9003\r\n"), front]),
+    large,
+    Buffer.concat([Buffer.from("\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$6\r\n"), front, front, Buffer.from("\r\n")]),
+  ]);
+  expect(chunks[1]).toBe(large);
 });
 
 test("commands without bytes are one chunk, however many: one write", () => {
@@ -94,7 +112,7 @@ test("a reply cut at any byte is the same reply", () => {
     Buffer.from("-ERR no\r\n"),
   ]);
   for (let cut = 1; cut < wire.length; cut++) {
-    const { replies, bodies } = read(wire, [cut, wire.length]);
+    const { replies, bodies } = read(wire, [cut, wire.length], { front: cut % 2 === 0 ? 0 : 136 });
     expect(replies.map(({ kind }) => kind)).toEqual(["bulk", "bulk", "null", "bulk", "error"]);
     expect(bodies.map((bytes) => bytes!.length)).toEqual([136, body.length, 0]);
     expect(body.equals(bodies[1]!), `cut at ${cut}`).toBe(true);
