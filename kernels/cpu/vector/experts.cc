@@ -96,8 +96,11 @@ class Block {
     const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
     const bool decode = g.count > kTileM;
     const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a_.d) : 0, stride);
-    const Columns<E> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
-    const Columns<E> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    Columns<E> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
+    Columns<E> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    const int64_t next = minOf(count, a_.I - first - count);
+    w1.askFor(next);
+    w3.askFor(next);
     for (int64_t m = 0; m < g.count; m += kTileM) {
       const int64_t M = minOf(kTileM, g.count - m);
       const E* rows[kTileM];
@@ -129,7 +132,7 @@ class Block {
     for (int64_t u = 0; u < used_; u++) {
       const Expert& expert = a_.experts[space_.used[u]];
       const Group g = group(space_.used[u]);
-      const Columns<E> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      Columns<E> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
       for (int64_t m = 0; m < g.count; m += kTileM) {
         const int64_t M = minOf(kTileM, g.count - m);
         const E* rows[kTileM];

@@ -96,6 +96,8 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E*
   }
 }
 
+constexpr int64_t kLineBytes = 64;
+
 // Pairs are never asked for with F32 weights (withOperands).
 template <class E, class Body>
 LONGSHORE_INLINE void withRowsFor(ls_dtype dtype, Body&& body) {
@@ -120,8 +122,30 @@ Columns<E>::Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel
 }
 
 template <class E>
-void Columns<E>::multiply(const E* const* x, int64_t M, float* out, int64_t stride) const {
-  if (panel_ != nullptr) return multiplyRows<E>(x, panel_, count_, padded<E>(matrix_.K), out, stride);
+void Columns<E>::askFor(int64_t rows) {
+  withRowsFor<E>(matrix_.w.dtype, [&](auto row) {
+    const decltype(row) behind(matrix_, first_ + count_);
+    behind_ = behind.addressOf(0);
+    lines_ = blocksOf(rows * matrix_.K, row.kPerLine);
+  });
+}
+
+template <class E>
+void Columns<E>::multiplyPanel(const E* const* x, float* out, int64_t stride) {
+  const int64_t K = padded<E>(matrix_.K), share = blocksOf(lines_, blocksOf(count_, kTileN) * asking_);
+  for (int64_t n = 0; n < count_; n += kTileN) {
+    for (int64_t i = minOf(share, lines_); i > 0; i--, lines_--) {
+      __builtin_prefetch(behind_, 0, 2);
+      behind_ = addressAt(behind_, kLineBytes);
+    }
+    multiplyTile(x, panel_ + n * K, K, out + n, stride);
+  }
+  asking_ = maxOf(1, asking_ - 1);
+}
+
+template <class E>
+void Columns<E>::multiply(const E* const* x, int64_t M, float* out, int64_t stride) {
+  if (panel_ != nullptr) return multiplyPanel(x, out, stride);
   withRowsFor<E>(matrix_.w.dtype, [&](auto row) { multiplyPacked<kTileM, decltype(row), E>(matrix_, first_, count_, x, M, out, stride); });
 }
 

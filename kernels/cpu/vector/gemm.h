@@ -21,6 +21,9 @@ static constexpr int64_t kTileSlack = kWideN - 1;
 template <class E>
 void multiplyRows(const E* const* x, const E* w, int64_t N, int64_t K, float* out, int64_t stride);
 
+// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
+static constexpr int64_t kAskingCalls = 4;
+
 // The weight matrix of LinearArgs.
 struct Matrix {
   In w;
@@ -37,13 +40,21 @@ class Columns {
   // `panel` has room for panelSize; null = never decoded, worth it for up to kTileM rows x.
   Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel);
 
+  // A decoded block asks memory for so many rows behind it while it is multiplied, since decoding the next one would wait for them.
+  void askFor(int64_t rows);
+
   // out[m * stride + n] for m < M <= kTileM; x holds kTileM pointers to padded rows. Writes up to kTileM rows and kTileSlack columns more.
-  void multiply(const E* const* x, int64_t M, float* out, int64_t stride) const;
+  void multiply(const E* const* x, int64_t M, float* out, int64_t stride);
 
  private:
+  void multiplyPanel(const E* const* x, float* out, int64_t stride);
+
   Matrix matrix_;
   int64_t first_, count_;
   E* panel_;
+  const void* behind_ = nullptr;  // the next cache line to ask for
+  int64_t lines_ = 0;             // and how many are left
+  int64_t asking_ = kAskingCalls;
 };
 
 // Weight rows decoded at a time: few enough for their floats to stay in the second-level cache, enough to reuse a row of x.

@@ -33,7 +33,7 @@ struct Site {
 
 // mix[i, o] = (fn_o . f_i) * rsqrt(mean(f_i^2) + eps) for the rows [first, first + count).
 template <class E>
-void project(const Site& s, const Columns<float>& fn, int64_t first, int64_t count, const Space& space) {
+void project(const Site& s, Columns<float>& fn, int64_t first, int64_t count, const Space& space) {
   const int64_t K = padded(s.width), stride = s.outputs + kTileSlack;
   for (int64_t i = 0; i < count; i++) padRow(at<E>(s.streams.data, (first + i) * s.width), s.width, space.rows + i * K);
   for (int64_t m = 0; m < count; m += kTileM) {
@@ -128,7 +128,7 @@ template <class Body>
 void forRows(int64_t T, const Site& s, Pool& pool, Body&& body) {
   pool.parallelFor(T, kRows, [&](int64_t begin, int64_t end, uint32_t worker) {
     const auto space = inScratch<Space>(pool, worker, s.width, s.outputs);
-    const Columns<float> fn({{s.fn.data, LS_F32}, {}, s.width}, 0, s.outputs, end - begin > kTileM ? space.panel : nullptr);
+    Columns<float> fn({{s.fn.data, LS_F32}, {}, s.width}, 0, s.outputs, end - begin > kTileM ? space.panel : nullptr);
     for (int64_t first = begin; first < end; first += kRows) body(space, fn, first, minOf(kRows, end - first));
   });
 }
@@ -140,7 +140,7 @@ void hcPre(const HcPreArgs& a, Pool& pool) {
   const int64_t stride = site.outputs + kTileSlack;
   withElement(a.x.dtype == LS_F32, [&](auto* e) {
     using E = std::remove_pointer_t<decltype(e)>;
-    forRows(a.T, site, pool, [&](const Space& space, const Columns<float>& fn, int64_t first, int64_t count) {
+    forRows(a.T, site, pool, [&](const Space& space, Columns<float>& fn, int64_t first, int64_t count) {
       project<E>(site, fn, first, count, space);
       for (int64_t i = 0; i < count; i += kLanes) weights(a, first + i, minOf(kLanes, count - i), space.mix + i * stride, space.lanes);
       for (int64_t i = 0; i < count; i++) collapse(space.rows + i * padded(site.width), space.mix + i * stride, a.n, a.d, at<E>(a.x.data, (first + i) * a.d));
@@ -153,7 +153,7 @@ void hcHead(const HcHeadArgs& a, Pool& pool) {
   const int64_t stride = site.outputs + kTileSlack;
   withElement(a.h.dtype == LS_F32, [&](auto* e) {
     using E = std::remove_pointer_t<decltype(e)>;
-    forRows(a.T, site, pool, [&](const Space& space, const Columns<float>& fn, int64_t first, int64_t count) {
+    forRows(a.T, site, pool, [&](const Space& space, Columns<float>& fn, int64_t first, int64_t count) {
       project<E>(site, fn, first, count, space);
       for (int64_t i = 0; i < count; i++) {
         float* w = space.mix + i * stride;

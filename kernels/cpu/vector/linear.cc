@@ -43,7 +43,8 @@ void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, in
   const bool decode = end - begin > kTileM;
   const int64_t stride = count + kTileSlack;
   const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
-  const Columns<E> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
+  Columns<E> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
+  block.askFor(minOf(count, a.N - first - count));
   for (int64_t m = begin; m < end; m += kTileM) {
     const int64_t M = minOf(kTileM, end - m);
     const E* rows[kTileM];
