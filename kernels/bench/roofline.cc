@@ -1,8 +1,12 @@
 // What this machine can do, five times each: longshore_roofline THREADS BYTES FOLDER [KEY...]
 // One line a limit: `key unit value value ...`, or `key - reason` where this machine lacks it. BYTES are read in rotation, more than any cache
 // holds; FOLDER holds the file that is mapped, as weights are, and is left as it was.
+//
+// longshore_roofline THREADS BYTES FILE read.turns: the next BYTES of the mapped FILE for each line on stdin, and their rate on a line of its own,
+// so that a reader of the same pages can take turns with whoever multiplies by them. A line of its size comes first.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,6 +59,28 @@ std::vector<double> readMapped(const Options& options) {
   return values;
 }
 
+int readByTurns(const Options& options) {
+  const int file = open(options.folder.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat info {};
+  if (file < 0 || fstat(file, &info) != 0) fail(options.folder.c_str());
+  const auto size = static_cast<size_t>(info.st_size), bytes = std::min(options.bytes, size);
+  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+  if (data == MAP_FAILED) fail("mmap");
+  const auto* pages = static_cast<const uint8_t*>(data);
+  readRate(pages, size, options.threads);
+  std::printf("%zu\n", size);
+  std::fflush(stdout);
+  size_t at = 0;
+  for (int c = std::getchar(); c != EOF; c = std::getchar()) {
+    if (c != '\n') continue;
+    if (at + bytes > size) at = 0;
+    std::printf("%.6g\n", readRate(pages + at, bytes, options.threads));
+    std::fflush(stdout);
+    at += bytes;
+  }
+  return 0;
+}
+
 bool wanted(const Options& options, const std::string& key) {
   return options.keys.empty() || std::find(options.keys.begin(), options.keys.end(), key) != options.keys.end();
 }
@@ -74,6 +100,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const Options options = {static_cast<unsigned>(std::max(1, std::atoi(argv[1]))), std::strtoull(argv[2], nullptr, 10), argv[3], {argv + 4, argv + argc}};
+  if (options.keys == std::vector<std::string>{"read.turns"}) return readByTurns(options);
   if (wanted(options, "read.anonymous")) print("read.anonymous", "B/s", readAnonymous(options));
   if (wanted(options, "read.mapped")) print("read.mapped", "B/s", readMapped(options));
   for (const longshore::bench::Unit& unit : longshore::bench::units()) {

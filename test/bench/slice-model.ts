@@ -19,6 +19,8 @@ export const sliceJson = {
 
 export const sliceConfig: ModelConfig = parseModelConfig(sliceJson);
 
+export const sliceFile = "model.safetensors";
+
 /** Writes it to `dir`, 10 GB, with random weights that keep every activation finite; yields how much is written, 0 to 1. */
 export function* writeSlice(dir: string): Generator<number> {
   const items = inventory(sliceConfig);
@@ -27,7 +29,7 @@ export function* writeSlice(dir: string): Generator<number> {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   writeFileSync(join(dir, "config.json"), JSON.stringify(sliceJson));
-  const file = openSync(join(dir, "model.safetensors"), "wx");
+  const file = openSync(join(dir, sliceFile), "wx");
   try {
     writeSync(file, Buffer.concat([length, text]));
     let written = 0;

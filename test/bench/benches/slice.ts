@@ -6,14 +6,17 @@ import { freeSequence, type Sequence } from "../../../services/shared/engine/seq
 import { type Bench, notRun, repeated, type Scene } from "../bench.ts";
 import { flopsOf } from "../flops.ts";
 import { Slice } from "../slice.ts";
-import { sliceConfig, weightBytes, writeSlice } from "../slice-model.ts";
+import { sliceConfig, sliceFile, weightBytes, writeSlice } from "../slice-model.ts";
 import { summary } from "../stats.ts";
-import { limits, matrixPeak } from "../yardsticks/roofline.ts";
+import { type MappedReader, openMappedReader } from "../yardsticks/mapped-reader.ts";
+import { matrixPeak } from "../yardsticks/roofline.ts";
 
 const CHUNK = 2_048;
 const BATCH = 16;
 const LONG = 131_072;
 const STEPS = 16;
+/** What is read between two steps: as much as a step of one sequence. */
+const READ_BYTES = 700_000_000;
 /** Weights in the page cache, workspace, KV, and something for everybody else. */
 const MEMORY_BYTES = 15_000_000_000;
 
@@ -43,12 +46,7 @@ async function measured(scene: Scene, folder: string): Promise<void> {
     pages.push(...model.pages(LONG));
     await prefillRow(scene, model, "slice.prefill.0", []);
     await prefillRow(scene, model, "slice.prefill.128k", pages);
-    await withSequences(model, 1, [], async (sequences) => {
-      await model.seconds(sequences, CHUNK);
-      await decodeRow(scene, model, "slice.decode.batch-1", sequences);
-    });
-    for (const batch of [1, BATCH])
-      await withSequences(model, batch, pages, (sequences) => decodeRow(scene, model, `slice.decode.batch-${batch}.128k`, sequences));
+    await decodeRows(scene, model, join(folder, sliceFile), pages);
     await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.prefill.hyper", sequences, CHUNK, 0.05));
     await withSequences(model, 1, pages, async (sequences) => hyperRow(scene, model, "slice.decode.hyper", sequences, 1, 0.03));
   } finally {
@@ -72,25 +70,35 @@ async function prefillRow(scene: Scene, model: Slice, key: string, pages: readon
   scene.report({ key, unit: "OP/s", figures, yardstick, ratios, goal: { atLeast: 0.45 }, note: model.path });
 }
 
-/** Bytes of weights a second, beside what the machine reads before and after. Sequences share one copy of all pages. */
-async function decodeRow(scene: Scene, model: Slice, key: string, sequences: readonly Sequence[]): Promise<void> {
-  const before = await readMapped(scene);
+async function decodeRows(scene: Scene, model: Slice, file: string, pages: readonly NativeBuffer[]): Promise<void> {
+  const reader = await openMappedReader(file, { cores: scene.machine.cores, bytes: READ_BYTES });
+  try {
+    await withSequences(model, 1, [], async (sequences) => {
+      await model.seconds(sequences, CHUNK);
+      await decodeRow(scene, model, reader, "slice.decode.batch-1", sequences);
+    });
+    for (const batch of [1, BATCH])
+      await withSequences(model, batch, pages, (sequences) =>
+        decodeRow(scene, model, reader, `slice.decode.batch-${batch}.128k`, sequences),
+      );
+  } finally {
+    reader.close();
+  }
+}
+
+/** Bytes of weights a second, by turns with a reader of the same pages. Sequences share one copy of all pages. */
+async function decodeRow(scene: Scene, model: Slice, reader: MappedReader, key: string, sequences: readonly Sequence[]): Promise<void> {
+  const reading: number[] = [];
   const figures: number[] = [];
   for (let i = 0; i < STEPS; i++) {
     scene.say(`${key} ${i + 1}/${STEPS}`);
+    reading.push(await reader.rate());
     const { experts } = model.profile(sequences, 1); // the step that is timed routes in its own way; on average, alike
     figures.push(weightBytes(experts) / (await model.seconds(sequences, 1)));
   }
-  const yardstick = { name: "mapped read", figures: [...before, ...(await readMapped(scene))] };
-  const reached = summary(yardstick.figures).median;
+  const ratios = figures.map((value, i) => value / reading[i]!);
   const goal = sequences.length === 1 ? { goal: { atLeast: 0.75 } } : {};
-  scene.report({ key, unit: "B/s", figures, yardstick, ratios: figures.map((value) => value / reached), ...goal, note: model.path });
-}
-
-async function readMapped(scene: Scene): Promise<readonly number[]> {
-  const reading = (await limits(scene, ["read.mapped"])).get("read.mapped")!;
-  if ("missing" in reading) throw new Error(reading.missing);
-  return reading.figures;
+  scene.report({ key, unit: "B/s", figures, yardstick: { name: "mapped read", figures: reading }, ratios, ...goal, note: model.path });
 }
 
 /** The share of mixing the residual streams in all of the layers' time. */

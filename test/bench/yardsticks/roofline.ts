@@ -24,9 +24,11 @@ export type LimitKey = (typeof limitKeys)[number];
 const READ_BYTES = 4_294_967_296;
 const TIMEOUT_MS = 120_000;
 
+export const rooflineProgram = (): string => join(packageRoot(), "build", "kernels", "longshore_roofline");
+
 /** Measured by kernels/bench/roofline.cc, all cores together. */
 export async function limits(scene: Scene, keys: readonly LimitKey[]): Promise<ReadonlyMap<LimitKey, Limit>> {
-  const program = join(packageRoot(), "build", "kernels", "longshore_roofline");
+  const program = rooflineProgram();
   if (!existsSync(program)) return new Map(keys.map((key) => [key, { missing: `${program} is not built: run \`npm run bench\`` }]));
   const bytes = scene.tiny ? READ_BYTES / 256 : READ_BYTES;
   const args = [String(scene.machine.cores), String(bytes), tmpdir(), ...keys];
