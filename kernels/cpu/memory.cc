@@ -72,6 +72,7 @@ ls_buffer* mapFile(const char* path) {
   // Writable but private: without this a stray write through a host view would end the process.
   void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
   if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");
+  madvise(address, buffer->bytes, MADV_HUGEPAGE);  // a wish, granted where the file system reads huge pages into its cache: kernels/README.md
   buffer->mapped = true;
   buffer->allocation = address;
   buffer->data = static_cast<uint8_t*>(address);
