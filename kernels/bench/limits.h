@@ -1,4 +1,4 @@
-// What all of a machine's cores can do together: read memory, and multiply and add with each unit they have.
+// What all of a machine's cores can do together: multiply and add with each unit they have. reading.h has what they read.
 #pragma once
 
 #include <algorithm>
@@ -23,34 +23,6 @@ inline double together(unsigned threads, const std::function<void(unsigned)>& wo
   work(0);
   for (std::thread& other : others) other.join();
   return seconds() - start;
-}
-
-// The sum keeps the loads; nobody asks for it.
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static uint64_t sumOf(const uint8_t* bytes, uint64_t count) {
-  uint64_t total[32] = {};
-  for (uint64_t i = 0; i + sizeof total <= count; i += sizeof total) {
-    for (int lane = 0; lane < 32; lane++) {
-      uint64_t value;
-      std::memcpy(&value, bytes + i + 8 * lane, sizeof value);
-      total[lane] += value;
-    }
-  }
-  uint64_t sum = 0;
-  for (const uint64_t each : total) sum += each;
-  return sum;
-}
-
-// Bytes per second; each thread reads a part of its own, once.
-inline double readRate(const uint8_t* data, uint64_t bytes, unsigned threads) {
-  const uint64_t part = bytes / threads / 64 * 64;
-  const double spent = together(threads, [&](unsigned i) {
-    volatile uint64_t sink = sumOf(data + i * part, part);
-    (void)sink;
-  });
-  return static_cast<double>(part * threads) / spent;
 }
 
 // Operations per second of one unit on `threads` cores.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "limits.h"
+#include "reading.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-/** A line of kernels/bench/bench.cc: operations or bytes per second, and what part of the limit that is. */
+/** A line of longshore_bench: operations or bytes per second, and what part of the limit that is. */
 export interface Measured {
   readonly name: string;
   readonly limit: "peak" | "reading";

@@ -1,0 +1,100 @@
+// Weights of a decode step: larger than any cache and mapped from a file, measured beside reading the same memory once.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "limits.h"
+#include "reading.h"
+#include "session.h"
+#include "shapes.h"
+
+namespace longshore::bench {
+namespace {
+
+constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
+
+// Bytes that are small finite numbers in every format; the file has no name any more.
+ls_buffer* mappedWeights() {
+  static ls_buffer* mapped = nullptr;
+  if (mapped != nullptr) return mapped;
+  char name[] = "/tmp/longshore-bench-XXXXXX";
+  const int file = mkstemp(name);
+  std::vector<uint8_t> some(uint64_t{64} << 20);
+  for (uint8_t& byte : some) byte = static_cast<uint8_t>(nextRandom() & 0xBF);
+  for (uint64_t written = 0; written < kMappedBytes; written += some.size()) {
+    if (write(file, some.data(), some.size()) != static_cast<ssize_t>(some.size())) std::exit((std::perror("bench"), 1));
+  }
+  must(api->buffer_map(name, &mapped));
+  unlink(name);
+  close(file);
+  return mapped;
+}
+
+// The next [N, K] of the file.
+ls_tensor weights(ls_dtype dtype, int64_t N, int64_t K, uint64_t& offset) {
+  ls_tensor t = {};
+  t.buffer = mappedWeights();
+  t.offset = offset;
+  t.dtype = dtype;
+  t.rank = 2;
+  t.shape[0] = N, t.shape[1] = K;
+  offset += static_cast<uint64_t>(static_cast<double>(N * K) * bytesPer(dtype));
+  return t;
+}
+
+// Reading the mapped file and the calls of `rotation`, which touch `bytes` of it each, by turns: memory has many users.
+void measureDecode(const std::string& name, ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params, double bytes) {
+  uint64_t size;
+  const uint8_t* data = api->buffer_host(mappedWeights(), &size);
+  runAll(op, rotation, params);  // page tables
+  std::vector<double> rates, shares;
+  for (int i = 0; i < kSamples; i++) {
+    const double reading = readRate(data, size, threads), start = seconds();
+    runAll(op, rotation, params);
+    rates.push_back(bytes * static_cast<double>(rotation.size()) / (seconds() - start));
+    shares.push_back(rates.back() / reading);
+  }
+  std::printf("%-44s %9.1f us %30.1f %% of reading %6.1f GB/s\n", name.c_str(), bytes / medianOf(rates) * 1e6, 100 * medianOf(shares), medianOf(rates) / 1e9);
+}
+
+}  // namespace
+
+void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
+  const char* formats[] = {"f32", "bf16", "e4m3", "", "e2m1"};
+  const std::string name = std::string("decode linear ") + formats[dtype] + " " + std::to_string(T) + " x " + std::to_string(K) + " x " + std::to_string(N);
+  if (!wanted(name)) return;
+  const double bytes = static_cast<double>(N * K) * bytesPer(dtype);
+  const ls_tensor x = tensor(LS_BF16, {T, K}), scale = scaleOf(dtype, N, K), y = tensor(LS_BF16, {T, N});
+  std::vector<Operands> rotation;
+  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);) rotation.push_back({x, weights(dtype, N, K, offset), scale, y});
+  measureDecode(name, LS_LINEAR, rotation, {1}, bytes);
+}
+
+void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
+  const std::string name = "decode experts " + std::to_string(k) + " of " + std::to_string(d) + " x " + std::to_string(I);
+  if (!wanted(name)) return;
+  const ls_tensor x = tensor(LS_BF16, {1, d}), share = tensor(LS_F32, {1, k}), y = tensor(LS_F32, {1, d}), s1 = scaleOf(dtype, I, d), s2 = scaleOf(dtype, d, I);
+  ls_tensor members = {};
+  must(api->list_create(&members.list));
+  const double bytes = 3.0 * static_cast<double>(d * I) * bytesPer(dtype);
+  int64_t count = 0;
+  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes); count++) {
+    for (int i = 0; i < 3; i++) {
+      const ls_tensor w = i < 2 ? weights(dtype, I, d, offset) : weights(dtype, d, I, offset);
+      must(api->list_append(members.list, &w));
+      must(api->list_append(members.list, i < 2 ? &s1 : &s2));
+    }
+  }
+  std::vector<Operands> rotation;
+  for (int64_t e = 0; e + k <= count; e += k) {
+    const ls_tensor idx = tensor(LS_I32, {1, k});
+    for (int64_t j = 0; j < k; j++) reinterpret_cast<int32_t*>(hostOf(idx))[j] = static_cast<int32_t>(e + j);
+    rotation.push_back({x, idx, share, members, y});
+  }
+  measureDecode(name, LS_EXPERTS, rotation, {10}, bytes * static_cast<double>(k));
+}
+
+}  // namespace longshore::bench
