@@ -23,7 +23,7 @@ export const openaiErrors = {
   }),
 } satisfies ErrorForm<ErrorBody>;
 
-export const publicMessage = ({ code, message }: ServingError): string =>
+const publicMessage = ({ code, message }: ServingError): string =>
   code === "INTERNAL" ? "internal error; the request id names it in our log" : message;
 
 /** Where there is no field for the place of a mistake. */

@@ -53,7 +53,7 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
   };
 }
 
-export const servedName = (config: Config): string => (config.modelName === "" ? basename(resolve(config.modelPath)) : config.modelName);
+const servedName = (config: Config): string => (config.modelName === "" ? basename(resolve(config.modelPath)) : config.modelName);
 
 export function requireModel(model: ServedModel, asked: string): void {
   if (asked === model.name) return;

@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import Anthropic from "@anthropic-ai/sdk";
-import * as grpc from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,6 +10,7 @@ import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../support/batches.ts";
 import { type LocalCluster, startLocalCluster } from "../support/cluster.ts";
+import { type Client, call, closeClients, jobsAt, updatesOf } from "../support/grpc.ts";
 
 interface Golden {
   readonly tokens: number;
@@ -147,35 +146,20 @@ test("responses: in the background and streamed, told by either replica from any
 });
 
 test("over gRPC: a job is submitted at one replica, watched at the other and got as HTTP tells it", async () => {
-  const definition = loadSync("longshore/v1/jobs.proto", {
-    keepCase: true,
-    longs: Number,
-    enums: String,
-    arrays: true,
-    includeDirs: ["proto"],
-  });
-  const Client = grpc.makeGenericClientConstructor(definition["longshore.v1.Jobs"] as grpc.ServiceDefinition, "Jobs");
-  const [one, other] = cluster.grpcs.map((address) => new Client(address, grpc.credentials.createInsecure()));
+  const [one, other] = cluster.grpcs.map((address) => jobsAt(address)) as [Client, Client];
   try {
     const [{ prompt, answer, tokens }] = goldens as [Golden];
     const request = { model: "yardlog", chat: { messages: [{ role: "user", content: contentOf(prompt) }] } };
-    const { id } = await new Promise<{ id: string }>((resolve, reject) =>
-      one!.Submit!(request, (error: unknown, job: { id: string }) => (error === null ? resolve(job) : reject(error))),
-    );
-    let text = "";
-    let last: unknown;
-    for await (const update of other!.Watch!({ id }) as unknown as AsyncIterable<{ deltas: { content?: string }[] }>) {
-      text += update.deltas.map(({ content }) => content ?? "").join("");
-      last = update;
-    }
-    expect(text).toBe(answer);
-    expect(last).toMatchObject({ status: "JOB_STATUS_FINISHED", finish_reason: "stop", usage: { prompt_tokens: tokens } });
+    const { id } = await call(one, "Submit", request);
+    const updates = await updatesOf(other.Watch!({ id }));
+    expect(updates.flatMap(({ deltas }) => deltas.map(({ content }) => content ?? "")).join("")).toBe(answer);
+    expect(updates.at(-1)).toMatchObject({ status: "JOB_STATUS_FINISHED", finish_reason: "stop", usage: { prompt_tokens: tokens } });
     expect(await openClient(cluster.apis[1]!, undefined).get(`/v1/jobs/${id}`)).toMatchObject({
       status: "finished",
       prompt_tokens: tokens,
     });
   } finally {
-    for (const client of [one, other]) client?.close();
+    closeClients();
   }
 });
 

@@ -1,41 +1,22 @@
-import * as grpc from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
 import OpenAI from "openai";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { settings } from "../chaos/cluster.ts";
+import { type Client, call, closeClients, jobsAt, type Update } from "../support/grpc.ts";
 import { freePort, NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { fromDist, RoleProcess } from "../support/role-process.ts";
 
-interface Update {
-  readonly sequence: number;
-  readonly status: string;
-  readonly finish_reason?: string;
-  readonly deltas: readonly { readonly content?: string }[];
-}
 interface Replica {
   readonly process: RoleProcess;
   readonly openai: OpenAI;
-  readonly jobs: grpc.Client & {
-    Watch(request: object): AsyncIterable<Update>;
-    Submit(request: object, done: (error: unknown, job: { id: string }) => void): void;
-  };
+  readonly jobs: Client;
 }
 
 let nats: NatsServer;
 let redis: RedisServer;
 let replicas: readonly [Replica, Replica];
 const running: RoleProcess[] = [];
-
-const definition = loadSync("longshore/v1/jobs.proto", {
-  keepCase: true,
-  longs: Number,
-  enums: String,
-  arrays: true,
-  includeDirs: ["proto"],
-});
-const Jobs = grpc.makeGenericClientConstructor(definition["longshore.v1.Jobs"] as grpc.ServiceDefinition, "Jobs");
 
 async function startReplica(env: Readonly<Record<string, string>>): Promise<Replica> {
   const [port, grpcPort] = [String(await freePort()), String(await freePort())];
@@ -44,7 +25,7 @@ async function startReplica(env: Readonly<Record<string, string>>): Promise<Repl
   return {
     process,
     openai: new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: "none", maxRetries: 0 }),
-    jobs: new Jobs(`127.0.0.1:${grpcPort}`, grpc.credentials.createInsecure()) as unknown as Replica["jobs"],
+    jobs: jobsAt(`127.0.0.1:${grpcPort}`),
   };
 }
 
@@ -55,10 +36,12 @@ beforeAll(async () => {
   replicas = [await startReplica(env), await startReplica(env)];
 }, 90_000);
 afterAll(async () => {
-  for (const { jobs } of replicas ?? []) jobs.close();
+  closeClients();
   await Promise.all(running.map((process) => process.stop()));
   await Promise.all([nats.stop(), redis.stop()]);
 });
+
+const watch = ({ jobs }: Replica, from: object) => jobs.Watch!(from) as AsyncIterable<Update>;
 
 /** What comes until the connection breaks, or `enough` does; `enough` may end the wait of others. */
 async function heard<T>(source: AsyncIterable<T>, onItem: (items: readonly T[]) => void): Promise<T[]> {
@@ -79,12 +62,8 @@ test("kill -9 of the replica that streams a response and a watched job: the othe
   const text = "Where is red-fox? ".repeat(20);
   const asked = { model: "yardlog", input: text, max_output_tokens: 200, temperature: 1, seed: 3, background: true }; // seed is ours
   const response = await first.openai.responses.create(asked);
-  const job = await new Promise<{ id: string }>((resolve, reject) => {
-    const chat = { messages: [{ role: "user", content: text }] };
-    first.jobs.Submit({ model: "yardlog", chat, max_tokens: 200, temperature: 1, seed: 4 }, (error, job) =>
-      error === null ? resolve(job) : reject(error),
-    );
-  });
+  const chat = { messages: [{ role: "user", content: text }] };
+  const { id } = await call(first.jobs, "Submit", { model: "yardlog", chat, max_tokens: 200, temperature: 1, seed: 4 });
   const waits = { response: false, job: false };
   const killOnceBothSpeak = () => {
     if (waits.response && waits.job) first.process.signal("SIGKILL");
@@ -94,7 +73,7 @@ test("kill -9 of the replica that streams a response and a watched job: the othe
       waits.response = all.length > 12;
       killOnceBothSpeak();
     }),
-    heard<Update>(first.jobs.Watch({ id: job.id }), (all) => {
+    heard<Update>(watch(first, { id }), (all) => {
       waits.job = all.filter(({ deltas }) => deltas.length > 0).length > 4;
       killOnceBothSpeak();
     }),
@@ -109,7 +88,7 @@ test("kill -9 of the replica that streams a response and a watched job: the othe
   const whole = await heard<ResponseStreamEvent>(await second.openai.responses.retrieve(response.id, { stream: true }), () => {});
   expect([...events, ...rest]).toEqual(whole);
   expect(whole.at(-1)!.type).toMatch(/^response\.(completed|incomplete)$/);
-  const more = await heard(second.jobs.Watch({ id: job.id, after: updates.at(-1)!.sequence }), () => {});
-  expect([...updates, ...more]).toEqual(await heard(second.jobs.Watch({ id: job.id }), () => {}));
+  const more = await heard(watch(second, { id, after: updates.at(-1)!.sequence }), () => {});
+  expect([...updates, ...more]).toEqual(await heard(watch(second, { id }), () => {}));
   expect(more.at(-1)).toMatchObject({ status: "JOB_STATUS_FINISHED", finish_reason: expect.stringMatching(/^(stop|length)$/) });
 });

@@ -7,26 +7,13 @@ import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { overriding } from "../support/overriding.ts";
-import { engineOptions, grammars, watchText } from "../support/workers.ts";
+import { engineOptions, grammars, watchText, settings as workerSettings } from "../support/workers.ts";
 import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
 import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
-const settings = {
-  model: "m",
-  claimMs: CLAIM_MS,
-  beatMs: BEAT_MS,
-  uploadsMax: 2,
-  boundaryTokens: 256,
-  sharedSalt: "",
-  strictNumerics: false,
-  prefillSlots: 2,
-  chunkMs: 4_000,
-  batchMax: 6,
-  flushTokens: 4,
-  flushMs: 20,
-};
+const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS, batchMax: 6, flushMs: 20 };
 
 /** A worker that was told to stop is done within this. */
 const DRAIN_MS = 30_000;

@@ -31,7 +31,7 @@ export function memoryOpenToOthers(options: Partial<BusOptions> = {}): OpenToOth
 }
 
 /** `options.prefix` is the log that is written to. */
-export function natsOpenToOthers(options: BusOptions & { readonly prefix: string }): OpenToOthers {
+function natsOpenToOthers(options: BusOptions & { readonly prefix: string }): OpenToOthers {
   return {
     bus: openBus(options),
     write: async (jobId, bytes) => {

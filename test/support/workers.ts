@@ -42,7 +42,7 @@ const starts = Int32Array.from({ length: 501 }, (_, id) => texts.slice(0, id).re
 const table = { block: Uint8Array.from(Buffer.concat(texts)), starts, special: [0, EOS] };
 export const grammars = new Grammars({ table, stopIds: [EOS], vocabSize: 500 }, { compileMs: 20_000, nextMs: 5_000 });
 
-const settings = {
+export const settings = {
   model: "m",
   claimMs: 700,
   beatMs: 100,

@@ -49,7 +49,7 @@ const stores = {
 } as const;
 
 const work = {
-  deadlineSeconds: whole(86_400, { min: 1 }, "A job without a deadline of its own ends after this."),
+  deadlineSeconds: whole(86_400, { min: 1 }, "A job ends after this, sooner if its request says so; a batch's line with its batch."),
   retentionSeconds: whole(259_200, { min: 1 }, "How long a job, its answer included, is kept after its end."),
   claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
@@ -110,7 +110,7 @@ const engine = {
 } as const;
 
 const api = {
-  host: text("127.0.0.1", "Address the API listens on."),
+  host: text("127.0.0.1", "Address the API listens on, and workers with LONGSHORE_STATUS_PORT."),
   port: whole(8_000, { min: 0, max: 65_535 }, "Port of the API. 0: any free one."),
   grpcPort: optionalPort("Port of the gRPC API. 0: any free one. Empty: there is none."),
   statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),

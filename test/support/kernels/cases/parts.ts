@@ -46,8 +46,8 @@ export function weight(draw: Draw, format: (typeof weightFormats)[number], N: nu
   return { w: draw.floats(format, [N, K], 0.3), scale: null };
 }
 
-export const packer = openBackend({ path: "reference", threads: 1 });
-export const packing = packer.createStream();
+const packer = openBackend({ path: "reference", threads: 1 });
+const packing = packer.createStream();
 
 export function kvRows(draw: Draw, kvLayout: KvLayout, T: number, nope: number, rope: number): Tensor {
   const entries = zeros("U8", [T, kvEntryBytes(kvLayout, nope, rope)]);
