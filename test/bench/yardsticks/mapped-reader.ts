@@ -15,9 +15,10 @@ export interface MappedReader {
 export async function openMappedReader(file: string, options: { readonly cores: number; readonly bytes: number }): Promise<MappedReader> {
   const args = [String(options.cores), String(options.bytes), file, "read.turns"];
   const program = spawn(rooflineProgram(), args, { stdio: ["pipe", "pipe", "inherit"], timeout: TIMEOUT_MS });
-  program.once("error", () => program.stdout.destroy()); // the next line says that it ended
+  const output = createInterface({ input: program.stdout });
+  const lines = output[Symbol.asyncIterator]();
+  program.once("error", () => output.close()); // the next line says that it ended
   program.stdin.on("error", () => undefined); // likewise
-  const lines = createInterface({ input: program.stdout })[Symbol.asyncIterator]();
   const next = async (): Promise<string> => {
     const line = await lines.next();
     if (line.done === true) throw new Error(`${program.spawnfile} ended while it was to read ${file}`);
