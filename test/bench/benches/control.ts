@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Admission } from "../../../services/api/admission.ts";
 import { type SubmitDeps, submit } from "../../../services/api/submit.ts";
+import { readCompose } from "../../../services/cli/cluster/compose.ts";
 import { isTerminal } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { NatsServer } from "../../support/nats.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
@@ -58,7 +61,12 @@ interface Api extends SubmitDeps {
   readonly late: AbortSignal;
 }
 
+/** What the compose file tells V8 of a worker. */
+const nodeOptions = (): string =>
+  readCompose(join(packageRoot(), "docker-compose.yml"), process.env).find(({ name }) => name === "decode")?.environment.NODE_OPTIONS ?? "";
+
 const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, string> => ({
+  NODE_OPTIONS: nodeOptions(),
   LONGSHORE_NATS_URL: nats.url,
   LONGSHORE_REDIS_URL: redis.url,
   LONGSHORE_ENGINE: "weightless",
