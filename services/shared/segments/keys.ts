@@ -29,7 +29,7 @@ export function segmentKeys(space: KeySpace, ids: Int32Array, segmentTokens: num
 
 /** The key of the segment of `ids`, the tokens that follow the segment named by `parent` (null: the first). Grows a chain without hashing it again. */
 export function nextSegmentKey(space: KeySpace, parent: SegmentKey | null, ids: Int32Array): SegmentKey {
-  return asKey(digest("segment", parentDigest(space, parent), bytesOf(ids)));
+  return digest("segment", parentDigest(space, parent), bytesOf(ids)) as SegmentKey;
 }
 
 /**
@@ -37,13 +37,11 @@ export function nextSegmentKey(space: KeySpace, parent: SegmentKey | null, ids: 
  * Segment and boundary keys never meet, whatever the ids.
  */
 export function boundaryKey(space: KeySpace, parent: SegmentKey | null, tailIds: Int32Array, position: number): SegmentKey {
-  return asKey(digest("boundary", parentDigest(space, parent), u32(position), bytesOf(tailIds)));
+  return digest("boundary", parentDigest(space, parent), u32(position), bytesOf(tailIds)) as SegmentKey;
 }
 
 /** The 32 bytes that a key spells. */
 export const keyDigest = (key: SegmentKey): Uint8Array => Buffer.from(key, "base64url");
-
-const asKey = (bytes: Buffer): SegmentKey => bytes.toString("base64url") as SegmentKey;
 
 /** The first link hangs on the space, every other on the key before it. */
 const parentDigest = (space: KeySpace, parent: SegmentKey | null): Uint8Array => (parent === null ? spaceDigest(space) : keyDigest(parent));
@@ -52,15 +50,8 @@ function spaceDigest(space: KeySpace): Uint8Array {
   const known = spaceDigests.get(space);
   if (known !== undefined) return known;
   const { fingerprint, layout, firstLayer, layerCount, salt, path } = space;
-  const made = digest(
-    "space",
-    u32(FORMAT_VERSION),
-    fingerprint,
-    layout,
-    u32(firstLayer, layerCount),
-    salt,
-    ...(path === null ? [] : [path]),
-  );
+  const fields = ["space", u32(FORMAT_VERSION), fingerprint, layout, u32(firstLayer, layerCount), salt, ...(path === null ? [] : [path])];
+  const made = Buffer.from(digest(...fields), "base64url");
   spaceDigests.set(space, made);
   return made;
 }
@@ -68,8 +59,8 @@ function spaceDigest(space: KeySpace): Uint8Array {
 /** A short job asks for the keys of a few boundaries, all of which hang on the space itself. */
 const spaceDigests = new WeakMap<KeySpace, Uint8Array>();
 
-/** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same. */
-function digest(...fields: readonly (string | Uint8Array)[]): Buffer {
+/** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same; in base64url. */
+function digest(...fields: readonly (string | Uint8Array)[]): string {
   const all = Buffer.allocUnsafe(fields.reduce((bytes, field) => bytes + 4 + Buffer.byteLength(field), 0));
   let at = 0;
   for (const field of fields) {
@@ -78,7 +69,7 @@ function digest(...fields: readonly (string | Uint8Array)[]): Buffer {
     else all.set(field, at);
     at += Buffer.byteLength(field);
   }
-  return hash("sha256", all, "buffer");
+  return hash("sha256", all, "base64url");
 }
 
 function u32(...values: readonly number[]): Buffer {

@@ -104,10 +104,15 @@ export class Context {
 
   /** The best start of which at most `tokens` tokens and `count` segments are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
   async find(tokens: number, count: number, endings: readonly number[]): Promise<Found> {
-    const segments = await loadLeading(count, LOADS_MAX, (index) => this.#borrow(index));
+    let ahead = null as Promise<Found["boundary"]> | null;
+    const segments = await loadLeading(count, LOADS_MAX, (index) => {
+      const loan = this.#borrow(index);
+      if (index === count - 1) ahead = this.#bestBoundary(count * this.segmentTokens, tokens, endings); // beside the last segments
+      return loan;
+    }).finally(() => ahead?.catch(() => {}));
     this.#loans = segments;
     const end = segments.length * this.segmentTokens;
-    const boundary = await this.#bestBoundary(end, tokens, endings);
+    const boundary = await (segments.length === count && ahead !== null ? ahead : this.#bestBoundary(end, tokens, endings));
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 
@@ -169,6 +174,7 @@ export class Context {
     const every = this.#deps.boundaryTokens;
     const left = lastProgress(this.#job.history);
     for (const position of boundaryPlaces(this.#ids, { low, high, every, endings, left })) {
+      this.#job.check();
       const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
       this.#job.pulse();
       if (memory !== null) return { position, bytes: memory.bytes };
