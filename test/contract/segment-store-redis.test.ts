@@ -73,6 +73,16 @@ describe("what Redis may do to a value", () => {
     expect(store.stats()).toMatchObject({ misses: 0, damagedBy: { [reason]: 3 }, failures: 0 });
   });
 
+  test("of several objections the first decides", async () => {
+    const store = openStore(server.url, { connections: 1 }); // so that pieces come in order
+    const value = sample("a", 4 * PIECE);
+    await put(store, value);
+    await server.client.append(name(value, 1), "x");
+    await server.client.del(name(value, 2));
+    expect(await get(store, value)).toBeNull();
+    expect(store.stats()).toMatchObject({ misses: 0, damagedBy: { size: 1 } });
+  });
+
   test("a value of one piece cut at any byte is a counted miss, and nothing is allocated for it", async () => {
     const store = openStore(server.url);
     const value = sample("a", 100);
@@ -161,6 +171,23 @@ describe("what Redis may do to a value", () => {
     await large.drop(a.key);
     await small.drop(b.key);
     expect(await server.client.dbsize()).toBe(0);
+  });
+
+  test("dropping takes a bounded number of names, whatever the value says of itself", async () => {
+    const store = openStore(server.url, { pieceBytes: PIECE_BYTES_MIN });
+    const value = sample("a", 3 * PIECE_BYTES_MIN);
+    const changes: ((first: Buffer) => Buffer)[] = [
+      (first) => first.subarray(0, HEADER_BYTES + 1),
+      (first) => first.subarray(0, HEADER_BYTES),
+      (first) => first.fill(0xff, 120, 128), // payload bytes
+    ];
+    for (const change of changes) {
+      await put(store, value);
+      await server.client.set(name(value), change((await server.client.getBuffer(name(value)))!));
+      await store.drop(value.key);
+      expect(await server.client.dbsize()).toBe(0);
+    }
+    expect(store.stats().failures).toBe(0);
   });
 
   test("reading renews a value's life, counting does not", async () => {
@@ -382,6 +409,32 @@ describe("a server that misbehaves", () => {
     await get(store, sample("b", 10));
     expect(Object.keys(store.stats().failuresBy)).toContain(reason);
     expect(store.stats().hits).toBe(0);
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
+  test("a piece it refuses: no first piece follows, and the put ends only when the other pieces have", async () => {
+    let [asked, ended] = ["", false];
+    const fake = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        if (data.includes("PING")) return void socket.write("+PONG\r\n");
+        asked += data.toString("latin1");
+        if (!/}:1\r\n.*}:2\r\n.*\r\n60000\r\n$/s.test(asked)) return; // both whole
+        socket.write("-OOM no\r\n");
+        setTimeout(() => {
+          ended = true;
+          socket.write("+OK\r\n");
+        }, 50);
+      });
+    });
+    await new Promise<void>((resolve) => fake.listen(0, "127.0.0.1", resolve));
+    const { port } = fake.address() as { port: number };
+    const store = redisStore(`redis://127.0.0.1:${port}`, { connections: 1, pieceBytes: PIECE_BYTES_MIN });
+    expect(await put(store, sample("a", 2 * PIECE_BYTES_MIN + 1))).toBe(false);
+    expect(ended).toBe(true);
+    expect(store.stats().failuresBy).toEqual({ full: 1 });
+    expect(asked.split("\r\nSET\r\n")).toHaveLength(1 + 2);
     await store.close();
     await new Promise((resolve) => fake.close(resolve));
   });

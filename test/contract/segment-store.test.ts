@@ -89,21 +89,24 @@ describe.each([
     return bytes;
   }
 
-  test.each([0, 1, 4_095, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 8_388_608])("%i bytes come back as they were", async (bytes) => {
-    const value = sample("a", bytes);
-    expect(await get(value)).toBeNull();
-    expect(await put(value)).toBe(true);
-    expect((await get(value))?.equals(value.payload)).toBe(true);
-    expect(store.stats()).toMatchObject({
-      hits: 1,
-      misses: 1,
-      damaged: 0,
-      failures: 0,
-      bytesOut: bytes,
-      stored: { segment: { puts: 1, bytes } },
-    });
-    expect(ledger).toMatchObject({ allocated: 1, balanced: true });
-  });
+  test.each([0, 1, 4_095, PIECE - 1, PIECE, PIECE + 1, PIECE + HEADER_BYTES, 3 * PIECE, 8_388_608])(
+    "%i bytes come back as they were",
+    async (bytes) => {
+      const value = sample("a", bytes);
+      expect(await get(value)).toBeNull();
+      expect(await put(value)).toBe(true);
+      expect((await get(value))?.equals(value.payload)).toBe(true);
+      expect(store.stats()).toMatchObject({
+        hits: 1,
+        misses: 1,
+        damaged: 0,
+        failures: 0,
+        bytesOut: bytes,
+        stored: { segment: { puts: 1, bytes } },
+      });
+      expect(ledger).toMatchObject({ allocated: 1, balanced: true });
+    },
+  );
 
   test("a store reads nothing but the payload, and what it gives is the caller's own", async () => {
     const value = sample("a", 1_000);

@@ -67,7 +67,7 @@ export async function writeValue(
   await store(0, header);
 }
 
-/** A value on its way in. Its `place` methods run inside the reply parser: the first that objects decides, and later bytes are thrown away. */
+/** A value on its way in. Its `place` methods run inside the reply parser: the first that objects decides. */
 class Incoming {
   pieces = 0;
   readonly #key: SegmentKey;
@@ -92,7 +92,7 @@ class Incoming {
   }
 
   placePiece(index: number, length: number): Uint8Array | null {
-    if (this.#refused !== null || this.#memory === null) return null;
+    if (this.#memory === null) return null;
     const from = index * this.#pieceBytes;
     const to = Math.min(from + this.#pieceBytes, this.#memory.bytes.length);
     return length === to - from ? this.#memory.bytes.subarray(from, to) : this.#refuse("size");

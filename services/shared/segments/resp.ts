@@ -2,7 +2,7 @@ import { HEADER_BYTES } from "./format.ts";
 import { RedisFailure } from "./redis-failure.ts";
 
 /** The longest bulk reply we accept: the largest piece with a header in front. */
-export const BULK_BYTES_MAX = 1_048_576 + HEADER_BYTES;
+const BULK_BYTES_MAX = 1_048_576 + HEADER_BYTES;
 /** What is read before its destination is known: reply lines, and the first bytes behind them, which are then copied. More would be more copies. */
 export const SCRATCH_BYTES = 2_048;
 
@@ -117,7 +117,7 @@ export class ReplyReader {
   /** The body whose next bytes are read straight to where they belong. */
   #direct(): Body | null {
     const body = this.#body;
-    return body !== null && body.room !== null && this.#held === 0 && body.got < body.length ? body : null;
+    return body !== null && body.room !== null && body.got < body.length ? body : null;
   }
 
   /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
