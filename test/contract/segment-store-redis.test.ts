@@ -190,6 +190,30 @@ describe("what Redis may do to a value", () => {
     expect(store.stats().failures).toBe(0);
   });
 
+  test.each([
+    [10, 16],
+    [262_144, 4],
+    [1_048_576, 2],
+  ])("after a value of %i bytes went over a connection, %i are on their way there, however many wait", async (bytes, onTheirWay) => {
+    const proxy = await LossyProxy.start(server.port);
+    const store = openStore(`redis://127.0.0.1:${proxy.port}`, { connections: 1, pieceBytes: 1_048_576 });
+    const value = sample("a", bytes);
+    const absent = Array.from({ length: 40 }, (_, index) => sample(`n${index}`, 10));
+    const asked = async () => Number(/cmdstat_getex:calls=(\d+)/.exec(await server.client.info("commandstats"))?.[1] ?? 0);
+    for (const move of [put, get]) {
+      const moved = async () => expect([await move(store, value), await store.countPrefix([value.key])]).toEqual([true, 1]);
+      await vi.waitFor(moved, { timeout: 20_000 });
+      const before = await asked();
+      const swallowed = proxy.swallow();
+      const all = absent.map((each) => get(store, each));
+      await swallowed;
+      proxy.cut();
+      expect(new Set(await Promise.all(all))).toEqual(new Set([null]));
+      expect((await asked()) - before, move.name).toBe(onTheirWay);
+    }
+    await proxy.stop();
+  });
+
   test("reading renews a value's life, counting does not", async () => {
     const store = openStore(server.url);
     const value = sample("a", 2 * PIECE);

@@ -11,7 +11,7 @@ export interface BulkOptions {
 }
 
 /**
- * Exchanges under way on one connection: as many as move WINDOW_BYTES, going by the last one. Refilled when half are answered, in one write:
+ * Exchanges under way on one connection: as many as move WINDOW_BYTES or nearly, going by the last one. Refilled when half are answered, in one write:
  * a write wakes a Redis that waits, which on one machine takes the writer 20 us and more, longer than reading a value of 52 KB.
  */
 const WINDOW_BYTES = 1_048_576;
@@ -86,7 +86,7 @@ export class RedisBulk {
   }
 }
 
-const windowFor = (bytes: number): number => Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, Math.floor(WINDOW_BYTES / bytes)));
+const windowFor = (bytes: number): number => Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, Math.round(WINDOW_BYTES / bytes)));
 
 function bytesMoved(commands: readonly Command[], replies: readonly Reply[]): number {
   let bytes = 0;
