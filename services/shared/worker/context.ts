@@ -104,15 +104,19 @@ export class Context {
 
   /** The best start of which at most `tokens` tokens and `count` segments are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
   async find(tokens: number, count: number, endings: readonly number[]): Promise<Found> {
-    let ahead = null as Promise<Found["boundary"]> | null;
+    const behind = (segments: number) => this.#bestBoundary(segments * this.segmentTokens, tokens, endings);
+    let ahead = null as ReturnType<typeof behind> | null;
     const segments = await loadLeading(count, LOADS_MAX, (index) => {
       const loan = this.#borrow(index);
-      if (index === count - 1) ahead = this.#bestBoundary(count * this.segmentTokens, tokens, endings); // beside the last segments
+      if (index === count - 1) {
+        ahead = behind(count); // beside the last segments
+        ahead.catch(() => {}); // it may fail before anybody waits for it
+      }
       return loan;
-    }).finally(() => ahead?.catch(() => {}));
+    });
     this.#loans = segments;
     const end = segments.length * this.segmentTokens;
-    const boundary = await (segments.length === count && ahead !== null ? ahead : this.#bestBoundary(end, tokens, endings));
+    const boundary = await (segments.length === count && ahead !== null ? ahead : behind(segments.length));
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 

@@ -1,0 +1,80 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import type { Claim, LogRecord, Message } from "../../../../services/shared/bus/contract.ts";
+import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
+import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
+import type { ValueHead } from "../../../../services/shared/segments/contract.ts";
+import { contextFactory } from "../../../../services/shared/worker/context.ts";
+import type { WorkerDeps } from "../../../../services/shared/worker/deps.ts";
+import { HeldJob } from "../../../../services/shared/worker/held-job.ts";
+import { Interrupted } from "../../../../services/shared/worker/interrupted.ts";
+import { overriding } from "../../../support/overriding.ts";
+import { VirtualClock } from "../../../support/virtual-clock.ts";
+import { engineOptions, memoryStore, promptIds, requestOf, SEGMENT, settings } from "../../../support/workers.ts";
+
+const SEGMENTS = 3;
+const ids = promptIds(SEGMENTS * SEGMENT + 20);
+
+/** A job that looks for all of its prompt in a store whose last segment arrives when told; `asked` for it calls `onLast`. */
+function looking(onLast: (job: HeldJob) => void) {
+  const clock = new VirtualClock();
+  const request = requestOf({ prompt: { ids }, promptTokens: ids.length });
+  const submitted: LogRecord = {
+    jobId: "j",
+    phase: "prefill",
+    epoch: 0,
+    attempt: 0,
+    sequence: 1,
+    previous: 0,
+    tokenCount: 0,
+    atMs: 0,
+    event: { type: "submitted", request },
+  };
+  const job = new HeldJob({ jobId: "j", phase: "decode", tokenCount: 0 } as Claim, {} as Message, [submitted], {
+    clock,
+    claimMs: 700,
+    recordAheadMs: clock.nowMs(),
+  });
+  const asked: string[] = [];
+  let arrive: (memory: Memory | null) => void = () => {};
+  const last = new Promise<Memory | null>((resolve) => {
+    arrive = resolve;
+  });
+  const get = async (_: unknown, { kind, firstToken }: ValueHead): Promise<Memory | null> => {
+    asked.push(`${kind} ${firstToken}`);
+    if (kind === "boundary") return heapMemory(4);
+    if (firstToken < (SEGMENTS - 1) * SEGMENT) return heapMemory(8);
+    onLast(job);
+    return last;
+  };
+  const deps = {
+    engine: openWeightlessEngine({ ...engineOptions, clock }),
+    store: overriding(memoryStore(), { get }),
+  } as Partial<WorkerDeps> as WorkerDeps;
+  const context = contextFactory(deps, { ...settings, worker: "w" })(job, ids);
+  return { found: context.find(ids.length, SEGMENTS, []), asked, arrive };
+}
+
+test("the boundary is asked for while the last segment is on its way", async () => {
+  const { found, asked, arrive } = looking(() => {});
+  while (!asked.includes(`boundary ${ids.length}`)) await turn();
+  arrive(heapMemory(8));
+  const { segments, boundary, storedTokens } = await found;
+  expect([segments.length, boundary?.position, storedTokens]).toEqual([SEGMENTS, ids.length, ids.length]);
+});
+
+test("where the last segment is gone, the boundary behind it is not used", async () => {
+  const { found, arrive } = looking(() => {});
+  arrive(null);
+  const { segments, storedTokens } = await found;
+  expect([segments.length, storedTokens]).toEqual([SEGMENTS - 1, SEGMENTS * SEGMENT - 1]);
+});
+
+test("whoever is interrupted while the last segment is on its way hears it when that has arrived, once", async () => {
+  const cancelled = new Interrupted("cancelled", "the test");
+  const { found, asked, arrive } = looking((job) => job.interrupt(cancelled));
+  while (!asked.includes(`segment ${(SEGMENTS - 1) * SEGMENT}`)) await turn();
+  await turn(); // a rejection nobody has heard of yet would end the process by now
+  arrive(heapMemory(8));
+  await expect(found).rejects.toBe(cancelled);
+});
