@@ -173,6 +173,24 @@ describe("what Redis may do to a value", () => {
     expect(await server.client.dbsize()).toBe(0);
   });
 
+  test("several that write one key at once, in other pieces or with other bytes: whoever reads gets what one of them wrote, or nothing", async () => {
+    const value = sample("a", 50_001);
+    const other = { ...value, payload: Buffer.from(value.payload.map((byte) => byte ^ 1)) };
+    const [fine, coarse, reader] = [4_096, 8_192, PIECE].map((pieceBytes) => openStore(server.url, { pieceBytes }));
+    const read = async () => {
+      const memory = await reader!.get(value.key, value.head, ledger.allocate);
+      expect(memory === null || value.payload.equals(memory.bytes) || other.payload.equals(memory.bytes)).toBe(true);
+      memory?.release();
+    };
+    for (let round = 0; round < 60; round++) {
+      const writing = [put(fine!, value), put(coarse!, value), put(fine!, other)];
+      await Promise.all([...writing, read(), read(), Promise.race(writing).then(read)]);
+    }
+    expect(await put(fine!, value)).toBe(true);
+    expect(await get(reader!, value)).toBe(true);
+    expect(reader!.stats().failures).toBe(0);
+  });
+
   test("dropping takes a bounded number of names, whatever the value says of itself", async () => {
     const store = openStore(server.url, { pieceBytes: PIECE_BYTES_MIN });
     const value = sample("a", 3 * PIECE_BYTES_MIN);
