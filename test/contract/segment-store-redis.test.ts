@@ -497,6 +497,24 @@ describe("a server that misbehaves", () => {
     await new Promise((resolve) => fake.close(resolve));
   });
 
+  test("an answer that is no piece is a miss, also where the memory for it happens to hold the right bytes", async () => {
+    const value = sample("a", PIECE_BYTES_MIN + 1);
+    const answers = [bulk(stored(value).subarray(0, -1)), Buffer.from("+OK\r\n"), Buffer.from(":1\r\n")];
+    const fake = await impostor((socket) => socket.write(answers.shift()!));
+    const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { connections: 1 });
+    const allocate = (size: number) => {
+      const memory = ledger.allocate(size);
+      memory.bytes.set(value.payload);
+      return memory;
+    };
+    expect(await store.get(value.key, value.head, allocate)).toBeNull(); // its second piece
+    expect(await store.get(value.key, value.head, allocate)).toBeNull(); // its first
+    expect(ledger.allocated).toBe(1);
+    expect(store.stats()).toMatchObject({ misses: 2, damaged: 0, failures: 0 });
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
   test("a value that comes byte by byte is that value", async () => {
     const value = sample("a", 300);
     const fake = await impostor(async (socket) => {

@@ -99,8 +99,8 @@ class Incoming {
   }
 
   arrived(index: number, reply: Reply): void {
-    if (reply.kind === "null") this.#refuse("absent");
-    else if (index === 0 && reply.kind === "bulk" && reply.length === HEADER_BYTES) this.#open(0); // nothing follows it
+    if (reply.kind !== "bulk") this.#refuse("absent");
+    else if (index === 0 && reply.length === HEADER_BYTES) this.#open(0); // nothing follows it
   }
 
   /** With the header in place and `length` bytes behind it: room for the payload. */
