@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { encodeHeader, HEADER_BYTES } from "../../services/shared/segments/format.ts";
@@ -424,13 +425,13 @@ describe("where Redis is", () => {
 });
 
 describe("a server that misbehaves", () => {
-  /** Says PONG to the greeting, and `reply` to a read; to anything else, nothing. */
+  /** Says PONG to the greeting, and `reply` to each read; to anything else, nothing. */
   async function impostor(reply: (socket: Socket) => void): Promise<Server> {
     const fake = createServer((socket) => {
       socket.on("error", () => {});
       socket.on("data", (data) => {
         if (data.includes("PING")) socket.write("+PONG\r\n");
-        if (data.includes("GETEX")) reply(socket);
+        for (const _ of data.toString("latin1").matchAll(/GETEX/g)) reply(socket);
       });
     });
     await new Promise<void>((resolve) => fake.listen(0, "127.0.0.1", resolve));
@@ -526,6 +527,50 @@ describe("a server that misbehaves", () => {
     });
     const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { connections: 1 });
     expect(await get(store, value)).toBe(true);
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
+  test("what makes progress may take longer than the deadline of one exchange, what makes none after a rest may not", async () => {
+    const timeoutMs = 800;
+    const value = sample("a", 10);
+    const asked = new Set<Socket>();
+    let turn = Promise.resolve();
+    let silent = false;
+    const fake = await impostor((socket) => {
+      asked.add(socket);
+      if (!silent) turn = turn.then(() => sleep(60)).then(() => void socket.write(bulk(stored(value))));
+    });
+    const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { timeoutMs, connections: 1 });
+    const began = performance.now();
+    const all = await Promise.all(Array.from({ length: 16 }, () => get(store, value)));
+    expect(new Set(all)).toEqual(new Set([true]));
+    expect(performance.now() - began).toBeGreaterThan(timeoutMs);
+    await sleep(1.25 * timeoutMs);
+    expect(await get(store, value)).toBe(true);
+    await sleep(1.25 * timeoutMs);
+    silent = true;
+    expect(await get(store, value)).toBeNull();
+    expect(asked.size).toBe(1); // nobody is sent away for having nothing to ask
+    expect(store.stats().failuresBy).toEqual({ deadline: 1 });
+    await store.close();
+    await new Promise((resolve) => fake.close(resolve));
+  });
+
+  test("a connection that breaks again and again is soon back each time, once it was let in", async () => {
+    let greeted = 0;
+    const fake = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        if (!data.includes("PING")) return;
+        greeted++;
+        socket.end("+PONG\r\n");
+      });
+    });
+    await new Promise<void>((resolve) => fake.listen(0, "127.0.0.1", resolve));
+    const store = redisStore(`redis://127.0.0.1:${(fake.address() as { port: number }).port}`, { connections: 1 });
+    // Ten pauses of at most 50 ms each; were they to double as where nobody answers, 5 s at least.
+    await vi.waitFor(() => expect(greeted).toBeGreaterThan(10), { timeout: 4_000 });
     await store.close();
     await new Promise((resolve) => fake.close(resolve));
   });

@@ -65,6 +65,11 @@ test("a size is bounded before anybody allocates it", () => {
   expect(sized(2n ** 64n - 1n)).toBe("size");
 });
 
+test("a payload that no reader would accept is not written down", () => {
+  expect(encodeHeader(key, head, new Uint8Array(VALUE_BYTES_MAX), () => 0)).toHaveLength(HEADER_BYTES);
+  expect(() => encodeHeader(key, head, new Uint8Array(VALUE_BYTES_MAX + 1), () => 0)).toThrow("at most 268435456");
+});
+
 test("a payload that is not the header's is refused", () => {
   const accepted = { payloadBytes: payload.length, payloadCrc: crc32(payload) };
   expect(refusePayload(payload, accepted)).toBeNull();
