@@ -38,16 +38,16 @@ export class RedisBulk {
     return this.#window * this.#connections.length;
   }
 
-  /** The replies in order. Rejects with RedisFailure for the first error reply among them, or if the connection fails; memory named by a `place` is then no longer written. */
-  run(...commands: readonly Command[]): Promise<readonly Reply[]> {
+  /** Rejects with RedisFailure for an error reply, or if the connection fails; memory named by `place` is then no longer written. */
+  run(command: Command): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const answered = (replies: readonly Reply[]) => {
-        this.#window = windowFor(bytesMoved(commands, replies));
-        const refusal = replies.find((reply) => reply.kind === "error");
-        if (refusal?.kind === "error") reject(RedisFailure.reply(refusal.text));
-        else resolve(replies);
+        const reply = replies[0]!;
+        this.#window = windowFor(bytesMoved(command, reply));
+        if (reply.kind === "error") reject(RedisFailure.reply(reply.text));
+        else resolve(reply);
       };
-      this.#waiting.push({ commands, replies: [], resolve: answered, reject });
+      this.#waiting.push({ commands: [command], replies: [], resolve: answered, reject });
       this.#hurry();
     });
   }
@@ -88,9 +88,8 @@ export class RedisBulk {
 
 const windowFor = (bytes: number): number => Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, Math.round(WINDOW_BYTES / bytes)));
 
-function bytesMoved(commands: readonly Command[], replies: readonly Reply[]): number {
-  let bytes = 0;
-  for (const reply of replies) if (reply.kind === "bulk") bytes += reply.length;
-  for (const { args } of commands) for (const arg of args) if (typeof arg !== "string") bytes += argumentBytes(arg);
+function bytesMoved({ args }: Command, reply: Reply): number {
+  let bytes = reply.kind === "bulk" ? reply.length : 0;
+  for (const arg of args) if (typeof arg !== "string") bytes += argumentBytes(arg);
   return bytes;
 }

@@ -32,10 +32,8 @@ export async function readValue(
   crc32: Crc32,
 ): Promise<ReadResult> {
   const value = new Incoming(key, head, allocate);
-  const fetch = async (index: number, place: Place) => {
-    const [reply] = await bulk.run({ args: ["GETEX", name(index), "PX", String(ttlMs)], place });
-    value.arrived(index, reply!);
-  };
+  const fetch = async (index: number, place: Place) =>
+    value.arrived(index, await bulk.run({ args: ["GETEX", name(index), "PX", String(ttlMs)], place }));
   try {
     await fetch(0, (length, at) => value.placeFirst(length, at));
     if (value.pieces > 1) {
