@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
+import { withServers } from "../../services/cli/cluster/servers-path.ts";
 import { freeze } from "./freeze.ts";
 
 /** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
@@ -47,7 +48,7 @@ export class NatsServer {
       config,
       `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n${this.#more}`,
     );
-    this.#process = spawnLeashed("nats-server", ["-c", config], { stdout: "ignore", stderr: "ignore" });
+    this.#process = spawnLeashed("nats-server", ["-c", config], { env: withServers(process.env), stdout: "ignore", stderr: "ignore" });
     await listening(this.port, this.#process);
   }
 
