@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Clock } from "../../services/shared/runtime/clock.ts";
-import { silentLog } from "../../services/shared/runtime/log.ts";
-import { seededRandom, systemRandom } from "../../services/shared/runtime/random.ts";
-import type { CountedStore, SegmentKey } from "../../services/shared/segments/contract.ts";
-import { HEADER_BYTES } from "../../services/shared/segments/format.ts";
-import { MemoryStore } from "../../services/shared/segments/memory-store.ts";
-import { type RedisServer, startRedis } from "../support/redis.ts";
-import { Ledger, redisStore, type Sample, sample } from "../support/segments.ts";
+import type { Clock } from "../../../services/shared/runtime/clock.ts";
+import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { seededRandom, systemRandom } from "../../../services/shared/runtime/random.ts";
+import type { CountedStore, SegmentKey } from "../../../services/shared/segments/contract.ts";
+import { HEADER_BYTES } from "../../../services/shared/segments/format.ts";
+import { MemoryStore } from "../../../services/shared/segments/memory-store.ts";
+import { type RedisServer, startRedis } from "../../support/redis.ts";
+import { Ledger, redisStore, type Sample, sample } from "../../support/segments.ts";
 
 const PIECE = 65_536;
 const BOUNDARY_MS = 1_000;
