@@ -1,22 +1,14 @@
-import type OpenAI from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type TestApi, testApi } from "../../../support/api.ts";
-import { all, ask, CALLS, CALLS_OUTPUT, callsRequest, clientOf, order } from "../../../support/responses.ts";
+import { expect, test } from "vitest";
+import { playText, promptOf } from "../../../support/api.ts";
+import { all, ask, CALLS, CALLS_OUTPUT, callsRequest, freshResponses, order } from "../../../support/responses.ts";
 
-let api: TestApi;
-let client: OpenAI;
-
-beforeAll(async () => {
-  api = await testApi({ graceMs: 50 });
-  client = clientOf(api.url);
-});
-afterAll(() => api.close());
-
-/** What the model says next, and the prompt that it was said to. */
-const says = async (text: string) => promptOf(api, await playText(api, text));
+const run = freshResponses();
+const { says } = run;
 
 test("a response holds the text, the usage, and what was asked", async () => {
-  const answer = client.responses.create({ ...ask, instructions: "Be brief.", metadata: { a: "b" }, max_output_tokens: 90 }).withResponse();
+  const answer = run.client.responses
+    .create({ ...ask, instructions: "Be brief.", metadata: { a: "b" }, max_output_tokens: 90 })
+    .withResponse();
   const prompt = await says("In bay 42.");
   const { data, response } = await answer;
   expect(prompt).toBe("<｜begin▁of▁sentence｜>Be brief.<｜User｜>Where is red-fox?<｜Assistant｜></think>");
@@ -37,25 +29,25 @@ test("a response holds the text, the usage, and what was asked", async () => {
     ],
     output_text: "In bay 42.",
     usage: {
-      input_tokens: (await api.tokenizer.encode(prompt)).length,
+      input_tokens: (await run.api.tokenizer.encode(prompt)).length,
       input_tokens_details: { cached_tokens: 0 },
-      output_tokens: (await api.tokenizer.encode("In bay 42.")).length,
+      output_tokens: (await run.api.tokenizer.encode("In bay 42.")).length,
     },
   });
-  const { input_tokens } = await client.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
+  const { input_tokens } = await run.client.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
   expect(input_tokens).toBe(data.usage!.input_tokens);
   expect(data.completed_at).toBeGreaterThanOrEqual(data.created_at);
-  expect(await client.responses.retrieve(data.id)).toEqual(data);
+  expect(await run.client.responses.retrieve(data.id)).toEqual(data);
 });
 
 test("thoughts, text and calls of functions are items, streamed and whole alike; events come in their order, numbered without a gap", async () => {
-  const whole = client.responses.create(callsRequest);
+  const whole = run.client.responses.create(callsRequest);
   const prompt = await says(CALLS);
   expect(prompt).toContain('{"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}');
   expect(prompt.endsWith("<｜Assistant｜><think>")).toBe(true);
   expect(await whole).toMatchObject({ status: "completed", output: CALLS_OUTPUT });
 
-  const stream = client.responses.create({ ...callsRequest, stream: true });
+  const stream = run.client.responses.create({ ...callsRequest, stream: true });
   const played = says(CALLS);
   const events = await all(await stream);
   await played;
@@ -75,23 +67,23 @@ test("thoughts, text and calls of functions are items, streamed and whole alike;
 });
 
 test("the client's own helper puts the stream together to the response that is kept", async () => {
-  const stream = client.responses.stream(callsRequest);
+  const stream = run.client.responses.stream(callsRequest);
   const final = stream.finalResponse();
   await says(CALLS);
   const { id, output } = await final;
   const plain = (items: readonly object[]) => items.map(({ parsed_arguments: _, ...item }: { parsed_arguments?: unknown }) => item);
-  expect(plain((await client.responses.retrieve(id)).output)).toMatchObject(
+  expect(plain((await run.client.responses.retrieve(id)).output)).toMatchObject(
     plain(output).map((item) => ("content" in item ? { ...item, content: expect.anything() } : item)),
   );
 });
 
 test("a format is told to the model and the workers, and is echoed", async () => {
   const format = { type: "json_schema" as const, name: "n", schema: { type: "object" }, strict: true };
-  const answer = client.responses.create({ ...ask, text: { format } });
-  const request = await playText(api, "{}");
+  const answer = run.client.responses.create({ ...ask, text: { format } });
+  const request = await playText(run.api, "{}");
   expect((await answer).text).toEqual({ format });
   expect(request.constraint).toEqual({ schema: '{"type":"object"}' });
-  expect(await promptOf(api, request)).toContain(
+  expect(await promptOf(run.api, request)).toContain(
     'to reply:\n{"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}}<',
   );
 });
@@ -116,5 +108,5 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["no number", { max_output_tokens: "5" }, "max_output_tokens"],
 ];
 test.each(refused)("%s is refused by name", async (_, fields, param) => {
-  await expect(client.responses.create({ ...ask, ...fields } as never)).rejects.toMatchObject({ status: 400, param });
+  await expect(run.client.responses.create({ ...ask, ...fields } as never)).rejects.toMatchObject({ status: 400, param });
 });

@@ -1,23 +1,13 @@
-import type OpenAI from "openai";
 import type { ResponseInput } from "openai/resources/responses/responses";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type TestApi, testApi } from "../../../support/api.ts";
-import { ask, CALLS, callsRequest, clientOf } from "../../../support/responses.ts";
+import { expect, test } from "vitest";
+import { playText } from "../../../support/api.ts";
+import { ask, CALLS, callsRequest, freshResponses } from "../../../support/responses.ts";
 
-let api: TestApi;
-let client: OpenAI;
-
-beforeAll(async () => {
-  api = await testApi({ graceMs: 50 });
-  client = clientOf(api.url);
-});
-afterAll(() => api.close());
-
-/** What the model says next, and the prompt that it was said to. */
-const says = async (text: string) => promptOf(api, await playText(api, text));
+const run = freshResponses();
+const { says } = run;
 
 test("a conversation goes on from the record: thoughts, calls and results as they were, on any replica", async () => {
-  const first = client.responses.create(callsRequest);
+  const first = run.client.responses.create(callsRequest);
   await says(CALLS);
   const { id, output } = await first;
   const call = (n: number) => (output[2 + n] as { call_id: string }).call_id;
@@ -25,7 +15,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
     { type: "function_call_output", call_id: call(1), output: [{ type: "input_text", text: "second" }] },
     { type: "function_call_output", call_id: call(0), output: "first" },
   ];
-  const second = client.responses.create({ ...callsRequest, previous_response_id: id, input: results });
+  const second = run.client.responses.create({ ...callsRequest, previous_response_id: id, input: results });
   const prompt = await says("42, then.</think>In bay 42.");
   const turn =
     'Bay, then.</think>Let me look.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="bay" string="false">2.50</｜DSML｜parameter>\n' +
@@ -35,7 +25,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   const answered = await second;
   expect(answered.previous_response_id).toBe(id);
 
-  const replayed = client.responses.create({
+  const replayed = run.client.responses.create({
     ...callsRequest,
     store: false,
     input: [{ role: "user", content: ask.input }, ...(output as ResponseInput), ...results],
@@ -43,7 +33,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   expect(await says("Yes.")).toBe(prompt);
   await replayed;
   const referred = output.map((item) => ({ type: "item_reference" as const, id: item.id! }));
-  const byReference = client.responses.create({
+  const byReference = run.client.responses.create({
     ...callsRequest,
     store: false,
     input: [{ role: "user", content: ask.input }, ...referred, ...results],
@@ -51,8 +41,8 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   expect(await says("Yes.")).toBe(prompt);
   await byReference;
 
-  await client.responses.delete(id);
-  const third = client.responses.create({ ...callsRequest, previous_response_id: answered.id, input: "Sure?" });
+  await run.client.responses.delete(id);
+  const third = run.client.responses.create({ ...callsRequest, previous_response_id: answered.id, input: "Sure?" });
   const long = await says("Yes.");
   await third;
   const writtenAnew = conversation.replace(">2.50<", ">2.5<"); // the log that knows better is gone
@@ -60,7 +50,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
     `${writtenAnew}<｜Assistant｜><think>42, then.</think>In bay 42.<｜end▁of▁sentence｜><｜User｜>Sure?<｜Assistant｜><think>`,
   );
   const listed = [];
-  for await (const item of client.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
+  for await (const item of run.client.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
   expect(listed).toEqual([
     "message",
     "reasoning",
@@ -73,14 +63,14 @@ test("a conversation goes on from the record: thoughts, calls and results as the
 });
 
 test("reasoning comes back from clients that keep no more than its opaque form", async () => {
-  const first = client.responses.create({ ...callsRequest, store: false, include: ["reasoning.encrypted_content"] });
+  const first = run.client.responses.create({ ...callsRequest, store: false, include: ["reasoning.encrypted_content"] });
   await says(CALLS);
   const { output } = await first;
   const opaque = output.map((item) => (item.type === "reasoning" ? { ...item, content: undefined } : item)) as ResponseInput;
   const results = output.flatMap((item) =>
     item.type === "function_call" ? [{ type: "function_call_output" as const, call_id: item.call_id, output: "r" }] : [],
   );
-  const next = client.responses.create({ ...callsRequest, input: [{ role: "user", content: "Where?" }, ...opaque, ...results] });
+  const next = run.client.responses.create({ ...callsRequest, input: [{ role: "user", content: "Where?" }, ...opaque, ...results] });
   expect(await says("Yes.")).toContain("<think>Bay, then.</think>Let me look.");
   await next;
 });
@@ -88,25 +78,25 @@ test("reasoning comes back from clients that keep no more than its opaque form",
 test("what is large lies beside the log and goes with the job", async () => {
   const instructions = "i".repeat(30_000);
   const input = "container ".repeat(2_600);
-  const { id } = await client.responses.create({ ...ask, instructions, input, background: true });
-  expect((await client.responses.retrieve(id)).instructions).toBe(instructions);
+  const { id } = await run.client.responses.create({ ...ask, instructions, input, background: true });
+  expect((await run.client.responses.retrieve(id)).instructions).toBe(instructions);
   const jobId = id.replace("resp_", "job_");
-  for (const name of ["echo", "input"]) expect(await api.bus.payloads.get(`${jobId}.${name}`), name).not.toBeNull();
-  await playText(api, "Yes.");
-  const { data } = await client.responses.inputItems.list(id);
+  for (const name of ["echo", "input"]) expect(await run.api.bus.payloads.get(`${jobId}.${name}`), name).not.toBeNull();
+  await playText(run.api, "Yes.");
+  const { data } = await run.client.responses.inputItems.list(id);
   expect(data).toMatchObject([{ type: "message", role: "user", content: [{ type: "input_text", text: input }] }]);
-  const next = client.responses.create({ ...ask, previous_response_id: id });
+  const next = run.client.responses.create({ ...ask, previous_response_id: id });
   expect(await says("Yes.")).toContain(`<｜User｜>${input}<｜Assistant｜></think>Yes.<｜end▁of▁sentence｜><｜User｜>Where is red-fox?`);
   await next;
-  await client.responses.delete(id);
-  for (const name of ["echo", "input"]) expect(await api.bus.payloads.get(`${jobId}.${name}`), name).toBeNull();
+  await run.client.responses.delete(id);
+  for (const name of ["echo", "input"]) expect(await run.api.bus.payloads.get(`${jobId}.${name}`), name).toBeNull();
 });
 
 test("what was not to be stored is neither retrieved nor continued", async () => {
-  const answer = client.responses.create({ ...ask, store: false });
+  const answer = run.client.responses.create({ ...ask, store: false });
   await says("In bay 42.");
   const { id } = await answer;
-  await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
-  const continued = client.responses.create({ ...ask, previous_response_id: id });
+  await expect(run.client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+  const continued = run.client.responses.create({ ...ask, previous_response_id: id });
   await expect(continued).rejects.toMatchObject({ status: 400, code: "previous_response_not_found", param: "previous_response_id" });
 });

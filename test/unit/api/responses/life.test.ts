@@ -1,24 +1,15 @@
 import type OpenAI from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type Script, type TestApi, testApi } from "../../../support/api.ts";
-import { all, ask, CALLS, callsRequest, clientOf, order } from "../../../support/responses.ts";
+import { expect, test } from "vitest";
+import { type Script, testApi } from "../../../support/api.ts";
+import { all, ask, CALLS, callsRequest, clientOf, freshResponses, order } from "../../../support/responses.ts";
 
-let api: TestApi;
-let client: OpenAI;
-
-beforeAll(async () => {
-  api = await testApi({ graceMs: 50 });
-  client = clientOf(api.url);
-});
-afterAll(() => api.close());
-
-/** What the model says next, and the prompt that it was said to. */
-const says = async (text: string, end?: Script["end"]) => promptOf(api, await playText(api, text, end));
+const run = freshResponses();
+const { says } = run;
 
 test("from behind any event on, any replica tells exactly the rest", async () => {
-  const other = await testApi({}, api.bus);
+  const other = await testApi({}, run.api.bus);
   try {
-    const stream = client.responses.create({ ...callsRequest, stream: true });
+    const stream = run.client.responses.create({ ...callsRequest, stream: true });
     const played = says(CALLS);
     const events = await all(await stream);
     await played;
@@ -39,16 +30,16 @@ test("from behind any event on, any replica tells exactly the rest", async () =>
 });
 
 test("in the background: queued at once, in progress without readers, completed in the record", async () => {
-  const queued = await client.responses.create({ ...ask, background: true });
+  const queued = await run.client.responses.create({ ...ask, background: true });
   expect(queued).toMatchObject({ status: "queued", background: true, output: [], usage: null });
-  const events = all(await client.responses.retrieve(queued.id, { stream: true }));
+  const events = all(await run.client.responses.retrieve(queued.id, { stream: true }));
   let during: OpenAI.Responses.Response | undefined;
   await says("In bay 42.", async (claim, { promptTokens }) => {
-    during = await client.responses.retrieve(queued.id);
+    during = await run.client.responses.retrieve(queued.id);
     await claim.append({ type: "finished", reason: "length", usage: { promptTokens, completionTokens: 5, cachedTokens: 2 } });
   });
   expect(during).toMatchObject({ status: "in_progress", output: [{ status: "in_progress" }], completed_at: null });
-  const done = await client.responses.retrieve(queued.id);
+  const done = await run.client.responses.retrieve(queued.id);
   expect(done).toMatchObject({
     status: "incomplete",
     incomplete_details: { reason: "max_output_tokens" },
@@ -60,22 +51,22 @@ test("in the background: queued at once, in progress without readers, completed 
 });
 
 test("a response in the background is cancelled, once and again, and then deleted", async () => {
-  const { id } = await client.responses.create({ ...ask, background: true });
-  const events = all(await client.responses.retrieve(id, { stream: true }));
-  await expect(client.responses.delete(id)).rejects.toMatchObject({ status: 409 });
-  expect(await client.responses.cancel(id)).toMatchObject({ id, status: "cancelled", error: null });
-  expect(await client.responses.cancel(id)).toMatchObject({ id, status: "cancelled" });
+  const { id } = await run.client.responses.create({ ...ask, background: true });
+  const events = all(await run.client.responses.retrieve(id, { stream: true }));
+  await expect(run.client.responses.delete(id)).rejects.toMatchObject({ status: 409 });
+  expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled", error: null });
+  expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled" });
   expect((await events).at(-1)).toMatchObject({ type: "response.failed", response: { status: "cancelled" } });
-  await client.responses.delete(id);
-  await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+  await run.client.responses.delete(id);
+  await expect(run.client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
 });
 
 test("a response whose job failed says so: by status to whoever waits, in band to readers of the stream, in the object afterwards", async () => {
   const fails: Script["end"] = async (claim) => void (await claim.append({ type: "failed", code: "INTERNAL", message: "secret" }));
-  const waiting = expect(client.responses.create(ask)).rejects.toMatchObject({ status: 500 });
+  const waiting = expect(run.client.responses.create(ask)).rejects.toMatchObject({ status: 500 });
   await says("In bay", fails);
   await waiting;
-  const stream = client.responses.create({ ...ask, stream: true });
+  const stream = run.client.responses.create({ ...ask, stream: true });
   const played = says("In bay", fails);
   const events = await all(await stream);
   await played;
@@ -83,15 +74,15 @@ test("a response whose job failed says so: by status to whoever waits, in band t
   expect(events.at(-1)).toMatchObject({ type: "response.failed", response: failed });
   expect(JSON.stringify(events)).not.toContain("secret");
   const { id } = (events[0] as { response: { id: string } }).response;
-  expect(await client.responses.retrieve(id)).toMatchObject(failed);
+  expect(await run.client.responses.retrieve(id)).toMatchObject(failed);
 });
 
 test("a replica that stops ends the stream with an error, not with the response's end", async () => {
-  const other = await testApi({}, api.bus);
-  const { id } = await client.responses.create({ ...ask, background: true });
+  const other = await testApi({}, run.api.bus);
+  const { id } = await run.client.responses.create({ ...ask, background: true });
   const stream = await fetch(`${other.url}/v1/responses/${id}?stream=true`);
   await other.close();
   const events = (await stream.text()).split("\n\n").filter((block) => block.startsWith("event: "));
   expect(events.at(-1)).toContain('event: error\ndata: {"type":"error","sequence_number":2,"code":"shutting_down"');
-  await client.responses.cancel(id);
+  await run.client.responses.cancel(id);
 });
