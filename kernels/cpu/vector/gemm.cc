@@ -98,6 +98,9 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E*
 
 constexpr int64_t kLineBytes = 64;
 
+// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
+constexpr int64_t kAskingCalls = 4;
+
 // Pairs are never asked for with F32 weights (withOperands).
 template <class E, class Body>
 LONGSHORE_INLINE void withRowsFor(ls_dtype dtype, Body&& body) {
@@ -127,20 +130,20 @@ void Columns<E>::askFor(int64_t rows) {
     const decltype(row) behind(matrix_, first_ + count_);
     behind_ = behind.addressOf(0);
     lines_ = blocksOf(rows * matrix_.K, row.kPerLine);
+    share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN));
   });
 }
 
 template <class E>
 void Columns<E>::multiplyPanel(const E* const* x, float* out, int64_t stride) {
-  const int64_t K = padded<E>(matrix_.K), share = blocksOf(lines_, blocksOf(count_, kTileN) * asking_);
+  const int64_t K = padded<E>(matrix_.K);
   for (int64_t n = 0; n < count_; n += kTileN) {
-    for (int64_t i = minOf(share, lines_); i > 0; i--, lines_--) {
+    for (int64_t i = minOf(share_, lines_); i > 0; i--, lines_--) {
       __builtin_prefetch(behind_, 0, 2);
       behind_ = addressAt(behind_, kLineBytes);
     }
     multiplyTile(x, panel_ + n * K, K, out + n, stride);
   }
-  asking_ = maxOf(1, asking_ - 1);
 }
 
 template <class E>

@@ -21,9 +21,6 @@ static constexpr int64_t kTileSlack = kWideN - 1;
 template <class E>
 void multiplyRows(const E* const* x, const E* w, int64_t N, int64_t K, float* out, int64_t stride);
 
-// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
-static constexpr int64_t kAskingCalls = 4;
-
 // The weight matrix of LinearArgs.
 struct Matrix {
   In w;
@@ -53,8 +50,8 @@ class Columns {
   int64_t first_, count_;
   E* panel_;
   const void* behind_ = nullptr;  // the next cache line to ask for
-  int64_t lines_ = 0;             // and how many are left
-  int64_t asking_ = kAskingCalls;
+  int64_t lines_ = 0;             // how many are left
+  int64_t share_ = 0;             // and how many a tile's product asks for
 };
 
 // Weight rows decoded at a time: few enough for their floats to stay in the second-level cache, enough to reuse a row of x.
