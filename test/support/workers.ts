@@ -258,11 +258,12 @@ export function answered(records: readonly LogRecord[]): Answered {
   return { ids: ids.filter((id) => !request.stopIds.includes(id)), end: records.at(-1)!.event };
 }
 
-/** The log probabilities of the answer's tokens in order; a hand-over that was repeated adds nothing. */
+/** The log probabilities of the answer's tokens in order; a hand-over that was repeated adds nothing, nor does a stop id. */
 export function logprobsOf(records: readonly LogRecord[]): (TokenLogprobs | undefined)[] {
   const all: (TokenLogprobs | undefined)[] = [];
+  const { request } = records[0]!.event as { request: JobRequest };
   for (const { event } of records) {
-    if (event.type === "handed_over" && all.length === 0) all.push(event.logprobs);
+    if (event.type === "handed_over" && all.length === 0 && !request.stopIds.includes(event.token)) all.push(event.logprobs);
     const tokens = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
     if (tokens !== undefined) all.push(...tokens.ids.map((_, i) => tokens.logprobs?.[i]));
   }

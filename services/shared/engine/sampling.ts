@@ -32,12 +32,13 @@ export class Sampler {
     this.ordered = new Int32Array(vocabSize);
   }
 
-  /** The token at `position` (0-based, in the whole sequence). Throws INTERNAL for a logit that is not finite. */
+  /** The token at `position` (0-based, in the whole sequence). Throws INTERNAL for a logit that is not finite, and where all tokens are BANNED. */
   sample(logits: Float32Array, sampling: Sampling, position: number): number {
     const vocabSize = this.weights.length;
     if (logits.length !== vocabSize)
       throw new ServingError("INTERNAL", `${logits.length} logits at position ${position} instead of ${vocabSize}`);
     const best = argmax(logits, position);
+    if (logits[best] === BANNED) throw new ServingError("INTERNAL", `no token may be drawn at position ${position}`);
     if (sampling.temperature === 0) return best;
     let total = this.weigh(logits, logits[best]!, sampling.temperature);
     if (sampling.topK > 0 || sampling.topP < 1 || sampling.minP > 0) total = this.filter(logits, sampling, total);

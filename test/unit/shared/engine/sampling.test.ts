@@ -1,16 +1,17 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Sampling } from "../../../../services/shared/engine/engine.ts";
-import { Sampler } from "../../../../services/shared/engine/sampling.ts";
+import { BANNED, Sampler } from "../../../../services/shared/engine/sampling.ts";
 import { drawBits, philox } from "../../../../services/shared/engine/sampling-draw.ts";
 import { logprobs } from "../../../../services/shared/engine/sampling-logprobs.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 
-/** The rule of sampling.ts word by word: everything sorted, sums in BigInt. */
-function slowSample(logits: Float32Array, { temperature, topK, topP, minP, seed }: Sampling, position: number): number {
-  const best = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b);
+/** The rule of sampling.ts word by word: everything sorted, sums in BigInt. Null where all tokens are banned. */
+function slowSample(logits: Float32Array, { temperature, topK, topP, minP, seed }: Sampling, position: number): number | null {
+  const best = [...logits.keys()].filter((id) => logits[id] !== BANNED).sort((a, b) => logits[b]! - logits[a]! || a - b);
+  if (best.length === 0) return null;
   if (temperature === 0) return best[0]!;
   const scale = 2 ** (53 - Math.ceil(Math.log2(logits.length)));
   const weight = (id: number) => Math.round(scale * Math.exp((logits[id]! - logits[best[0]!]!) / temperature));
@@ -57,10 +58,20 @@ test.each([1e-300, 1e-308, Number.MIN_VALUE])("temperature %d, as good as none, 
 test("every draw is that of the rule", () => {
   fc.assert(
     fc.property(anyLogits, anySampling, fc.nat(), (logits, sampling, position) => {
-      expect(new Sampler(logits.length).sample(logits, sampling, position)).toBe(slowSample(logits, sampling, position));
+      const draw = () => new Sampler(logits.length).sample(logits, sampling, position);
+      const token = slowSample(logits, sampling, position);
+      if (token === null) expect(draw).toThrow("no token may be drawn");
+      else expect(draw()).toBe(token);
     }),
     { numRuns: 5_000 },
   );
+});
+
+test.each([0, 1e-6, 1, 100])("where all tokens are banned none is drawn, at temperature %d", (temperature) => {
+  const logits = Float32Array.of(BANNED, BANNED, BANNED);
+  expect(() => new Sampler(3).sample(logits, { ...greedy, temperature }, 7)).toThrow("no token may be drawn at position 7");
+  logits[1] = -1e30;
+  expect(new Sampler(3).sample(logits, { ...greedy, temperature }, 7)).toBe(1);
 });
 
 /** Logits as of a language model: few high, a long tail; rounded so that there are ties. */
