@@ -17,6 +17,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 export function readBody({ headers }: Pick<FastifyRequest, "headers">, bytes: Buffer): Body {
   if (![undefined, "identity"].includes(headers["content-encoding"]))
     throw refused("compressed bodies are not read: send the body as it is", "unsupported_encoding");
+  if (bytes.length === 0) return NO_BODY; // clients say the type of what they do not send
   let raw: string;
   try {
     raw = utf8.decode(bytes);

@@ -150,6 +150,16 @@ test("bytes that are not UTF-8, text that is not JSON, and a body without a know
   expect((await ask("/v1/chat/completions", "null")).status).toBe(400);
 });
 
+test("no body under a type is no body: where one is needed that is said, and where none is, nobody misses it", async () => {
+  const chat = await ask("/v1/chat/completions", "");
+  expect([chat.status, await chat.json()]).toMatchObject([400, { error: { message: "the request has no body: send JSON" } }]);
+  const { id } = (await (await ask("/v1/jobs", JSON.stringify({ kind: "chat", request: ok }))).json()) as { id: string };
+  const cancelled = await ask(`/v1/jobs/${id}/cancel`, "");
+  expect([cancelled.status, await cancelled.json()]).toMatchObject([200, { status: "cancelled" }]);
+  const deleted = await fetch(`${api.url}/v1/jobs/${id}`, { method: "DELETE", headers: { "content-type": "application/json" } });
+  expect(deleted.status).toBe(200);
+});
+
 test("a body above the limit is 413", async () => {
   const response = await ask("/v1/chat/completions", JSON.stringify({ ...ok, pad: "x".repeat(200_000) }));
   expect(response.status).toBe(413);
