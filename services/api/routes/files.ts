@@ -16,6 +16,7 @@ type FileParams = { Params: { id: string } };
 
 export const FILE_BYTES_MAX = 200_000_000;
 const FILENAME_CHARACTERS_MAX = 255;
+const FIELDS_MAX = 8;
 
 const fileQuery = z.object({ purpose: optional(z.string()), ...pageQuery({ max: 10_000, fallback: 10_000 }).shape });
 
@@ -27,7 +28,15 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
   void app.register(async (scope) => {
     await scope.register(multipart, {
       throwFileSizeLimit: false,
-      limits: { fileSize: FILE_BYTES_MAX, files: 1, fields: 8, parts: 9, fieldSize: 1_000, fieldNameSize: 100, headerPairs: 20 },
+      limits: {
+        fileSize: FILE_BYTES_MAX,
+        files: 1,
+        fields: FIELDS_MAX,
+        parts: FIELDS_MAX + 1,
+        fieldSize: 1_000,
+        fieldNameSize: 100,
+        headerPairs: 20,
+      },
     });
     scope.post("/v1/files", async (request) => fileObject(await receive(deps, request)));
   });
@@ -83,13 +92,18 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);
     request.raw.unpipe().resume(); // a client reads the answer once all it sends was taken
-    throw isMalformed(error) ? new ServingError("INVALID_REQUEST", error.message, { apiCode: "invalid_request", cause: error }) : error;
+    throw fromParser(error);
   }
 }
 
-/** The parser has no other words for it: no boundary, or an end that does not come. */
-const isMalformed = (thrown: unknown): thrown is Error =>
-  thrown instanceof Error && !(thrown instanceof ServingError) && !("statusCode" in thrown) && /multipart/i.test(thrown.message);
+/** What the parser objects to, in our words; of no boundary, or an end that does not come, it has none but these. */
+function fromParser(thrown: unknown): unknown {
+  if (!(thrown instanceof Error) || thrown instanceof ServingError) return thrown;
+  const { code = "", statusCode } = thrown as { code?: string; statusCode?: number };
+  const malformed = (message: string) => new ServingError("INVALID_REQUEST", message, { apiCode: "invalid_request", cause: thrown });
+  if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(code)) return malformed(`an upload is one file and at most ${FIELDS_MAX} fields beside it`);
+  return statusCode === undefined && /multipart/i.test(thrown.message) ? malformed(thrown.message) : thrown;
+}
 
 async function receiveFile(bus: Bus, random: Random, { file, filename }: Pick<MultipartFile, "file"> & { readonly filename?: string }) {
   const parts = await storeParts(bus, random, file);

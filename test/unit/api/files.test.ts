@@ -90,6 +90,7 @@ test("what is refused leaves nothing behind, and says why in OpenAI's form", asy
   expect(await send({ file })).toEqual([400, "purpose", bad]);
   expect(await send({ purpose: "batch" })).toEqual([400, "file", bad]);
   expect(await send({ other: file, purpose: "batch" })).toEqual([400, "file", bad]);
+  expect(await send({ file, other: file, purpose: "batch" })).toEqual([400, null, bad]);
   expect(await send({ file, purpose: "batch", "expires_after[seconds]": "1" })).toEqual([400, "expires_after[seconds]", bad]);
   const raw = async (type: string, body: string) =>
     (await fetch(`${api.url}/v1/files`, { method: "POST", headers: { "content-type": type }, body })).status;
