@@ -1,5 +1,6 @@
 import type { Bus, JobRequest, Lane } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
+import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Backlog, type Load } from "./backlog.ts";
@@ -47,11 +48,15 @@ export class Admission {
     return this.#backlog.add(share);
   }
 
-  /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows. */
+  /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows, or the record is away. */
   async estimate(job: Pick<JobRequest, "lane" | "promptTokens">): Promise<number | null> {
-    const [load, speed] = await Promise.all([this.#backlog.load(), this.#speed()]);
-    if (!speed.prefill.measured || !speed.decode.measured) return null;
-    return secondsUntilBegun(load, speed, job);
+    try {
+      const [load, speed] = await Promise.all([this.#backlog.load(), this.#speed()]);
+      return speed.prefill.measured && speed.decode.measured ? secondsUntilBegun(load, speed, job) : null;
+    } catch (thrown) {
+      if (isUnavailable(thrown)) return null;
+      throw thrown;
+    }
   }
 
   /** Tokens of the backlog before and in decode. */

@@ -80,9 +80,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, true);
     reply.header("x-job-id", request.params.id);
     const after = lastEventId(request);
-    const leave = deps.readers.enter(request.params.id, { owned: false, detached: job.detached });
     const jobId = request.params.id;
-    const shown = asksForProgress(request) ? withProgress(surface, await outlookOf(deps, job)) : surface;
+    const shown = asksForProgress(request) ? withProgress(surface, new Outlook(deps.clock, await deps.admission.estimate(job))) : surface;
+    const leave = deps.readers.enter(jobId, { owned: false, detached: job.detached });
     leave((await stream(deps, reply, [{ jobId, surface: shown }], after)).has(jobId));
     return reply;
   });
@@ -134,10 +134,6 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
 }
 
 const asksForProgress = ({ query }: FastifyRequest<JobParams>): boolean => (query as { progress?: string }).progress === "1";
-
-async function outlookOf({ admission, clock }: ApiDeps, job: JobRequest): Promise<Outlook> {
-  return new Outlook(clock, await admission.estimate(job).catch(() => null)); // the record is away: the stream waits for it
-}
 
 /** `Last-Event-ID: job_…:17`, or `?after=17`. Ids of another job mean nothing here. */
 function lastEventId(request: FastifyRequest<JobParams>): number {

@@ -56,3 +56,10 @@ test("a job of an id of its own that the queue had no room for goes on when it i
   expect((await bus.queue.pull("prefill", job.model, 1_000, never))?.item.jobId).toBe("job_line");
   expect((await bus.log.read("job_line")).map(({ event }) => event.type)).toEqual(["submitted"]);
 });
+
+test("when its answer will begin is not known while the record is away, and a job that was just taken is not refused for it", async () => {
+  const bus = openBus({ url: "memory:" });
+  const away = () => Promise.reject(new ServingError("UNAVAILABLE", "NATS does not answer"));
+  const { admission } = deps({ ...bus, queue: overriding(bus.queue, { messages: away }) });
+  expect(await admission.estimate({ lane: "interactive", promptTokens: 5 })).toBeNull();
+});
