@@ -53,11 +53,11 @@ export async function batch(client: Client, input: string, { output, detach, can
   let ticket = await readTicket(ticketPath, digest);
   if (cancel === true && ticket?.batchId === undefined)
     throw new ServingError("INVALID_REQUEST", `no batch of ${input} with output ${output} is running: there is no ${ticketPath}`);
-  if (ticket === null && (await exists(output)))
-    throw new ServingError("INVALID_REQUEST", `${output} exists; remove it, or name another file with -o`);
+  for (const path of ticket === null ? [output, errorsOf(output)] : [])
+    if (await exists(path)) throw new ServingError("INVALID_REQUEST", `${path} exists; remove it, or name another file with -o`);
   const keep = async (changes: Partial<Ticket>) => {
     ticket = { ...(ticket ?? { digest, key: systemRandom.id("cli_") }), ...changes };
-    await writeFile(ticketPath, JSON.stringify(ticket));
+    await writeTicket(ticketPath, ticket);
     return ticket;
   };
   const id = ticket?.batchId ?? (await begin(client, input, ticket ?? (await keep({})), keep));
@@ -67,8 +67,8 @@ export async function batch(client: Client, input: string, { output, detach, can
     return;
   }
   const ended = await watched(client, id).catch((error: unknown) => {
-    if (!(error instanceof ServingError && error.code === "INVALID_REQUEST")) throw error;
-    throw new ServingError("INVALID_REQUEST", `${error.message}; to begin anew, remove ${ticketPath}`, { cause: error });
+    if (!(error instanceof ServingError && error.code === "NOT_FOUND")) throw error;
+    throw new ServingError("NOT_FOUND", `${error.message}; to begin anew, remove ${ticketPath}`, { cause: error });
   });
   await fetched(client, ended, output);
   await rm(ticketPath);
@@ -111,7 +111,7 @@ async function watched(client: Client, id: string): Promise<Batch> {
   try {
     for (let answeredMs = systemClock.monotonicMs(); ; await systemClock.sleep(LOOK_MS)) {
       const batch = (await client.get(`/v1/batches/${id}`).catch((error: unknown) => {
-        const patient = error instanceof ServingError && error.code === "UNAVAILABLE";
+        const patient = error instanceof ServingError && error.retryable;
         if (!patient || systemClock.monotonicMs() - answeredMs > AWAY_MS) throw error;
         return null;
       })) as Batch | null;
@@ -133,34 +133,56 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
   for (const { code, message, line } of errors?.data ?? [])
     console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
   if (status === "failed") return;
-  await Promise.all([download(client, batch.output_file_id, output), download(client, batch.error_file_id, `${output}.errors`)]);
+  await Promise.all([download(client, batch.output_file_id, output), download(client, batch.error_file_id, errorsOf(output))]);
   const { total, completed, failed } = request_counts;
   console.error(
-    `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${output}.errors` : ""}; ` +
+    `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${errorsOf(output)}` : ""}; ` +
       `${usage.input_tokens} prompt tokens, ${usage.input_tokens_details.cached_tokens} of them from cache; ${usage.output_tokens} tokens answered`,
   );
   if (status !== "completed" || failed > 0) process.exitCode = 1;
 }
 
+const errorsOf = (output: string): string => `${output}.errors`;
+const partOf = (path: string): string => `${path}.part`;
+
 /** A file that is there is whole. */
 async function download(client: Client, fileId: string | null, path: string): Promise<void> {
-  const partial = `${path}.part`;
   if (fileId === null) return;
-  await pipeline(Readable.fromWeb(await client.read(`/v1/files/${fileId}/content`)), createWriteStream(partial));
-  await rename(partial, path);
+  await pipeline(Readable.fromWeb(await client.read(`/v1/files/${fileId}/content`)), createWriteStream(partOf(path)));
+  await rename(partOf(path), path);
+}
+
+/** Whole, whatever ends this process: without it the batch it names could not be found again. */
+async function writeTicket(path: string, ticket: Ticket): Promise<void> {
+  try {
+    await writeFile(partOf(path), JSON.stringify(ticket));
+    await rename(partOf(path), path);
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
 }
 
 /** Null if there is none, or one that came to nothing; that of another input's batch is a mistake that would lose answers. */
 async function readTicket(path: string, digest: string): Promise<Ticket | null> {
   const text = await readFile(path, "utf8").catch(() => null);
   if (text === null) return null;
-  const ticket = JSON.parse(text) as Ticket;
+  const ticket = parsedTicket(path, text);
   if (ticket.digest === digest) return ticket;
   if (ticket.batchId === undefined) return null;
   throw new ServingError(
     "INVALID_REQUEST",
     `${path} is of another input; wait for that batch with the input it was begun with, or remove the file`,
   );
+}
+
+function parsedTicket(path: string, text: string): Ticket {
+  try {
+    return JSON.parse(text) as Ticket;
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path} does not say what was begun: it is no JSON; to begin anew, remove it`, { cause });
+  }
 }
 
 async function digestOf(path: string): Promise<string> {

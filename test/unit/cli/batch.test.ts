@@ -1,0 +1,52 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Client } from "../../../services/cli/client.ts";
+import { batch } from "../../../services/cli/commands/batch.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
+
+let folder: string;
+let input: string;
+let output: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "longshore-batch-"));
+  input = join(folder, "in.jsonl");
+  output = join(folder, "out.jsonl");
+  writeFileSync(input, '{"url":"/v1/chat/completions"}\n');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A server that takes a batch, and then answers every question about it like this. */
+const answering = (thrown: ServingError): Client =>
+  ({
+    send: async () => ({ id: "file-1" }),
+    post: async () => ({ id: "batch_1" }),
+    get: () => Promise.reject(thrown),
+  }) as unknown as Client;
+const untouched = {} as Client;
+
+test.each(["out.jsonl", "out.jsonl.errors"])("what an earlier batch left in %s is not taken for this one's", async (name) => {
+  writeFileSync(join(folder, name), "");
+  const refused = batch(untouched, input, { output });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining(`${name} exists`) });
+});
+
+test("nothing is sent where it could not be written down", async () => {
+  const refused = batch(untouched, input, { output: join(folder, "none", "out.jsonl") });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("cannot be written") });
+});
+
+test("a note of what was begun that is no JSON is named, with what to do", async () => {
+  writeFileSync(`${output}.batch`, '{"dig');
+  const refused = batch(untouched, input, { output });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("remove it") });
+});
+
+test("to begin anew is the advice where the batch is gone, not where the key is wrong", async () => {
+  const gone = batch(answering(new ServingError("NOT_FOUND", "no batch")), input, { output });
+  await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND", message: `no batch; to begin anew, remove ${output}.batch` });
+  const locked = batch(answering(new ServingError("UNAUTHORIZED", "no valid API key")), input, { output });
+  await expect(locked).rejects.toMatchObject({ code: "UNAUTHORIZED", message: "no valid API key" });
+  expect(existsSync(`${output}.batch`)).toBe(true);
+});
