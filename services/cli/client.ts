@@ -1,4 +1,4 @@
-import { ServingError } from "../shared/runtime/errors.ts";
+import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
 
 export interface ServerEvent {
   readonly name: string;
@@ -19,27 +19,34 @@ export interface Client {
 const ANSWER_MS = 60_000;
 
 export function openClient(url: string, key: string | undefined): Client {
-  if (!URL.canParse(url)) throw new ServingError("INVALID_REQUEST", `${url} is no URL; --url takes one like http://127.0.0.1:8000`);
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw new ServingError("INVALID_REQUEST", `${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
   const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
     const response = await fetch(new URL(path, url), { ...init, headers }).catch((cause) => {
-      throw new ServingError("UNAVAILABLE", `no longshore answers at ${url}; start one with \`longshore up\`, or name another with --url`, {
-        cause,
-      });
+      const why =
+        cause.name === "TimeoutError"
+          ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
+          : `no longshore answers at ${url}; start one with \`longshore up\`, or name another with --url`;
+      throw new ServingError("UNAVAILABLE", why, { cause });
     });
-    if (!response.ok) throw new ServingError(response.status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE", await reason(response));
+    if (!response.ok) throw new ServingError(codeOf(response.status), await reason(response));
     return response;
   };
+  const read = (response: Response): Promise<unknown> =>
+    response.json().catch((cause) => {
+      throw new ServingError("UNAVAILABLE", `what ${url} answers is cut off, or no JSON: is a longshore there?`, { cause });
+    });
   const get = (path: string, signal?: AbortSignal) => ask(path, signal === undefined ? {} : { signal });
   const timely = () => AbortSignal.timeout(ANSWER_MS);
   return {
-    get: async (path) => (await get(path, timely())).json(),
+    get: async (path) => read(await get(path, timely())),
     post: async (path, body = {}, more = {}) => {
       const headers = { "content-type": "application/json", ...more };
-      return (await ask(path, { method: "POST", headers, body: JSON.stringify(body), signal: timely() })).json();
+      return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body), signal: timely() }));
     },
-    send: async (path, form) => (await ask(path, { method: "POST", body: form })).json(),
+    send: async (path, form) => read(await ask(path, { method: "POST", body: form })),
     read: async (path) => (await get(path)).body ?? new ReadableStream(),
     async *events(path, signal) {
       const response = await get(path, signal);
@@ -75,6 +82,10 @@ export async function* jobEvents(client: Client, jobId: string): AsyncGenerator<
     yield { ...event, name };
   }
 }
+
+/** What a refusal means to the commands: what to change, or that it may be tried again. */
+const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE");
+const CODES: Readonly<Record<number, ErrorCode>> = { 401: "UNAUTHORIZED", 404: "NOT_FOUND", 409: "CONFLICT", 429: "OVERLOADED" };
 
 async function reason(response: Response): Promise<string> {
   const text = await response.text();

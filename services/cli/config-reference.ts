@@ -10,6 +10,7 @@ const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
   batch: "Batch coordinators",
   engine: "Engine",
   api: "API",
+  client: "Client commands",
   runtime: "Every process",
 };
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { type Config, environment, loadConfig } from "../shared/runtime/config.ts";
+import { type Config, environment, envName, loadConfig } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageVersion } from "../shared/runtime/package-root.ts";
 import { openClient } from "./client.ts";
@@ -14,7 +14,7 @@ const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
   .version(packageVersion())
   .option("--url <url>", "the API that client commands talk to", "http://127.0.0.1:8000")
-  .option("--key <key>", "API key for client commands")
+  .option("--key <key>", "API key for client commands; others on this machine do not see it in LONGSHORE_KEY")
   .showHelpAfterError("(see longshore --help)")
   .exitOverride()
   .addHelpText(
@@ -28,13 +28,14 @@ Begin with:
   longshore submit yard.txt --question "Where is container red-fox?"
   longshore batch questions.jsonl -o answers.jsonl
 
-Settings are LONGSHORE_ environment variables: longshore config lists them.`,
+Settings are LONGSHORE_ environment variables: longshore config lists them.
+Exit codes: 0 done; 1 failed, or try again later; 2 the command line, the configuration or the request is at fault.`,
   );
 
 const config = (): Config => loadConfig();
 const client = () => {
   const { url, key } = program.opts<{ url: string; key?: string }>();
-  return openClient(url, key);
+  return openClient(url, (key ?? environment[envName("key")]) || undefined);
 };
 const whole = (text: string): number => {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
@@ -69,7 +70,7 @@ program
   .description("submit a text or a request file (JSON with messages or prompt) and print the answer")
   .argument("<file>")
   .option("--question <text>", "asked after the text of the file")
-  .option("--max-tokens <n>", "longest answer", whole)
+  .option("--max-tokens <n>", "longest answer", positive)
   .option("--detach", "print the job's id and leave it running")
   .action(async (file: string, options: { question?: string; maxTokens?: number; detach?: boolean }) =>
     (await import("./commands/submit.ts")).submitFile(client(), file, options),
@@ -106,7 +107,7 @@ program
   .command("jobs")
   .description("the latest jobs and where they stand, or the life of one")
   .argument("[job]", "its stages with their times, and what the cache did for it")
-  .option("--limit <n>", "how many", whole, 20)
+  .option("--limit <n>", "how many, 100 at most", positive, 20)
   .option("--failed", "only those that no worker could do, and why")
   .action(async (job: string | undefined, { limit, failed }: { limit: number; failed?: boolean }) => {
     if (job !== undefined) return (await import("./commands/job.ts")).showJob(client(), job);
@@ -215,7 +216,7 @@ try {
   else {
     const error = ServingError.from(thrown);
     console.error(`longshore: ${error.message}`);
-    if (error.code === "INTERNAL") console.error(error.cause instanceof Error ? error.cause.stack : error.stack);
-    process.exitCode = error.http < 500 ? 2 : 1;
+    if (error.code === "INTERNAL" && error.cause instanceof Error) console.error(error.cause.stack);
+    process.exitCode = error.http < 500 && !error.retryable ? 2 : 1;
   }
 }

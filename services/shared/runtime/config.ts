@@ -130,13 +130,17 @@ const api = {
   tlsKeyFile: text("", "PEM of the certificate's private key."),
 } as const;
 
+const client = {
+  key: text("", "API key of the commands that ask an API, as --key, which others on the machine may see."),
+} as const;
+
 const runtime = {
   logLevel: oneOf(["trace", "debug", "info", "warn", "error", "silent"], "info", "Least level that is written."),
 } as const;
 
-export const settingGroups = { cluster, stores, work, prefill, decode, batch, engine, api, runtime } as const;
+export const settingGroups = { cluster, stores, work, prefill, decode, batch, engine, api, client, runtime } as const;
 
-const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...batch, ...engine, ...api, ...runtime };
+const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...batch, ...engine, ...api, ...client, ...runtime };
 
 export type Config = { readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer T> ? T : never };
 
@@ -158,7 +162,7 @@ export function loadConfig(env: Environment = environment): Config {
       if (value === null) throw new Error("must be given");
       config[name] = parse(value);
     } catch (error) {
-      problems.push(`${envName(name)}=${value ?? ""}: ${(error as Error).message}`);
+      problems.push(`${envName(name)}=${withoutPassword(value ?? "")}: ${(error as Error).message}`);
     }
   }
   problems.push(...unknownNames(env));
@@ -166,6 +170,8 @@ export function loadConfig(env: Environment = environment): Config {
   if (problems.length > 0) throw new ServingError("INVALID_REQUEST", `bad configuration\n  ${problems.join("\n  ")}`);
   return Object.freeze(config) as Config;
 }
+
+const withoutPassword = (value: string): string => value.replace(/\/\/.*@/, "//***@");
 
 /** The log must not drop the beginning of a job that runs, nor an answer that is kept. */
 function contradictions({ logMaxAgeSeconds, deadlineSeconds, retentionSeconds }: Config): string[] {

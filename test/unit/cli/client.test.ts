@@ -40,3 +40,29 @@ test("what the server says in band, a broken connection and a refusal each reach
   const refused = against((_, response) => response.writeHead(503).end('{"error":{"message":"no record"}}'), collect);
   await expect(refused).rejects.toMatchObject({ code: "UNAVAILABLE", message: "no record" });
 });
+
+test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API, and that is said before anything is asked", (url) => {
+  expect(() => openClient(url, undefined)).toThrow("--url takes one like http://127.0.0.1:8000");
+});
+
+test.each([
+  [400, "INVALID_REQUEST"],
+  [401, "UNAUTHORIZED"],
+  [404, "NOT_FOUND"],
+  [429, "OVERLOADED"],
+  [502, "UNAVAILABLE"],
+])("a %d is %s to the commands", async (status, code) => {
+  const refused = against(
+    (_, response) => response.writeHead(status).end('{"error":{"message":"no"}}'),
+    (url) => openClient(url, undefined).get("/v1/jobs"),
+  );
+  await expect(refused).rejects.toMatchObject({ code, message: "no" });
+});
+
+test("an answer that is no JSON is not of a longshore", async () => {
+  const page = against(
+    (_, response) => response.end("<html>"),
+    (url) => openClient(url, undefined).get("/v1/jobs"),
+  );
+  await expect(page).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("is a longshore there?") });
+});

@@ -27,6 +27,11 @@ test("one error names every problem, unknown names included", () => {
   expect(message).toContain("LONGSHORE_SEGMENT_TOKNES: no such setting");
 });
 
+test("a URL at fault is named without its password", () => {
+  const env = { LONGSHORE_REDIS_URL: "http://yard:p@ss/word@redis:6379", LONGSHORE_NATS_URL: "https://secret@nats" };
+  expect(() => loadConfig(env)).toThrow(/NATS_URL=https:\/\/\*\*\*@nats: .*REDIS_URL=http:\/\/\*\*\*@redis:6379: /s);
+});
+
 test("a log that would drop jobs before their deadline and retention are over is refused", () => {
   const env = { LONGSHORE_DEADLINE_SECONDS: "86400", LONGSHORE_RETENTION_SECONDS: "604800" };
   expect(() => loadConfig(env)).toThrow(
