@@ -179,11 +179,9 @@ program
   .command("health", { hidden: true })
   .description("exit 0 if the process of this environment is ready")
   .action(async () => {
-    const { port, statusPort } = config();
-    const problem = await (await import("./cluster/probe.ts")).probeHttp(
-      "LONGSHORE_STATUS_PORT" in environment ? statusPort : port,
-      "/ready",
-    );
+    const { port, statusPort, tlsCertFile } = config();
+    const at = "LONGSHORE_STATUS_PORT" in environment ? { port: statusPort } : { port, tls: tlsCertFile !== "" };
+    const problem = await (await import("./cluster/probe.ts")).probeHttp({ ...at, path: "/ready" });
     if (problem !== null) throw new ServingError("UNAVAILABLE", problem);
   });
 

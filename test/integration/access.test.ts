@@ -67,6 +67,11 @@ test("over TLS everywhere: who has a key is answered, who has none or a revoked 
   expect((await longshore(["keys", "revoke", "nobody"])).code).toBe(2);
 });
 
+test("the health of an API that speaks https is seen, though its certificate names another host than the one it asks itself by", async () => {
+  const { code, said } = await longshore(["health"], {});
+  expect(code, said).toBe(0);
+});
+
 test("a server whose certificate nobody vouches for is not talked to, and the message says why", async () => {
   const { code, said } = await longshore(["keys", "list"], { NODE_EXTRA_CA_CERTS: "" });
   expect(code).toBe(1);

@@ -36,7 +36,7 @@ export interface Service {
 
 /** The services of a compose file, those others depend on first. `env` fills `${NAME:-default}` as compose does. */
 export function readCompose(path: string, env: Readonly<Record<string, string | undefined>>): Service[] {
-  const parsed = composeSchema.safeParse(parse(interpolate(readFileSync(path, "utf8"), env), { merge: true }));
+  const parsed = composeSchema.safeParse(read(path, env));
   if (!parsed.success)
     throw new ServingError("INVALID_REQUEST", `${path} cannot be run as a local cluster: ${z.prettifyError(parsed.error)}`);
   const services = Object.entries(parsed.data.services).map(([name, service]) => ({
@@ -51,6 +51,21 @@ export function readCompose(path: string, env: Readonly<Record<string, string | 
     restarts: service.restart !== "no",
   }));
   return dependenciesFirst(services);
+}
+
+function read(path: string, env: Readonly<Record<string, string | undefined>>): unknown {
+  try {
+    return parse(interpolate(readFileSync(path, "utf8"), env), { merge: true });
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new ServingError(
+      "INVALID_REQUEST",
+      `${path} cannot be read: ${why}; a local cluster is started in longshore's folder, which has it`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 const interpolate = (text: string, env: Readonly<Record<string, string | undefined>>): string =>

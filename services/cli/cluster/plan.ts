@@ -20,7 +20,7 @@ export interface ProcessPlan {
 }
 
 export type Probe =
-  | { readonly kind: "http"; readonly port: number; readonly path: string }
+  | { readonly kind: "http"; readonly port: number; readonly path: string; readonly tls?: boolean }
   | { readonly kind: "redis"; readonly port: number };
 
 export interface PlanOptions {
@@ -28,6 +28,8 @@ export interface PlanOptions {
   readonly stateDir: string;
   /** Publish the ports the file names; otherwise every port is a free one. */
   readonly publish: boolean;
+  /** The environment that every process inherits has the API speak https. */
+  readonly tls?: boolean;
   /** Replaces replicas of a service. */
   readonly replicas?: Readonly<Record<string, number>>;
   readonly freePort: () => Promise<number>;
@@ -60,7 +62,7 @@ async function planReplica(
   service: Service,
   replica: number,
   addresses: Map<string, string>,
-  { stateDir, publish, freePort }: PlanOptions,
+  { stateDir, publish, freePort, tls = false }: PlanOptions,
 ): Promise<ProcessPlan> {
   const image = service.image.split(":", 1)[0]!;
   const recipe = programs[image];
@@ -98,7 +100,7 @@ async function planReplica(
     env,
     restarts: service.restarts,
     port: first,
-    probe: probeOf(image, ports),
+    probe: probeOf(image, ports, tls && "LONGSHORE_PORT" in env),
   };
 }
 
@@ -107,8 +109,9 @@ const localAddress = (value: string, addresses: ReadonlyMap<string, string>): st
     ? LOCAL
     : value.replace(/\/\/([a-z0-9-]+:\d+)/g, (whole, address: string) => (addresses.has(address) ? `//${addresses.get(address)}` : whole));
 
-function probeOf(image: string, ports: ReadonlyMap<string, number>): Probe {
+function probeOf(image: string, ports: ReadonlyMap<string, number>, tls: boolean): Probe {
   const [first, second] = [...ports.values()];
   if (image === "redis") return { kind: "redis", port: first! };
-  return image === "nats" ? { kind: "http", port: second ?? first!, path: "/healthz" } : { kind: "http", port: first!, path: "/ready" };
+  if (image === "nats") return { kind: "http", port: second ?? first!, path: "/healthz" };
+  return { kind: "http", port: first!, path: "/ready", tls };
 }

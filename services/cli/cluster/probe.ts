@@ -1,4 +1,5 @@
 import { get } from "node:http";
+import { get as getOverTls } from "node:https";
 import { type AddressInfo, connect, createServer } from "node:net";
 import type { Probe } from "./plan.ts";
 
@@ -6,12 +7,14 @@ const PROBE_MS = 1_000;
 
 /** Null when the process answers as it should, else what it said. */
 export function probe(target: Probe): Promise<string | null> {
-  return target.kind === "http" ? probeHttp(target.port, target.path) : probeRedis(target.port);
+  return target.kind === "http" ? probeHttp(target) : probeRedis(target.port);
 }
 
-export const probeHttp = (port: number, path: string, host = "127.0.0.1"): Promise<string | null> =>
+/** Over TLS without asking whose certificate it is: it names a host, and this one asks itself. */
+export const probeHttp = ({ port, path, tls = false }: Omit<Extract<Probe, { kind: "http" }>, "kind">): Promise<string | null> =>
   new Promise((resolve) => {
-    const request = get({ host, port, path, timeout: PROBE_MS, agent: false }, (response) => {
+    const at = { host: "127.0.0.1", port, path, timeout: PROBE_MS, agent: false, rejectUnauthorized: false } as const;
+    const request = (tls ? getOverTls : get)(at, (response) => {
       let body = "";
       response.setEncoding("utf8");
       response.on("data", (text: string) => {

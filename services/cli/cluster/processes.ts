@@ -42,7 +42,7 @@ export interface LaunchOptions {
  * aborts meanwhile, everything is stopped again and this rejects.
  */
 export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
-  mkdirSync(options.stateDir, { recursive: true });
+  makeFolder(options.stateDir);
   for (const { name, port } of plans) await requireFree(name, port);
   const unlock = lock(options.stateDir);
   const waves: Supervised[][] = [];
@@ -78,6 +78,20 @@ export function inWaves(plans: readonly ProcessPlan[]): ProcessPlan[][] {
     waves[wave] = [...(waves[wave] ?? []), plan];
   }
   return waves;
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    throw new ServingError(
+      "INVALID_REQUEST",
+      `${path} cannot hold logs and the record: ${(cause as Error).message}; name another with --state`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 /** Two servers over one record would destroy it. Call the result when the last process has ended. */

@@ -15,7 +15,8 @@ const STOP_MS = 60_000;
 export async function upCluster(config: Config, options: { readonly state: string; readonly freePorts?: boolean }): Promise<void> {
   const stateDir = resolve(options.state);
   const services = readCompose("docker-compose.yml", environment);
-  const plans = await planProcesses(services, { stateDir, publish: options.freePorts !== true, freePort });
+  const tls = config.tlsCertFile !== "";
+  const plans = await planProcesses(services, { stateDir, publish: options.freePorts !== true, tls, freePort });
   const log = openLog("cluster", config.logLevel === "info" ? "warn" : config.logLevel);
   await runUntilStopped(log, STOP_MS, async (signal) => {
     const cluster = await launch(plans, {
@@ -28,15 +29,11 @@ export async function upCluster(config: Config, options: { readonly state: strin
       onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
     });
     const apis = plans.filter(({ service }) => service === "api");
-    const at = (ports: readonly (number | string)[], scheme: string) => ports.map((port) => `${scheme}127.0.0.1:${port}`).join(" and ");
+    const at = (ports: readonly (number | string)[], scheme = "") => ports.map((port) => `${scheme}127.0.0.1:${port}`).join(" and ");
     const grpc = apis.flatMap(({ env }) => env.LONGSHORE_GRPC_PORT ?? []);
-    if (grpc.length > 0) console.log(`\ngRPC at ${at(grpc, "")}`);
-    console.log(
-      `\nready: ${at(
-        apis.map(({ port }) => port),
-        "http://",
-      )}   (logs in ${stateDir}; stop with Ctrl-C)`,
-    );
+    const http = apis.map(({ port }) => port);
+    if (grpc.length > 0) console.log(`\ngRPC at ${at(grpc)}`);
+    console.log(`\nready: ${at(http, tls ? "https://" : "http://")}   (logs in ${stateDir}; stop with Ctrl-C)`);
     await new Promise((stop) => signal.addEventListener("abort", stop, { once: true }));
     await cluster.stop();
   });

@@ -4,9 +4,9 @@ import { planProcesses } from "../../../services/cli/cluster/plan.ts";
 
 const services = readCompose("docker-compose.yml", {});
 
-async function plan(publish: boolean) {
+async function plan(publish: boolean, tls = false) {
   let port = 20_000;
-  return planProcesses(services, { stateDir: "state", publish, freePort: async () => port++ });
+  return planProcesses(services, { stateDir: "state", publish, tls, freePort: async () => port++ });
 }
 
 test("the compose file has two of every role, after the stores they need", () => {
@@ -57,4 +57,14 @@ test("published ports are those of the file", async () => {
 test("the environment of the caller fills placeholders", () => {
   const api = readCompose("docker-compose.yml", { LONGSHORE_ENGINE: "weightless" }).find(({ name }) => name === "api");
   expect(api!.environment).toMatchObject({ LONGSHORE_ENGINE: "weightless", LONGSHORE_MODEL_PATH: "deploy/models/yardlog" });
+});
+
+test("where the API speaks https it is asked so whether it is ready, and the others are not", async () => {
+  const probes = (await plan(false, true)).map(({ service, probe }) => [service, probe.kind === "http" && probe.tls === true]);
+  expect(Object.fromEntries(probes)).toEqual({ nats: false, redis: false, api: true, prefill: false, decode: false, batch: false });
+});
+
+test("a compose file that is not here, or is none, says where a cluster is started", () => {
+  expect(() => readCompose("nowhere.yml", {})).toThrow("longshore's folder");
+  expect(() => readCompose("README.md", {})).toThrow(/README.md cannot be/);
 });

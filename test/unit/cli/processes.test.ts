@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import type { ProcessPlan } from "../../../services/cli/cluster/plan.ts";
 import { freePort, isFree } from "../../../services/cli/cluster/probe.ts";
@@ -52,6 +53,11 @@ test("processes come up, and go when told to", async () => {
   expect(await isFree(port)).toBe(false);
   await cluster.stop();
   expect(await isFree(port)).toBe(true);
+});
+
+test("a folder that cannot hold the record is named, with what to do", async () => {
+  const stateDir = join(fileURLToPath(import.meta.url), "inside");
+  await expect(launch([], options({ stateDir }))).rejects.toThrow(`${stateDir} cannot hold logs and the record`);
 });
 
 test("a port that is taken is named, and whoever has it is not taken for ours", async () => {
