@@ -35,8 +35,8 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
   const text = await readFile(path, "utf8").catch((cause) => {
     throw new ServingError("BAD_CHECKPOINT", `${path} cannot be read; LONGSHORE_MODEL_PATH must name a model's folder`, { cause });
   });
-  const json = JSON.parse(text) as Record<string, unknown>;
-  const model = parseModelConfig(json);
+  const json = parsed(path, text) as Record<string, unknown>;
+  const model = parseModelConfig(json, path);
   const tokenizer = await Tokenizer.load(folder);
   const generation = await readGeneration(join(folder, "generation_config.json"));
   return {
@@ -65,10 +65,17 @@ export function requireModel(model: ServedModel, asked: string): void {
 }
 
 async function readGeneration(path: string): Promise<{ do_sample?: boolean; temperature?: number; top_p?: number }> {
+  const text = await readFile(path, "utf8").catch((cause) => {
+    if (cause.code === "ENOENT") return "{}";
+    throw new ServingError("BAD_CHECKPOINT", `${path} cannot be read`, { cause });
+  });
+  return parsed(path, text) as { do_sample?: boolean; temperature?: number; top_p?: number };
+}
+
+function parsed(path: string, text: string): unknown {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as { do_sample?: boolean; temperature?: number; top_p?: number };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
-    throw new ServingError("BAD_CHECKPOINT", `${path} is not JSON`, { cause: error });
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ServingError("BAD_CHECKPOINT", `${path} is not JSON: ${(cause as Error).message}`, { cause });
   }
 }

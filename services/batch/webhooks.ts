@@ -27,6 +27,8 @@ export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"])
   const url = URL.canParse(webhookUrl) ? new URL(webhookUrl) : null;
   if (url === null || !/^https?:$/.test(url.protocol))
     throw new ServingError("INVALID_REQUEST", "LONGSHORE_WEBHOOK_URL must be an http: or https: URL");
+  if (url.username !== "" || url.password !== "")
+    throw new ServingError("INVALID_REQUEST", "LONGSHORE_WEBHOOK_URL must not hold a user or a password: what is told is signed instead");
   if (keyOf(webhookSecret).length < SECRET_BYTES_MIN)
     throw new ServingError("INVALID_REQUEST", `LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
 }

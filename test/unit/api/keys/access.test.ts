@@ -112,6 +112,10 @@ test("with a certificate the API speaks https; half a setting, or a file that is
   await expect(testApi({ tlsCertFile: cert!, tlsKeyFile: "/nowhere.pem" })).rejects.toThrow(
     "LONGSHORE_TLS_KEY_FILE=/nowhere.pem cannot be read (ENOENT)",
   );
+  await expect(testApi({ tlsCertFile: key!, tlsKeyFile: cert! })).rejects.toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringContaining(`LONGSHORE_TLS_CERT_FILE=${key}`),
+  });
 });
 
 test("to have tokens counted is a request, on both surfaces", async () => {
