@@ -56,9 +56,7 @@ export async function startApi(
     throw new ServingError(
       "UNAVAILABLE",
       `cannot listen at ${config.host}:${config.port} (${cause.code}); set LONGSHORE_PORT or LONGSHORE_HOST`,
-      {
-        cause,
-      },
+      { cause },
     );
   });
   void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => true, stop.signal).catch(() => {});

@@ -6,6 +6,7 @@ import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { jobOf } from "./generate.ts";
 import { cancelJob } from "./jobs.ts";
+import { CHOICES_MAX } from "./requests.ts";
 import type { Shown } from "./respond.ts";
 import { submit } from "./submit.ts";
 import { surfaceOf } from "./surfaces.ts";
@@ -23,9 +24,6 @@ export interface Line {
 }
 
 export type LineDeps = Pick<ApiDeps, "bus" | "admission" | "model" | "config" | "clock" | "random" | "stopping">;
-
-/** How many answers a line may have. */
-const CHOICES_MAX = 16;
 
 /** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
 export async function submitLine(deps: LineDeps, line: Line): Promise<readonly string[]> {

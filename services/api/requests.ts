@@ -31,7 +31,7 @@ const tool = z.object({
 export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 
 /** Answers to one prompt, and tokens with a bias of their own. */
-const CHOICES_MAX = 16;
+export const CHOICES_MAX = 16;
 const BIASES_MAX = 1_024;
 const logitBias = z
   .record(z.string().regex(/^\d{1,9}$/, { error: "must name tokens by their ids" }), z.number().min(-100).max(100))

@@ -12,11 +12,11 @@ export interface StreamEvent {
 const WAITING = ": waiting\n\n";
 
 export interface EventStream {
-  /** `id` comes back as Last-Event-ID. Returns false once the reader is gone or too far behind: stop then. */
-  send(event: StreamEvent & { readonly id?: string }): boolean;
+  /** `id` comes back as Last-Event-ID. */
+  send(event: StreamEvent & { readonly id?: string }): void;
   /** Resolves once the reader has taken what was sent, or is gone. Between records: what lies in the log already comes faster than any reader takes it. */
   room(): Promise<void>;
-  /** Ends the stream; with an error event if one is given. */
+  /** Behind the last event. */
   end(): void;
   /** Aborts when the reader leaves, or is dropped because it takes nothing. */
   readonly gone: AbortSignal;
@@ -51,12 +51,10 @@ export function openEventStream(
     clearInterval(beat);
     if (!gone.signal.aborted) gone.abort(new Error(why));
   };
-  const write = (chunk: string): boolean => {
-    if (gone.signal.aborted || response.writableEnded) return false;
+  const write = (chunk: string) => {
+    if (gone.signal.aborted || response.writableEnded) return;
     response.write(chunk);
-    if (response.writableLength <= streamBufferBytes) return true;
-    cutOff();
-    return false;
+    if (response.writableLength > streamBufferBytes) cutOff();
   };
   const cutOff = () => {
     leave("the reader is too slow");
@@ -72,7 +70,7 @@ export function openEventStream(
     gone: gone.signal,
     send(event) {
       beat.refresh();
-      return write(written(event));
+      write(written(event));
     },
     async room() {
       if (!response.writableNeedDrain || gone.signal.aborted) return;

@@ -6,7 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../shared/engine/checkpoint/ope
 import { type CheckpointWarning, warningText } from "../shared/engine/checkpoint/warnings.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 
-/** What a folder holds and what serving it takes. Plain data: `longshore inspect --json` prints it as it is. */
+/** What a folder holds and what serving it takes. */
 export interface InspectReport {
   readonly dir: string;
   readonly release: "preview" | "0731";

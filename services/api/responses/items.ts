@@ -78,7 +78,7 @@ const unsealed = (text: string): string => (text.startsWith(SEAL) ? Buffer.from(
 const SEAL = "longshore.1.";
 
 /** As the API lists it: with an id, and content in parts. */
-export function listedItem(item: Item, fallbackId: string): object {
+export function listedItem(item: Item, fallbackId: string) {
   const listed = { ...item, id: item.id ?? fallbackId, status: "completed" };
   if (item.type !== "message" || typeof item.content !== "string") return listed;
   const type = item.role === "assistant" ? "output_text" : "input_text";

@@ -121,10 +121,3 @@ export type ResponsesRequest = z.output<typeof responsesRequest>;
 /** One thing that was said, thought, called or returned. */
 export type Item = Exclude<RequestItem, { type: "item_reference" }>;
 export type RequestItem = z.output<typeof item>;
-
-/** The page of a list that is asked for. */
-export const pageRequest = z.object({
-  limit: optional(z.coerce.number().int().min(1).max(100)).transform((limit) => limit ?? 20),
-  order: optional(z.enum(["asc", "desc"])).transform((order) => order ?? "desc"),
-  after: optional(z.string()),
-});

@@ -3,9 +3,9 @@ import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, requireBatch } from "../files/batches.ts";
-import { pageOf, pageQuery } from "../files/list.ts";
 import { submitBatch } from "../files/submit-batch.ts";
 import { idempotencyKeyOf, isRetry } from "../generate.ts";
+import { byAge, pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
 
 type BatchParams = { Params: { id: string } };
@@ -23,7 +23,7 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.get("/v1/batches", async (request) => {
     const page = parseBody(query, request.query);
-    return pageOf((await batchesOf(bus, tenantOf(request))).map(batchObject), page);
+    return pageOf(byAge((await batchesOf(bus, tenantOf(request))).map(batchObject)), page);
   });
 
   app.get<BatchParams>("/v1/batches/:id", async (request) =>

@@ -9,7 +9,7 @@ import type { Random } from "../../shared/runtime/random.ts";
 import { tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
-import { pageOf, pageQuery } from "../files/list.ts";
+import { byAge, pageOf, pageQuery } from "../page.ts";
 import { optional, parseBody } from "../requests.ts";
 
 type FileParams = { Params: { id: string } };
@@ -43,8 +43,8 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.get("/v1/files", async (request) => {
     const query = parseBody(fileQuery, request.query);
-    const files = await filesOf(bus, tenantOf(request));
-    return pageOf(files.filter(({ purpose }) => query.purpose === undefined || purpose === query.purpose).map(fileObject), query);
+    const files = (await filesOf(bus, tenantOf(request))).filter(({ purpose }) => (query.purpose ?? purpose) === purpose);
+    return pageOf(byAge(files.map(fileObject)), query);
   });
 
   app.get<FileParams>("/v1/files/:id", async (request) => fileObject(await find(request)));

@@ -6,17 +6,18 @@ import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { spend, submitChoices } from "../generate.ts";
 import { cancelJob, deleteEnded } from "../jobs.ts";
+import { pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
 import { listedItem } from "../responses/items.ts";
 import { inputKept } from "../responses/kept.ts";
-import { pageRequest } from "../responses/requests.ts";
 import { responsesSurface, writtenOf } from "../responses/surface.ts";
 
 /** How long an answer to a cancel waits for the worker to notice. */
 const CANCEL_MS = 2_000;
 
+const itemQuery = pageQuery({ max: 100, fallback: 20 });
 type Asking = { Params: { id: string }; Querystring: Readonly<Record<string, string>> };
 
 /** OpenAI's Responses API. A response is a job: everything about it is read from the record, by any replica. */
@@ -50,15 +51,13 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
-    const { limit, order, after } = parseBody(pageRequest, request.query);
+    const page = parseBody(itemQuery, request.query);
     const { jobId, response } = await find(request);
-    const items = (await inputKept(deps.bus, jobId, response)).map((item, i) =>
-      listedItem(item, `item_${jobId.slice("job_".length)}_${i}`),
+    const items = await inputKept(deps.bus, jobId, response);
+    return pageOf(
+      items.map((item, i) => listedItem(item, `item_${jobId.slice("job_".length)}_${i}`)),
+      page,
     );
-    const ordered = (order === "asc" ? items : items.toReversed()) as { id: string }[];
-    const rest = after === undefined ? ordered : ordered.slice(ordered.findIndex(({ id }) => id === after) + 1);
-    const data = rest.slice(0, limit);
-    return { object: "list", data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more: rest.length > limit };
   });
 
   app.post<Asking>("/v1/responses/:id/cancel", async (request) => {

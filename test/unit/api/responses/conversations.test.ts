@@ -51,6 +51,8 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   );
   const listed = [];
   for await (const item of run.client.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
+  const behindNothing = run.client.responses.inputItems.list(answered.id, { after: "item_none" });
+  await expect(behindNothing).rejects.toMatchObject({ status: 404, param: "after" });
   expect(listed).toEqual([
     "message",
     "reasoning",
