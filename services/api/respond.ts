@@ -89,8 +89,10 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
       const events = [...eventsOf(surface, step), ...usage];
       if (sequence <= after) continue;
       const id = `${jobId}:${sequence}`;
-      for (const [place, event] of events.entries()) out.send({ ...event, ...(place === events.length - 1 ? { id } : {}) });
-      await out.room();
+      for (const [place, event] of events.entries()) {
+        out.send({ ...event, ...(place === events.length - 1 ? { id } : {}) });
+        await out.room();
+      }
     }
     for (const event of shown[0]!.surface.farewell) out.send(event);
   } catch (error) {

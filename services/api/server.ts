@@ -14,6 +14,7 @@ import { modelRoutes } from "./routes/models.ts";
 import { openApiRoute } from "./routes/openapi.ts";
 import { responseRoutes } from "./routes/responses.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { stalledMs } from "./sse.ts";
 import { tlsOf } from "./tls.ts";
 
 /** What has not arrived whole by then is given up: a body, or an uploaded file, of the largest size needs half a megabyte a second. */
@@ -55,6 +56,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     request.body ??= NO_BODY;
   });
   app.addHook("onSend", async (request, reply) => {
+    reply.raw.setTimeout(stalledMs(config), () => reply.raw.destroy());
     reply.header("openai-processing-ms", Math.round(reply.elapsedTime)).headers(rateHeaders(deps, request));
   });
   app.addHook("onResponse", async (request, reply) => {

@@ -14,7 +14,7 @@ const WAITING = ": waiting\n\n";
 export interface EventStream {
   /** `id` comes back as Last-Event-ID. */
   send(event: StreamEvent & { readonly id?: string }): void;
-  /** Resolves once the reader has taken what was sent, or is gone. Between records: what lies in the log already comes faster than any reader takes it. */
+  /** Resolves once the reader has taken what was sent, or is gone. Between events: what lies in the log already comes faster than any reader takes it. */
   room(): Promise<void>;
   /** Behind the last event. */
   end(): void;
@@ -24,17 +24,17 @@ export interface EventStream {
 
 export interface StreamOptions {
   readonly heartbeatMs: number;
-  /** The most bytes held for a reader. Where it is not waited for it is cut off beyond them: it can resume. */
+  /** A reader who is not waited for, and for whom more lies here when the next event comes, is cut off: he can resume. */
   readonly streamBufferBytes: number;
 }
 
-/** A reader who is waited for and takes nothing for so many heartbeats is cut off. */
-const STALLED_HEARTBEATS = 3;
+/** A reader who takes nothing of what lies here for him for so long is cut off. One who takes a little at a time is not. */
+export const stalledMs = ({ heartbeatMs }: Pick<StreamOptions, "heartbeatMs">): number => 3 * heartbeatMs;
 
 /** Takes over the reply, whose headers are kept. `heartbeat` goes out whenever nothing was sent for a while, whatever phase the job is in. */
 export function openEventStream(
   reply: FastifyReply,
-  { heartbeatMs, streamBufferBytes }: StreamOptions,
+  options: StreamOptions,
   heartbeat: () => StreamEvent | null = () => null,
 ): EventStream {
   const response = reply.hijack().raw;
@@ -53,8 +53,8 @@ export function openEventStream(
   };
   const write = (chunk: string) => {
     if (gone.signal.aborted || response.writableEnded) return;
-    response.write(chunk);
-    if (response.writableLength > streamBufferBytes) cutOff();
+    if (response.writableLength > options.streamBufferBytes) cutOff();
+    else response.write(chunk);
   };
   const cutOff = () => {
     leave("the reader is too slow");
@@ -64,7 +64,8 @@ export function openEventStream(
     if (response.writableNeedDrain) return; // it has something to read
     const event = heartbeat();
     write(event === null ? WAITING : written(event));
-  }, heartbeatMs);
+  }, options.heartbeatMs);
+  response.on("timeout", cutOff);
   whenLeft(response, () => leave("the reader left"));
   return {
     gone: gone.signal,
@@ -74,12 +75,13 @@ export function openEventStream(
     },
     async room() {
       if (!response.writableNeedDrain || gone.signal.aborted) return;
-      const stalled = setTimeout(cutOff, STALLED_HEARTBEATS * heartbeatMs);
+      response.setTimeout(stalledMs(options));
       await once(response, "drain", { signal: gone.signal }).catch(() => {}); // gone
-      clearTimeout(stalled);
+      response.setTimeout(0);
     },
     end() {
       clearInterval(beat);
+      response.setTimeout(stalledMs(options));
       response.end();
     },
   };

@@ -119,7 +119,7 @@ const api = {
   streamBufferBytes: whole(
     1_048_576,
     { min: 262_144 },
-    "The most bytes held for the reader of an event stream; one that takes nothing is cut off, and can resume.",
+    "The most bytes held for the reader of an event stream, beside one event; one that takes nothing is cut off, and can resume.",
   ),
   apiKeys: text("", "Comma-separated SHA-256 digests (hex) of keys that are accepted beside those of `longshore keys`."),
   requireKeys: yesNo("no", "Whether nobody gets in while there is no key. Otherwise everybody does: set it where others reach the port."),

@@ -1,4 +1,8 @@
 import { createHash } from "node:crypto";
+import { subscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { connect } from "node:net";
 import OpenAI, { toFile } from "openai";
 import { afterEach, expect, test } from "vitest";
 import { FILE_BYTES_MAX } from "../../../services/api/routes/files.ts";
@@ -125,6 +129,24 @@ test("a file beyond the limit is a 413, one byte less is taken", async () => {
   expect([large.status, ((await large.json()) as { error: { code: string } }).error.code]).toEqual([413, "file_too_large"]);
   expect(parts.size).toBe(0);
   expect((await send(FILE_BYTES_MAX)).status).toBe(200);
+});
+
+test("a download that its reader does not take is let go", async () => {
+  api = await testApi({ heartbeatMs: 100 });
+  const { id } = await upload(clientOf("none"), "x".repeat(32 * 1024 * 1024));
+  const path = `/v1/files/${id}/content`;
+  const asked = new Promise<ServerResponse>((resolve) =>
+    subscribe("http.server.request.start", (message) => {
+      const { request, response } = message as { request: IncomingMessage; response: ServerResponse };
+      if (request.url === path) resolve(response);
+    }),
+  );
+  const socket = connect(Number(new URL(api.url).port), "127.0.0.1").pause();
+  socket.write(`GET ${path} HTTP/1.1\r\nhost: longshore\r\n\r\n`);
+  const response = await asked;
+  await once(response, "close");
+  expect(response.writableFinished).toBe(false);
+  socket.destroy();
 });
 
 test("without room for files an upload is a 429, and nothing of it stays", async () => {

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type EventStream, openEventStream } from "../../../services/api/sse.ts";
-import { playJob, testApi } from "../../support/api.ts";
+import { playJob, playText, testApi } from "../../support/api.ts";
 
 const BUFFER_BYTES = 65_536;
 let app: FastifyInstance;
@@ -93,6 +93,33 @@ test("a reader who is waited for and takes nothing is cut off after three heartb
   expect(stream.gone.reason).toMatchObject({ message: "the reader is too slow" });
   socket.resume();
   await once(socket, "close");
+});
+
+test("an answer that has ended and that its reader does not take is let go", async () => {
+  const socket = read();
+  socket.pause();
+  const stream = await opened;
+  stream.send({ data: "x".repeat(64 * 1024 * 1024) });
+  stream.end();
+  if (!stream.gone.aborted) await once(stream.gone, "abort");
+  expect(stream.gone.reason).toMatchObject({ message: "the reader is too slow" });
+  socket.destroy();
+});
+
+test("an event that is larger than all that is held for a reader is taken like any other", async () => {
+  const api = await testApi({ streamBufferBytes: 262_144 });
+  try {
+    const response = await fetch(`${api.url}/v1/responses`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "yardlog", instructions: "fox ".repeat(250_000), input: "Where?", stream: true }),
+    });
+    await playText(api, "Here.");
+    const text = await response.text();
+    expect(text.match(/^event: response\.(created|in_progress|completed)$/gm)).toHaveLength(3); // each with the instructions
+  } finally {
+    await api.close();
+  }
 });
 
 test("a long answer that has ended is read whole, though it lies in the log faster than anybody reads", async () => {
