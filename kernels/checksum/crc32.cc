@@ -37,7 +37,7 @@ uint32_t feed(uint32_t state, const uint8_t* bytes, size_t length) {
   return state;
 }
 
-uint32_t sumByTable(const uint8_t* bytes, size_t length) { return ~feed(~0u, bytes, length); }
+uint32_t sumByTable(const uint8_t* bytes, size_t length, uint32_t before) { return ~feed(~before, bytes, length); }
 
 #if defined(__x86_64__)
 
@@ -77,9 +77,9 @@ LONGSHORE_CLMUL inline uint32_t finish(__m128i folded, const uint8_t* bytes, siz
 }
 
 // Four folds under way hide the latency of one.
-LONGSHORE_CLMUL uint32_t sumByClmul(const uint8_t* bytes, size_t length) {
-  if (length < 64) return sumByTable(bytes, length);
-  __m128i a = _mm_xor_si128(load(bytes), _mm_cvtsi32_si128(-1)), b = load(bytes + 16), c = load(bytes + 32), d = load(bytes + 48);
+LONGSHORE_CLMUL uint32_t sumByClmul(const uint8_t* bytes, size_t length, uint32_t before) {
+  if (length < 64) return sumByTable(bytes, length, before);
+  __m128i a = _mm_xor_si128(load(bytes), _mm_cvtsi32_si128(static_cast<int>(~before))), b = load(bytes + 16), c = load(bytes + 32), d = load(bytes + 48);
   for (bytes += 64, length -= 64; length >= 64; bytes += 64, length -= 64) {
     a = fold<512>(a, load(bytes));
     b = fold<512>(b, load(bytes + 16));
@@ -100,9 +100,9 @@ LONGSHORE_VCLMUL inline __m512i foldWide(__m512i value, __m512i onto) {
 }
 
 // The same, four times as wide.
-LONGSHORE_VCLMUL uint32_t sumByVclmul(const uint8_t* bytes, size_t length) {
-  if (length < 256) return sumByClmul(bytes, length);
-  const __m512i begin = _mm512_set_epi64(0, 0, 0, 0, 0, 0, 0, 0xFFFFFFFF);
+LONGSHORE_VCLMUL uint32_t sumByVclmul(const uint8_t* bytes, size_t length, uint32_t before) {
+  if (length < 256) return sumByClmul(bytes, length, before);
+  const __m512i begin = _mm512_set_epi64(0, 0, 0, 0, 0, 0, 0, ~before);
   __m512i a = _mm512_xor_si512(loadWide(bytes), begin), b = loadWide(bytes + 64), c = loadWide(bytes + 128), d = loadWide(bytes + 192);
   for (bytes += 256, length -= 256; length >= 256; bytes += 256, length -= 256) {
     a = foldWide<2048>(a, loadWide(bytes));
@@ -129,8 +129,8 @@ const Crc32Ways& ways() {
 #elif defined(__aarch64__)
 
 // An instruction for this very polynomial, optional in ARMv8.0.
-__attribute__((target("+crc"))) uint32_t sumByInstruction(const uint8_t* bytes, size_t length) {
-  uint32_t state = ~0u;
+__attribute__((target("+crc"))) uint32_t sumByInstruction(const uint8_t* bytes, size_t length, uint32_t before) {
+  uint32_t state = ~before;
   for (; length >= 8; bytes += 8, length -= 8) {
     uint64_t eight;
     std::memcpy(&eight, bytes, 8);

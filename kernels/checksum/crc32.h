@@ -11,7 +11,8 @@ namespace longshore::checksum {
 struct Crc32Way {
   const char* name;
   bool available;  // this processor and operating system can run it
-  uint32_t (*sum)(const uint8_t* bytes, size_t length);
+  // Of all that `before` is the sum of (0: of nothing) and of `bytes` behind it.
+  uint32_t (*sum)(const uint8_t* bytes, size_t length, uint32_t before);
 };
 
 struct Crc32Ways {

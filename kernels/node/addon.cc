@@ -5,6 +5,7 @@
 // an exception, never undefined behaviour.
 #include <napi.h>
 
+#include "checksum/copy.h"
 #include "checksum/crc32.h"
 #include "command.h"
 #include "handles.h"
@@ -96,11 +97,30 @@ Napi::Value bufferCreate(const Napi::CallbackInfo& info) {
   return added(info, Kind::buffer, api, buffer);
 }
 
+Napi::Float64Array placeIn(const Napi::CallbackInfo& info, size_t i) {
+  if (info[i].IsTypedArray() && info[i].As<Napi::TypedArray>().TypedArrayType() == napi_float64_array && info[i].As<Napi::Float64Array>().ElementLength() >= 3)
+    return info[i].As<Napi::Float64Array>();
+  throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Float64Array of 3"};
+}
+
+// Where a buffer lies in what it is part of: host address of the whole, bytes of the whole, offset there.
+void tell(Napi::Float64Array place, const ls_backend_api* api, ls_buffer* buffer) {
+  uint64_t bytes = 0, ownBytes = 0;
+  const uint8_t* base = api->buffer_host(api->buffer_whole(buffer), &bytes);
+  const uint8_t* own = api->buffer_host(buffer, &ownBytes);
+  place[0] = static_cast<double>(reinterpret_cast<uintptr_t>(base));
+  place[1] = static_cast<double>(bytes);
+  place[2] = static_cast<double>(own - base);
+}
+
 Napi::Value pageCreate(const Napi::CallbackInfo& info) {
   const ls_backend_api* api = library(info);
+  const Napi::Float64Array place = placeIn(info, 3);
   ls_buffer* buffer = nullptr;
   check(api, api->page_create(whole(number(info, 1), kBytesMax, "bytes"), info[2].ToBoolean() ? 1 : 0, &buffer));
-  return added(info, Kind::buffer, api, buffer);
+  const Napi::Value id = added(info, Kind::buffer, api, buffer);
+  tell(place, api, buffer);
+  return id;
 }
 
 Napi::Value bufferMap(const Napi::CallbackInfo& info) {
@@ -131,18 +151,9 @@ Napi::Value bufferView(const Napi::CallbackInfo& info) {
   return Napi::ArrayBuffer::New(info.Env(), data + offset, length, [](Napi::Env, void*, HandlePtr* held) { delete held; }, owner);
 }
 
-// Where a buffer lies in what it is part of: [host address of the whole, bytes of the whole, offset there], into a Float64Array.
 Napi::Value bufferPlace(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
-  if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array || info[1].As<Napi::Float64Array>().ElementLength() < 3)
-    throw Refusal{LS_INVALID, "argument 1 must be a Float64Array of 3"};
-  uint64_t bytes = 0, ownBytes = 0;
-  const uint8_t* base = buffer->api->buffer_host(buffer->api->buffer_whole(buffer->buffer()), &bytes);
-  const uint8_t* own = buffer->api->buffer_host(buffer->buffer(), &ownBytes);
-  auto place = info[1].As<Napi::Float64Array>();
-  place[0] = static_cast<double>(reinterpret_cast<uintptr_t>(base));
-  place[1] = static_cast<double>(bytes);
-  place[2] = static_cast<double>(own - base);
+  tell(placeIn(info, 1), buffer->api, buffer->buffer());
   return info.Env().Undefined();
 }
 
@@ -247,12 +258,40 @@ Napi::Value tolerance(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), library(info)->tolerance(op, static_cast<uint32_t>(whole(number(info, 2), 16, "output"))));
 }
 
+struct Bytes {
+  uint8_t* data;
+  size_t length;
+};
+
+Bytes bytes(const Napi::CallbackInfo& info, size_t i) {
+  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Uint8Array"};
+  auto array = info[i].As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+// `count` bytes of an array (argument i) from an offset (argument i + 1) on.
+uint8_t* span(const Napi::CallbackInfo& info, size_t i, uint64_t count) {
+  const Bytes all = bytes(info, i);
+  const uint64_t from = whole(number(info, i + 1), kBytesMax, "offset");
+  if (from > all.length || count > all.length - from) throw Refusal{LS_INVALID, "the span ends outside its array of " + std::to_string(all.length) + " bytes"};
+  return all.data + from;
+}
+
 Napi::Value crc32(const Napi::CallbackInfo& info) {
   static const auto sum = checksum::bestCrc32().sum;
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
-    throw Refusal{LS_INVALID, "argument 0 must be a Uint8Array"};
-  const auto bytes = info[0].As<Napi::Uint8Array>();
-  return Napi::Number::New(info.Env(), sum(bytes.Data(), bytes.ByteLength()));
+  const Bytes all = bytes(info, 0);
+  return Napi::Number::New(info.Env(), sum(all.data, all.length, 0));
+}
+
+// (to, at, from, begin, count, before) => the sum.
+Napi::Value copySummed(const Napi::CallbackInfo& info) {
+  const uint64_t count = whole(number(info, 4), kBytesMax, "count");
+  uint8_t* to = span(info, 0, count);
+  const uint8_t* from = span(info, 2, count);
+  if (to < from + count && from < to + count) throw Refusal{LS_INVALID, "the two spans overlap"};
+  const auto before = static_cast<uint32_t>(whole(number(info, 5), UINT32_MAX, "before"));
+  return Napi::Number::New(info.Env(), checksum::copySummed(to, from, count, before));
 }
 
 // Turns what a function throws into a JavaScript exception.
@@ -300,8 +339,9 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   expose<wait>(exports, "wait");
   expose<supports>(exports, "supports");
   expose<tolerance>(exports, "tolerance");
-  if (checksum::bestCrc32().sum != checksum::crc32Ways().data[0].sum) expose<crc32>(exports, "crc32");
-  else exports.Set("crc32", exports.Env().Null());  // Node's own is faster than a table
+  expose<crc32>(exports, "crc32");
+  expose<copySummed>(exports, "copySummed");
+  exports.Set("sumsFast", Napi::Boolean::New(exports.Env(), checksum::bestCrc32().sum != checksum::crc32Ways().data[0].sum));
   return exports;
 }
 

@@ -4,7 +4,7 @@ import { prefillWorker } from "../prefill/worker.ts";
 import type { Bus } from "../shared/bus/contract.ts";
 import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
-import { crc32FromConfig, engineFromConfig, type OpenedEngine } from "../shared/engine/from-config.ts";
+import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../shared/engine/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";
@@ -43,8 +43,8 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const inMemory: Config = { ...config, natsUrl: "memory:", redisUrl: "memory:" };
   const opened = await engineFromConfig(config);
   const bus = busFromConfig(inMemory, tellDamage(log, metrics));
-  const crc32 = await crc32FromConfig(config);
-  const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics, crc32 });
+  const sums = await sumsFromConfig(config);
+  const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics, sums });
   const engine = measured(opened.engine, clock, metrics);
   const deps: WorkerDeps = {
     bus,

@@ -4,6 +4,7 @@ import type { Config } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
 import type { Engine } from "./engine.ts";
 import { Grammars } from "./grammar/grammars.ts";
+import type { NativeSums } from "./kernels.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import { openWeightlessEngine } from "./weightless.ts";
 
@@ -32,9 +33,9 @@ export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   return { engine, failure, tokenizer, grammars, model: config.modelName === "" ? engine.info.model : config.modelName };
 }
 
-/** The kernels' CRC-32 where this configuration loads them anyway and they have one. */
-export async function crc32FromConfig(config: Config): Promise<((bytes: Uint8Array) => number) | null> {
-  return config.engine === "weightless" ? null : (await import("./kernels.ts")).nativeCrc32();
+/** The kernels' sums where this configuration loads them anyway and they have some. */
+export async function sumsFromConfig(config: Config): Promise<NativeSums | null> {
+  return config.engine === "weightless" ? null : (await import("./kernels.ts")).nativeSums();
 }
 
 /** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */

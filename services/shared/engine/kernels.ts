@@ -1,6 +1,6 @@
 /** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
 import { ServingError } from "../runtime/errors.ts";
-import { calling, native, type PathInfo } from "./kernels/native.ts";
+import { calling, type Native, native, type PathInfo } from "./kernels/native.ts";
 import type { Arguments, Operation } from "./kernels/operations.ts";
 import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
 
@@ -80,8 +80,16 @@ export function openBackend(options: { readonly path?: string | undefined; reado
   };
 }
 
+export interface NativeSums {
+  readonly of: Native["crc32"];
+  readonly copy: Native["copySummed"];
+}
+
 /** CRC-32 as zlib's, at the speed of memory; null on a processor without instructions for it. Throws UNAVAILABLE where the kernels were not built. */
-export const nativeCrc32 = (): ((bytes: Uint8Array) => number) | null => native().native.crc32;
+export function nativeSums(): NativeSums | null {
+  const { crc32, copySummed, sumsFast } = native().native;
+  return sumsFast ? { of: crc32, copy: copySummed } : null;
+}
 
 function bestPath(): string {
   const best = listPaths().findLast((path) => path.available);

@@ -1,16 +1,13 @@
-import { crc32 as zlibCrc32 } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { ServingError } from "../runtime/errors.ts";
 import type { SegmentKey, ValueHead } from "./contract.ts";
 import { FORMAT_VERSION } from "./keys.ts";
+import { type Sums, zlibSums } from "./sums.ts";
 
 export const HEADER_BYTES = 136;
 /** No value is larger: a size is checked against this before anything is allocated. */
 export const VALUE_BYTES_MAX = 268_435_456;
 const LAYOUT_BYTES = 32;
-
-/** CRC-32 of all bytes. Most of what a store computes: whoever has something faster than zlib's gives it. */
-export type Crc32 = (bytes: Uint8Array) => number;
-export { zlibCrc32 };
 
 /** Why a stored value was refused. `header`: the header's own checksum. `size`: fewer or more bytes than the header says. */
 export const damageReasons = ["magic", "version", "header", "kind", "key", "fingerprint", "layout", "range", "size", "checksum"] as const;
@@ -23,12 +20,12 @@ export interface Accepted {
 }
 
 /** The 136 bytes in front of a payload (docs/formats.md). INTERNAL if `head` cannot be written down or the payload is too large. */
-export function encodeHeader(key: SegmentKey, head: ValueHead, payload: Uint8Array, crc32: Crc32 = zlibCrc32): Buffer {
+export function encodeHeader(key: SegmentKey, head: ValueHead, payload: Uint8Array, sums: Sums = zlibSums): Buffer {
   if (payload.length > VALUE_BYTES_MAX)
     throw new ServingError("INTERNAL", `a value of ${payload.length} bytes: at most ${VALUE_BYTES_MAX}`);
   const header = expectedHeader(key, head);
   header.writeBigUInt64LE(BigInt(payload.length), at.payloadBytes);
-  header.writeUInt32LE(crc32(payload), at.payloadCrc);
+  header.writeUInt32LE(sums.of(payload), at.payloadCrc);
   header.writeUInt32LE(headerCrc(header), at.headerCrc);
   return header;
 }
@@ -47,10 +44,10 @@ export function acceptHeader(stored: Uint8Array, key: SegmentKey, head: ValueHea
   return { payloadBytes: Number(payloadBytes), payloadCrc: header.readUInt32LE(at.payloadCrc) };
 }
 
-/** The reason if the payload is not the one its header was written for. */
-export function refusePayload(payload: Uint8Array, accepted: Accepted, crc32: Crc32 = zlibCrc32): DamageReason | null {
-  if (payload.length !== accepted.payloadBytes) return "size";
-  return crc32(payload) === accepted.payloadCrc ? null : "checksum";
+/** The reason if a payload of this length and CRC-32 is not the one its header was written for. */
+export function refusePayload(bytes: number, crc: number, accepted: Accepted): DamageReason | null {
+  if (bytes !== accepted.payloadBytes) return "size";
+  return crc === accepted.payloadCrc ? null : "checksum";
 }
 
 /** What a stored header says without being believed: for those who clean up. At most VALUE_BYTES_MAX. */
@@ -87,7 +84,7 @@ function firstDifference(header: Buffer, expected: Buffer): (typeof known)[numbe
   return known.find(([, end]) => !same(end))![0];
 }
 
-const headerCrc = (header: Buffer): number => zlibCrc32(header.subarray(0, at.headerCrc));
+const headerCrc = (header: Buffer): number => crc32(header.subarray(0, at.headerCrc));
 
 const kinds = { segment: 1, boundary: 2 } as const;
 

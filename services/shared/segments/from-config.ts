@@ -5,9 +5,9 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore } from "./contract.ts";
 import { showFigures } from "./figures.ts";
-import type { Crc32 } from "./format.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { RedisStore } from "./redis-store.ts";
+import type { Sums } from "./sums.ts";
 
 interface StoreDeps {
   readonly clock: Clock;
@@ -15,7 +15,7 @@ interface StoreDeps {
   readonly random: Random;
   readonly metrics: Metrics;
   /** In place of zlib's. */
-  readonly crc32?: Crc32 | null;
+  readonly sums?: Sums | null;
 }
 
 /** The store a process of the cluster uses: every process with the same settings finds the others' segments there. */
@@ -25,9 +25,9 @@ export function storeFromConfig(config: Config, deps: StoreDeps): CountedStore {
   return store;
 }
 
-function open(config: Config, { clock, log, random, crc32 = null }: StoreDeps): CountedStore {
+function open(config: Config, { clock, log, random, sums = null }: StoreDeps): CountedStore {
   const ttlMs = { segment: config.segmentTtlSeconds * 1_000, boundary: config.boundaryTtlSeconds * 1_000 };
-  if (config.redisUrl.startsWith("memory:")) return new MemoryStore({ bytesMax: config.memoryStoreBytes, ttlMs, clock, log, crc32 });
+  if (config.redisUrl.startsWith("memory:")) return new MemoryStore({ bytesMax: config.memoryStoreBytes, ttlMs, clock, log, sums });
   return new RedisStore({
     url: config.redisUrl,
     prefix: config.redisPrefix,
@@ -37,6 +37,6 @@ function open(config: Config, { clock, log, random, crc32 = null }: StoreDeps): 
     ttlMs,
     random,
     log,
-    crc32,
+    sums,
   });
 }

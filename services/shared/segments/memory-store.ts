@@ -2,7 +2,8 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { acceptHeader, type Crc32, encodeHeader, HEADER_BYTES, refusePayload, zlibCrc32 } from "./format.ts";
+import { acceptHeader, encodeHeader, HEADER_BYTES, refusePayload } from "./format.ts";
+import { type Sums, zlibSums } from "./sums.ts";
 import { Tally } from "./tally.ts";
 
 export interface MemoryStoreOptions {
@@ -13,7 +14,7 @@ export interface MemoryStoreOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** In place of zlib's. */
-  readonly crc32?: Crc32 | null;
+  readonly sums?: Sums | null;
 }
 
 interface Entry {
@@ -30,7 +31,7 @@ const CLAIMS_MAX = 65_536;
 export class MemoryStore implements CountedStore {
   readonly #options: MemoryStoreOptions;
   readonly #tally: Tally;
-  readonly #crc32: Crc32;
+  readonly #sums: Sums;
   /** Least recently used first. */
   readonly #entries = new Map<SegmentKey, Entry>();
   readonly #claims = new Map<SegmentKey, { readonly owner: string; readonly expiresMs: number }>();
@@ -39,7 +40,7 @@ export class MemoryStore implements CountedStore {
   constructor(options: MemoryStoreOptions) {
     this.#options = options;
     this.#tally = new Tally(options.log);
-    this.#crc32 = options.crc32 ?? zlibCrc32;
+    this.#sums = options.sums ?? zlibSums;
   }
 
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {
@@ -55,7 +56,7 @@ export class MemoryStore implements CountedStore {
     }
     const payload = entry.value.subarray(HEADER_BYTES);
     const accepted = acceptHeader(entry.value.subarray(0, HEADER_BYTES), key, head);
-    const damage = typeof accepted === "string" ? accepted : refusePayload(payload, accepted, this.#crc32);
+    const damage = typeof accepted === "string" ? accepted : refusePayload(payload.length, this.#sums.of(payload), accepted);
     if (damage !== null) {
       this.#tally.damaged(head.kind, damage);
       return null;
@@ -65,7 +66,7 @@ export class MemoryStore implements CountedStore {
   }
 
   async put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean> {
-    const header = encodeHeader(key, head, payload, this.#crc32);
+    const header = encodeHeader(key, head, payload, this.#sums);
     if (HEADER_BYTES + payload.length > this.#options.bytesMax) {
       this.#tally.failed("put", "full", `a value of ${payload.length} bytes, room for ${this.#options.bytesMax}`);
       return false;

@@ -3,11 +3,13 @@ import { type Command, type Exchange, RedisConnection } from "./redis-connection
 import { RedisFailure } from "./redis-failure.ts";
 import type { RedisTarget } from "./redis-target.ts";
 import { argumentBytes, type Reply } from "./resp.ts";
+import type { Sums } from "./sums.ts";
 
 export interface BulkOptions {
   readonly connections: number;
   readonly timeoutMs: number;
   readonly random: Random;
+  readonly sums: Sums;
 }
 
 /**
@@ -28,8 +30,8 @@ export class RedisBulk {
   readonly #waiting: Exchange[] = [];
   #hurrying = false;
 
-  constructor(target: RedisTarget, { connections, timeoutMs, random }: BulkOptions) {
-    const options = { timeoutMs, random, onChange: () => this.#hurry() };
+  constructor(target: RedisTarget, { connections, timeoutMs, random, sums }: BulkOptions) {
+    const options = { timeoutMs, random, sums, onChange: () => this.#hurry() };
     this.#connections = Array.from({ length: connections }, () => new RedisConnection(target, options));
   }
 

@@ -4,6 +4,7 @@ import type { Random } from "../runtime/random.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { type RedisTarget, serverName } from "./redis-target.ts";
 import { type Argument, encodeCommands, type Place, type Reply, ReplyReader } from "./resp.ts";
+import type { Sums } from "./sums.ts";
 
 export interface Command {
   readonly args: readonly Argument[];
@@ -23,6 +24,7 @@ export interface ConnectionOptions {
   /** Bounds connecting, and each exchange from when all before it are answered. */
   readonly timeoutMs: number;
   readonly random: Random;
+  readonly sums: Sums;
   /** Called when `state` changed or an exchange ended: there may be room, or no hope. */
   readonly onChange: () => void;
 }
@@ -85,6 +87,7 @@ export class RedisConnection {
     const reader = new ReplyReader(
       (length, at) => this.#place(length, at),
       (reply) => this.#answered(reply),
+      this.#options.sums,
     );
     const read = (count: number) => {
       try {

@@ -4,13 +4,14 @@ import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { type Crc32, encodeHeader, HEADER_BYTES, statedPayloadBytes, zlibCrc32 } from "./format.ts";
+import { encodeHeader, HEADER_BYTES, statedPayloadBytes } from "./format.ts";
 import { Gate } from "./gate.ts";
 import { RedisBulk } from "./redis-bulk.ts";
 import { RedisControl } from "./redis-control.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { parseRedisUrl } from "./redis-target.ts";
 import { PIECE_BYTES_MIN, type PieceName, readValue, writeValue } from "./redis-values.ts";
+import { type Sums, zlibSums } from "./sums.ts";
 import { type Operation, Tally } from "./tally.ts";
 
 export interface RedisStoreOptions {
@@ -29,7 +30,7 @@ export interface RedisStoreOptions {
   readonly random: Random;
   readonly log: Logger;
   /** In place of zlib's. */
-  readonly crc32?: Crc32 | null;
+  readonly sums?: Sums | null;
 }
 
 /** Values that wait for others to be moved: two prompts of a million tokens. */
@@ -53,7 +54,7 @@ export class RedisStore implements CountedStore {
   readonly #options: RedisStoreOptions;
   readonly #tally: Tally;
   readonly #bulk: RedisBulk;
-  readonly #crc32: Crc32;
+  readonly #sums: Sums;
   readonly #control: RedisControl;
   /** Values being moved: enough to keep all connections busy, few enough to bound the memory they take half-filled. */
   readonly #moving: Gate;
@@ -64,8 +65,8 @@ export class RedisStore implements CountedStore {
     const target = parseRedisUrl(url);
     this.#options = options;
     this.#tally = new Tally(log);
-    this.#crc32 = options.crc32 ?? zlibCrc32;
-    this.#bulk = new RedisBulk(target, { connections, timeoutMs, random });
+    this.#sums = options.sums ?? zlibSums;
+    this.#bulk = new RedisBulk(target, { connections, timeoutMs, random, sums: this.#sums });
     this.#control = new RedisControl(target, timeoutMs);
     this.#moving = new Gate(() => this.#bulk.underWayMax, WAITING_MAX);
   }
@@ -78,7 +79,7 @@ export class RedisStore implements CountedStore {
   async get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null> {
     const ttlMs = this.#options.ttlMs[head.kind];
     const result = await this.#attempt("get", () =>
-      this.#moving.pass(() => readValue(this.#bulk, this.#nameOf(key), ttlMs, key, head, allocate, this.#crc32)),
+      this.#moving.pass(() => readValue(this.#bulk, this.#nameOf(key), ttlMs, key, head, allocate)),
     );
     if (result === null) return null;
     if (typeof result === "object") this.#tally.hit(result.bytes.length);
@@ -89,7 +90,7 @@ export class RedisStore implements CountedStore {
 
   async put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean> {
     const { ttlMs, pieceBytes } = this.#options;
-    const header = encodeHeader(key, head, payload, this.#crc32);
+    const header = encodeHeader(key, head, payload, this.#sums);
     const done = await this.#attempt("put", async () => {
       await this.#moving.pass(() => writeValue(this.#bulk, this.#nameOf(key), ttlMs[head.kind], header, payload, pieceBytes));
       return true;

@@ -1,9 +1,10 @@
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { SegmentKey, ValueHead } from "./contract.ts";
-import { type Accepted, acceptHeader, type Crc32, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
+import { type Accepted, acceptHeader, type DamageReason, HEADER_BYTES, refusePayload } from "./format.ts";
 import type { RedisBulk } from "./redis-bulk.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import type { Place, Reply } from "./resp.ts";
+import { sumOfBoth } from "./sums.ts";
 
 /** No payload is cut finer than this, so that a value has a bounded number of pieces. */
 export const PIECE_BYTES_MIN = 4_096;
@@ -29,7 +30,6 @@ export async function readValue(
   key: SegmentKey,
   head: ValueHead,
   allocate: Allocate,
-  crc32: Crc32,
 ): Promise<ReadResult> {
   const value = new Incoming(key, head, allocate);
   const fetch = async (index: number, place: Place) =>
@@ -40,7 +40,7 @@ export async function readValue(
       const rest = Array.from({ length: value.pieces - 1 }, (_, i) => fetch(i + 1, (length) => value.placePiece(i + 1, length)));
       await allSettled(rest);
     }
-    return value.result(crc32);
+    return value.result();
   } catch (error) {
     value.release();
     throw error;
@@ -72,6 +72,8 @@ class Incoming {
   readonly #head: ValueHead;
   readonly #allocate: Allocate;
   readonly #header = Buffer.allocUnsafe(HEADER_BYTES); // of Node's pool
+  /** Of the pieces that are here. */
+  readonly #sums: number[] = [];
   #pieceBytes = 0;
   #accepted: Accepted | null = null;
   #memory: Memory | null = null;
@@ -98,7 +100,9 @@ class Incoming {
 
   arrived(index: number, reply: Reply): void {
     if (reply.kind !== "bulk") this.#refuse("absent");
-    else if (index === 0 && reply.length === HEADER_BYTES) this.#open(0); // nothing follows it
+    else if (index === 0 && reply.length === HEADER_BYTES)
+      this.#open(0); // nothing follows it
+    else this.#sums[index] = reply.sum;
   }
 
   /** With the header in place and `length` bytes behind it: room for the payload. */
@@ -118,9 +122,9 @@ class Incoming {
     return this.#memory.bytes.subarray(0, length);
   }
 
-  result(crc32: Crc32): ReadResult {
+  result(): ReadResult {
     if (this.#refused === null && this.#accepted !== null && this.#memory !== null) {
-      const damage = refusePayload(this.#memory.bytes, this.#accepted, crc32);
+      const damage = refusePayload(this.#memory.bytes.length, this.#sum(this.#memory.bytes.length), this.#accepted);
       if (damage === null) return this.#memory;
       this.#refuse(damage);
     }
@@ -131,6 +135,11 @@ class Incoming {
 
   release(): void {
     this.#memory?.release();
+  }
+
+  /** Of all pieces together. */
+  #sum(bytes: number): number {
+    return this.#sums.reduce((sum, next, index) => sumOfBoth(sum, next, Math.min(this.#pieceBytes, bytes - index * this.#pieceBytes)), 0);
   }
 
   #refuse(reason: Refusal): null {

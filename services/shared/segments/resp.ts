@@ -1,16 +1,21 @@
 import { HEADER_BYTES } from "./format.ts";
 import { RedisFailure } from "./redis-failure.ts";
+import type { Sums } from "./sums.ts";
 
 /** The longest bulk reply we accept: the largest piece with a header in front. */
 const BULK_BYTES_MAX = 1_048_576 + HEADER_BYTES;
-/** What is read before its destination is known: reply lines, and the first bytes behind them, which are then copied. More would be more copies. */
-export const SCRATCH_BYTES = 2_048;
+const LINE_BYTES_MAX = 2_048;
+/**
+ * What a read takes at most: several values of 52 KB, since a read costs more than to copy one of them, and little enough to stay in a core's
+ * cache until they are copied.
+ */
+const READ_BYTES = 262_144;
 
-/** RESP2. `length` of a bulk reply; its bytes went where `place` said. */
+/** RESP2. `length` of a bulk reply; its bytes went where `place` said. `sum`: CRC-32 of those that went to what it gave last. */
 export type Reply =
   | { readonly kind: "status" | "error"; readonly text: string }
   | { readonly kind: "integer"; readonly value: number }
-  | { readonly kind: "bulk"; readonly length: number }
+  | { readonly kind: "bulk"; readonly length: number; readonly sum: number }
   | { readonly kind: "null" };
 
 /**
@@ -74,50 +79,45 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array[] {
 interface Body {
   readonly length: number;
   got: number;
-  /** For its next bytes, at most as long as what is missing; null: they are thrown away. */
+  /** Where its next bytes go; null: they are thrown away. */
   room: Uint8Array | null;
+  /** Bytes in there. */
+  filled: number;
+  /** Their CRC-32. */
+  sum: number;
 }
 
 /**
- * Takes replies apart as their bytes arrive, with large ones read straight into their destination: the socket reads into `buffer()`, then
- * calls `filled`. A reply outside these bounds, or of a type we never ask for, throws RedisFailure: the connection is then of no more use.
+ * Takes replies apart as their bytes arrive: the socket reads into `buffer()`, then calls `filled`. Values are copied from there, and summed up on the
+ * way. A reply outside these bounds, or of a type we never ask for, throws RedisFailure: the connection is then of no more use.
  */
 export class ReplyReader {
   readonly #place: Place;
   readonly #onReply: (reply: Reply) => void;
-  readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-  /** Bytes of the scratch that are not taken apart yet. */
+  readonly #sums: Sums;
+  readonly #read = Buffer.allocUnsafeSlow(READ_BYTES);
+  /** Bytes that were read and not taken apart yet. */
   #held = 0;
   #body: Body | null = null;
 
-  constructor(place: Place, onReply: (reply: Reply) => void) {
+  constructor(place: Place, onReply: (reply: Reply) => void, sums: Sums) {
     this.#place = place;
     this.#onReply = onReply;
+    this.#sums = sums;
   }
 
   buffer(): Uint8Array {
-    return this.#direct()?.room ?? this.#scratch.subarray(this.#held);
+    return this.#held === 0 ? this.#read : this.#read.subarray(this.#held);
   }
 
   /** `count` bytes were read into what `buffer()` last returned. */
   filled(count: number): void {
-    const body = this.#direct();
-    if (body !== null) {
-      this.#advance(body, count);
-      return;
-    }
     this.#held += count;
     let at = 0;
     for (let next = this.#take(at); next > at; next = this.#take(at)) at = next;
-    this.#scratch.copyWithin(0, at, this.#held);
+    this.#read.copyWithin(0, at, this.#held);
     this.#held -= at;
-    if (this.#held === SCRATCH_BYTES) throw new RedisFailure("protocol", "Redis sent a reply line without an end");
-  }
-
-  /** The body whose next bytes are read straight to where they belong. */
-  #direct(): Body | null {
-    const body = this.#body;
-    return body !== null && body.room !== null && body.got < body.length ? body : null;
+    if (this.#held > LINE_BYTES_MAX) throw new RedisFailure("protocol", "Redis sent a reply line without an end");
   }
 
   /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
@@ -126,41 +126,35 @@ export class ReplyReader {
   }
 
   #takeLine(at: number): number {
-    const end = this.#scratch.subarray(0, this.#held).indexOf("\r\n", at, "latin1");
-    if (end < 0) return at;
-    const reply = parseLine(this.#scratch.toString("utf8", at, end));
-    if (reply.kind === "bulk") this.#body = { length: reply.length, got: 0, room: this.#roomAt(reply.length, 0) };
+    const end = this.#read.indexOf("\r\n", at, "latin1");
+    if (end < 0 || end + 2 > this.#held) return at;
+    const reply = parseLine(this.#read.toString("utf8", at, end));
+    if (reply.kind === "bulk") this.#body = { length: reply.length, got: 0, room: this.#place(reply.length, 0), filled: 0, sum: 0 };
     else this.#onReply(reply);
     return end + 2;
   }
 
   #takeBody(body: Body, at: number): number {
-    const count = Math.min(body.length - body.got, body.room?.length ?? Number.POSITIVE_INFINITY, this.#held - at);
-    body.room?.set(this.#scratch.subarray(at, at + count));
-    this.#advance(body, count);
-    const end = at + count;
-    if (body.got < body.length || this.#held - end < 2) return end;
-    if (this.#scratch.readUInt16BE(end) !== 0x0d0a) throw new RedisFailure("protocol", "Redis sent more bytes than it announced");
-    this.#body = null;
-    this.#onReply({ kind: "bulk", length: body.length });
-    return end + 2;
-  }
-
-  /** So many more of its bytes are where they belong. */
-  #advance(body: Body, count: number): void {
+    const room = body.room === null ? Number.POSITIVE_INFINITY : body.room.length - body.filled;
+    const count = Math.min(body.length - body.got, room, this.#held - at);
+    if (body.room !== null && count > 0) body.sum = this.#sums.copy(body.room, body.filled, this.#read, at, count, body.sum);
     body.got += count;
-    if (body.room === null) return;
-    body.room = body.room.subarray(count);
-    if (body.room.length === 0 && body.got < body.length) body.room = this.#roomAt(body.length, body.got);
-  }
-
-  #roomAt(length: number, at: number): Uint8Array | null {
-    return this.#place(length, at)?.subarray(0, length - at) ?? null;
+    body.filled += count;
+    const end = at + count;
+    if (body.got < body.length) {
+      if (count === room) Object.assign(body, { room: this.#place(body.length, body.got), filled: 0, sum: 0 });
+      return end;
+    }
+    if (this.#held - end < 2) return end;
+    if (this.#read.readUInt16BE(end) !== 0x0d0a) throw new RedisFailure("protocol", "Redis sent more bytes than it announced");
+    this.#body = null;
+    this.#onReply({ kind: "bulk", length: body.length, sum: body.sum });
+    return end + 2;
   }
 }
 
 /** The reply that a line is, or for a bulk reply announces. */
-function parseLine(line: string): Reply {
+function parseLine(line: string): Exclude<Reply, { kind: "bulk" }> | { readonly kind: "bulk"; readonly length: number } {
   const rest = line.slice(1);
   const value = /^-?\d{1,15}$/.test(rest) ? Number(rest) : Number.NaN;
   if (line[0] === "+") return { kind: "status", text: rest };

@@ -1,7 +1,7 @@
 import type { Phase } from "../bus/contract.ts";
 import { tellDamage } from "../bus/damage.ts";
 import { busFromConfig } from "../bus/from-config.ts";
-import { crc32FromConfig, engineFromConfig, type OpenedEngine } from "../engine/from-config.ts";
+import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { type Config, requireServers } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
@@ -36,7 +36,7 @@ export async function workerProcess(
   const clock = systemClock;
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config, tellDamage(log, metrics));
-  const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics, crc32: await crc32FromConfig(config) });
+  const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics, sums: await sumsFromConfig(config) });
   let opened: OpenedEngine | null = null;
   const ended = new AbortController();
   const onStall = (error: ServingError) => {

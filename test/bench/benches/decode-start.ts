@@ -1,6 +1,6 @@
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import type { Engine } from "../../../services/shared/engine/engine.ts";
-import { nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
+import { nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { overriding } from "../../support/overriding.ts";
 import { startRedis } from "../../support/redis.ts";
 import { redisStore } from "../../support/segments.ts";
@@ -17,7 +17,7 @@ export const decodeStart: Bench = {
   async run(scene) {
     const redis = await startRedis();
     const cluster = await engineCluster();
-    const stores = [0, 1].map(() => redisStore(redis.url, { pieceBytes: 262_144, crc32: nativeCrc32() }));
+    const stores = [0, 1].map(() => redisStore(redis.url, { pieceBytes: 262_144, sums: nativeSums() }));
     const watch = new Stopwatch();
     try {
       cluster.start("prefill", stores[0]!);

@@ -1,5 +1,5 @@
 import { loadConfig } from "../../../services/cli/sizes.ts";
-import { createPage, nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
+import { createPage, nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { atMost } from "../../../services/shared/runtime/at-most.ts";
 import type { Memory } from "../../../services/shared/runtime/memory.ts";
@@ -43,7 +43,7 @@ async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, labe
     await server.flush();
     const raw = await rawRedis(server.port, pieceBytes, Math.ceil(bytes / pieceBytes));
     await server.flush();
-    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES, crc32: nativeCrc32() });
+    const store = redisStore(server.url, { pieceBytes: PIECE_BYTES, sums: nativeSums() });
     const put = bytes / (await secondsOf(() => putAll(store, values)));
     const held: Memory[] = [];
     const get = bytes / (await secondsOf(() => getAll(store, values, held)));

@@ -1,7 +1,8 @@
 import { loadConfig } from "../../../services/cli/sizes.ts";
-import { nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
+import { nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
-import { acceptHeader, encodeHeader, refusePayload, zlibCrc32 } from "../../../services/shared/segments/format.ts";
+import { acceptHeader, encodeHeader, refusePayload } from "../../../services/shared/segments/format.ts";
+import { zlibSums } from "../../../services/shared/segments/sums.ts";
 import { sample } from "../../support/segments.ts";
 import { type Bench, rateRow, type Scene, secondsOf } from "../bench.ts";
 import { memcpyRate, Rotation } from "../yardsticks/memcpy.ts";
@@ -27,11 +28,12 @@ async function ofModel(scene: Scene, model: string, bytes: number, from: Rotatio
   const size = kvSizes(config).segmentBytes;
   const count = Math.floor(bytes / size);
   const { key, head } = sample(name, 0);
-  const crc32 = nativeCrc32() ?? zlibCrc32; // as in a worker
-  const exported = (payload: Buffer) => encodeHeader(key, head, payload, crc32);
+  const sums = nativeSums() ?? zlibSums; // as in a worker
+  const exported = (payload: Buffer) => encodeHeader(key, head, payload, sums);
   const imported = (header: Buffer, payload: Buffer) => {
     const accepted = acceptHeader(header, key, head);
-    if (typeof accepted === "string" || refusePayload(payload, accepted, crc32) !== null) throw new Error("a good segment was refused");
+    if (typeof accepted === "string" || refusePayload(payload.length, sums.of(payload), accepted) !== null)
+      throw new Error("a good segment was refused");
   };
   const rate = async (each: (payload: Buffer) => void) => {
     const seconds = await secondsOf(() => {

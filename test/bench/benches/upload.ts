@@ -1,4 +1,4 @@
-import { nativeCrc32 } from "../../../services/shared/engine/kernels.ts";
+import { nativeSums } from "../../../services/shared/engine/kernels.ts";
 import type { SegmentStore } from "../../../services/shared/segments/contract.ts";
 import { startRedis } from "../../support/redis.ts";
 import { redisStore } from "../../support/segments.ts";
@@ -13,7 +13,7 @@ export const upload: Bench = {
   about: "a long prompt prefilled with its segments going to Redis, beside the same without",
   async run(scene) {
     const redis = await startRedis();
-    const store = redisStore(redis.url, { pieceBytes: 262_144, crc32: nativeCrc32() });
+    const store = redisStore(redis.url, { pieceBytes: 262_144, sums: nativeSums() });
     let seed = 0;
     const seconds = (to: SegmentStore) => async () => {
       const cluster = await engineCluster();

@@ -26,6 +26,17 @@ export class NativeBuffer implements Memory {
     return this.#handle;
   }
 
+  /** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
+  static page(bytes: number, zero: boolean): NativeBuffer {
+    const { native: n, library } = native();
+    const page = new NativeBuffer(
+      calling(() => n.pageCreate(library, bytes, zero, place)),
+      bytes,
+    );
+    if (bytes <= VIEW_MAX_BYTES) page.#view = viewAtPlace(page.#handle, bytes);
+    return page;
+  }
+
   /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. Not to be used behind `release`: a page is then another's. */
   get bytes(): Uint8Array {
     this.#view ??= viewOf(this.handle, this.size);
@@ -62,8 +73,12 @@ export class NativeBuffer implements Memory {
  * to find, which then runs for every few megabytes.
  */
 function viewOf(handle: number, size: number): Uint8Array {
+  calling(() => native().native.bufferPlace(handle, place));
+  return viewAtPlace(handle, size);
+}
+
+function viewAtPlace(handle: number, size: number): Uint8Array {
   const { native: n } = native();
-  calling(() => n.bufferPlace(handle, place));
   const [address, bytes, offset] = [place[0]!, place[1]!, place[2]!];
   if (bytes === size) return new Uint8Array(calling(() => n.bufferView(handle, 0, size)));
   const whole = regions.get(address) ?? calling(() => n.wholeView(handle));
@@ -75,14 +90,7 @@ const place = new Float64Array(3);
 /** By address. Regions are used again and never end: as many as were ever in use at once. */
 const regions = new Map<number, ArrayBuffer>();
 
-/** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
-export const createPage = (bytes: number, zero: boolean): NativeBuffer => {
-  const { native: n, library } = native();
-  return new NativeBuffer(
-    calling(() => n.pageCreate(library, bytes, zero)),
-    bytes,
-  );
-};
+export const createPage = NativeBuffer.page;
 
 export const createBuffer = (bytes: number): NativeBuffer => {
   const { native: n, library } = native();

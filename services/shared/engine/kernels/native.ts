@@ -11,7 +11,8 @@ export interface Native {
   paths(library: number): PathInfo[];
   open(library: number, path: string | null, threads: number): number;
   bufferCreate(library: number, bytes: number): number;
-  pageCreate(library: number, bytes: number, zero: boolean): number;
+  /** Tells its place as bufferPlace does. */
+  pageCreate(library: number, bytes: number, zero: boolean, place: Float64Array): number;
   bufferMap(library: number, path: string): number;
   bufferBytes(buffer: number): number;
   bufferView(buffer: number, offset: number, length: number): ArrayBuffer;
@@ -29,8 +30,12 @@ export interface Native {
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;
-  /** As zlib's; null on a processor without instructions for it. */
-  readonly crc32: ((bytes: Uint8Array) => number) | null;
+  /** As zlib's. */
+  crc32(bytes: Uint8Array): number;
+  /** Copies and goes on from the sum `before`. */
+  copySummed(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
+  /** This processor has instructions for both. Without them zlib's are faster. */
+  readonly sumsFast: boolean;
 }
 
 /** One way of computing. `reason` says for people why it cannot run here; "" if it can. */

@@ -1,0 +1,44 @@
+import { crc32 as zlibCrc32 } from "node:zlib";
+
+/** CRC-32 as zlib's: most of what a store computes. Whoever has something faster than zlib gives it. */
+export interface Sums {
+  /** Of all bytes. */
+  of(bytes: Uint8Array): number;
+  /** Copies `count` bytes of `from` from `begin` on to `at` in `to`. Returns the sum of all that `before` is the sum of (0: of nothing) and of these behind it. */
+  copy(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
+}
+
+export const zlibSums: Sums = {
+  of: (bytes) => zlibCrc32(bytes),
+  copy(to, at, from, begin, count, before) {
+    const bytes = from.subarray(begin, begin + count);
+    to.set(bytes, at);
+    return zlibCrc32(bytes, before);
+  },
+};
+
+/**
+ * The sum of two spans, one behind the other, from their sums: `first` goes on over `secondBytes` zeros, which multiply it by x to the power of their
+ * bits, and sums are linear in what is summed.
+ */
+export function sumOfBoth(first: number, second: number, secondBytes: number): number {
+  let shifted = first;
+  for (let power = X_TO_THE_8, left = secondBytes; left > 0; power = product(power, power), left = Math.floor(left / 2)) {
+    if (left % 2 === 1) shifted = product(shifted, power);
+  }
+  return (shifted ^ second) >>> 0;
+}
+
+/** Polynomials over two elements, reflected: bit 31 is the coefficient of x^0. */
+const POLYNOMIAL = 0xedb88320;
+const X_TO_THE_8 = 0x00800000;
+
+/** Of two polynomials, modulo the one of CRC-32. */
+function product(a: number, b: number): number {
+  let sum = 0;
+  for (let factor = b, left = a | 0; left !== 0; left <<= 1) {
+    if (left < 0) sum ^= factor;
+    factor = (factor >>> 1) ^ (factor & 1 ? POLYNOMIAL : 0);
+  }
+  return sum;
+}
