@@ -33,7 +33,9 @@ constexpr uint64_t kAlignment = 64;
 constexpr uint64_t kHugePage = uint64_t{1} << 21;
 constexpr uint64_t kPageBytesMin = 4096, kPageBytesMax = uint64_t{1} << 23;
 constexpr uint64_t kBlocksMin = 16;                    // in a region, so that rounding it up to huge pages wastes little
-constexpr uint64_t kUnusedBytesMax = uint64_t{1} << 27;  // of regions without a page in use that are kept for the next ones
+// Regions without a page in use that are kept for the next ones: 128 MiB, and of large pages a prompt's worth. To take memory back from the system
+// costs several times what it costs to fill it.
+constexpr uint64_t kUnusedBytesMin = uint64_t{1} << 27, kUnusedPages = 512;
 
 uint64_t roundUp(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
@@ -80,7 +82,8 @@ class Pages {
     if (region->full()) roomy_[region->blockBytes].push_back(region);
     region->free.push_back(block);
     if (!region->unused()) return;
-    if (unusedBytes_ + region->memory->bytes > kUnusedBytesMax && emptied(region)) return;
+    const uint64_t unusedBytesMax = std::max(kUnusedBytesMin, kUnusedPages * region->blockBytes);
+    if (unusedBytes_ + region->memory->bytes > unusedBytesMax && emptied(region)) return;
     unusedBytes_ += region->memory->bytes;
   }
 

@@ -66,8 +66,8 @@ void churn(const ls_backend_api* api, uint64_t seed, int turns, Shared& shared) 
 
 // Locked memory does not go back to the system: pages there hold what was in them, and yet are zeros where asked for.
 void checkLocked(const ls_backend_api* api) {
-  constexpr uint64_t kSize = uint64_t{1} << 23;
-  constexpr size_t kPages = 17;  // one more than a region holds, and than is kept unused
+  constexpr uint64_t kSize = uint64_t{1} << 16;
+  constexpr size_t kPages = 2049;  // one more than is kept unused
   const auto fill = [&](std::vector<uint8_t*>& data) {
     std::vector<ls_buffer*> pages(kPages);
     for (ls_buffer*& page : pages) {
@@ -81,7 +81,7 @@ void checkLocked(const ls_backend_api* api) {
   };
   std::vector<uint8_t*> first, second;
   std::vector<ls_buffer*> pages = fill(first);
-  const std::vector<uint8_t*> locked = {first.front(), first.back()};  // one of each region
+  const std::vector<uint8_t*> locked = {first.front(), first.back()};  // of two regions
   for (uint8_t* data : locked) CHECK(mlock(data, 1) == 0);
   for (ls_buffer* page : pages) api->buffer_release(page);
   pages = fill(second);
