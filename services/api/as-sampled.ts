@@ -5,7 +5,7 @@ import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
 import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
 import { printJson } from "../shared/engine/chat/python-json.ts";
 import { atMost } from "../shared/runtime/at-most.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
 import { answerSoFar, findJob } from "./follow.ts";
 import type { ServedModel } from "./model.ts";
 
@@ -29,10 +29,16 @@ export async function asSampled(
     return jobId === null ? [] : [{ message, place, jobId }];
   });
   await atMost(TURNS_AT_ONCE, calling.slice(-TURNS_MAX), async ({ message, place, jobId }) => {
-    found[place] = await sampled({ bus, model }, tenant, jobId, message);
+    found[place] = await sampled({ bus, model }, tenant, jobId, message).catch((thrown) => {
+      if (UNKNOWN.has(ServingError.from(thrown).code)) return message;
+      throw thrown;
+    });
   });
   return found;
 }
+
+/** Deleted, another tenant's, or the client made it up; or its log cannot be read, which is that job's trouble alone. */
+const UNKNOWN: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "DAMAGED"]);
 
 /** The job whose calls these are; null unless all are of one. */
 function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
@@ -50,11 +56,7 @@ async function sampled(
   jobId: string,
   message: ChatMessage,
 ): Promise<ChatMessage> {
-  const job = await findJob(bus, jobId, tenant).catch((error) => {
-    if (ServingError.from(error).code === "NOT_FOUND") return null; // deleted, another tenant's, or the client made it up
-    throw error;
-  });
-  if (job === null) return message;
+  const job = await findJob(bus, jobId, tenant);
   const { release, thinking } = job.view;
   const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));
   if (end?.reason !== "stop" || end.stop !== null || release !== model.release) return message;

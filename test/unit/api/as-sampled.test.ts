@@ -2,12 +2,14 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
+import { junk, memoryOpenToOthers } from "../../support/damage.ts";
 
+const record = memoryOpenToOthers();
 let api: TestApi;
 let openai: OpenAI;
 let anthropic: Anthropic;
 beforeAll(async () => {
-  api = await testApi();
+  api = await testApi({}, record.bus);
   openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
   anthropic = new Anthropic({ baseURL: api.url, apiKey: "none", maxRetries: 0 });
 });
@@ -84,6 +86,14 @@ test("ids of unknown jobs, of deleted ones and of nobody's change nothing", asyn
   const job = call.id.replace("call_", "job_").replace(/_0$/, "");
   await fetch(`${api.url}/v1/jobs/${job}`, { method: "DELETE" });
   expect((await secondPrompt(told(call.id), call.id)).startsWith(exactly(prompt))).toBe(false);
+});
+
+test("a conversation goes on though the log of one of its answers cannot be read any more", async () => {
+  const { prompt, message, call } = await firstTurn();
+  await record.write(call.id.replace("call_", "job_").replace(/_0$/, ""), junk);
+  const { role, content } = message;
+  const next = await secondPrompt({ role, content, tool_calls: [call] }, call.id);
+  expect([next.startsWith(exactly(prompt)), next.includes("Look.")]).toEqual([false, true]);
 });
 
 test("messages of Anthropic's clients, whose inputs are objects, too", async () => {
