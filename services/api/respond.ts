@@ -1,6 +1,7 @@
 import type { FastifyReply } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
+import { NO_BODY } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
 import type { Choice } from "./generate.ts";
@@ -16,16 +17,25 @@ export interface Shown extends Pick<Choice, "jobId" | "begun"> {
   readonly surface: Surface;
 }
 
-/** Answers with the whole answer, or with the stream of it. */
-export async function answer(
+/** Answers with the whole answer, or with the stream of it. What was asked is in the record by now, and is not held here meanwhile. */
+export function answer(
   deps: ApiDeps,
   reply: FastifyReply,
   choices: readonly Choice[],
-  generation: GenerationRequest,
+  { stream, stream_options }: GenerationRequest,
   detached = false,
 ): Promise<unknown> {
+  reply.request.body = NO_BODY;
+  return answered(deps, reply, choices, { streams: stream === true, includeUsage: stream_options?.include_usage === true, detached });
+}
+
+async function answered(
+  deps: ApiDeps,
+  reply: FastifyReply,
+  choices: readonly Choice[],
+  { streams, includeUsage, detached }: { readonly streams: boolean; readonly includeUsage: boolean; readonly detached: boolean },
+): Promise<unknown> {
   const { name: model, fingerprint } = deps.model;
-  const includeUsage = generation.stream_options?.include_usage === true;
   const shown = choices.map(({ view, ...job }) => ({
     ...job,
     surface: surfaceOf({ jobId: job.jobId, model, view, fingerprint }, includeUsage),
@@ -34,7 +44,7 @@ export async function answer(
   const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached }));
   let ended: ReadonlySet<string> = new Set();
   try {
-    if (generation.stream === true) {
+    if (streams) {
       ended = await stream(deps, reply, shown, 0);
       return reply;
     }
