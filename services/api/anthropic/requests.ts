@@ -66,6 +66,5 @@ export const messagesRequest = z.object({
   stream: optional(z.boolean()),
 });
 
-export type MessagesRequest = z.output<typeof messagesRequest>;
 export type AnthropicConversation = z.output<typeof countTokensRequest>;
 export type AnthropicBlock = z.output<typeof block>;

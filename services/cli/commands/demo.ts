@@ -15,6 +15,8 @@ import { rates } from "./rates.ts";
 /** The document follows from this; not chosen by outcome. */
 const SEED = 1;
 const QUESTIONS = 5;
+/** Nobody but the demo asks its API, whatever the settings say of who may ask yours, and how. */
+const OURS_ALONE = { host: "127.0.0.1", port: 0, grpcPort: null, apiKeys: "", requireKeys: false, tlsCertFile: "", tlsKeyFile: "" };
 
 export interface DemoOptions {
   readonly tokens: number;
@@ -25,7 +27,7 @@ export interface DemoOptions {
 export async function demo(config: Config, { tokens, long = false }: DemoOptions): Promise<void> {
   const folder = resolve(config.modelPath);
   console.log("longshore demo: the whole cluster in this process; its jobs end with it\n");
-  const { api, cluster, stop } = await serveEmbedded({ ...config, port: 0 }, openLog("demo", "warn"));
+  const { api, cluster, stop } = await serveEmbedded({ ...config, ...OURS_ALONE }, openLog("demo", "warn"));
   try {
     const { info } = cluster.opened.engine;
     console.log(`model      ${info.model}, ${info.layers} layers, context ${info.contextTokens.toLocaleString("en")} tokens`);
@@ -78,6 +80,10 @@ const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
 function printCache({ opened, store }: Embedded): void {
   const { segmentTokens, segmentBytes } = opened.engine.info;
   const { segment, boundary } = store.stats().stored;
+  if (segment.puts === 0) {
+    console.log(`\nno segment in the store: one has ${segmentTokens} tokens, and the document fewer`);
+    return;
+  }
   console.log(`
 KV in the store
   ${segment.puts} segments of ${segmentTokens} tokens, ${segment.bytes} bytes of payload: ${segment.bytes / (segment.puts * segmentTokens)} bytes a token
