@@ -57,6 +57,7 @@ void decode() {
     decodeLinear(LS_F8_E4M3, T, 1024, 32768);
     decodeLinear(LS_F8_E4M3, T, 8192, 4096);
     decodeLinear(LS_F4_E2M1, T, 4096, 4096);
+    decodeHyper(T, 4096);
   }
   decodeExperts(LS_F4_E2M1, 4096, 2048, 6);
 }

@@ -97,4 +97,17 @@ void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
   measureDecode(name, LS_EXPERTS, rotation, {10}, bytes * static_cast<double>(k));
 }
 
+void decodeHyper(int64_t T, int64_t d) {
+  const std::string name = "decode hc_pre " + std::to_string(T) + " x " + std::to_string(d);
+  if (!wanted(name)) return;
+  const int64_t n = 4, outputs = 24;
+  const double bytes = static_cast<double>(outputs * n * d) * bytesPer(LS_F32);
+  const ls_tensor streams = tensor(LS_BF16, {T, n, d}), base = tensor(LS_F32, {outputs}), scale = tensor(LS_F32, {3});
+  const ls_tensor x = tensor(LS_BF16, {T, d}), post = tensor(LS_F32, {T, n}), comb = tensor(LS_F32, {T, n, n});
+  std::vector<Operands> rotation;
+  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);)
+    rotation.push_back({streams, weights(LS_F32, outputs, n * d, offset), base, scale, x, post, comb});
+  measureDecode(name, LS_HC_PRE, rotation, {1e-6, 1e-6, 20}, bytes);
+}
+
 }  // namespace longshore::bench

@@ -30,4 +30,7 @@ void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N);
 // One token, k of many experts, each used once before any is used again.
 void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k);
 
+// A token or a few, the mixes of each layer read once.
+void decodeHyper(int64_t T, int64_t d);
+
 }  // namespace longshore::bench

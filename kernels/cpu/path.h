@@ -73,6 +73,8 @@ struct LinearArgs {
   Out y;                // A | F32 [T, groups*N]
 };
 
+constexpr int64_t kCopiesMax = 64;  // of n: far above any model; keeps (2 + n) * n and n * d small
+
 struct HcPreArgs {
   int64_t T, n, d;
   float rmsEps, hcEps;

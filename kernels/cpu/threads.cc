@@ -24,17 +24,27 @@ void relax() {
 #endif
 }
 
-// True as soon as `condition` holds, false if it did not within 50 us.
-template <class Condition>
-bool spinUntil(Condition condition) {
-  const auto end = Clock::now() + kSpin;
+// True as soon as `condition` holds, false if it did not within 50 us since the last that `sign` changed.
+template <class Condition, class Sign>
+bool spinUntil(Condition condition, Sign sign) {
+  auto seen = sign();
+  auto end = Clock::now() + kSpin;
   do {
     for (int i = 0; i < 64; i++) {
       if (condition()) return true;
       relax();
     }
+    if (const auto now = sign(); now != seen) {
+      seen = now;
+      end = Clock::now() + kSpin;
+    }
   } while (Clock::now() < end);
   return false;
+}
+
+template <class Condition>
+bool spinUntil(Condition condition) {
+  return spinUntil(condition, [] { return 0; });
 }
 
 }  // namespace
@@ -71,6 +81,7 @@ void* Threads::Arena::atLeast(size_t bytes) {
 
 void Threads::run(int64_t count, int64_t grain, Thunk thunk, void* context) {
   if (count <= 0) return;
+  calls_.fetch_add(1, std::memory_order_relaxed);
   if (workers_.empty() || count <= grain) return thunk(context, 0, count, 0);
 
   job_.thunk = thunk;
@@ -146,7 +157,7 @@ void Threads::waitForWork(uint32_t seen) {
     const uint64_t gate = gate_.load();
     return stop_ || ((gate & kOpen) != 0 && epochOf(gate) != seen);
   };
-  if (spinUntil(ready)) return;
+  if (spinUntil(ready, [&] { return calls_.load(std::memory_order_relaxed); })) return;
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1);
   work_.wait(lock, ready);

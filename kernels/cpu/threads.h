@@ -1,4 +1,4 @@
-// The Pool of an opened backend: threads - 1 workers that spin up to 50 us for the next operation of a step, then sleep.
+// The Pool of an opened backend: threads - 1 workers that spin while operations follow each other within 50 us, as in a step, then sleep.
 #pragma once
 
 #include <atomic>
@@ -57,6 +57,7 @@ class Threads final : public Pool {
   // The job may be read by whoever is inside. epoch << 32 | open << 31 | number of workers inside: a worker enters only while open, and
   // the caller, having closed, waits only for those inside; nobody waits for a worker that still sleeps.
   std::atomic<uint64_t> gate_{0};
+  std::atomic<uint64_t> calls_{0};  // of run, those too that one thread does alone: a sign that a step goes on
   Job job_;
 
   std::mutex mutex_;

@@ -5,7 +5,6 @@ namespace longshore::cpu {
 
 namespace {
 
-constexpr int64_t kCopiesMax = 64;  // far above any model; keeps (2 + n) * n and n * d small
 constexpr int64_t kSinkhornMax = 1000;
 
 }  // namespace

@@ -194,7 +194,7 @@ class Run {
       Bf16* values = panel.values + e / kStep * kTileHalves + e % kStep / 2 * kStep;
       const uint8_t* even = entryAt(base + e);
       const uint8_t* odd = entryAt(base + e + 1);
-      forKvSteps(s_.kv, even, odd, space_.floats, [&](int64_t s, P a, P b) __attribute__((always_inline)) {
+      forKvSteps(s_.kv, even, odd, space_.floats, [&](int64_t s, P a, P b) LONGSHORE_INLINED {
         storeVector(rows + s * kTileHalves, a);
         storeVector(rows + s * kTileHalves + kStep, b);
         storeVector(values + 2 * s * panel.capacity * kTileHalves, zipLow(finite(a), finite(b)));

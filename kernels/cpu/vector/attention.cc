@@ -209,7 +209,7 @@ class Block {
       const float* o = out(i) + r * s_.D;
       E* y = at<E>(a_.o.data, ((first_ + i) * a_.h + head_ + r) * D);
       const V mass = set(space_.mass[i * s_.headRows + r]);
-      forLanes(D, [&](int64_t c, auto read, auto write) { write(y + c, div(read(o + c), mass)); });
+      forLanes(D, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED { write(y + c, div(read(o + c), mass)); });
     }
   }
 

@@ -87,8 +87,15 @@ class Best {
     return above;
   }
 
-  // The smallest rank that fewer than K are above, by bisection.
+  // The smallest rank that fewer than K are above: one of those that are there, so a few are tried; else by bisection.
   int32_t kthRank() const {
+    if (count_ <= kFew) {
+      int32_t rank = INT32_MAX;
+      for (int64_t i = 0; i < count_; i++) {
+        if (ranks_[i] < rank && countAbove(ranks_[i]) < K_) rank = ranks_[i];
+      }
+      return rank;
+    }
     int64_t low = floor_, high = INT32_MAX;
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
@@ -97,6 +104,8 @@ class Best {
     }
     return static_cast<int32_t>(low);
   }
+
+  static constexpr int64_t kFew = 32;  // steps of a bisection
 
   int64_t K_ = 0, count_ = 0;
   int32_t floor_ = INT32_MIN;  // what is not above it cannot be among the best

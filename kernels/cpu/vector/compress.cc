@@ -33,7 +33,7 @@ template <class E>
 void poolWindow(const Tokens& tokens, int64_t window, E* pooled) {
   const CompressArgs& a = tokens.a;
   const int64_t current = window * a.m, oldest = a.overlap && window > 0 ? current - a.m : current, end = current + a.m;
-  forLanes(a.Dc, [&](int64_t c, auto read, auto write) {
+  forLanes(a.Dc, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
     const auto channel = [&](int64_t position) { return a.overlap && position >= current ? c + a.Dc : c; };
     V largest = set(-__builtin_inff());
     for (int64_t p = oldest; p < end; p++) largest = max(largest, tokens.z(p, channel(p), read));
@@ -51,7 +51,7 @@ void keep(const Tokens& tokens) {
   const CompressArgs& a = tokens.a;
   for (int64_t p = maxOf(a.start, a.start + a.T - tokens.slots); p < a.start + a.T; p++) {
     float* ring = tokens.ring(p);
-    forLanes(tokens.width, [&](int64_t c, auto read, auto write) {
+    forLanes(tokens.width, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
       write(ring + c, tokens.k(p, c, read));
       write(ring + tokens.width + c, tokens.z(p, c, read));
     });

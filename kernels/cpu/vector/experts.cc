@@ -144,7 +144,7 @@ class Block {
   }
 
   static void addTo(float* y, const float* x, int64_t count) {
-    forLanes(count, [&](int64_t n, auto read, auto write) { write(y + n, LONGSHORE_PATH::add(read(y + n), read(x + n))); });
+    forLanes(count, [&](int64_t n, auto read, auto write) LONGSHORE_INLINED { write(y + n, LONGSHORE_PATH::add(read(y + n), read(x + n))); });
   }
 
   const ExpertsArgs& a_;

@@ -39,6 +39,14 @@ LONGSHORE_INLINE bool shareScales(const Row (&rows)[N], const E*) {
 template <int M, class Row, class E>
 static constexpr int kPackedN = M == 1 && std::is_same_v<E, Bf16> && !std::is_same_v<Row, E2m1Row> ? kWideN : kTileN;
 
+// How far ahead of k, in values, rows are asked for: into the next tile, N rows on, which is too far for the processor to guess and too much for the
+// first-level cache; or, where rows are so long that a tile's beginning matters little, the processor's own guesses are only led by so many lines.
+constexpr int64_t kLongRow = 512, kLinesAhead = 32;  // cache lines
+template <class Row, int N>
+LONGSHORE_INLINE int64_t aheadOf(int64_t K) {
+  return K < kLongRow * Row::kPerLine ? N * K : kLinesAhead * Row::kPerLine;
+}
+
 // M rows x against N weight rows, straight from their bytes.
 template <int M, class Row, class E, int N>
 LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], int64_t K, float* out, int64_t stride) {
@@ -48,7 +56,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
   }
   constexpr int together = kTogether<Row, E>;
   constexpr int64_t width = together * kVector<E>;
-  const auto step = [&](int64_t k, int64_t end, auto&& decode) __attribute__((always_inline)) {
+  const auto step = [&](int64_t k, int64_t end, auto&& decode) LONGSHORE_INLINED {
     LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
       decltype(loadVector(x[0])) w[together];
       decode(rows[n], w);
@@ -58,19 +66,20 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
       }
     }
   };
-  const auto alone = [&](int64_t k, int64_t end) __attribute__((always_inline)) {
-    step(k, end, [&](const Row& row, auto& w) __attribute__((always_inline)) { vectorsAt(row, k, end, x[0], w); });
+  const auto alone = [&](int64_t k, int64_t end) LONGSHORE_INLINED {
+    step(k, end, [&](const Row& row, auto& w) LONGSHORE_INLINED { vectorsAt(row, k, end, x[0], w); });
   };
+  const int64_t ahead = aheadOf<Row, N>(K);
   const bool alike = shareScales(rows, x[0]);
   int64_t k = 0;
   for (; k + width <= K; k += width) {
-    if (k % Row::kPerLine == 0) {  // the next tile lies N rows on: too far for the processor to guess, too much for the first-level cache
-      LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + N * K), 0, 2);
+    if (k % Row::kPerLine == 0) {
+      LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + ahead), 0, 2);
     }
     if constexpr (together == 2) {
       if (alike) {
         const E4m3Scaled table(rows[0].scale[k / kWeightBlock]);
-        step(k, k + width, [&](const Row& row, auto& w) __attribute__((always_inline)) { scaledE4m3(row.w + k, table, w); });
+        step(k, k + width, [&](const Row& row, auto& w) LONGSHORE_INLINED { scaledE4m3(row.w + k, table, w); });
         continue;
       }
     }

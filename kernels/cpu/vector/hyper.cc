@@ -11,18 +11,12 @@ namespace {
 constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of every kTileM
 static_assert(kRows % kLanes == 0 && kRows % kTileM == 0);
 
-// The rows [first, first + count) of a call, their projections, and sixteen rows of Sinkhorn matrices side by side.
-struct Space {
-  float* panel;
-  float* rows;
-  float* mix;   // [kRows, outputs + slack]
-  float* lanes; // [outputs, 16]
-  Space(Carver& c, int64_t width, int64_t outputs)
-      : panel(c.take<float>(Columns<float>::panelSize(outputs, width))),
-        rows(c.take<float>(kRows * padded(width))),
-        mix(c.take<float>(kRows * (outputs + kTileSlack))),
-        lanes(c.take<float>(outputs * kLanes)) {}
-};
+// Calls body with the number of copies: a constant where it is that of every released model, so that sums over copies need no loop.
+template <class Body>
+LONGSHORE_INLINE void withCopies(int64_t n, Body&& body) {
+  if (n == 4) body(std::integral_constant<int64_t, 4>());
+  else body(n);
+}
 
 struct Site {
   In streams;
@@ -31,158 +25,219 @@ struct Site {
   float eps;
 };
 
-// mix[i, o] = (fn_o . f_i) * rsqrt(mean(f_i^2) + eps) for the rows [first, first + count).
+// What some rows of the call become.
+struct Mixed {
+  float* mix;  // [rows, stride]: their projections
+  V* lanes;    // [outputs]: those of sixteen rows side by side
+  int64_t stride;
+  Mixed(Carver& c, int64_t rows, int64_t outputs)
+      : mix(c.take<float>(blocksOf(rows, kTileM) * kTileM * (outputs + kTileSlack))), lanes(c.take<V>(outputs)), stride(outputs + kTileSlack) {}
+};
+
+struct Space {
+  float* panel;    // where there are more rows than a tile has
+  float* f;        // [rows, padded width]: the streams
+  float* factors;  // [rows]: of their norms
+  Mixed mixed;
+  Space(Carver& c, int64_t rows, int64_t width, int64_t outputs)
+      : panel(rows > kTileM ? c.take<float>(Columns<float>::panelSize(outputs, width)) : nullptr),
+        f(c.take<float>(rows * padded(width))),
+        factors(c.take<float>(rows)),
+        mixed(c, rows, outputs) {}
+};
+
+// One row as floats. Returns rsqrt(mean(f^2) + eps).
 template <class E>
-void project(const Site& s, Columns<float>& fn, int64_t first, int64_t count, const Space& space) {
-  const int64_t K = padded(s.width), stride = s.outputs + kTileSlack;
-  for (int64_t i = 0; i < count; i++) padRow(at<E>(s.streams.data, (first + i) * s.width), s.width, space.rows + i * K);
+float loadRow(const E* streams, int64_t width, float eps, float* f) {
+  V squares = zero();
+  forLanes(width, [&](int64_t k, auto read, auto) LONGSHORE_INLINED {
+    const V v = read(streams + k);
+    store(f + k, v);
+    squares = fma(v, v, squares);
+  });
+  return 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(width) + eps);
+}
+
+// mix[i, o] = (fn_o . f_i) * rsqrt(mean(f_i^2) + eps) for the rows [first, first + count) and the `outputs` that fn holds.
+template <class E>
+void project(const Site& s, Columns<float>& fn, int64_t outputs, int64_t first, int64_t count, const Space& space) {
+  const int64_t K = padded(s.width), stride = space.mixed.stride;
+  for (int64_t i = 0; i < count; i++) space.factors[i] = loadRow(at<E>(s.streams.data, (first + i) * s.width), s.width, s.eps, space.f + i * K);
   for (int64_t m = 0; m < count; m += kTileM) {
     const float* rows[kTileM];
-    for (int i = 0; i < kTileM; i++) rows[i] = space.rows + minOf(m + i, count - 1) * K;
-    fn.multiply(rows, minOf(kTileM, count - m), space.mix + m * stride, stride);
+    for (int i = 0; i < kTileM; i++) rows[i] = space.f + minOf(m + i, count - 1) * K;
+    fn.multiply(rows, minOf(kTileM, count - m), space.mixed.mix + m * stride, stride);
   }
   for (int64_t i = 0; i < count; i++) {
-    V squares = zero();
-    for (int64_t k = 0; k < K; k += kLanes) {
-      const V f = load(space.rows + i * K + k);
-      squares = fma(f, f, squares);
-    }
-    const float factor = 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(s.width) + s.eps);
-    for (int64_t o = 0; o < s.outputs; o++) space.mix[i * stride + o] *= factor;
+    for (int64_t o = 0; o < outputs; o++) space.mixed.mix[i * stride + o] *= space.factors[i];
   }
 }
 
-// x[c] = sum_j w_j * f[j * d + c]
+// Many rows are shared out, up to kRows of them at a time.
+template <class E, class Finish>
+void projectMany(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
+  pool.parallelFor(T, kRows, [&](int64_t begin, int64_t end, uint32_t worker) {
+    const auto space = inScratch<Space>(pool, worker, kRows, s.width, s.outputs);
+    Columns<float> fn({{s.fn.data, LS_F32}, {}, s.width}, 0, s.outputs, space.panel);
+    for (int64_t first = begin; first < end; first += kRows) {
+      const int64_t count = minOf(kRows, end - first);
+      project<E>(s, fn, s.outputs, first, count, space);
+      finish(space.mixed, first, count);
+    }
+  });
+}
+
+// Of few, as in a step, fn takes the time, which is read once: outputs are shared out. Each thread has the rows as floats for itself, since a row
+// that another one has written comes slower than it is converted.
+template <class E, class Finish>
+void projectFew(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
+  const int64_t blocks = blocksOf(s.outputs, kTileN);
+  const int64_t grain = maxOf(blocksOf(blocks, pool.threads()), grainOf(T * kTileN * padded(s.width) / kLanes));
+  const auto mixed = inShared<Mixed>(pool, T, s.outputs);
+  pool.parallelFor(blocks, grain, [&](int64_t begin, int64_t end, uint32_t worker) {
+    const int64_t output = begin * kTileN, outputs = minOf(s.outputs, end * kTileN) - output;
+    const auto space = inScratch<Space>(pool, worker, T, s.width, outputs);
+    Columns<float> fn({{s.fn.data, LS_F32}, {}, s.width}, output, outputs, space.panel);
+    project<E>(s, fn, outputs, 0, T, space);
+    for (int64_t t = 0; t < T; t++) std::memcpy(mixed.mix + t * mixed.stride + output, space.mixed.mix + t * space.mixed.stride, static_cast<size_t>(outputs) * sizeof(float));
+  });
+  finish(mixed, 0, T);
+}
+
+// finish(mixed, first, count) once the rows [first, first + count) are projected, for all T of the call.
+template <class E, class Finish>
+void projectAll(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
+  if (T > kRows) projectMany<E>(T, s, pool, finish);
+  else if (T > 0) projectFew<E>(T, s, pool, finish);
+}
+
+// x[c] = sum_j w_j * streams[j, c]
 template <class E>
-void collapse(const float* f, const float* w, int64_t n, int64_t d, E* x) {
-  forLanes(d, [&](int64_t c, auto read, auto write) {
+LONGSHORE_INLINE void collapse(int64_t n, const E* streams, const float* w, int64_t d, E* x) {
+  forLanes(d, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
     V sum = zero();
-    for (int64_t j = 0; j < n; j++) sum = fma(set(w[j]), read(f + j * d + c), sum);
+    LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) sum = fma(set(w[j]), read(streams + j * d + c), sum);
     write(x + c, sum);
   });
 }
 
+// c[start + i * step] for all i: divided by their sum.
+LONGSHORE_INLINE void normalise(int64_t n, V* c, int64_t start, int64_t step, V eps) {
+  V sum = c[start];
+  LONGSHORE_UNROLL for (int64_t i = 1; i < n; i++) sum = LONGSHORE_PATH::add(sum, c[start + i * step]);
+  const V factor = div(set(1.0f), LONGSHORE_PATH::add(sum, eps));
+  LONGSHORE_UNROLL for (int64_t i = 0; i < n; i++) c[start + i * step] = mul(c[start + i * step], factor);
+}
+
+LONGSHORE_INLINE void softmax(int64_t n, V* row, V eps) {
+  V largest = row[0], sum = zero();
+  for (int64_t k = 1; k < n; k++) largest = max(largest, row[k]);
+  for (int64_t k = 0; k < n; k++) {
+    row[k] = exp(sub(row[k], largest));
+    sum = LONGSHORE_PATH::add(sum, row[k]);
+  }
+  for (int64_t k = 0; k < n; k++) row[k] = LONGSHORE_PATH::add(div(row[k], sum), eps);
+}
+
 // Matrices c[j * n + k] of sixteen rows in the lanes.
-class Matrices {
- public:
-  Matrices(float* lanes, int64_t n, float eps) : lanes_(lanes), n_(n), eps_(set(eps)) {}
-
-  void sinkhorn(int32_t iterations) {
-    for (int64_t j = 0; j < n_; j++) softmaxRow(j * n_);
-    for (int64_t k = 0; k < n_; k++) normalise(k, n_);
-    for (int32_t i = 1; i < iterations; i++) {
-      for (int64_t j = 0; j < n_; j++) normalise(j * n_, 1);
-      for (int64_t k = 0; k < n_; k++) normalise(k, n_);
-    }
+LONGSHORE_INLINE void alternate(int64_t n, V* c, int32_t iterations, V eps) {
+  LONGSHORE_UNROLL for (int64_t k = 0; k < n; k++) normalise(n, c, k, n, eps);
+  for (int32_t i = 1; i < iterations; i++) {
+    LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) normalise(n, c, j * n, 1, eps);
+    LONGSHORE_UNROLL for (int64_t k = 0; k < n; k++) normalise(n, c, k, n, eps);
   }
+}
 
- private:
-  V get(int64_t i) const { return load(lanes_ + i * kLanes); }
-  void put(int64_t i, V v) { store(lanes_ + i * kLanes, v); }
-
-  void softmaxRow(int64_t start) {
-    V largest = get(start), sum = zero();
-    for (int64_t k = 1; k < n_; k++) largest = max(largest, get(start + k));
-    for (int64_t k = 0; k < n_; k++) {
-      const V e = exp(sub(get(start + k), largest));
-      sum = LONGSHORE_PATH::add(sum, e);
-      put(start + k, e);
-    }
-    for (int64_t k = 0; k < n_; k++) put(start + k, LONGSHORE_PATH::add(div(get(start + k), sum), eps_));
+template <class N>
+LONGSHORE_INLINE void sinkhorn(N copies, V* c, int32_t iterations, V eps) {
+  const int64_t n = copies;
+  for (int64_t j = 0; j < n; j++) softmax(n, c + j * n, eps);
+  if constexpr (std::is_same_v<N, int64_t>) {
+    alternate(n, c, iterations, eps);
+  } else {  // in registers
+    V held[N::value * N::value];
+    LONGSHORE_UNROLL for (int64_t i = 0; i < n * n; i++) held[i] = c[i];
+    alternate(n, held, iterations, eps);
+    LONGSHORE_UNROLL for (int64_t i = 0; i < n * n; i++) c[i] = held[i];
   }
-
-  void normalise(int64_t start, int64_t step) {
-    V sum = get(start);
-    for (int64_t i = 1; i < n_; i++) sum = LONGSHORE_PATH::add(sum, get(start + i * step));
-    const V factor = div(set(1.0f), LONGSHORE_PATH::add(sum, eps_));
-    for (int64_t i = 0; i < n_; i++) put(start + i * step, mul(get(start + i * step), factor));
-  }
-
-  float* lanes_;
-  int64_t n_;
-  V eps_;
-};
+}
 
 // Sixteen rows from `first` on, `count` of them real: mix -> pre (left in mix), post, comb.
-void weights(const HcPreArgs& a, int64_t first, int64_t count, float* mix, float* lanes) {
-  const int64_t n = a.n, outputs = (2 + n) * n, stride = outputs + kTileSlack;
-  for (int64_t o = 0; o < outputs; o++) {
+template <class N>
+void weights(N copies, const HcPreArgs& a, int64_t first, int64_t count, float* mix, const Mixed& mixed) {
+  const int64_t n = copies, stride = mixed.stride;
+  V* lanes = mixed.lanes;
+  for (int64_t o = 0; o < (2 + n) * n; o++) {
     const int64_t part = o < n ? 0 : o < 2 * n ? 1 : 2;
     float column[kLanes];
     for (int64_t l = 0; l < kLanes; l++) column[l] = mix[minOf(l, count - 1) * stride + o];
     const V x = fma(load(column), set(a.scale[part]), set(a.base[o]));
-    if (part == 2) store(lanes + o * kLanes, x);
-    else if (part == 1) store(lanes + o * kLanes, mul(set(2.0f), sigmoid(x)));
-    else store(lanes + o * kLanes, LONGSHORE_PATH::add(sigmoid(x), set(a.hcEps)));
+    if (part == 2) lanes[o] = x;
+    else if (part == 1) lanes[o] = mul(set(2.0f), sigmoid(x));
+    else lanes[o] = LONGSHORE_PATH::add(sigmoid(x), set(a.hcEps));
   }
-  Matrices(lanes + 2 * n * kLanes, n, a.hcEps).sinkhorn(a.sinkhornIters);
+  sinkhorn(copies, lanes + 2 * n, a.sinkhornIters, set(a.hcEps));
+  const auto lane = [&](int64_t o, int64_t l) { return at<float>(lanes, o * kLanes)[l]; };
   for (int64_t l = 0; l < count; l++) {
-    for (int64_t j = 0; j < n; j++) mix[l * stride + j] = lanes[j * kLanes + l];
-    for (int64_t j = 0; j < n; j++) a.post[(first + l) * n + j] = lanes[(n + j) * kLanes + l];
-    for (int64_t i = 0; i < n * n; i++) a.comb[(first + l) * n * n + i] = lanes[(2 * n + i) * kLanes + l];
+    for (int64_t j = 0; j < n; j++) mix[l * stride + j] = lane(j, l);
+    for (int64_t j = 0; j < n; j++) a.post[(first + l) * n + j] = lane(n + j, l);
+    for (int64_t i = 0; i < n * n; i++) a.comb[(first + l) * n * n + i] = lane(2 * n + i, l);
   }
-}
-
-// body(space, fn, first, count) for blocks of up to kRows rows.
-template <class Body>
-void forRows(int64_t T, const Site& s, Pool& pool, Body&& body) {
-  pool.parallelFor(T, kRows, [&](int64_t begin, int64_t end, uint32_t worker) {
-    const auto space = inScratch<Space>(pool, worker, s.width, s.outputs);
-    Columns<float> fn({{s.fn.data, LS_F32}, {}, s.width}, 0, s.outputs, end - begin > kTileM ? space.panel : nullptr);
-    for (int64_t first = begin; first < end; first += kRows) body(space, fn, first, minOf(kRows, end - first));
-  });
 }
 
 }  // namespace
 
 void hcPre(const HcPreArgs& a, Pool& pool) {
   const Site site = {a.streams, a.fn, a.n * a.d, (2 + a.n) * a.n, a.rmsEps};
-  const int64_t stride = site.outputs + kTileSlack;
   withElement(a.x.dtype == LS_F32, [&](auto* e) {
     using E = std::remove_pointer_t<decltype(e)>;
-    forRows(a.T, site, pool, [&](const Space& space, Columns<float>& fn, int64_t first, int64_t count) {
-      project<E>(site, fn, first, count, space);
-      for (int64_t i = 0; i < count; i += kLanes) weights(a, first + i, minOf(kLanes, count - i), space.mix + i * stride, space.lanes);
-      for (int64_t i = 0; i < count; i++) collapse(space.rows + i * padded(site.width), space.mix + i * stride, a.n, a.d, at<E>(a.x.data, (first + i) * a.d));
+    projectAll<E>(a.T, site, pool, [&](const Mixed& mixed, int64_t first, int64_t count) {
+      withCopies(a.n, [&](auto n) {
+        for (int64_t i = 0; i < count; i += kLanes) weights(n, a, first + i, minOf(kLanes, count - i), mixed.mix + i * mixed.stride, mixed);
+        for (int64_t i = 0; i < count; i++) collapse(n, at<E>(a.streams.data, (first + i) * site.width), mixed.mix + i * mixed.stride, a.d, at<E>(a.x.data, (first + i) * a.d));
+      });
     });
   });
 }
 
 void hcHead(const HcHeadArgs& a, Pool& pool) {
   const Site site = {a.streams, a.fn, a.n * a.d, a.n, a.rmsEps};
-  const int64_t stride = site.outputs + kTileSlack;
   withElement(a.h.dtype == LS_F32, [&](auto* e) {
     using E = std::remove_pointer_t<decltype(e)>;
-    forRows(a.T, site, pool, [&](const Space& space, Columns<float>& fn, int64_t first, int64_t count) {
-      project<E>(site, fn, first, count, space);
+    projectAll<E>(a.T, site, pool, [&](const Mixed& mixed, int64_t first, int64_t count) {
       for (int64_t i = 0; i < count; i++) {
-        float* w = space.mix + i * stride;
+        float* w = mixed.mix + i * mixed.stride;
         for (int64_t j = 0; j < a.n; j++) w[j] = LONGSHORE_PATH::first(LONGSHORE_PATH::add(sigmoid(fma(set(w[j]), set(a.scale[0]), set(a.base[j]))), set(a.hcEps)));
-        collapse(space.rows + i * padded(site.width), w, a.n, a.d, at<E>(a.h.data, (first + i) * a.d));
+        collapse(a.n, at<E>(a.streams.data, (first + i) * site.width), w, a.d, at<E>(a.h.data, (first + i) * a.d));
       }
     });
   });
 }
 
 // Sixteen channels of all copies are read before any is written: `out` may be `streams`.
+template <class E>
+LONGSHORE_INLINE void postRow(int64_t n, const HcPostArgs& a, int64_t t) {
+  const E* streams = at<E>(a.streams.data, t * n * a.d);
+  E* out = at<E>(a.out.data, t * n * a.d);
+  forLanes(a.d, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
+    V old[kCopiesMax];
+    LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) old[j] = read(streams + j * a.d + c);
+    const V y = read(at<E>(a.y.data, t * a.d + c));
+    LONGSHORE_UNROLL for (int64_t k = 0; k < n; k++) {
+      V sum = mul(set(a.post[t * n + k]), y);
+      LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) sum = fma(set(a.comb[(t * n + j) * n + k]), old[j], sum);
+      write(out + k * a.d + c, sum);
+    }
+  });
+}
+
 void hcPost(const HcPostArgs& a, Pool& pool) {
   withElement(a.y.dtype == LS_F32, [&](auto* e) {
     using E = std::remove_pointer_t<decltype(e)>;
-    pool.parallelFor(a.T, grainOf(a.n * a.n * a.d / kLanes), [&](int64_t begin, int64_t end, uint32_t worker) {
-      float* old = static_cast<float*>(pool.scratch(worker, static_cast<size_t>(a.n * kLanes) * sizeof(float)));
-      for (int64_t t = begin; t < end; t++) {
-        const E* streams = at<E>(a.streams.data, t * a.n * a.d);
-        E* out = at<E>(a.out.data, t * a.n * a.d);
-        forLanes(a.d, [&](int64_t c, auto read, auto write) {
-          for (int64_t j = 0; j < a.n; j++) store(old + j * kLanes, read(streams + j * a.d + c));
-          const V y = read(at<E>(a.y.data, t * a.d + c));
-          for (int64_t k = 0; k < a.n; k++) {
-            V sum = mul(set(a.post[t * a.n + k]), y);
-            for (int64_t j = 0; j < a.n; j++) sum = fma(set(a.comb[(t * a.n + j) * a.n + k]), load(old + j * kLanes), sum);
-            write(out + k * a.d + c, sum);
-          }
-        });
-      }
+    withCopies(a.n, [&](auto n) {
+      pool.parallelFor(a.T, grainOf(n * n * a.d / kLanes), [&](int64_t begin, int64_t end, uint32_t) {
+        for (int64_t t = begin; t < end; t++) postRow<E>(n, a, t);
+      });
     });
   });
 }

@@ -54,7 +54,7 @@ void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, in
       using Y = std::remove_pointer_t<decltype(e)>;
       for (int64_t i = 0; i < M; i++) {
         Y* y = at<Y>(a.y.data, ((row0 + m + i) * a.groups + group) * a.N + first);
-        forLanes(count, [&](int64_t n, auto read, auto write) { write(y + n, read(space.out + i * stride + n)); });
+        forLanes(count, [&](int64_t n, auto read, auto write) LONGSHORE_INLINED { write(y + n, read(space.out + i * stride + n)); });
       }
     });
   }

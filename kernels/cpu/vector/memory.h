@@ -68,7 +68,7 @@ LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
 // One row of an activation tensor, padded: as floats, or as the bf16 that it is.
 template <class From, class E>
 LONGSHORE_INLINE void padRow(const From* x, int64_t width, E* row) {
-  forLanes(width, [&](int64_t k, auto read, auto write) { write(row + k, read(x + k)); });
+  forLanes(width, [&](int64_t k, auto read, auto write) LONGSHORE_INLINED { write(row + k, read(x + k)); });
   std::memset(row + width, 0, static_cast<size_t>(padded<E>(width) - width) * sizeof(E));
 }
 

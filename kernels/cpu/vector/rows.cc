@@ -11,18 +11,18 @@ namespace {
 
 template <class From, class To>
 void copyRow(const From* x, To* y, int64_t count) {
-  forLanes(count, [&](int64_t k, auto read, auto write) { write(y + k, read(x + k)); });
+  forLanes(count, [&](int64_t k, auto read, auto write) LONGSHORE_INLINED { write(y + k, read(x + k)); });
 }
 
 template <class E, class W>
 void normRow(const E* x, const W* w, int64_t C, float eps, E* y) {
   V squares = zero();
-  forLanes(C, [&](int64_t c, auto read, auto) {
+  forLanes(C, [&](int64_t c, auto read, auto) LONGSHORE_INLINED {
     const V v = read(x + c);
     squares = fma(v, v, squares);
   });
   const V factor = set(1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(C) + eps));
-  forLanes(C, [&](int64_t c, auto read, auto write) {
+  forLanes(C, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
     const V v = mul(read(x + c), factor);
     write(y + c, w != nullptr ? mul(v, read(w + c)) : v);
   });
@@ -68,7 +68,7 @@ void add(const AddArgs& a, Pool& pool) {
           const auto* ar = at<Pointed<decltype(x)>>(a.a.data, r * a.C);
           const auto* br = at<Pointed<decltype(z)>>(a.b.data, r / a.repeat * a.C);
           auto* yr = at<Pointed<decltype(y)>>(a.y.data, r * a.C);
-          forLanes(a.C, [&](int64_t c, auto read, auto write) { write(yr + c, LONGSHORE_PATH::add(read(ar + c), read(br + c))); });
+          forLanes(a.C, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED { write(yr + c, LONGSHORE_PATH::add(read(ar + c), read(br + c))); });
         }
       });
     });
@@ -111,7 +111,7 @@ void rope(const RopeArgs& a, Pool& pool) {
       for (int64_t r = begin * a.h; r < end * a.h; r++) {
         E* x = at<E>(a.x.data, (r + 1) * a.D - R);
         const float* table = at<float>(a.table.data, r / a.h * R);
-        forLanes(R, [&](int64_t c, auto read, auto write) {
+        forLanes(R, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
           const V v = read(x + c), turn = read(table + c);
           write(x + c, fma(v, evens(turn), mul(swap<1>(v), mul(odds(turn), load(signs)))));
         });

@@ -11,14 +11,14 @@ namespace {
 
 float largestMagnitude(const float* x, int64_t count) {
   V largest = zero();
-  forLanes(count, [&](int64_t k, auto read, auto) { largest = max(largest, absolute(read(x + k))); });
+  forLanes(count, [&](int64_t k, auto read, auto) LONGSHORE_INLINED { largest = max(largest, absolute(read(x + k))); });
   return maximum(largest);
 }
 
 template <class E>
 uint8_t* putRow(const float* x, int64_t count, uint8_t* to) {
   E* elements = reinterpret_cast<E*>(to);
-  forLanes(count, [&](int64_t k, auto read, auto write) { write(elements + k, read(x + k)); });
+  forLanes(count, [&](int64_t k, auto read, auto write) LONGSHORE_INLINED { write(elements + k, read(x + k)); });
   return to + count * static_cast<int64_t>(sizeof(E));
 }
 

@@ -17,7 +17,7 @@ struct KvShape {
 template <class E>
 LONGSHORE_INLINE void widenTo(const uint8_t* x, int64_t width, float* row) {
   const E* elements = reinterpret_cast<const E*>(x);
-  forLanes(width, [&](int64_t k, auto read, auto write) { write(row + k, read(elements + k)); });
+  forLanes(width, [&](int64_t k, auto read, auto write) LONGSHORE_INLINED { write(row + k, read(elements + k)); });
 }
 
 // Writes the width() values alone. NaN codes do not occur: KV_PACK takes finite values.

@@ -24,6 +24,7 @@
 
 #define LONGSHORE_INLINE static inline __attribute__((always_inline))
 #define LONGSHORE_MEMBER __attribute__((always_inline)) inline
+#define LONGSHORE_INLINED __attribute__((always_inline))
 #define LONGSHORE_UNROLL _Pragma("GCC unroll 16")
 
 namespace longshore::cpu::LONGSHORE_PATH {
@@ -104,7 +105,7 @@ template <class Body>
 LONGSHORE_INLINE void forLanes(int64_t n, Body&& body) {
   int64_t k = 0;
   for (; k + kLanes <= n; k += kLanes) {
-    body(k, [](const auto* p) __attribute__((always_inline)) { return load(p); }, [](auto* p, V v) __attribute__((always_inline)) { store(p, v); });
+    body(k, [](const auto* p) LONGSHORE_INLINED { return load(p); }, [](auto* p, V v) LONGSHORE_INLINED { store(p, v); });
   }
   if (k < n) {
     const int64_t rest = n - k;

@@ -55,13 +55,14 @@ LONGSHORE_INLINE V load(const Bf16* p) {
   return floats(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
+// The upper halves of sixteen words.
+alignas(64) static constexpr uint16_t kUpper[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
+
 LONGSHORE_INLINE void store(Bf16* p, V v) {
   const I x = bits(v);
-  const I tie = andInt(_mm512_srli_epi32(x, 16), setInt(1));
-  const I rounded = _mm512_srli_epi32(addInt(addInt(x, setInt(0x7FFF)), tie), 16);
-  const I quieted = _mm512_or_si512(_mm512_srli_epi32(x, 16), setInt(0x40));
-  const I y = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quieted);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(y));
+  const I half = _mm512_mask_blend_epi32(_mm512_test_epi32_mask(x, setInt(0x10000)), setInt(0x7FFF), setInt(0x8000));  // ties go to even
+  const I y = _mm512_mask_or_epi32(addInt(x, half), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), x, setInt(0x400000));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_permutexvar_epi16(_mm512_load_si512(kUpper), y)));
 }
 
 // 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into the fields of an fp16 is 2^-8 times its value, and
@@ -119,7 +120,7 @@ LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* co
   const I values = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), low = _mm512_set1_epi8(15);
   I r[4];  // of rows i, i + 4, i + 8 and i + 12
   LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {
-    const auto part = [&](int q) __attribute__((always_inline)) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i + 4 * q] + offset)); };
+    const auto part = [&](int q) LONGSHORE_INLINED { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i + 4 * q] + offset)); };
     r[i] = _mm512_inserti32x4(_mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi128_si512(part(0)), part(1), 1), part(2), 2), part(3), 3);
   }
   const I a = _mm512_unpacklo_epi32(r[0], r[1]), b = _mm512_unpacklo_epi32(r[2], r[3]), c = _mm512_unpackhi_epi32(r[0], r[1]), d = _mm512_unpackhi_epi32(r[2], r[3]);

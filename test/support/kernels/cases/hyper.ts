@@ -1,11 +1,16 @@
 import { zeros } from "../owned.ts";
+import type { Draw } from "../random.ts";
 import type { Cases } from "./cases.ts";
 import { activations, copy, cut, plain, width } from "./parts.ts";
+
+/** Rows and channels: as in a step, where the mixes are shared out among threads, or as in a chunk, where rows are. */
+const extents = (draw: Draw): [number, number] =>
+  draw.chance() ? [draw.whole(1, 9), width(draw)] : [draw.whole(40, 160), draw.whole(1, 90)];
 
 /** Hyper-connections. */
 export const hyperCases = {
   hcPre(draw) {
-    const [T, n, d, dtype] = [draw.whole(1, 9), draw.whole(1, 5), width(draw), draw.pick(activations)];
+    const [[T, d], n, dtype] = [extents(draw), draw.whole(1, 5), draw.pick(activations)];
     const mixes = (2 + n) * n;
     const [streams, fn, base] = [draw.floats(dtype, [T, n, d]), draw.floats("F32", [mixes, n * d], 0.1), draw.floats("F32", [mixes])];
     const scale = draw.floats("F32", [3]);
@@ -17,7 +22,7 @@ export const hyperCases = {
   },
 
   hcPost(draw) {
-    const [T, n, d, dtype, inPlace] = [draw.whole(1, 9), draw.whole(1, 5), width(draw), draw.pick(activations), draw.chance()];
+    const [[T, d], n, dtype, inPlace] = [extents(draw), draw.whole(1, 5), draw.pick(activations), draw.chance()];
     const [y, post, comb] = [draw.floats(dtype, [T, d]), draw.floats("F32", [T, n]), draw.floats("F32", [T, n, n])];
     const streams = draw.floats(dtype, [T, n, d]);
     return plain("hcPost", `${dtype} [${T}, ${n}, ${d}]${inPlace ? " in place" : ""}`, T, (stream, a, b) => {
@@ -29,7 +34,7 @@ export const hyperCases = {
   },
 
   hcHead(draw) {
-    const [T, n, d, dtype] = [draw.whole(1, 9), draw.whole(1, 5), width(draw), draw.pick(activations)];
+    const [[T, d], n, dtype] = [extents(draw), draw.whole(1, 5), draw.pick(activations)];
     const [streams, fn] = [draw.floats(dtype, [T, n, d]), draw.floats("F32", [n, n * d], 0.1)];
     const [base, scale] = [draw.floats("F32", [n]), draw.floats("F32", [1])];
     return plain("hcHead", `${dtype} [${T}, ${n}, ${d}]`, T, (stream, a, b) => {
