@@ -76,7 +76,7 @@ const prefill = {
     "Chunks are made as large as takes this long: a killed worker loses one, one told to stop finishes it. Less than LONGSHORE_DRAIN_MS.",
   ),
   prefillSlots: whole(2, { min: 1, max: 64 }, "Jobs a prefill worker holds at once."),
-  uploadsMax: whole(4, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
+  uploadsMax: whole(8, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
 } as const;
 
 const decode = {

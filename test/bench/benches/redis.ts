@@ -2,6 +2,7 @@ import { loadConfig } from "../../../services/cli/sizes.ts";
 import { createPage, nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { atMost } from "../../../services/shared/runtime/at-most.ts";
+import { loadConfig as settings } from "../../../services/shared/runtime/config.ts";
 import type { Memory } from "../../../services/shared/runtime/memory.ts";
 import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
 import { LOADS_MAX } from "../../../services/shared/worker/context.ts";
@@ -78,11 +79,9 @@ function report(scene: Scene, key: string, command: string, valueBytes: number, 
   });
 }
 
-/** As many at once as a worker stores by default. */
-const PUTS_AT_ONCE = 4;
-
+/** As many at once as a worker stores. */
 const putAll = (store: RedisStore, values: readonly Sample[]): Promise<void> =>
-  atMost(PUTS_AT_ONCE, values, async ({ key, head, payload }) => {
+  atMost(settings({}).uploadsMax, values, async ({ key, head, payload }) => {
     if (!(await store.put(key, head, payload))) throw new Error("Redis did not take a segment");
   });
 
