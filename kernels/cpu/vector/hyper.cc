@@ -221,7 +221,10 @@ LONGSHORE_INLINE void postRow(int64_t n, const HcPostArgs& a, int64_t t) {
   E* out = at<E>(a.out.data, t * n * a.d);
   forLanes(a.d, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
     V old[kCopiesMax];
-    LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) old[j] = read(streams + j * a.d + c);
+    LONGSHORE_UNROLL for (int64_t j = 0; j < n; j++) {
+      __builtin_prefetch(addressAt(streams, ((n + j) * a.d + c) * static_cast<int64_t>(sizeof(E))), 0, 2);  // of the next row
+      old[j] = read(streams + j * a.d + c);
+    }
     const V y = read(at<E>(a.y.data, t * a.d + c));
     LONGSHORE_UNROLL for (int64_t k = 0; k < n; k++) {
       V sum = mul(set(a.post[t * n + k]), y);

@@ -101,6 +101,8 @@ void ropeTable(const RopeTableArgs& a, Pool& pool) {
   });
 }
 
+constexpr int64_t kRowsAhead = 16;  // a part of each row is read: the processor does not guess where the next one lies
+
 // A pair (e, o) lies in neighbouring lanes and becomes (e cos - o sin, o cos + e sin).
 void rope(const RopeArgs& a, Pool& pool) {
   const float signs[kLanes] = {-a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign, -a.sign, a.sign};
@@ -110,6 +112,7 @@ void rope(const RopeArgs& a, Pool& pool) {
     pool.parallelFor(a.T, grainOf(a.h * blocksOf(R, kLanes)), [&](int64_t begin, int64_t end, uint32_t) {
       for (int64_t r = begin * a.h; r < end * a.h; r++) {
         E* x = at<E>(a.x.data, (r + 1) * a.D - R);
+        for (int64_t c = 0; c < R; c += kVector<E>) __builtin_prefetch(addressAt(x, (kRowsAhead * a.D + c) * static_cast<int64_t>(sizeof(E))), 1, 2);
         const float* table = at<float>(a.table.data, r / a.h * R);
         forLanes(R, [&](int64_t c, auto read, auto write) LONGSHORE_INLINED {
           const V v = read(x + c), turn = read(table + c);
