@@ -4,6 +4,7 @@ import type { Sums } from "./sums.ts";
 
 /** The longest bulk reply we accept: the largest piece with a header in front. */
 const BULK_BYTES_MAX = 1_048_576 + HEADER_BYTES;
+/** With its end. */
 const LINE_BYTES_MAX = 2_048;
 /**
  * What a read takes at most: several values of 52 KB, since a read costs more than to copy one of them, and little enough to stay in a core's
@@ -117,7 +118,6 @@ export class ReplyReader {
     for (let next = this.#take(at); next > at; next = this.#take(at)) at = next;
     this.#read.copyWithin(0, at, this.#held);
     this.#held -= at;
-    if (this.#held > LINE_BYTES_MAX) throw new RedisFailure("protocol", "Redis sent a reply line without an end");
   }
 
   /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
@@ -126,12 +126,14 @@ export class ReplyReader {
   }
 
   #takeLine(at: number): number {
-    const end = this.#read.indexOf("\r\n", at, "latin1");
-    if (end < 0 || end + 2 > this.#held) return at;
-    const reply = parseLine(this.#read.toString("utf8", at, end));
+    const line = this.#read.subarray(at, Math.min(at + LINE_BYTES_MAX, this.#held));
+    const length = line.indexOf("\r\n", 0, "latin1");
+    if (length < 0 && line.length === LINE_BYTES_MAX) throw new RedisFailure("protocol", "Redis sent a reply line without an end");
+    if (length < 0) return at;
+    const reply = parseLine(line.toString("utf8", 0, length));
     if (reply.kind === "bulk") this.#body = { length: reply.length, got: 0, room: this.#place(reply.length, 0), filled: 0, sum: 0 };
     else this.#onReply(reply);
-    return end + 2;
+    return at + length + 2;
   }
 
   #takeBody(body: Body, at: number): number {

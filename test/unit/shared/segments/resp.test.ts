@@ -4,18 +4,22 @@ import { expect, test } from "vitest";
 import { encodeCommands, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
 import { zlibSums } from "../../../../services/shared/segments/sums.ts";
 
-/**
- * Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. The first `front` bytes of a
- * body get room of their own, which is then, like what is behind it, too long by `more`.
- */
-function read(wire: Buffer, sizes: readonly number[], { keep = (_index: number): boolean => true, front = 0, more = 0 } = {}) {
+interface Where {
+  readonly keep?: (index: number) => boolean;
+  /** Where a body gets its second room, its third and so on. */
+  readonly seams?: readonly number[];
+  readonly more?: number;
+}
+
+/** Feeds `wire` in reads of at most `sizes[i]` bytes; bulk bytes go to fresh memory, or nowhere where `keep` says so. The last room is too long by `more`. */
+function read(wire: Buffer, sizes: readonly number[], { keep = () => true, seams = [], more = 0 }: Where = {}) {
   const replies: Reply[] = [];
   const bodies: (Uint8Array | null)[] = [];
   const place = (length: number, at: number) => {
     if (at === 0) bodies.push(keep(bodies.length) ? new Uint8Array(length + more) : null);
-    else expect(at).toBe(front);
-    const whole = bodies.at(-1)!;
-    return at === 0 && front > 0 && whole !== null ? whole.subarray(0, front) : (whole?.subarray(at) ?? null);
+    else expect(seams).toContain(at);
+    const next = seams.find((seam) => seam > at);
+    return bodies.at(-1)?.subarray(at, next) ?? null;
   };
   const reader = new ReplyReader(place, (reply) => replies.push(reply), zlibSums);
   for (let at = 0, turn = 0; at < wire.length; turn++) {
@@ -29,6 +33,9 @@ function read(wire: Buffer, sizes: readonly number[], { keep = (_index: number):
   return { replies, bodies: bodies.map((bytes) => bytes?.subarray(0, bytes.length - more) ?? null) };
 }
 
+/** What went to the last room. */
+const behindSeams = (bytes: Uint8Array, seams: readonly number[]) => bytes.subarray(seams.findLast((seam) => seam < bytes.length) ?? 0);
+
 const bulk = (bytes: Uint8Array) => Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
 
 test("replies are the same however the network cuts them, and discarded ones leave no trace", () => {
@@ -37,7 +44,8 @@ test("replies are the same however the network cuts them, and discarded ones lea
     fc.uint8Array({ maxLength: 30 }),
     fc.integer({ min: 0, max: 60_000 }).map((n) => new Uint8Array(n).fill(13)),
   );
-  const places = fc.record({ front: fc.integer({ min: 0, max: 25 }), more: fc.integer({ min: 0, max: 3 }) });
+  const seams = fc.array(fc.oneof(fc.integer({ min: 1, max: 25 }), fc.integer({ min: 1, max: 60_000 })), { maxLength: 3 });
+  const places = fc.record({ seams: seams.map((all) => all.sort((a, b) => a - b)), more: fc.integer({ min: 0, max: 3 }) });
   fc.assert(
     fc.property(fc.array(body, { maxLength: 6 }), sizes, fc.integer({ min: 1, max: 3 }), places, (wanted, cuts, every, where) => {
       const keep = (index: number) => index % every === 0;
@@ -52,8 +60,7 @@ test("replies are the same however the network cuts them, and discarded ones lea
         { kind: "integer", value: -7 },
         { kind: "error", text: "ERR no" },
       ];
-      const sum = (bytes: Uint8Array, index: number) =>
-        keep(index) ? crc32(bytes.length > where.front ? bytes.subarray(where.front) : bytes) : 0;
+      const sum = (bytes: Uint8Array, index: number) => (keep(index) ? crc32(behindSeams(bytes, where.seams)) : 0);
       expect(replies).toEqual(
         wanted.flatMap((bytes, index) => [{ kind: "bulk", length: bytes.length, sum: sum(bytes, index) }, small[index % 4]]),
       );
@@ -72,8 +79,43 @@ test.each([
   ["a bulk larger than any piece", `$${1_048_576 + 136 + 1}\r\n`],
   ["more bytes than announced", "$2\r\nabcd+OK\r\n"],
   ["a line without an end", "+".repeat(20_000)],
-])("%s ends the connection", (_, wire) => {
-  expect(() => read(Buffer.from(wire), [7])).toThrow(expect.objectContaining({ reason: "protocol" }));
+  ["a line that is too long", `+${"x".repeat(2_046)}\r\n`],
+])("%s ends the connection, however the network cuts it", (_, wire) => {
+  for (const size of [1, 7, wire.length])
+    expect(() => read(Buffer.from(wire), [size])).toThrow(expect.objectContaining({ reason: "protocol" }));
+});
+
+test("the longest line is a reply, however the network cuts it", () => {
+  const text = "x".repeat(2_045);
+  const wire = Buffer.from(`-${text}\r\n+OK\r\n`);
+  for (const size of [1, 2_047, wire.length]) {
+    const { replies } = read(wire, [size]);
+    expect(replies).toEqual([
+      { kind: "error", text },
+      { kind: "status", text: "OK" },
+    ]);
+  }
+});
+
+test("a reply is whole wherever it meets the end of the buffer, with what was read before behind it", () => {
+  const buffer = new ReplyReader(
+    () => null,
+    () => {},
+    zlibSums,
+  ).buffer().length;
+  const noise = Buffer.alloc(2 * buffer);
+  for (let at = 0; at < noise.length; at += 4) noise.write(at % 3 === 0 ? "\r\n$1" : "\n\r\r\n", at, "latin1");
+  for (let less = 0; less <= 40; less++) {
+    const values = [noise.subarray(less, buffer), noise.subarray(0, 2 * buffer - less), noise.subarray(less, 2_000)];
+    const wire = Buffer.concat(values.flatMap((bytes) => [bulk(bytes), Buffer.from(":5\r\n")]));
+    const { replies, bodies } = read(wire, [buffer], { seams: [136, buffer - 136] });
+    const expected = values.flatMap((bytes) => [
+      { kind: "bulk", length: bytes.length, sum: crc32(behindSeams(bytes, [136, buffer - 136])) },
+      { kind: "integer", value: 5 },
+    ]);
+    expect(replies, `${less} less`).toEqual(expected);
+    expect(bodies.every((bytes, index) => values[index]!.equals(bytes!))).toBe(true);
+  }
 });
 
 test.each([
@@ -118,7 +160,7 @@ test("a reply cut at any byte is the same reply", () => {
     Buffer.from("-ERR no\r\n"),
   ]);
   for (let cut = 1; cut < wire.length; cut++) {
-    const { replies, bodies } = read(wire, [cut, wire.length], { front: cut % 2 === 0 ? 0 : 136 });
+    const { replies, bodies } = read(wire, [cut, wire.length], { seams: cut % 2 === 0 ? [] : [136] });
     expect(replies.map(({ kind }) => kind)).toEqual(["bulk", "bulk", "null", "bulk", "error"]);
     expect(bodies.map((bytes) => bytes!.length)).toEqual([136, body.length, 0]);
     expect(body.equals(bodies[1]!), `cut at ${cut}`).toBe(true);
