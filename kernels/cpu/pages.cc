@@ -33,9 +33,9 @@ constexpr uint64_t kAlignment = 64;
 constexpr uint64_t kHugePage = uint64_t{1} << 21;
 constexpr uint64_t kPageBytesMin = 4096, kPageBytesMax = uint64_t{1} << 23;
 constexpr uint64_t kBlocksMin = 16;                    // in a region, so that rounding it up to huge pages wastes little
-// Regions without a page in use that are kept for the next ones: 128 MiB, and of large pages a prompt's worth. To take memory back from the system
-// costs several times what it costs to fill it.
-constexpr uint64_t kUnusedBytesMin = uint64_t{1} << 27, kUnusedPages = 512;
+// Room in regions without a page in use that is kept for the next ones: for a prompt's worth, 512, and for small ones in 128 MiB. To take memory back from
+// the system costs several times what it costs to fill it.
+constexpr uint64_t kUnusedPages = 512, kUnusedBytes = uint64_t{1} << 27;
 
 uint64_t roundUp(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
@@ -61,7 +61,7 @@ class Pages {
     auto page = std::make_unique<ls_buffer>();
     const std::lock_guard<std::mutex> lock(mutex_);
     ls_region* region = regionWithRoom(roundUp(bytes, kAlignment));
-    if (region->unused() && region->touched > 0) unusedBytes_ -= region->memory->bytes;
+    if (region->unused() && region->touched > 0) used(std::find(unused_.begin(), unused_.end(), region));
     const bool fresh = region->free.empty();
     const uint32_t block = fresh ? region->touched++ : region->free.back();
     if (!fresh) region->free.pop_back();
@@ -82,9 +82,11 @@ class Pages {
     if (region->full()) roomy_[region->blockBytes].push_back(region);
     region->free.push_back(block);
     if (!region->unused()) return;
-    const uint64_t unusedBytesMax = std::max(kUnusedBytesMin, kUnusedPages * region->blockBytes);
-    if (unusedBytes_ + region->memory->bytes > unusedBytesMax && emptied(region)) return;
+    unused_.push_back(region);
+    unusedPages_ += region->blocks;
     unusedBytes_ += region->memory->bytes;
+    for (auto oldest = unused_.begin(); oldest != unused_.end() && unusedPages_ > kUnusedPages && unusedBytes_ > kUnusedBytes;)
+      if (!emptied(oldest)) ++oldest;
   }
 
  private:
@@ -97,26 +99,37 @@ class Pages {
     region->blocks = static_cast<uint32_t>(bytes / blockBytes);
     region->free.reserve(region->blocks);
     roomy.reserve(roomy.size() + 1);
+    unused_.reserve(regions_ + 1);
     region->memory = mapRegion(bytes);
     roomy.push_back(region.get());
+    regions_++;
     return region.release();
   }
 
-  // As new: zeros, which cost nothing until they are touched. The others go first from now on. False where memory is
-  // locked and stays: it holds whatever was there.
-  bool emptied(ls_region* region) {
+  // As new: zeros, which cost nothing until they are touched. The others go first from now on. `place` is then the next. False where memory is locked
+  // and stays: it holds whatever was there.
+  bool emptied(std::vector<ls_region*>::iterator& place) {
+    ls_region* region = *place;
     if (madvise(region->memory->data, region->memory->bytes, MADV_DONTNEED) != 0) return false;
+    place = used(place);
     region->touched = 0;
     region->free.clear();
     std::vector<ls_region*>& roomy = roomy_[region->blockBytes];
-    const auto place = std::find(roomy.begin(), roomy.end(), region);
-    std::rotate(roomy.begin(), place, place + 1);
+    const auto inRoomy = std::find(roomy.begin(), roomy.end(), region);
+    std::rotate(roomy.begin(), inRoomy, inRoomy + 1);
     return true;
+  }
+
+  std::vector<ls_region*>::iterator used(std::vector<ls_region*>::iterator place) {
+    unusedPages_ -= (*place)->blocks;
+    unusedBytes_ -= (*place)->memory->bytes;
+    return unused_.erase(place);
   }
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::vector<ls_region*>> roomy_;  // by the size of their blocks
-  uint64_t unusedBytes_ = 0;
+  std::vector<ls_region*> unused_;  // and touched: the longest ago first; has room for every region
+  uint64_t regions_ = 0, unusedPages_ = 0, unusedBytes_ = 0;
 };
 
 // Never destroyed: pages may come back while the process ends.

@@ -1,6 +1,8 @@
-// Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other.
+// Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other;
+// and how many of them are kept.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -89,6 +91,50 @@ void checkLocked(const ls_backend_api* api) {
   for (ls_buffer* page : pages) api->buffer_release(page);
 }
 
+// What nobody uses any more is there for the next ones, whatever sizes came and went before, and no more of it than is said, also where some is locked.
+void checkKept(const ls_backend_api* api) {
+  constexpr uint64_t kSize = 320 << 10, kSmall = 8 << 10;
+  constexpr size_t kKept = 512, kPerRegion = 19, kPages = 32 * kPerRegion;
+  constexpr uint8_t kMark = 7;
+  const auto create = [&](uint64_t size) {
+    ls_buffer* page = nullptr;
+    CHECK(api->page_create(size, 0, &page) == LS_OK);
+    return page;
+  };
+  const auto first = [&](ls_buffer* page) {
+    uint64_t bytes = 0;
+    return api->buffer_host(page, &bytes);
+  };
+  // How many of as many pages as were just used hold what was left there: those that come first, unless a region with a locked page was cleared up to there.
+  // Regions become unused from the last to the first, each long after it had room.
+  const auto kept = [&](uint64_t size, size_t count, bool lock) {
+    std::vector<ls_buffer*> pages(count);
+    for (ls_buffer*& page : pages) *first(page = create(size)) = kMark;
+    uint8_t* locked = first(pages.back());
+    CHECK(!lock || mlock(locked, 1) == 0);
+    for (size_t i = 0; i < count; i += kPerRegion) api->buffer_release(pages[i]);
+    for (size_t i = count; i-- > 0;)
+      if (i % kPerRegion != 0) api->buffer_release(pages[i]);
+    for (ls_buffer*& page : pages) page = create(size);
+    if (lock) munlock(locked, 1);
+    const auto marked = [&](ls_buffer* page) { return *first(page) == kMark; };
+    const auto total = std::count_if(pages.begin(), pages.end(), marked);
+    CHECK(lock || std::all_of(pages.begin(), pages.begin() + total, marked));
+    for (ls_buffer* page : pages) api->buffer_release(page);
+    return static_cast<size_t>(total);
+  };
+  for (uint64_t i = 0; i < 20; i++) {
+    ls_buffer* other = create((uint64_t{4} << 20) + 64 * i);
+    *first(other) = kMark;
+    api->buffer_release(other);
+  }
+  CHECK(kept(kSize, kKept - kPerRegion, false) == kKept - kPerRegion);
+  const size_t most = kept(kSize, kPages, false), mostBesides = kept(kSize, kPages, true);
+  CHECK(most <= kKept && most > kKept - kPerRegion);
+  CHECK(mostBesides <= kKept && mostBesides > kKept - 2 * kPerRegion);
+  CHECK(kept(kSmall, 4 * kKept, false) == 4 * kKept);
+}
+
 }  // namespace
 
 void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
@@ -98,6 +144,7 @@ void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
   for (std::thread& thread : threads) thread.join();
   for (const Page& page : shared.pages) checkAndRelease(api, page);
   checkLocked(api);
+  checkKept(api);
   std::printf("pages: %zu lived to the end, all as they were filled\n", shared.pages.size());
 }
 

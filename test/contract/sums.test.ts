@@ -57,6 +57,38 @@ test.skipIf(native === null)("a span outside its array is refused, and nothing i
   expect(to).toEqual(new Uint8Array(10));
 });
 
+test.skipIf(native === null)("numbers that are none are refused, wherever they stand, and nobody is asked for their value", () => {
+  const to = new Uint8Array(10);
+  const asked = { valueOf: () => expect.fail("asked") };
+  const wrong = [Number.NaN, -1, 0.5, 2 ** 53, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, "1", 1n, true, null, undefined, asked];
+  for (const position of [1, 3, 4, 5]) {
+    for (const value of wrong) {
+      const args: unknown[] = [to, 0, bytes, 0, 1, 0];
+      args[position] = value;
+      expect(() => (native!.copy as (...args: unknown[]) => number)(...args), `argument ${position}`).toThrow(
+        expect.objectContaining({ code: "LS_INVALID" }),
+      );
+    }
+  }
+  expect(to).toEqual(new Uint8Array(10));
+});
+
+test.skipIf(native === null)("an array has the bytes that it has now: moved elsewhere none, shrunk fewer, shared all", () => {
+  const moved = new Uint8Array(100);
+  structuredClone(moved.buffer, { transfer: [moved.buffer] });
+  const shrinking = Reflect.construct(ArrayBuffer, [100, { maxByteLength: 200 }]) as ArrayBuffer & { resize(bytes: number): void };
+  const [tracking, fixed, behind] = [new Uint8Array(shrinking), new Uint8Array(shrinking, 0, 100), new Uint8Array(shrinking, 90)];
+  shrinking.resize(5);
+  for (const array of [moved, tracking, fixed, behind]) {
+    expect(native!.of(array)).toBe(crc32(new Uint8Array(array.length)));
+    expect(() => native!.copy(array, 0, bytes, 0, 6, 0)).toThrow("ends outside its array");
+    expect(() => native!.copy(new Uint8Array(6), 0, array, 0, 6, 0)).toThrow("ends outside its array");
+  }
+  const shared = new Uint8Array(new SharedArrayBuffer(10));
+  expect(native!.copy(shared, 5, bytes, 0, 5, 0)).toBe(crc32(bytes.subarray(0, 5)));
+  expect(Buffer.from(shared.slice(5))).toEqual(bytes.subarray(0, 5));
+});
+
 test.skipIf(native === null)("what is no byte array has no sum, and overlapping spans no copy", () => {
   for (const wrong of [null, "bytes", [1, 2], new Float32Array(2), new ArrayBuffer(4)]) {
     expect(() => native!.of(wrong as unknown as Uint8Array), String(wrong)).toThrow("must be a Uint8Array");

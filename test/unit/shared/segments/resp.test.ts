@@ -85,6 +85,11 @@ test.each([
     expect(() => read(Buffer.from(wire), [size])).toThrow(expect.objectContaining({ reason: "protocol" }));
 });
 
+test("the largest piece with its header is a reply", () => {
+  const bytes = Buffer.alloc(1_048_576 + 136, 1);
+  expect(read(bulk(bytes), [70_000]).replies).toEqual([{ kind: "bulk", length: bytes.length, sum: crc32(bytes) }]);
+});
+
 test("the longest line is a reply, however the network cuts it", () => {
   const text = "x".repeat(2_045);
   const wire = Buffer.from(`-${text}\r\n+OK\r\n`);
