@@ -281,7 +281,8 @@ uint8_t* span(const Napi::CallbackInfo& info, size_t i, uint64_t count) {
 Napi::Value crc32(const Napi::CallbackInfo& info) {
   static const auto sum = checksum::bestCrc32().sum;
   const Bytes all = bytes(info, 0);
-  return Napi::Number::New(info.Env(), sum(all.data, all.length, 0));
+  const auto before = static_cast<uint32_t>(whole(number(info, 1), UINT32_MAX, "before"));
+  return Napi::Number::New(info.Env(), sum(all.data, all.length, before));
 }
 
 // (to, at, from, begin, count, before) => the sum.

@@ -25,7 +25,7 @@ export function encodeHeader(key: SegmentKey, head: ValueHead, payload: Uint8Arr
     throw new ServingError("INTERNAL", `a value of ${payload.length} bytes: at most ${VALUE_BYTES_MAX}`);
   const header = expectedHeader(key, head);
   header.writeBigUInt64LE(BigInt(payload.length), at.payloadBytes);
-  header.writeUInt32LE(sums.of(payload), at.payloadCrc);
+  header.writeUInt32LE(sums.of(payload, 0), at.payloadCrc);
   header.writeUInt32LE(headerCrc(header), at.headerCrc);
   return header;
 }

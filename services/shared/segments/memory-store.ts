@@ -56,7 +56,7 @@ export class MemoryStore implements CountedStore {
     }
     const payload = entry.value.subarray(HEADER_BYTES);
     const accepted = acceptHeader(entry.value.subarray(0, HEADER_BYTES), key, head);
-    const damage = typeof accepted === "string" ? accepted : refusePayload(payload.length, this.#sums.of(payload), accepted);
+    const damage = typeof accepted === "string" ? accepted : refusePayload(payload.length, this.#sums.of(payload, 0), accepted);
     if (damage !== null) {
       this.#tally.damaged(head.kind, damage);
       return null;

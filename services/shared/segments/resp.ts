@@ -11,6 +11,8 @@ const LINE_BYTES_MAX = 2_048;
  * cache until they are copied.
  */
 const READ_BYTES = 262_144;
+/** From so many missing bytes of a value on, reads go straight to their place: there the copy would cost more than the reads it saves. */
+const STRAIGHT_BYTES_MIN = 131_072;
 
 /** RESP2. `length` of a bulk reply; its bytes went where `place` said. `sum`: CRC-32 of those that went to what it gave last. */
 export type Reply =
@@ -89,8 +91,9 @@ interface Body {
 }
 
 /**
- * Takes replies apart as their bytes arrive: the socket reads into `buffer()`, then calls `filled`. Values are copied from there, and summed up on the
- * way. A reply outside these bounds, or of a type we never ask for, throws RedisFailure: the connection is then of no more use.
+ * Takes replies apart as their bytes arrive: the socket reads into `buffer()`, then calls `filled`. Values are copied from there or, where they are
+ * large, lie in their place already, and are summed up either way. A reply outside these bounds, or of a type we never ask for, throws
+ * RedisFailure: the connection is then of no more use.
  */
 export class ReplyReader {
   readonly #place: Place;
@@ -108,16 +111,29 @@ export class ReplyReader {
   }
 
   buffer(): Uint8Array {
-    return this.#held === 0 ? this.#read : this.#read.subarray(this.#held);
+    return this.#straight() ?? (this.#held === 0 ? this.#read : this.#read.subarray(this.#held));
   }
 
   /** `count` bytes were read into what `buffer()` last returned. */
   filled(count: number): void {
+    const straight = this.#straight();
+    if (straight !== null) {
+      this.#advance(this.#body!, count, this.#sums.of(straight.subarray(0, count), this.#body!.sum));
+      return;
+    }
     this.#held += count;
     let at = 0;
     for (let next = this.#take(at); next > at; next = this.#take(at)) at = next;
     this.#read.copyWithin(0, at, this.#held);
     this.#held -= at;
+  }
+
+  /** Where a large body's next bytes are read to; null: they are copied there. */
+  #straight(): Uint8Array | null {
+    const body = this.#body;
+    if (body === null || body.room === null) return null;
+    const bytes = Math.min(body.room.length - body.filled, body.length - body.got);
+    return bytes < STRAIGHT_BYTES_MIN ? null : body.room.subarray(body.filled, body.filled + bytes);
   }
 
   /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
@@ -139,19 +155,25 @@ export class ReplyReader {
   #takeBody(body: Body, at: number): number {
     const room = body.room === null ? Number.POSITIVE_INFINITY : body.room.length - body.filled;
     const count = Math.min(body.length - body.got, room, this.#held - at);
-    if (body.room !== null && count > 0) body.sum = this.#sums.copy(body.room, body.filled, this.#read, at, count, body.sum);
-    body.got += count;
-    body.filled += count;
+    const sum = body.room === null || count === 0 ? body.sum : this.#sums.copy(body.room, body.filled, this.#read, at, count, body.sum);
+    this.#advance(body, count, sum);
     const end = at + count;
-    if (body.got < body.length) {
-      if (count === room) Object.assign(body, { room: this.#place(body.length, body.got), filled: 0, sum: 0 });
-      return end;
-    }
-    if (this.#held - end < 2) return end;
+    if (body.got < body.length || this.#held - end < 2) return end;
     if (this.#read.readUInt16BE(end) !== 0x0d0a) throw new RedisFailure("protocol", "Redis sent more bytes than it announced");
     this.#body = null;
     this.#onReply({ kind: "bulk", length: body.length, sum: body.sum });
     return end + 2;
+  }
+
+  /** So many more bytes of the body are where they belong, and `sum` is theirs too. Where they fill their room and more will come, that gets another. */
+  #advance(body: Body, count: number, sum: number): void {
+    body.got += count;
+    body.filled += count;
+    body.sum = sum;
+    if (body.filled !== body.room?.length || body.got === body.length) return;
+    body.room = this.#place(body.length, body.got);
+    body.filled = 0;
+    body.sum = 0;
   }
 }
 

@@ -2,14 +2,14 @@ import { crc32 as zlibCrc32 } from "node:zlib";
 
 /** CRC-32 as zlib's: most of what a store computes. Whoever has something faster than zlib gives it. */
 export interface Sums {
-  /** Of all bytes. */
-  of(bytes: Uint8Array): number;
-  /** Copies `count` bytes of `from` from `begin` on to `at` in `to`. Returns the sum of all that `before` is the sum of (0: of nothing) and of these behind it. */
+  /** Of all that `before` is the sum of (0: of nothing) and of these bytes behind it. */
+  of(bytes: Uint8Array, before: number): number;
+  /** Copies `count` bytes of `from` from `begin` on to `at` in `to`, and sums them up likewise. */
   copy(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
 }
 
 export const zlibSums: Sums = {
-  of: (bytes) => zlibCrc32(bytes),
+  of: (bytes, before) => zlibCrc32(bytes, before),
   copy(to, at, from, begin, count, before) {
     const bytes = from.subarray(begin, begin + count);
     to.set(bytes, at);

@@ -32,7 +32,7 @@ async function ofModel(scene: Scene, model: string, bytes: number, from: Rotatio
   const exported = (payload: Buffer) => encodeHeader(key, head, payload, sums);
   const imported = (header: Buffer, payload: Buffer) => {
     const accepted = acceptHeader(header, key, head);
-    if (typeof accepted === "string" || refusePayload(payload.length, sums.of(payload), accepted) !== null)
+    if (typeof accepted === "string" || refusePayload(payload.length, sums.of(payload, 0), accepted) !== null)
       throw new Error("a good segment was refused");
   };
   const rate = async (each: (payload: Buffer) => void) => {

@@ -30,9 +30,9 @@ export interface Native {
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;
-  /** As zlib's. */
-  crc32(bytes: Uint8Array): number;
-  /** Copies and goes on from the sum `before`. */
+  /** As zlib's, going on from the sum `before`. */
+  crc32(bytes: Uint8Array, before: number): number;
+  /** Copies, and sums up likewise. */
   copySummed(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
   /** This processor has instructions for both. Without them zlib's are faster. */
   readonly sumsFast: boolean;
