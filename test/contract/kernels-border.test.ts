@@ -175,6 +175,15 @@ describe("the addon refuses what JavaScript can get wrong", () => {
     expect(code(() => n.load(join(folder, "none.so")))).toBe("LS_IO");
   });
 
+  test("a place without room for three numbers, and then no page is made", () => {
+    const before = liveHandles();
+    const detached = new Float64Array(3);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    for (const place of [new Float64Array(2), detached, new Float32Array(3), [0, 0, 0], null])
+      expect(code(() => n.pageCreate(library, 52_000, false, place as Float64Array))).toBe("LS_INVALID");
+    expect(liveHandles()).toBe(before);
+  });
+
   test("a path that cannot run here says why", () => {
     for (const path of listPaths()) expect(path.available ? path.reason === "" : path.reason.length > 10, path.name).toBe(true);
   });
@@ -199,7 +208,7 @@ describe("memory", () => {
     const live: { readonly page: NativeBuffer; readonly mark: number }[] = [];
     const random = seededRandom(seed);
     for (let turn = 0; turn < 2_000; turn++) {
-      const page = createPage([52_000, 4_096, 700_000][random.u32() % 3]!, turn % 2 === 0);
+      const page = createPage([52_000, 4_096, 700_000, 0, 100][random.u32() % 5]!, turn % 2 === 0);
       if (turn % 2 === 0) expect(Buffer.compare(page.bytes, Buffer.alloc(page.size)), `SEED=${seed} turn ${turn}`).toBe(0);
       const mark = random.u32() % 256;
       page.bytes.fill(mark);

@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { nativeSums } from "../../../services/shared/engine/kernels.ts";
 import type { Clock } from "../../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { seededRandom, systemRandom } from "../../../services/shared/runtime/random.ts";
 import type { CountedStore, SegmentKey } from "../../../services/shared/segments/contract.ts";
 import { HEADER_BYTES } from "../../../services/shared/segments/format.ts";
 import { MemoryStore } from "../../../services/shared/segments/memory-store.ts";
+import { type Sums, zlibSums } from "../../../services/shared/segments/sums.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { Ledger, redisStore, type Sample, sample } from "../../support/segments.ts";
 
@@ -43,8 +45,8 @@ function memorySubject(): Subject {
   };
 }
 
-function redisSubject({ url, client }: RedisServer): Subject {
-  const store = redisStore(url, { pieceBytes: PIECE, ttlMs: { segment: 60_000, boundary: BOUNDARY_MS } });
+function redisSubject({ url, client }: RedisServer, sums: Sums): Subject {
+  const store = redisStore(url, { pieceBytes: PIECE, sums, ttlMs: { segment: 60_000, boundary: BOUNDARY_MS } });
   return {
     store,
     elapse: () => {},
@@ -65,10 +67,13 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
+const native = nativeSums();
+
 describe.each([
   ["memory", memorySubject],
-  ["redis", () => redisSubject(server)],
-])("%s", (_, open) => {
+  ["redis", () => redisSubject(server, zlibSums)],
+  ...(native === null ? [] : [["redis, with the kernels' sums, as workers have it", () => redisSubject(server, native)] as const]),
+] as const)("%s", (_, open) => {
   let subject: Subject;
   let store: CountedStore;
   let ledger: Ledger;
