@@ -45,15 +45,15 @@ function memorySubject(): Subject {
   };
 }
 
-function redisSubject({ url, client }: RedisServer, sums: Sums): Subject {
-  const store = redisStore(url, { pieceBytes: PIECE, sums, ttlMs: { segment: 60_000, boundary: BOUNDARY_MS } });
+function redisSubject({ url, client }: RedisServer, sums: Sums, pieceBytes: number): Subject {
+  const store = redisStore(url, { pieceBytes, sums, ttlMs: { segment: 60_000, boundary: BOUNDARY_MS } });
   return {
     store,
     elapse: () => {},
     flip: async (key, offset, mask) => {
-      const piece = Math.max(0, Math.floor((offset - HEADER_BYTES) / PIECE));
+      const piece = Math.max(0, Math.floor((offset - HEADER_BYTES) / pieceBytes));
       const name = piece === 0 ? `test:{${key}}` : `test:{${key}}:${piece}`;
-      const at = piece === 0 ? offset : (offset - HEADER_BYTES) % PIECE;
+      const at = piece === 0 ? offset : (offset - HEADER_BYTES) % pieceBytes;
       const [byte] = await client.getrangeBuffer(name, at, at);
       await client.setrange(name, at, Buffer.of(byte! ^ mask));
     },
@@ -71,8 +71,10 @@ const native = nativeSums();
 
 describe.each([
   ["memory", memorySubject],
-  ["redis", () => redisSubject(server, zlibSums)],
-  ...(native === null ? [] : [["redis, with the kernels' sums, as workers have it", () => redisSubject(server, native)] as const]),
+  ["redis", () => redisSubject(server, zlibSums, PIECE)],
+  ...(native === null
+    ? []
+    : [["redis, with the kernels' sums, as workers have it", () => redisSubject(server, native, 4 * PIECE)] as const]),
 ] as const)("%s", (_, open) => {
   let subject: Subject;
   let store: CountedStore;
