@@ -38,6 +38,8 @@ export interface StormReport {
 
 const SEGMENT = 128;
 const MODEL = "deploy/models/yardlog";
+/** A claim runs out after three seconds. */
+const HOLDER_MS = 30_000;
 const ROLES: readonly Role[] = ["api", "prefill", "decode", "batch-coordinator", "batch-coordinator"];
 
 /** One batch on a real cluster, in which the coordinator that works on it and a worker of each kind are killed with -9 three times. */
@@ -60,12 +62,20 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
   const processes = await Promise.all(ROLES.map(async (role) => ({ role, process: await RoleProcess.start(role, env) })));
   const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: "none", timeout: 60_000 });
   const killed: string[] = [];
+  /** Of the coordinators the one that works on the batch: after a kill there is none until the claim of the dead has run out. */
+  const victimOf = async (role: Role, batchId: string) => {
+    for (const endMs = performance.now() + HOLDER_MS; performance.now() < endMs; await sleep(20)) {
+      const holder = role === "batch-coordinator" ? await holderOf(bus, batchId) : "";
+      const victim = processes.find((one) => one.role === role && one.process.output.includes(holder));
+      if (victim !== undefined) return victim;
+    }
+    throw new Error(`no ${role} worked on the batch within ${HOLDER_MS} ms`);
+  };
   const kill = async (role: Role, batchId: string) => {
-    const holder = role === "batch-coordinator" ? await holderOf(bus, batchId) : null;
-    const victim = processes.find((one) => one.role === role && (holder === null || one.process.output.includes(holder)))!;
+    const victim = await victimOf(role, batchId);
     await victim.process.kill();
     killed.push(role);
-    options.tell?.(`killed ${holder ?? role}`);
+    options.tell?.(`killed a ${role}`);
     victim.process = await RoleProcess.start(role, env);
   };
   try {

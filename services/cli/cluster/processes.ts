@@ -148,9 +148,9 @@ class Supervised implements RunningProcess {
     const until = clock.monotonicMs() + startMs;
     for (;;) {
       const problem = await probe(this.plan.probe);
-      if (problem === null) return;
       signal.throwIfAborted();
       if (this.restarts > 0) throw new ServingError("UNAVAILABLE", `${this.plan.name} ended while it started; see ${this.logPath}`);
+      if (problem === null) return;
       if (clock.monotonicMs() > until)
         throw new ServingError(
           "UNAVAILABLE",
