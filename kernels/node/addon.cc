@@ -34,6 +34,14 @@ std::string text(const Napi::CallbackInfo& info, size_t i) {
   return info[i].As<Napi::String>().Utf8Value();
 }
 
+// `name`: of the type, for people. An array has at least `least` elements.
+template <class Array>
+Array typed(const Napi::CallbackInfo& info, size_t i, napi_typedarray_type type, const char* name, size_t least = 0) {
+  if (info[i].IsTypedArray() && info[i].As<Napi::TypedArray>().TypedArrayType() == type && info[i].As<Napi::TypedArray>().ElementLength() >= least)
+    return info[i].As<Array>();
+  throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a " + name};
+}
+
 struct Numbers {
   const double* data;
   size_t count;
@@ -41,9 +49,7 @@ struct Numbers {
 
 // The first `length` (argument i + 1) numbers of a Float64Array (argument i).
 Numbers numbers(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Float64Array"};
-  const auto array = info[i].As<Napi::Float64Array>();
+  const auto array = typed<Napi::Float64Array>(info, i, napi_float64_array, "Float64Array");
   const size_t length = whole(number(info, i + 1), 4096, "length");
   if (length > array.ElementLength()) throw Refusal{LS_INVALID, "length exceeds the array (or the array is detached)"};
   return {array.Data(), length};
@@ -98,9 +104,7 @@ Napi::Value bufferCreate(const Napi::CallbackInfo& info) {
 }
 
 Napi::Float64Array placeIn(const Napi::CallbackInfo& info, size_t i) {
-  if (info[i].IsTypedArray() && info[i].As<Napi::TypedArray>().TypedArrayType() == napi_float64_array && info[i].As<Napi::Float64Array>().ElementLength() >= 3)
-    return info[i].As<Napi::Float64Array>();
-  throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Float64Array of 3"};
+  return typed<Napi::Float64Array>(info, i, napi_float64_array, "Float64Array of 3", 3);
 }
 
 // Where a buffer lies in what it is part of: host address of the whole, bytes of the whole, offset there.
@@ -258,31 +262,21 @@ Napi::Value tolerance(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), library(info)->tolerance(op, static_cast<uint32_t>(whole(number(info, 2), 16, "output"))));
 }
 
-struct Bytes {
-  uint8_t* data;
-  size_t length;
-};
-
-Bytes bytes(const Napi::CallbackInfo& info, size_t i) {
-  if (!info[i].IsTypedArray() || info[i].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
-    throw Refusal{LS_INVALID, "argument " + std::to_string(i) + " must be a Uint8Array"};
-  auto array = info[i].As<Napi::Uint8Array>();
-  return {array.Data(), array.ByteLength()};
-}
+Napi::Uint8Array bytes(const Napi::CallbackInfo& info, size_t i) { return typed<Napi::Uint8Array>(info, i, napi_uint8_array, "Uint8Array"); }
 
 // `count` bytes of an array (argument i) from an offset (argument i + 1) on.
 uint8_t* span(const Napi::CallbackInfo& info, size_t i, uint64_t count) {
-  const Bytes all = bytes(info, i);
-  const uint64_t from = whole(number(info, i + 1), kBytesMax, "offset");
-  if (from > all.length || count > all.length - from) throw Refusal{LS_INVALID, "the span ends outside its array of " + std::to_string(all.length) + " bytes"};
-  return all.data + from;
+  Napi::Uint8Array all = bytes(info, i);
+  const uint64_t from = whole(number(info, i + 1), kBytesMax, "offset"), length = all.ByteLength();
+  if (from > length || count > length - from) throw Refusal{LS_INVALID, "the span ends outside its array of " + std::to_string(length) + " bytes"};
+  return all.Data() + from;
 }
 
 Napi::Value crc32(const Napi::CallbackInfo& info) {
   static const auto sum = checksum::bestCrc32().sum;
-  const Bytes all = bytes(info, 0);
+  Napi::Uint8Array all = bytes(info, 0);
   const auto before = static_cast<uint32_t>(whole(number(info, 1), UINT32_MAX, "before"));
-  return Napi::Number::New(info.Env(), sum(all.data, all.length, before));
+  return Napi::Number::New(info.Env(), sum(all.Data(), all.ByteLength(), before));
 }
 
 // (to, at, from, begin, count, before) => the sum.
