@@ -139,7 +139,8 @@ class Incoming {
 
   /** Of all pieces together. */
   #sum(bytes: number): number {
-    return this.#sums.reduce((sum, next, index) => sumOfBoth(sum, next, Math.min(this.#pieceBytes, bytes - index * this.#pieceBytes)), 0);
+    const [first = 0, ...others] = this.#sums;
+    return others.reduce((sum, next, i) => sumOfBoth(sum, next, Math.min(this.#pieceBytes, bytes - (i + 1) * this.#pieceBytes)), first);
   }
 
   #refuse(reason: Refusal): null {
