@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
-import { freePort, NatsServer } from "../support/nats.ts";
+import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import type { Role } from "../support/role-process.ts";
 import { Replica } from "./replica.ts";

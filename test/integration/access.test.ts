@@ -3,8 +3,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import { packageRoot } from "../../services/shared/runtime/package-root.ts";
-import { freePort, NatsServer } from "../support/nats.ts";
+import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { fromSources, RoleProcess } from "../support/role-process.ts";
 

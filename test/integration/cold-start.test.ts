@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import { ask } from "../chaos/client.ts";
 import { settings } from "../chaos/cluster.ts";
 import { jobsOf, oracle } from "../chaos/jobs.ts";
-import { freePort, NatsServer } from "../support/nats.ts";
+import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { fromDist, RoleProcess } from "../support/role-process.ts";
 

@@ -1,9 +1,10 @@
 import OpenAI from "openai";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import { settings } from "../chaos/cluster.ts";
 import { type Client, call, closeClients, jobsAt, type Update } from "../support/grpc.ts";
-import { freePort, NatsServer } from "../support/nats.ts";
+import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { fromDist, RoleProcess } from "../support/role-process.ts";
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { lineJobId } from "../../services/batch/run-line.ts";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import { findBatch } from "../../services/shared/batches/batch.ts";
 import type { Bus, LogRecord } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
@@ -9,7 +10,7 @@ import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { chatLine, createBatch, hasEnded, outputLines } from "./batches.ts";
 import { faultsOf } from "./bus.ts";
-import { freePort, NatsServer } from "./nats.ts";
+import { NatsServer } from "./nats.ts";
 import { startRedis } from "./redis.ts";
 import { type Role, RoleProcess } from "./role-process.ts";
 import { alone, answered } from "./workers.ts";

@@ -1,11 +1,12 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
+import { freePort } from "../../services/cli/cluster/probe.ts";
 import { withServers } from "../../services/cli/cluster/servers-path.ts";
 import { freeze } from "./freeze.ts";
 
@@ -81,16 +82,6 @@ export class NatsServer {
     await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 const START_MS = 10_000;

@@ -1,9 +1,10 @@
 import { type IncomingMessage, request } from "node:http";
+import { freePort } from "../../../services/cli/cluster/probe.ts";
 import type { Bus, Claim } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { held } from "../../support/bus.ts";
-import { freePort, NatsServer } from "../../support/nats.ts";
+import { NatsServer } from "../../support/nats.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { type Bench, repeated, secondsOf } from "../bench.ts";
 import { program } from "../program.ts";
