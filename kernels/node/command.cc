@@ -4,7 +4,6 @@ namespace longshore::node {
 
 namespace {
 
-constexpr double kOffsetMax = 9007199254740991.0;
 constexpr double kDimMax = 2147483647.0;
 
 HandlePtr owner(double id, Kind kind, const ls_backend_api* api) {
@@ -17,7 +16,7 @@ HandlePtr owner(double id, Kind kind, const ls_backend_api* api) {
 
 ls_tensor parseTensor(const double* n, const ls_backend_api* api, bool dry, std::vector<HandlePtr>& handles) {
   ls_tensor tensor{};
-  tensor.offset = whole(n[2], kOffsetMax, "offset");
+  tensor.offset = whole(n[2], kWholeMax, "offset");
   tensor.dtype = static_cast<ls_dtype>(whole(n[3], LS_U8, "dtype"));
   tensor.rank = static_cast<uint32_t>(whole(n[4], 4, "rank"));
   for (uint32_t i = 0; i < 4; i++) tensor.shape[i] = static_cast<int64_t>(whole(n[5 + i], kDimMax, "shape"));

@@ -8,8 +8,6 @@ namespace longshore::node {
 
 namespace {
 
-constexpr double kIdMax = 9007199254740991.0;  // the largest whole number JavaScript holds exactly
-
 const char* nameOf(Kind kind) {
   static constexpr const char* names[] = {"backend", "buffer", "list", "stream"};
   return names[static_cast<int>(kind)];
@@ -67,7 +65,7 @@ double Handles::add(HandlePtr handle) {
 }
 
 Handles::Entry& Handles::find(double id) {
-  const uint64_t number = whole(id, kIdMax, "id");
+  const uint64_t number = whole(id, kWholeMax, "id");
   const auto found = entries_.find(number);
   if (found == entries_.end()) throw Refusal{LS_INVALID, "there is no handle " + std::to_string(number) + ": released, or never given out"};
   return found->second;

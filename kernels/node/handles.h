@@ -74,6 +74,8 @@ class Handles {
 // Throws the backend's own words unless status is LS_OK.
 void check(const ls_backend_api* api, ls_status status);
 
+constexpr double kWholeMax = 9007199254740991.0;  // the largest whole number JavaScript holds exactly
+
 // A whole number in [0, max], or a refusal that names it.
 uint64_t whole(double value, double max, const char* name);
 

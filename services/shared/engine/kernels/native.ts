@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
 import { packageRoot } from "../../runtime/package-root.ts";
 
-/** What the addon exports (kernels/node/addon.cc). Handles are process-wide numbers, the same in every thread. */
+/** What the addon exports (kernels/node). Handles are process-wide numbers, the same in every thread. */
 export interface Native {
   load(path: string): number;
   name(library: number): string;
@@ -24,7 +24,6 @@ export interface Native {
   handleCount(): number;
   listCreate(library: number): number;
   listAppend(list: number, tensor: Float64Array, length: number): void;
-  listTruncate(list: number, count: number): void;
   streamCreate(backend: number): number;
   enqueue(stream: number, command: Float64Array, length: number): void;
   wait(stream: number): void;

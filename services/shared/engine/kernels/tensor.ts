@@ -78,7 +78,6 @@ export function ints(t: Tensor): Int32Array {
 /** A growing list of tensors behind one handle: the pages of a sequence, the experts of a layer. Retains the buffers it names. */
 export class TensorList {
   readonly #handle: number;
-  #length = 0;
   #released = false;
 
   constructor() {
@@ -91,20 +90,10 @@ export class TensorList {
     return this.#handle;
   }
 
-  get length(): number {
-    return this.#length;
-  }
-
   /** null: the place of an absent operand, such as the scale of a plain weight. */
   append(t: Tensor | null): void {
     writeTensor(scratch, 0, t);
     calling(() => native().native.listAppend(this.handle, scratch, TENSOR_NUMBERS));
-    this.#length++;
-  }
-
-  truncate(length: number): void {
-    calling(() => native().native.listTruncate(this.handle, length));
-    this.#length = length;
   }
 
   release(): void {
