@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { type Release, releaseOf } from "../shared/engine/chat/messages.ts";
+import type { Release } from "../shared/engine/chat/messages.ts";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
+import { parseJson, readJsonIfThere } from "../shared/engine/checkpoint/json-files.ts";
 import { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../shared/engine/tokenizer.ts";
 import type { Config } from "../shared/runtime/config.ts";
@@ -25,6 +26,12 @@ export interface ServedModel {
   readonly createdSeconds: number;
 }
 
+interface Generation {
+  readonly do_sample?: boolean;
+  readonly temperature?: number;
+  readonly top_p?: number;
+}
+
 /** Who waits for an answer must not wait long for its schema, or for others'. */
 const GRAMMAR_TIMES = { compileMs: 5_000, nextMs: 5_000 };
 
@@ -35,13 +42,12 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
   const text = await readFile(path, "utf8").catch((cause) => {
     throw new ServingError("BAD_CHECKPOINT", `${path} cannot be read; LONGSHORE_MODEL_PATH must name a model's folder`, { cause });
   });
-  const json = parsed(path, text) as Record<string, unknown>;
-  const model = parseModelConfig(json, path);
+  const model = parseModelConfig(parseJson(path, text), path);
   const tokenizer = await Tokenizer.load(folder);
-  const generation = await readGeneration(join(folder, "generation_config.json"));
+  const generation = readJsonIfThere(join(folder, "generation_config.json")) as Generation;
   return {
     name: servedName(config),
-    release: releaseOf(json),
+    release: model.release,
     tokenizer,
     grammars: new Grammars(tokenizer.vocabulary(), GRAMMAR_TIMES),
     contextTokens: model.contextTokens,
@@ -62,20 +68,4 @@ export function requireModel(model: ServedModel, asked: string): void {
     `model ${JSON.stringify(asked.slice(0, 100))} is not served here; this cluster serves ${model.name}`,
     { param: "model", apiCode: "model_not_found" },
   );
-}
-
-async function readGeneration(path: string): Promise<{ do_sample?: boolean; temperature?: number; top_p?: number }> {
-  const text = await readFile(path, "utf8").catch((cause) => {
-    if (cause.code === "ENOENT") return "{}";
-    throw new ServingError("BAD_CHECKPOINT", `${path} cannot be read`, { cause });
-  });
-  return parsed(path, text) as { do_sample?: boolean; temperature?: number; top_p?: number };
-}
-
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ServingError("BAD_CHECKPOINT", `${path} is not JSON: ${(cause as Error).message}`, { cause });
-  }
 }

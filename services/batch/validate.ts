@@ -3,6 +3,7 @@ import { type Batch, type BatchError, LINES_MAX } from "../shared/batches/batch.
 import type { StoredFile } from "../shared/batches/file.ts";
 import type { Bus } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { type Fields, isFields } from "../shared/runtime/json.ts";
 import { linesOf, type RawLine } from "./lines.ts";
 import { PrefixOrder, promptStart } from "./order.ts";
 
@@ -83,7 +84,7 @@ export async function validate(
     customIds.add(digest);
     if (method !== "POST") return at("invalid_method", "method: must be POST", "method");
     if (url !== endpoint) return at("invalid_url", `url: must be ${endpoint}, the endpoint of the batch`, "url");
-    if (!isRecord(body)) return at("missing_required_parameter", "body: must be an object", "body");
+    if (!isFields(body)) return at("missing_required_parameter", "body: must be an object", "body");
     if (typeof body.model !== "string") return at("missing_required_parameter", "body.model: must be a text", "body.model");
     model ??= body.model;
     if (body.model !== model)
@@ -97,7 +98,7 @@ export async function validate(
 }
 
 /** What cannot be printed fails its own line, once it is read as a request. */
-function startOf(body: Readonly<Record<string, unknown>>): string {
+function startOf(body: Fields): string {
   try {
     return promptStart(body);
   } catch {
@@ -114,13 +115,11 @@ const problemOf = (code: string, message: string, param: string | null = null, l
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-function parsed(bytes: Uint8Array): Record<string, unknown> | null {
+function parsed(bytes: Uint8Array): Fields | null {
   try {
     const value: unknown = JSON.parse(utf8.decode(bytes));
-    return isRecord(value) ? value : null;
+    return isFields(value) ? value : null;
   } catch {
     return null;
   }
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

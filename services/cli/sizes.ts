@@ -1,19 +1,14 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
 import { inventory, type Totals, totals } from "../shared/engine/checkpoint/inventory.ts";
+import { readJson } from "../shared/engine/checkpoint/json-files.ts";
 import { payloadLayout } from "../shared/engine/layout.ts";
 import type { ModelConfig } from "../shared/engine/model-config.ts";
 import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
-
-export interface SizesOptions {
-  readonly segmentTokens?: number;
-  /** Compare: KV and index keys in bf16. */
-  readonly plainKv?: boolean;
-}
 
 export interface SizesReport {
   readonly name: string;
@@ -29,8 +24,8 @@ export interface SizesReport {
 }
 
 /** What a model costs in weights and KV. Needs its config alone. */
-export function sizesReport(config: ModelConfig, name: string, { segmentTokens = 512, plainKv }: SizesOptions = {}): SizesReport {
-  const layout = payloadLayout(config, { mode: "serving", segmentTokens, plainKv });
+export function sizesReport(config: ModelConfig, name: string): SizesReport {
+  const layout = payloadLayout(config, { mode: "serving", segmentTokens: 512 });
   const kv = kvSizes(config, layout);
   return {
     name,
@@ -54,18 +49,10 @@ export function loadConfig(where: string): { readonly name: string; readonly con
     throw new ServingError("INVALID_REQUEST", `${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
   }
   const name = path === where ? where : basename(where);
-  return { name, config: parseModelConfig(parseJson(path), path) };
+  return { name, config: parseModelConfig(readJson(path), path) };
 }
 
 const isFile = (path: string) => existsSync(path) && statSync(path).isFile();
-
-function parseJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new ServingError("BAD_CHECKPOINT", `${path}: ${(cause as Error).message}`, { cause });
-  }
-}
 
 const kindNames = { sliding: "window only", csa: "CSA", hca: "HCA" } as const;
 

@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as Native } from "tokenizers";
 import { ServingError } from "../runtime/errors.ts";
+import { type Fields, isFields } from "../runtime/json.ts";
+import { readJsonIfThere } from "./checkpoint/json-files.ts";
 
 /** The parts of tokenizer.json that we read ourselves; everything else is the native library's business. */
 export interface TokenizerFile {
@@ -41,8 +43,8 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   const path = join(folder, "tokenizer.json");
   const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
   const { native, file } = parse(path, text);
-  const names = await readOptional(join(folder, "tokenizer_config.json"));
-  const generation = await readOptional(join(folder, "generation_config.json"));
+  const names = readJsonIfThere(join(folder, "tokenizer_config.json"));
+  const generation = readJsonIfThere(join(folder, "generation_config.json"));
   const ids = specialIds(path, native, names);
   return { native, file, ids, stopIds: stops(folder, ids, generation, native) };
 }
@@ -62,23 +64,6 @@ function parse(path: string, text: string): { native: Native; file: TokenizerFil
   }
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-async function readOptional(path: string): Promise<Fields> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
-    return refuse(path, "cannot be read", error);
-  }
-  try {
-    return JSON.parse(text) as Fields;
-  } catch (error) {
-    return refuse(path, "is damaged: it is not JSON", error);
-  }
-}
-
 function specialIds(path: string, native: Native, names: Fields): SpecialIds {
   const need = (token: string) => native.tokenToId(token) ?? refuse(path, `has no token ${token}`);
   return {
@@ -94,7 +79,7 @@ function specialIds(path: string, native: Native, names: Fields): SpecialIds {
 
 /** tokenizer_config.json writes a token as its text or as `{ content }`. */
 const tokenName = (field: unknown): string | null => {
-  const name = typeof field === "object" && field !== null ? (field as Fields).content : field;
+  const name = isFields(field) ? field.content : field;
   return typeof name === "string" ? name : null;
 };
 

@@ -46,10 +46,3 @@ export const releases = ["preview", "0731", "v41"] as const;
 
 /** How long to think: the API's words, or V4.1's budget of 1 to 100. `null`: the release's default. */
 export type Effort = "low" | "high" | "max" | number;
-
-/** The release a config.json belongs to: 0731 is the V4 that came with DSpark blocks (spec 1.2). An explicit setting comes first. */
-export function releaseOf(config: Readonly<Record<string, unknown>>, setting?: Release): Release {
-  if (setting !== undefined) return setting;
-  if (config.model_type === "deepseek_v41") return "v41";
-  return config.dspark_block_size === undefined ? "preview" : "0731";
-}

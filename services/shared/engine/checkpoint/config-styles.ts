@@ -1,6 +1,5 @@
 import { ServingError } from "../../runtime/errors.ts";
-
-export type Json = Readonly<Record<string, unknown>>;
+import { type Fields, isFields } from "../../runtime/json.ts";
 
 /** A config.json behind the keys of the HF release, whatever style it was written in (spec 1.1). */
 export interface ConfigFields {
@@ -15,13 +14,11 @@ export type ConfigStyle = "release" | "transformers" | "inference";
 
 /** Refuses what is not a DeepSeek-V4 by name. Problems of a style's own lists go to `problems`. */
 export function configFields(json: unknown, source: string, problems: string[]): ConfigFields {
-  if (!isObject(json)) throw new ServingError("BAD_CHECKPOINT", `${source}: must be a JSON object`);
+  if (!isFields(json)) throw new ServingError("BAD_CHECKPOINT", `${source}: must be a JSON object`);
   refuseOthers(json, source);
   if (json.model_type === undefined) return inferenceFields(json);
   return json.layer_types === undefined && json.rope_parameters === undefined ? releaseFields(json) : transformersFields(json, problems);
 }
-
-export const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const SERVED = "longshore serves deepseek_v4: DeepSeek-V4-Flash, V4-Pro, their Base models and V4-Flash-0731";
 
@@ -33,7 +30,7 @@ const others: Readonly<Record<string, string>> = {
   deepseek_v41_text: "DeepSeek-V4.1",
 };
 
-function refuseOthers(json: Json, source: string): void {
+function refuseOthers(json: Fields, source: string): void {
   const type = json.model_type ?? inferenceFamily(json);
   if (type === "deepseek_v4") return;
   const problem =
@@ -42,13 +39,13 @@ function refuseOthers(json: Json, source: string): void {
 }
 
 /** DeepSeek's own inference/config.json names no model; each generation has keys that the others lack (spec 8, 10). */
-function inferenceFamily(json: Json): string | undefined {
+function inferenceFamily(json: Fields): string | undefined {
   if ("kv_lora_rank" in json) return "index_topk" in json ? "deepseek_v32" : "deepseek_v3";
   if ("kv_source_layer_ids" in json) return "deepseek_v41";
   return "n_layers" in json && "compress_ratios" in json ? "deepseek_v4" : undefined;
 }
 
-const releaseFields = (json: Json): ConfigFields => ({
+const releaseFields = (json: Fields): ConfigFields => ({
   style: "release",
   value: (key) => (key === "rope_scaling.type" ? (at(json, key) ?? at(json, "rope_scaling.rope_type")) : at(json, key)),
   name: (key) => key,
@@ -81,7 +78,7 @@ const inferenceConstants: Readonly<Record<string, unknown>> = {
   "rope_scaling.type": "yarn",
 };
 
-function inferenceFields(json: Json): ConfigFields {
+function inferenceFields(json: Fields): ConfigFields {
   const name = (key: string) => inferenceNames[key] ?? key;
   const fixed: Record<string, unknown> = {
     ...inferenceConstants,
@@ -106,7 +103,7 @@ const transformersNames: Readonly<Record<string, string>> = {
 };
 
 /** transformers 5 rewrites three lists and the RoPE settings on load; a key it left standing must agree with what it wrote. */
-function transformersFields(json: Json, problems: string[]): ConfigFields {
+function transformersFields(json: Fields, problems: string[]): ConfigFields {
   const rewritten: Record<string, unknown> = {
     compress_ratios: ratiosOfTypes(json, problems),
     num_hash_layers: hashLayersOfTypes(json, problems),
@@ -121,7 +118,7 @@ function transformersFields(json: Json, problems: string[]): ConfigFields {
   return { style: "transformers", value: (key) => rewritten[key] ?? at(json, name(key)) ?? at(json, key), name };
 }
 
-function ratiosOfTypes(json: Json, problems: string[]): number[] | undefined {
+function ratiosOfTypes(json: Fields, problems: string[]): number[] | undefined {
   const types = json.layer_types;
   if (!Array.isArray(types)) return undefined;
   const rate = (type: string) => Number(at(json, `compress_rates.${type}`));
@@ -139,7 +136,7 @@ function ratiosOfTypes(json: Json, problems: string[]): number[] | undefined {
   return ratios.map((ratio) => ratio ?? 0);
 }
 
-function hashLayersOfTypes(json: Json, problems: string[]): number | undefined {
+function hashLayersOfTypes(json: Fields, problems: string[]): number | undefined {
   const types = json.mlp_layer_types;
   if (!Array.isArray(types)) return undefined;
   const hashed = types.filter((type) => type === "hash_moe").length;
@@ -148,10 +145,10 @@ function hashLayersOfTypes(json: Json, problems: string[]): number | undefined {
   return hashed;
 }
 
-function ropeOfFactor(json: Json): number | undefined {
+function ropeOfFactor(json: Fields): number | undefined {
   const factor = json.partial_rotary_factor ?? at(json, "rope_parameters.main.partial_rotary_factor");
   return factor === undefined ? undefined : Math.round(Number(factor) * Number(json.head_dim));
 }
 
 const at = (json: unknown, path: string): unknown =>
-  path.split(".").reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), json);
+  path.split(".").reduce<unknown>((value, key) => (isFields(value) ? value[key] : undefined), json);

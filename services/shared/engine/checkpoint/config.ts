@@ -1,8 +1,9 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { isFields } from "../../runtime/json.ts";
 import type { Dspark, ModelConfig } from "../model-config.ts";
 import { type ConfigReader, configReader } from "./config-reader.ts";
 import { contradictions } from "./config-rules.ts";
-import { type ConfigFields, configFields, isObject } from "./config-styles.ts";
+import { type ConfigFields, configFields } from "./config-styles.ts";
 
 /** Throws one BAD_CHECKPOINT that names everything missing, out of range or contradictory. `source` begins the message. */
 export function parseModelConfig(json: unknown, source = "config.json"): ModelConfig {
@@ -60,7 +61,7 @@ function readConfig(reader: ConfigReader, fields: ConfigFields, ratios: readonly
     eos: reader.token("eos_token_id"),
     contextTokens: reader.whole("max_position_embeddings"),
     expertDtype: expertDtype === "fp4" || expertDtype === "fp8" ? expertDtype : null,
-    quantised: isObject(fields.value("quantization_config")),
+    quantised: isFields(fields.value("quantization_config")),
   };
 }
 

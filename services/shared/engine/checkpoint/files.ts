@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ServingError } from "../../runtime/errors.ts";
-import { isObject } from "./config-styles.ts";
+import { isFields } from "../../runtime/json.ts";
+import { readJson } from "./json-files.ts";
 import type { Located } from "./matching.ts";
 import { readShard, type Shard } from "./safetensors.ts";
 
@@ -12,15 +13,6 @@ export interface ShardSet {
 
 const INDEX = "model.safetensors.index.json";
 const SINGLE = "model.safetensors";
-
-/** Parses a JSON file of the checkpoint. */
-export function readJson(dir: string, name: string): unknown {
-  try {
-    return JSON.parse(readFileSync(join(dir, name), "utf8"));
-  } catch (cause) {
-    throw new ServingError("BAD_CHECKPOINT", `${name} in ${dir}: ${(cause as Error).message}`, { cause });
-  }
-}
 
 /** Reads the header of every shard. What is wrong with files and their index goes to `problems`. */
 export function readShards(dir: string, problems: string[]): ShardSet {
@@ -46,9 +38,9 @@ export function readShards(dir: string, problems: string[]): ShardSet {
 }
 
 function readIndex(dir: string): ReadonlyMap<string, string> {
-  const json = readJson(dir, INDEX);
-  const map = isObject(json) ? json.weight_map : undefined;
-  if (!isObject(map) || !Object.values(map).every((file) => typeof file === "string" && /^[^/\\]+\.safetensors$/.test(file)))
+  const json = readJson(join(dir, INDEX));
+  const map = isFields(json) ? json.weight_map : undefined;
+  if (!isFields(map) || !Object.values(map).every((file) => typeof file === "string" && /^[^/\\]+\.safetensors$/.test(file)))
     throw new ServingError("BAD_CHECKPOINT", `${INDEX}: weight_map must name a .safetensors file of the same folder for each tensor`);
   return new Map(Object.entries(map as Record<string, string>));
 }

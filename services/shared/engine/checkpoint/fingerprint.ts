@@ -1,8 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { isObject } from "./config-styles.ts";
-import { readJson } from "./files.ts";
+import { isFields } from "../../runtime/json.ts";
+import { readJson } from "./json-files.ts";
 import { openFile, readInto, type Shard } from "./safetensors.ts";
 
 /**
@@ -20,7 +20,7 @@ export function fingerprint({ dir, shards }: { readonly dir: string; readonly sh
   const hash = createHash("sha256");
   const tokenizer = join(dir, "tokenizer.json");
   part(hash, "longshore fingerprint 1");
-  part(hash, canonicalJson(readJson(dir, "config.json")));
+  part(hash, canonicalJson(readJson(join(dir, "config.json"))));
   part(hash, existsSync(tokenizer) ? readFileSync(tokenizer) : "");
   for (const shard of [...shards].sort(byFileName)) {
     part(hash, shard.header);
@@ -69,7 +69,7 @@ function part(hash: Hash, bytes: Uint8Array | string): void {
 
 function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-  if (!isObject(value)) return JSON.stringify(value);
+  if (!isFields(value)) return JSON.stringify(value);
   const pairs = Object.keys(value)
     .sort()
     .map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`);

@@ -1,8 +1,10 @@
+import { join } from "node:path";
 import { ServingError } from "../../runtime/errors.ts";
 import type { ModelConfig } from "../model-config.ts";
 import { parseModelConfig } from "./config.ts";
-import { readJson, readShards, type ShardSet } from "./files.ts";
+import { readShards, type ShardSet } from "./files.ts";
 import { type Totals, totals } from "./inventory.ts";
+import { readJson } from "./json-files.ts";
 import { type Matching, matching } from "./matching.ts";
 import { type MemoryPresent, memoryPresent } from "./memory.ts";
 import { dsparkWeights, modelWeights } from "./names.ts";
@@ -29,7 +31,8 @@ export interface Checkpoint {
  * tensors of V4-Pro. Throws BAD_CHECKPOINT with the list of what is damaged, missing or of another shape; what is merely superfluous is a warning.
  */
 export function openCheckpoint(dir: string, present: MemoryPresent = memoryPresent()): Checkpoint {
-  const config = parseModelConfig(readJson(dir, "config.json"), `config.json in ${dir}`);
+  const path = join(dir, "config.json");
+  const config = parseModelConfig(readJson(path), path);
   const problems: string[] = [];
   const { shards, tensors } = readShards(dir, problems);
   refuse(dir, problems);

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { basename } from "node:path";
 import { ServingError } from "../../runtime/errors.ts";
-import { isObject } from "./config-styles.ts";
+import { isFields } from "../../runtime/json.ts";
 
 /** A safetensors file as its header describes it (spec 4.1). The data was not read. */
 export interface Shard {
@@ -113,7 +113,7 @@ function parseHeader(header: Buffer, path: string): Readonly<Record<string, unkn
   } catch (cause) {
     throw bad(path, `its header is not JSON: ${(cause as Error).message}`);
   }
-  if (!isObject(json)) throw bad(path, "its header is not a JSON object");
+  if (!isFields(json)) throw bad(path, "its header is not a JSON object");
   const described = text.match(/"data_offsets"\s*:\s*\[/g)?.length ?? 0;
   const kept = Object.keys(json).length - ("__metadata__" in json ? 1 : 0);
   if (described > kept) throw bad(path, `tensor ${repeatedName(text)} is described twice`);
@@ -132,7 +132,7 @@ function repeatedName(header: string): string {
 
 function storedTensor(name: string, entry: unknown, start: number, path: string): StoredTensor {
   const wrong = (problem: string) => bad(path, `tensor ${name}: ${problem}`);
-  if (!isObject(entry)) throw wrong("its description is not an object");
+  if (!isFields(entry)) throw wrong("its description is not an object");
   const { dtype, shape, data_offsets: span } = entry;
   if (!isDtype(dtype)) throw wrong(`dtype ${JSON.stringify(dtype)} is unknown`);
   if (!isExtents(shape)) throw wrong(`shape ${JSON.stringify(shape)} is not a list of sizes`);

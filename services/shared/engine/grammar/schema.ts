@@ -1,10 +1,11 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { type Fields, isFields } from "../../runtime/json.ts";
 
 /**
  * The part of JSON Schema that an answer can be held to. What the library would read otherwise than the standard says, or not at all, is
  * refused here by name, so that whatever is accepted holds to the letter; and everything that costs it time or stack has a bound.
  */
-export const SCHEMA_BYTES_MAX = 32_768;
+const SCHEMA_BYTES_MAX = 32_768;
 /** Subschemas inside one another, and in all. */
 const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
@@ -12,8 +13,6 @@ const SUBSCHEMAS_MAX = 500;
 const VALUES_MAX = 500;
 const OPTIONAL_MAX = 64;
 const ITEMS_MAX = 1_000;
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** The schema as the library understands it rightly. Throws INVALID_REQUEST that names the place in the schema. `text`: its JSON. */
 export function readSchema(text: string): string {
@@ -170,8 +169,6 @@ function isOfType(type: string, value: unknown): boolean {
   if (type === "array") return Array.isArray(value);
   return type === "object" ? isFields(value) : typeof value === type;
 }
-
-const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const TYPES: readonly string[] = ["string", "number", "integer", "boolean", "null", "object", "array"];
 const BOUNDS = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type ChatMessage, releaseOf, releases } from "../../../../../services/shared/engine/chat/messages.ts";
+import { type ChatMessage, releases } from "../../../../../services/shared/engine/chat/messages.ts";
 import { parseOutput } from "../../../../../services/shared/engine/chat/output.ts";
 import { encodePrompt } from "../../../../../services/shared/engine/chat/prompt.ts";
 import { type Printable, printJson } from "../../../../../services/shared/engine/chat/python-json.ts";
@@ -70,11 +70,4 @@ test("ten thousand messages are merged in one go", () => {
   expect(encodePrompt(messages, { release: "preview", thinking: false })).toHaveLength(
     10_000 * 4 + 9_999 * 2 + "<｜begin▁of▁sentence｜><｜User｜><｜Assistant｜></think>".length,
   );
-});
-
-test("the release follows from the config unless it is set", () => {
-  expect(releaseOf({ model_type: "deepseek_v4" })).toBe("preview");
-  expect(releaseOf({ model_type: "deepseek_v4", dspark_block_size: 5 })).toBe("0731");
-  expect(releaseOf({ model_type: "deepseek_v41" })).toBe("v41");
-  expect(releaseOf({ model_type: "deepseek_v4" }, "0731")).toBe("0731");
 });

@@ -1,0 +1,33 @@
+import { existsSync, readFileSync } from "node:fs";
+import { ServingError } from "../../runtime/errors.ts";
+import { type Fields, isFields } from "../../runtime/json.ts";
+
+/** What a JSON file of a model's folder says. BAD_CHECKPOINT names the file. */
+export const readJson = (path: string): unknown => parseJson(path, readText(path));
+
+/** The fields of one that a folder may do without: none where it is not there. */
+export function readJsonIfThere(path: string): Fields {
+  const json = existsSync(path) ? readJson(path) : {};
+  if (!isFields(json)) throw new ServingError("BAD_CHECKPOINT", `${path} is not a JSON object`);
+  return json;
+}
+
+/** What the text of such a file says. */
+export function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw refused(path, "is not JSON", cause);
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw refused(path, "cannot be read", cause);
+  }
+}
+
+const refused = (path: string, why: string, cause: unknown): ServingError =>
+  new ServingError("BAD_CHECKPOINT", `${path} ${why}: ${(cause as Error).message}`, { cause });
