@@ -5,7 +5,6 @@ export const nowhere: SegmentStore = {
   countPrefix: async () => 0,
   get: async () => null,
   put: async () => true,
-  drop: async () => {},
   claim: async () => true,
   unclaim: async () => {},
   close: async () => {},

@@ -159,7 +159,6 @@ export function storeOf(world: World, process: Process): SegmentStore {
         if (stored && world.stormy && process.dice.chance(world.weather.damaged)) damage(world.store.stored(key), process);
         return stored;
       }, false),
-    drop: (key) => ask(() => near.drop(key), undefined),
     claim: (key, owner, ttlMs) => ask(() => near.claim(key, owner, ttlMs), true),
     unclaim: (key, owner) => ask(() => near.unclaim(key, owner), undefined),
     close: async () => {},

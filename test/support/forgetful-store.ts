@@ -4,16 +4,15 @@ import type { MemoryStore } from "../../services/shared/segments/memory-store.ts
 import { memoryStore } from "./workers.ts";
 
 /** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. Of 100 calls `badness()` fail. */
-export function forgetfulStore(store: SegmentStore, random: Random, badness: () => number): SegmentStore {
+export function forgetfulStore(store: MemoryStore, random: Random, badness: () => number): SegmentStore {
   const bad = () => random.u32() % 100 < badness();
   return {
     countPrefix: async (keys) => (bad() ? random.u32() % (keys.length + 1) : await store.countPrefix(keys)),
     get: async (key, head, allocate) => {
-      if (bad()) await store.drop(key);
+      if (bad()) store.drop(key);
       return await store.get(key, head, allocate);
     },
     put: async (key, head, payload) => !bad() && (await store.put(key, head, payload)),
-    drop: (key) => store.drop(key),
     claim: async (key, owner, ttlMs) => bad() || (await store.claim(key, owner, ttlMs)),
     unclaim: (key, owner) => store.unclaim(key, owner),
     close: () => store.close(),

@@ -27,8 +27,6 @@ export interface SegmentStore {
   get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null>;
   /** Resolves true once stored, false where the store could not take it (away, full): the caller goes on. `payload` is only read. Rejects with INTERNAL for a head or a size that the format cannot hold: our own mistake. */
   put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean>;
-  /** Forgets one value. */
-  drop(key: SegmentKey): Promise<void>;
   /** Announces that `owner` computes this value now, for `ttlMs`; false while another owner's claim lives. Repeating it renews. A store that is away answers true. */
   claim(key: SegmentKey, owner: string, ttlMs: number): Promise<boolean>;
   /** Ends a claim of `owner`; no effect on anyone else's. */

@@ -10,8 +10,7 @@ export const VALUE_BYTES_MAX = 268_435_456;
 const LAYOUT_BYTES = 32;
 
 /** Why a stored value was refused. `header`: the header's own checksum. `size`: fewer or more bytes than the header says. */
-export const damageReasons = ["magic", "version", "header", "kind", "key", "fingerprint", "layout", "range", "size", "checksum"] as const;
-export type DamageReason = (typeof damageReasons)[number];
+export type DamageReason = "magic" | "version" | "header" | "kind" | "key" | "fingerprint" | "layout" | "range" | "size" | "checksum";
 
 /** What a good header says about the payload behind it. */
 export interface Accepted {
@@ -49,10 +48,6 @@ export function refusePayload(bytes: number, crc: number, accepted: Accepted): D
   if (bytes !== accepted.payloadBytes) return "size";
   return crc === accepted.payloadCrc ? null : "checksum";
 }
-
-/** What a stored header says without being believed: for those who clean up. At most VALUE_BYTES_MAX. */
-export const statedPayloadBytes = (stored: Buffer): number =>
-  stored.length === HEADER_BYTES ? Math.min(Number(stored.readBigUInt64LE(at.payloadBytes)), VALUE_BYTES_MAX) : 0;
 
 const at = {
   magic: 0,

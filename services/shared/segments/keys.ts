@@ -41,7 +41,7 @@ export function boundaryKey(space: KeySpace, parent: SegmentKey | null, tailIds:
 }
 
 /** The 32 bytes that a key spells. */
-export const keyDigest = (key: SegmentKey): Uint8Array => Buffer.from(key, "base64url");
+const keyDigest = (key: SegmentKey): Uint8Array => Buffer.from(key, "base64url");
 
 /** The first link hangs on the space, every other on the key before it. */
 const parentDigest = (space: KeySpace, parent: SegmentKey | null): Uint8Array => (parent === null ? spaceDigest(space) : keyDigest(parent));

@@ -82,10 +82,6 @@ export class MemoryStore implements CountedStore {
     return true;
   }
 
-  async drop(key: SegmentKey): Promise<void> {
-    this.#remove(key);
-  }
-
   async claim(key: SegmentKey, owner: string, ttlMs: number): Promise<boolean> {
     const nowMs = this.#options.clock.monotonicMs();
     const held = this.#claims.get(key);
@@ -116,6 +112,11 @@ export class MemoryStore implements CountedStore {
   /** Header and payload as they lie in the store, or null: for tests and the simulator, which damage them. */
   stored(key: SegmentKey): Uint8Array | null {
     return this.#live(key)?.value ?? null;
+  }
+
+  /** Forgets one value, as a store may at any time: likewise for them. */
+  drop(key: SegmentKey): void {
+    this.#remove(key);
   }
 
   #live(key: SegmentKey): Entry | null {

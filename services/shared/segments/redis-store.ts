@@ -4,13 +4,13 @@ import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
 import type { Random } from "../runtime/random.ts";
 import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "./contract.ts";
-import { encodeHeader, HEADER_BYTES, statedPayloadBytes } from "./format.ts";
+import { encodeHeader } from "./format.ts";
 import { Gate } from "./gate.ts";
 import { RedisBulk } from "./redis-bulk.ts";
 import { RedisControl } from "./redis-control.ts";
 import { RedisFailure } from "./redis-failure.ts";
 import { parseRedisUrl } from "./redis-target.ts";
-import { PIECE_BYTES_MIN, type PieceName, readValue, writeValue } from "./redis-values.ts";
+import { type PieceName, readValue, writeValue } from "./redis-values.ts";
 import { type Sums, zlibSums } from "./sums.ts";
 import { type Operation, Tally } from "./tally.ts";
 
@@ -98,18 +98,6 @@ export class RedisStore implements CountedStore {
     if (done === null) return false;
     this.#tally.stored(head.kind, payload.length);
     return true;
-  }
-
-  async drop(key: SegmentKey): Promise<void> {
-    await this.#attempt("control", () =>
-      this.#control.run(async (redis) => {
-        const name = this.#nameOf(key);
-        const [header, bytes] = await Promise.all([redis.getrangeBuffer(name(0), 0, HEADER_BYTES - 1), redis.strlen(name(0))]);
-        const pieceBytes = Math.max(bytes - HEADER_BYTES, PIECE_BYTES_MIN);
-        const pieces = Math.max(1, Math.ceil(statedPayloadBytes(header) / pieceBytes));
-        await redis.unlink(Array.from({ length: pieces }, (_, index) => name(index)));
-      }),
-    );
   }
 
   async claim(key: SegmentKey, owner: string, ttlMs: number): Promise<boolean> {

@@ -186,22 +186,14 @@ describe.each([
     const keys = values.map(({ key }) => key);
     expect(await store.countPrefix([])).toBe(0);
     expect(await store.countPrefix(keys)).toBe(0);
-    await Promise.all(values.map(put));
-    expect(await store.countPrefix(keys)).toBe(700);
-    for (const missing of [699, 530, 16, 15, 0]) {
-      await store.drop(keys[missing]!);
-      expect(await store.countPrefix(keys)).toBe(missing);
+    const missing = [0, 15, 16, 530, 699];
+    await Promise.all(values.filter((_, index) => !missing.includes(index)).map(put));
+    for (const index of missing) {
+      expect(await store.countPrefix(keys)).toBe(index);
+      await put(values[index]!);
     }
+    expect(await store.countPrefix(keys)).toBe(700);
     expect(store.stats()).toMatchObject({ hits: 0, misses: 0, bytesOut: 0 });
-  });
-
-  test("a dropped value is gone, its neighbours are not", async () => {
-    const [a, b] = [sample("a", 3 * PIECE), sample("b", 10)];
-    await Promise.all([put(a), put(b)]);
-    await store.drop(a.key);
-    expect(await get(a)).toBeNull();
-    expect(await get(b)).not.toBeNull();
-    await store.drop(a.key);
   });
 
   test("a value expires when nobody uses it, and each kind has its own time", async () => {
