@@ -91,7 +91,7 @@ export class Answer {
         const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
         const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         const { reasoningTokens } = this;
-        this.ending = { reason, stop: this.text.stopped?.stop ?? null, usage: event.usage, reasoningTokens, atMs };
+        this.ending = { reason, stop: this.text.stopped, usage: event.usage, reasoningTokens, atMs };
         return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":

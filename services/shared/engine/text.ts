@@ -10,8 +10,7 @@ export class TextStream {
   /** A BOM is text like any other; bytes that are not UTF-8 become U+FFFD at the place where a browser would put it. */
   private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   private readonly matcher: StopMatcher;
-  private pushed = 0;
-  private stop: Stopped | null = null;
+  private stop: string | null = null;
 
   /** Throws INVALID_REQUEST for stop strings out of bounds. */
   constructor(tokenizer: Pick<Tokenizer, "bytesOf">, stops: readonly string[]) {
@@ -19,15 +18,14 @@ export class TextStream {
     this.matcher = new StopMatcher(stops);
   }
 
-  /** What ended the text, or null. From then on `push` and `flush` give nothing. */
-  get stopped(): Stopped | null {
+  /** The stop string that ended the text, or null. From then on `push` and `flush` give nothing. */
+  get stopped(): string | null {
     return this.stop;
   }
 
   /** The text that is certain now that `id` is known. */
   push(id: number): string {
     if (this.stop !== null) return "";
-    this.pushed++;
     return this.match(this.decoder.decode(this.bytesOf(id), { stream: true }));
   }
 
@@ -40,21 +38,14 @@ export class TextStream {
 
   private match(text: string): string {
     const found = this.matcher.push(text);
-    if (found.stop !== null) this.stop = { stop: found.stop, tokens: this.pushed };
+    this.stop = found.stop;
     return found.text;
   }
 }
 
-export interface Stopped {
-  /** The stop string that was found. */
-  readonly stop: string;
-  /** How many ids it took, the one that completed the stop string included. */
-  readonly tokens: number;
-}
-
 /** Bounds of what a request may ask for. */
-export const STOPS_MAX = 16;
-export const STOP_CHARS_MAX = 1_024;
+const STOPS_MAX = 16;
+const STOP_CHARS_MAX = 1_024;
 
 /**
  * Finds the stop string that is complete first; of several complete at the same character, the longest. The text ends where it begins.

@@ -48,11 +48,6 @@ export class Tokenizer {
     return this.thread.encode(text, maxTokens);
   }
 
-  /** The ids of each text; `maxTokens` is for each. */
-  encodeBatch(texts: readonly string[], maxTokens?: number): Promise<Int32Array[]> {
-    return Promise.all(texts.map((text) => this.encode(text, maxTokens)));
-  }
-
   /** The bytes a token stands for: a piece of UTF-8, not always whole characters. Empty for ids without text (padding). Do not write to it. */
   bytesOf(id: number): Uint8Array {
     return this.bytes.of(id);

@@ -159,10 +159,9 @@ export function loadConfig(env: Environment = environment): Config {
   for (const [name, { parse, fallback }] of Object.entries<Setting<unknown>>(settings)) {
     const value = env[envName(name)] ?? fallback;
     try {
-      if (value === null) throw new Error("must be given");
       config[name] = parse(value);
     } catch (error) {
-      problems.push(`${envName(name)}=${withoutPassword(value ?? "")}: ${(error as Error).message}`);
+      problems.push(`${envName(name)}=${withoutPassword(value)}: ${(error as Error).message}`);
     }
   }
   problems.push(...unknownNames(env));

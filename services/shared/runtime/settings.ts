@@ -1,14 +1,14 @@
 /** One setting: how its text becomes a value, and what the configuration reference says about it. */
 export interface Setting<T> {
   readonly parse: (text: string) => T;
-  /** As an operator would write it; null = must be given. */
-  readonly fallback: string | null;
+  /** As an operator would write it. */
+  readonly fallback: string;
   readonly doc: string;
   /** Shown in the reference: `whole number, 1 to 1024`. */
   readonly kind: string;
 }
 
-const setting = <T>(kind: string, fallback: string | null, doc: string, parse: (text: string) => T): Setting<T> => ({
+const setting = <T>(kind: string, fallback: string, doc: string, parse: (text: string) => T): Setting<T> => ({
   kind,
   fallback,
   doc,

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import type { ChatMessage, Effort, Release } from "../../../services/shared/engine/chat/messages.ts";
 import { parseOutput } from "../../../services/shared/engine/chat/output.ts";
 import { encodePrompt } from "../../../services/shared/engine/chat/prompt.ts";
-import { exactFields, plainJson, readJson } from "../../../services/shared/engine/chat/python-json.ts";
+import { type ExactJson, JsonNumber, readJson } from "../../../services/shared/engine/chat/python-json.ts";
 import type { SuiteResult } from "./result.ts";
 
-/** Every case of a folder with chat.json (prompts) and parse.json (model output). Numbers in the cases are read as they are written. */
+/** Every case of a folder with chat.json (prompts) and parse.json (model output). */
 export async function runChatGolden(folder: string): Promise<SuiteResult> {
-  const prompts = (await readCases(folder, "chat.json")) as PromptCase[];
-  const outputs = (await readCases(folder, "parse.json")) as ParseCase[];
+  const prompts = (await readCases(folder, "chat.json", (text) => plain(readJson(text)))) as PromptCase[];
+  const outputs = (await readCases(folder, "parse.json", JSON.parse)) as ParseCase[];
   const failures = [...prompts.flatMap(promptFailures), ...outputs.flatMap(parseFailures)];
   const compared = prompts.length + outputs.length;
   if (compared === 0) failures.push(`${folder} has no cases to compare`);
@@ -40,14 +40,23 @@ interface ParseCase {
   readonly error?: string;
 }
 
-const goldenExact: ReadonlySet<string> = new Set([...exactFields].filter((key) => key !== "tools"));
-
-async function readCases(folder: string, file: string): Promise<unknown> {
+async function readCases(folder: string, file: string, read: (text: string) => unknown): Promise<unknown> {
   const text = await readFile(join(folder, file), "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "[]";
     throw error;
   });
-  return plainJson(readJson(text), file === "chat.json" ? exactFields : goldenExact);
+  return read(text);
+}
+
+/** What is printed into the prompt: numbers and the order of keys as they are written. */
+const EXACT: ReadonlySet<string> = new Set(["tools", "response_format", "arguments"]);
+
+/** Plain objects and numbers, but for what must stay exact. */
+function plain(value: ExactJson): unknown {
+  if (value instanceof JsonNumber) return Number(value.text);
+  if (Array.isArray(value)) return value.map(plain);
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, EXACT.has(key) ? item : plain(item)]));
+  return value;
 }
 
 function promptFailures({ name, messages, prompt, release, thinking, effort, drop_thinking, tools }: PromptCase): string[] {

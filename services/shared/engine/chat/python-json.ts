@@ -21,10 +21,6 @@ export class JsonNumber {
   constructor(text: string) {
     this.text = text;
   }
-  /** The nearest double. */
-  get value(): number {
-    return Number(this.text);
-  }
 }
 
 /** Python's `json.loads`. Throws SyntaxError with the place. Nesting is bounded by DEPTH_MAX. */
@@ -61,21 +57,6 @@ export const entries = (object: JsonObject): [string, Printable][] =>
 
 export const field = (object: JsonObject, key: string): Printable | undefined =>
   object instanceof Map ? object.get(key) : Object.hasOwn(object, key) ? (object as { readonly [key: string]: Printable })[key] : undefined;
-
-/**
- * The value as plain objects and numbers, for validators and for code that reads named fields; below the keys in `exact` it stays exact.
- * A request body read by `plainJson(readJson(body), exactFields)` loses nothing that reaches the prompt.
- */
-export function plainJson(value: ExactJson, exact: ReadonlySet<string>): unknown {
-  if (value instanceof JsonNumber) return value.value;
-  if (Array.isArray(value)) return value.map((item) => plainJson(item, exact));
-  if (value instanceof Map)
-    return Object.fromEntries([...value].map(([key, item]) => [key, exact.has(key) ? item : plainJson(item, exact)]));
-  return value;
-}
-
-/** Fields of chat requests and messages that are printed into the prompt. */
-export const exactFields: ReadonlySet<string> = new Set(["tools", "response_format", "arguments"]);
 
 /** repr() of a Python float: shortest digits, exponent form below 1e-4 and from 1e16 on. */
 export function printFloat(value: number): string {

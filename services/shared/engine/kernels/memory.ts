@@ -2,7 +2,7 @@ import type { Memory } from "../../runtime/memory.ts";
 import { calling, native } from "./native.ts";
 
 /** The longest view the addon gives. */
-export const VIEW_MAX_BYTES = 2 ** 31;
+const VIEW_MAX_BYTES = 2 ** 31;
 
 /**
  * A span of native memory: zero-filled, or a file mapped read-only. One object is one reference; whoever made it releases it. Tensors
@@ -11,30 +11,20 @@ export const VIEW_MAX_BYTES = 2 ** 31;
 export class NativeBuffer implements Memory {
   readonly size: number;
   readonly #handle: number;
-  #view: Uint8Array | null = null;
+  #view: Uint8Array | null;
   #released = false;
 
-  /** Takes over one reference to `handle`, a buffer of `size` bytes. */
-  constructor(handle: number, size = calling(() => native().native.bufferBytes(handle))) {
+  /** Takes over one reference to `handle`, a buffer of `size` bytes; `view`: all of them, where somebody has looked already. */
+  constructor(handle: number, size = calling(() => native().native.bufferBytes(handle)), view: Uint8Array | null = null) {
     this.#handle = handle;
     this.size = size;
+    this.#view = view;
     forgotten.register(this, handle, this);
   }
 
   get handle(): number {
     if (this.#released) throw new TypeError("this buffer was released");
     return this.#handle;
-  }
-
-  /** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
-  static page(bytes: number, zero: boolean): NativeBuffer {
-    const { native: n, library } = native();
-    const page = new NativeBuffer(
-      calling(() => n.pageCreate(library, bytes, zero, place)),
-      bytes,
-    );
-    if (bytes <= VIEW_MAX_BYTES) page.#view = viewAtPlace(page.#handle, bytes);
-    return page;
   }
 
   /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. Not to be used behind `release`: a page is then another's. */
@@ -90,7 +80,12 @@ const place = new Float64Array(3);
 /** By address. Regions are used again and never end: as many as were ever in use at once. */
 const regions = new Map<number, ArrayBuffer>();
 
-export const createPage = NativeBuffer.page;
+/** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
+export const createPage = (bytes: number, zero: boolean): NativeBuffer => {
+  const { native: n, library } = native();
+  const handle = calling(() => n.pageCreate(library, bytes, zero, place));
+  return new NativeBuffer(handle, bytes, bytes <= VIEW_MAX_BYTES ? viewAtPlace(handle, bytes) : null);
+};
 
 export const createBuffer = (bytes: number): NativeBuffer => {
   const { native: n, library } = native();

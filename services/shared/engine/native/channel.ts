@@ -52,16 +52,14 @@ export class Channel {
     return this.#failure;
   }
 
-  /** Throws where a call would not be taken: ask before lending memory to it. */
+  /** Throws where a call would not be taken: asked before memory is lent to one. */
   check(): void {
     if (this.#failure !== null) throw this.#failure;
     if (this.#pending.size >= PENDING_MAX) throw new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the engine`);
   }
 
   async call<K extends CallKind>(kind: K, input: Input<K>, onProgress?: (layersDone: number) => void): Promise<Output<K>> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
-    if (this.#pending.size >= PENDING_MAX)
-      return Promise.reject(new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the engine`));
+    this.check();
     const id = ++this.#lastId;
     return new Promise<Output<K>>((resolve, reject) => {
       this.#pending.set(id, { resolve: (output) => resolve(output as Output<K>), reject, onProgress });

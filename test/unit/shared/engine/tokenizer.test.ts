@@ -98,7 +98,7 @@ test("a long text is encoded in pieces and decodes to itself", async () => {
 test("a text longer than allowed is refused as soon as that is known", async () => {
   await expect(tokenizer.encode("one two three", 2)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });
   await expect(tokenizer.encode("x ".repeat(1_000_000), 1_000)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });
-  expect(await tokenizer.encodeBatch(["a", "", "b"], 1)).toHaveLength(3);
+  expect(await tokenizer.encode("a", 1)).toHaveLength(1);
 });
 
 test("what is not text is refused with the place", async () => {
@@ -113,7 +113,7 @@ test("what is not text is refused with the place", async () => {
 
 test("many texts at once come back each to its caller", async () => {
   const texts = Array.from({ length: 100 }, (_, i) => `bay ${i} `.repeat(1 + (i % 7) * 200));
-  const ids = await tokenizer.encodeBatch(texts);
+  const ids = await Promise.all(texts.map((text) => tokenizer.encode(text)));
   for (const [i, text] of texts.entries()) expect(await tokenizer.decode(ids[i]!)).toBe(text);
 });
 

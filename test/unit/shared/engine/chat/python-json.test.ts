@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { JsonNumber, plainJson, printFloat, printJson, readJson } from "../../../../../services/shared/engine/chat/python-json.ts";
+import { JsonNumber, printFloat, printJson, readJson } from "../../../../../services/shared/engine/chat/python-json.ts";
 
 const through = (text: string) => printJson(readJson(text));
 
@@ -70,15 +70,6 @@ test("every JSON text JavaScript knows is read, and spacing is all that printing
       expect(unsigned(through(text))).toEqual(unsigned(text));
     }),
   );
-});
-
-test("a body becomes plain objects except below the exact fields", () => {
-  const body = plainJson(
-    readJson('{"temperature": 1.0, "n": 2, "tools": [{"10": 1.0, "9": 2}], "messages": [{"content": "x"}]}'),
-    new Set(["tools"]),
-  );
-  expect(body).toMatchObject({ temperature: 1, n: 2, messages: [{ content: "x" }] });
-  expect(printJson((body as { tools: readonly Map<string, JsonNumber>[] }).tools)).toBe('[{"10": 1.0, "9": 2}]');
 });
 
 test("plain values print, too", () => {
