@@ -9,8 +9,9 @@ const PACKED_IDS = 0x0a; // field 1, length-delimited
 export function decodeIdsFast(type: Type): void {
   const general: (...args: readonly unknown[]) => unknown = type.setup().decode as never;
   const decode = (reader: Reader, length?: number, ...rest: readonly unknown[]) => {
-    const mergesInto = rest[2]; // a field that comes twice
-    const ids = length === undefined || mergesInto !== undefined ? null : packedIds(reader.buf, reader.pos, reader.pos + length);
+    const before = (rest[2] ?? null) as { ids: ArrayLike<number> } | null; // of a field that comes twice
+    if (before !== null) before.ids = Array.from(before.ids); // the general decoder appends to it
+    const ids = length === undefined || before !== null ? null : packedIds(reader.buf, reader.pos, reader.pos + length);
     if (ids === null) return general.call(type, reader, length, ...rest);
     reader.pos += length!;
     return { ids };

@@ -33,6 +33,11 @@ test("any ids come back as they were, at their right place", () => {
   );
 });
 
+test("ids as encoders write them arrive in the array they are kept in", () => {
+  const { inline } = fast.decode(general.encode({ inline: { ids: [7, 300_000] } }).finish()) as unknown as { inline: { ids: unknown } };
+  expect(inline.ids).toEqual(Int32Array.of(7, 300_000));
+});
+
 test("damaged bytes end as with the general decoder", () => {
   fc.assert(
     fc.property(ids, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 3 }), fc.nat(), (ids, damage, cut) => {
