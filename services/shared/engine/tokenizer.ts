@@ -1,7 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { ServingError } from "../runtime/errors.ts";
 import type { Vocabulary } from "./grammar/grammars.ts";
+import { startThread } from "./start-thread.ts";
 import { TokenBytes } from "./tokenizer-bytes.ts";
 import type { SpecialIds } from "./tokenizer-files.ts";
 import type { Reply, Request, ThreadOptions, WireError } from "./tokenizer-thread.ts";
@@ -101,7 +102,7 @@ class Thread {
   private failure: ServingError | null = null;
 
   constructor(options: ThreadOptions) {
-    this.worker = new Worker(threadFile, { workerData: options, name: "tokenizer" });
+    this.worker = startThread(import.meta.url, "./tokenizer-thread", { workerData: options, name: "tokenizer" });
     this.ready = new Promise((resolve, reject) => {
       this.worker.on("message", (reply: Reply) => {
         if (reply.kind === "encoded" || reply.kind === "failed") return this.receive(reply);
@@ -155,8 +156,3 @@ class Thread {
 
 const fromWire = ({ code, message, apiCode }: WireError): ServingError =>
   new ServingError(code, message, apiCode === null ? {} : { apiCode });
-
-const threadFile = new URL(
-  import.meta.url.endsWith(".ts") ? "./tokenizer-thread-from-sources.mjs" : "./tokenizer-thread.js",
-  import.meta.url,
-);

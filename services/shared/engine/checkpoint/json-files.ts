@@ -17,7 +17,7 @@ export function parseJson(path: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw refused(path, "is not JSON", cause);
+    throw new ServingError("BAD_CHECKPOINT", `${path} is not JSON: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -25,9 +25,6 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw refused(path, "cannot be read", cause);
+    throw new ServingError("BAD_CHECKPOINT", `${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
   }
 }
-
-const refused = (path: string, why: string, cause: unknown): ServingError =>
-  new ServingError("BAD_CHECKPOINT", `${path} ${why}: ${(cause as Error).message}`, { cause });

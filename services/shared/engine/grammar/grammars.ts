@@ -1,6 +1,7 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
+import { startThread } from "../start-thread.ts";
 import type { Reply, Request, Vocabulary } from "./thread.ts";
 
 export type { Vocabulary } from "./thread.ts";
@@ -119,7 +120,7 @@ export class Grammars {
   }
 
   #start(): void {
-    const thread = new Worker(threadFile, { workerData: this.#vocabulary, name: "grammars" });
+    const thread = startThread(import.meta.url, "./thread", { workerData: this.#vocabulary, name: "grammars" });
     this.#thread = thread;
     const ended = (cause: unknown) => {
       if (this.#thread === thread) void this.#giveUp(new ServingError("UNAVAILABLE", "the grammars' thread ended", { cause }));
@@ -224,5 +225,3 @@ function beginsBehind(ids: readonly number[], after: number): number | null {
   const at = ids.indexOf(after);
   return at < 0 ? null : at + 1;
 }
-
-const threadFile = new URL(import.meta.url.endsWith(".ts") ? "./thread-from-sources.mjs" : "./thread.js", import.meta.url);

@@ -1,6 +1,7 @@
-import { Worker } from "node:worker_threads";
+import type { Worker, WorkerOptions } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import type { EngineInfo } from "../engine.ts";
+import { startThread } from "../start-thread.ts";
 import type { NativeOptions } from "./options.ts";
 import { type CallKind, fromWire, type Input, type Output, type Reply } from "./protocol.ts";
 
@@ -26,9 +27,9 @@ export class Channel {
     this.#worker = worker;
   }
 
-  /** Resolves once the model is open; rejects with the reason if it cannot be. `file`: the thread's code, another one in tests of its death. */
-  static open(options: NativeOptions, file: URL = threadFile): Promise<{ channel: Channel; info: EngineInfo }> {
-    const worker = new Worker(file, { workerData: options, name: "engine" });
+  /** Resolves once the model is open; rejects with the reason if it cannot be. `start`: another thread, in tests of its death. */
+  static open(options: NativeOptions, start = startCore): Promise<{ channel: Channel; info: EngineInfo }> {
+    const worker = start({ workerData: options, name: "engine" });
     const channel = new Channel(worker);
     return new Promise((resolve, reject) => {
       worker.on("message", (reply: Reply) => {
@@ -100,4 +101,4 @@ export class Channel {
   }
 }
 
-const threadFile = new URL(import.meta.url.endsWith(".ts") ? "./thread-from-sources.mjs" : "./thread.js", import.meta.url);
+const startCore = (options: WorkerOptions): Worker => startThread(import.meta.url, "./thread", options);

@@ -1,3 +1,4 @@
+import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Drawn, Sampling, Sealed, SequenceId } from "../../../../services/shared/engine/engine.ts";
 import { liveHandles } from "../../../../services/shared/engine/kernels.ts";
@@ -214,7 +215,8 @@ test("a thread that dies rejects everything that waits for it, and everything af
   const dying = `import { parentPort } from "node:worker_threads";
     parentPort.on("message", () => { throw new Error("out of luck"); });
     parentPort.postMessage({ kind: "ready", info: {} });`;
-  const { channel } = await Channel.open(options, new URL(`data:text/javascript,${encodeURIComponent(dying)}`));
+  const code = new URL(`data:text/javascript,${encodeURIComponent(dying)}`);
+  const { channel } = await Channel.open(options, (thread) => new Worker(code, thread));
   expect(channel.failure).toBeNull();
   const waiting = [channel.call("boundary", { sequence: 1 }), channel.call("close", { sequence: 1 })];
   for (const call of waiting) await expect(call).rejects.toMatchObject({ code: "INTERNAL", message: /thread ended: out of luck/ });

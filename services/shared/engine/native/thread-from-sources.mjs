@@ -1,5 +1,0 @@
-// The engine's thread where no build was made (tests, development): workers do not inherit the loader that reads TypeScript.
-import { register } from "tsx/esm/api";
-
-register();
-await import("./thread.ts");

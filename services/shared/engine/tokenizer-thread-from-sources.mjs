@@ -1,5 +1,0 @@
-// The tokenizer's thread where no build was made (tests, development): workers do not inherit the loader that reads TypeScript.
-import { register } from "tsx/esm/api";
-
-register();
-await import("./tokenizer-thread.ts");
