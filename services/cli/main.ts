@@ -14,7 +14,7 @@ const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
   .version(packageVersion())
   .option("--url <url>", "the API that client commands talk to", "http://127.0.0.1:8000")
-  .option("--key <key>", "API key for client commands; others on this machine do not see it in LONGSHORE_KEY")
+  .option("--key <key>", "API key for client commands; given as LONGSHORE_KEY, others on this machine do not see it")
   .showHelpAfterError("(see longshore --help)")
   .exitOverride()
   .addHelpText(
