@@ -59,6 +59,11 @@ const generation = {
 /** What an answer may be held to; grammar/schema.ts has the word on the schema itself. */
 export const jsonSchema = z.record(z.string(), z.unknown(), { error: "must be a JSON Schema" });
 export const schemaName = z.string().regex(/^[\w-]{1,64}$/, { error: "must be 1 to 64 letters, digits, _ or -" });
+export const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
+/** What a client keeps beside a batch or a response. */
+export const metadata = z
+  .record(z.string().max(64, { error: "has a key of more than 64 characters" }), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= 16, { error: "may have at most 16 pairs" });
 const responseFormat = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
   z.object({ type: z.literal("json_object") }),
@@ -82,7 +87,7 @@ export const chatRequest = z.object({
   ),
   response_format: optional(responseFormat),
   thinking: optional(z.object({ type: z.enum(["enabled", "disabled"]) })),
-  reasoning_effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
+  reasoning_effort: optional(effort),
 });
 
 export const completionRequest = z.object({

@@ -14,11 +14,7 @@ import {
 import { FILE_LIFE_SECONDS } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import { optional } from "../requests.ts";
-
-const metadata = z
-  .record(z.string().max(64, { error: "has a key of more than 64 characters" }), z.string().max(512))
-  .refine((pairs) => Object.keys(pairs).length <= 16, { error: "may have at most 16 pairs" });
+import { metadata, optional } from "../requests.ts";
 
 export const batchRequest = z.object({
   input_file_id: z.string(),

@@ -1,4 +1,4 @@
-import type { Delta } from "../../shared/engine/chat/output.ts";
+import { type Delta, joinDeltas } from "../../shared/engine/chat/output.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
@@ -63,7 +63,7 @@ export function completionSurface(head: Head, { index }: Place, includeUsage: bo
       ...head("text_completion"),
       choices: answers.map(({ index, deltas, scores, end }) => ({
         index,
-        text: textOf(deltas, "content"),
+        text: joinDeltas(deltas).content,
         logprobs: new TextLogprobs().take(scores),
         finish_reason: end.reason,
       })),
@@ -114,32 +114,20 @@ function chatDelta(delta: Delta, jobId: string): object {
 }
 
 function chatMessage(deltas: readonly Delta[], jobId: string): object {
-  const reasoning = textOf(deltas, "reasoning");
-  const content = textOf(deltas, "content");
-  const calls = deltas.flatMap((delta) => (delta.type === "call" ? [delta] : []));
+  const { reasoning, content, toolCalls } = joinDeltas(deltas);
   return {
     role: "assistant",
-    content: content === "" && calls.length > 0 ? null : content,
+    content: content === "" && toolCalls.length > 0 ? null : content,
     refusal: null,
     ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
-    ...(calls.length === 0 ? {} : { tool_calls: calls.map(({ index, name }) => toolCall(deltas, jobId, index, name)) }),
+    ...(toolCalls.length === 0
+      ? {}
+      : { tool_calls: toolCalls.map((call, i) => ({ id: callId(jobId, i), type: "function", function: call })) }),
   };
 }
 
-const toolCall = (deltas: readonly Delta[], jobId: string, index: number, name: string) => ({
-  id: callId(jobId, index),
-  type: "function",
-  function: {
-    name,
-    arguments: deltas.map((delta) => (delta.type === "arguments" && delta.index === index ? delta.text : "")).join(""),
-  },
-});
-
 /** The same on every replica and for every reader. */
 export const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
-
-const textOf = (deltas: readonly Delta[], type: "reasoning" | "content"): string =>
-  deltas.map((delta) => (delta.type === type ? delta.text : "")).join("");
 
 /** The prompt is counted once, however many answers it has. */
 function usageOf(ends: readonly Ending[]): object {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { jsonSchema, optional, schemaName } from "../requests.ts";
+import { effort, jsonSchema, metadata, optional, schemaName } from "../requests.ts";
 
 /** What clients of OpenAI's Responses API may send (docs/api.md), by the same rules as its chat completions. */
 const text = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -52,10 +52,6 @@ const tool = z.object({
 
 const LOGPROBS = "message.output_text.logprobs";
 const included = z.string().refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them` });
-const PAIRS_MAX = 16;
-const metadata = z
-  .record(z.string().max(64), z.string().max(512))
-  .refine((pairs) => Object.keys(pairs).length <= PAIRS_MAX, { error: `must have at most ${PAIRS_MAX} pairs` });
 
 const format = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
@@ -86,7 +82,7 @@ export const responsesRequest = z
     parallel_tool_calls: optional(z.boolean()),
     reasoning: optional(
       z.object({
-        effort: optional(z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
+        effort: optional(effort),
         summary: optional(z.enum(["auto", "concise", "detailed"])),
       }),
     ),
