@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import { ServingError } from "../shared/runtime/errors.ts";
 
 /** How a surface says what went wrong. */
@@ -51,15 +52,25 @@ export function fromHttpLayer(thrown: unknown): ServingError {
   return new ServingError("INVALID_REQUEST", words, { apiCode, cause: thrown });
 }
 
-/** The whole answer to what never became a request: bytes that are not HTTP, headers without end, a body that does not arrive. */
-export function rawAnswer(thrown: Error, requestId: string): string {
-  const body = JSON.stringify(
-    openaiErrors.body(new ServingError("INVALID_REQUEST", `not a request that can be answered: ${thrown.message}`)),
-  );
-  const headers = [
-    "content-type: application/json; charset=utf-8",
-    `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${requestId}`,
-  ];
-  return ["HTTP/1.1 400 Bad Request", ...headers, "connection: close", "", body].join("\r\n");
+/** What a connection brought that never became a request, in our words. */
+export function fromConnection({ code, message }: NodeJS.ErrnoException): ServingError {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServingError("LATE", "the request did not arrive in time");
+  if (code === "HPE_HEADER_OVERFLOW") return new ServingError("HEADERS_TOO_LARGE", "the headers are larger than this server takes");
+  return new ServingError("INVALID_REQUEST", `not a request that can be answered: ${message}`);
+}
+
+/** A whole answer, for where none can be sent otherwise: bytes that are not HTTP, headers without end, a body that does not arrive. */
+export function rawAnswer(error: ServingError, requestId: string, form: ErrorForm = openaiErrors): string {
+  const body = JSON.stringify(form.body(error, requestId));
+  const status = form.status(error);
+  const headers = {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": Buffer.byteLength(body),
+    "x-request-id": requestId,
+    "request-id": requestId,
+    ...retryHeaders(error),
+    connection: "close",
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", body].join("\r\n");
 }

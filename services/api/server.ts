@@ -3,7 +3,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
 import { NO_BODY, readBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
+import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
 import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat.ts";
@@ -33,7 +33,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     genReqId: () => random.id("req_"),
     frameworkErrors: (thrown, request, reply) => answerError(thrown, request, head(request, reply)),
     clientErrorHandler: (thrown, socket) => {
-      if (socket.writable && !socket.destroyed) socket.write(rawAnswer(thrown, random.id("req_")));
+      if (socket.writable && !socket.destroyed) socket.write(rawAnswer(fromConnection(thrown), random.id("req_")));
       socket.destroy();
     },
   });
@@ -48,8 +48,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     // By the route that was found: the same path can be spelled in many ways.
     if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.caller = deps.identify(request.headers);
   });
-  app.addHook("preParsing", async (request, _, payload) => {
-    if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request);
+  app.addHook("preParsing", async (request, reply, payload) => {
+    if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request, reply);
     return payload;
   });
   app.addHook("preValidation", async (request) => {
@@ -71,7 +71,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     const error = fromHttpLayer(thrown);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
-    const form = isAnthropic(request) ? anthropicErrors : openaiErrors;
+    const form = formOf(request);
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));
   };
   app.setErrorHandler(answerError);
@@ -94,9 +94,15 @@ export function openApi(deps: ApiDeps): FastifyInstance {
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
   reply.header("x-request-id", request.id).header("request-id", request.id).header("openai-version", "2020-10-01");
 
-function giveUpLate({ raw, id }: FastifyRequest): void {
+const formOf = (request: FastifyRequest) => (isAnthropic(request) ? anthropicErrors : openaiErrors);
+
+/** Requests without a body are complete when they come, however long their answer takes. */
+function giveUpLate(request: FastifyRequest, { raw: response }: FastifyReply): void {
+  const { raw, id } = request;
   const late = setTimeout(() => {
-    raw.socket.write(rawAnswer(new Error(`its body did not arrive within ${BODY_MS / 1_000} s`), id));
+    if (raw.complete) return;
+    const error = new ServingError("LATE", `the body did not arrive within ${BODY_MS / 1_000} s`);
+    if (!response.headersSent) raw.socket.write(rawAnswer(error, id, formOf(request)));
     raw.destroy();
   }, BODY_MS);
   raw.once("close", () => clearTimeout(late));

@@ -8,6 +8,7 @@ const BY_HTTP: Readonly<Record<number, status>> = {
   401: status.UNAUTHENTICATED,
   403: status.PERMISSION_DENIED,
   404: status.NOT_FOUND,
+  408: status.DEADLINE_EXCEEDED,
   409: status.FAILED_PRECONDITION,
   413: status.INVALID_ARGUMENT,
   429: status.RESOURCE_EXHAUSTED,

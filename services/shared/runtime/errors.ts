@@ -4,10 +4,12 @@ const traits = {
   CONTEXT_LENGTH: { http: 400, type: "invalid_request_error", retryable: false }, // prompt plus answer do not fit the model
   UNAUTHORIZED: { http: 401, type: "invalid_request_error", retryable: false },
   NOT_FOUND: { http: 404, type: "invalid_request_error", retryable: false }, // unknown model, job or route
+  LATE: { http: 408, type: "invalid_request_error", retryable: true }, // the request did not arrive in time
   CONFLICT: { http: 409, type: "invalid_request_error", retryable: false }, // same idempotency key, another body
   TOO_LARGE: { http: 413, type: "invalid_request_error", retryable: false },
   RATE_LIMITED: { http: 429, type: "rate_limit_error", retryable: true }, // the key's to wait for
   OVERLOADED: { http: 429, type: "rate_limit_error", retryable: true }, // ours to absorb: backlog or memory
+  HEADERS_TOO_LARGE: { http: 431, type: "invalid_request_error", retryable: false },
   CANCELLED: { http: 499, type: "invalid_request_error", retryable: false }, // the client, or the grace after its last reader
   BAD_CHECKPOINT: { http: 500, type: "server_error", retryable: false }, // weights, config and tokenizer contradict each other
   MODEL_MISMATCH: { http: 500, type: "server_error", retryable: false }, // job and worker disagree on weights: a deploy error

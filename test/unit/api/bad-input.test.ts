@@ -1,19 +1,21 @@
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { connect } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { z } from "zod";
+import { fromConnection, rawAnswer } from "../../../services/api/errors.ts";
 import { chatRequest, completionRequest, parseBody } from "../../../services/api/requests.ts";
 import type { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 beforeAll(async () => {
-  api = await testApi({ bodyMaxBytes: 100_000, queueJobsMax: 3 });
+  api = await testApi({ bodyMaxBytes: 100_000 });
 });
 afterAll(() => api.close());
 
-const ask = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
-  fetch(api.url + path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body });
+const ask = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}, from = api) =>
+  fetch(from.url + path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body });
 
 const user = { role: "user", content: "hello" };
 const ok = { model: "yardlog", messages: [user] };
@@ -126,6 +128,38 @@ test("what is not HTTP is told so and cut off", async () => {
   expect(said).toMatch(/^HTTP\/1.1 400 .*x-request-id: req_.*"type":"invalid_request_error"/s);
 });
 
+test("headers beyond all measure are 431, a request that does not come is 408, and may be sent again", async () => {
+  const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+  socket.write(`GET /v1/models HTTP/1.1\r\nhost: x\r\nx: ${"x".repeat(20_000)}\r\n\r\n`);
+  let said = "";
+  for await (const bytes of socket) said += String(bytes);
+  expect(said).toMatch(/^HTTP\/1.1 431 Request Header Fields Too Large\r\n.*"type":"invalid_request_error"/s);
+  const late = Object.assign(new Error("Request timeout"), { code: "ERR_HTTP_REQUEST_TIMEOUT" });
+  expect(rawAnswer(fromConnection(late), "req_1")).toMatch(/^HTTP\/1.1 408 Request Timeout\r\n.*retry-after: 1\r\n.*"code":"late"/s);
+});
+
+test.each([
+  ["/v1/chat/completions", { error: { type: "invalid_request_error", code: "late" } }],
+  ["/v1/messages", { type: "error", error: { type: "timeout_error" }, request_id: expect.stringMatching(/^req_/) }],
+])("a body that stops on its way is 408, in the words of %s", async (path, told) => {
+  const own = await testApi(); // its timers are lost
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const socket = connect(Number(new URL(own.url).port), "127.0.0.1");
+  socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"model":`);
+  let said = "";
+  socket.on("data", (bytes) => (said += String(bytes)));
+  while (said === "") {
+    vi.advanceTimersByTime(60_000);
+    await new Promise(setImmediate);
+  }
+  vi.useRealTimers();
+  if (!socket.closed) await once(socket, "close");
+  const [head, body] = said.split("\r\n\r\n", 2);
+  expect(head).toMatch(/^HTTP\/1.1 408 .*\r\nretry-after: 1\r\n/s);
+  expect(JSON.parse(body!)).toMatchObject(told);
+  await own.close();
+});
+
 test("an unknown model is 404 and names the one that is served", async () => {
   const response = await ask("/v1/chat/completions", JSON.stringify({ ...ok, model: "gpt" }));
   expect(response.status).toBe(404);
@@ -173,7 +207,8 @@ test("unknown routes and jobs are 404", async () => {
 });
 
 test("when too many jobs wait, the next is 429 with Retry-After, and the ones before are kept", async () => {
-  const submit = () => ask("/v1/jobs", JSON.stringify({ kind: "chat", request: ok }));
+  const full = await testApi({ queueJobsMax: 3 }); // where no test before this one has left a job that is counted yet
+  const submit = () => ask("/v1/jobs", JSON.stringify({ kind: "chat", request: ok }), {}, full);
   const taken = [await submit(), await submit(), await submit()];
   expect(taken.map(({ status }) => status)).toEqual([202, 202, 202]);
   const refused = await submit();
@@ -181,9 +216,10 @@ test("when too many jobs wait, the next is 429 with Retry-After, and the ones be
   expect(refused.headers.get("retry-after")).toMatch(/^\d+$/);
   for (const response of taken) {
     const { id } = (await response.json()) as { id: string };
-    const cancelled = (await (await ask(`/v1/jobs/${id}/cancel`, "{}")).json()) as { status: string };
+    const cancelled = (await (await ask(`/v1/jobs/${id}/cancel`, "{}", {}, full)).json()) as { status: string };
     expect(cancelled.status).toBe("cancelled");
   }
+  await full.close();
 });
 
 test("with keys configured, only their holders get in, and a tenant does not see another's jobs", async () => {

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type EventStream, openEventStream } from "../../../services/api/sse.ts";
-import { playJob, playText, testApi } from "../../support/api.ts";
+import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 
 const BUFFER_BYTES = 65_536;
 let app: FastifyInstance;
@@ -125,12 +125,7 @@ test("an event that is larger than all that is held for a reader is taken like a
 test("a long answer that has ended is read whole, though it lies in the log faster than anybody reads", async () => {
   const api = await testApi({ streamBufferBytes: 262_144 });
   try {
-    const response = await fetch(`${api.url}/v1/jobs`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "Where?" } }),
-    });
-    const { id } = (await response.json()) as { id: string };
+    const { id } = await askedJob(api);
     const [word] = await api.tokenizer.encode(" fox");
     await playJob(api.bus, "yardlog", { ids: Array<number>(2_000).fill(word!) });
     for (const path of ["stream", "events"]) {
@@ -142,3 +137,22 @@ test("a long answer that has ended is read whole, though it lies in the log fast
     await api.close();
   }
 });
+
+test("a stream that is asked for without a body lives on when bodies would have had to be there", async () => {
+  const api = await testApi();
+  const { id } = await askedJob(api);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const response = await fetch(`${api.url}/v1/jobs/${id}/events`);
+  vi.advanceTimersByTime(60_000);
+  vi.useRealTimers();
+  const text = response.text();
+  await fetch(`${api.url}/v1/jobs/${id}/cancel`, { method: "POST" });
+  expect(await text).toMatch(/event: submitted\n.*event: cancelled\n/s);
+  await api.close();
+});
+
+async function posted(api: TestApi, path: string, body: object): Promise<{ readonly id: string }> {
+  const headers = { "content-type": "application/json" };
+  return (await fetch(api.url + path, { method: "POST", headers, body: JSON.stringify(body) })).json() as never;
+}
+const askedJob = (api: TestApi) => posted(api, "/v1/jobs", { kind: "completion", request: { model: "yardlog", prompt: "Where?" } });
