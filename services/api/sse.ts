@@ -67,6 +67,10 @@ export function openEventStream(
   }, options.heartbeatMs);
   response.on("timeout", cutOff);
   whenLeft(response, () => leave("the reader left"));
+  if (reply.request.method === "HEAD") {
+    leave("the reader asked for no more than the headers");
+    response.end();
+  }
   return {
     gone: gone.signal,
     send(event) {

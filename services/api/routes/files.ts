@@ -53,7 +53,8 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const file = await find(request);
     const name = file.filename.replace(/[^\x20-\x7e]|["\\]/g, "_");
     reply.header("content-type", "application/octet-stream").header("content-length", file.bytes);
-    return reply.header("content-disposition", `attachment; filename="${name}"`).send(Readable.from(contentOf(bus, file)));
+    reply.header("content-disposition", `attachment; filename="${name}"`);
+    return reply.send(Readable.from(request.method === "HEAD" ? [] : contentOf(bus, file)));
   });
 
   app.delete<FileParams>("/v1/files/:id", async (request) => {

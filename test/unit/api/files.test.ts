@@ -53,6 +53,21 @@ test("a file comes back as it was sent, in parts of bounded size, until it is de
   await expect(client.files.retrieve(file.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
 });
 
+test("whoever asks for the headers of a file's content gets them, and none of its parts is read", async () => {
+  const { bus } = watched();
+  const read: string[] = [];
+  const files = overriding(bus.files, {
+    get: (key: string) => {
+      read.push(key);
+      return bus.files.get(key);
+    },
+  });
+  api = await testApi({}, { ...bus, files });
+  const { id } = await upload(clientOf("none"), "x".repeat(3_000_000));
+  const { status, headers } = await fetch(`${api.url}/v1/files/${id}/content`, { method: "HEAD" });
+  expect([status, headers.get("content-length"), read]).toEqual([200, "3000000", []]);
+});
+
 test("lists go newest first in pages that the client turns by itself, and can be asked for by purpose", async () => {
   api = await testApi();
   const client = clientOf("none");

@@ -151,6 +151,23 @@ test("a stream that is asked for without a body lives on when bodies would have 
   await api.close();
 });
 
+test("whoever asks for the headers of a stream gets them at once, and no more: the connection is free for the next request", async () => {
+  const api = await testApi();
+  const job = await askedJob(api);
+  const response = await posted(api, "/v1/responses", { model: "yardlog", input: "Where?", background: true });
+  for (const path of [`/v1/jobs/${job.id}/events`, `/v1/jobs/${job.id}/stream`, `/v1/responses/${response.id}?stream=true`]) {
+    const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+    socket.write(`HEAD ${path} HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    let said = "";
+    for await (const bytes of socket) said += String(bytes);
+    const [head, next] = said.split("\r\n\r\n", 2);
+    expect(head).toMatch(/^HTTP\/1.1 200 .*content-type: text\/event-stream/s);
+    expect(next).toMatch(/^HTTP\/1.1 200 /);
+  }
+  expect((await fetch(`${api.url}/v1/jobs/job_00000000000000000000/events`, { method: "HEAD" })).status).toBe(404);
+  await api.close();
+});
+
 async function posted(api: TestApi, path: string, body: object): Promise<{ readonly id: string }> {
   const headers = { "content-type": "application/json" };
   return (await fetch(api.url + path, { method: "POST", headers, body: JSON.stringify(body) })).json() as never;
