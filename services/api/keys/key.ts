@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
+import { requireName } from "../../shared/bus/nats/subjects.ts";
 import { secretBytes } from "../../shared/runtime/random.ts";
 
 const limit = z.int().min(1).nullable();
@@ -29,8 +30,12 @@ export function readKey(text: string): ApiKey | null {
   }
 }
 
-/** A key, `lsk_<id>_<secret>`, to be shown once, and what is kept of it. The secret has 256 bits: its hash needs no salt and no stretching. */
+/**
+ * A key, `lsk_<id>_<secret>`, to be shown once, and what is kept of it. The secret has 256 bits: its hash needs no salt and no stretching. Throws
+ * INVALID_REQUEST for a tenant that the record could not name files and batches by.
+ */
 export function makeKey(asked: Omit<ApiKey, "id" | "digest" | "revokedMs">): { readonly secret: string; readonly key: ApiKey } {
+  requireName("a tenant", asked.tenant);
   const id = secretBytes(6).toString("hex");
   const secret = `lsk_${id}_${secretBytes(32).toString("base64url")}`;
   return { secret, key: { ...asked, id, digest: digestOf(secret).toString("hex"), revokedMs: null } };

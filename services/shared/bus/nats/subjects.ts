@@ -6,7 +6,14 @@ const TOKEN_CHARACTERS_MAX = 200;
 export function token(text: string): string {
   const name = PLAIN_TEXT.test(text) ? text : text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
   if (name.length <= TOKEN_CHARACTERS_MAX) return name;
-  throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long`);
+  const room = `${TOKEN_CHARACTERS_MAX} letters, digits, - and _, each other byte for three`;
+  throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long: there is room for ${room}`);
+}
+
+/** Throws INVALID_REQUEST for a text by which nothing in the record can be named. */
+export function requireName(what: string, text: string): void {
+  if (text === "") throw new ServingError("INVALID_REQUEST", `${what} needs a name`);
+  token(text);
 }
 
 /** The text that a token stands for; "", which is nobody's name, for a token that is none of ours. */

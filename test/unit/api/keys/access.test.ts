@@ -64,6 +64,15 @@ test("a key of the record gets in, counts against its limits in the words of eac
   await api.close();
 });
 
+test("a key is made for no tenant whose files and batches the record could not name", () => {
+  const made = (tenant: string) => makeKey({ name: "n", tenant, requestsPerMinute: null, tokensPerMinute: null, createdMs: 0 }).key.tenant;
+  const refused = (message: RegExp) => expect.objectContaining({ code: "INVALID_REQUEST", message: expect.stringMatching(message) });
+  expect(() => made("x".repeat(201))).toThrow(refused(/xxx\.\.\. is too long: there is room for 200/));
+  expect(() => made("ä".repeat(34))).toThrow(refused(/is too long/));
+  expect(() => made("")).toThrow(refused(/a tenant needs a name/));
+  expect(["x".repeat(200), "ä".repeat(33)].map(made)).toEqual(["x".repeat(200), "ä".repeat(33)]);
+});
+
 test("two keys of one tenant see the same jobs; another tenant's does not; a revoked one sees nothing", async () => {
   const { api, bus, made } = await keyed({}, {}, { tenant: "other" });
   const [mine, ours, other] = made.map(({ secret }) => secret);
