@@ -1,9 +1,10 @@
 import type { ChildProcess } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { spawnLeashed } from "./leash.ts";
+import { LogFile } from "./log-file.ts";
 import type { ProcessPlan } from "./plan.ts";
 import { isFree, probe } from "./probe.ts";
 import { withServers } from "./servers-path.ts";
@@ -35,6 +36,8 @@ export interface LaunchOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly onStarted?: (process: RunningProcess) => void;
   readonly onExit?: (process: RunningProcess, how: string) => void;
+  /** Output of a process could not be written to its log, for the first time. */
+  readonly onLogLost?: (process: RunningProcess, cause: Error) => void;
 }
 
 /**
@@ -123,14 +126,14 @@ class Supervised implements RunningProcess {
   readonly plan: ProcessPlan;
   private child: ChildProcess;
   private readonly options: LaunchOptions;
-  private readonly output: WriteStream;
+  private readonly output: LogFile;
   private readonly stopping = new AbortController();
   private exited: Promise<void>;
 
   constructor(plan: ProcessPlan, options: LaunchOptions) {
     this.plan = plan;
     this.options = options;
-    this.output = createWriteStream(this.logPath, { flags: "a" });
+    this.output = new LogFile(this.logPath, (cause) => options.onLogLost?.(this, cause));
     this.child = this.start();
     this.exited = this.watch();
   }

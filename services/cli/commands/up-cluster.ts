@@ -27,6 +27,7 @@ export async function upCluster(config: Config, options: { readonly state: strin
       env: environment,
       onStarted: ({ plan, pid }) => console.log(`${plan.name.padEnd(12)} pid ${String(pid).padEnd(8)} port ${plan.port}`),
       onExit: ({ plan }, how) => log.warn({ process: plan.name, how }, "a process ended"),
+      onLogLost: ({ plan }, { message }) => log.warn({ process: plan.name, reason: message }, "its log cannot be written: lines are lost"),
     });
     const apis = plans.filter(({ service }) => service === "api");
     const at = (ports: readonly (number | string)[], scheme = "") => ports.map((port) => `${scheme}127.0.0.1:${port}`).join(" and ");

@@ -1,12 +1,13 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { LogFile } from "../../../services/cli/cluster/log-file.ts";
 import type { ProcessPlan } from "../../../services/cli/cluster/plan.ts";
-import { freePort, isFree } from "../../../services/cli/cluster/probe.ts";
+import { freePort, isFree, probe } from "../../../services/cli/cluster/probe.ts";
 import { inWaves, type LaunchOptions, launch, type RunningProcess } from "../../../services/cli/cluster/processes.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { never } from "../../support/bus.ts";
@@ -77,6 +78,35 @@ test("a folder whose cluster still runs is not shared, one whose cluster died is
   writeFileSync(file, String(pid));
   await (await launch([store], options({ stateDir }))).stop();
   expect(existsSync(file)).toBe(false);
+});
+
+test("a log that cannot be written is told once, and costs lines alone", async () => {
+  const port = await freePort();
+  const given = options();
+  symlinkSync("/dev/full", join(given.stateDir, "store-1.log"));
+  const lost: string[] = [];
+  const chatty = `setInterval(() => console.log("x".repeat(100_000)), 1); ${listens(port)}`;
+  const onLogLost = ({ plan }: RunningProcess, { message }: Error) => lost.push(`${plan.name}: ${message}`);
+  const cluster = await launch([plan("store", port, chatty)], { ...given, onLogLost });
+  await expect.poll(() => lost).toEqual(["store-1: ENOSPC: no space left on device, write"]);
+  for (let i = 0; i < 20; i++) expect(await probe({ kind: "http", port, path: "/" })).toBeNull(); // it is not held up by what nobody reads
+  expect(lost).toHaveLength(1);
+  await cluster.stop();
+});
+
+test("a log that is not ours is told too, and what comes later is written where it can be", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-log-"));
+  const path = join(folder, "later", "x.log");
+  const lost: Error[] = [];
+  const log = new LogFile(path, (cause) => lost.push(cause));
+  const written = (text: string) => new Promise((resolve) => log.write(text, resolve));
+  await written("one\n");
+  await written("two\n");
+  expect(lost).toMatchObject([{ code: "ENOENT" }]);
+  mkdirSync(join(folder, "later"));
+  await written("three\n");
+  log.end();
+  expect(readFileSync(path, "utf8")).toBe("three\n");
 });
 
 test("a process that ends while it starts ends the start at once; what ran before it is stopped", async () => {
