@@ -1,17 +1,24 @@
-import type { Telling } from "../shared/batches/batch.ts";
-import type { JobRequest, LogRecord } from "../shared/bus/contract.ts";
+import { z } from "zod";
+import { tellingShape } from "../shared/batches/batch.ts";
+import { readDocument } from "../shared/batches/document.ts";
+import type { Document, JobRequest, LogRecord } from "../shared/bus/contract.ts";
 import { answerId, type View } from "./view.ts";
 
-/** The end of a job as webhooks tell it: a document of kind "event" under the job's id, kept as long as the job, so that no end is told anew. */
-export interface JobEnd {
-  readonly type: string;
+const jobEndShape = z.object({
+  type: z.string(),
   /** What the client knows the job by. */
-  readonly id: string;
+  id: z.string(),
   /** Unix seconds. */
-  readonly endedAt: number;
+  endedAt: z.number(),
   /** Null once it was told or given up. */
-  readonly webhook: Telling | null;
-}
+  webhook: tellingShape.nullable(),
+});
+
+/** The end of a job as webhooks tell it: a document of kind "event" under the job's id, kept as long as the job, so that no end is told anew. */
+export type JobEnd = Readonly<z.infer<typeof jobEndShape>>;
+
+/** Throws DAMAGED. */
+export const jobEndOf = (document: Document): JobEnd => readDocument(jobEndShape, document);
 
 /** Whether the end of a job is told on its own: nobody need read it, and it is no line of a batch. */
 export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane === "interactive";

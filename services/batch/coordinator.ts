@@ -1,13 +1,14 @@
 import { Admission } from "../api/admission.ts";
 import { type Batch, batchOf, documentsBehind, hasEnded, isFree } from "../shared/batches/batch.ts";
 import type { Document } from "../shared/bus/contract.ts";
+import { documentReader } from "../shared/bus/damage.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { runBatch } from "./run-batch.ts";
 import { sweepFiles } from "./sweep.ts";
 import { checkWebhook, Webhooks } from "./webhooks.ts";
 
-type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
+type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping" | "readable">;
 
 /**
  * Works on every batch that nobody works on, a bounded number at once, until `stop` aborts. Any number of coordinators may run: who writes a
@@ -15,7 +16,8 @@ type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping">;
  */
 export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Promise<void> {
   const { bus, clock, config, model, random, log, metrics } = given;
-  const deps: BatchDeps = { ...given, admission: new Admission(bus, clock, model.name, config), stopping: stop };
+  const admission = new Admission(bus, clock, model.name, config);
+  const deps: BatchDeps = { ...given, admission, stopping: stop, readable: documentReader(log, metrics) };
   const name = random.id("coordinator_");
   let open = new OpenBatches();
   const running = new Map<string, Promise<void>>();
@@ -81,11 +83,11 @@ class OpenBatches {
   readonly #open = new Map<string, Open>();
   #place = 0;
 
-  async hear({ bus }: CoordinatorDeps): Promise<void> {
+  async hear({ bus, readable }: BatchDeps): Promise<void> {
     for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
-      const batch = batchOf(document);
-      this.#open.delete(batch.id);
-      if (!hasEnded(batch)) this.#open.set(batch.id, { batch, document });
+      const batch = readable("batch", document, batchOf);
+      this.#open.delete(document.id);
+      if (batch !== null && !hasEnded(batch)) this.#open.set(document.id, { batch, document });
       this.#place = document.place;
     }
   }

@@ -1,5 +1,6 @@
 import type { LineDeps } from "../api/line.ts";
 import type { Part, StoredFile } from "../shared/batches/file.ts";
+import type { ReadDocument } from "../shared/bus/damage.ts";
 import { backoffMs, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Logger } from "../shared/runtime/log.ts";
@@ -10,7 +11,7 @@ import { doneLines, isDone, type LineResult, piecesOf, Results, withResults } fr
 import { type Cause, runLine } from "./run-line.ts";
 import type { LineIndex } from "./validate.ts";
 
-export type BatchDeps = LineDeps & { readonly log: Logger; readonly metrics: Metrics };
+export type BatchDeps = LineDeps & { readonly log: Logger; readonly metrics: Metrics; readonly readable: ReadDocument };
 
 /** Results that wait for their part before no more lines are begun. */
 const WAITING_BYTES_MAX = 33_554_432;

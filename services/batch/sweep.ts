@@ -3,11 +3,15 @@ import { deleteStored, fileOf } from "../shared/batches/file.ts";
 import type { BatchDeps } from "./lines-run.ts";
 
 /** Deletes the files whose life is over, but for those in `used`. Harmless when several do it. */
-export async function sweepFiles({ bus, log }: Pick<BatchDeps, "bus" | "log">, used: ReadonlySet<string>, nowMs: number): Promise<void> {
+export async function sweepFiles(
+  { bus, log, readable }: Pick<BatchDeps, "bus" | "log" | "readable">,
+  used: ReadonlySet<string>,
+  nowMs: number,
+): Promise<void> {
   let swept = 0;
   for await (const document of documentsBehind(bus, "file", null, 0)) {
-    const file = fileOf(document);
-    if (1_000 * file.expiresAt > nowMs || used.has(file.id)) continue;
+    const file = readable("file", document, fileOf);
+    if (file === null || 1_000 * file.expiresAt > nowMs || used.has(file.id)) continue;
     await deleteStored(bus, document.tenant, file);
     swept++;
   }

@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import type { JobEnd } from "../api/job-end.ts";
+import { type JobEnd, jobEndOf } from "../api/job-end.ts";
 import { batchOf, documentsBehind, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
@@ -15,7 +15,7 @@ const SECRET_BYTES_MIN = 24;
 /** Ends that are told at once. */
 const TELLING_MAX = 16;
 
-type WebhookDeps = Pick<BatchDeps, "bus" | "config" | "log">;
+type WebhookDeps = Pick<BatchDeps, "bus" | "config" | "log" | "readable">;
 
 /** What has an end to tell. */
 const KINDS = ["batch", "event"] as const;
@@ -59,7 +59,8 @@ export class Webhooks {
   async hear(): Promise<void> {
     for (const kind of KINDS)
       for await (const document of documentsBehind(this.#deps.bus, kind, null, this.#places[kind])) {
-        const webhook = endOf(kind, document)?.webhook ?? null;
+        const end = this.#deps.readable(kind, document, () => endOf(kind, document));
+        const webhook = end?.webhook ?? null;
         const key = keyOfDocument(kind, document);
         if (webhook === null) this.#untold.delete(key);
         else this.#untold.set(key, { kind, document, nextAt: webhook.nextAt });
@@ -111,7 +112,7 @@ async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Doc
 
 /** What a document says of an end; null before it. */
 function endOf(kind: Kind, document: Document): JobEnd | null {
-  if (kind === "event") return JSON.parse(document.text) as JobEnd;
+  if (kind === "event") return jobEndOf(document);
   const batch = batchOf(document);
   return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
 }

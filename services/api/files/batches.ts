@@ -13,6 +13,7 @@ import {
 } from "../../shared/batches/batch.ts";
 import { FILE_LIFE_SECONDS } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
+import { unlessDamaged } from "../../shared/bus/damage.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { metadata, optional } from "../requests.ts";
 
@@ -133,8 +134,12 @@ export async function cancelBatch(bus: Bus, tenant: string, id: string): Promise
   }
 }
 
+/** Every batch of the tenant that can be read. */
 export async function batchesOf(bus: Bus, tenant: string): Promise<Batch[]> {
   const batches: Batch[] = [];
-  for await (const document of documentsBehind(bus, "batch", tenant, 0)) batches.push(batchOf(document));
+  for await (const document of documentsBehind(bus, "batch", tenant, 0)) {
+    const batch = unlessDamaged(() => batchOf(document));
+    if (batch !== null) batches.push(batch);
+  }
   return batches;
 }

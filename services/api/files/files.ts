@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Batch, batchOf, documentsBehind, findBatch, hasEnded, producedFile, producerOf } from "../../shared/batches/batch.ts";
 import { deleteParts, FILE_LIFE_SECONDS, fileOf, findStored, PART_BYTES, type Part, type StoredFile } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
+import { unlessDamaged } from "../../shared/bus/damage.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { optional } from "../requests.ts";
@@ -36,15 +37,15 @@ export async function findFile(bus: Bus, tenant: string, id: string, param = "id
   throw new ServingError("NOT_FOUND", `no file ${id.slice(0, 100)}`, { param, apiCode: "file_not_found" });
 }
 
-/** Every file of the tenant. */
+/** Every file of the tenant that can be read. */
 export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
   const nowSeconds = (await bus.log.nowMs()) / 1_000;
   const files = new Map<string, StoredFile>();
   for await (const batch of runningOf(bus, tenant))
     for (const file of [soFar(batch, "output"), soFar(batch, "errors")]) if (file !== null) files.set(file.id, file);
   for await (const document of documentsBehind(bus, "file", tenant, 0)) {
-    const file = fileOf(document);
-    if (file.expiresAt > nowSeconds) files.set(file.id, file);
+    const file = unlessDamaged(() => fileOf(document));
+    if (file !== null && file.expiresAt > nowSeconds) files.set(file.id, file);
   }
   return [...files.values()];
 }
@@ -59,8 +60,8 @@ export async function requireUnused(bus: Bus, tenant: string, { id }: StoredFile
 
 async function* runningOf(bus: Bus, tenant: string): AsyncGenerator<Batch> {
   for await (const document of documentsBehind(bus, "batch", tenant, 0)) {
-    const batch = batchOf(document);
-    if (!hasEnded(batch)) yield batch;
+    const batch = unlessDamaged(() => batchOf(document));
+    if (batch !== null && !hasEnded(batch)) yield batch;
   }
 }
 

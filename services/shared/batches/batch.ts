@@ -1,6 +1,8 @@
+import { z } from "zod";
 import type { Bus, Document, DocumentKind } from "../bus/contract.ts";
-import type { Part, StoredFile } from "./file.ts";
-import { FILE_LIFE_SECONDS, sizeOf } from "./file.ts";
+import { readDocument } from "./document.ts";
+import type { StoredFile } from "./file.ts";
+import { FILE_LIFE_SECONDS, partShape, sizeOf } from "./file.ts";
 
 /** Where a line of the input may go. */
 export const ENDPOINTS = ["/v1/chat/completions", "/v1/completions", "/v1/responses"] as const;
@@ -9,73 +11,68 @@ export type Endpoint = (typeof ENDPOINTS)[number];
 export const LINES_MAX = 50_000;
 export const WINDOW_SECONDS = 86_400;
 
-export interface BatchError {
-  readonly code: string;
-  readonly message: string;
-  readonly param: string | null;
+const errorShape = z.object({
+  code: z.string(),
+  message: z.string(),
+  param: z.string().nullable(),
   /** Of the input file, from 1 on. */
-  readonly line: number | null;
-}
+  line: z.number().nullable(),
+});
+export type BatchError = Readonly<z.infer<typeof errorShape>>;
 
-export interface BatchUsage {
-  readonly inputTokens: number;
-  readonly cachedTokens: number;
-  readonly outputTokens: number;
-  readonly reasoningTokens: number;
-}
+const usageShape = z.object({ inputTokens: z.number(), cachedTokens: z.number(), outputTokens: z.number(), reasoningTokens: z.number() });
+export type BatchUsage = Readonly<z.infer<typeof usageShape>>;
 
+const producedShape = z.object({ lines: z.number(), parts: z.array(partShape).readonly() });
 /** What the lines that ended have written: the parts, and how many lines are in them. */
-export interface Produced {
-  readonly lines: number;
-  readonly parts: readonly Part[];
-}
+export type Produced = Readonly<z.infer<typeof producedShape>>;
+
+/** What is known of the telling of an end: tries so far, and when the next one is due (unix seconds). */
+export const tellingShape = z.object({ tries: z.number(), nextAt: z.number() });
+export type Telling = Readonly<z.infer<typeof tellingShape>>;
+
+const batchShape = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  endpoint: z.enum(ENDPOINTS),
+  inputFileId: z.string(),
+  metadata: z.record(z.string(), z.string()).nullable(),
+  /** Of both output files, from their creation on. */
+  outputLifeSeconds: z.number(),
+  /** `in_progress` and `validating` are shown as `cancelling` once `cancellingAt` is set. */
+  status: z.enum(["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"]),
+  model: z.string().nullable(),
+  problems: z.array(errorShape).readonly(),
+  total: z.number(),
+  output: producedShape,
+  errors: producedShape,
+  /** A bit for each line, in the order of the file, base64; empty while there are none and once the batch has ended. */
+  done: z.string(),
+  usage: usageShape,
+  /** Unix seconds by the record's clock. */
+  createdAt: z.number(),
+  expiresAt: z.number(),
+  inProgressAt: z.number().nullable(),
+  finalizingAt: z.number().nullable(),
+  endedAt: z.number().nullable(),
+  cancellingAt: z.number().nullable(),
+  /** The coordinator that works on it. Its claim lasts as long as it writes: see `isFree`. */
+  holder: z.string().nullable(),
+  /** Grows with every claim, and with every write under a claim. */
+  epoch: z.number(),
+  turn: z.number(),
+  /** Claims in a row under which no line ended, this one included. */
+  attempt: z.number(),
+  /** Of a batch that ended and is still to be told. */
+  webhook: tellingShape.nullable(),
+});
 
 /**
  * A batch as the record keeps it: one document, written by compare-and-set. Whoever holds it writes all of it but `cancellingAt`, which the
  * API sets. A line is in `done` from the moment that the part with its result is in `output` or `errors`: one write does both, so that every line
  * is there once, whoever dies when.
  */
-export interface Batch {
-  readonly id: string;
-  readonly tenant: string;
-  readonly endpoint: Endpoint;
-  readonly inputFileId: string;
-  readonly metadata: Readonly<Record<string, string>> | null;
-  /** Of both output files, from their creation on. */
-  readonly outputLifeSeconds: number;
-  /** `in_progress` and `validating` are shown as `cancelling` once `cancellingAt` is set. */
-  readonly status: "validating" | "in_progress" | "finalizing" | "completed" | "failed" | "expired" | "cancelled";
-  readonly model: string | null;
-  readonly problems: readonly BatchError[];
-  readonly total: number;
-  readonly output: Produced;
-  readonly errors: Produced;
-  /** A bit for each line, in the order of the file, base64; empty while there are none and once the batch has ended. */
-  readonly done: string;
-  readonly usage: BatchUsage;
-  /** Unix seconds by the record's clock. */
-  readonly createdAt: number;
-  readonly expiresAt: number;
-  readonly inProgressAt: number | null;
-  readonly finalizingAt: number | null;
-  readonly endedAt: number | null;
-  readonly cancellingAt: number | null;
-  /** The coordinator that works on it. Its claim lasts as long as it writes: see `isFree`. */
-  readonly holder: string | null;
-  /** Grows with every claim, and with every write under a claim. */
-  readonly epoch: number;
-  readonly turn: number;
-  /** Claims in a row under which no line ended, this one included. */
-  readonly attempt: number;
-  /** Of a batch that ended and is still to be told. */
-  readonly webhook: Telling | null;
-}
-
-/** What is known of the telling of an end: tries so far, and when the next one is due (unix seconds). */
-export interface Telling {
-  readonly tries: number;
-  readonly nextAt: number;
-}
+export type Batch = Readonly<z.infer<typeof batchShape>>;
 
 export const nothingProduced: Produced = { lines: 0, parts: [] };
 export const nothingUsed: BatchUsage = { inputTokens: 0, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0 };
@@ -87,7 +84,8 @@ export const hasEnded = ({ status }: Batch): boolean =>
 export const isFree = ({ holder }: Batch, storedMs: number, nowMs: number, claimMs: number): boolean =>
   holder === null || nowMs - storedMs >= claimMs;
 
-export const batchOf = ({ text }: Pick<Document, "text">): Batch => JSON.parse(text) as Batch;
+/** Throws DAMAGED. */
+export const batchOf = (document: Pick<Document, "id" | "text">): Batch => readDocument(batchShape, document);
 
 export async function findBatch({ documents }: Bus, tenant: string, id: string): Promise<{ batch: Batch; place: number } | null> {
   const document = await documents.get("batch", tenant, id);

@@ -1,22 +1,25 @@
+import { z } from "zod";
 import type { Bus, Document } from "../bus/contract.ts";
+import { readDocument } from "./document.ts";
+
+export const partShape = z.object({ key: z.string(), bytes: z.number() });
 
 /** One piece of a file, an object of the file store under a key of its own. */
-export interface Part {
-  readonly key: string;
-  readonly bytes: number;
-}
+export type Part = Readonly<z.infer<typeof partShape>>;
+
+const fileShape = z.object({
+  id: z.string(),
+  filename: z.string(),
+  purpose: z.enum(["batch", "batch_output"]),
+  bytes: z.number(),
+  /** Unix seconds. */
+  createdAt: z.number(),
+  expiresAt: z.number(),
+  parts: z.array(partShape).readonly(),
+});
 
 /** A file of a tenant: its document names the parts, which in this order are its bytes. Immutable. */
-export interface StoredFile {
-  readonly id: string;
-  readonly filename: string;
-  readonly purpose: "batch" | "batch_output";
-  readonly bytes: number;
-  /** Unix seconds. */
-  readonly createdAt: number;
-  readonly expiresAt: number;
-  readonly parts: readonly Part[];
-}
+export type StoredFile = Readonly<z.infer<typeof fileShape>>;
 
 /** What a part of an uploaded file holds; a produced file has parts of any size up to this. */
 export const PART_BYTES = 1_048_576;
@@ -52,4 +55,5 @@ export async function deleteParts({ files }: Bus, parts: readonly Part[]): Promi
   for (const { key } of parts) await files.delete(key).catch(() => {});
 }
 
-export const fileOf = ({ text }: Document): StoredFile => JSON.parse(text) as StoredFile;
+/** Throws DAMAGED. */
+export const fileOf = (document: Document): StoredFile => readDocument(fileShape, document);

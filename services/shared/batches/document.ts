@@ -1,0 +1,14 @@
+import type { z } from "zod";
+import type { Document } from "../bus/contract.ts";
+import { ServingError } from "../runtime/errors.ts";
+
+/** What a document says, what `shape` does not know of it included. Throws DAMAGED. */
+export function readDocument<T>(shape: z.ZodType<T>, { id, text }: Pick<Document, "id" | "text">): T {
+  try {
+    const said: unknown = JSON.parse(text);
+    shape.parse(said);
+    return said as T;
+  } catch (cause) {
+    throw new ServingError("DAMAGED", `what is kept of ${id} cannot be read: it is damaged, or a newer version wrote it`, { cause });
+  }
+}
