@@ -3,6 +3,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
 import { identifier } from "./auth.ts";
 import { beatWhile, REPLICAS } from "./beats.ts";
+import { BodyRoom } from "./body-room.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
 import { KeyRing } from "./keys/key-ring.ts";
@@ -27,7 +28,7 @@ export interface RunningApi {
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
 export async function startApi(
-  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "replica" | "identify" | "limits" | "stopping">,
+  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "bodies" | "replica" | "identify" | "limits" | "stopping">,
 ): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
@@ -44,6 +45,7 @@ export async function startApi(
     readers,
     admission,
     retries: new Retries(bus),
+    bodies: new BodyRoom(config.bodiesMaxBytes),
     identify,
     limits,
     stopping: stop.signal,

@@ -1,6 +1,10 @@
-import type { FastifyRequest } from "fastify";
+import { setMaxListeners } from "node:events";
+import { Transform } from "node:stream";
+import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
+import { PART_BYTES } from "../shared/batches/file.ts";
 import { type Printable, readJson } from "../shared/engine/chat/python-json.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import type { BodyRoom, Share } from "./body-room.ts";
 
 /** A JSON body: its text, because prompts depend on it to the letter, and what it says. */
 export interface Body {
@@ -10,6 +14,64 @@ export interface Body {
 }
 
 export const NO_BODY: Body = { raw: "", json: undefined };
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** What its body takes of the room for bodies; null before anything of it is taken. */
+    bodyShare: Share | null;
+  }
+}
+
+/** A body that has not arrived whole by then is given up: one of the largest size needs half a megabyte a second. */
+export const BODY_MS = 60_000;
+
+/** An upload is stored while it arrives: a part that waits, and its copy on the way. */
+const UPLOAD_BYTES = 2 * PART_BYTES;
+
+export const isUpload = ({ headers }: Pick<FastifyRequest, "headers">): boolean =>
+  headers["content-type"]?.startsWith("multipart/form-data") === true;
+
+/**
+ * Takes room for the body of a request, until it is dropped or the request ends, however it does: at once for what is announced, and for what is
+ * not as it arrives, through the payload that is returned. Throws OVERLOADED; a body beyond `bytesMax` is for whoever reads it to refuse.
+ */
+export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: FastifyReply, payload: RequestPayload, bytesMax: number) {
+  const share = room.share();
+  const { "content-length": length, "transfer-encoding": unknownLength } = request.headers;
+  if (isUpload(request)) share.take(Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES));
+  else if (length !== undefined && Number(length) <= bytesMax) share.take(Number(length));
+  request.bodyShare = share;
+  const { socket } = request.raw;
+  const ended = () => {
+    socket.off("close", ended);
+    share.giveBack();
+  };
+  setMaxListeners(0, socket); // requests may stand in line on it
+  socket.once("close", ended); // answers that stand in line do not hear of it
+  reply.raw.once("close", ended);
+  return unknownLength === undefined || isUpload(request) ? payload : counted(payload, share);
+}
+
+function counted(payload: RequestPayload, share: Share): Transform {
+  const arrived = new Transform({
+    transform(bytes: Buffer, _, done) {
+      try {
+        share.take(bytes.length);
+        done(null, bytes);
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+  });
+  payload.on("error", (error) => arrived.destroy(error));
+  return payload.pipe(arrived);
+}
+
+/** For whoever needs the body no longer, but answers yet. */
+export function dropBody(request: FastifyRequest): void {
+  request.body = NO_BODY;
+  request.bodyShare?.giveBack();
+}
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -6,6 +6,7 @@ import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
 import type { Identify } from "./auth.ts";
+import type { BodyRoom } from "./body-room.ts";
 import type { Limits } from "./keys/limits.ts";
 import type { ServedModel } from "./model.ts";
 import type { Readers } from "./readers.ts";
@@ -19,6 +20,7 @@ export interface ApiDeps {
   readonly readers: Readers;
   readonly admission: Admission;
   readonly retries: Retries;
+  readonly bodies: BodyRoom;
   /** The name of this process among the replicas. */
   readonly replica: string;
   readonly identify: Identify;

@@ -1,7 +1,7 @@
 import type { FastifyReply } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
-import { NO_BODY } from "./body.ts";
+import { dropBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
 import type { Choice } from "./generate.ts";
@@ -25,7 +25,7 @@ export function answer(
   { stream, stream_options }: GenerationRequest,
   detached = false,
 ): Promise<unknown> {
-  reply.request.body = NO_BODY;
+  dropBody(reply.request);
   return answered(deps, reply, choices, { streams: stream === true, includeUsage: stream_options?.include_usage === true, detached });
 }
 

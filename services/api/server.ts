@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
-import { NO_BODY, readBody } from "./body.ts";
+import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
@@ -17,8 +17,7 @@ import { statusRoutes } from "./routes/status.ts";
 import { stalledMs } from "./sse.ts";
 import { tlsOf } from "./tls.ts";
 
-/** What has not arrived whole by then is given up: a body, or an uploaded file, of the largest size needs half a megabyte a second. */
-const BODY_MS = 60_000;
+/** An upload that has not arrived whole by then is given up: as for bodies, half a megabyte a second is fast enough. */
 const UPLOAD_MS = 400_000;
 
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
@@ -38,6 +37,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     },
   });
   app.decorateRequest("caller", null);
+  app.decorateRequest("bodyShare", null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
     readBody(request, bytes),
@@ -49,8 +49,9 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.caller = deps.identify(request.headers);
   });
   app.addHook("preParsing", async (request, reply, payload) => {
-    if (request.headers["content-type"]?.startsWith("multipart/form-data") !== true) giveUpLate(request, reply);
-    return payload;
+    if (request.is404) throw unknownUrl(request); // whoever sends it
+    if (!isUpload(request)) giveUpLate(request, reply);
+    return request.caller === null ? payload : takeRoom(deps.bodies, request, reply, payload, config.bodyMaxBytes);
   });
   app.addHook("preValidation", async (request) => {
     request.body ??= NO_BODY;
@@ -76,7 +77,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   };
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request) => {
-    throw new ServingError("NOT_FOUND", `no route ${request.method} ${request.url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
+    throw unknownUrl(request);
   });
   openApiRoute(app);
   chatRoutes(app, deps);
@@ -93,6 +94,9 @@ export function openApi(deps: ApiDeps): FastifyInstance {
 /** What every answer begins with, whatever it is. */
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
   reply.header("x-request-id", request.id).header("request-id", request.id).header("openai-version", "2020-10-01");
+
+const unknownUrl = ({ method, url }: FastifyRequest) =>
+  new ServingError("NOT_FOUND", `no route ${method} ${url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
 
 const formOf = (request: FastifyRequest) => (isAnthropic(request) ? anthropicErrors : openaiErrors);
 

@@ -11,6 +11,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { statusOf } from "./status.ts";
+import { watchArrival } from "./transport.ts";
 
 /** What a method knows of the call beside its request. */
 export interface Call extends Caller {
@@ -73,23 +74,30 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
   };
 }
 
-/** Turns away whoever has no key before anything of the message is taken; health and reflection ask for none. */
-export const keyFirst =
-  ({ identify }: Pick<ApiDeps, "identify">): ServerInterceptor =>
+/** Turns away whoever has no key before anything of the message is taken, and the message where there is no room; health and reflection ask for no key. */
+export const atTheDoor =
+  (deps: Pick<ApiDeps, "identify" | "bodies">): ServerInterceptor =>
   ({ path }, call) =>
     new ServerInterceptingCall(call, {
-      start: (next) =>
+      start: (next) => {
+        const arrival = watchArrival(deps, call);
         next({
           onReceiveMetadata: (metadata, take) => {
             try {
-              if (path.startsWith("/longshore.v1.")) identify(headersOf({ metadata }));
+              if (path.startsWith("/longshore.v1.")) deps.identify(headersOf({ metadata }));
             } catch (thrown) {
-              call.sendStatus(statusOf(ServingError.from(thrown)));
+              arrival.refuse(thrown);
               return;
             }
             take(metadata);
           },
-        }),
+          onReceiveMessage: (message, take) => {
+            arrival.whole();
+            take(message);
+          },
+          onCancel: () => arrival.over(),
+        });
+      },
     });
 
 const headersOf = ({ metadata }: Pick<AnyCall, "metadata">): Record<string, string> =>

@@ -5,7 +5,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { tlsOf } from "../tls.ts";
 import { batchMethods } from "./batches.ts";
-import { keyFirst } from "./calls.ts";
+import { atTheDoor } from "./calls.ts";
 import { BATCHES, batchesService, JOBS, jobsService, packageDefinition } from "./definition.ts";
 import { jobMethods } from "./jobs.ts";
 
@@ -31,7 +31,7 @@ export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc
     "grpc.max_receive_message_length": config.bodyMaxBytes,
     "grpc.max_concurrent_streams": STREAMS_MAX,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
-    interceptors: [keyFirst(deps)],
+    interceptors: [atTheDoor(deps)],
   });
   server.addService(jobsService, jobMethods(deps));
   server.addService(batchesService, batchMethods(deps));

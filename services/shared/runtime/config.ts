@@ -115,6 +115,11 @@ const api = {
   grpcPort: optionalPort("Port of the gRPC API. 0: any free one. Empty: there is none."),
   statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
+  bodiesMaxBytes: whole(
+    268_435_456,
+    { min: 1_024 },
+    "Request bodies held at once: announced, on their way, or read and not yet a job (over gRPC: until the call ends). Beyond it: 429. At least one of the largest.",
+  ),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
   streamBufferBytes: whole(
     1_048_576,
@@ -172,11 +177,15 @@ export function loadConfig(env: Environment = environment): Config {
 
 const withoutPassword = (value: string): string => value.replace(/\/\/.*@/, "//***@");
 
-/** The log must not drop the beginning of a job that runs, nor an answer that is kept. */
-function contradictions({ logMaxAgeSeconds, deadlineSeconds, retentionSeconds }: Config): string[] {
+/** The log must not drop the beginning of a job that runs, nor an answer that is kept; and the largest body must find room at some time. */
+function contradictions({ logMaxAgeSeconds, deadlineSeconds, retentionSeconds, bodyMaxBytes, bodiesMaxBytes }: Config): string[] {
+  const problems: string[] = [];
   const needed = deadlineSeconds + retentionSeconds;
-  if (logMaxAgeSeconds >= needed) return [];
-  return [`LONGSHORE_LOG_MAX_AGE_SECONDS=${logMaxAgeSeconds}: must be at least the deadline and the retention together, ${needed}`];
+  if (logMaxAgeSeconds < needed)
+    problems.push(`LONGSHORE_LOG_MAX_AGE_SECONDS=${logMaxAgeSeconds}: must be at least the deadline and the retention together, ${needed}`);
+  if (bodiesMaxBytes < bodyMaxBytes)
+    problems.push(`LONGSHORE_BODIES_MAX_BYTES=${bodiesMaxBytes}: must be at least LONGSHORE_BODY_MAX_BYTES, ${bodyMaxBytes}`);
+  return problems;
 }
 
 /** Refuses `memory:` where processes must meet: each would be a cluster of its own, and wait for the others for ever. */

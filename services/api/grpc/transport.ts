@@ -1,0 +1,46 @@
+import { constants, type ServerHttp2Stream } from "node:http2";
+import type { ServerInterceptor } from "@grpc/grpc-js";
+import { ServingError } from "../../shared/runtime/errors.ts";
+import { BODY_MS } from "../body.ts";
+import type { ApiDeps } from "../deps.ts";
+import { statusOf } from "./status.ts";
+
+type ServerCall = Parameters<ServerInterceptor>[1];
+
+/** grpc-js does not tell what has come of a message; the HTTP/2 stream of a call does. */
+const streamOf = (call: ServerCall): ServerHttp2Stream => (call as unknown as { readonly stream: ServerHttp2Stream }).stream;
+
+export interface Arrival {
+  /** The message is there. */
+  whole(): void;
+  /** Nothing that comes from now on is kept: the call was cancelled. */
+  over(): void;
+  /** Ends the call, and what its client still sends. */
+  refuse(thrown: unknown): void;
+}
+
+/** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
+export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
+  const stream = streamOf(call);
+  const share = bodies.share();
+  const count = (bytes: Buffer) => {
+    try {
+      share.take(bytes.length);
+    } catch (thrown) {
+      refuse(thrown);
+    }
+  };
+  const over = () => void stream.off("data", count);
+  const refuse = (thrown: unknown) => {
+    over();
+    call.sendStatus(statusOf(ServingError.from(thrown)));
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  };
+  const late = setTimeout(() => refuse(new ServingError("LATE", `the message did not arrive within ${BODY_MS / 1_000} s`)), BODY_MS);
+  stream.prependListener("data", count);
+  stream.once("close", () => {
+    clearTimeout(late);
+    share.giveBack();
+  });
+  return { whole: () => clearTimeout(late), over, refuse };
+}

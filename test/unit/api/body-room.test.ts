@@ -1,0 +1,181 @@
+import { once } from "node:events";
+import http2 from "node:http2";
+import { connect, type Socket } from "node:net";
+import * as grpc from "@grpc/grpc-js";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { type TestApi, testApi } from "../../support/api.ts";
+
+const ROOM = 100_000;
+const BODY = 60_000;
+let api: TestApi;
+beforeAll(async () => {
+  api = await testApi({ bodyMaxBytes: BODY, bodiesMaxBytes: ROOM, grpcPort: 0, graceMs: 0 });
+});
+afterAll(() => api.close());
+
+const held = async (from = api) =>
+  Number((await (await fetch(`${from.url}/metrics`)).text()).match(/^longshore_api_body_bytes (\d+)/m)![1]);
+const until = (bytes: number, from = api) => expect.poll(() => held(from), { timeout: 20_000 }).toBe(bytes);
+
+const head = (path: string, length: string) => `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${length}\r\n\r\n`;
+const announced = (bytes: number, path = "/v1/chat/completions") => head(path, `content-length: ${bytes}`);
+const inChunks = (path = "/v1/chat/completions") => head(path, "transfer-encoding: chunked");
+const chunk = (bytes: number) => `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
+
+function begin(text: string, from = api): Socket {
+  const socket = connect(Number(new URL(from.url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write(text);
+  return socket;
+}
+const answer = async (socket: Socket) => String((await once(socket, "data"))[0]);
+
+const ask = (path: string, bytes: number, from = api) =>
+  fetch(from.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: `{"x":"${"x".repeat(bytes - 8)}"}` });
+
+function sessionWith({ grpc }: TestApi): http2.ClientHttp2Session {
+  const session = http2.connect(`http://${grpc}`);
+  session.on("error", () => {});
+  return session;
+}
+const submit = { ":method": "POST", ":path": "/longshore.v1.Jobs/Submit", "content-type": "application/grpc", te: "trailers" };
+const message = (length: number, bytes: number) => {
+  const begun = Buffer.alloc(5 + bytes);
+  begun.writeUInt32BE(length, 1);
+  return begun;
+};
+
+test("bodies are let in while there is room for all of each, and refused in the words of their surface", async () => {
+  const first = begin(announced(BODY));
+  await until(BODY);
+  for (const [path, status, type] of [
+    ["/v1/chat/completions", 429, "rate_limit_error"],
+    ["/v1/responses", 429, "rate_limit_error"],
+    ["/v1/messages", 529, "overloaded_error"],
+  ] as const) {
+    const refused = await ask(path, 50_000);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([status, "5"]);
+    expect(await refused.json()).toMatchObject({ error: { type, message: expect.stringContaining("bodies of other requests") } });
+  }
+  expect((await ask("/v1/chat/completions", 40_000)).status, "there is room for it").toBe(400);
+  expect((await ask("/v1/chat/completions", 70_000)).status, "nobody takes it, room or not").toBe(413);
+  const file = new FormData();
+  file.append("file", new Blob(["x".repeat(50_000)]));
+  expect((await fetch(`${api.url}/v1/files`, { method: "POST", body: file })).status, "so does an upload").toBe(429);
+  await until(BODY);
+  first.destroy();
+  await until(0);
+});
+
+test("a body of unknown length takes room as it arrives; one that finds none is told so", async () => {
+  const first = begin(inChunks() + chunk(50_000));
+  await until(50_000);
+  const second = begin(inChunks("/v1/messages") + chunk(40_000));
+  await until(90_000);
+  second.write(chunk(15_000));
+  expect(await answer(second)).toMatch(/^HTTP\/1.1 529 .*\r\nretry-after: 5\r\n.*"overloaded_error"/s);
+  await until(50_000);
+  first.write(`${chunk(2)}0\r\n\r\n`);
+  expect(await answer(first)).toMatch(/^HTTP\/1.1 400 .*is not valid JSON/s);
+  await until(0);
+});
+
+test.each([
+  ["its client goes", (socket: Socket) => socket.destroy()],
+  ["it is no JSON", (socket: Socket) => socket.write("x".repeat(500))],
+  ["it is too long", (socket: Socket) => socket.write(chunk(70_000)), inChunks() + chunk(500)],
+  ["its chunks are none", (socket: Socket) => socket.write("zzz\r\n"), inChunks() + chunk(500)],
+])("the room of a body is free again when %s", async (_, end, text = announced(1_000) + "x".repeat(500)) => {
+  const socket = begin(text);
+  await until(text.includes("chunked") ? 500 : 1_000);
+  end(socket);
+  await until(0);
+});
+
+test("the room of a body that stops on its way is free again once it is given up", async () => {
+  const own = await testApi({ bodiesMaxBytes: ROOM, bodyMaxBytes: BODY }); // its timers are lost
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const socket = begin(`${announced(1_000)}{`, own);
+  socket.resume();
+  while (!socket.closed) {
+    vi.advanceTimersByTime(60_000);
+    await new Promise(setImmediate);
+  }
+  vi.useRealTimers();
+  await until(0, own);
+  await own.close();
+});
+
+test("whoever has no key takes no room, nor does what no route takes", async () => {
+  const guarded = await testApi({ bodiesMaxBytes: ROOM, bodyMaxBytes: BODY, grpcPort: 0, requireKeys: true });
+  const asked = [begin(announced(BODY), guarded), begin(announced(BODY, "/nothing"), guarded)];
+  expect((await Promise.all(asked.map(answer))).map((said) => said.split(" ")[1])).toEqual(["401", "404"]);
+  const get = begin(`GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: ${BODY}\r\n\r\n`, guarded);
+  expect(await answer(get)).toMatch(/^HTTP\/1.1 200 /);
+  const session = sessionWith(guarded);
+  const stream = session.request(submit);
+  stream.on("error", () => {});
+  stream.write(message(50_000, 49_000));
+  expect((await once(stream, "response"))[0]).toMatchObject({ "grpc-status": String(grpc.status.UNAUTHENTICATED) });
+  stream.resume();
+  await once(stream, "close"); // it need not send the rest
+  expect(await held(guarded)).toBe(0);
+  for (const socket of [...asked, get]) socket.destroy();
+  session.destroy();
+  await guarded.close();
+});
+
+const chat = (content: string) => JSON.stringify({ model: "yardlog", messages: [{ role: "user", content }] });
+
+test("what is in the record takes no room while its answer is waited for, nor do requests that stand in line once their client went", async () => {
+  const body = chat("x".repeat(20_000));
+  const request = announced(body.length) + body;
+  const waiting = begin(request);
+  await expect.poll(async () => (await api.bus.queue.messages("prefill")).length).toBe(1);
+  await until(0);
+  waiting.write(announced(10_000));
+  await until(10_000);
+  waiting.destroy();
+  await until(0);
+});
+
+test("messages of gRPC take of the same room as they arrive", async () => {
+  const session = sessionWith(api);
+  const first = session.request(submit);
+  first.write(message(50_000, 49_000));
+  await until(49_005);
+  const second = session.request(submit);
+  second.write(message(55_000, 54_000));
+  const [refused] = (await once(second, "response")) as [http2.IncomingHttpHeaders];
+  expect(refused).toMatchObject({ "grpc-status": String(grpc.status.RESOURCE_EXHAUSTED), "retry-after": "5" });
+  await until(49_005);
+  first.close(http2.constants.NGHTTP2_CANCEL);
+  await until(0);
+  const third = session.request(submit);
+  third.end(message(1_000, 1_000)); // no message of ours
+  await once(third, "response");
+  await until(0);
+  session.destroy();
+});
+
+test("a message of gRPC that stops on its way is given up", async () => {
+  const own = await testApi({ grpcPort: 0 }); // its timers are lost
+  const session = sessionWith(own);
+  await once(session, "remoteSettings");
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const stream = session.request(submit);
+  stream.write(message(1_000, 500));
+  let answered: http2.IncomingHttpHeaders | null = null;
+  stream.on("response", (headers) => {
+    answered = headers;
+  });
+  while (answered === null) {
+    vi.advanceTimersByTime(60_000);
+    await new Promise(setImmediate);
+  }
+  vi.useRealTimers();
+  expect(answered).toMatchObject({ "grpc-status": String(grpc.status.DEADLINE_EXCEEDED), "retry-after": "1" });
+  await until(0, own);
+  session.destroy();
+  await own.close();
+});
