@@ -10,8 +10,9 @@ import {
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
+import { stalledMs } from "../sse.ts";
 import { statusOf } from "./status.ts";
-import { watchArrival } from "./transport.ts";
+import { watchArrival, watchTaking } from "./transport.ts";
 
 /** What a method knows of the call beside its request. */
 export interface Call extends Caller {
@@ -35,7 +36,7 @@ export const unary =
       );
   };
 
-/** Messages go out as fast as the client takes them: a slow one is waited for by its own call alone (I9). */
+/** Messages go out as fast as the client takes them: a slow one is waited for by its own call alone (I9), and cut off at the door if it takes none. */
 export const streaming =
   <Request, Response>(
     deps: ApiDeps,
@@ -74,11 +75,19 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
   };
 }
 
-/** Turns away whoever has no key before anything of the message is taken, and the message where there is no room; health and reflection ask for no key. */
+/**
+ * Turns away whoever has no key before anything of the message is taken, and the message where there is no room; health and reflection ask for no key.
+ * Lets go who takes nothing of a stream.
+ */
 export const atTheDoor =
-  (deps: Pick<ApiDeps, "identify" | "bodies">): ServerInterceptor =>
-  ({ path }, call) =>
-    new ServerInterceptingCall(call, {
+  (deps: Pick<ApiDeps, "identify" | "bodies" | "config">): ServerInterceptor =>
+  ({ path, responseStream }, call) => {
+    const taken = responseStream ? watchTaking(call, stalledMs(deps.config)) : () => {};
+    return new ServerInterceptingCall(call, {
+      sendMessage: (message, next) => {
+        next(message);
+        taken();
+      },
       start: (next) => {
         const arrival = watchArrival(deps, call);
         next({
@@ -99,6 +108,7 @@ export const atTheDoor =
         });
       },
     });
+  };
 
 const headersOf = ({ metadata }: Pick<AnyCall, "metadata">): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));

@@ -7,7 +7,7 @@ import { statusOf } from "./status.ts";
 
 type ServerCall = Parameters<ServerInterceptor>[1];
 
-/** grpc-js does not tell what has come of a message; the HTTP/2 stream of a call does. */
+/** grpc-js does not tell what has come of a message, nor what was taken of one; the HTTP/2 stream of a call does. */
 const streamOf = (call: ServerCall): ServerHttp2Stream => (call as unknown as { readonly stream: ServerHttp2Stream }).stream;
 
 export interface Arrival {
@@ -43,4 +43,16 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
     share.giveBack();
   });
   return { whole: () => clearTimeout(late), over, refuse };
+}
+
+/** Cuts off the client of a stream that takes nothing of a message for `ms`: it can resume. Call the result with every message. */
+export function watchTaking(call: ServerCall, ms: number): () => void {
+  const stream = streamOf(call);
+  const stalled = setTimeout(() => {
+    if (stream.writableLength > 0) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }, ms);
+  stream.once("close", () => clearTimeout(stalled));
+  return () => {
+    if (!stream.closed) stalled.refresh();
+  };
 }

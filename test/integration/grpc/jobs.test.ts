@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import http2 from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProto } from "grpc-health-check";
@@ -7,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
-import { playText, promptOf, type Script, type TestApi, testApi } from "../../support/api.ts";
+import { playJob, playText, promptOf, type Script, type TestApi, testApi } from "../../support/api.ts";
 import {
   ask,
   type Client,
@@ -173,6 +174,37 @@ test("a replica that stops tells its watchers to go elsewhere, and health that i
   const rest = updatesOf(other.Watch!({ id, after: first.sequence }));
   await call(client, "Cancel", { id });
   expect((await rest).map(({ status }) => status)).toEqual(["JOB_STATUS_CANCELLED"]);
+});
+
+test("a watcher who takes nothing is cut off after three heartbeats, one who takes a little at a time is not", async () => {
+  const api = await testApi({ grpcPort: 0, heartbeatMs: 600 });
+  const id = String((await call(jobsAt(api.grpc!), "Submit", ask)).id);
+  const [word] = await api.tokenizer.encode(" fox");
+  await playJob(api.bus, "yardlog", { ids: Array<number>(6_000).fill(word!) }); // a stream is sent 64 KiB unread; this is some 250
+  const session = http2.connect(`http://${api.grpc}`);
+  const watch = () => {
+    const headers = { ":method": "POST", ":path": "/longshore.v1.Jobs/Watch", "content-type": "application/grpc", te: "trailers" };
+    const stream = session.request(headers);
+    stream.on("error", () => {});
+    stream.end(Buffer.from([0, 0, 0, 0, 2 + id.length, 10, id.length, ...Buffer.from(id)]));
+    return stream;
+  };
+  const [silent, slow] = [watch(), watch()];
+  let bytes = 0;
+  let status: unknown;
+  slow.once("trailers", (trailers: http2.IncomingHttpHeaders) => {
+    status = trailers["grpc-status"];
+  });
+  const taking = setInterval(() => {
+    const taken = (slow.read(8_192) ?? slow.read()) as Buffer | null;
+    bytes += taken?.length ?? 0;
+  }, 100);
+  await Promise.all([silent, slow].map((stream) => new Promise((resolve) => stream.once("close", resolve))));
+  clearInterval(taking);
+  expect([silent.rstCode, slow.rstCode, status]).toEqual([http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, "0"]);
+  expect(bytes).toBeGreaterThan(200_000);
+  session.destroy();
+  await api.close();
 });
 
 test("a watcher who does not read slows nobody, and then misses nothing", async () => {
