@@ -2,9 +2,17 @@ import { type Logger, pino } from "pino";
 
 export type { Logger };
 
-/** JSON lines on stderr, so that stdout stays for what a command was asked to print. Prompts, answers and keys are never logged. */
+/** Lines that wait while nobody takes them, in bytes; what comes on top is lost. */
+const WAITING_BYTES_MAX = 1_048_576;
+
+/**
+ * JSON lines on stderr, so that stdout stays for what a command was asked to print. Prompts, answers and keys are never logged. Where they cannot be
+ * written, because stderr is a file and its disk is full, the work goes on without them.
+ */
 export function openLog(role: string, level: string): Logger {
-  return pino({ level, base: { role, pid: process.pid } }, pino.destination({ fd: 2, sync: true }));
+  const stderr = pino.destination({ fd: 2, sync: true, maxLength: WAITING_BYTES_MAX });
+  stderr.on("error", () => {}); // tried again with the next line
+  return pino({ level, base: { role, pid: process.pid } }, stderr);
 }
 
 export const silentLog: Logger = pino({ level: "silent" });
