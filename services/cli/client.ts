@@ -85,7 +85,13 @@ export async function* jobEvents(client: Client, jobId: string): AsyncGenerator<
 
 /** What a refusal means to the commands: what to change, or that it may be tried again. */
 const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE");
-const CODES: Readonly<Record<number, ErrorCode>> = { 401: "UNAUTHORIZED", 404: "NOT_FOUND", 409: "CONFLICT", 429: "OVERLOADED" };
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  401: "UNAUTHORIZED",
+  404: "NOT_FOUND",
+  408: "LATE",
+  409: "CONFLICT",
+  429: "OVERLOADED",
+};
 
 async function reason(response: Response): Promise<string> {
   const text = await response.text();
