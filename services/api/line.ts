@@ -15,7 +15,6 @@ import { surfaceOf } from "./surfaces.ts";
 export interface Line {
   readonly tenant: string;
   readonly endpoint: Endpoint;
-  readonly body: Body;
   /** The id of the job of each of its answers: whoever asks again asks for the same jobs. */
   readonly jobId: (index: number) => string;
   /** By the record's clock: when it was first tried, and its end if it does not ask for an earlier one. */
@@ -26,8 +25,8 @@ export interface Line {
 export type LineDeps = Pick<ApiDeps, "bus" | "admission" | "model" | "config" | "clock" | "random" | "stopping">;
 
 /** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
-export async function submitLine(deps: LineDeps, line: Line): Promise<readonly string[]> {
-  const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, line.body);
+export async function submitLine(deps: LineDeps, line: Line, body: Body): Promise<readonly string[]> {
+  const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, body);
   const deadlineMs = Math.min(line.deadlineMs, line.sinceMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
   if ((await deps.bus.log.nowMs()) >= deadlineMs) throw new ServingError("DEADLINE", "there was no room for it before its deadline");
   const jobIds = Array.from({ length: generation.n ?? 1 }, (_, index) => line.jobId(index));

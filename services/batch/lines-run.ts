@@ -13,7 +13,8 @@ import type { LineIndex } from "./validate.ts";
 
 export type BatchDeps = LineDeps & { readonly log: Logger; readonly metrics: Metrics; readonly readable: ReadDocument };
 
-/** Results that wait for their part before no more lines are begun. */
+/** What lines ask that are not submitted yet, and results that wait for their part: beyond either no more lines are begun. */
+const ASKED_BYTES_MAX = 33_554_432;
 const WAITING_BYTES_MAX = 33_554_432;
 /** Between two looks at whether the batch has to end, and at what has ended. */
 const TICK_MS = 1_000;
@@ -33,6 +34,7 @@ export class LinesRun {
   readonly #beganMs: number;
   #next = 0;
   #running = 0;
+  #askedBytes = 0;
   #failure: unknown = null;
 
   constructor(deps: BatchDeps, held: HeldBatch, file: StoredFile, index: LineIndex, stop: AbortSignal) {
@@ -78,20 +80,28 @@ export class LinesRun {
 
   #start(done: Buffer): void {
     const { order } = this.#index;
-    while (this.#running < this.#deps.config.batchLines && this.#results.bytes < WAITING_BYTES_MAX && this.#next < order.length) {
+    const isRoom = () => this.#askedBytes < ASKED_BYTES_MAX && this.#results.bytes < WAITING_BYTES_MAX;
+    while (this.#running < this.#deps.config.batchLines && isRoom() && this.#next < order.length) {
       const line = order[this.#next++]!;
       if (!isDone(done, line)) void this.#run(line);
     }
   }
 
   async #run(line: number): Promise<void> {
+    const { offsets, lengths, numbers } = this.#index;
+    const length = lengths[line]!;
     this.#running++;
+    this.#askedBytes += length;
     try {
-      const { offsets, lengths, numbers } = this.#index;
-      const bytes = await this.#reader.read(offsets[line]!, lengths[line]!);
+      const read = () => this.#reader.read(offsets[line]!, length);
+      const dropped = () => {
+        if (this.#askedBytes >= ASKED_BYTES_MAX) this.#pause.end(); // lines wait for it
+        this.#askedBytes -= length;
+      };
       const { batch } = this.#held;
       const stop = this.#deps.stopping;
-      const result = await runLine(this.#deps, { batch, line, number: numbers[line]!, bytes, ending: this.#ending.signal, stop });
+      const about = { batch, line, number: numbers[line]!, read, dropped };
+      const result = await runLine(this.#deps, { ...about, ending: this.#ending.signal, stop });
       this.#results.add(result, this.#deps.clock.monotonicMs());
     } catch (error) {
       this.#failure ??= error;

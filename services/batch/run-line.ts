@@ -22,7 +22,9 @@ export interface LineRun {
   /** Of the index, and in the file. */
   readonly line: number;
   readonly number: number;
-  readonly bytes: Uint8Array;
+  readonly read: () => Promise<Uint8Array>;
+  /** Hears when what was read is held no more. */
+  readonly dropped: () => void;
   /** Aborts when the batch ends early; its reason is the cause. */
   readonly ending: AbortSignal;
   /** Aborts when this coordinator has to leave the line to others. */
@@ -35,15 +37,16 @@ export const lineJobId = (batchId: string, number: number, index: number): strin
 /** Runs a line to its end, or, when the batch ends early, finds out what came of it. Rejects only when `stop` aborted. */
 export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult> {
   const { batch, line, number, stop, ending } = run;
-  const body = new LineBody(run.bytes, batch.endpoint);
   const asked: Line = {
-    ...{ tenant: batch.tenant, endpoint: batch.endpoint, body },
+    tenant: batch.tenant,
+    endpoint: batch.endpoint,
     jobId: (index) => lineJobId(batch.id, number, index),
     sinceMs: await patiently(deps, stop, () => deps.bus.log.nowMs()),
     deadlineMs: 1_000 * batch.expiresAt,
   };
+  const begun = await begin(deps, run, asked);
   const request_id = derivedId("req_", batch.id, number);
-  const head = { id: derivedId("batch_req_", batch.id, number), custom_id: body.customId };
+  const head = { id: derivedId("batch_req_", batch.id, number), custom_id: begun.customId };
   const result = (kind: LineResult["kind"], outcome: object, usage: BatchUsage = nothingUsed): LineResult => ({
     ...{ line, kind, usage },
     text: JSON.stringify({ ...head, ...outcome }),
@@ -51,7 +54,7 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
   const failed = (code: string, message: string) => result("errors", { response: null, error: { code, message } });
   const notExecuted = (cause: Cause) => failed(`batch_${cause}`, words[cause]);
   try {
-    const answer = await answered(deps, run, asked, body.answers);
+    const answer = await answered(deps, run, asked, begun);
     if (answer === null) return notExecuted(ending.reason as Cause);
     return result("output", { response: { status_code: 200, request_id, body: answer.body }, error: null }, usageOf(answer.ends));
   } catch (thrown) {
@@ -66,9 +69,28 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
   }
 }
 
+/** A line that was submitted, or refused: what is needed of it while its answer is waited for. */
+interface Begun {
+  readonly customId: string;
+  /** How many it asks for. */
+  readonly answers: number;
+  /** The ids of its jobs; null where the batch ended before. */
+  readonly submission: PromiseSettledResult<readonly string[] | null>;
+}
+
+/** Holds what the line asks until it is submitted, and no longer: it may be a long document, and hundreds are under way. */
+async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: LineRun, line: Line): Promise<Begun> {
+  const body = new LineBody(await read(), batch.endpoint);
+  const { customId, answers } = body;
+  const [submission] = await Promise.allSettled([submitted(deps, line, body, ending, stop)]);
+  dropped();
+  return { customId, answers, submission };
+}
+
 /** The line's answer; null if the batch ended before the line was submitted. Throws what the answer failed with. */
-async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, answers: number) {
-  let jobIds = await submitted(deps, line, ending, stop);
+async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, { answers, submission }: Begun) {
+  if (submission.status === "rejected") throw submission.reason;
+  let jobIds = submission.value;
   const cancel = async () => {
     const all = jobIds ?? [];
     await patiently(deps, stop, () => cancelLine(deps, all, `its batch was ${ending.reason as Cause}`));
@@ -89,10 +111,16 @@ async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, a
 }
 
 /** Null once the batch ends early. */
-async function submitted(deps: LineDeps, line: Line, ending: AbortSignal, stop: AbortSignal): Promise<readonly string[] | null> {
+async function submitted(
+  deps: LineDeps,
+  line: Line,
+  body: LineBody,
+  ending: AbortSignal,
+  stop: AbortSignal,
+): Promise<readonly string[] | null> {
   const either = linked(ending, stop);
   try {
-    return ending.aborted ? null : await patiently(deps, either.signal, () => submitLine(deps, line));
+    return ending.aborted ? null : await patiently(deps, either.signal, () => submitLine(deps, line, body));
   } catch (error) {
     if (either.signal.aborted && ending.aborted) return null;
     throw error;
