@@ -1,7 +1,10 @@
+import { systemClock } from "../shared/runtime/clock.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
 
 export interface ServerEvent {
   readonly name: string;
+  /** Where a reader goes on behind it; "" for one without. */
+  readonly id: string;
   readonly data: string;
 }
 
@@ -74,12 +77,29 @@ export interface JobEvent {
   readonly tokens?: number;
 }
 
-/** A job's events until it ended; throws if the server cannot go on telling them. */
-export async function* jobEvents(client: Client, jobId: string): AsyncGenerator<JobEvent> {
-  for await (const { name, data } of client.events(`/v1/jobs/${jobId}/events`)) {
-    const event = JSON.parse(data) as JobEvent & { error?: { message: string } };
-    if (event.error !== undefined) throw new ServingError("UNAVAILABLE", `${jobId}: ${event.error.message}`);
-    yield { ...event, name };
+/** How often, and how far apart, a job's events are asked for while nobody tells them: about five minutes. */
+const TRIES_MAX = 300;
+const AGAIN_MS = 1_000;
+/** What the end of a replica, or of its record, says on a stream. */
+const PASSING = ["shutting_down", "unavailable"];
+
+/** A job's events until it ended, each once: where their stream breaks off it goes on, at whatever replica answers. Throws if none does any more. */
+export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES_MAX): AsyncGenerator<JobEvent> {
+  let after = "0";
+  for (let tries = 0; ; await systemClock.sleep(AGAIN_MS)) {
+    try {
+      for await (const { name, id, data } of client.events(`/v1/jobs/${jobId}/events?after=${after}`)) {
+        const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
+        if (event.error !== undefined)
+          throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
+        after = id.slice(id.indexOf(":") + 1);
+        tries = 0;
+        yield { ...event, name };
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof ServingError && error.retryable) || ++tries > triesMax) throw error;
+    }
   }
 }
 
@@ -111,7 +131,8 @@ export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerato
     for (const block of blocks) {
       const fields = block.split("\n").map((line) => /^([a-z]+): ?(.*)$/.exec(line));
       const value = (name: string) => fields.filter((field) => field?.[1] === name).map((field) => field![2]!);
-      if (value("data").length > 0) yield { name: value("event")[0] ?? "message", data: value("data").join("\n") };
+      if (value("data").length > 0)
+        yield { name: value("event")[0] ?? "message", id: value("id")[0] ?? "", data: value("data").join("\n") };
     }
   }
 }

@@ -15,30 +15,68 @@ async function against<T>(answer: RequestListener, use: (url: string) => Promise
   }
 }
 
-const collect = async (url: string) => {
+const collect = async (url: string, triesMax = 0) => {
   const names: string[] = [];
-  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1")) names.push(`${name} ${done ?? ""}`.trim());
+  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1", triesMax)) names.push(`${name} ${done ?? ""}`.trim());
   return names;
 };
 
 test("events of a job come one by one, comments and cuts between chunks do not matter", async () => {
-  const names = await against((_, response) => {
-    response.write("event: claimed\ndata: {}\n\n: waiting\n\nevent: prog");
-    setImmediate(() => response.end('ress\nid: job_1:3\ndata: {"done": 5}\n\n'));
-  }, collect);
+  const names = await against(
+    (_, response) => {
+      response.write("event: claimed\ndata: {}\n\n: waiting\n\nevent: prog");
+      setImmediate(() => response.end('ress\nid: job_1:3\ndata: {"done": 5}\n\n'));
+    },
+    (url) => collect(url),
+  );
   expect(names).toEqual(["claimed", "progress 5"]);
 });
 
 test("what the server says in band, a broken connection and a refusal each reach the user in words", async () => {
-  const inBand = against((_, response) => response.end('event: error\ndata: {"error":{"message":"shutting down"}}\n\n'), collect);
+  const inBand = against(
+    (_, response) => response.end('event: error\ndata: {"error":{"message":"shutting down","code":"shutting_down"}}\n\n'),
+    (url) => collect(url),
+  );
   await expect(inBand).rejects.toMatchObject({ code: "UNAVAILABLE", message: "job_1: shutting down" });
-  const broken = against((_, response) => {
-    response.write("event: claimed\ndata: {}\n\n");
-    setImmediate(() => response.destroy());
-  }, collect);
+  const broken = against(
+    (_, response) => {
+      response.write("event: claimed\ndata: {}\n\n");
+      setImmediate(() => response.destroy());
+    },
+    (url) => collect(url),
+  );
   await expect(broken).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("jobs go on") });
-  const refused = against((_, response) => response.writeHead(503).end('{"error":{"message":"no record"}}'), collect);
+  const refused = against(
+    (_, response) => response.writeHead(503).end('{"error":{"message":"no record"}}'),
+    (url) => collect(url),
+  );
   await expect(refused).rejects.toMatchObject({ code: "UNAVAILABLE", message: "no record" });
+});
+
+test("events go on behind the last one where a replica stops, breaks off or is away; what will not pass ends them", async () => {
+  const asked: string[] = [];
+  const event = (name: string, sequence: number) => `event: ${name}\nid: job_1:${sequence}\ndata: {"done":${sequence}}\n\n`;
+  const answers: RequestListener[] = [
+    (_, response) => response.end(`${event("claimed", 2)}event: error\ndata: {"error":{"message":"m","code":"shutting_down"}}\n\n`),
+    (_, response) => response.writeHead(503).end('{"error":{"message":"no record"}}'),
+    (_, response) => {
+      response.write(event("progress", 5));
+      setImmediate(() => response.destroy());
+    },
+    (_, response) => response.end(event("finished", 9)),
+    (_, response) => response.end('event: error\ndata: {"error":{"message":"cannot be read","code":"damaged"}}\n\n'),
+  ];
+  await against(
+    (request, response) => {
+      asked.push(request.url!);
+      answers[asked.length - 1]!(request, response);
+    },
+    async (url) => {
+      expect(await collect(url, 2)).toEqual(["claimed 2", "progress 5", "finished 9"]);
+      await expect(collect(url, 2)).rejects.toMatchObject({ code: "INTERNAL", message: "job_1: cannot be read" });
+    },
+  );
+  expect(asked.map((url) => url.replace("/v1/jobs/job_1/events?after=", ""))).toEqual(["0", "2", "2", "5", "0"]);
 });
 
 test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API, and that is said before anything is asked", (url) => {
