@@ -12,7 +12,7 @@ import { seededRandom } from "../../services/shared/runtime/random.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { workerSettings } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
-import { requestOf } from "../support/workers.ts";
+import { requestOf, submitJob } from "../support/workers.ts";
 
 /** The demonstration model's engine, and workers on it that share a record in memory. */
 export interface EngineCluster {
@@ -50,8 +50,7 @@ export async function engineCluster(): Promise<EngineCluster> {
     async submit(ids, maxTokens) {
       const jobId = `bench-${++jobs}`;
       const request = requestOf({ model, prompt: { ids }, maxTokens, stopIds: [], deadlineMs: Date.now() + 2 * JOB_MS });
-      await bus.log.submit(jobId, request);
-      await bus.queue.publish("prefill", model, request.lane, { jobId, epoch: 0, promptTokens: ids.length });
+      await submitJob(bus, jobId, request);
       return jobId;
     },
     async until(jobId, type) {

@@ -10,11 +10,11 @@ import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { storeFromConfig } from "../../services/shared/segments/from-config.ts";
-import { segmentKeys } from "../../services/shared/segments/keys.ts";
 import { NatsServer } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
 import { type Role, RoleProcess } from "../support/role-process.ts";
-import { answered, requestOf } from "../support/workers.ts";
+import { segmentKeys } from "../support/segments.ts";
+import { answered, requestOf, submitJob } from "../support/workers.ts";
 
 export interface Kill {
   /** Of the prompt that was stored when the worker was killed. */
@@ -91,8 +91,7 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
 
 async function submit(bus: Bus, jobId: string, ids: Int32Array, request: JobRequest): Promise<void> {
   await bus.payloads.put(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
-  await bus.log.submit(jobId, request);
-  await bus.queue.publish("prefill", request.model, request.lane, { jobId, epoch: 0, promptTokens: ids.length });
+  await submitJob(bus, jobId, request);
 }
 
 /** Tokens of the prompt whose segments are in the store, without a hole. */

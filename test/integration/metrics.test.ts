@@ -3,15 +3,14 @@ import { expect, test } from "vitest";
 import { serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
-import { eventsOf, promptIds, requestOf } from "../support/workers.ts";
+import { eventsOf, promptIds, requestOf, submitJob } from "../support/workers.ts";
 
 test("a job leaves its figures, and docs/metrics.md names all there are", async () => {
   const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_SEGMENT_TOKENS: "128", LONGSHORE_CHUNK_TOKENS: "256", LONGSHORE_PORT: "0" };
   const served = await serveEmbedded(loadConfig(settings), silentLog);
   const { cluster } = served;
   const request = requestOf({ model: cluster.opened.model, prompt: { ids: promptIds(300) }, stopIds: [], maxTokens: 5 });
-  await cluster.bus.log.submit("job", request);
-  await cluster.bus.queue.publish("prefill", request.model, request.lane, { jobId: "job", epoch: 0, promptTokens: 300 });
+  await submitJob(cluster.bus, "job", request);
   await eventsOf(cluster.bus, "job");
   await expect.poll(async () => (await cluster.bus.queue.messages("decode")).length).toBe(0); // acked: its figures are in
   const text = await (await fetch(`${served.api.url}/metrics`)).text();

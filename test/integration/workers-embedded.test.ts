@@ -5,7 +5,7 @@ import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { stepped } from "../support/stepped.ts";
-import { answered, eventsOf, promptIds, requestOf } from "../support/workers.ts";
+import { answered, eventsOf, promptIds, requestOf, submitJob } from "../support/workers.ts";
 
 let cluster: Embedded;
 
@@ -19,8 +19,7 @@ let jobs = 0;
 async function answer(changes: Partial<JobRequest>) {
   const jobId = `job-${++jobs}`;
   const request = requestOf({ model: cluster.opened.model, stopIds: [cluster.opened.tokenizer.ids.eos], ...changes });
-  await cluster.bus.log.submit(jobId, request);
-  await cluster.bus.queue.publish("prefill", request.model, request.lane, { jobId, epoch: 0, promptTokens: request.promptTokens });
+  await submitJob(cluster.bus, jobId, request);
   return answered(await eventsOf(cluster.bus, jobId));
 }
 
@@ -69,11 +68,8 @@ test("chunks of one job, longer than a claim lives, cost another no claim: all w
     metrics: openMetrics(),
     decodeWorkers: 2,
   });
-  const submit = async (jobId: string, prompt: Int32Array) => {
-    const request = requestOf({ model: slow.opened.model, prompt: { ids: prompt }, stopIds: [], maxTokens: 6 });
-    await slow.bus.log.submit(jobId, request);
-    await slow.bus.queue.publish("prefill", request.model, request.lane, { jobId, epoch: 0, promptTokens: request.promptTokens });
-  };
+  const submit = (jobId: string, ids: Int32Array) =>
+    submitJob(slow.bus, jobId, requestOf({ model: slow.opened.model, prompt: { ids }, stopIds: [], maxTokens: 6 }));
   await submit("short", promptIds(20));
   await submit("long", promptIds(1_500, 1));
   const epochs = (await eventsOf(slow.bus, "short")).map(({ epoch }) => epoch);

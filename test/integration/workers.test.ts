@@ -7,7 +7,7 @@ import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { RoleProcess } from "../support/role-process.ts";
-import { alone, answered, eventsOf, promptIds, requestOf, untilEvent } from "../support/workers.ts";
+import { alone, answered, eventsOf, promptIds, requestOf, submitJob, untilEvent } from "../support/workers.ts";
 
 const MODEL = "deploy/models/yardlog";
 
@@ -56,9 +56,7 @@ const request = (salt: number) => requestOf({ model: "yardlog", prompt: { ids: p
 
 async function submit(salt: number): Promise<string> {
   const jobId = `job-${++jobs}`;
-  const job = request(salt);
-  await bus.log.submit(jobId, job);
-  await bus.queue.publish("prefill", job.model, job.lane, { jobId, epoch: 0, promptTokens: job.promptTokens });
+  await submitJob(bus, jobId, request(salt));
   return jobId;
 }
 

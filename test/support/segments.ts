@@ -3,6 +3,7 @@ import { silentLog } from "../../services/shared/runtime/log.ts";
 import type { Memory } from "../../services/shared/runtime/memory.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import type { SegmentKey, ValueHead } from "../../services/shared/segments/contract.ts";
+import { type KeySpace, nextSegmentKey } from "../../services/shared/segments/keys.ts";
 import { RedisStore, type RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
 
 /** A key, its head and a payload, all decided by `name`. */
@@ -20,6 +21,15 @@ export function sample(name: string, bytes: number, kind: ValueHead["kind"] = "s
   const payload = Buffer.alloc(bytes, sha(name));
   for (let at = 0; at < bytes; at += 4_096) payload[at] = at / 4_096;
   return { key: sha(`key ${name}`).toString("base64url") as SegmentKey, head, payload };
+}
+
+/** The keys of the whole segments of `ids`, in order. */
+export function segmentKeys(space: KeySpace, ids: Int32Array, segmentTokens: number): SegmentKey[] {
+  const keys: SegmentKey[] = [];
+  for (let end = segmentTokens; end <= ids.length; end += segmentTokens) {
+    keys.push(nextSegmentKey(space, keys.at(-1) ?? null, ids.subarray(end - segmentTokens, end)));
+  }
+  return keys;
 }
 
 const RELEASED = 0xdd;

@@ -1,6 +1,7 @@
 import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
 import { type Bus, isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { enqueue } from "../../services/shared/bus/enqueue.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Drawn, Engine, TokenLogprobs } from "../../services/shared/engine/engine.ts";
 import { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
@@ -136,9 +137,7 @@ export function testCluster({
     },
     async submit(request = {}) {
       const jobId = `job-${++count}`;
-      const full = requestOf(request);
-      await bus.log.submit(jobId, full);
-      await bus.queue.publish("prefill", full.model, full.lane, { jobId, epoch: 0, promptTokens: full.promptTokens });
+      await submitJob(bus, jobId, requestOf(request));
       return jobId;
     },
     until: (jobId, wanted) => untilEvent(bus, jobId, wanted),
@@ -153,6 +152,12 @@ export function testCluster({
 
 export const memoryStore = (clock: Clock = systemClock): MemoryStore =>
   new MemoryStore({ bytesMax: 1e8, ttlMs: { segment: 1e7, boundary: 1e7 }, clock, log: silentLog });
+
+/** As the API does. */
+export async function submitJob(bus: Bus, jobId: string, request: JobRequest): Promise<void> {
+  await bus.log.submit(jobId, request);
+  await enqueue(bus.queue, "prefill", jobId, request, 0);
+}
 
 export function requestOf(request: Partial<JobRequest>): JobRequest {
   const prompt = request.prompt ?? { ids: promptIds(300) };

@@ -18,16 +18,7 @@ export interface KeySpace {
   readonly path: string | null;
 }
 
-/** The keys of the whole segments of `ids`: one for every `segmentTokens` of them, in order. A million tokens take about 30 ms. */
-export function segmentKeys(space: KeySpace, ids: Int32Array, segmentTokens: number): SegmentKey[] {
-  const keys: SegmentKey[] = [];
-  for (let end = segmentTokens; end <= ids.length; end += segmentTokens) {
-    keys.push(nextSegmentKey(space, keys.at(-1) ?? null, ids.subarray(end - segmentTokens, end)));
-  }
-  return keys;
-}
-
-/** The key of the segment of `ids`, the tokens that follow the segment named by `parent` (null: the first). Grows a chain without hashing it again. */
+/** The key of the segment of `ids`, the tokens that follow the segment named by `parent` (null: the first). Those of a million tokens take about 30 ms. */
 export function nextSegmentKey(space: KeySpace, parent: SegmentKey | null, ids: Int32Array): SegmentKey {
   return digest("segment", parentDigest(space, parent), bytesOf(ids)) as SegmentKey;
 }

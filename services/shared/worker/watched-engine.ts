@@ -16,7 +16,7 @@ export function watched(engine: Engine, clock: Clock, stallMs: number, done: Abo
     idleLooks = 0;
   };
   const during = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (calls++ === 0) moved();
+    calls++;
     try {
       return await call();
     } finally {

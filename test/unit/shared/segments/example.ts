@@ -1,5 +1,6 @@
 import type { ValueHead } from "../../../../services/shared/segments/contract.ts";
-import { type KeySpace, segmentKeys } from "../../../../services/shared/segments/keys.ts";
+import type { KeySpace } from "../../../../services/shared/segments/keys.ts";
+import { segmentKeys } from "../../../support/segments.ts";
 
 /** The worked example of docs/formats.md: a model whose fingerprint is 00 01 02 .. 1f, segments of 4 tokens, ids 1 to 10. */
 export const space: KeySpace = {
