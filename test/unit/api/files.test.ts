@@ -71,13 +71,13 @@ test("whoever asks for the headers of a file's content gets them, and none of it
 test("lists go newest first in pages that the client turns by itself, and can be asked for by purpose", async () => {
   api = await testApi();
   const client = clientOf("none");
-  const ids: string[] = [];
-  for (let i = 0; i < 7; i++) ids.push((await upload(client, `${i}`)).id);
-  const all: string[] = [];
-  for await (const { id } of client.files.list({ limit: 3, order: "asc" })) all.push(id);
-  expect(all.toSorted()).toEqual(ids.toSorted());
-  const page = await client.files.list({ limit: 3 });
-  expect([page.data.length, page.has_more]).toEqual([3, true]);
+  const files: OpenAI.FileObject[] = [];
+  for (let i = 0; i < 7; i++) files.push(await upload(client, `${i}`));
+  const byAge = files.toSorted((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
+  const all: OpenAI.FileObject[] = [];
+  for await (const file of client.files.list({ limit: 3, order: "asc" })) all.push(file);
+  expect(all).toEqual(byAge);
+  expect(await client.files.list({ limit: 3 })).toMatchObject({ data: byAge.toReversed().slice(0, 3), has_more: true });
   expect((await client.files.list({ purpose: "batch_output" })).data).toEqual([]);
   await expect(client.files.list({ after: "file-none" })).rejects.toMatchObject({ status: 404, param: "after" });
   await expect(client.files.list({ limit: 0 })).rejects.toMatchObject({ status: 400, param: "limit" });

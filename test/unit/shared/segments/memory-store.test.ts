@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { heapMemory } from "../../../../services/shared/runtime/memory.ts";
+import type { SegmentKey } from "../../../../services/shared/segments/contract.ts";
 import { HEADER_BYTES } from "../../../../services/shared/segments/format.ts";
 import { MemoryStore } from "../../../../services/shared/segments/memory-store.ts";
 import { type Sample, sample } from "../../../support/segments.ts";
@@ -38,4 +39,11 @@ test("a value larger than the store is refused and displaces nothing", async () 
   expect(await store.put(large.key, large.head, large.payload)).toBe(false);
   expect(store.stored(a.key)).not.toBeNull();
   expect(store.stats()).toMatchObject({ failures: 1, failuresBy: { full: 1 } });
+});
+
+test("a claim is kept while there are no more than 65,536 younger ones", async () => {
+  const store = openStore(1);
+  const claim = (i: number, owner: string) => store.claim(`${i}` as SegmentKey, owner, 1_000);
+  for (let i = 0; i <= 65_536; i++) await claim(i, "one");
+  expect([await claim(1, "other"), await claim(0, "other")]).toEqual([false, true]);
 });
