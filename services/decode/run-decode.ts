@@ -5,7 +5,7 @@ import type { Context, contextFactory, Found } from "../shared/worker/context.ts
 import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
-import { contextIds, promptOf } from "../shared/worker/prompt.ts";
+import { promptOf } from "../shared/worker/prompt.ts";
 import { finish, passOn } from "../shared/worker/settle.ts";
 import { Answer, type End, type WatchText } from "./answer.ts";
 import { generate } from "./generation.ts";
@@ -44,12 +44,12 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
   const cached = firstCached(job.history) ?? 0;
   if (end !== null) return finish(job, { type: "finished", reason: end, usage: answer.usage(cached) });
 
-  const ids = contextIds(prompt, logged);
-  const context = worker.contextOf(job, ids, Math.min(job.request.maxTokens, engine.info.contextTokens - ids.length));
+  const context = worker.contextOf(job, prompt, logged, Math.min(job.request.maxTokens, engine.info.contextTokens - prompt.length));
+  const tokens = context.ids.length;
   try {
-    const whole = Math.floor(ids.length / engine.info.segmentTokens); // all are expected: counting them first would be a round trip for nothing
-    const found = await context.find(ids.length, whole, job.request.stopIds);
-    const missing = Math.floor((ids.length - found.storedTokens) / engine.info.segmentTokens);
+    const whole = Math.floor(tokens / engine.info.segmentTokens); // all are expected: counting them first would be a round trip for nothing
+    const found = await context.find(tokens, whole, job.request.stopIds);
+    const missing = Math.floor((tokens - found.storedTokens) / engine.info.segmentTokens);
     if (missing > MISSING_MAX && !wasSentBackInVain(job)) {
       return await passOn(bus, job, "prefill", { type: "sent_back", reason: `${missing} segments are gone from the store` });
     }

@@ -6,7 +6,7 @@ import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
 import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
-import { contextIds, promptOf } from "../shared/worker/prompt.ts";
+import { promptOf } from "../shared/worker/prompt.ts";
 import { passOn } from "../shared/worker/settle.ts";
 import { SegmentClaims } from "./segment-claims.ts";
 
@@ -32,8 +32,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const { bus, engine, store, clock } = worker.deps;
   const prompt = await promptOf(bus.payloads, job.request, engine.info);
   const logged = loggedTokens(job.history);
-  const ids = contextIds(prompt, logged);
-  const context = worker.contextOf(job, ids);
+  const context = worker.contextOf(job, prompt, logged);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
@@ -43,7 +42,8 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
     const run: Run = { worker, job, context, claims, found, cached, draws, allowed };
     const { drawn, recomputed } = await compute(run);
     const first = logged[0] === undefined ? { ...drawn, token: drawn.token! } : { token: logged[0] };
-    await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary: ids.length, cached, recomputed }, context.settled());
+    const boundary = context.ids.length;
+    await passOn(bus, job, "decode", { type: "handed_over", ...first, boundary, cached, recomputed }, context.settled());
   } finally {
     await context.settled();
     context.release();

@@ -40,7 +40,8 @@ export class Slice {
   open(pages: readonly NativeBuffer[]): Sequence {
     const { config, layout } = this.#means.model;
     const position = pages.length * SEGMENT_TOKENS;
-    return createSequence(config, layout, pages, { position, first: position, exactFrom: position });
+    const shared = pages.map((page) => page.retain());
+    return createSequence(config, layout, shared, { position, first: position, exactFrom: position });
   }
 
   /** Seconds of a call that runs `tokens` tokens of each sequence; of steps (1 token) also the logits. */

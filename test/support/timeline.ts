@@ -38,7 +38,8 @@ export class Timelines {
   /** A sequence over the first `segments` pages of another one. */
   open(at: Continuation = { position: 0, first: 0, exactFrom: 0 }, from?: Sequence, segments = 0): Sequence {
     const { config, layout } = this.means.model;
-    const sequence = createSequence(config, layout, from?.pages.slice(0, segments) ?? [], at);
+    const shared = from?.pages.slice(0, segments).map((page) => page.retain()) ?? [];
+    const sequence = createSequence(config, layout, shared, at);
     this.#sequences.push(sequence);
     return sequence;
   }

@@ -41,7 +41,7 @@ export interface Continuation {
   readonly exactFrom: number;
 }
 
-/** Borrows `segments`: takes references of its own. All state is zero. Throws INVALID_REQUEST for a segment of another size. */
+/** Takes over `segments` unless it throws: INVALID_REQUEST for one of another size. All state is zero. */
 export function createSequence(config: ModelConfig, layout: PayloadLayout, segments: readonly NativeBuffer[], at: Continuation): Sequence {
   for (const [index, { size }] of segments.entries())
     if (size !== layout.segmentBytes)
@@ -59,7 +59,7 @@ export function createSequence(config: ModelConfig, layout: PayloadLayout, segme
     layers,
     state,
   };
-  for (const segment of segments) addPage(sequence, segment.retain());
+  for (const segment of segments) addPage(sequence, segment);
   grow(sequence, 0); // a boundary behind the last segment brings rows of the tail
   return sequence;
 }

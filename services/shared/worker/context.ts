@@ -24,7 +24,7 @@ interface ContextDeps {
   readonly boundaryTokens: number;
 }
 
-/** Makes the contexts of one worker's jobs: they share its shelf. The ids may grow by `moreMax`. */
+/** Makes the contexts of one worker's jobs, which share its shelf: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
 export function contextFactory({ engine, store, log }: WorkerDeps, settings: WorkerSettings) {
   const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
   const deps: ContextDeps = { engine, store, log, shelf: new Shelf(), uploadsMax, boundaryTokens };
@@ -40,7 +40,8 @@ export function contextFactory({ engine, store, log }: WorkerDeps, settings: Wor
     spaces.set(tenant, space);
     return space;
   };
-  return (job: HeldJob, ids: ArrayLike<number>, moreMax = 0): Context => new Context(deps, spaceOf(job.request.tenant), ids, moreMax, job);
+  return (job: HeldJob, prompt: ArrayLike<number>, logged: readonly number[] = [], moreMax = 0): Context =>
+    new Context(deps, spaceOf(job.request.tenant), job, prompt, logged.slice(0, -1), moreMax);
 }
 
 /** Where a sequence can start. */
@@ -64,12 +65,13 @@ export class Context {
   #loans: readonly Taken[] = [];
 
   /** Room for `moreMax` more ids. What is fetched or stored keeps the job's claim; a segment stored makes its attempt count. */
-  constructor(deps: ContextDeps, space: KeySpace, ids: ArrayLike<number>, moreMax: number, job: HeldJob) {
+  constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
     this.#deps = deps;
     this.#space = space;
-    this.#ids = new Int32Array(ids.length + moreMax);
-    this.#ids.set(ids);
-    this.#length = ids.length;
+    this.#length = prompt.length + fed.length;
+    this.#ids = new Int32Array(this.#length + moreMax);
+    this.#ids.set(prompt);
+    this.#ids.set(fed, prompt.length);
     this.#uploads = new Uploads(deps.uploadsMax);
     this.#job = job;
   }

@@ -17,15 +17,6 @@ export async function promptOf(payloads: PayloadStore, request: JobRequest, info
   return ids;
 }
 
-/** What a sequence is fed: the prompt, and all logged tokens but the last, which the next step feeds. */
-export function contextIds(prompt: Int32Array, logged: readonly number[]): Int32Array {
-  const fed = logged.slice(0, -1);
-  const ids = new Int32Array(prompt.length + fed.length);
-  ids.set(prompt);
-  ids.set(fed, prompt.length);
-  return ids;
-}
-
 /** Little-endian int32, as the API put them and as every processor we run on has them. */
 async function storedIds(payloads: PayloadStore, key: string): Promise<Int32Array> {
   const bytes = await payloads.get(key).catch((thrown: unknown) => {

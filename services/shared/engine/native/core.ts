@@ -53,7 +53,7 @@ export class EngineCore {
     this.info = engineInfo(options, checkpoint, layout, this.#backend.path);
   }
 
-  /** Borrows the segments. */
+  /** Takes over the segments. Where it throws, whoever gave them releases them. */
   open(
     segments: readonly NativeBuffer[],
     boundary: { position: number; bytes: Uint8Array } | null,

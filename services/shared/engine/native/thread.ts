@@ -52,8 +52,9 @@ function open(core: EngineCore, { segments, boundary }: Input<"open">): Output<"
   const adopted = segments.map(adoptBuffer);
   try {
     return core.open(adopted, boundary);
-  } finally {
+  } catch (error) {
     for (const buffer of adopted) buffer.release();
+    throw error;
   }
 }
 
