@@ -17,24 +17,33 @@ export interface RawRates {
  * made beforehand and replies that nobody looks at.
  */
 export async function rawRedis(port: number, valueBytes: number, count: number): Promise<RawRates> {
-  const value = Buffer.alloc(valueBytes, 1);
-  const name = (i: number) => `raw:${String(i).padStart(8, "0")}`;
-  const sets = Array.from({ length: count }, (_, i) => [head("SET", name(i), valueBytes), value, end]);
-  const gets = Array.from({ length: count }, (_, i) => [Buffer.from(`*2\r\n$3\r\nGET\r\n$12\r\n${name(i)}\r\n`)]);
   const bytes = valueBytes * count;
-  const setSeconds = await secondsOf(() => exchange(port, sets, "+OK\r\n".length));
-  const getSeconds = await secondsOf(() => exchange(port, gets, `$${valueBytes}\r\n`.length + valueBytes + 2));
-  return { set: bytes / setSeconds, get: bytes / getSeconds };
+  return { set: bytes / (await rawSet(port, valueBytes, 0, count)), get: bytes / (await rawGet(port, valueBytes, 0, count)) };
 }
 
-const end = Buffer.from("\r\n");
-const head = (command: string, name: string, valueBytes: number): Buffer =>
-  Buffer.from(`*3\r\n$${command.length}\r\n${command}\r\n$${name.length}\r\n${name}\r\n$${valueBytes}\r\n`);
+/** Seconds for values `first`, `first` + 1, ... */
+export function rawSet(port: number, valueBytes: number, first: number, count: number): Promise<number> {
+  const value = Buffer.alloc(valueBytes, 1);
+  const head = (i: number) => Buffer.from(`*3\r\n$3\r\nSET\r\n$12\r\n${name(i)}\r\n$${valueBytes}\r\n`);
+  const commands = Array.from({ length: count }, (_, i) => [head(first + i), value, end]);
+  return exchange(port, commands, "+OK\r\n".length);
+}
 
-/** Sends commands whose replies all have `replyBytes` bytes, shared among the connections. */
-async function exchange(port: number, commands: readonly (readonly Buffer[])[], replyBytes: number): Promise<void> {
-  const lanes = Array.from({ length: CONNECTIONS }, (_, lane) => commands.filter((_, i) => i % CONNECTIONS === lane));
-  await Promise.all(lanes.map((lane) => new Lane(port, lane, replyBytes).done()));
+/** Seconds for the same, all of which are set. */
+export function rawGet(port: number, valueBytes: number, first: number, count: number): Promise<number> {
+  const commands = Array.from({ length: count }, (_, i) => [Buffer.from(`*2\r\n$3\r\nGET\r\n$12\r\n${name(first + i)}\r\n`)]);
+  return exchange(port, commands, `$${valueBytes}\r\n`.length + valueBytes + 2);
+}
+
+const name = (i: number) => `raw:${String(i).padStart(8, "0")}`;
+const end = Buffer.from("\r\n");
+
+/** Sends commands whose replies all have `replyBytes` bytes, shared among the connections; seconds from when these are open. */
+async function exchange(port: number, commands: readonly (readonly Buffer[])[], replyBytes: number): Promise<number> {
+  const shares = Array.from({ length: CONNECTIONS }, (_, lane) => commands.filter((_, i) => i % CONNECTIONS === lane));
+  const lanes = shares.map((share) => new Lane(port, share, replyBytes));
+  await Promise.all(lanes.map((lane) => lane.open()));
+  return secondsOf(() => Promise.all(lanes.map((lane) => lane.exchange())));
 }
 
 class Lane {
@@ -62,8 +71,11 @@ class Lane {
     });
   }
 
-  async done(): Promise<void> {
+  async open(): Promise<void> {
     await Promise.race([once(this.#socket, "connect"), this.#done]);
+  }
+
+  async exchange(): Promise<void> {
     this.#pump();
     await this.#done;
     this.#socket.destroy();
