@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type EventStream, openEventStream } from "../../../services/api/sse.ts";
@@ -93,6 +94,16 @@ test("a reader who is waited for and takes nothing is cut off after three heartb
   expect(stream.gone.reason).toMatchObject({ message: "the reader is too slow" });
   socket.resume();
   await once(socket, "close");
+});
+
+test("a heartbeat cuts off nobody who has something to read yet", async () => {
+  const socket = read();
+  socket.pause();
+  const stream = await opened;
+  stream.send({ data: "x".repeat(16 * 1024 * 1024) });
+  await sleep(120); // two heartbeats
+  expect(stream.gone.aborted).toBe(false);
+  socket.destroy();
 });
 
 test("an answer that has ended and that its reader does not take is let go", async () => {
