@@ -210,3 +210,12 @@ test("a schema that takes longer than it may is given up, and the next one has a
   await expect(hasty.check("5")).rejects.toMatchObject({ message: expect.stringMatching(/must be an object|takes longer/) });
   await hasty.close();
 });
+
+test("no more calls wait than there is room for", async () => {
+  const crowded = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
+  const calls = Array.from({ length: 2_049 }, () => crowded.check('{"type":"object"}'));
+  const all = Promise.allSettled(calls);
+  await expect(calls.at(-1)).rejects.toMatchObject({ code: "OVERLOADED" });
+  await crowded.close();
+  await all;
+});
