@@ -557,7 +557,7 @@ export default {
                 },
                 "log": {
                   "rule": "repeated",
-                  "type": "LogRecord",
+                  "type": "bytes",
                   "id": 5
                 }
               }

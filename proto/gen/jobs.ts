@@ -1246,7 +1246,7 @@ export default {
                 },
                 "log": {
                   "rule": "repeated",
-                  "type": "LogRecord",
+                  "type": "bytes",
                   "id": 5
                 }
               }

@@ -95,7 +95,10 @@ const send = (bus: Bus, jobId: string, { request, log }: Recorded): Promise<void
 /** Its id is not of this request alone. */
 const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotencyKey !== null || jobId !== undefined;
 
-/** Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. */
+/**
+ * Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. Both at once would save a round trip; but of
+ * a process that dies with them under way one may get lost, and a job without note and message is found by nobody before the next audit, a day later.
+ */
 async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Submission): Promise<Recorded> {
   const { ids, payloads = new Map(), request, tenant, bodyHash, replica } = submission;
   const shared = isShared(submission);

@@ -42,29 +42,20 @@ export function encodeLive(record: LogRecord, stored?: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** An event goes to its readers and into the next message: it is written down once. */
+/** An event goes to its readers and from message to message: it is written down once. */
 const live = new WeakMap<LogRecord, Uint8Array>();
 
 /** Equal requests have equal bytes. */
 export const encodeRequest = (request: JobRequest): Uint8Array => wire.request.encode(requestToWire(request)).finish();
 
-export function encodeItem(item: WorkItem): Uint8Array {
-  const { log, ...small } = item;
-  const writer = wire.item.encode(small);
-  if (log?.every(mayFit)) {
-    const records = log.map((record) => encodeLive(record));
-    const bytes = records.reduce((sum, { length }) => sum + length + LOG_ENTRY_BYTES, writer.len);
-    if (bytes <= WORK_ITEM_BYTES_MAX) for (const record of records) writer.uint32(LOG_TAG).bytes(record);
-  }
-  return writer.finish();
+export function encodeItem({ log, ...small }: WorkItem): Uint8Array {
+  const encoded = (item: object) => wire.item.encode(item).finish();
+  const whole = log?.every(mayFit) ? encoded({ ...small, log: log.map((record) => encodeLive(record)) }) : null;
+  return whole !== null && whole.length <= WORK_ITEM_BYTES_MAX ? whole : encoded(small);
 }
 
-/** `log = 5`, length-delimited, and what an entry takes beside its bytes at most. */
-const LOG_TAG = (5 << 3) | 2;
-const LOG_ENTRY_BYTES = 4;
-
-/** An id takes a byte at least: a prompt of more is not written down to find that out. */
-const mayFit = ({ event }: LogRecord): boolean =>
+/** Whether a work item may have room for the event. An id takes a byte at least: a prompt of more is not written down to find that out. */
+export const mayFit = ({ event }: LogRecord): boolean =>
   event.type !== "submitted" || !("ids" in event.request.prompt) || event.request.prompt.ids.length < WORK_ITEM_BYTES_MAX;
 
 /** DAMAGED, naming job and sequence, if the bytes are not a record. */
@@ -94,7 +85,11 @@ export function decodeItem(bytes: Uint8Array): WorkItem {
 /** Null for what cannot be read: whoever claims the job reads its log then, and tells of it what there is to tell. */
 function logFromWire(jobId: string, records: readonly unknown[]): readonly LogRecord[] | null {
   try {
-    return records.map((record) => recordFromWire(jobId, null, message(record)));
+    return records.map((bytes) => {
+      const record = unpack(jobId, null, bytes as Uint8Array); // the decoder makes nothing else of them
+      live.set(record, bytes as Uint8Array);
+      return record;
+    });
   } catch {
     return null;
   }

@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import { encodeLive, encodeRecord } from "./codec.ts";
+import { encodeLive, encodeRecord, mayFit } from "./codec.ts";
 import type { JobEvent, LogRecord } from "./contract.ts";
 import type { Journal } from "./journal.ts";
 import { untilKnown } from "./known.ts";
@@ -37,9 +37,10 @@ export class Writer {
     const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
-    // Nobody can listen to a job before it is submitted, and its request may be large.
+    // Nobody can listen to a job before it is submitted, and its request may be large: only its message needs that, if it has room.
     if (event.type !== "submitted")
       this.#journal.announce(jobId, encodeLive(record, bytes), event.type !== "claimed" && event.type !== "progress");
+    else if (mayFit(record)) encodeLive(record, bytes);
     return record;
   }
 

@@ -168,11 +168,15 @@ function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Ti
   return timeline;
 }
 
-/** Runs one call after the other, each in a turn of its own; a failed one does not hold up the next. */
+/** Runs one call after the other; those that come in one turn of the event loop share the next. A failed one does not hold up others. */
 function oneAtATime(turn: () => Promise<void>): <T>(call: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve();
+  let next: Promise<void> | null = null;
   return (call) => {
-    const result = tail.then(turn).then(call);
+    next ??= turn().finally(() => {
+      next = null;
+    });
+    const result = Promise.all([next, tail]).then(call);
     tail = result.catch(() => {});
     return result;
   };

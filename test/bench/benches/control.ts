@@ -15,7 +15,7 @@ import { promptIds, requestOf } from "../../support/workers.ts";
 import { type Bench, repeated, type Scene, secondsOf } from "../bench.ts";
 import { program } from "../program.ts";
 import { quantile } from "../stats.ts";
-import { fencedAppends, recordWrites } from "../yardsticks/fenced-appends.ts";
+import { fencedAppends, jobWrites } from "../yardsticks/fenced-appends.ts";
 
 /** So far off that no estimate of the load refuses a job: what is measured is the work, not admission. */
 const DEADLINE_MS = 86_400_000;
@@ -78,9 +78,9 @@ async function measure(scene: Scene, nats: NatsServer, api: Api): Promise<void> 
   const jobs = scene.tiny ? 128 : 4_000;
   const rates = await repeated(scene, "jobs", async () => {
     const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
-    const before = await recordWrites(nats.url);
+    const before = await jobWrites(nats.url);
     const seconds = await throughJobs(api, jobs);
-    return { appends, jobs: jobs / seconds, writes: ((await recordWrites(nats.url)) - before) / jobs };
+    return { appends, jobs: jobs / seconds, writes: ((await jobWrites(nats.url)) - before) / jobs };
   });
   const figures = rates.map(({ jobs, writes }) => jobs * writes);
   scene.report({

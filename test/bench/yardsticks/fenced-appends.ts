@@ -1,4 +1,5 @@
 import { connect, headers } from "nats";
+import { names } from "../../../services/shared/bus/nats/subjects.ts";
 import { secondsOf } from "../bench.ts";
 
 /** Subjects appended to at once. */
@@ -42,13 +43,18 @@ export async function fencedAppends(url: string, count: number): Promise<number>
   }
 }
 
-/** Messages that all streams of a server have accepted since they were made. */
-export async function recordWrites(url: string): Promise<number> {
+/**
+ * What jobs have written: the messages that all streams of a server have accepted, but signs of life and the log's clock, which are written
+ * by time and not by job. The log keeps every event, and one message of its clock.
+ */
+export async function jobWrites(url: string): Promise<number> {
+  const { log, beats } = names("longshore");
   const nats = await connect({ servers: url });
   try {
     const manager = await nats.jetstreamManager();
     let writes = 0;
-    for await (const { state } of manager.streams.list()) writes += state.last_seq;
+    for await (const { config, state } of manager.streams.list())
+      if (config.name !== beats.stream) writes += config.name === log.stream ? state.messages : state.last_seq;
     return writes;
   } finally {
     await nats.close();

@@ -136,6 +136,14 @@ test("a log that does not fit a work item, or that nobody can read, leaves the i
   expect(decodeItem(Buffer.concat([encodeItem(item), unknown]))).toEqual(item);
 });
 
+test("whoever passes a log on passes on the bytes that came, with what a newer version wrote in them", () => {
+  const item = { jobId: "job-1", promptTokens: 3 };
+  const newer = Buffer.concat([encodeLive({ ...record, jobId: "job-1" }), Buffer.from([0xfa, 0x07, 0x01, 0x2a])]); // field 127: a byte
+  const read = decodeItem(Buffer.concat([encodeItem(item), Buffer.from([0x2a, newer.length]), newer]));
+  expect(read).toEqual({ ...item, log: [{ ...record, jobId: "job-1" }] });
+  expect(Buffer.from(encodeItem({ ...read, epoch: 1 })).includes(newer)).toBe(true);
+});
+
 test("requests have equal bytes exactly when they are equal", () => {
   fc.assert(
     fc.property(requests, requests, (one, other) => {

@@ -1,6 +1,7 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Engine, Sampling, SequenceStart } from "../../../../services/shared/engine/engine.ts";
+import type { Engine, Sampling, SequenceId, SequenceStart } from "../../../../services/shared/engine/engine.ts";
 import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import { stepped } from "../../../support/stepped.ts";
@@ -157,6 +158,29 @@ test("an aborted chunk rejects with the reason between layers, and its sequence 
   await engine.close(sequence);
   await engine.close(sequence);
   expect(engine.held).toEqual({ sequences: 0, memories: 0 });
+});
+
+test("calls that come in one turn of the event loop share the next, in their order; a failed one holds up nobody", async () => {
+  let turns = 0;
+  const turn = async () => {
+    turns++;
+    await nextTurn();
+  };
+  const engine = openWeightlessEngine({ ...settings, turn });
+  const done: string[] = [];
+  const open = async (name: string) => {
+    const { sequence } = await engine.open({ segments: [], boundary: null });
+    done.push(name);
+    return sequence;
+  };
+  const [a] = await Promise.all([
+    open("a"),
+    expect(engine.step([{ sequence: 9 as SequenceId, token: 1, sample: sampling }])).rejects.toThrow("not open"),
+    open("b"),
+  ]);
+  expect([done, turns]).toEqual([["a", "b"], 1]);
+  await Promise.all([engine.prefill(a, Int32Array.of(1)), engine.prefill(a, Int32Array.of(2)), engine.close(a)]);
+  expect(turns).toBe(2);
 });
 
 test("what cannot be is refused by name", async () => {
