@@ -38,7 +38,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
         sweepMs = nowMs + SWEEP_MS;
       }
       for (const { batch, document } of open.free(nowMs, config.claimMs)) {
-        if (running.size >= config.batchesMax) break;
+        if (running.size >= (hasToEnd(batch, nowMs) ? 2 : 1) * config.batchesMax) break; // an end does not wait for others' work
         if (running.has(batch.id)) continue;
         const held = await HeldBatch.claim(deps, document, name, stop);
         if (held !== null)
@@ -97,10 +97,24 @@ class OpenBatches {
     return new Set(Array.from(this.#open.values(), ({ batch }) => batch.inputFileId));
   }
 
-  /** Those that may be claimed: to be cancelled first, then the oldest. */
+  /** Those that may be claimed: first what has to end, then of the tenant with the fewest at work, then the oldest. */
   free(nowMs: number, claimMs: number): readonly Open[] {
-    return [...this.#open.values()]
-      .filter(({ batch, document }) => isFree(batch, document.storedMs, nowMs, claimMs))
-      .sort(({ batch: a }, { batch: b }) => Number(b.cancellingAt !== null) - Number(a.cancellingAt !== null) || a.createdAt - b.createdAt);
+    const open = [...this.#open.values()].sort(({ batch: a }, { batch: b }) => a.createdAt - b.createdAt);
+    const isFreeNow = ({ batch, document }: Open) => isFree(batch, document.storedMs, nowMs, claimMs);
+    const counts = new Map<string, number>();
+    const counted = ({ batch: { tenant } }: Open) => {
+      const before = counts.get(tenant) ?? 0;
+      counts.set(tenant, before + 1);
+      return before;
+    };
+    for (const one of open) if (!isFreeNow(one)) counted(one);
+    return open
+      .filter(isFreeNow)
+      .map((one) => ({ one, rank: hasToEnd(one.batch, nowMs) ? -1 : counted(one) }))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ one }) => one);
   }
 }
+
+/** Nothing of it is to be run any more. */
+const hasToEnd = ({ cancellingAt, expiresAt }: Batch, nowMs: number): boolean => cancellingAt !== null || nowMs >= 1_000 * expiresAt;

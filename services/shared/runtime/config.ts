@@ -91,7 +91,11 @@ const batch = {
     { min: 1, max: 10_000 },
     "Lines of one batch under way at once. More keep more workers busy; each holds its answer in memory.",
   ),
-  batchesMax: whole(8, { min: 1, max: 256 }, "Batches one coordinator works on at once; others wait."),
+  batchesMax: whole(
+    8,
+    { min: 1, max: 256 },
+    "Batches one coordinator works on at once, and as many again that only have to end. Others wait, those of a tenant with the fewest at work first.",
+  ),
   webhookUrl: text("", "Where the ends of batches, background responses and jobs are told. Empty: nowhere."),
   webhookSecret: text("", "Signs what is told: whsec_ and at least 24 random bytes in base64 (Standard Webhooks)."),
 } as const;

@@ -1,0 +1,79 @@
+import { createHash } from "node:crypto";
+import OpenAI from "openai";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openServedModel } from "../../../services/api/model.ts";
+import { coordinate } from "../../../services/batch/coordinator.ts";
+import { type Batch, batchOf, findBatch } from "../../../services/shared/batches/batch.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { loadConfig } from "../../../services/shared/runtime/config.ts";
+import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
+import { type TestApi, testApi } from "../../support/api.ts";
+import { chatLine, createBatch } from "../../support/batches.ts";
+
+const digest = (key: string) => createHash("sha256").update(key).digest("hex");
+const tenantOf = (key: string) => digest(key).slice(0, 16);
+
+let bus: Bus;
+let api: TestApi;
+let stop = new AbortController();
+let coordinator: Promise<void> = Promise.resolve();
+
+beforeEach(async () => {
+  bus = openBus({ url: "memory:" });
+  api = await testApi({ apiKeys: `${digest("a")},${digest("b")}` }, bus);
+  stop = new AbortController();
+});
+afterEach(async () => {
+  stop.abort(new Error("over"));
+  await coordinator;
+  await api.close();
+});
+
+const clientOf = (key: string) => new OpenAI({ baseURL: `${api.url}/v1`, apiKey: key, maxRetries: 0 });
+const batchOfTenant = async (key: string) => (await createBatch(clientOf(key), [chatLine("line", "Where?")])).id;
+const now = async (key: string, id: string): Promise<Batch> => (await findBatch(bus, tenantOf(key), id))!.batch;
+
+/** Works on so many at once, and nobody answers what is submitted. */
+async function start(batchesMax: number): Promise<void> {
+  const config = { ...loadConfig({ LONGSHORE_BEAT_MS: "100" }), batchesMax };
+  const model = await openServedModel(config);
+  const deps = { bus, model, config, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom };
+  coordinator = coordinate(deps, stop.signal);
+}
+
+const heldIds = async () =>
+  (await bus.documents.behind("batch", null, 0, 100)).flatMap((document) => {
+    const { id, holder } = batchOf(document);
+    return holder === null ? [] : [id];
+  });
+
+test("a tenant with many batches does not keep another's from being begun", async () => {
+  const [first] = [await batchOfTenant("a"), await batchOfTenant("a"), await batchOfTenant("a")];
+  const other = await batchOfTenant("b");
+  await start(2);
+  await expect.poll(heldIds, { timeout: 20_000 }).toHaveLength(2);
+  expect((await heldIds()).toSorted()).toEqual([first, other].toSorted());
+});
+
+test.each([
+  ["cancelled", async (id: string) => void (await clientOf("b").batches.cancel(id))],
+  [
+    "expired",
+    async (id: string) => {
+      const { batch, place } = (await findBatch(bus, tenantOf("b"), id))!;
+      await bus.documents.put("batch", batch.tenant, id, JSON.stringify({ ...batch, expiresAt: batch.createdAt - 1 }), place);
+    },
+  ],
+])("a batch that waits is %s though all coordinators are busy", async (status, end) => {
+  const busy = await batchOfTenant("a");
+  await start(1);
+  await expect.poll(async () => (await now("a", busy)).status, { timeout: 20_000 }).toBe("in_progress");
+  const waiting = await batchOfTenant("b");
+  await end(waiting);
+  await expect.poll(async () => (await now("b", waiting)).status, { timeout: 20_000 }).toBe(status);
+  expect(await now("a", busy)).toMatchObject({ status: "in_progress", holder: expect.any(String) });
+});
