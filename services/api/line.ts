@@ -24,21 +24,33 @@ export interface Line {
 
 export type LineDeps = Pick<ApiDeps, "bus" | "admission" | "model" | "config" | "clock" | "random" | "stopping">;
 
-/** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
-export async function submitLine(deps: LineDeps, line: Line, body: Body): Promise<readonly string[]> {
+/** The jobs of a line, one for each of its answers: made once, and submitted until there is room for them. */
+export interface LineJobs {
+  readonly jobs: readonly ReturnType<typeof jobOf>[];
+  readonly deadlineMs: number;
+}
+
+/** Throws what the line's endpoint answers to a bad request. */
+export async function jobsOf(deps: LineDeps, line: Line, body: Body): Promise<LineJobs> {
   const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, body);
   const deadlineMs = Math.min(line.deadlineMs, line.sinceMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
+  const jobs = Array.from({ length: generation.n ?? 1 }, (_, index) => {
+    const view = index === 0 ? prompt.view : { ...prompt.view, choice: { index, of: line.jobId(0) } };
+    return jobOf(deps, generation, { ...prompt, view }, { lane: "batch", detached: true, deadlineMs });
+  });
+  return { jobs, deadlineMs };
+}
+
+/** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
+export async function submitLine(deps: LineDeps, line: Line, { jobs, deadlineMs }: LineJobs): Promise<readonly string[]> {
   if ((await deps.bus.log.nowMs()) >= deadlineMs) throw new ServingError("DEADLINE", "there was no room for it before its deadline");
-  const jobIds = Array.from({ length: generation.n ?? 1 }, (_, index) => line.jobId(index));
-  for (const [index, jobId] of jobIds.entries()) {
-    const view = index === 0 ? prompt.view : { ...prompt.view, choice: { index, of: jobIds[0]! } };
-    const job = jobOf(deps, generation, { ...prompt, view }, { lane: "batch", detached: true, deadlineMs });
+  const jobIds = jobs.map((_, index) => line.jobId(index));
+  for (const [index, job] of jobs.entries())
     await submit(deps, {
       ...job,
-      ...{ tenant: line.tenant, jobId, idempotencyKey: null },
+      ...{ tenant: line.tenant, jobId: jobIds[index]!, idempotencyKey: null },
       bodyHash: "", // tells bodies under one key from each other, and there is none
     });
-  }
   return jobIds;
 }
 

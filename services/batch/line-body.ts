@@ -2,6 +2,9 @@ import type { Body } from "../api/body.ts";
 import type { Endpoint } from "../shared/batches/batch.ts";
 import { field, isObject, printJson, readJson } from "../shared/engine/chat/python-json.ts";
 
+/** As lines are read when they are checked: a mark of byte order in front is no part of the text. */
+const utf8 = new TextDecoder();
+
 /** The request of a line that was found valid. */
 export class LineBody implements Body {
   readonly customId: string;
@@ -11,7 +14,7 @@ export class LineBody implements Body {
   readonly #text: string;
 
   constructor(bytes: Uint8Array, endpoint: Endpoint) {
-    this.#text = Buffer.from(bytes).toString("utf8");
+    this.#text = utf8.decode(bytes);
     const { custom_id, body } = JSON.parse(this.#text) as { readonly custom_id: string; readonly body: { readonly n?: unknown } };
     this.customId = custom_id;
     this.json = body;

@@ -1,6 +1,6 @@
 import type { Ending } from "../api/answer.ts";
 import { openaiErrors } from "../api/errors.ts";
-import { cancelLine, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
+import { cancelLine, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
 import { wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
@@ -120,7 +120,9 @@ async function submitted(
 ): Promise<readonly string[] | null> {
   const either = linked(ending, stop);
   try {
-    return ending.aborted ? null : await patiently(deps, either.signal, () => submitLine(deps, line, body));
+    if (ending.aborted) return null;
+    const jobs = await patiently(deps, either.signal, () => jobsOf(deps, line, body));
+    return await patiently(deps, either.signal, () => submitLine(deps, line, jobs));
   } catch (error) {
     if (either.signal.aborted && ending.aborted) return null;
     throw error;

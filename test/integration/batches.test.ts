@@ -4,7 +4,7 @@ import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { batchOf } from "../../services/shared/batches/batch.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
-import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../support/batches.ts";
+import { batchUntil, chatLine, createBatch, hasEnded, jsonLines, outputLines } from "../support/batches.ts";
 
 let cluster: Served;
 let client: OpenAI;
@@ -75,6 +75,12 @@ test("a line that is nested without end fails alone; what a response does not kn
   expect(batch).toMatchObject({ status: "completed", request_counts: { total: 2, completed: 1, failed: 1 } });
   expect(await outputLines(client, batch.output_file_id)).toMatchObject([{ custom_id: "several", response: { status_code: 200 } }]);
   expect(await outputLines(client, batch.error_file_id)).toMatchObject([{ custom_id: "deep", response: { status_code: 400 } }]);
+});
+
+test("a file as Windows writes it, with a mark of byte order and carriage returns, is run like any other", async () => {
+  const text = `\ufeff${jsonLines([chatLine("first", "Hello."), chatLine("second", "Hello.")]).replaceAll("\n", "\r\n")}\r\n`;
+  const batch = await batchUntil(client, (await createBatch(client, [text])).id, hasEnded);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { total: 2, completed: 2, failed: 0 } });
 });
 
 test("all lines failed: no output file", async () => {

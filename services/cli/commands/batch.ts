@@ -199,7 +199,7 @@ async function urlOfFirstLine(path: string): Promise<string> {
   try {
     for await (const line of createInterface({ input: stream })) {
       if (line.trim() === "") continue;
-      const { url } = JSON.parse(line) as { url?: unknown };
+      const { url } = JSON.parse(line.trim()) as { url?: unknown }; // without a mark of byte order
       if (typeof url === "string") return url;
       break;
     }

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Client } from "../../../services/cli/client.ts";
 import { batch } from "../../../services/cli/commands/batch.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
@@ -49,4 +49,14 @@ test("to begin anew is the advice where the batch is gone, not where the key is 
   const locked = batch(answering(new ServingError("UNAUTHORIZED", "no valid API key")), input, { output });
   await expect(locked).rejects.toMatchObject({ code: "UNAUTHORIZED", message: "no valid API key" });
   expect(existsSync(`${output}.batch`)).toBe(true);
+});
+
+test("where its lines go is read behind a mark of byte order, too", async () => {
+  writeFileSync(input, '\ufeff{"url":"/v1/responses"}\r\n');
+  const asked: unknown[] = [];
+  const client = { send: async () => ({ id: "file-1" }), post: async (_: string, body: unknown) => ({ id: `batch_${asked.push(body)}` }) };
+  const printed = vi.spyOn(console, "log").mockImplementation(() => {});
+  await batch(client as unknown as Client, input, { output, detach: true });
+  printed.mockRestore();
+  expect(asked).toEqual([{ input_file_id: "file-1", endpoint: "/v1/responses", completion_window: "24h" }]);
 });
