@@ -54,7 +54,7 @@ export function fromHttpLayer(thrown: unknown): ServingError {
 
 /** What a connection brought that never became a request, in our words. */
 export function fromConnection({ code, message }: NodeJS.ErrnoException): ServingError {
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServingError("LATE", "the request did not arrive in time");
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServingError("REQUEST_TIMEOUT", "the request did not arrive in time");
   if (code === "HPE_HEADER_OVERFLOW") return new ServingError("HEADERS_TOO_LARGE", "the headers are larger than this server takes");
   return new ServingError("INVALID_REQUEST", `not a request that can be answered: ${message}`);
 }

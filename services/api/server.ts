@@ -105,7 +105,7 @@ function giveUpLate(request: FastifyRequest, { raw: response }: FastifyReply): v
   const { raw, id } = request;
   const late = setTimeout(() => {
     if (raw.complete) return;
-    const error = new ServingError("LATE", `the body did not arrive within ${BODY_MS / 1_000} s`);
+    const error = new ServingError("REQUEST_TIMEOUT", `the body did not arrive within ${BODY_MS / 1_000} s`);
     if (!response.headersSent) raw.socket.write(rawAnswer(error, id, formOf(request)));
     raw.destroy();
   }, BODY_MS);

@@ -108,7 +108,7 @@ const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "
 const CODES: Readonly<Record<number, ErrorCode>> = {
   401: "UNAUTHORIZED",
   404: "NOT_FOUND",
-  408: "LATE",
+  408: "REQUEST_TIMEOUT",
   409: "CONFLICT",
   429: "OVERLOADED",
 };

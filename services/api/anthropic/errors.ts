@@ -30,7 +30,7 @@ const TYPES: Readonly<Record<ErrorCode, string>> = {
   CONTEXT_LENGTH: "invalid_request_error",
   UNAUTHORIZED: "authentication_error",
   NOT_FOUND: "not_found_error",
-  LATE: "timeout_error",
+  REQUEST_TIMEOUT: "timeout_error",
   CONFLICT: "conflict_error",
   TOO_LARGE: "request_too_large",
   HEADERS_TOO_LARGE: "invalid_request_error",

@@ -36,7 +36,10 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
     call.sendStatus(statusOf(ServingError.from(thrown)));
     stream.close(constants.NGHTTP2_NO_ERROR);
   };
-  const late = setTimeout(() => refuse(new ServingError("LATE", `the message did not arrive within ${BODY_MS / 1_000} s`)), BODY_MS);
+  const late = setTimeout(
+    () => refuse(new ServingError("REQUEST_TIMEOUT", `the message did not arrive within ${BODY_MS / 1_000} s`)),
+    BODY_MS,
+  );
   stream.prependListener("data", count);
   stream.once("close", () => {
     clearTimeout(late);

@@ -4,7 +4,7 @@ const traits = {
   CONTEXT_LENGTH: { http: 400, type: "invalid_request_error", retryable: false }, // prompt plus answer do not fit the model
   UNAUTHORIZED: { http: 401, type: "invalid_request_error", retryable: false },
   NOT_FOUND: { http: 404, type: "invalid_request_error", retryable: false }, // unknown model, job or route
-  LATE: { http: 408, type: "invalid_request_error", retryable: true }, // the request did not arrive in time
+  REQUEST_TIMEOUT: { http: 408, type: "invalid_request_error", retryable: true }, // the request did not arrive in time
   CONFLICT: { http: 409, type: "invalid_request_error", retryable: false }, // same idempotency key, another body
   TOO_LARGE: { http: 413, type: "invalid_request_error", retryable: false },
   RATE_LIMITED: { http: 429, type: "rate_limit_error", retryable: true }, // the key's to wait for

@@ -135,11 +135,13 @@ test("headers beyond all measure are 431, a request that does not come is 408, a
   for await (const bytes of socket) said += String(bytes);
   expect(said).toMatch(/^HTTP\/1.1 431 Request Header Fields Too Large\r\n.*"type":"invalid_request_error"/s);
   const late = Object.assign(new Error("Request timeout"), { code: "ERR_HTTP_REQUEST_TIMEOUT" });
-  expect(rawAnswer(fromConnection(late), "req_1")).toMatch(/^HTTP\/1.1 408 Request Timeout\r\n.*retry-after: 1\r\n.*"code":"late"/s);
+  expect(rawAnswer(fromConnection(late), "req_1")).toMatch(
+    /^HTTP\/1.1 408 Request Timeout\r\n.*retry-after: 1\r\n.*"code":"request_timeout"/s,
+  );
 });
 
 test.each([
-  ["/v1/chat/completions", { error: { type: "invalid_request_error", code: "late" } }],
+  ["/v1/chat/completions", { error: { type: "invalid_request_error", code: "request_timeout" } }],
   ["/v1/messages", { type: "error", error: { type: "timeout_error" }, request_id: expect.stringMatching(/^req_/) }],
 ])("a body that stops on its way is 408, in the words of %s", async (path, told) => {
   const own = await testApi(); // its timers are lost
