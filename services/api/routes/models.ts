@@ -16,8 +16,9 @@ export function modelRoutes(app: FastifyInstance, { model }: ApiDeps): void {
   };
   /** Both surfaces ask here; each client finds the fields it knows. */
   app.get("/v1/models", async () => ({ object: "list", data: [described], has_more: false, first_id: model.name, last_id: model.name }));
-  app.get<{ Params: { id: string } }>("/v1/models/:id", async (request) => {
-    requireModel(model, request.params.id);
+  /** Names may hold slashes, which not every client encodes. */
+  app.get<{ Params: { "*": string } }>("/v1/models/*", async (request) => {
+    requireModel(model, request.params["*"]);
     return described;
   });
 }

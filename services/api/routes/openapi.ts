@@ -8,6 +8,6 @@ export function openApiRoute(app: FastifyInstance): void {
   const version = packageVersion();
   app.get("/openapi.json", async () => openApiDocument(version, routes));
   app.addHook("onRoute", ({ method, url }) => {
-    for (const name of [method].flat()) if (name !== "HEAD") routes.push(`${name} ${url}`);
+    for (const name of [method].flat()) if (name !== "HEAD") routes.push(`${name} ${url.replace("*", ":id")}`);
   });
 }
