@@ -177,7 +177,7 @@ test("a replica that stops tells its watchers to go elsewhere, and health that i
 });
 
 test("a watcher who takes nothing is cut off after three heartbeats, one who takes a little at a time is not", async () => {
-  const api = await testApi({ grpcPort: 0, heartbeatMs: 600 });
+  const api = await testApi({ grpcPort: 0, heartbeatMs: 1_000 });
   const id = String((await call(jobsAt(api.grpc!), "Submit", ask)).id);
   const [word] = await api.tokenizer.encode(" fox");
   await playJob(api.bus, "yardlog", { ids: Array<number>(6_000).fill(word!) }); // a stream is sent 64 KiB unread; this is some 250
@@ -196,7 +196,7 @@ test("a watcher who takes nothing is cut off after three heartbeats, one who tak
     status = trailers["grpc-status"];
   });
   const taking = setInterval(() => {
-    const taken = (slow.read(8_192) ?? slow.read()) as Buffer | null;
+    const taken = (slow.read(4_096) ?? slow.read()) as Buffer | null;
     bytes += taken?.length ?? 0;
   }, 100);
   await Promise.all([silent, slow].map((stream) => new Promise((resolve) => stream.once("close", resolve))));

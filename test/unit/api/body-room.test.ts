@@ -131,7 +131,7 @@ test("what is in the record takes no room while its answer is waited for, nor do
   const body = chat("x".repeat(20_000));
   const request = announced(body.length) + body;
   const waiting = begin(request);
-  await expect.poll(async () => (await api.bus.queue.messages("prefill")).length).toBe(1);
+  await expect.poll(async () => (await api.bus.queue.messages("prefill")).length, { timeout: 20_000 }).toBe(1);
   await until(0);
   waiting.write(announced(10_000));
   await until(10_000);

@@ -51,7 +51,7 @@ test("documents that cannot be read cost what they tell of, and nothing else: ot
 
   const batch = await batchUntil(client, (await createBatch(client, [chatLine("a", "1")])).id, hasEnded);
   expect(batch).toMatchObject({ status: "completed", request_counts: { completed: 1 } });
-  await expect.poll(() => told.join()).toContain(batch.id);
+  await expect.poll(() => told.join(), { timeout: 20_000 }).toContain(batch.id);
   expect((await client.batches.list()).data.map(({ id }) => id)).toEqual([batch.id]);
   expect((await client.files.list({ purpose: "batch_output" })).data.map(({ id }) => id)).toEqual([batch.output_file_id]);
   expect(await outputLines(client, batch.output_file_id)).toHaveLength(1);

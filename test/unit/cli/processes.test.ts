@@ -88,7 +88,7 @@ test("a log that cannot be written is told once, and costs lines alone", async (
   const chatty = `setInterval(() => console.log("x".repeat(100_000)), 1); ${listens(port)}`;
   const onLogLost = ({ plan }: RunningProcess, { message }: Error) => lost.push(`${plan.name}: ${message}`);
   const cluster = await launch([plan("store", port, chatty)], { ...given, onLogLost });
-  await expect.poll(() => lost).toEqual(["store-1: ENOSPC: no space left on device, write"]);
+  await expect.poll(() => lost, { timeout: 20_000 }).toEqual(["store-1: ENOSPC: no space left on device, write"]);
   for (let i = 0; i < 20; i++) expect(await probe({ kind: "http", port, path: "/" })).toBeNull(); // it is not held up by what nobody reads
   expect(lost).toHaveLength(1);
   await cluster.stop();
