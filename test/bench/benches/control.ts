@@ -72,6 +72,7 @@ const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, str
   LONGSHORE_ENGINE: "weightless",
   LONGSHORE_PREFILL_SLOTS: String(IN_FLIGHT),
   LONGSHORE_BATCH_MAX: String(IN_FLIGHT),
+  LONGSHORE_FLUSH_MS: "1000", // one flush is ANSWER_TOKENS, however long a slow host takes for them
 });
 
 async function measure(scene: Scene, nats: NatsServer, api: Api): Promise<void> {
