@@ -21,7 +21,8 @@ export function readSchema(text: string): string {
   if (!isFields(root)) throw refusal("", "must be an object");
   const reader = new Reader(root);
   reader.check(root, "", 0);
-  return JSON.stringify(root, (_, part) => reader.instead.get(part) ?? part);
+  const whole = { ...(reader.instead.get(root) ?? root), $defs: { ...(root.$defs as Fields | undefined), ...reader.values } };
+  return JSON.stringify(whole, (_, part) => reader.instead.get(part) ?? part);
 }
 
 export const refusal = (place: string, why: string): ServingError =>
@@ -30,6 +31,8 @@ export const refusal = (place: string, why: string): ServingError =>
 class Reader {
   /** What the library is given for some of the parts. */
   readonly instead = new Map<unknown, Fields>();
+  /** Definitions of single values, under names that no $ref of a user's can have. */
+  readonly values: Record<string, Fields> = {};
   readonly #root: Fields;
   #subschemas = 0;
   #values = 0;
@@ -54,8 +57,8 @@ class Reader {
 
   #form(form: string, schema: Fields, at: At, depth: number): void {
     if (form === "$ref") this.#ref(schema.$ref, at("$ref"));
-    else if (form === "enum") this.#enum(schema.enum, schema.type, at("enum"));
-    else if (form === "const") this.#enum([schema.const], schema.type, at("const"));
+    else if (form === "enum") this.#enum(schema, schema.enum, at("enum"));
+    else if (form === "const") this.#enum(schema, [schema.const], at("const"));
     else if (form === "anyOf" || form === "oneOf") this.#branches(schema[form], at(form), depth, Number.POSITIVE_INFINITY);
     else if (form === "allOf") this.#branches(schema.allOf, at(form), depth, 1);
     else if (form === "object") this.#object(schema, at, depth);
@@ -77,12 +80,19 @@ class Reader {
     if (!isFields(target) || !Object.hasOwn(target, name!)) throw refusal(place, "must be # or #/$defs/NAME of a definition that is there");
   }
 
-  #enum(values: unknown, type: unknown, place: string): void {
+  /** Each value is a definition of its own: of those that stand side by side the library takes ends and beginnings for one another, "a29" for one of "a20", "a10", "a19". */
+  #enum(schema: Fields, values: unknown, place: string): void {
+    const { type } = schema;
     if (!Array.isArray(values) || values.length === 0) throw refusal(place, "must be a list with at least one value");
     this.#values += values.length;
     if (this.#values > VALUES_MAX) throw refusal(place, `has more than the ${VALUES_MAX} values that are supported`);
     if (type !== undefined && !values.every((value) => typesOf(type, place).some((one) => isOfType(one, value))))
       throw refusal(place, "has a value that is not of the type beside it");
+    const names = values.map((_, i) => `=${this.#values - i}`);
+    values.forEach((value, i) => {
+      this.values[names[i]!] = { const: value };
+    });
+    this.instead.set(schema, { anyOf: names.map((name) => ({ $ref: `#/$defs/${name}` })) });
   }
 
   #branches(branches: unknown, place: string, depth: number, max: number): void {
@@ -124,8 +134,7 @@ class Reader {
     if (!(most - least < VALUES_MAX))
       throw refusal(at("minimum"), `is supported alone where it is 0 or 1, or with a maximum less than ${VALUES_MAX} above it`);
     const values = Array.from({ length: most - least + 1 }, (_, i) => least + i);
-    this.#enum(values, undefined, at("minimum"));
-    this.instead.set(schema, { enum: values });
+    this.#enum(schema, values, at("minimum"));
   }
 }
 

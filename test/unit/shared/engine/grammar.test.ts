@@ -89,6 +89,26 @@ test.each(held.map((schema) => [JSON.stringify(schema).slice(0, 90), schema]))(
   },
 );
 
+test("an answer is one of the values, whatever beginnings and ends they share", async () => {
+  const answers = async (schema: string, taken: readonly number[] = []): Promise<string[]> => {
+    const following = grammars.follow({ schema });
+    const may = ids((await following.allowed(taken))!);
+    following.close();
+    const ways = may.map((id) =>
+      tokenizer.stopIds.has(id) ? tokenizer.decode(taken).then((text) => [text]) : answers(schema, [...taken, id]),
+    );
+    return (await Promise.all(ways)).flat();
+  };
+  for (const values of [
+    ["a20", "a10", "a19"],
+    [-20, -19, -10, -2],
+    ["abb", "aab", "aac"],
+  ]) {
+    const found = new Set(await answers(JSON.stringify({ enum: values })));
+    expect([...found].sort()).toEqual(values.map((value) => JSON.stringify(value)).sort());
+  }
+});
+
 const anyName = fc.oneof(fc.constantFrom("a", "b", "ä b", "", "$ref", "type", "1"), fc.string({ maxLength: 4 }));
 /** Without objects that hide what the validator calls on each of them. */
 const anyValue = fc.jsonValue({ maxDepth: 2 }).filter((value) => !/"(toString|valueOf)":/.test(JSON.stringify(value)));
