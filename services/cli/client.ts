@@ -88,7 +88,7 @@ export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES
   let after = "0";
   for (let tries = 0; ; await systemClock.sleep(AGAIN_MS)) {
     try {
-      for await (const { name, id, data } of client.events(`/v1/jobs/${jobId}/events?after=${after}`)) {
+      for await (const { name, id, data } of client.events(`/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`)) {
         const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
         if (event.error !== undefined)
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
@@ -137,19 +137,36 @@ export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerato
   }
 }
 
-/** What a job that finished answered, as the commands read it of GET /v1/jobs/{id}. */
-interface JobResult {
-  readonly choices: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
-  readonly usage: { readonly prompt_tokens: number; readonly prompt_cache_hit_tokens: number; readonly completion_tokens: number };
+/** What the commands read of GET /v1/jobs/{id}. */
+interface EndedJob {
+  readonly prompt_tokens: number;
+  readonly output_tokens: number;
+  readonly cache: { readonly matched_tokens: number } | null;
+  readonly result: {
+    readonly choices?: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
+  } | null;
+  readonly error: { readonly message: string } | null;
 }
 
-/** The result of a job that ended, and its text. Throws with the job's own words if it ended in any other way. */
-export async function jobResult(client: Client, jobId: string): Promise<{ readonly text: string; readonly usage: JobResult["usage"] }> {
-  const { result, error } = (await client.get(`/v1/jobs/${jobId}`)) as {
-    readonly result: JobResult | null;
-    readonly error: { readonly message: string } | null;
-  };
+export interface Answer {
+  /** What was said; the result as JSON where that is no text: calls of tools, a response, an Anthropic message. */
+  readonly text: string;
+  readonly promptTokens: number;
+  /** Of these, found in the store. */
+  readonly cachedTokens: number;
+  readonly answerTokens: number;
+}
+
+/** The answer of a job that ended. Throws with the job's own words if it ended in any other way. */
+export async function jobAnswer(client: Client, jobId: string): Promise<Answer> {
+  const job = (await client.get(`/v1/jobs/${encodeURIComponent(jobId)}`)) as EndedJob;
+  const { result, error, cache } = job;
   if (error !== null || result === null) throw new ServingError("INTERNAL", `${jobId}: ${error?.message ?? "ended without a result"}`);
-  const [choice] = result.choices;
-  return { text: choice?.message?.content ?? choice?.text ?? "", usage: result.usage };
+  const choice = result.choices?.[0];
+  return {
+    text: choice?.message?.content ?? choice?.text ?? JSON.stringify(choice?.message ?? result, null, 2),
+    promptTokens: job.prompt_tokens,
+    cachedTokens: cache?.matched_tokens ?? 0,
+    answerTokens: job.output_tokens,
+  };
 }

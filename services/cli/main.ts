@@ -71,10 +71,15 @@ program
   .argument("<file>")
   .option("--question <text>", "asked after the text of the file")
   .option("--max-tokens <n>", "longest answer", positive)
-  .option("--detach", "print the job's id and leave it running")
+  .option("--detach", "print the job's id and leave it running; `longshore answer` waits for its answer")
   .action(async (file: string, options: { question?: string; maxTokens?: number; detach?: boolean }) =>
     (await import("./commands/submit.ts")).submitFile(client(), file, options),
   );
+program
+  .command("answer")
+  .description("wait for a job that was submitted before, and print its answer")
+  .argument("<job>")
+  .action(async (job: string) => (await import("./commands/submit.ts")).printAnswer(client(), job));
 
 program
   .command("batch")

@@ -1,4 +1,4 @@
-import { type Client, jobEvents, jobResult } from "../client.ts";
+import { type Client, jobAnswer, jobEvents } from "../client.ts";
 
 export interface Question {
   readonly model: string;
@@ -38,13 +38,11 @@ export async function ask(
     onPrefill(1, 1);
   }
   const endMs = performance.now();
-  const { text, usage } = await jobResult(client, id);
+  const { text, ...tokens } = await jobAnswer(client, id);
   return {
     answer: text,
-    promptTokens: usage.prompt_tokens,
-    cachedTokens: usage.prompt_cache_hit_tokens,
+    ...tokens,
     replayedTokens,
-    answerTokens: usage.completion_tokens,
     prefillMs: handedOverMs - startMs,
     decodeMs: endMs - handedOverMs,
   };

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
-import { type Client, jobEvents, jobResult } from "../client.ts";
+import { type Client, jobAnswer, jobEvents } from "../client.ts";
 import { openProgress } from "../progress.ts";
 
 export interface SubmitOptions {
@@ -18,13 +18,15 @@ export async function submitFile(client: Client, path: string, options: SubmitOp
     console.log(job.id);
     return;
   }
-  await watch(client, job.id);
-  const { text, usage } = await jobResult(client, job.id);
+  await printAnswer(client, job.id);
+}
+
+/** Follows a job to its end, wherever it stands, and prints its answer. */
+export async function printAnswer(client: Client, jobId: string): Promise<void> {
+  await watch(client, jobId);
+  const { text, promptTokens, cachedTokens, answerTokens } = await jobAnswer(client, jobId);
   console.log(text);
-  const { prompt_tokens, completion_tokens, prompt_cache_hit_tokens } = usage;
-  console.error(
-    `${job.id}: ${prompt_tokens} prompt tokens, ${prompt_cache_hit_tokens} of them from cache; ${completion_tokens} tokens answered`,
-  );
+  console.error(`${jobId}: ${promptTokens} prompt tokens, ${cachedTokens} of them from cache; ${answerTokens} tokens answered`);
 }
 
 async function requestOf(client: Client, path: string, { question, maxTokens }: SubmitOptions): Promise<object> {
@@ -53,8 +55,8 @@ function parse(path: string, text: string): object {
   throw new ServingError("INVALID_REQUEST", `${path} has neither "messages" nor "prompt"`);
 }
 
-/** Follows a job to its end and draws where it stands. */
-export async function watch(client: Client, jobId: string): Promise<void> {
+/** Draws where a job stands until its end. */
+async function watch(client: Client, jobId: string): Promise<void> {
   const progress = openProgress(jobId);
   for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId)) {
     if (name === "progress") progress.update(done, total, "prefill");

@@ -1,7 +1,7 @@
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
-import { jobEvents, openClient } from "../../../services/cli/client.ts";
+import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 
 /** What a client sees of a server that answers like this. */
 async function against<T>(answer: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
@@ -77,6 +77,23 @@ test("events go on behind the last one where a replica stops, breaks off or is a
     },
   );
   expect(asked.map((url) => url.replace("/v1/jobs/job_1/events?after=", ""))).toEqual(["0", "2", "2", "5", "0"]);
+});
+
+const call = { content: null, tool_calls: [{ id: "call_1" }] };
+
+test.each([
+  ["a text", { choices: [{ message: { content: "red" } }] }, "red"],
+  ["an empty text", { choices: [{ message: { content: "" } }] }, ""],
+  ["what goes on from a prompt", { choices: [{ text: "blue" }] }, "blue"],
+  ["calls of tools, as JSON", { choices: [{ message: call }] }, JSON.stringify(call, null, 2)],
+  ["another surface's answer, as JSON", { output: [] }, '{\n  "output": []\n}'],
+])("a job's answer is %s", async (_, result, text) => {
+  const job = { prompt_tokens: 9, output_tokens: 3, cache: { matched_tokens: 4 }, result, error: null };
+  const answer = await against(
+    (_, response) => response.end(JSON.stringify(job)),
+    (url) => jobAnswer(openClient(url, undefined), "job_1"),
+  );
+  expect(answer).toEqual({ text, promptTokens: 9, cachedTokens: 4, answerTokens: 3 });
 });
 
 test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API, and that is said before anything is asked", (url) => {

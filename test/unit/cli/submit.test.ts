@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
+import { openClient } from "../../../services/cli/client.ts";
+import { cancel } from "../../../services/cli/commands/jobs.ts";
+import { printAnswer, submitFile } from "../../../services/cli/commands/submit.ts";
+import { type Served, serveEmbedded } from "../../../services/cli/serve.ts";
+import { loadConfig } from "../../../services/shared/runtime/config.ts";
+import { silentLog } from "../../../services/shared/runtime/log.ts";
+
+let cluster: Served;
+let folder: string;
+let out: MockInstance<typeof console.log>;
+let said: MockInstance<typeof console.error>;
+beforeAll(async () => {
+  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_WEIGHTLESS_STEP_MS: "5", LONGSHORE_PORT: "0" };
+  cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  folder = mkdtempSync(join(tmpdir(), "longshore-submit-"));
+});
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
+  out = vi.spyOn(console, "log").mockImplementation(() => {});
+  said = vi.spyOn(console, "error").mockImplementation(() => {});
+});
+afterEach(() => vi.restoreAllMocks());
+
+const client = () => openClient(cluster.api.url, undefined);
+const request = (maxTokens: number): string => {
+  const path = join(folder, `request-${maxTokens}.json`);
+  writeFileSync(path, JSON.stringify({ prompt: "Where is crate 7?", seed: 7, max_tokens: maxTokens }));
+  return path;
+};
+const printed = () => out.mock.calls.map(([text]) => text as string);
+
+test("a job that is left running has the answer, printed once or again, that is printed where it is waited for", async () => {
+  await submitFile(client(), request(20), {});
+  await submitFile(client(), request(20), { detach: true });
+  const [answer, id] = printed();
+  expect(id).toMatch(/^job_/);
+  await printAnswer(client(), id!);
+  await printAnswer(client(), id!);
+  expect(printed().slice(2)).toEqual([answer, answer]);
+  expect(answer).not.toBe("");
+  expect(said.mock.calls.at(-1)![0]).toMatch(new RegExp(`^${id}: [1-9]\\d* prompt tokens, \\d+ of them from cache; 20 tokens answered$`));
+});
+
+test("a job that has no answer says why, and one that is unknown that it is", async () => {
+  await submitFile(client(), request(2_000), { detach: true });
+  const [id] = printed();
+  await cancel(client(), id!);
+  await expect(printAnswer(client(), id!)).rejects.toMatchObject({ message: expect.stringContaining("cancel") });
+  await expect(printAnswer(client(), "job_unknown")).rejects.toMatchObject({ code: "NOT_FOUND" });
+});
