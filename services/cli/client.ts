@@ -92,7 +92,7 @@ export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES
         const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
         if (event.error !== undefined)
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
-        after = id.slice(id.indexOf(":") + 1);
+        if (id !== "") after = id.slice(id.indexOf(":") + 1);
         tries = 0;
         yield { ...event, name };
       }
@@ -111,6 +111,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   408: "REQUEST_TIMEOUT",
   409: "CONFLICT",
   429: "OVERLOADED",
+  500: "INTERNAL",
 };
 
 async function reason(response: Response): Promise<string> {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { finished } from "node:stream/promises";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { spawnLeashed } from "./leash.ts";
@@ -13,6 +14,7 @@ const PROBE_EVERY_MS = 50;
 const RESTART_FIRST_MS = 250;
 const RESTART_MAX_MS = 10_000;
 const KILL_AFTER_MS = 15_000;
+const LAST_WORDS_MS = 5_000;
 
 export interface RunningProcess {
   readonly plan: ProcessPlan;
@@ -169,7 +171,15 @@ class Supervised implements RunningProcess {
     const killer = setTimeout(() => this.child.kill("SIGKILL"), KILL_AFTER_MS);
     await this.exited;
     clearTimeout(killer);
+    await this.lastWords();
     this.output.end();
+  }
+
+  /** What the process said before it ended may arrive after that; a child of its own could hold its output open. */
+  private async lastWords(): Promise<void> {
+    const signal = AbortSignal.timeout(LAST_WORDS_MS);
+    const said = [this.child.stdout, this.child.stderr].filter((stream) => stream !== null);
+    await Promise.all(said.map((stream) => finished(stream, { signal }).catch(() => stream.unpipe(this.output))));
   }
 
   private start(): ChildProcess {

@@ -18,11 +18,16 @@ export async function submitFile(client: Client, path: string, options: SubmitOp
     console.log(job.id);
     return;
   }
-  await printAnswer(client, job.id);
+  await waitAndPrint(client, job.id);
 }
 
-/** Follows a job to its end, wherever it stands, and prints its answer. */
+/** Waits for a job that was submitted before, and prints its answer. */
 export async function printAnswer(client: Client, jobId: string): Promise<void> {
+  await client.get(`/v1/jobs/${encodeURIComponent(jobId)}`); // what is wrong with job, key or URL is wrong at once
+  await waitAndPrint(client, jobId);
+}
+
+async function waitAndPrint(client: Client, jobId: string): Promise<void> {
   await watch(client, jobId);
   const { text, promptTokens, cachedTokens, answerTokens } = await jobAnswer(client, jobId);
   console.log(text);

@@ -12,6 +12,9 @@ const WAITING_BYTES_MAX = 1_048_576;
 export function openLog(role: string, level: string): Logger {
   const stderr = pino.destination({ fd: 2, sync: true, maxLength: WAITING_BYTES_MAX });
   stderr.on("error", () => {}); // tried again with the next line
+  // Of a line that finds no room it does not try what waits before it (its types lack the way to).
+  stderr.on("drop", () => (stderr as unknown as { release(error: null, written: number): void }).release(null, 0));
+  stderr.flushSync = () => {}; // each line is written at once: for a fatal one it would wait until the disk has room
   return pino({ level, base: { role, pid: process.pid } }, stderr);
 }
 

@@ -105,6 +105,7 @@ test.each([
   [401, "UNAUTHORIZED"],
   [404, "NOT_FOUND"],
   [429, "OVERLOADED"],
+  [500, "INTERNAL"],
   [502, "UNAVAILABLE"],
 ])("a %d is %s to the commands", async (status, code) => {
   const refused = against(

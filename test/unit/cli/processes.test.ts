@@ -56,6 +56,21 @@ test("processes come up, and go when told to", async () => {
   expect(await isFree(port)).toBe(true);
 });
 
+test("what is said when a process has ended is in its log too, and nothing is told to be lost", async () => {
+  const later = "while kill -0 $PARENT 2>/dev/null; do sleep 0.01; done; echo the last word";
+  const script = `process.on("SIGTERM", () => {
+    require("child_process").spawn("sh", ["-c", ${JSON.stringify(later)}], { stdio: "inherit", env: { PARENT: process.pid, PATH: process.env.PATH } });
+    process.exit();
+  });`;
+  const port = await freePort();
+  const lost: string[] = [];
+  const settings = options({ onLogLost: ({ plan }) => lost.push(plan.name) });
+  const cluster = await launch([plan("store", port, script + listens(port))], settings);
+  await cluster.stop();
+  await expect.poll(() => readFileSync(join(settings.stateDir, "store-1.log"), "utf8"), { timeout: 10_000 }).toContain("the last word");
+  expect(lost).toEqual([]);
+});
+
 test("a folder that cannot hold the record is named, with what to do", async () => {
   const stateDir = join(fileURLToPath(import.meta.url), "inside");
   await expect(launch([], options({ stateDir }))).rejects.toThrow(`${stateDir} cannot hold logs and the record`);

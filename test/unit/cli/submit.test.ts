@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { openClient } from "../../../services/cli/client.ts";
+import { freePort } from "../../../services/cli/cluster/probe.ts";
 import { cancel } from "../../../services/cli/commands/jobs.ts";
 import { printAnswer, submitFile } from "../../../services/cli/commands/submit.ts";
 import { type Served, serveEmbedded } from "../../../services/cli/serve.ts";
@@ -54,4 +55,6 @@ test("a job that has no answer says why, and one that is unknown that it is", as
   await cancel(client(), id!);
   await expect(printAnswer(client(), id!)).rejects.toMatchObject({ message: expect.stringContaining("cancel") });
   await expect(printAnswer(client(), "job_unknown")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  const nobody = openClient(`http://127.0.0.1:${await freePort()}`, undefined);
+  await expect(printAnswer(nobody, id!)).rejects.toMatchObject({ code: "UNAVAILABLE" });
 });

@@ -104,9 +104,24 @@ test("an answer is one of the values, whatever beginnings and ends they share", 
     [-20, -19, -10, -2],
     ["abb", "aab", "aac"],
   ]) {
-    const found = new Set(await answers(JSON.stringify({ enum: values })));
-    expect([...found].sort()).toEqual(values.map((value) => JSON.stringify(value)).sort());
+    for (const [schema, answer] of placesOf({ enum: values })) {
+      const found = new Set((await answers(JSON.stringify(schema))).map((text) => JSON.stringify(JSON.parse(text))));
+      expect([...found].sort()).toEqual(values.map((value) => JSON.stringify(answer(value))).sort());
+    }
   }
+});
+
+/** A schema alone, and as part of others. */
+const placesOf = (schema: object): Array<[object, (value: unknown) => unknown]> => [
+  [schema, (value) => value],
+  [{ type: "object", properties: { x: schema }, required: ["x"], additionalProperties: false }, (x) => ({ x })],
+  [{ type: "array", items: schema, minItems: 1, maxItems: 1 }, (value) => [value]],
+];
+
+test("as many values as are supported are made into a grammar in time", async () => {
+  const following = grammars.follow({ schema: JSON.stringify({ enum: Array.from({ length: 500 }, (_, i) => `value number ${i * i}`) }) });
+  expect(ids((await following.allowed([]))!).length).toBeGreaterThan(0);
+  following.close();
 });
 
 const anyName = fc.oneof(fc.constantFrom("a", "b", "ä b", "", "$ref", "type", "1"), fc.string({ maxLength: 4 }));
