@@ -76,18 +76,14 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
 }
 
 /**
- * Turns away whoever has no key before anything of the message is taken, and the message where there is no room; health and reflection ask for no key.
- * Lets go who takes nothing of a stream.
+ * Turns away whoever has no key before anything of the message is taken, and the message that finds no room; health and reflection
+ * ask for no key. Lets go who takes nothing of a stream.
  */
 export const atTheDoor =
   (deps: Pick<ApiDeps, "identify" | "bodies" | "config">): ServerInterceptor =>
   ({ path, responseStream }, call) => {
-    const taken = responseStream ? watchTaking(call, stalledMs(deps.config)) : () => {};
+    if (responseStream) watchTaking(call, stalledMs(deps.config));
     return new ServerInterceptingCall(call, {
-      sendMessage: (message, next) => {
-        next(message);
-        taken();
-      },
       start: (next) => {
         const arrival = watchArrival(deps, call);
         next({

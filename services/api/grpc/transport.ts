@@ -48,14 +48,28 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
   return { whole: () => clearTimeout(late), over, refuse };
 }
 
-/** Cuts off the client of a stream that takes nothing of a message for `ms`: it can resume. Call the result with every message. */
-export function watchTaking(call: ServerCall, ms: number): () => void {
+/** A message goes out in pieces of so many bytes, an HTTP/2 frame's: what its client has taken shows by the piece. */
+const PIECE_BYTES = 16_384;
+
+/** Cuts off the client of a stream who takes nothing of what lies here for him for `ms`: he can resume. */
+export function watchTaking(call: ServerCall, ms: number): void {
   const stream = streamOf(call);
   const stalled = setTimeout(() => {
     if (stream.writableLength > 0) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }, ms);
   stream.once("close", () => clearTimeout(stalled));
-  return () => {
+  const moved = () => {
     if (!stream.closed) stalled.refresh();
   };
+  const write: (piece: Buffer, taken: (error?: Error | null) => void) => boolean = stream.write.bind(stream);
+  const inPieces = (message: Buffer, sent: (error?: Error | null) => void): boolean => {
+    moved();
+    let at = 0;
+    for (; at + PIECE_BYTES < message.length; at += PIECE_BYTES) write(message.subarray(at, at + PIECE_BYTES), moved);
+    return write(message.subarray(at), (error) => {
+      moved();
+      sent(error);
+    });
+  };
+  Object.assign(stream, { write: inPieces, _writev: null }); // pieces written together would be taken together
 }
