@@ -12,7 +12,7 @@ import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../sse.ts";
 import { statusOf } from "./status.ts";
-import { watchArrival, watchTaking } from "./transport.ts";
+import { refuseCompressed, watchArrival, watchTaking } from "./transport.ts";
 
 /** What a method knows of the call beside its request. */
 export interface Call extends Caller {
@@ -76,7 +76,7 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
 }
 
 /**
- * Turns away whoever has no key before anything of the message is taken, and the message that finds no room; health and reflection
+ * Turns away whoever has no key before anything of the message is taken, and the message that is compressed or finds no room; health and reflection
  * ask for no key. Lets go who takes nothing of a stream.
  */
 export const atTheDoor =
@@ -84,12 +84,17 @@ export const atTheDoor =
   ({ path, responseStream }, call) => {
     if (responseStream) watchTaking(call, stalledMs(deps.config));
     return new ServerInterceptingCall(call, {
+      sendMetadata: (metadata, next) => {
+        metadata.set("grpc-accept-encoding", "identity"); // grpc-js would say gzip
+        next(metadata);
+      },
       start: (next) => {
         const arrival = watchArrival(deps, call);
         next({
           onReceiveMetadata: (metadata, take) => {
             try {
               if (path.startsWith("/longshore.v1.")) deps.identify(headersOf({ metadata }));
+              refuseCompressed(call);
             } catch (thrown) {
               arrival.refuse(thrown);
               return;

@@ -17,10 +17,17 @@ const BY_HTTP: Readonly<Record<number, status>> = {
   504: status.DEADLINE_EXCEEDED,
 };
 
+/** Where gRPC's own is finer. */
+const BY_API_CODE: Readonly<Record<string, status>> = {
+  idempotency_conflict: status.ALREADY_EXISTS,
+  unsupported_encoding: status.UNIMPLEMENTED, // as gRPC's account of compression has it
+};
+
 /** How a call ends that failed; `retry-after` and `x-should-retry` travel as they do over HTTP. */
 export function statusOf(error: ServingError): StatusObject {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(retryHeaders(error))) metadata.set(name, value);
-  const code = error.apiCode === "idempotency_conflict" ? status.ALREADY_EXISTS : (BY_HTTP[error.http] ?? status.INTERNAL);
+  if (error.apiCode === "unsupported_encoding") metadata.set("grpc-accept-encoding", "identity");
+  const code = BY_API_CODE[error.apiCode ?? ""] ?? BY_HTTP[error.http] ?? status.INTERNAL;
   return { code, details: placedMessage(error), metadata };
 }

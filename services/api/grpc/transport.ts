@@ -19,6 +19,15 @@ export interface Arrival {
   refuse(thrown: unknown): void;
 }
 
+/** Throws INVALID_REQUEST: grpc-js inflates a message to a thousand times what has arrived, which is what takes room. */
+export function refuseCompressed(call: ServerCall): void {
+  const { incomingEncoding } = call as unknown as { readonly incomingEncoding: string };
+  if (incomingEncoding !== "identity")
+    throw new ServingError("INVALID_REQUEST", "compressed messages are not read: send them as they are", {
+      apiCode: "unsupported_encoding",
+    });
+}
+
 /** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
 export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
   const stream = streamOf(call);

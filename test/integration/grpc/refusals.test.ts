@@ -64,6 +64,29 @@ test("without a key the answer comes while the message is still on its way", asy
   await api.close();
 });
 
+test.each(["gzip", "deflate"] as const)("a client that compresses with %s is refused, and told what is read", async (encoding) => {
+  const Jobs = grpc.makeClientConstructor({}, "Jobs");
+  const algorithm = { "grpc.default_compression_algorithm": grpc.compressionAlgorithms[encoding] };
+  const compressing = new Jobs(api.grpc!, grpc.credentials.createInsecure(), algorithm);
+  const same = (bytes: Buffer) => bytes;
+  const refused = await new Promise<grpc.ServiceError | null>((resolve) => {
+    compressing.makeUnaryRequest("/longshore.v1.Jobs/Submit", same, same, Buffer.alloc(1_000_000), (error) => resolve(error));
+  });
+  expect(refused).toMatchObject({ code: grpc.status.UNIMPLEMENTED, details: expect.stringMatching(/compressed/) });
+  expect(refused!.metadata.get("grpc-accept-encoding")).toEqual(["identity"]);
+  compressing.close();
+});
+
+test("no answer says that compressed messages are read", async () => {
+  const session = http2.connect(`http://${api.grpc}`);
+  const headers = { ":method": "POST", ":path": "/grpc.health.v1.Health/Check", "content-type": "application/grpc", te: "trailers" };
+  const stream = session.request(headers);
+  stream.end(Buffer.alloc(5)); // an empty message
+  const [answer] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+  expect(answer["grpc-accept-encoding"]).toBe("identity");
+  session.destroy();
+});
+
 test("whatever is sent, an answer comes that is not our fault", async () => {
   const text = fc.oneof(
     fc.string({ maxLength: 20 }),
