@@ -45,7 +45,7 @@ export async function startApi(
     readers,
     admission,
     retries: new Retries(bus),
-    bodies: new BodyRoom(config.bodiesMaxBytes),
+    bodies: new BodyRoom(config),
     identify,
     limits,
     stopping: stop.signal,

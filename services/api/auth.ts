@@ -14,6 +14,9 @@ export interface Caller {
   readonly key: ApiKey | null;
 }
 
+/** Whoever it is, where there is no key to tell them apart by. */
+export const EVERYBODY: Caller = { tenant: "default", key: null };
+
 export type Identify = (headers: Headers) => Caller;
 
 declare module "fastify" {
@@ -42,7 +45,7 @@ export interface Doors {
 export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Identify {
   const accepted = acceptedDigests(apiKeys);
   return (headers) => {
-    if (accepted.length === 0 && ring.empty && !requireKeys) return { tenant: "default", key: null };
+    if (accepted.length === 0 && ring.empty && !requireKeys) return EVERYBODY;
     const secret = secretOf(headers);
     const key = ring.find(secret);
     if (key !== null) return { tenant: key.tenant, key };

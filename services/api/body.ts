@@ -36,7 +36,7 @@ export const isUpload = ({ headers }: Pick<FastifyRequest, "headers">): boolean 
  * not as it arrives, through the payload that is returned. Throws OVERLOADED; a body beyond `bytesMax` is for whoever reads it to refuse.
  */
 export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: FastifyReply, payload: RequestPayload, bytesMax: number) {
-  const share = room.share();
+  const share = room.share(request.caller);
   const { "content-length": length, "transfer-encoding": unknownLength } = request.headers;
   if (isUpload(request)) share.take(Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES));
   else if (length !== undefined && Number(length) <= bytesMax) share.take(Number(length));

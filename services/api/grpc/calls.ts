@@ -93,7 +93,7 @@ export const atTheDoor =
         next({
           onReceiveMetadata: (metadata, take) => {
             try {
-              if (path.startsWith("/longshore.v1.")) deps.identify(headersOf({ metadata }));
+              if (path.startsWith("/longshore.v1.")) arrival.from(deps.identify(headersOf({ metadata })));
               refuseCompressed(call);
             } catch (thrown) {
               arrival.refuse(thrown);

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptor } from "@grpc/grpc-js";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Caller } from "../auth.ts";
 import { BODY_MS } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { statusOf } from "./status.ts";
@@ -11,6 +12,8 @@ type ServerCall = Parameters<ServerInterceptor>[1];
 const streamOf = (call: ServerCall): ServerHttp2Stream => (call as unknown as { readonly stream: ServerHttp2Stream }).stream;
 
 export interface Arrival {
+  /** Nothing has come yet: whose room it will take. */
+  from(caller: Caller): void;
   /** The message is there. */
   whole(): void;
   /** Nothing that comes from now on is kept: the call was cancelled. */
@@ -31,7 +34,7 @@ export function refuseCompressed(call: ServerCall): void {
 /** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
 export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
   const stream = streamOf(call);
-  const share = bodies.share();
+  let share = bodies.share(null);
   const count = (bytes: Buffer) => {
     try {
       share.take(bytes.length);
@@ -54,7 +57,10 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
     clearTimeout(late);
     share.giveBack();
   });
-  return { whole: () => clearTimeout(late), over, refuse };
+  const from = (caller: Caller) => {
+    share = bodies.share(caller);
+  };
+  return { from, whole: () => clearTimeout(late), over, refuse };
 }
 
 /** A message goes out in pieces of so many bytes, an HTTP/2 frame's: what its client has taken shows by the piece. */

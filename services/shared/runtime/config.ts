@@ -122,7 +122,7 @@ const api = {
   bodiesMaxBytes: whole(
     268_435_456,
     { min: 1_024 },
-    "Request bodies held at once: announced, on their way, or read and not yet a job (over gRPC: until the call ends). Beyond it: 429. At least one of the largest.",
+    "Request bodies held at once: announced, on their way, or read and not yet a job (over gRPC: until the call ends). Beyond it, and for a tenant beyond half of it or one of the largest: 429. At least one of the largest.",
   ),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
   streamBufferBytes: whole(

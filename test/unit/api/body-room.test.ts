@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import http2 from "node:http2";
 import { connect, type Socket } from "node:net";
@@ -156,6 +157,30 @@ test("messages of gRPC take of the same room as they arrive", async () => {
   await once(third, "response");
   await until(0);
   session.destroy();
+});
+
+test("a tenant fills half of the room at most, or one whole body, and shuts out nobody else", async () => {
+  const digest = (key: string) => createHash("sha256").update(key).digest("hex");
+  const own = await testApi({ bodyMaxBytes: BODY, bodiesMaxBytes: 200_000, grpcPort: 0, apiKeys: `${digest("a")},${digest("b")}` });
+  const bodyOf = (key: string, bytes: number) => begin(announced(bytes).replace("host: x", `host: x\r\nx-api-key: ${key}`), own);
+  const open = [bodyOf("a", BODY)];
+  await until(BODY, own);
+  expect(await answer(bodyOf("a", 40_001))).toMatch(/^HTTP\/1.1 429 .*your other requests/s);
+  const session = sessionWith(own);
+  const stream = session.request({ ...submit, "x-api-key": "a" });
+  stream.write(message(50_000, 40_001));
+  expect((await once(stream, "response"))[0]).toMatchObject({ "grpc-status": String(grpc.status.RESOURCE_EXHAUSTED), "retry-after": "5" });
+  await until(BODY, own);
+  open.push(bodyOf("a", 40_000), bodyOf("b", BODY), bodyOf("b", 40_000));
+  await until(200_000, own);
+  for (const socket of open.slice(0, 2)) socket.destroy();
+  await until(100_000, own);
+  open.push(bodyOf("a", BODY)); // what was given back is its own again
+  await until(100_000 + BODY, own);
+  for (const socket of open) socket.destroy();
+  session.destroy();
+  await until(0, own);
+  await own.close();
 });
 
 test("a message of gRPC that stops on its way is given up", async () => {
