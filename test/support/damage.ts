@@ -1,7 +1,7 @@
 import { connect } from "nats";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { memoryBus, memoryJournal } from "../../services/shared/bus/memory/bus.ts";
-import { token } from "../../services/shared/bus/nats/subjects.ts";
+import { token } from "../../services/shared/bus/name.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { type BusOptions, busSettings } from "../../services/shared/bus/settings.ts";
 

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { requireName } from "../../shared/bus/nats/subjects.ts";
+import { requireName } from "../../shared/bus/name.ts";
 import { secretBytes } from "../../shared/runtime/random.ts";
 
 const limit = z.int().min(1).nullable();

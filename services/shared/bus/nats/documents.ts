@@ -1,6 +1,6 @@
 import type { Document, DocumentKind, Documents } from "../contract.ts";
+import { token, untoken } from "../name.ts";
 import type { Stored, Stream } from "./stream.ts";
-import { token, untoken } from "./subjects.ts";
 
 /** A bucket that keeps the last message of each subject: kind, tenant, id. */
 export class NatsDocuments implements Documents {

@@ -1,7 +1,8 @@
 import type { Appended, Entry, Journal } from "../journal.ts";
+import { token } from "../name.ts";
 import type { Connection } from "./connection.ts";
 import type { Patience, Stream } from "./stream.ts";
-import { lastToken, type Names, token } from "./subjects.ts";
+import { lastToken, type Names } from "./subjects.ts";
 
 /** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
 const CLOCK_MS = 10_000;

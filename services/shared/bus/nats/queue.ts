@@ -1,13 +1,14 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
+import { token, untoken } from "../name.ts";
 import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
 import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
 import { deliveryOf, type Patience, type Stream } from "./stream.ts";
-import { type Names, token, untoken } from "./subjects.ts";
+import type { Names } from "./subjects.ts";
 
 /** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
 const LOOK_AGAIN_MS = 250;

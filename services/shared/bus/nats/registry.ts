@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { KeptKey, Noted, Registry } from "../contract.ts";
+import { token } from "../name.ts";
 import type { Connection } from "./connection.ts";
 import type { Stored, Stream } from "./stream.ts";
-import { lastToken, type Names, token } from "./subjects.ts";
+import { lastToken, type Names } from "./subjects.ts";
 
 /** Processes of one role that are listed. */
 const BEATS_MAX = 10_000;

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { names, token, untoken } from "../../../../services/shared/bus/nats/subjects.ts";
+import { token, untoken } from "../../../../services/shared/bus/name.ts";
+import { names } from "../../../../services/shared/bus/nats/subjects.ts";
 
 test("any text becomes one token of a subject and comes back", () => {
   fc.assert(
