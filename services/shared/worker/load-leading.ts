@@ -18,7 +18,7 @@ export async function loadLeading(count: number, atOnce: number, load: (index: n
     while (next < end) await loadNext();
   };
   if (count > 0) await loadNext();
-  await Promise.all(Array.from({ length: atOnce }, lane));
+  await Promise.all(Array.from({ length: Math.min(atOnce, end - next) }, lane));
   if (failures.length > 0) end = 0;
   for (const taken of loaded.slice(end)) taken?.putBack();
   if (failures.length > 0) throw failures[0];
