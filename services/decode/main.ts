@@ -6,6 +6,6 @@ import { decodeWorker } from "./worker.ts";
 /** The decode role: one worker, until it is told to stop. */
 export const runDecode = (config: Config): Promise<void> =>
   workerProcess("decode", config, ({ deps, settings, opened }, stop) => {
-    const { batchMax, flushTokens, flushMs } = config;
-    return decodeWorker(deps, { ...settings, batchMax, flushTokens, flushMs }, watchTextOf(opened.tokenizer), stop);
+    const { flushTokens, flushMs } = config;
+    return decodeWorker(deps, { ...settings, flushTokens, flushMs }, watchTextOf(opened.tokenizer), stop);
   });

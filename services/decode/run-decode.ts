@@ -12,10 +12,7 @@ import { generate } from "./generation.ts";
 import type { RunningBatch } from "./running-batch.ts";
 import { type Flushing, TokenWriter } from "./token-writer.ts";
 
-export interface DecodeSettings extends WorkerSettings, Flushing {
-  /** Sequences stepped together, and so jobs held at once. */
-  readonly batchMax: number;
-}
+export type DecodeSettings = WorkerSettings & Flushing;
 
 export interface DecodeWorker {
   readonly deps: WorkerDeps;

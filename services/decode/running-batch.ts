@@ -17,7 +17,7 @@ export interface Member {
   fail(error: unknown): void;
 }
 
-/** All sequences of a worker, stepped together by one loop. Who joins takes part in the next step, who leaves in none. */
+/** All sequences of a worker, stepped together by one loop: as many as a step takes at most. Who joins takes part in the next step, who leaves in none. */
 export class RunningBatch {
   readonly #engine: Engine;
   readonly #onStep: () => void;
@@ -29,10 +29,6 @@ export class RunningBatch {
   constructor(engine: Engine, onStep: () => void) {
     this.#engine = engine;
     this.#onStep = onStep;
-  }
-
-  get size(): number {
-    return this.#members.length;
   }
 
   join(member: Member): void {
@@ -62,21 +58,19 @@ export class RunningBatch {
     this.#looping = false;
   }
 
-  /** False if nobody was ready. Where the batch has more members than a step takes, those who waited go first next time. */
+  /** False if nobody was ready. */
   async #step(): Promise<boolean> {
     const soon = this.#members.flatMap((member) => member.soon ?? []);
     if (soon.length > 0) await Promise.race([Promise.all(soon), sleep(SOON_MS)]);
     const ready: Member[] = [];
     const inputs: StepInput[] = [];
     for (const member of this.#members) {
-      if (ready.length === this.#engine.info.batchMax) break;
       const input = member.next();
       if (input === null) continue;
       ready.push(member);
       inputs.push(input);
     }
     if (ready.length === 0) return false;
-    this.#members = [...this.#members.filter((member) => !ready.includes(member)), ...ready];
     try {
       const results = await this.#engine.step(inputs);
       ready.forEach((member, i) => void hand(member, results[i]!));

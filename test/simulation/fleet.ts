@@ -13,7 +13,7 @@ import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
 import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
-const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS, batchMax: 6, flushMs: 20 };
+const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS, flushMs: 20 };
 
 /** A worker that was told to stop is done within this. */
 const DRAIN_MS = 30_000;
@@ -70,7 +70,7 @@ function startWorker(world: World, phase: Phase, name: string, times: { readonly
   const process = new Process(world, name);
   const { clock } = process;
   process.note("starts");
-  const engine = openWeightlessEngine({ ...engineOptions, ...times, layers: 2, clock, turn: () => clock.sleep(0) });
+  const engine = openWeightlessEngine({ ...engineOptions, ...times, layers: 2, batchMax: 6, clock, turn: () => clock.sleep(0) });
   const metrics = openMetrics();
   const deps: WorkerDeps = {
     bus: recordOf(world, process),

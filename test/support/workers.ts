@@ -27,7 +27,7 @@ export const engineOptions: WeightlessOptions = {
   segmentTokens: SEGMENT,
   replayTokens: 160,
   chunkTokens: 96,
-  batchMax: 4,
+  batchMax: 8,
   contextTokens: 4_096,
 };
 
@@ -53,7 +53,6 @@ export const settings = {
   strictNumerics: false,
   prefillSlots: 2,
   chunkMs: 4_000,
-  batchMax: 8,
   flushTokens: 4,
   flushMs: 2,
 };

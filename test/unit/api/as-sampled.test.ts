@@ -1,8 +1,12 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { asSampled } from "../../../services/api/as-sampled.ts";
+import { openServedModel } from "../../../services/api/model.ts";
+import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
 import { junk, memoryOpenToOthers } from "../../support/damage.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const record = memoryOpenToOthers();
 let api: TestApi;
@@ -86,6 +90,29 @@ test("ids of unknown jobs, of deleted ones and of nobody's change nothing", asyn
   const job = call.id.replace("call_", "job_").replace(/_0$/, "");
   await fetch(`${api.url}/v1/jobs/${job}`, { method: "DELETE" });
   expect((await secondPrompt(told(call.id), call.id)).startsWith(exactly(prompt))).toBe(false);
+});
+
+test("of a long conversation the last 1,024 answers are looked up, sixteen at a time", async () => {
+  const ids = Array.from({ length: 1_030 }, (_, i) => String(i).padStart(20, "0"));
+  const messages = ids.map((id) => ({
+    role: "assistant" as const,
+    content: "",
+    tool_calls: [{ id: `call_${id}_0`, type: "function" as const, function: { name: "find", arguments: "{}" } }],
+  }));
+  const asked: string[] = [];
+  let underWay = 0;
+  let most = 0;
+  const first = async (jobId: string) => {
+    asked.push(jobId);
+    most = Math.max(most, ++underWay);
+    await new Promise(setImmediate);
+    underWay--;
+    return null;
+  };
+  const bus = { ...record.bus, log: overriding(record.bus.log, { first }) };
+  expect(await asSampled({ bus, model: await openServedModel(loadConfig({})) }, "default", messages)).toEqual(messages);
+  expect(asked.toSorted()).toEqual(ids.slice(6).map((id) => `job_${id}`));
+  expect(most).toBe(16);
 });
 
 test("a conversation goes on though the log of one of its answers cannot be read any more", async () => {

@@ -11,6 +11,7 @@ import { openBus } from "../../../services/shared/bus/open.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { chatLine, jsonLines } from "../../support/batches.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const bus: Bus = openBus({ url: "memory:" });
 const noBeat = async () => {};
@@ -47,6 +48,26 @@ test("lines come as they are, wherever the parts are cut, and are found again by
     }),
     { numRuns: 300 },
   );
+});
+
+test("of a file's parts the eight last read are kept; one that could not be read is asked for again", async () => {
+  const file = await stored(new Uint8Array(90), [10, 20, 30, 40, 50, 60, 70, 80]);
+  const asked: string[] = [];
+  let gone = true;
+  const get = async (key: string) => {
+    asked.push(key.slice(file.id.length + 1));
+    return gone ? null : bus.files.get(key);
+  };
+  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file);
+  const read = async (...parts: number[]) => {
+    for (const part of parts) expect(await reader.read(10 * part, 10)).toHaveLength(10);
+    return asked.splice(0).join(" ");
+  };
+  await expect(reader.read(0, 10)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  gone = false;
+  expect(await read(0, 1, 2, 3, 4, 5, 6, 7)).toBe("0 0 1 2 3 4 5 6 7");
+  expect(await read(0, 2, 3, 4, 5, 6, 7)).toBe("");
+  expect(await read(8, 0, 1, 2)).toBe("8 1 2");
 });
 
 test("a line without end is given up at its bound, not read to its end", async () => {

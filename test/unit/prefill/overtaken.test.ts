@@ -6,7 +6,7 @@ afterEach(() => cluster.close());
 
 const batch = (salt: number) => ({ prompt: { ids: promptIds(900, salt) }, maxTokens: 400, stopIds: [], lane: "batch" as const });
 const interactive = { prompt: { ids: promptIds(200, 9) } };
-const slow = { engine: { chunkMs: 100, stepMs: 5 }, settings: { prefillSlots: 2, batchMax: 2, claimMs: 5_000 } };
+const slow = { engine: { chunkMs: 100, stepMs: 5, batchMax: 2 }, settings: { prefillSlots: 2, claimMs: 5_000 } };
 
 test.each([
   ["prefill", "progress"],

@@ -182,6 +182,29 @@ test("bytes that are not a record are an error that names job and sequence, what
   );
 });
 
+test("what is larger than anything that is written is not taken apart", () => {
+  /** `bytes` and a field of a newer program behind them, `size` bytes together. */
+  const filled = (bytes: Uint8Array, size: number) => {
+    const field = size - bytes.length - 4; // its own length in two or three bytes
+    const head = [...varint(900 * 8 + 2), ...varint(field - (field > 16_383 ? 1 : 0))];
+    const whole = Buffer.concat([bytes, Buffer.from(head), Buffer.alloc(size - bytes.length - head.length)]);
+    expect(whole).toHaveLength(size);
+    return whole;
+  };
+  const item = { jobId: "job-1", promptTokens: 3 };
+  const readers = [
+    [RECORD_BYTES_MAX, encodeRecord(record), (bytes: Uint8Array) => decodeRecord("job-1", 42, bytes), record],
+    [RECORD_BYTES_MAX, encodeLive(record), (bytes: Uint8Array) => decodeLive("job-1", bytes), record],
+    [4_096, encodeItem(item), decodeItem, item],
+  ] as const;
+  for (const [most, bytes, read, value] of readers) {
+    expect(read(filled(bytes, most))).toEqual(value);
+    expect(() => read(filled(bytes, most + 1))).toThrow(
+      expect.objectContaining({ code: "DAMAGED", cause: new Error(`it has ${most + 1} bytes, more than the ${most} allowed`) }),
+    );
+  }
+});
+
 test("fields of a newer program are ignored, an event of a newer program is an error", () => {
   const field = (number: number) => Buffer.from([...varint(number * 8 + 2), 1, 0x61]);
   expect(decodeRecord("job-1", 42, Buffer.concat([encodeRecord(record), field(900)]))).toEqual(record);

@@ -1,6 +1,6 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Allowed } from "../../../../services/shared/engine/engine.ts";
 import { type Constraint, Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
@@ -253,4 +253,51 @@ test("no more calls wait than there is room for", async () => {
   await expect(calls.at(-1)).rejects.toMatchObject({ code: "OVERLOADED" });
   await crowded.close();
   await all;
+});
+
+test("what takes too long is refused: a client's schema as his mistake, what was taken before as what may succeed elsewhere", async () => {
+  const times = { compileMs: 1_000, nextMs: 500 };
+  const hasty = new Grammars(tokenizer.vocabulary(), times);
+  const schema = '{"type":"array","items":{"type":"integer"}}';
+  const opened = hasty.follow({ schema });
+  const id = ids((await opened.allowed([]))!)[0]!;
+  /** Calls twice: `ms` are not over when the first answer comes, and over before the second can, which no turn of the event loop lets in. */
+  const late = async (call: () => Promise<unknown>, ms: number) => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      for (const passed of [ms - 1, ms]) {
+        const called = call();
+        await new Promise(process.nextTick);
+        vi.advanceTimersByTime(passed);
+        await called;
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+  };
+  const tooSlow = (code: string, ms: number) => ({ code, message: expect.stringContaining(`takes longer than the ${ms} ms`) });
+  await expect(late(() => opened.allowed([id]), 500)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 500));
+  expect(ids((await opened.allowed([id]))!).length).toBeGreaterThan(0); // a new thread reads it anew
+  await expect(late(() => hasty.follow({ schema }).allowed([]), 1_000)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 1_000));
+  await hasty.check(schema);
+  await expect(late(() => hasty.check(schema), 1_000)).rejects.toMatchObject(tooSlow("INVALID_REQUEST", 1_000));
+  await hasty.close();
+});
+
+test("a client's schema that has waited for 15 seconds is refused; what a job is held to is waited for", async () => {
+  const busy = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
+  const schema = '{"type":"object"}';
+  await busy.check(schema);
+  const startMs = Math.ceil(performance.now());
+  const now = vi.spyOn(performance, "now").mockReturnValue(startMs);
+  const calls = [busy.check(schema), busy.check(schema), busy.follow({ schema }).allowed([])];
+  await new Promise(process.nextTick); // all have asked, and none is answered
+  now.mockReturnValue(startMs + 1);
+  calls.push(busy.check(schema));
+  now.mockReturnValue(startMs + 15_001);
+  const ended = await Promise.allSettled(calls);
+  now.mockRestore();
+  expect(ended.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+  await expect(calls[1]).rejects.toMatchObject({ code: "OVERLOADED", message: expect.stringContaining("too many schemas wait") });
+  await busy.close();
 });
