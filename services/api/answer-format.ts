@@ -2,6 +2,7 @@ import type { ChatMessage } from "../shared/engine/chat/messages.ts";
 import { entries, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { invalid } from "./errors.ts";
 import type { Exactly } from "./exactly.ts";
 import type { ChatRequest } from "./requests.ts";
 
@@ -52,5 +53,4 @@ export async function requireFormat(
   });
 }
 
-const unsupported = (param: string, why: string) =>
-  new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "unsupported_parameter" });
+const unsupported = (param: string, why: string): ServingError => invalid(param, why, "unsupported_parameter");

@@ -24,6 +24,10 @@ export const openaiErrors = {
   }),
 } satisfies ErrorForm<ErrorBody>;
 
+/** What is wrong with the field at `param`: a path as in `messages[2].content`. */
+export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>
+  new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode });
+
 const publicMessage = ({ code, message }: ServingError): string =>
   code === "INTERNAL" ? "internal error; the request id names it in our log" : message;
 

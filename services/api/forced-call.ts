@@ -1,6 +1,6 @@
 import { callsOpening } from "../shared/engine/chat/dialect.ts";
 import type { ChatMessage, Release } from "../shared/engine/chat/messages.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { invalid } from "./errors.ts";
 
 /** A call that the answer has to be; `name` null: of whichever tool. */
 export interface ForcedCall {
@@ -25,9 +25,8 @@ export function openingOf(
   messages: readonly ChatMessage[],
   release: Release,
 ): string {
-  const refuse = (why: string) => new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "invalid_value" });
-  if (names.length === 0) throw refuse("a call can only be forced with tools");
-  if (name !== null && !names.includes(name)) throw refuse(`no tool is named ${JSON.stringify(name.slice(0, 100))}`);
-  if (messages.at(-1)?.wo_eos === true) throw refuse("cannot force a call in an answer that is begun already");
+  if (names.length === 0) throw invalid(param, "a call can only be forced with tools");
+  if (name !== null && !names.includes(name)) throw invalid(param, `no tool is named ${JSON.stringify(name.slice(0, 100))}`);
+  if (messages.at(-1)?.wo_eos === true) throw invalid(param, "cannot force a call in an answer that is begun already");
   return callsOpening(release, name);
 }

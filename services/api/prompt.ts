@@ -7,6 +7,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
+import { invalid } from "./errors.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
 import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
 import type { ServedModel } from "./model.ts";
@@ -77,19 +78,14 @@ export async function conversationPrompt(
 
 export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {
   const ids = typeof prompt === "string" ? await encode(model, prompt, "prompt") : tokenIds(model, prompt);
-  if (ids.length === 0)
-    throw new ServingError("INVALID_REQUEST", "prompt: must not be empty", { param: "prompt", apiCode: "invalid_value" });
+  if (ids.length === 0) throw invalid("prompt", "must not be empty");
   return { ids, view: { surface: "completion", created: seconds(clock), thinking: false, tools: false, release: model.release } };
 }
 
 function tokenIds(model: ServedModel, prompt: readonly number[]): Int32Array {
   if (prompt.length >= model.contextTokens) throw tooLong(model, "prompt");
   const unknown = prompt.find((id) => id >= model.vocabSize);
-  if (unknown !== undefined)
-    throw new ServingError("INVALID_REQUEST", `prompt: ${unknown} is not a token of ${model.name}`, {
-      param: "prompt",
-      apiCode: "invalid_value",
-    });
+  if (unknown !== undefined) throw invalid("prompt", `${unknown} is not a token of ${model.name}`);
   return Int32Array.from(prompt);
 }
 

@@ -1,6 +1,6 @@
 import type { JobRequest } from "../shared/bus/contract.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
+import { invalid } from "./errors.ts";
 import type { ServedModel } from "./model.ts";
 import type { GenerationRequest } from "./requests.ts";
 
@@ -27,11 +27,7 @@ export function samplingOf(generation: GenerationRequest, model: ServedModel, ra
 function biasOf({ logit_bias = {} }: GenerationRequest, { vocabSize, name }: ServedModel): Pick<Sampling, "bias"> {
   const ids = Object.keys(logit_bias).map(Number);
   const unknown = ids.find((id) => id >= vocabSize);
-  if (unknown !== undefined)
-    throw new ServingError("INVALID_REQUEST", `logit_bias: ${unknown} is not a token of ${name}`, {
-      param: "logit_bias",
-      apiCode: "invalid_value",
-    });
+  if (unknown !== undefined) throw invalid("logit_bias", `${unknown} is not a token of ${name}`);
   return ids.length === 0 ? {} : { bias: { ids, values: Object.values(logit_bias) } };
 }
 
@@ -39,10 +35,7 @@ function biasOf({ logit_bias = {} }: GenerationRequest, { vocabSize, name }: Ser
 function topLogprobsOf({ logprobs = false, top_logprobs }: GenerationRequest): Pick<Sampling, "topLogprobs"> {
   if (logprobs === false) {
     if (top_logprobs === undefined) return {};
-    throw new ServingError("INVALID_REQUEST", "top_logprobs: needs logprobs to be true", {
-      param: "top_logprobs",
-      apiCode: "invalid_value",
-    });
+    throw invalid("top_logprobs", "needs logprobs to be true");
   }
   return { topLogprobs: logprobs === true ? (top_logprobs ?? 0) : logprobs };
 }

@@ -1,7 +1,7 @@
 import type { ChatMessage, ContentPart } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
 import { flatFormat } from "../answer-format.ts";
+import { invalid } from "../errors.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import type { ForcedCall } from "../forced-call.ts";
 import { conversationPrompt, type Prompt, type PromptDeps } from "../prompt.ts";
@@ -47,7 +47,7 @@ function askingMessage(role: "user" | "system", block: AnthropicBlock, path: str
   if (block.type === "text") return { role, content: block.text };
   if (block.type === "tool_result" && role === "user")
     return { role: "tool", tool_call_id: block.tool_use_id, content: (block.content as string | ContentPart[] | undefined) ?? "" };
-  throw refuse(path, `a block of type ${block.type} does not belong into a message of the ${role}`);
+  throw invalid(path, `a block of type ${block.type} does not belong into a message of the ${role}`);
 }
 
 /** An assistant's last message is the beginning of the answer: the model goes on where it ends. */
@@ -55,7 +55,7 @@ function assistantMessage(blocks: readonly AnthropicBlock[], i: number, last: bo
   const stray = blocks.findIndex(({ type }) => type === "tool_result" || (last && type === "tool_use"));
   if (stray >= 0) {
     const why = last ? "the result of a tool must follow its use" : "a result does not belong into a message of the assistant";
-    throw refuse(`messages[${i}].content[${stray}]`, why);
+    throw invalid(`messages[${i}].content[${stray}]`, why);
   }
   return {
     role: "assistant",
@@ -77,5 +77,3 @@ function toolsOf({ tools = [] }: AnthropicConversation, exactly: Exactly): reado
     function: { name, ...(description === undefined ? {} : { description }), parameters: exactly("tools", i, "input_schema") },
   }));
 }
-
-const refuse = (param: string, why: string) => new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "invalid_value" });

@@ -1,7 +1,7 @@
 import type { Batch } from "../../shared/batches/batch.ts";
 import { derivedId } from "../../shared/batches/ids.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
+import { invalid } from "../errors.ts";
 import { type BatchRequest, createBatch, lostBatch, newBatch } from "./batches.ts";
 import { findFile } from "./files.ts";
 
@@ -17,11 +17,7 @@ export async function submitBatch(
   again = false,
 ): Promise<Batch> {
   const input = await findFile(bus, tenant, request.input_file_id, "input_file_id");
-  if (input.purpose !== "batch")
-    throw new ServingError("INVALID_REQUEST", "input_file_id: the file was not uploaded with purpose=batch", {
-      param: "input_file_id",
-      apiCode: "invalid_value",
-    });
+  if (input.purpose !== "batch") throw invalid("input_file_id", "the file was not uploaded with purpose=batch");
   const id = key === null ? random.id("batch_") : derivedId("batch_", tenant, key);
   const batch = newBatch(id, tenant, request, Math.floor((await bus.log.nowMs()) / 1_000));
   const lost = key === null && again ? await lostBatch(bus, batch) : null;

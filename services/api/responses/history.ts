@@ -1,6 +1,7 @@
-import { type Bus, isTerminal } from "../../shared/bus/contract.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
+import { invalid } from "../errors.ts";
 import { answerSoFar, type FoundJob, findJob, unknownJob } from "../follow.ts";
 import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
@@ -59,11 +60,10 @@ async function continued(deps: Deps, tenant: string, id: string): Promise<readon
   const param = "previous_response_id";
   const found = await findResponse(deps.bus, id, tenant).catch((error) => {
     if (ServingError.from(error).code !== "NOT_FOUND") throw error;
-    throw new ServingError("INVALID_REQUEST", `${param}: ${error.message}`, { param, apiCode: "previous_response_not_found" });
+    throw invalid(param, error.message, "previous_response_not_found");
   });
   const last = await deps.bus.log.last(found.jobId);
-  if (last === null || !isTerminal(last.event) || last.event.type !== "finished")
-    throw new ServingError("INVALID_REQUEST", `${param}: ${id} did not finish, or not yet`, { param, apiCode: "invalid_value" });
+  if (last?.event.type !== "finished") throw invalid(param, `${id} did not finish, or not yet`);
   const [input, writer] = await Promise.all([inputKept(deps.bus, found.jobId, found.response), writeSoFar(deps, found)]);
   return [...input, ...writer.output];
 }
@@ -95,8 +95,7 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
 
 async function referred(id: string, param: string, outputOf: (response: string) => Promise<readonly Item[]>): Promise<Item> {
   const response = /^(?:rs|msg|fc)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.[1];
-  const unknown = () =>
-    new ServingError("INVALID_REQUEST", `${param}: no item ${id.slice(0, 100)} is kept`, { param, apiCode: "invalid_value" });
+  const unknown = () => invalid(param, `no item ${id.slice(0, 100)} is kept`);
   if (response === undefined) throw unknown();
   const output = await outputOf(`resp_${response}`).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;

@@ -1,5 +1,5 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { invalid } from "../errors.ts";
 import type { Item } from "./requests.ts";
 
 /** The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item. */
@@ -10,7 +10,7 @@ export function chatMessages(items: readonly Item[]): ChatMessage[] {
   for (const [i, item] of items.entries()) {
     if (!isAssistants(item)) {
       if (item.type === "function_call_output" && !calls.has(item.call_id))
-        throw refuse(`input[${i}].call_id`, `no function_call before it has the call_id ${JSON.stringify(item.call_id.slice(0, 100))}`);
+        throw invalid(`input[${i}].call_id`, `no function_call before it has the call_id ${JSON.stringify(item.call_id.slice(0, 100))}`);
       messages.push(askingMessage(item));
       turn = null;
       continue;
@@ -22,8 +22,8 @@ export function chatMessages(items: readonly Item[]): ChatMessage[] {
     }
     turn.take(item);
   }
-  if (items.length === 0) throw refuse("input", "must not be empty");
-  if (turn !== null) throw refuse("input", "the last item must be a message that asks something, or the output of a function");
+  if (items.length === 0) throw invalid("input", "must not be empty");
+  if (turn !== null) throw invalid("input", "the last item must be a message that asks something, or the output of a function");
   return messages;
 }
 
@@ -84,5 +84,3 @@ export function listedItem(item: Item, fallbackId: string) {
   const type = item.role === "assistant" ? "output_text" : "input_text";
   return { ...listed, content: [{ type, text: item.content, ...(type === "output_text" ? { annotations: [] } : {}) }] };
 }
-
-const refuse = (param: string, why: string) => new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode: "invalid_value" });

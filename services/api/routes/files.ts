@@ -8,6 +8,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
+import { invalid } from "../errors.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
 import { byAge, pageOf, pageQuery } from "../page.ts";
 import { optional, parseBody } from "../requests.ts";
@@ -88,7 +89,7 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
       else part.file.resume(); // like any unknown field: read, and dropped
     }
     const { "expires_after[seconds]": lifeSeconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
-    if (received === null) throw refused("file: send a file", "file");
+    if (received === null) throw invalid("file", "send a file", "missing_required_parameter");
     return { ...received, lifeSeconds };
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);
@@ -115,6 +116,3 @@ async function receiveFile(bus: Bus, random: Random, { file, filename }: Pick<Mu
     apiCode: "file_too_large",
   });
 }
-
-const refused = (message: string, param: string) =>
-  new ServingError("INVALID_REQUEST", message, { param, apiCode: "missing_required_parameter" });
