@@ -57,16 +57,16 @@ export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobR
   return { ...all, end: answer.end, error };
 }
 
-/** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. `begun`: as in `JobLog.follow`. */
+/** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. `known`: as in `JobLog.follow`. */
 export async function* followAnswer(
   bus: Bus,
   tokenizer: Pick<Tokenizer, "bytesOf">,
   jobId: string,
   signal: AbortSignal,
-  begun?: readonly LogRecord[],
+  known?: readonly LogRecord[],
 ): AsyncGenerator<Step> {
   let answer: Answer | null = null;
-  for await (const record of bus.log.follow(jobId, 0, signal, begun)) {
+  for await (const record of bus.log.follow(jobId, 0, signal, known)) {
     if (record.event.type === "submitted") {
       const view = JSON.parse(record.event.request.view) as View;
       answer = new Answer(tokenizer, record.event.request, parserFor(view));

@@ -13,7 +13,7 @@ import type { Surface, WholeAnswer } from "./surface.ts";
 import { surfaceOf } from "./surfaces.ts";
 
 /** An answer that is read, and how it is shown. */
-export interface Shown extends Pick<Choice, "jobId" | "begun"> {
+export interface Shown extends Pick<Choice, "jobId" | "log"> {
   readonly surface: Surface;
 }
 
@@ -120,13 +120,13 @@ function followed(
 ): AsyncGenerator<readonly [number, Step]> {
   const left = new AbortController();
   const signal = AbortSignal.any([gone, stopping, left.signal]);
-  const sources = shown.map(({ jobId, begun }) => followAnswer(bus, model.tokenizer, jobId, signal, begun));
+  const sources = shown.map(({ jobId, log }) => followAnswer(bus, model.tokenizer, jobId, signal, log));
   return interleaved(sources, () => left.abort(new Error("no longer read")));
 }
 
 function eventsOf(surface: Surface, { record: { event }, deltas, scores, end }: Step): StreamEvent[] {
   if (event.type === "submitted") return surface.opening(event.request);
-  if (event.type === "claimed") return surface.begun();
+  if (event.type === "claimed") return surface.claimed();
   if (event.type === "progress") return surface.progress(event);
   return [...surface.more(deltas, scores), ...(end === null ? [] : surface.closing(end))];
 }

@@ -37,7 +37,7 @@ export interface Submitted {
   readonly jobId: string;
   readonly created: boolean;
   /** How its log begins, where this process has just written that: for `JobLog.follow`. */
-  readonly begun?: readonly LogRecord[];
+  readonly log?: readonly LogRecord[];
 }
 
 export interface SubmitDeps {
@@ -63,14 +63,14 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   return { jobId, created: !known };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "begun">> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "log">> {
   const { bus, admission } = deps;
   submission.spend?.(submission.ids.length + expectedOutput(submission.request));
   const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
   try {
     const recorded = await record(deps, jobId, submission);
     await send(bus, jobId, recorded);
-    return recorded.log === undefined ? {} : { begun: recorded.log };
+    return recorded.log === undefined ? {} : { log: recorded.log };
   } catch (error) {
     // Whoever was told 429 will come again: for a job of his own, or for this one.
     const ended = isOverload(error) && !isShared(submission) ? cancelJob(bus, jobId, "the queue is full") : Promise.reject(error);

@@ -12,7 +12,7 @@ export interface Surface {
   /** Before anything was generated. */
   opening(request: JobRequest): StreamEvent[];
   /** A worker has taken the job, or taken it over. */
-  begun(): StreamEvent[];
+  claimed(): StreamEvent[];
   /** The prompt is on its way. */
   progress(prefill: { readonly done: number; readonly total: number }): StreamEvent[];
   /** What one record adds. */

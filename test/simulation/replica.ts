@@ -24,7 +24,7 @@ export class Replica {
   readonly #bus: Bus;
   readonly #admission: Admission;
   /** Of jobs that were submitted here: their first reader here knows how their logs begin. */
-  readonly #begun = new Map<string, readonly LogRecord[]>();
+  readonly #logs = new Map<string, readonly LogRecord[]>();
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -43,8 +43,8 @@ export class Replica {
     const { clock, dice } = this.process;
     const deps = { bus: this.#bus, random: dice.random, clock, admission: this.#admission };
     return this.#call(async () => {
-      const { jobId, begun } = await submit(deps, submission(await this.#bus.log.nowMs()));
-      if (begun !== undefined) this.#begun.set(jobId, begun);
+      const { jobId, log } = await submit(deps, submission(await this.#bus.log.nowMs()));
+      if (log !== undefined) this.#logs.set(jobId, log);
       return jobId;
     });
   }
@@ -69,7 +69,7 @@ export class Replica {
     const gone = new AbortController();
     await this.#stream(async () => {
       try {
-        for await (const { record, deltas, end } of followAnswer(this.#bus, tokenizer, jobId, gone.signal, this.#begun.get(jobId))) {
+        for await (const { record, deltas, end } of followAnswer(this.#bus, tokenizer, jobId, gone.signal, this.#logs.get(jobId))) {
           if (record.sequence <= after) continue;
           const text = deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
           receive(record.sequence, text, end?.reason ?? null);

@@ -21,7 +21,7 @@ export function messagesSurface(jobId: string, model: string): Surface {
   return {
     heartbeat: ping,
     farewell: [],
-    begun: () => [],
+    claimed: () => [],
     // What of the prompt was cached is known at the end of prefill; the message_delta at the end says so.
     opening: ({ promptTokens }) => {
       const usage = usageOf({ usage: { promptTokens, cachedTokens: 0, completionTokens: 0 }, reasoningTokens: 0 });

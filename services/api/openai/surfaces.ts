@@ -73,7 +73,7 @@ export function completionSurface(head: Head, { index }: Place, includeUsage: bo
 }
 
 const openaiStream = (head: Head, object: string, includeUsage: boolean) => ({
-  begun: () => [],
+  claimed: () => [],
   progress: () => [],
   usage: (ends: readonly Ending[]) => (includeUsage ? events([{ ...head(object), choices: [], usage: usageOf(ends) }]) : []),
   farewell: [{ data: "[DONE]" }],

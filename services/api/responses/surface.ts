@@ -11,7 +11,7 @@ export function responsesSurface(written: Written, after: number): Surface {
     heartbeat: null,
     farewell: [],
     opening: () => writer.opening(),
-    begun: () => writer.begin(),
+    claimed: () => writer.begin(),
     progress: () => [],
     more: (deltas) => writer.add(deltas),
     closing: (end) => writer.finish(end),

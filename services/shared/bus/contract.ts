@@ -171,9 +171,9 @@ export interface JobLog {
   /**
    * Every event after `afterSequence`, past and future, once and in order; ends after a terminal event, when the signal aborts, or when a
    * job it has seen is deleted. Falls back to reading the log whenever the live path leaves a gap or stays silent, and waits while the record is away.
-   * `begun`: how the log begins, where the caller wrote that a moment ago and wants all: the record is not asked for it.
+   * `known`: how the log begins, where the caller wrote that a moment ago and wants all: the record is not asked for it.
    */
-  follow(jobId: string, afterSequence: number, signal: AbortSignal, begun?: readonly LogRecord[]): AsyncIterable<LogRecord>;
+  follow(jobId: string, afterSequence: number, signal: AbortSignal, known?: readonly LogRecord[]): AsyncIterable<LogRecord>;
   /** Purges the job's events. */
   delete(jobId: string): Promise<void>;
 }

@@ -22,7 +22,7 @@ type Decode = (jobId: string, entry: Entry) => LogRecord;
 
 /**
  * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
- * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`. `begun`: the first
+ * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`. `known`: the first
  * records, where they are known; nothing is asked before the live path had its chance then.
  */
 export async function* follow(
@@ -32,22 +32,22 @@ export async function* follow(
   jobId: string,
   after: number,
   signals: readonly AbortSignal[],
-  begun: readonly LogRecord[],
+  known: readonly LogRecord[],
 ): AsyncGenerator<LogRecord> {
   const isOver = () => signals.some(({ aborted }) => aborted);
   const mailbox = new Mailbox<Uint8Array>(MAILBOX);
   const silence = journal.listen(jobId, (bytes) => (bytes === null ? mailbox.miss() : mailbox.put(bytes)));
   const deaf = onAbort(signals, () => mailbox.miss());
   let position = after;
-  let silenceMs = begun.length === 0 ? SILENCE_MS : FIRST_SILENCE_MS;
+  let silenceMs = known.length === 0 ? SILENCE_MS : FIRST_SILENCE_MS;
   const heard = async () => next(jobId, await mailbox.take(clock, silenceMs));
   try {
-    for (const record of begun) {
+    for (const record of known) {
       if (isOver()) return;
       position = record.sequence;
       yield record;
     }
-    for (let live = begun.length === 0 ? null : await heard(); !isOver(); live = await heard()) {
+    for (let live = known.length === 0 ? null : await heard(); !isOver(); live = await heard()) {
       if (live !== null && live.sequence <= position) continue;
       const before = position;
       for await (const record of live !== null && live.previous === position ? [live] : stored(journal, decode, jobId, position)) {

@@ -177,8 +177,8 @@ export class FencedLog implements JobLog {
     return standing;
   }
 
-  follow(jobId: string, afterSequence: number, signal: AbortSignal, begun: readonly LogRecord[] = []): AsyncGenerator<LogRecord> {
-    return follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, [signal, this.#closing], begun);
+  follow(jobId: string, afterSequence: number, signal: AbortSignal, known: readonly LogRecord[] = []): AsyncGenerator<LogRecord> {
+    return follow(this.#journal, this.#decode, this.#clock, jobId, afterSequence, [signal, this.#closing], known);
   }
 
   delete(jobId: string): Promise<void> {

@@ -142,8 +142,8 @@ async function throughJob(api: Api): Promise<void> {
     ...request
   } = requestOf({ model: MODEL, maxTokens: ANSWER_TOKENS, stopIds: [], deadlineMs: Date.now() + DEADLINE_MS });
   const submission = { tenant, request, ids: promptIds(PROMPT_TOKENS, ++salt), idempotencyKey: null, bodyHash: "" };
-  const { jobId, begun } = await submit(api, submission);
-  for await (const { event } of api.bus.log.follow(jobId, 0, api.late, begun)) {
+  const { jobId, log } = await submit(api, submission);
+  for await (const { event } of api.bus.log.follow(jobId, 0, api.late, log)) {
     if (event.type === "finished") return;
     if (isTerminal(event)) throw new Error(`a job ended with ${JSON.stringify(event)}`);
   }
