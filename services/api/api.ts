@@ -1,8 +1,9 @@
 import type { FastifyInstance } from "fastify";
+import { beatWhile } from "../shared/bus/beat.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
 import { identifier } from "./auth.ts";
-import { beatWhile, REPLICAS } from "./beats.ts";
+import { REPLICAS } from "./beats.ts";
 import { BodyRoom } from "./body-room.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
@@ -61,7 +62,7 @@ export async function startApi(
       { cause },
     );
   });
-  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => true, stop.signal).catch(() => {});
+  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => "", stop.signal).catch(() => {});
   void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
   const { claimMs, beatMs, retentionSeconds, webhookUrl } = config;
   void reconcileUntil(

@@ -1,8 +1,9 @@
 import { setMaxListeners } from "node:events";
+import { beatWhile } from "../shared/bus/beat.ts";
 import type { Bus } from "../shared/bus/contract.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { beatWhile, leftBy, readersOf } from "./beats.ts";
+import { leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
 
 export interface Readers {
@@ -74,10 +75,12 @@ export function openReaders({
   };
   const beating = { registry: bus.registry, clock, beatMs };
   const beatWhileRead = (jobId: string, reading: Reading) =>
-    beatWhile(beating, readersOf(jobId), replica, () => reading.count > 0, closing.signal);
+    beatWhile(beating, readersOf(jobId), replica, () => (reading.count > 0 ? "" : null), closing.signal);
   /** A retry of the request may join the job then, on any replica. */
-  const beatWhileLeft = (jobId: string, reading: Reading) =>
-    beatWhile(beating, leftBy(jobId), replica, () => reading.count === 0 && readings.get(jobId) === reading, closing.signal);
+  const beatWhileLeft = (jobId: string, reading: Reading) => {
+    const isLeft = () => reading.count === 0 && readings.get(jobId) === reading;
+    return beatWhile(beating, leftBy(jobId), replica, () => (isLeft() ? "" : null), closing.signal);
+  };
   const inBackground = (work: Promise<void>) => void work.catch(() => {}); // closing: the job runs to its end
 
   return {

@@ -1,8 +1,7 @@
-import type { JobQueue, Message, Phase } from "../bus/contract.ts";
+import { beatWhile } from "../bus/beat.ts";
+import type { Message, Phase } from "../bus/contract.ts";
 import { isDamaged } from "../bus/damage.ts";
-import type { Clock } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
-import { beatUntil } from "./beat.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, waitedMs } from "./held-job.ts";
@@ -34,24 +33,25 @@ export type Work = (job: HeldJob) => Promise<void>;
  * claim is the right to append; losing it ends the work in silence.
  */
 export async function station(deps: StationDeps, options: StationOptions, work: Work, stop: AbortSignal): Promise<void> {
-  const roster = new Roster(deps.bus.registry, deps.clock);
-  const slots = new Slots(options.slots);
-  const pace = new Pace(deps.clock);
+  const { bus, clock, metrics } = deps;
+  const roster = new Roster(bus.registry, clock);
+  const held = new Slots(options.slots);
+  const here: Station = { ...deps, ...options, roster, held, pace: new Pace(clock), figures: figuresOf(metrics) };
   const done = new AbortController();
-  const background = inBackground(deps, options, roster, slots, pace, done.signal);
+  const background = inBackground(here, done.signal);
   const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
   try {
     await roster.listen(done.signal);
-    while (await slots.free(stop)) {
+    while (await held.free(stop)) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
-      const message = await pull(deps, options, slots.room, stop);
-      if (message !== null) slots.occupy(carry(deps, options, roster, pace, work, message, stop));
+      const message = await pull(here, stop);
+      if (message !== null) held.occupy(carry(here, work, message, stop));
     }
   } finally {
-    await slots.idle();
+    await held.idle();
     stop.removeEventListener("abort", onStop);
     deaf();
     done.abort(new Error("the worker ended"));
@@ -59,20 +59,17 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   }
 }
 
+interface Station extends StationDeps, StationOptions {
+  readonly roster: Roster;
+  readonly held: Slots;
+  readonly pace: Pace;
+  readonly figures: ReturnType<typeof figuresOf>;
+}
+
 /** From a message to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
-async function carry(
-  deps: StationDeps,
-  options: StationOptions,
-  roster: Roster,
-  pace: Pace,
-  work: Work,
-  message: Message,
-  stop: AbortSignal,
-) {
-  const { bus, clock, log, metrics } = deps;
-  const { phase } = options;
-  const figures = figuresOf(metrics);
-  const job = await claimJob(bus, { ...options, clock }, message).catch((error: unknown) => {
+async function carry(here: Station, work: Work, message: Message, stop: AbortSignal) {
+  const { bus, log, phase, roster, pace, figures } = here;
+  const job = await claimJob(bus, here, message).catch((error: unknown) => {
     if (!isDamaged(error)) log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
     return null; // a job that cannot be read is told once, by the log; its message comes again, perhaps to a newer version
   });
@@ -104,21 +101,11 @@ const figuresOf = (metrics: Metrics) => ({
 const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000];
 
 /** The signs of life, and the ears for cancels and deadlines. */
-async function inBackground(
-  { bus, clock, log }: StationDeps,
-  options: StationOptions,
-  roster: Roster,
-  slots: Slots,
-  pace: Pace,
-  done: AbortSignal,
-) {
-  const { phase, model, worker } = options;
-  const load = () => JSON.stringify({ phase, model, jobs: slots.taken, slots: options.slots, ...pace.figures() });
-  const loops = [
-    beatUntil(bus.registry, clock, options, load, done),
-    roster.watch(done),
-    makeWay(bus.queue, clock, options, roster, slots, done),
-  ];
+async function inBackground(here: Station, done: AbortSignal) {
+  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, pace } = here;
+  const load = () => JSON.stringify({ phase, model, jobs: held.taken, slots, ...pace.figures() });
+  const beat = beatWhile({ registry: bus.registry, clock, beatMs }, phase, worker, load, done);
+  const loops = [beat, roster.watch(done), makeWay(here, done)];
   const ended = (error: unknown) => {
     if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
   };
@@ -127,29 +114,17 @@ async function inBackground(
 }
 
 /** A worker full of batch jobs gives one back as soon as interactive work waits (design 4.2). Rejects when `done` aborts. */
-async function makeWay(
-  queue: JobQueue,
-  clock: Clock,
-  { phase, model }: StationOptions,
-  roster: Roster,
-  slots: Slots,
-  done: AbortSignal,
-): Promise<never> {
+async function makeWay({ bus, clock, phase, model, roster, held }: Station, done: AbortSignal): Promise<never> {
   for (;;) {
     await clock.sleep(MAKE_WAY_MS, done);
-    if (!slots.full || !roster.holdsBatchJobs) continue;
-    if (await queue.waits(phase, model, "interactive").catch(() => false)) roster.makeWay(); // the record is away: nothing could be pulled
+    if (!held.full || !roster.holdsBatchJobs) continue;
+    if (await bus.queue.waits(phase, model, "interactive").catch(() => false)) roster.makeWay(); // the record is away: nothing could be pulled
   }
 }
 
-async function pull(
-  { bus, clock, log }: StationDeps,
-  { phase, model }: StationOptions,
-  room: number,
-  stop: AbortSignal,
-): Promise<Message | null> {
+async function pull({ bus, clock, log, phase, model, held }: Station, stop: AbortSignal): Promise<Message | null> {
   try {
-    return await bus.queue.pull(phase, model, PULL_MS, stop, room);
+    return await bus.queue.pull(phase, model, PULL_MS, stop, held.room);
   } catch (error) {
     if (stop.aborted) return null;
     log.warn({ err: error }, "no work can be pulled");
