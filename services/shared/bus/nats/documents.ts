@@ -13,7 +13,7 @@ export class NatsDocuments implements Documents {
   }
 
   put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
-    return this.#stream.put(this.#of(kind, token(tenant), token(id)), new TextEncoder().encode(text), undefined, { after });
+    return this.#stream.put(this.#of(kind, token(tenant), token(id)), new TextEncoder().encode(text), { after });
   }
 
   async get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null> {

@@ -99,7 +99,7 @@ export class NatsJournal implements Journal {
    * read. Taken as if stamped at the last moment: an estimate that is late lets a claim live longer, never shorter.
    */
   async #measureOffset(): Promise<number> {
-    await this.#stream.put(this.#names.log.clock, new Uint8Array(), undefined, { replace: true });
+    await this.#stream.put(this.#names.log.clock, new Uint8Array(), { replace: true });
     const stamp = await this.#stream.last(this.#names.log.clock);
     return (stamp?.storedMs ?? Number.NEGATIVE_INFINITY) - this.#patience.clock.monotonicMs();
   }

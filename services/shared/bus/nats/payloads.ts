@@ -45,7 +45,7 @@ export class NatsPayloads implements PayloadStore {
     const description = this.#description(key, bytes);
     try {
       await this.#putChunks(this.#chunks(description), bytes);
-      await this.#stream.put(this.#meta(key), Buffer.from(JSON.stringify(description)), undefined, { replace: true });
+      await this.#stream.put(this.#meta(key), Buffer.from(JSON.stringify(description)), { replace: true });
     } catch (thrown) {
       await this.#stream.purge(this.#chunks(description)).catch(() => {}); // or max_age removes them
       throw thrown;

@@ -49,7 +49,7 @@ export class NatsQueue implements JobQueue {
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
     const id = item.epoch === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.epoch}:${phase}`;
     const subject = `${this.#lane(phase, model, lane)}.${item.promptTokens}-${item.outputTokens ?? 0}.${token(item.jobId)}`;
-    await this.#streams[phase].put(subject, encodeItem(item), id);
+    await this.#streams[phase].put(subject, encodeItem(item), {}, id);
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room = 1): Promise<Message | null> {

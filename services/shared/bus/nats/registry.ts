@@ -45,7 +45,7 @@ export class NatsRegistry implements Registry {
   async remember(key: string, value: string): Promise<string | null> {
     const subject = `${this.#names.keys.subject}.${createHash("sha256").update(key).digest("hex")}`;
     for (;;) {
-      if ((await this.#buckets.keys.put(subject, encode(value), undefined, { after: 0 })) !== null) return null;
+      if ((await this.#buckets.keys.put(subject, encode(value), { after: 0 })) !== null) return null;
       const earlier = await this.#buckets.keys.last(subject);
       if (earlier !== null) return decode(earlier.bytes);
     }

@@ -58,7 +58,7 @@ export class Stream {
   }
 
   /** Appends whatever it takes within the deadline. Null if `placement.after` does not hold. */
-  put(subject: string, bytes: Uint8Array, id = this.#patience.random.id("put:"), placement: Placement = {}): Promise<number | null> {
+  put(subject: string, bytes: Uint8Array, placement: Placement = {}, id = this.#patience.random.id("put:")): Promise<number | null> {
     const append = {
       where: `stream ${this.name}`,
       once: () => this.append(subject, bytes, id, placement),
