@@ -32,6 +32,6 @@ export async function untilKnown(append: Append, clock: Clock, ms: number, closi
 }
 
 function unanswered(cause: unknown): ServingError {
-  if (isUnavailable(cause)) return cause as ServingError;
+  if (isUnavailable(cause)) return cause;
   return new ServingError("UNAVAILABLE", `the record did not answer: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
 }

@@ -72,4 +72,4 @@ export async function patiently<T>(clock: Clock, ms: number, signal: AbortSignal
   }
 }
 
-export const isUnavailable = (thrown: unknown): boolean => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";
+export const isUnavailable = (thrown: unknown): thrown is ServingError => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";
