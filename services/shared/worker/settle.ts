@@ -59,7 +59,7 @@ async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<v
   }
   const { attempt } = job.claim;
   await job.end({ type: "released", reason: error.message });
-  job.message.nak(backoffMs(attempt, 30_000));
+  job.message.nak(retryMs(attempt));
 }
 
 /**
@@ -68,5 +68,7 @@ async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<v
  */
 export const waitingMs = (looks: number): number => Math.min(250 * 1.25 ** Math.max(0, looks - 1), 15_000);
 
-/** 250 ms, doubled with every try. */
-export const backoffMs = (tries: number, maxMs: number): number => Math.min(250 * 2 ** Math.min(20, Math.max(0, tries - 1)), maxMs);
+const RETRY_MS_MAX = 30_000;
+
+/** Until a job that failed is tried again: 250 ms, doubled with every attempt. */
+export const retryMs = (attempt: number): number => Math.min(250 * 2 ** Math.min(20, Math.max(0, attempt - 1)), RETRY_MS_MAX);

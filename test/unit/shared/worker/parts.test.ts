@@ -3,7 +3,7 @@ import { heapMemory, type Memory } from "../../../../services/shared/runtime/mem
 import type { SegmentKey } from "../../../../services/shared/segments/contract.ts";
 import { boundaryPlaces } from "../../../../services/shared/worker/boundary-places.ts";
 import { loadLeading } from "../../../../services/shared/worker/load-leading.ts";
-import { backoffMs, waitingMs } from "../../../../services/shared/worker/settle.ts";
+import { retryMs, waitingMs } from "../../../../services/shared/worker/settle.ts";
 import { Shelf, type Taken } from "../../../../services/shared/worker/shelf.ts";
 import { Slots } from "../../../../services/shared/worker/slots.ts";
 import { Uploads } from "../../../../services/shared/worker/uploads.ts";
@@ -108,7 +108,7 @@ test("boundaries are looked for at the end, before ids that ended answers, where
 });
 
 test("backing off doubles and is bounded", () => {
-  expect([1, 2, 3, 50].map((tries) => backoffMs(tries, 30_000))).toEqual([250, 500, 1_000, 30_000]);
+  expect([1, 2, 3, 50].map(retryMs)).toEqual([250, 500, 1_000, 30_000]);
 });
 
 test("a job that waits for another's segments looks again after about a quarter of its wait, however long that is", () => {
