@@ -4,7 +4,7 @@ import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";
 import { echoKept } from "./responses/kept.ts";
-import { parserFor, type View } from "./view.ts";
+import { parserFor, submittedView, type View } from "./view.ts";
 
 /** What a record means to a reader of the answer. */
 export interface Step extends Addition {
@@ -33,7 +33,7 @@ export async function viewOf(bus: Bus, jobId: string): Promise<View> {
 
 /** With what of it lies beside the log, as far as every reader needs it. */
 async function readView(bus: Bus, jobId: string, request: JobRequest): Promise<View> {
-  const view = JSON.parse(request.view) as View;
+  const view = submittedView(request);
   const { response } = view;
   return response === undefined ? view : { ...view, response: { ...response, echo: { value: await echoKept(bus, jobId, response) } } };
 }
@@ -68,8 +68,8 @@ export async function* followAnswer(
   let answer: Answer | null = null;
   for await (const record of bus.log.follow(jobId, 0, signal, known)) {
     if (record.event.type === "submitted") {
-      const view = JSON.parse(record.event.request.view) as View;
-      answer = new Answer(tokenizer, record.event.request, parserFor(view));
+      const { request } = record.event;
+      answer = new Answer(tokenizer, request, parserFor(submittedView(request)));
     }
     if (answer === null) throw new ServingError("NOT_FOUND", `no job ${jobId}`);
     const added = answer.push(record);

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { tellingShape } from "../shared/batches/batch.ts";
 import { readDocument } from "../shared/batches/document.ts";
 import type { Document, JobRequest, LogRecord } from "../shared/bus/contract.ts";
-import { answerId, type View } from "./view.ts";
+import { answerId, submittedView } from "./view.ts";
 
 const jobEndShape = z.object({
   type: z.string(),
@@ -24,8 +24,8 @@ export const jobEndOf = (document: Document): JobEnd => readDocument(jobEndShape
 export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane === "interactive";
 
 /** What is to be told of a job that ended. */
-export function endOf({ jobId, event, atMs }: LogRecord, { view }: JobRequest): JobEnd {
-  const response = (JSON.parse(view) as View).surface === "responses";
+export function endOf({ jobId, event, atMs }: LogRecord, request: JobRequest): JobEnd {
+  const response = submittedView(request).surface === "responses";
   const type = response ? `response.${responseStatus(event)}` : `job.${event.type}`;
   return { type, id: response ? answerId("responses", jobId) : jobId, endedAt: Math.floor(atMs / 1_000), webhook: { tries: 0, nextAt: 0 } };
 }

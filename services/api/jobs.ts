@@ -5,7 +5,7 @@ import { holds } from "../shared/bus/standing.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { isTold } from "./job-end.ts";
 import { payloadKeys } from "./responses/view.ts";
-import type { View } from "./view.ts";
+import { submittedView } from "./view.ts";
 
 /** What the index says of a job: enough to list it and to watch its deadline. */
 export interface Note {
@@ -93,6 +93,6 @@ export async function deleteJob({ log, payloads, documents, registry }: Bus, job
 /** All that a job may have where its request cannot be read. */
 function payloadsOf(jobId: string, request: JobRequest | null): readonly string[] {
   if (request === null) return [jobId, ...payloadKeys(jobId, null)];
-  const { prompt, view } = request;
-  return [...("payload" in prompt ? [prompt.payload] : []), ...payloadKeys(jobId, JSON.parse(view) as View)];
+  const { prompt } = request;
+  return [...("payload" in prompt ? [prompt.payload] : []), ...payloadKeys(jobId, submittedView(request))];
 }

@@ -1,3 +1,4 @@
+import type { JobRequest } from "../shared/bus/contract.ts";
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";
@@ -18,6 +19,9 @@ export interface View {
   /** What the prompt has of the answer already: the model goes on behind it, and readers get it first. */
   readonly begun?: string;
 }
+
+/** The view that a job was submitted with. */
+export const submittedView = ({ view }: Pick<JobRequest, "view">): View => JSON.parse(view) as View;
 
 /** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
 export function parserFor(view: View): DeltaParser {

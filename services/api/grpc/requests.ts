@@ -12,22 +12,23 @@ import type { ChatMessage, SubmitMessage } from "./messages.ts";
 /** Submits what a SubmitRequest asks for: the request of the HTTP surface in other words, checked by its rules. */
 export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call: Call, detached: boolean): Promise<Submitted> {
   const { model, clock } = deps;
+  const { chat, ids, text, lane, idempotency_key: key, ...sampling } = message;
   const seconds = secondsLeft(deps, message, call, detached);
-  const body = { ...samplingOf(message), ...(seconds === undefined ? {} : { deadline_seconds: seconds }) };
+  const body = { ...sampling, model: message.model ?? "", ...(seconds === undefined ? {} : { deadline_seconds: seconds }) };
   const asking: Asking = {
-    headers: message.idempotency_key === undefined ? {} : { "idempotency-key": message.idempotency_key },
+    headers: key === undefined ? {} : { "idempotency-key": key },
     url: call.path,
     body: { raw: JSON.stringify(message) },
     caller: call,
   };
-  const options = { lane: message.lane === "BATCH" ? "batch" : "interactive", detached } as const;
-  if (message.chat !== undefined) {
-    const chat = parseBody(chatRequest, { ...body, ...chatBody(message.chat) });
-    requireModel(model, chat.model);
-    const prompt = await chatPrompt(deps, call.tenant, chat, () => exactBody(message.chat!));
-    return submitJob(deps, asking, chat, prompt, options);
+  const options = { lane: lane === "BATCH" ? "batch" : "interactive", detached } as const;
+  if (chat !== undefined) {
+    const request = parseBody(chatRequest, { ...body, ...chatBody(chat) });
+    requireModel(model, request.model);
+    const prompt = await chatPrompt(deps, call.tenant, request, () => exactBody(chat));
+    return submitJob(deps, asking, request, prompt, options);
   }
-  const prompt = message.ids?.ids ?? message.text;
+  const prompt = ids?.ids ?? text;
   if (prompt === undefined) throw new ServingError("INVALID_REQUEST", "prompt: must be given: chat, text or ids", { param: "prompt" });
   const completion = parseBody(completionRequest, { ...body, prompt });
   requireModel(model, completion.model);
@@ -41,11 +42,6 @@ function secondsLeft({ clock }: ApiDeps, { deadline_seconds }: SubmitMessage, { 
   if (left <= 0) throw new ServingError("DEADLINE", "the call's deadline has passed");
   return Math.min(left, deadline_seconds ?? left);
 }
-
-const samplingOf = ({ model = "", chat: _, text: __, ids: ___, lane: ____, idempotency_key: _____, ...sampling }: SubmitMessage) => ({
-  ...sampling,
-  model,
-});
 
 const chatBody = ({ messages, tools, thinking, effort, response_format }: ChatMessage) => ({
   messages: messages.map(({ role = "", content, reasoning_content, tool_call_id, tool_calls }) => ({
