@@ -4,7 +4,10 @@ import { type Config, environment, envName, loadConfig } from "../shared/runtime
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageVersion } from "../shared/runtime/package-root.ts";
 import { openClient } from "./client.ts";
+import type { BatchOptions } from "./commands/batch.ts";
+import type { DemoOptions } from "./commands/demo.ts";
 import type { KeyOptions } from "./commands/keys.ts";
+import type { SubmitOptions } from "./commands/submit.ts";
 
 /**
  * `longshore`: everything from one command. Commands load what they need when they run, so that `--help` is instant and `sizes` works on a
@@ -52,7 +55,7 @@ program
   .description("show the whole path: one long document, five questions, one prefill")
   .option("--tokens <n>", "length of the document", whole, 100_000)
   .option("--long", "also measure the rates of the model's README (about 10 minutes)")
-  .action(async (options: { tokens: number; long?: boolean }) => (await import("./commands/demo.ts")).demo(config(), options));
+  .action(async (options: DemoOptions) => (await import("./commands/demo.ts")).demo(config(), options));
 
 program
   .command("up")
@@ -72,9 +75,7 @@ program
   .option("--question <text>", "asked after the text of the file")
   .option("--max-tokens <n>", "longest answer", positive)
   .option("--detach", "print the job's id and leave it running; `longshore answer` waits for its answer")
-  .action(async (file: string, options: { question?: string; maxTokens?: number; detach?: boolean }) =>
-    (await import("./commands/submit.ts")).submitFile(client(), file, options),
-  );
+  .action(async (file: string, options: SubmitOptions) => (await import("./commands/submit.ts")).submitFile(client(), file, options));
 program
   .command("answer")
   .description("wait for a job that was submitted before, and print its answer")
@@ -88,9 +89,7 @@ program
   .requiredOption("-o, --output <file>", "where the answers go, in any order; those of lines that failed go to <file>.errors")
   .option("--detach", "leave once the batch is accepted; the same command without it waits for the end")
   .option("--cancel", "cancel the batch of these two files, and fetch what has ended")
-  .action(async (file: string, options: { output: string; detach?: boolean; cancel?: boolean }) =>
-    (await import("./commands/batch.ts")).batch(client(), file, options),
-  )
+  .action(async (file: string, options: BatchOptions) => (await import("./commands/batch.ts")).batch(client(), file, options))
   .addHelpText(
     "after",
     `
