@@ -22,6 +22,7 @@ type JobParams = { Params: { id: string } };
 
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
+  const { model } = deps;
   const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, tenantOf(request));
   const read = async (id: string, request: JobRequest): Promise<LoggedJob> => {
     const [records, storedMs] = await Promise.all([deps.bus.log.read(id), deps.bus.log.storedTimes(id)]);
@@ -31,13 +32,13 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
     const { kind, request: inner } = parseBody(jobRequest, request.body.json);
-    requireModel(deps.model, inner.model);
+    requireModel(model, inner.model);
     const exact = () => {
       const body = readExactly(request.body);
       return (isObject(body) ? field(body, "request") : undefined) ?? null;
     };
     const prompt =
-      kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : await completionPrompt(deps.model, inner, deps.clock);
+      kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : await completionPrompt(model, inner, deps.clock);
     const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
     const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
     const eta_seconds = seconds === null ? null : Math.ceil(seconds);
@@ -49,38 +50,38 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const { status } = request.query;
     if (status === "failed") return { object: "list", data: await failedJobs(deps, tenant) };
     if (status !== undefined) throw new ServingError("INVALID_REQUEST", "status: only failed can be asked for", { param: "status" });
-    const noted = await deps.bus.registry.jobs(1_000);
-    const own = noted.map((note) => ({ id: note.jobId, object: "job", ...readNote(note) })).filter((job) => job.tenant === tenant);
-    return { object: "list", data: own.slice(0, 100).map(({ tenant: _, body: __, replica: ___, ...job }) => job) };
+    return { object: "list", data: await latestJobs(deps, tenant) };
   });
 
   app.get<JobParams>("/v1/jobs/:id", async (request) => {
+    const jobId = request.params.id;
     const { request: job, view } = await find(request);
-    const logged = await read(request.params.id, job);
-    const { end, error, ...added } = answerSoFar(deps.model.tokenizer, job, view, logged.records);
-    const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, false);
+    const logged = await read(jobId, job);
+    const { end, error, ...added } = answerSoFar(model.tokenizer, job, view, logged.records);
+    const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, false);
     return {
       ...jobObject(logged),
-      result: end === null ? null : surface.whole([{ ...added, end, jobId: request.params.id, index: view.choice?.index ?? 0 }]),
+      result: end === null ? null : surface.whole([{ ...added, end, jobId, index: view.choice?.index ?? 0 }]),
       error: error === null ? null : openaiErrors.body(error).error,
     };
   });
 
   /** The job's own events: phases, progress, and the text as it comes. */
   app.get<JobParams>("/v1/jobs/:id/events", async (request, reply) => {
+    const jobId = request.params.id;
     const { request: job } = await find(request);
-    reply.header("x-job-id", request.params.id);
-    await jobEvents(deps, reply, request.params.id, job.detached, lastEventId(request));
+    reply.header("x-job-id", jobId);
+    await jobEvents(deps, reply, jobId, job.detached, lastEventId(request));
     return reply;
   });
 
   /** The answer in the chunks of its surface, from the beginning or from Last-Event-ID on: what a cut stream resumes with. */
   app.get<JobParams>("/v1/jobs/:id/stream", async (request, reply) => {
-    const { request: job, view } = await find(request);
-    const surface = surfaceOf({ jobId: request.params.id, model: job.model, view, fingerprint: deps.model.fingerprint }, true);
-    reply.header("x-job-id", request.params.id);
-    const after = lastEventId(request);
     const jobId = request.params.id;
+    const { request: job, view } = await find(request);
+    const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, true);
+    reply.header("x-job-id", jobId);
+    const after = lastEventId(request);
     const shown = asksForProgress(request) ? withProgress(surface, new Outlook(deps.clock, await deps.admission.estimate(job))) : surface;
     const leave = deps.readers.enter(jobId, { owned: false, detached: job.detached });
     leave((await stream(deps, reply, [{ jobId, surface: shown }], after)).has(jobId));
@@ -99,6 +100,17 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     await deleteEnded(deps.bus, id, id);
     return { id, object: "job", deleted: true };
   });
+}
+
+/** The latest, by what the index says of them; the body's digest and the replica are no client's business. */
+async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
+  const noted = (await bus.registry.jobs(1_000)).map((note) => ({ id: note.jobId, note: readNote(note) }));
+  return noted
+    .flatMap(({ id, note }) => (note?.tenant === tenant ? [{ id, ...note }] : []))
+    .slice(0, 100)
+    .map(({ id, model, lane, promptTokens, submittedMs, deadlineMs }) => {
+      return { id, object: "job", model, lane, promptTokens, submittedMs, deadlineMs };
+    });
 }
 
 /** The dead letters: what no worker could do, with the reason. */
