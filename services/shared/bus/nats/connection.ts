@@ -3,12 +3,11 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import { backoffMs, Pause } from "../pause.ts";
+import { connectionOptions } from "./connection-options.ts";
 import { Requests } from "./requests.ts";
 
 /** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
 const LATER_MS = 10;
-/** Two unanswered pings end a connection to a server that is frozen. */
-const PING_MS = 5_000;
 
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
@@ -251,39 +250,4 @@ function away(cause: unknown): ServingError {
       ? cause.message
       : `NATS does not answer (${cause instanceof Error ? cause.message : "not connected"}); ${advice}`;
   return new ServingError("UNAVAILABLE", why, { cause });
-}
-
-function connectionOptions(url: string, tryMs: number): ConnectionOptions {
-  const urls = url.split(",").map(parsed);
-  const [first] = urls;
-  return {
-    servers: urls.map(({ host }) => host),
-    ...(first?.protocol === "tls:" && { tls: {} }),
-    ...credentials(first),
-    name: "longshore",
-    timeout: tryMs,
-    reconnect: true,
-    maxReconnectAttempts: -1,
-    ignoreAuthErrorAbort: true,
-    pingInterval: PING_MS,
-    maxPingOut: 2,
-    noAsyncTraces: true,
-  };
-}
-
-function parsed(text: string): URL {
-  try {
-    return new URL(text);
-  } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${text} is no URL of a NATS server; write nats://host:4222, several separated by commas`, {
-      cause,
-    });
-  }
-}
-
-/** `nats://user:password@host`, or `nats://token@host`. */
-function credentials(url: URL | undefined): ConnectionOptions {
-  const [user, password] = [url?.username ?? "", url?.password ?? ""].map(decodeURIComponent);
-  if (user === undefined || user === "") return {};
-  return password === undefined || password === "" ? { token: user } : { user, pass: password };
 }

@@ -1,6 +1,7 @@
 import type { Document, DocumentKind, Documents } from "../contract.ts";
 import { token, untoken } from "../name.ts";
-import type { Stored, Stream } from "./stream.ts";
+import type { Stored } from "./messages.ts";
+import type { Stream } from "./stream.ts";
 
 /** A bucket that keeps the last message of each subject: kind, tenant, id. */
 export class NatsDocuments implements Documents {

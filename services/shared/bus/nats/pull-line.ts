@@ -1,7 +1,8 @@
 import { createInbox, type Msg } from "nats";
 import { nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
-import { isStatus, type Patience } from "./stream.ts";
+import { isStatus } from "./messages.ts";
+import type { Patience } from "./stream.ts";
 
 /** A request stays open at the server for at most this long: bounds what a request that got lost costs. */
 const OPEN_MS = 5_000;

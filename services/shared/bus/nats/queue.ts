@@ -6,8 +6,9 @@ import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
+import { deliveryOf } from "./messages.ts";
 import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
-import { deliveryOf, type Patience, type Stream } from "./stream.ts";
+import type { Patience, Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
 
 /** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */

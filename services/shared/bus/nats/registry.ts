@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import type { KeptKey, Noted, Registry } from "../contract.ts";
 import { token } from "../name.ts";
 import type { Connection } from "./connection.ts";
-import type { Stored, Stream } from "./stream.ts";
+import type { Stored } from "./messages.ts";
+import type { Stream } from "./stream.ts";
 import { lastToken, type Names } from "./subjects.ts";
 
 /** Processes of one role that are listed. */

@@ -1,12 +1,13 @@
-import { createInbox, type Msg } from "nats";
+import { createInbox } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
-import type { Appended, Entry } from "../journal.ts";
+import type { Appended } from "../journal.ts";
 import { untilKnown } from "../known.ts";
 import { Pause, patiently } from "../pause.ts";
 import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, noRoom } from "./api.ts";
 import type { Connection } from "./connection.ts";
+import { appendHeaders, fromApi, fromConsumer, fromDirect, isStatus, type Placement, type RawMessage, type Stored } from "./messages.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -22,18 +23,6 @@ const READ_CONSUMER_LIFE_MS = 10_000;
 /** What one request of a scan brings. */
 const SCAN_MESSAGES = 1_000;
 const SCAN_BYTES = 16_777_216;
-
-/** A message as it lies in a stream. */
-export interface Stored extends Entry {
-  readonly subject: string;
-}
-
-interface Placement {
-  /** The subject's last sequence must be this; 0: nothing may be there. */
-  readonly after?: number;
-  /** Replaces what the subject held before. */
-  readonly replace?: boolean;
-}
 
 /** One JetStream stream as an ordered store of messages by subject. Every method but `append` waits out short absences of the server. */
 export class Stream {
@@ -219,55 +208,8 @@ interface StreamState {
   };
 }
 
-/** True for the server's own word in an inbox: no messages, request over, consumer gone. */
-export const isStatus = (message: Msg): boolean => message.headers !== undefined && message.headers.code > 0;
-
-/** From the reply subject `$JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]`. */
-export function deliveryOf(reply: string): { readonly deliveries: number; readonly sequence: number; readonly storedMs: number } {
-  const tokens = reply.split(".");
-  const [deliveries, sequence, , timeNs] = tokens.slice(tokens.length > 9 ? 6 : 4);
-  return { deliveries: Number(deliveries), sequence: Number(sequence), storedMs: Math.floor(Number(timeNs) / 1e6) };
-}
-
-/** Written by hand: the library's headers check, sort and copy each, which takes as long as the rest of an append. */
-function appendHeaders(id: string, { after, replace }: Placement): Uint8Array {
-  if (/[\r\n]/.test(id)) throw new ServingError("INVALID_REQUEST", "an id of the record must be one line");
-  const expected = after === undefined ? "" : `Nats-Expected-Last-Subject-Sequence: ${after}\r\n`;
-  const rollup = replace === true ? "Nats-Rollup: sub\r\n" : "";
-  return Buffer.from(`NATS/1.0\r\nNats-Msg-Id: ${id}\r\n${expected}${rollup}\r\n`);
-}
-
 function outcomeOf(cause: unknown): Appended {
   if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };
   if (isApiError(cause, ...noRoom)) return { kind: "full" };
   return { kind: "unknown", cause };
-}
-
-interface RawMessage {
-  readonly subject: string;
-  readonly seq: number;
-  readonly time: string;
-  readonly hdrs?: string;
-  readonly data?: string;
-}
-
-const fromApi = ({ subject, seq, time, hdrs = "", data = "" }: RawMessage): Stored => ({
-  subject,
-  sequence: seq,
-  storedMs: Date.parse(time),
-  id: /^Nats-Msg-Id: *(.*)\r$/m.exec(Buffer.from(hdrs, "base64").toString("utf8"))?.[1] ?? "",
-  bytes: Buffer.from(data, "base64"),
-});
-
-const fromDirect = ({ headers: all, data }: Msg): Stored => ({
-  subject: all?.get("Nats-Subject") ?? "",
-  sequence: Number(all?.get("Nats-Sequence")),
-  storedMs: Date.parse(all?.get("Nats-Time-Stamp") ?? ""),
-  id: all?.get("Nats-Msg-Id") ?? "",
-  bytes: data,
-});
-
-function fromConsumer({ subject, headers: all, data, reply }: Msg): Stored {
-  const { sequence, storedMs } = deliveryOf(reply ?? "");
-  return { subject, sequence, storedMs, id: all?.get("Nats-Msg-Id") ?? "", bytes: data };
 }
