@@ -4,7 +4,7 @@ import { ServingError } from "../../runtime/errors.ts";
 /** Two unanswered pings end a connection to a server that is frozen. */
 const PING_MS = 5_000;
 
-/** For a server, or several of one cluster, by their URLs: who we are is said by the first. INVALID_REQUEST for what is no URL. */
+/** For a server, or several of one cluster, by their URLs: who we are is said by the first. */
 export function connectionOptions(url: string, tryMs: number): ConnectionOptions {
   const urls = url.split(",").map(parsed);
   const [first] = urls;
@@ -23,14 +23,10 @@ export function connectionOptions(url: string, tryMs: number): ConnectionOptions
   };
 }
 
+/** INVALID_REQUEST never repeats the URL, which may hold a password. */
 function parsed(text: string): URL {
-  try {
-    return new URL(text);
-  } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${text} is no URL of a NATS server; write nats://host:4222, several separated by commas`, {
-      cause,
-    });
-  }
+  if (URL.canParse(text)) return new URL(text);
+  throw new ServingError("INVALID_REQUEST", "LONGSHORE_NATS_URL: must be nats://host:4222, or several of them separated by commas");
 }
 
 /** `nats://user:password@host`, or `nats://token@host`. */
