@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
+import { decode } from "../support/decode.ts";
 
 let cluster: Served;
 let client: OpenAI;
@@ -97,7 +98,7 @@ test("a completion's log probabilities say where each token begins", async () =>
 
 test("a bias forces a token and penalties forbid to repeat it", async () => {
   const id = [...(await cluster.cluster.opened.tokenizer.encode("bay"))][0]!;
-  const spelled = await cluster.cluster.opened.tokenizer.decode([id]);
+  const spelled = decode(cluster.cluster.opened.tokenizer, [id]);
   const forced = { ...ask, temperature: 0, max_tokens: 5, logit_bias: { [id]: 100 } };
   expect((await client.chat.completions.create(forced)).choices[0]!.message.content).toBe(spelled.repeat(5));
   const request = { ...ask, temperature: 0, max_tokens: 200, presence_penalty: 2, frequency_penalty: 2, logprobs: true };

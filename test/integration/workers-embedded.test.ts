@@ -4,6 +4,7 @@ import type { JobRequest } from "../../services/shared/bus/contract.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { decode } from "../support/decode.ts";
 import { stepped } from "../support/stepped.ts";
 import { answered, eventsOf, promptIds, requestOf, submitJob } from "../support/workers.ts";
 
@@ -46,14 +47,14 @@ test("the cluster in one process, all workers on one engine: the ids of that eng
 test("a stop string ends the answer with the token that completes it, by the model's own text", async () => {
   const prompt = promptIds(300, 5);
   const ids = await direct(prompt, 60);
-  const text = await cluster.opened.tokenizer.decode(ids.slice(20, 24));
+  const text = decode(cluster.opened.tokenizer, ids.slice(20, 24));
   const stop = text.replaceAll("\uFFFD", "").slice(0, 12);
   const found = await answer({ prompt: { ids: prompt }, stopIds: [], stop: [stop], maxTokens: 60 });
   expect(found.end).toMatchObject({ type: "finished", reason: "stop" });
   expect(found.ids).toEqual(ids.slice(0, found.ids.length));
-  const whole = await cluster.opened.tokenizer.decode(found.ids);
+  const whole = decode(cluster.opened.tokenizer, found.ids);
   expect(whole).toContain(stop);
-  expect(await cluster.opened.tokenizer.decode(found.ids.slice(0, -1))).not.toContain(stop);
+  expect(decode(cluster.opened.tokenizer, found.ids.slice(0, -1))).not.toContain(stop);
 });
 
 test("chunks of one job, longer than a claim lives, cost another no claim: all wait for the same engine", async () => {

@@ -7,6 +7,7 @@ import { type Config, loadConfig } from "../../services/shared/runtime/config.ts
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
+import { decode } from "./decode.ts";
 
 export interface TestApi {
   readonly url: string;
@@ -66,7 +67,7 @@ export async function playText(api: TestApi, text: string, end?: Script["end"]):
 /** What the model is given to read, as text. */
 export async function promptOf(api: TestApi, { prompt }: JobRequest): Promise<string> {
   if (!("ids" in prompt)) throw new Error("the prompt is too long for this test");
-  return api.tokenizer.decode(prompt.ids);
+  return decode(api.tokenizer, prompt.ids);
 }
 
 async function take(bus: Bus, phase: "prefill" | "decode", model: string): Promise<{ claim: Claim; request: JobRequest; ack: () => void }> {

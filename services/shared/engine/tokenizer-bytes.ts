@@ -43,21 +43,6 @@ export class TokenBytes {
   isSpecial(id: number): boolean {
     return this.special.has(id);
   }
-
-  /** The bytes of ids[start..end), joined. Copied by hand: tokens are too short for a view each. */
-  concat(ids: ArrayLike<number>, start: number, end: number, skipSpecial: boolean): Uint8Array {
-    const { block, starts } = this.table;
-    const isText = (id: number) => id >= 0 && id < this.size && !(skipSpecial && this.special.has(id));
-    let length = 0;
-    for (let i = start; i < end; i++) if (isText(ids[i]!)) length += starts[ids[i]! + 1]! - starts[ids[i]!]!;
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (let i = start; i < end; i++) {
-      if (!isText(ids[i]!)) continue;
-      for (let from = starts[ids[i]!]!; from < starts[ids[i]! + 1]!; from++) bytes[at++] = block[from]!;
-    }
-    return bytes;
-  }
 }
 
 const EMPTY = new Uint8Array(0);

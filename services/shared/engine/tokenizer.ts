@@ -1,4 +1,3 @@
-import { setImmediate as turn } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { ServingError } from "../runtime/errors.ts";
 import type { Vocabulary } from "./grammar/grammars.ts";
@@ -11,7 +10,7 @@ export type { SpecialIds } from "./tokenizer-files.ts";
 
 /**
  * Text to token ids and back, for one model folder (spec 5.1). Encoding is done by a thread of its own, piece by piece, so that a book does
- * not hold up the event loop; decoding is a table look-up and exact for every id. The thread does not keep the process alive.
+ * not hold up the event loop; what a token stands for is looked up, and text.ts makes text of it. The thread does not keep the process alive.
  */
 export class Tokenizer {
   readonly ids: SpecialIds;
@@ -43,9 +42,7 @@ export class Tokenizer {
    * The ids of `text`; nothing is added in front. Special tokens written out in the text become their ids, as the chat encoder needs.
    * Throws INVALID_REQUEST for what has no UTF-8 form, CONTEXT_LENGTH as soon as there are more than `maxTokens`.
    */
-  async encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
-    if (typeof text !== "string")
-      throw new ServingError("INVALID_REQUEST", `text must be a string, not ${text === null ? "null" : typeof text}`);
+  encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
     return this.thread.encode(text, maxTokens);
   }
 
@@ -54,36 +51,16 @@ export class Tokenizer {
     return this.bytes.of(id);
   }
 
-  /** Tokens such as end of sentence or the role tokens, which are markup and not text. */
-  isSpecial(id: number): boolean {
-    return this.bytes.isSpecial(id);
-  }
-
   /** What grammars need to know, for a model with `vocabSize` logits. */
   vocabulary(vocabSize = this.vocabSize): Vocabulary {
     return { table: this.bytes.table, stopIds: [...this.stopIds], vocabSize };
   }
 
-  /** The text of `ids`; malformed UTF-8 becomes U+FFFD as in a browser. For text while it is generated, see text.ts. */
-  async decode(ids: ArrayLike<number>, options: { readonly skipSpecial?: boolean } = {}): Promise<string> {
-    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-    let text = "";
-    for (let start = 0; start < ids.length; start += DECODE_IDS) {
-      if (start > 0) await turn();
-      const end = Math.min(start + DECODE_IDS, ids.length);
-      text += decoder.decode(this.bytes.concat(ids, start, end, options.skipSpecial ?? false), { stream: true });
-    }
-    return text + decoder.decode();
-  }
-
-  /** Ends the thread; texts in progress reject with UNAVAILABLE. Only decoding is possible afterwards. Idempotent. */
+  /** Ends the thread; texts in progress reject with UNAVAILABLE. Bytes can be looked up afterwards. Idempotent. */
   async close(): Promise<void> {
     await this.thread.close();
   }
 }
-
-/** Tokens decoded between two turns of the event loop: under a millisecond. */
-const DECODE_IDS = 8_192;
 
 /** Texts in the thread at one time. Requests are admitted before they come here; this catches a caller that does not wait. */
 const PENDING_MAX = 16_384;

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Served, serveEmbedded } from "../../../services/cli/serve.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { decode } from "../../support/decode.ts";
 import { ask, batchesAt, call, closeClients, jobsAt, updatesOf } from "../../support/grpc.ts";
 
 let served: Served;
@@ -28,7 +29,7 @@ test("an answer is held to the schema that is asked for, and the schema reaches 
   expect(JSON.parse(text)).toEqual({ bay: expect.any(Number) });
   expect(updates.at(-1)).toMatchObject({ finish_reason: "stop" });
   const job = (await served.cluster.bus.log.first(String(updates[0]!.id)))!.event as { request: { prompt: { ids: Int32Array } } };
-  expect(await served.cluster.opened.tokenizer.decode(job.request.prompt.ids)).toContain('"minimum": 1, "maximum": 99');
+  expect(decode(served.cluster.opened.tokenizer, job.request.prompt.ids)).toContain('"minimum": 1, "maximum": 99');
 });
 
 test("a batch is submitted, got until it is complete, and cannot be cancelled then", async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseEvents } from "../../../services/cli/client.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { decode } from "../../support/decode.ts";
 
 const TEXT = "Container red-fox is stowed in bay 42.";
 let api: TestApi;
@@ -48,7 +49,7 @@ test("the prompt is that of the chat encoding, thinking off, and the model's own
   const answer = post("/v1/chat/completions", chat());
   const request = await playJob(api.bus, "yardlog", { ids });
   await answer;
-  const prompt = "ids" in request.prompt ? await api.tokenizer.decode(request.prompt.ids) : "";
+  const prompt = "ids" in request.prompt ? decode(api.tokenizer, request.prompt.ids) : "";
   expect(prompt).toBe("<｜begin▁of▁sentence｜><｜User｜>Where is red-fox?<｜Assistant｜></think>");
   expect(request.sampling.temperature).toBe(0);
 });
@@ -62,7 +63,7 @@ test("a form to answer in is told to the model and to the workers, behind the re
     await answer;
     const after = api.tokenizer.ids.thinkEnd;
     expect(constraint).toEqual({ schema: JSON.stringify(schema), ...(thinking === "enabled" && { after }) });
-    const text = "ids" in prompt ? await api.tokenizer.decode(prompt.ids) : "";
+    const text = "ids" in prompt ? decode(api.tokenizer, prompt.ids) : "";
     expect(text).toContain('strictly adhere to the following schema to reply:\n{"type": "json_schema", "json_schema": {"name": "place", ');
   }
 });
@@ -135,7 +136,7 @@ test("tools reach the prompt to the letter, and a call comes back as one", async
   ] as const) {
     const answer = fetch(api.url + path, { method: "POST", headers: { "content-type": "application/json" }, body: text });
     const request = await playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(block))] });
-    const prompt = "ids" in request.prompt ? await api.tokenizer.decode(request.prompt.ids) : "";
+    const prompt = "ids" in request.prompt ? decode(api.tokenizer, request.prompt.ids) : "";
     expect(prompt).toContain('{"name": "get", "description": "d", "parameters": {"limit": 1.0, "10": 1, "9": 2}}');
     const response = await answer;
     const jobId = response.headers.get("x-job-id");

@@ -4,6 +4,7 @@ import { generateYardlog, type Yardlog, yardlogMessage } from "../../../services
 import { encodePrompt } from "../../../services/shared/engine/chat/prompt.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { decode } from "../../support/decode.ts";
 
 const folder = new URL("../../../deploy/models/yardlog", import.meta.url).pathname;
 let tokenizer: Tokenizer;
@@ -28,7 +29,7 @@ test("the prompts of the model's README are written letter by letter", async () 
     const [, log, question] = /Yard log\.\n(.*)\n\n(.*)<｜Assistant｜>/s.exec(prompt)!;
     expect(promptOf({ text: log!, questions: [], tokens: 0 }, question!)).toBe(prompt);
     expect(await tokenizer.encode(prompt)).toHaveLength(tokens);
-    expect(await tokenizer.decode(answer_ids, { skipSpecial: true })).toBe(answer);
+    expect(decode(tokenizer, answer_ids, { skipSpecial: true })).toBe(answer);
   }
 });
 

@@ -5,6 +5,7 @@ import type { Allowed } from "../../../../services/shared/engine/engine.ts";
 import { type Constraint, Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+import { decode } from "../../../support/decode.ts";
 
 let tokenizer: Tokenizer;
 let grammars: Grammars;
@@ -67,7 +68,7 @@ async function walk(constraint: Constraint, choose: (ids: readonly number[]) => 
       const may = ids((await following.allowed(answer))!);
       const id =
         answer.length > 20 && may.some((id) => tokenizer.stopIds.has(id)) ? may.find((id) => tokenizer.stopIds.has(id))! : choose(may);
-      if (tokenizer.stopIds.has(id)) return await tokenizer.decode(answer);
+      if (tokenizer.stopIds.has(id)) return decode(tokenizer, answer);
       answer.push(id);
     }
     return null;
@@ -94,9 +95,7 @@ test("an answer is one of the values, whatever beginnings and ends they share", 
     const following = grammars.follow({ schema });
     const may = ids((await following.allowed(taken))!);
     following.close();
-    const ways = may.map((id) =>
-      tokenizer.stopIds.has(id) ? tokenizer.decode(taken).then((text) => [text]) : answers(schema, [...taken, id]),
-    );
+    const ways = may.map((id) => (tokenizer.stopIds.has(id) ? [decode(tokenizer, taken)] : answers(schema, [...taken, id])));
     return (await Promise.all(ways)).flat();
   };
   for (const values of [
