@@ -29,7 +29,7 @@ export interface RunningApi {
 
 /** Builds the API over its stores and listens. `config.port` 0 takes any free one. */
 export async function startApi(
-  deps: Omit<ApiDeps, "readers" | "admission" | "retries" | "bodies" | "replica" | "identify" | "limits" | "stopping">,
+  deps: Pick<ApiDeps, "config" | "bus" | "model" | "clock" | "random" | "log" | "metrics">,
 ): Promise<RunningApi> {
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();

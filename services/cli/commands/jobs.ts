@@ -2,7 +2,6 @@ import type { Client } from "../client.ts";
 
 interface Listed {
   readonly id: string;
-  readonly model: string;
   readonly promptTokens: number;
   readonly submittedMs: number;
 }

@@ -29,7 +29,6 @@ export type Produced = Readonly<z.infer<typeof producedShape>>;
 
 /** What is known of the telling of an end: tries so far, and when the next one is due (unix seconds). */
 export const tellingShape = z.object({ tries: z.number(), nextAt: z.number() });
-export type Telling = Readonly<z.infer<typeof tellingShape>>;
 
 const batchShape = z.object({
   id: z.string(),

@@ -90,7 +90,7 @@ export class Context {
 
   /** Key of a whole segment. */
   key(index: number): SegmentKey {
-    const { segmentTokens } = this.#deps.engine.info;
+    const { segmentTokens } = this;
     while (this.#keys.length <= index) {
       const from = this.#keys.length * segmentTokens;
       this.#keys.push(nextSegmentKey(this.#space, this.#keys.at(-1) ?? null, this.#ids.subarray(from, from + segmentTokens)));
@@ -100,7 +100,7 @@ export class Context {
 
   /** How many leading segments of the first `tokens` tokens the store has, as far as it knows. */
   countStored(tokens: number): Promise<number> {
-    const count = Math.floor(tokens / this.#deps.engine.info.segmentTokens);
+    const count = Math.floor(tokens / this.segmentTokens);
     return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
   }
 
@@ -174,9 +174,8 @@ export class Context {
 
   /** Worth having only if it saves some of the replay: the latest first. */
   async #bestBoundary(end: number, tokens: number, endings: readonly number[]): Promise<Found["boundary"]> {
-    const { replayTokens, segmentTokens } = this.#deps.engine.info;
-    const low = Math.max(0, end - replayTokens);
-    const high = Math.min(tokens, end + segmentTokens - 1);
+    const low = Math.max(0, end - this.#deps.engine.info.replayTokens);
+    const high = Math.min(tokens, end + this.segmentTokens - 1);
     const every = this.#deps.boundaryTokens;
     const left = lastProgress(this.#job.history);
     for (const position of boundaryPlaces(this.#ids, { low, high, every, endings, left })) {
@@ -189,15 +188,14 @@ export class Context {
   }
 
   #boundaryKey(position: number): SegmentKey {
-    const { segmentTokens } = this.#deps.engine.info;
+    const { segmentTokens } = this;
     const whole = Math.floor(position / segmentTokens);
     const parent = whole === 0 ? null : this.key(whole - 1);
     return boundaryKey(this.#space, parent, this.#ids.subarray(whole * segmentTokens, position), position);
   }
 
   #segmentHead(index: number): ValueHead {
-    const { segmentTokens } = this.#deps.engine.info;
-    return this.#head("segment", index * segmentTokens, segmentTokens);
+    return this.#head("segment", index * this.segmentTokens, this.segmentTokens);
   }
 
   #boundaryHead(position: number): ValueHead {

@@ -25,10 +25,6 @@ export class Roster {
     this.#clock = clock;
   }
 
-  get size(): number {
-    return this.#jobs.size;
-  }
-
   get holdsBatchJobs(): boolean {
     return [...this.#jobs.keys()].some(({ request }) => request.lane === "batch");
   }

@@ -39,7 +39,7 @@ export function block(run: Run, layer: number, weights: Placed<LayerWeights>, id
   tap?.see("stream", layer, streams);
 }
 
-/** Logits F32 [wanted, vocab] of the given rows of the call, at most work.logitRows. */
+/** Logits F32 [wanted, vocab] of the given rows of the call, at most WorkspaceSize.logitRows. */
 export function logits(run: Run, streams: Tensor, wanted: Int32Array): Tensor {
   const { weights } = run.model;
   return head(run, weights, wantedRows(run, streams, wanted));

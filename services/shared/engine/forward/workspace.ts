@@ -9,8 +9,6 @@ import type { ModelConfig } from "../model-config.ts";
  * 270 KB a row, of which q and o (heads · headDim each) are half.
  */
 export interface Workspace {
-  readonly rowsMax: number;
-  readonly logitRows: number;
   /** The first values of a region under `shape`: valid until the region is written again. */
   at(region: Region, shape: readonly number[]): Tensor;
   release(): void;
@@ -27,7 +25,6 @@ export function createWorkspace(config: ModelConfig, layout: PayloadLayout, acti
   const { places, bytes } = place(config, layout, activation, size);
   const buffer: NativeBuffer = createBuffer(bytes);
   return {
-    ...size,
     at(region, shape) {
       const { dtype, values, offset } = places.get(region)!;
       if (count(shape) > values) throw new RangeError(`${region} holds ${values} values, not [${shape}]`);
