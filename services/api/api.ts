@@ -10,7 +10,7 @@ import { openGrpc } from "./grpc/server.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { Limits } from "./keys/limits.ts";
 import { shareLimitsUntil } from "./keys/share-limits.ts";
-import { openReaders } from "./readers.ts";
+import { Readers } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
 import { Retries } from "./retries.ts";
 import { openApi } from "./server.ts";
@@ -34,7 +34,7 @@ export async function startApi(
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
-  const readers = openReaders({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
+  const readers = new Readers({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
   const admission = new Admission(bus, clock, model.name, config);
   const ring = new KeyRing(bus.registry);
   await ring.look().catch(() => {}); // the record is away: nobody gets in before it is back

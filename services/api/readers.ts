@@ -6,15 +6,12 @@ import type { Clock } from "../shared/runtime/clock.ts";
 import { leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
 
-export interface Readers {
-  /**
-   * A reader of this replica came; call the result when it left, with true if it saw the job's end. `owned`: this replica took the request
-   * and answers for its end. `detached`: the job lives on without readers.
-   */
-  enter(jobId: string, options: { readonly owned: boolean; readonly detached: boolean }): (ended: boolean) => void;
-  /** Jobs read here, or waiting for a reader to come back. */
-  readonly count: number;
-  close(): void;
+export interface ReadersDeps {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly graceMs: number;
+  readonly beatMs: number;
+  readonly replica: string;
 }
 
 /** One job's readers on this replica. */
@@ -29,80 +26,93 @@ interface Reading {
  * Knows who reads what, so that work nobody waits for is not done (design 4.6). The replica that took a request cancels it once no reader
  * has been here for `graceMs` and no other replica shows one; if that replica dies, the job runs to its end.
  */
-export function openReaders({
-  bus,
-  clock,
-  graceMs,
-  beatMs,
-  replica,
-}: {
-  bus: Bus;
-  clock: Clock;
-  graceMs: number;
-  beatMs: number;
-  replica: string;
-}): Readers {
-  const readings = new Map<string, Reading>();
-  const closing = new AbortController();
-  setMaxListeners(0, closing.signal); // as many sleepers as jobs are read here
+export class Readers {
+  readonly #deps: ReadersDeps;
+  readonly #readings = new Map<string, Reading>();
+  readonly #closing = new AbortController();
 
-  const cancelUnread = async (jobId: string, reading: Reading) => {
+  constructor(deps: ReadersDeps) {
+    this.#deps = deps;
+    setMaxListeners(0, this.#closing.signal); // as many sleepers as jobs are read here
+  }
+
+  /** Jobs read here, or waiting for a reader to come back. */
+  get count(): number {
+    return this.#readings.size;
+  }
+
+  close(): void {
+    this.#closing.abort(new Error("shutting down"));
+  }
+
+  /**
+   * A reader of this replica came; call the result when it left, with true if it saw the job's end. `owned`: this replica took the request
+   * and answers for its end. `detached`: the job lives on without readers.
+   */
+  enter(jobId: string, { owned, detached }: { readonly owned: boolean; readonly detached: boolean }): (ended: boolean) => void {
+    const reading = this.#readings.get(jobId) ?? { count: 0, owned: false, arrivals: 0 };
+    this.#readings.set(jobId, reading);
+    reading.count++;
+    reading.arrivals++;
+    reading.owned ||= owned;
+    if (!reading.owned && reading.count === 1) inBackground(this.#beatWhileRead(jobId, reading));
+    return (ended) => {
+      reading.count--;
+      if (reading.count > 0) return;
+      if (reading.owned && !detached && !ended) {
+        inBackground(this.#beatWhileLeft(jobId, reading));
+        inBackground(this.#cancelUnread(jobId, reading));
+      } else this.#readings.delete(jobId);
+    };
+  }
+
+  #beatWhileRead(jobId: string, reading: Reading): Promise<void> {
+    return this.#beat(readersOf(jobId), () => reading.count > 0);
+  }
+
+  /** A retry of the request may join the job then, on any replica. */
+  #beatWhileLeft(jobId: string, reading: Reading): Promise<void> {
+    return this.#beat(leftBy(jobId), () => reading.count === 0 && this.#readings.get(jobId) === reading);
+  }
+
+  #beat(role: string, wanted: () => boolean): Promise<void> {
+    const { bus, clock, beatMs, replica } = this.#deps;
+    return beatWhile({ registry: bus.registry, clock, beatMs }, role, replica, () => (wanted() ? "" : null), this.#closing.signal);
+  }
+
+  async #cancelUnread(jobId: string, reading: Reading): Promise<void> {
+    const { clock, graceMs } = this.#deps;
     const { arrivals } = reading;
     for (let done = false; !done; ) {
-      await clock.sleep(graceMs, closing.signal);
-      done = await cancelIfUnread(jobId, reading, arrivals).catch(whileAway);
+      await clock.sleep(graceMs, this.#closing.signal);
+      done = await this.#cancelIfUnread(jobId, reading, arrivals).catch((thrown) => this.#whileAway(thrown));
     }
-  };
-  /** False while somebody reads it elsewhere. Whoever came here begins a grace of his own when he leaves. */
-  const cancelIfUnread = async (jobId: string, reading: Reading, arrivals: number) => {
-    const elsewhere = await isReadElsewhere(jobId);
-    if (reading.arrivals > arrivals || (readings.get(jobId) ?? reading) !== reading) return true;
-    if (elsewhere) return false;
-    readings.delete(jobId);
-    await cancelJob(bus, jobId, "its last reader left");
-    return true;
-  };
-  const whileAway = async (thrown: unknown) => {
-    if (!isUnavailable(thrown)) throw thrown;
-    await clock.sleep(beatMs, closing.signal);
-    return false;
-  };
-  /** Asked twice, two beats apart: a server that was started again has forgotten those who still read. */
-  const isReadElsewhere = async (jobId: string) => {
-    if ((await bus.registry.beats(readersOf(jobId))).size > 0) return true;
-    await clock.sleep(2 * beatMs, closing.signal);
-    return (await bus.registry.beats(readersOf(jobId))).size > 0;
-  };
-  const beating = { registry: bus.registry, clock, beatMs };
-  const beatWhileRead = (jobId: string, reading: Reading) =>
-    beatWhile(beating, readersOf(jobId), replica, () => (reading.count > 0 ? "" : null), closing.signal);
-  /** A retry of the request may join the job then, on any replica. */
-  const beatWhileLeft = (jobId: string, reading: Reading) => {
-    const isLeft = () => reading.count === 0 && readings.get(jobId) === reading;
-    return beatWhile(beating, leftBy(jobId), replica, () => (isLeft() ? "" : null), closing.signal);
-  };
-  const inBackground = (work: Promise<void>) => void work.catch(() => {}); // closing: the job runs to its end
+  }
 
-  return {
-    enter(jobId, { owned, detached }) {
-      const reading = readings.get(jobId) ?? { count: 0, owned: false, arrivals: 0 };
-      readings.set(jobId, reading);
-      reading.count++;
-      reading.arrivals++;
-      reading.owned ||= owned;
-      if (!reading.owned && reading.count === 1) inBackground(beatWhileRead(jobId, reading));
-      return (ended) => {
-        reading.count--;
-        if (reading.count > 0) return;
-        if (reading.owned && !detached && !ended) {
-          inBackground(beatWhileLeft(jobId, reading));
-          inBackground(cancelUnread(jobId, reading));
-        } else readings.delete(jobId);
-      };
-    },
-    get count() {
-      return readings.size;
-    },
-    close: () => closing.abort(new Error("shutting down")),
-  };
+  /** False while somebody reads it elsewhere. Whoever came here begins a grace of his own when he leaves. */
+  async #cancelIfUnread(jobId: string, reading: Reading, arrivals: number): Promise<boolean> {
+    const elsewhere = await this.#isReadElsewhere(jobId);
+    if (reading.arrivals > arrivals || (this.#readings.get(jobId) ?? reading) !== reading) return true;
+    if (elsewhere) return false;
+    this.#readings.delete(jobId);
+    await cancelJob(this.#deps.bus, jobId, "its last reader left");
+    return true;
+  }
+
+  async #whileAway(thrown: unknown): Promise<false> {
+    if (!isUnavailable(thrown)) throw thrown;
+    await this.#deps.clock.sleep(this.#deps.beatMs, this.#closing.signal);
+    return false;
+  }
+
+  /** Asked twice, two beats apart: a server that was started again has forgotten those who still read. */
+  async #isReadElsewhere(jobId: string): Promise<boolean> {
+    const { bus, clock, beatMs } = this.#deps;
+    if ((await bus.registry.beats(readersOf(jobId))).size > 0) return true;
+    await clock.sleep(2 * beatMs, this.#closing.signal);
+    return (await bus.registry.beats(readersOf(jobId))).size > 0;
+  }
 }
+
+/** Rejects when closing: the job runs to its end. */
+const inBackground = (work: Promise<void>): void => void work.catch(() => {});

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cancelJob } from "../../services/api/jobs.ts";
-import { openReaders } from "../../services/api/readers.ts";
+import { Readers } from "../../services/api/readers.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { systemClock } from "../../services/shared/runtime/clock.ts";
@@ -41,7 +41,7 @@ test.each(["memory", "nats"])("%s: a thousand cancels in a burst leave every cou
   const cluster = testCluster({ store: counted, busOf: () => bus });
   const engine = { chunkMs: 2, stepMs: 1 };
   const workers = (["prefill", "prefill", "decode"] as const).map((role) => cluster.start(role, { engine }));
-  const readers = openReaders({ bus, clock: systemClock, graceMs: 20, beatMs: 50, replica: "here" });
+  const readers = new Readers({ bus, clock: systemClock, graceMs: 20, beatMs: 50, replica: "here" });
   const lanes = Array.from({ length: 20 }, async (_, lane) => {
     const ids: string[] = [];
     for (let i = lane; i < JOBS; i += 20) ids.push(await cluster.submit({ prompt: { ids: promptIds(300, i % 10) }, maxTokens: 200 }));

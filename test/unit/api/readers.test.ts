@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { openReaders, type Readers } from "../../../services/api/readers.ts";
+import { Readers } from "../../../services/api/readers.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
@@ -15,7 +15,7 @@ let there: Readers;
 
 beforeEach(async () => {
   bus = openBus({ url: "memory:" });
-  const open = (replica: string) => openReaders({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: 20, replica });
+  const open = (replica: string) => new Readers({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: 20, replica });
   [here, there] = [open("here"), open("there")];
   await bus.log.submit("job", request());
   return () => {
