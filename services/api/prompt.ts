@@ -1,7 +1,7 @@
 import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
-import type { Constraint } from "../shared/engine/grammar/grammars.ts";
+import type { Constraint } from "../shared/engine/grammar/following.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";

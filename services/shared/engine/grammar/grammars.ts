@@ -2,17 +2,10 @@ import type { Worker } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
 import { startThread } from "../start-thread.ts";
+import { type Constraint, Following } from "./following.ts";
 import type { Reply, Request, Vocabulary } from "./thread.ts";
 
 export type { Vocabulary } from "./thread.ts";
-
-/** What an answer is held to. */
-export interface Constraint {
-  /** JSON Schema, as JSON; see schema.ts for what of it. */
-  readonly schema: string;
-  /** Only behind the first of these tokens; absent: from the beginning. */
-  readonly after?: number;
-}
 
 /** How long one call may take before it is given up, and the thread with it. */
 export interface GrammarTimes {
@@ -162,66 +155,3 @@ export class Grammars {
 
 /** A client's schema is its mistake. What a client's was compiled before is tried again, elsewhere, before its job fails. */
 const slowness = { check: "INVALID_REQUEST", open: "UNAVAILABLE", next: "UNAVAILABLE" } as const;
-
-type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
-
-/** What may follow an answer, from its ids alone: whoever takes it over asks with those in the log. One call at a time. */
-export class Following {
-  readonly #constraint: Constraint;
-  readonly #call: Call;
-  readonly #forget: () => void;
-  #busy = false;
-  #closed = false;
-  /** Index of the first id that is held to the schema; null while it has not come. */
-  #from: number | null;
-  /** How many ids the thread knows of; null: it does not know the answer. */
-  #known: number | null = null;
-
-  constructor(constraint: Constraint, call: Call, forget: () => void) {
-    this.#constraint = constraint;
-    this.#call = call;
-    this.#forget = forget;
-    this.#from = constraint.after === undefined ? 0 : null;
-  }
-
-  /** `ids`: the answer so far, as in the calls before and maybe more. Null: any may follow. INVALID_REQUEST where none may. */
-  async allowed(ids: readonly number[]): Promise<Allowed | null> {
-    this.#from ??= beginsBehind(ids, this.#constraint.after!);
-    if (this.#from === null) return null;
-    this.#busy = true;
-    try {
-      return (await this.#next(ids)) ?? (await this.#open(ids, this.#from));
-    } finally {
-      this.#busy = false;
-      if (this.#closed) this.#forget();
-    }
-  }
-
-  /** The thread forgets the answer, after a call that is under way. */
-  close(): void {
-    this.#closed = true;
-    if (!this.#busy) this.#forget();
-  }
-
-  /** Null where the thread does not know the answer: it was not told of it, or was started anew. */
-  async #next(ids: readonly number[]): Promise<Allowed | null> {
-    const known = this.#known;
-    if (known === null) return null;
-    this.#known = null;
-    const allowed = await this.#call({ kind: "next", ids: ids.slice(known) });
-    if (allowed !== null) this.#known = ids.length;
-    return allowed;
-  }
-
-  async #open(ids: readonly number[], from: number): Promise<Allowed | null> {
-    const allowed = await this.#call({ kind: "open", schema: this.#constraint.schema, ids: ids.slice(from) });
-    this.#known = ids.length;
-    return allowed;
-  }
-}
-
-function beginsBehind(ids: readonly number[], after: number): number | null {
-  const at = ids.indexOf(after);
-  return at < 0 ? null : at + 1;
-}
