@@ -9,6 +9,7 @@ import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts"
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
+import { table } from "./table.ts";
 
 export interface SizesReport {
   readonly name: string;
@@ -72,6 +73,5 @@ export function renderSizes({ name, contextTokens, weights, kv, ...report }: Siz
     ["sequence, fixed part", `${bytes(report.fixedBytes)}: windows ${bytes(kv.windowBytes)}, compressors ${bytes(kv.compressorBytes)}`],
     ["boundary at the end", bytes(report.boundaryBytes)],
   ];
-  const width = Math.max(...rows.map(([label]) => label!.length));
-  return [name, ...rows.map(([label, value]) => `  ${label!.padEnd(width)}  ${value}`)].join("\n");
+  return `${name}\n${table(rows.map(([label, value]) => [`  ${label}`, value!]))}`;
 }

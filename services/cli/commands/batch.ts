@@ -188,7 +188,7 @@ function parsedTicket(path: string, text: string): Ticket {
 async function digestOf(path: string): Promise<string> {
   const hash = createHash("sha256");
   await pipeline(createReadStream(path), hash).catch((cause) => {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read`, { cause });
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
   });
   return hash.digest("hex");
 }

@@ -1,4 +1,5 @@
 import type { Client } from "../client.ts";
+import { table } from "../table.ts";
 
 interface Listed {
   readonly id: string;
@@ -16,7 +17,7 @@ export async function listJobs(client: Client, limit: number): Promise<void> {
   const { data } = (await client.get("/v1/jobs")) as { data: Listed[] };
   const rows = await Promise.all(data.slice(0, limit).map(async (listed) => row(listed, await find(client, listed.id))));
   if (rows.length === 0) console.log("no jobs");
-  else console.log([["job", "status", "prompt", "output", "submitted"], ...rows].map(line).join("\n"));
+  else console.log(table([["job", "status", "prompt", "output", "submitted"], ...rows]));
 }
 
 interface FailedJob {
@@ -47,13 +48,6 @@ function row(listed: Listed, job: Job | null): string[] {
   const status = job === null ? "purged" : job.status + prefill;
   return [listed.id, status, String(listed.promptTokens), String(job?.output_tokens ?? ""), new Date(listed.submittedMs).toISOString()];
 }
-
-const widths = [24, 16, 9, 8, 24];
-const line = (cells: readonly string[]): string =>
-  cells
-    .map((cell, i) => cell.padEnd(widths[i]!))
-    .join("  ")
-    .trimEnd();
 
 export async function cancel(client: Client, jobId: string): Promise<void> {
   const { status } = (await client.post(`/v1/jobs/${encodeURIComponent(jobId)}/cancel`)) as { status: string };

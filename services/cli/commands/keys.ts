@@ -4,6 +4,7 @@ import type { Bus } from "../../shared/bus/contract.ts";
 import { busFromConfig } from "../../shared/bus/from-config.ts";
 import { type Config, requireServers } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { table } from "../table.ts";
 
 const READY_MS = 10_000;
 
@@ -41,15 +42,7 @@ export function listKeys(config: Config): Promise<void> {
     ]);
     if (rows.length === 0)
       return console.log("no keys: the API lets everybody in, unless LONGSHORE_REQUIRE_KEYS or LONGSHORE_API_KEYS say otherwise");
-    const table = [["id", "name", "tenant", "requests/min", "tokens/min", "made", ""], ...rows];
-    const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-    for (const row of table)
-      console.log(
-        row
-          .map((cell, column) => cell.padEnd(widths[column]!))
-          .join("  ")
-          .trimEnd(),
-      );
+    console.log(table([["id", "name", "tenant", "requests/min", "tokens/min", "made", ""], ...rows]));
   });
 }
 

@@ -36,7 +36,7 @@ async function waitAndPrint(client: Client, jobId: string): Promise<void> {
 
 async function requestOf(client: Client, path: string, { question, maxTokens }: SubmitOptions): Promise<object> {
   const text = await readFile(path, "utf8").catch((cause) => {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read`, { cause });
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
   });
   const limit = maxTokens === undefined ? {} : { max_tokens: maxTokens };
   const model = async () => ((await client.get("/v1/models")) as { data: Array<{ id: string }> }).data[0]!.id;

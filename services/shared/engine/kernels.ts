@@ -93,7 +93,7 @@ export function nativeSums(): NativeSums | null {
 
 function bestPath(): string {
   const best = listPaths().findLast((path) => path.available);
-  if (best === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine");
+  if (best === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine; `longshore doctor` says why");
   return best.name;
 }
 
