@@ -12,7 +12,7 @@ import { NatsServer } from "../../support/nats.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { promptIds, requestOf } from "../../support/workers.ts";
-import { type Bench, repeated, type Scene, secondsOf } from "../bench.ts";
+import { type Bench, type Goal, repeated, type Scene, secondsOf } from "../bench.ts";
 import { program } from "../program.ts";
 import { quantile } from "../stats.ts";
 import { fencedAppends, jobWrites } from "../yardsticks/fenced-appends.ts";
@@ -48,7 +48,7 @@ export const control: Bench = {
       await bus.ready(10_000);
       for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis), program));
       await throughJobs(api, scene.tiny ? 64 : 2_000); // code and connections warm
-      await measure(scene, nats, api);
+      await measure(scene, nats.url, api);
     } finally {
       await Promise.all(workers.map((worker) => worker.kill()));
       await bus.close();
@@ -75,13 +75,13 @@ const environmentOf = (nats: NatsServer, redis: RedisServer): Record<string, str
   LONGSHORE_FLUSH_MS: "1000", // one flush is ANSWER_TOKENS, however long a slow host takes for them
 });
 
-async function measure(scene: Scene, nats: NatsServer, api: Api): Promise<void> {
+async function measure(scene: Scene, url: string, api: Api): Promise<void> {
   const jobs = scene.tiny ? 128 : 4_000;
   const rates = await repeated(scene, "jobs", async () => {
-    const appends = await fencedAppends(nats.url, scene.tiny ? 640 : 64_000);
-    const before = await jobWrites(nats.url);
+    const appends = await fencedAppends(url, (raw) => raw.perSecond(scene.tiny ? 640 : 64_000));
+    const before = await jobWrites(url);
     const seconds = await throughJobs(api, jobs);
-    return { appends, jobs: jobs / seconds, writes: ((await jobWrites(nats.url)) - before) / jobs };
+    return { appends, jobs: jobs / seconds, writes: ((await jobWrites(url)) - before) / jobs };
   });
   const figures = rates.map(({ jobs, writes }) => jobs * writes);
   scene.report({
@@ -94,32 +94,37 @@ async function measure(scene: Scene, nats: NatsServer, api: Api): Promise<void> 
   });
   scene.report({ key: "control.jobs-rate", unit: "jobs/s", figures: rates.map(({ jobs }) => jobs) });
   scene.report({ key: "control.writes", unit: "writes/job", figures: rates.map(({ writes }) => writes), goal: { atMost: 8 } });
-  await latency(
-    scene,
-    api,
-    quantile(
-      rates.map(({ jobs }) => jobs),
-      0.5,
-    ) / 2,
-  );
+  const half = (perSecond: readonly number[]) => quantile(perSecond, 0.5) / 2;
+  await latency(scene, half(rates.map(({ jobs }) => jobs)), half(rates.map(({ appends }) => appends)), url, api);
 }
 
-/** Jobs arrive at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
-async function latency(scene: Scene, api: Api, perSecond: number): Promise<void> {
-  const runs = await repeated(scene, "latency", () => atRate(api, perSecond, scene.tiny ? 0.2 : 4));
-  const at = (share: number) => runs.map((ms) => quantile(ms, share));
-  const note = `at ${Math.round(perSecond)} jobs/s`;
-  scene.report({ key: "control.latency.p50", unit: "ms", figures: at(0.5), note });
-  scene.report({ key: "control.latency.p99", unit: "ms", figures: at(0.99), goal: { atMost: 10 }, note });
+/** Of jobs, and beside them of the least that a job can be: one append, at half of what the server does of those alone. */
+async function latency(scene: Scene, jobs: number, appends: number, url: string, api: Api): Promise<void> {
+  const seconds = scene.tiny ? 0.2 : 4;
+  const runs = await repeated(scene, "latency", async () => ({
+    job: await atRate(jobs, seconds, () => throughJob(api)),
+    append: await fencedAppends(url, (raw) => atRate(appends, seconds, () => raw.once())),
+  }));
+  const report = (key: string, what: keyof (typeof runs)[number], share: number, note: string, goal?: Goal) => {
+    const figures = runs.map(({ [what]: ms }) => quantile(ms, share));
+    scene.report({ key, unit: "ms", figures, note, ...(goal === undefined ? {} : { goal }) });
+  };
+  const ofJobs = `at ${Math.round(jobs)} jobs/s`;
+  report("control.latency.p50", "job", 0.5, ofJobs);
+  report("control.latency.p99", "job", 0.99, ofJobs, { atMost: 10 });
+  const ofAppends = `at ${Math.round(appends)} appends/s`;
+  report("control.append.p50", "append", 0.5, ofAppends);
+  report("control.append.p99", "append", 0.99, ofAppends);
 }
 
-async function atRate(api: Api, perSecond: number, seconds: number): Promise<number[]> {
+/** Milliseconds of each. They begin at a steady rate whatever becomes of them, so that a delay is not hidden by those who wait. */
+async function atRate(perSecond: number, seconds: number, once: () => Promise<void>): Promise<number[]> {
   const running: Promise<number>[] = [];
   const startMs = performance.now();
   for (let due = 0; due < perSecond * seconds; due++) {
     const waitMs = startMs + (1_000 * due) / perSecond - performance.now();
     if (waitMs > 1) await sleep(waitMs);
-    running.push(secondsOf(() => throughJob(api)));
+    running.push(secondsOf(once));
   }
   return (await Promise.all(running)).map((each) => 1_000 * each);
 }
