@@ -219,6 +219,6 @@ try {
     const error = ServingError.from(thrown);
     console.error(`longshore: ${error.message}`);
     if (error.code === "INTERNAL" && error.cause instanceof Error) console.error(error.cause.stack);
-    process.exitCode = error.http < 500 && !error.retryable ? 2 : 1;
+    process.exit(error.http < 500 && !error.retryable ? 2 : 1); // what it had begun, such as a connection to NATS, would keep it here
   }
 }

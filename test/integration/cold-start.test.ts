@@ -39,6 +39,17 @@ afterAll(async () => {
 const post = (path: string, body: object) =>
   fetch(`${api}${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
+test.each(["api", "prefill", "batch-coordinator"] as const)(
+  "%s, whose port is taken, says so and ends: whoever watches over it may try again",
+  async (role) => {
+    const taken = { LONGSHORE_STATUS_PORT: env.LONGSHORE_PORT! };
+    const late = RoleProcess.spawn(role, { ...env, ...taken }, fromDist);
+    running.push(late);
+    expect(await late.exited).toEqual({ code: 1, signal: null });
+    expect(late.output).toContain(`cannot listen at 127.0.0.1:${env.LONGSHORE_PORT} (EADDRINUSE)`);
+  },
+);
+
 test("an object store that is full refuses long prompts with 429, and nothing else", async () => {
   const statuses: number[] = [];
   const prompt = Array.from({ length: 20_000 }, (_, i) => 3 + (i % 1_000));

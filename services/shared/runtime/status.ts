@@ -1,5 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { ServingError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface Status {
@@ -29,7 +30,11 @@ export async function openStatusServer(host: string, port: number, status: Statu
       (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
     );
   });
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve));
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, host, resolve)).catch((cause) => {
+    throw new ServingError("UNAVAILABLE", `cannot listen at ${host}:${port} (${cause.code}); set LONGSHORE_STATUS_PORT or LONGSHORE_HOST`, {
+      cause,
+    });
+  });
   return {
     port: (server.address() as AddressInfo).port,
     close: () => new Promise((resolve) => server.close(() => resolve())),
