@@ -37,12 +37,17 @@ export async function* linesOf(bus: Bus, file: StoredFile, lineBytesMax: number,
   if (!isBlank(rest)) yield line(rest);
 }
 
-/** Bytes of a file anywhere; the parts last read are kept, as neighbours are read together. */
+/**
+ * Bytes of a file anywhere. One part is read at a time, and brings all that was asked of it meanwhile: hundreds of lines may be begun at once, and a
+ * document's lines lie anywhere in the file. The parts last read are kept, as neighbours are read together.
+ */
 export class PartReader {
   readonly #bus: Bus;
   readonly #file: StoredFile;
   readonly #begins: readonly number[];
-  readonly #kept = new Map<number, Promise<Uint8Array>>();
+  readonly #kept = new Map<number, Uint8Array>();
+  readonly #asked = new Map<number, Promise<Uint8Array>>();
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(bus: Bus, file: StoredFile) {
     this.#bus = bus;
@@ -65,13 +70,19 @@ export class PartReader {
     return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   }
 
-  #part(part: number): Promise<Uint8Array> {
-    const kept = this.#kept.get(part) ?? partOf(this.#bus, this.#file, part);
-    this.#kept.delete(part);
-    this.#kept.set(part, kept);
-    kept.catch(() => this.#kept.delete(part));
+  async #part(part: number): Promise<Uint8Array> {
+    const bytes = this.#kept.get(part) ?? (await (this.#asked.get(part) ?? this.#ask(part)));
+    this.#kept.delete(part); // the latest stands last
+    this.#kept.set(part, bytes);
     if (this.#kept.size > PARTS_KEPT) this.#kept.delete(this.#kept.keys().next().value!);
-    return kept;
+    return bytes;
+  }
+
+  #ask(part: number): Promise<Uint8Array> {
+    const asked = this.#turn.then(() => partOf(this.#bus, this.#file, part)).finally(() => this.#asked.delete(part));
+    this.#asked.set(part, asked);
+    this.#turn = asked.catch(() => {});
+    return asked;
   }
 }
 

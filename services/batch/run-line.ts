@@ -80,7 +80,7 @@ interface Begun {
 
 /** Holds what the line asks until it is submitted, and no longer: it may be a long document, and hundreds are under way. */
 async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: LineRun, line: Line): Promise<Begun> {
-  const body = new LineBody(await read(), batch.endpoint);
+  const body = new LineBody(await patiently(deps, stop, read), batch.endpoint);
   const { customId, answers } = body;
   const [submission] = await Promise.allSettled([submitted(deps, line, body, ending, stop)]);
   dropped();

@@ -50,6 +50,31 @@ test("lines come as they are, wherever the parts are cut, and are found again by
   );
 });
 
+test("lines that are begun at once ask for one part at a time, and for each once", async () => {
+  const lines = 400;
+  const file = await stored(
+    Buffer.alloc(lines * 100, "yard "),
+    Array.from({ length: 19 }, (_, i) => 2_000 * (i + 1)),
+  );
+  let asked = 0;
+  let together = 0;
+  let most = 0;
+  const get = async (key: string) => {
+    asked++;
+    most = Math.max(most, ++together);
+    const bytes = await bus.files.get(key);
+    await new Promise(setImmediate);
+    together--;
+    return bytes;
+  };
+  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file);
+  // As where each of twenty documents has a line in every part.
+  const order = Array.from({ length: lines }, (_, i) => (i % 20) * 20 + Math.floor(i / 20));
+  const read = await Promise.all(order.map((line) => reader.read(100 * line, 100)));
+  expect(read.every((bytes) => bytes.length === 100)).toBe(true);
+  expect({ most, asked }).toEqual({ most: 1, asked: 20 });
+});
+
 test("of a file's parts the eight last read are kept; one that could not be read is asked for again", async () => {
   const file = await stored(new Uint8Array(90), [10, 20, 30, 40, 50, 60, 70, 80]);
   const asked: string[] = [];
