@@ -15,7 +15,7 @@ export interface Client {
   /** Sends a form, however large: its files are read while they are sent. */
   send(path: string, form: FormData): Promise<unknown>;
   /** The bytes at `path`, as they come. */
-  read(path: string): Promise<ReadableStream<Uint8Array>>;
+  read(path: string): AsyncIterable<Uint8Array>;
   events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent>;
 }
 
@@ -28,6 +28,8 @@ export function openClient(url: string, key: string | undefined): Client {
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
     const response = await fetch(new URL(path, url), { ...init, headers }).catch((cause) => {
+      if (cause.cause?.name === "NotReadableError")
+        throw new ServingError("INVALID_REQUEST", "the file was changed while it was sent; nothing is begun", { cause });
       const why =
         cause.name === "TimeoutError"
           ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
@@ -43,6 +45,15 @@ export function openClient(url: string, key: string | undefined): Client {
     });
   const get = (path: string, signal?: AbortSignal) => ask(path, signal === undefined ? {} : { signal });
   const timely = () => AbortSignal.timeout(ANSWER_MS);
+  const arriving = async function* <T>(chunks: AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* chunks;
+    } catch (cause) {
+      throw new ServingError("UNAVAILABLE", `the connection to ${url} broke; jobs go on without it: \`longshore jobs\` shows them`, {
+        cause,
+      });
+    }
+  };
   return {
     get: async (path) => read(await get(path, timely())),
     post: async (path, body = {}, more = {}) => {
@@ -50,17 +61,13 @@ export function openClient(url: string, key: string | undefined): Client {
       return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body), signal: timely() }));
     },
     send: async (path, form) => read(await ask(path, { method: "POST", body: form })),
-    read: async (path) => (await get(path)).body ?? new ReadableStream(),
+    async *read(path) {
+      const { body } = await get(path);
+      if (body !== null) yield* arriving(body);
+    },
     async *events(path, signal) {
-      const response = await get(path, signal);
-      if (response.body === null) return;
-      try {
-        yield* parseEvents(response.body.pipeThrough(new TextDecoderStream()));
-      } catch (cause) {
-        throw new ServingError("UNAVAILABLE", `the connection to ${url} broke; jobs go on without it: \`longshore jobs\` shows them`, {
-          cause,
-        });
-      }
+      const { body } = await get(path, signal);
+      if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream())));
     },
   };
 }

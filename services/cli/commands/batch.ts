@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, openAsBlob } from "node:fs";
-import { access, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { access, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { createInterface } from "node:readline";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -42,7 +41,7 @@ interface Ticket {
 }
 
 const LOOK_MS = 1_000;
-/** How long the cluster may not answer while a batch is watched. */
+/** How long the cluster may not answer while a batch is watched, or its answers are fetched. */
 const AWAY_MS = 300_000;
 const ENDED = ["completed", "failed", "expired", "cancelled"];
 
@@ -60,7 +59,7 @@ export async function batch(client: Client, input: string, { output, detach, can
     await writeTicket(ticketPath, ticket);
     return ticket;
   };
-  const id = ticket?.batchId ?? (await begin(client, input, ticket ?? (await keep({})), keep));
+  const id = ticket?.batchId ?? (await begin(client, input, await urlOfFirstLine(input), ticket ?? (await keep({})), keep));
   if (cancel === true) await cancelled(client, id);
   if (detach === true) {
     console.log(id);
@@ -75,8 +74,13 @@ export async function batch(client: Client, input: string, { output, detach, can
   if (ended.status === "failed") throw new ServingError("INVALID_REQUEST", `${id} failed: no line was run`);
 }
 
-async function begin(client: Client, input: string, ticket: Ticket, keep: (changes: Partial<Ticket>) => Promise<Ticket>): Promise<string> {
-  const endpoint = await urlOfFirstLine(input);
+async function begin(
+  client: Client,
+  input: string,
+  endpoint: string,
+  ticket: Ticket,
+  keep: (changes: Partial<Ticket>) => Promise<Ticket>,
+): Promise<string> {
   const fileId = ticket.fileId ?? (await upload(client, input));
   await keep({ fileId });
   const asked = { input_file_id: fileId, endpoint, completion_window: "24h" };
@@ -109,14 +113,8 @@ async function watched(client: Client, id: string): Promise<Batch> {
   };
   process.once("SIGINT", onInterrupt);
   try {
-    for (let answeredMs = systemClock.monotonicMs(); ; await systemClock.sleep(LOOK_MS)) {
-      const batch = (await client.get(`/v1/batches/${id}`).catch((error: unknown) => {
-        const patient = error instanceof ServingError && error.retryable;
-        if (!patient || systemClock.monotonicMs() - answeredMs > AWAY_MS) throw error;
-        return null;
-      })) as Batch | null;
-      if (batch === null) continue;
-      answeredMs = systemClock.monotonicMs();
+    for (; ; await systemClock.sleep(LOOK_MS)) {
+      const batch = (await patiently(() => client.get(`/v1/batches/${id}`))) as Batch;
       const { total, completed, failed } = batch.request_counts;
       const note = `${batch.status}, ${completed + failed} of ${total} lines${failed > 0 ? `, ${failed} failed` : ""}`;
       if (total > 0) progress.update(completed + failed, total, note);
@@ -125,6 +123,17 @@ async function watched(client: Client, id: string): Promise<Batch> {
   } finally {
     progress.end();
     process.off("SIGINT", onInterrupt);
+  }
+}
+
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (const beganMs = systemClock.monotonicMs(); ; await systemClock.sleep(LOOK_MS)) {
+    try {
+      return await ask();
+    } catch (error) {
+      const passes = error instanceof ServingError && error.retryable;
+      if (!passes || systemClock.monotonicMs() - beganMs > AWAY_MS) throw error;
+    }
   }
 }
 
@@ -148,7 +157,7 @@ const partOf = (path: string): string => `${path}.part`;
 /** A file that is there is whole. */
 async function download(client: Client, fileId: string | null, path: string): Promise<void> {
   if (fileId === null) return;
-  await pipeline(Readable.fromWeb(await client.read(`/v1/files/${fileId}/content`)), createWriteStream(partOf(path)));
+  await patiently(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
   await rename(partOf(path), path);
 }
 
@@ -185,7 +194,11 @@ function parsedTicket(path: string, text: string): Ticket {
   }
 }
 
+/** Of a file alone: what can be read once, such as a pipe, would be sent empty. */
 async function digestOf(path: string): Promise<string> {
+  const found = await stat(path).catch(() => null);
+  if (found !== null && !found.isFile() && !found.isDirectory())
+    throw new ServingError("INVALID_REQUEST", `${path} can be read only once; write its lines to a file`);
   const hash = createHash("sha256");
   await pipeline(createReadStream(path), hash).catch((cause) => {
     throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
@@ -196,11 +209,13 @@ async function digestOf(path: string): Promise<string> {
 /** All lines must have the same one: the batch is validated as a whole. */
 async function urlOfFirstLine(path: string): Promise<string> {
   const stream = createReadStream(path);
+  let lacks = "it has no lines";
   try {
     for await (const line of createInterface({ input: stream })) {
       if (line.trim() === "") continue;
       const { url } = JSON.parse(line.trim()) as { url?: unknown }; // without a mark of byte order
       if (typeof url === "string") return url;
+      lacks = "its first line has no url";
       break;
     }
   } catch (cause) {
@@ -208,7 +223,7 @@ async function urlOfFirstLine(path: string): Promise<string> {
   } finally {
     stream.destroy();
   }
-  throw new ServingError("INVALID_REQUEST", `${path}: its first line has no url; \`longshore batch --help\` shows one`);
+  throw new ServingError("INVALID_REQUEST", `${path}: ${lacks}; \`longshore batch --help\` shows how one looks`);
 }
 
 const exists = (path: string): Promise<boolean> =>

@@ -35,9 +35,7 @@ async function waitAndPrint(client: Client, jobId: string): Promise<void> {
 }
 
 async function requestOf(client: Client, path: string, { question, maxTokens }: SubmitOptions): Promise<object> {
-  const text = await readFile(path, "utf8").catch((cause) => {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
-  });
+  const text = await readText(path);
   const limit = maxTokens === undefined ? {} : { max_tokens: maxTokens };
   const model = async () => ((await client.get("/v1/models")) as { data: Array<{ id: string }> }).data[0]!.id;
   if (!path.endsWith(".json")) {
@@ -48,6 +46,18 @@ async function requestOf(client: Client, path: string, { question, maxTokens }: 
   if (question !== undefined)
     throw new ServingError("INVALID_REQUEST", "--question goes with a text file; a request file already says what is asked");
   return { kind: "messages" in request ? "chat" : "completion", request: { model: await model(), ...request, ...limit } };
+}
+
+/** Without a mark of byte order. */
+async function readText(path: string): Promise<string> {
+  const bytes = await readFile(path).catch((cause) => {
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
+  });
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path} is no text in UTF-8`, { cause });
+  }
 }
 
 function parse(path: string, text: string): object {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -35,6 +35,54 @@ test.each(["out.jsonl", "out.jsonl.errors"])("what an earlier batch left in %s i
 test("nothing is sent where it could not be written down", async () => {
   const refused = batch(untouched, input, { output: join(folder, "none", "out.jsonl") });
   await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("cannot be written") });
+});
+
+test.each([
+  ["", "has no lines"],
+  ["\n \r\n", "has no lines"],
+  ['{"body":{}}\n', "first line has no url"],
+  ["yard\n", "first line is not JSON"],
+])("%j is no input: that is said, and nothing is begun", async (text, why) => {
+  writeFileSync(input, text);
+  await expect(batch(untouched, input, { output })).rejects.toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringContaining(why),
+  });
+  expect(existsSync(`${output}.batch`)).toBe(false);
+});
+
+test("what can be read only once is no input", async () => {
+  const refused = batch(untouched, "/dev/null", { output });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("write its lines to a file") });
+});
+
+test("answers are fetched anew where their replica breaks off", async () => {
+  const counts = { total: 1, completed: 1, failed: 0 };
+  const usage = { input_tokens: 1, input_tokens_details: { cached_tokens: 0 }, output_tokens: 1 };
+  const ended = {
+    id: "batch_1",
+    status: "completed",
+    output_file_id: "file-2",
+    error_file_id: null,
+    request_counts: counts,
+    errors: null,
+    usage,
+  };
+  let reads = 0;
+  const client = {
+    send: async () => ({ id: "file-1" }),
+    post: async () => ({ id: "batch_1" }),
+    get: async () => ended,
+    async *read() {
+      yield Buffer.from("an answer, ");
+      if (++reads === 1) throw new ServingError("UNAVAILABLE", "the connection broke");
+      yield Buffer.from("whole");
+    },
+  };
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  await batch(client as unknown as Client, input, { output });
+  said.mockRestore();
+  expect(readFileSync(output, "utf8")).toBe("an answer, whole");
 });
 
 test("a note of what was begun that is no JSON is named, with what to do", async () => {

@@ -1,5 +1,8 @@
+import { mkdtempSync, openAsBlob, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 
@@ -113,6 +116,34 @@ test.each([
     (url) => openClient(url, undefined).get("/v1/jobs"),
   );
   await expect(refused).rejects.toMatchObject({ code, message: "no" });
+});
+
+test("bytes that break off are no end of them", async () => {
+  const broken = against(
+    (_, response) => {
+      response.write("half");
+      setImmediate(() => response.destroy());
+    },
+    async (url) => {
+      for await (const _ of openClient(url, undefined).read("/v1/files/file-1/content"));
+    },
+  );
+  await expect(broken).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("broke") });
+});
+
+test("a file that changes while it is sent is the file's fault, not the server's", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-client-"));
+  const path = join(folder, "in.jsonl");
+  writeFileSync(path, "{}");
+  const form = new FormData();
+  form.append("file", await openAsBlob(path));
+  writeFileSync(path, "{}\n{}");
+  const refused = against(
+    (_, response) => response.end("{}"),
+    (url) => openClient(url, undefined).send("/v1/files", form),
+  );
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("changed") });
+  rmSync(folder, { recursive: true });
 });
 
 test("an answer that is no JSON is not of a longshore", async () => {

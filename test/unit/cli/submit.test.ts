@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
@@ -47,6 +47,16 @@ test("a job that is left running has the answer, printed once or again, that is 
   expect(printed().slice(2)).toEqual([answer, answer]);
   expect(answer).not.toBe("");
   expect(said.mock.calls.at(-1)![0]).toMatch(new RegExp(`^${id}: [1-9]\\d* prompt tokens, \\d+ of them from cache; 20 tokens answered$`));
+});
+
+test("a request file may begin with a mark of byte order; what is no text is not sent", async () => {
+  const path = request(20);
+  writeFileSync(path, `\ufeff${readFileSync(path, "utf8")}`);
+  await submitFile(client(), path, {});
+  expect(printed()).toHaveLength(1);
+  writeFileSync(join(folder, "report.pdf"), Buffer.from("%PDF-1.7\n%\xe2\xe3\xcf\xd3", "latin1"));
+  const refused = submitFile(client(), join(folder, "report.pdf"), {});
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("no text in UTF-8") });
 });
 
 test("a job that has no answer says why, and one that is unknown that it is", async () => {
