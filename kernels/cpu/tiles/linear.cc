@@ -16,9 +16,9 @@ struct PackedSpace {
 };
 
 struct TaskSpace {
-  Bf16* panel;
+  Bf16* panels;
   float* acc;
-  TaskSpace(Carver& c, int64_t floats) : panel(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(floats)) {}
+  TaskSpace(Carver& c, int64_t floats) : panels(c.take<Bf16>(2 * kPanelHalves)), acc(c.take<float>(floats)) {}
 };
 
 // How one block of M activation rows is cut into tasks.
@@ -27,9 +27,10 @@ struct Tasks {
 
   Tasks(const LinearArgs& a, int64_t M, uint32_t threads) {
     const int64_t wanted = 2 * int64_t{threads};
-    columns = minOf(kTaskColumns, blocksOf(blocksOf(a.N * a.groups, wanted), kPanelRows) * kPanelRows);
+    rows = minOf(kTaskRows, blocksOf(M, 2 * kTile) * 2 * kTile);
+    columns = minOf(kTaskColumns, blocksOf(blocksOf(a.N * a.groups * blocksOf(M, rows), wanted), kPanelRows) * kPanelRows);
     columnBlocks = blocksOf(a.N, columns);
-    rows = minOf(kTaskRows, blocksOf(blocksOf(M, blocksOf(wanted, a.groups * columnBlocks)), 2 * kTile) * 2 * kTile);
+    rows = minOf(rows, blocksOf(blocksOf(M, blocksOf(wanted, a.groups * columnBlocks)), 2 * kTile) * 2 * kTile);
     rowBlocks = blocksOf(M, rows);
   }
   int64_t count(int64_t groups) const { return groups * columnBlocks * rowBlocks; }
@@ -74,7 +75,7 @@ class Block {
   // Outputs [first, first + count) of one group for M rows from `begin` on.
   void multiply(int64_t group, int64_t first, int64_t count, int64_t begin, int64_t M, const TaskSpace& space) {
     const Matrix matrix = {a_.w, a_.scale, a_.K};
-    multiplyMatrix<E>(matrix, group * a_.N + first, count, packed(group, begin / kTile), blocksOf(M, kTile), space.panel, space.acc);
+    multiplyMatrix<E>(matrix, group * a_.N + first, count, packed(group, begin / kTile), blocksOf(M, kTile), space.panels, space.acc);
     withElement(a_.y.dtype == LS_F32, [&](auto* e) {
       auto* y = at<std::remove_pointer_t<decltype(e)>>(a_.y.data, ((row0_ + begin) * a_.groups + group) * a_.N + first);
       forOutputs(space.acc, M, count, [&](int64_t m, int64_t n, V v) {

@@ -1,5 +1,7 @@
 #include "product.h"
 
+#include "decoding.h"
+
 namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
@@ -10,9 +12,10 @@ LONGSHORE_INLINE void beginTile(const float* acc, bool fresh) {
   else loadTile<n>(acc);
 }
 
-// Two blocks of each operand; M = 1 or N = 1 leaves out the second one.
-template <int N, int M, int terms>
-LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t steps, float* acc, int64_t accStride, bool fresh) {
+// Two blocks of each operand; M = 1 or N = 1 leaves out the second one. beside(): what vectors do while a step's products are under way.
+template <int N, int M, int terms, class Beside>
+LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t steps, float* acc, int64_t accStride, bool fresh,
+                                     Beside&& beside) {
   beginTile<0>(acc, fresh);
   if constexpr (N > 1) beginTile<1>(acc + kTileFloats, fresh);
   if constexpr (M > 1) beginTile<2>(acc + accStride, fresh);
@@ -31,6 +34,7 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
       if constexpr (M > 1) addPairs<2, 4, 7>();
       if constexpr (M > 1 && N > 1) addPairs<3, 5, 7>();
     }
+    beside();
   }
   storeTile<0>(acc);
   if constexpr (N > 1) storeTile<1>(acc + kTileFloats);
@@ -38,131 +42,54 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
   if constexpr (M > 1 && N > 1) storeTile<3>(acc + accStride + kTileFloats);
 }
 
-template <int terms>
-LONGSHORE_INLINE void loadTerms(const Bf16* x) {
-  loadTile<5>(x);
-  if constexpr (terms > 1) loadTile<6>(x + kTileHalves);
-  if constexpr (terms > 2) loadTile<7>(x + 2 * kTileHalves);
+template <int... i, class Body>
+LONGSHORE_INLINE void eachOf(std::integer_sequence<int, i...>, Body&& body) {
+  (body(std::integral_constant<int, i>()), ...);
 }
 
-template <int n, int terms>
-LONGSHORE_INLINE void addTerms(const Bf16* w) {
-  loadTile<4>(w);
-  addPairs<n, 4, 5>();
-  if constexpr (terms > 1) addPairs<n, 4, 6>();
-  if constexpr (terms > 2) addPairs<n, 4, 7>();
+// body(i) for i < count, as constants: a tile's number must be one.
+template <int count, class Body>
+LONGSHORE_INLINE void each(Body&& body) {
+  eachOf(std::make_integer_sequence<int, count>(), body);
 }
 
-// One step of up to four blocks of weights, `stride` halves apart, and one of activations: four sums hide the latency of one.
-template <int terms>
-LONGSHORE_INLINE void addColumn(const Bf16* w, int64_t stride, const Bf16* x, int64_t blocks) {
-  loadTerms<terms>(x);
-  addTerms<0, terms>(w);
-  if (blocks > 1) addTerms<1, terms>(w + stride);
-  if (blocks > 2) addTerms<2, terms>(w + 2 * stride);
-  if (blocks > 3) addTerms<3, terms>(w + 3 * stride);
+// One step of up to N blocks of weights times M of activations: sum n, m in tile n * M + m. Four sums or more hide the latency of one.
+template <int N, int M, int terms>
+LONGSHORE_INLINE void addStep(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t blocks) {
+  static_assert(N * M <= 6);
+  each<M * terms>([&](auto i) LONGSHORE_INLINED {
+    constexpr int m = decltype(i)::value / terms, term = decltype(i)::value % terms;
+    loadTile<6>(x + m * xStride + term * kTileHalves);
+    each<N>([&](auto n) LONGSHORE_INLINED {
+      if (n >= blocks) return;
+      loadTile<7>(w + n * wStride);
+      addPairs<decltype(n)::value * M + m, 7, 6>();
+    });
+  });
 }
 
-LONGSHORE_INLINE void zeroColumn() {
-  zeroTile<0>();
-  zeroTile<1>();
-  zeroTile<2>();
-  zeroTile<3>();
+template <int N, int M>
+LONGSHORE_INLINE void storeSums(float* acc, int64_t accStride, int64_t blocks) {
+  each<N * M>([&](auto i) LONGSHORE_INLINED {
+    constexpr int n = decltype(i)::value / M, m = decltype(i)::value % M;
+    if (n < blocks) storeTile<decltype(i)::value>(acc + m * accStride + n * kTileFloats);
+  });
 }
 
-LONGSHORE_INLINE void loadColumn(const float* acc) {
-  loadTile<0>(acc);
-  loadTile<1>(acc + kTileFloats);
-  loadTile<2>(acc + 2 * kTileFloats);
-  loadTile<3>(acc + 3 * kTileFloats);
-}
-
-LONGSHORE_INLINE void storeColumn(float* acc, int64_t blocks) {
-  storeTile<0>(acc);
-  if (blocks > 1) storeTile<1>(acc + kTileFloats);
-  if (blocks > 2) storeTile<2>(acc + 2 * kTileFloats);
-  if (blocks > 3) storeTile<3>(acc + 3 * kTileFloats);
-}
-
-template <int terms>
-void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps, float* acc, bool fresh) {
-  if (fresh) zeroColumn();
-  else loadColumn(acc);
-  for (int64_t s = 0; s < steps; s++) addColumn<terms>(w + s * kTileHalves, wStride, x + s * terms * kTileHalves, 4);
-  storeColumn(acc, 4);
-}
-
-// Rows [first, first + count) and steps [step, step + steps) as tiles [blocks][stride], zeros for rows that fill the last block; next(row, k):
-// where memory will be asked for soon. All rows of a tile come before the next tile: they are written while they are near.
-template <class Row, class Next>
-LONGSHORE_INLINE void decodeTiles(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t steps, Bf16* tiles, int64_t stride, Next&& next) {
-  constexpr int together = kTogether<Row, Bf16>;
-  for (int64_t n = 0; n < count; n += kTile) {
-    const int64_t rows = minOf(kTile, count - n);
-    Bf16* block = tiles + n / kTile * stride;
-    if (rows < kTile) std::memset(block, 0, static_cast<size_t>(steps * kTileHalves) * sizeof(Bf16));
-    for (int64_t s = 0; s < steps; s += together) {
-      const int64_t k = (step + s) * kStep;
-      for (int64_t r = 0; r < rows; r++) {
-        const Row row(matrix, first + n + r);
-        if (k % Row::kPerLine == 0) __builtin_prefetch(next(row, k), 0, 2);
-        P vectors[together];
-        vectorsAt(row, k, matrix.K, block, vectors);
-        LONGSHORE_UNROLL for (int i = 0; i < together; i++) {
-          if (s + i < steps) storeVector(block + (s + i) * kTileHalves + r * kStep, vectors[i]);
-        }
-      }
-    }
+template <int terms, class Beside>
+LONGSHORE_INLINE void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps, float* acc, bool fresh, Beside&& beside) {
+  each<4>([&](auto n) LONGSHORE_INLINED { beginTile<decltype(n)::value>(acc + n * kTileFloats, fresh); });
+  for (int64_t s = 0; s < steps; s++) {
+    addStep<4, 1, terms>(w + s * kTileHalves, wStride, x + s * terms * kTileHalves, 0, 4);
+    beside();
   }
+  storeSums<4, 1>(acc, 0, 4);
 }
 
-template <class Row, class E>
-void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc) {
-  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
-  for (int64_t step = 0; step < steps; step += kPanelSteps) {
-    const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
-    const int64_t some = minOf(kPanelSteps, steps - step), stride = kPanelSteps * kTileHalves;
-    for (int64_t n = 0; n < count; n += kPanelRows) {
-      const int64_t rows = minOf(kPanelRows, count - n);
-      decodeTiles<Row>(matrix, first + n, rows, step, some, panel, stride, [&](const Row& row, int64_t k) { return row.addressOf(k + kPanelRows * matrix.K); });
-      multiplyBlocks<kTerms<E>>({panel, blocksOf(rows, kTile), stride}, packed, some, {acc + n / kTile * kTileFloats, accStride}, step == 0);
-    }
-  }
-}
-
-// One block of activations: weights are used once. Sums stay in their tiles, and a few steps at a time of four blocks are decoded into the
-// first-level cache while those before are multiplied.
-template <class Row, class E>
-void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* panel, float* acc) {
-  constexpr int terms = kTerms<E>, together = kTogether<Row, Bf16>, most = kPanelRows / kTile;
-  constexpr int64_t stride = together * kTileHalves, ahead = 8 * Row::kPerLine;
-  static_assert(2 * most * stride <= kPanelHalves, "two pieces fit");
-  const int64_t steps = stepsOf(matrix.K), K = matrix.K;
-  const auto next = [&](const Row& row, int64_t k) { return row.addressOf(k + ahead < K ? k + ahead : k + ahead - K + kPanelRows * K); };
-  for (int64_t n = 0; n < count; n += kPanelRows) {
-    const int64_t rows = minOf(kPanelRows, count - n);
-    const auto decode = [&](int64_t step) {
-      decodeTiles<Row>(matrix, first + n, rows, step, minOf(int64_t{together}, steps - step), panel + step / together % 2 * most * stride, stride, next);
-    };
-    float* sums = acc + n / kTile * kTileFloats;
-    const int64_t blocks = blocksOf(rows, kTile);
-    zeroColumn();
-    decode(0);
-    for (int64_t step = 0; step < steps; step += together) {
-      if (step + together < steps) decode(step + together);
-      for (int64_t s = step; s < minOf(steps, step + together); s++) {
-        const Bf16* w = panel + step / together % 2 * most * stride + (s - step) * kTileHalves;
-        addColumn<terms>(w, stride, x + s * terms * kTileHalves, blocks);
-      }
-    }
-    storeColumn(sums, blocks);
-  }
-}
-
-}  // namespace
-
-template <int terms>
-void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh) {
+// multiplyBlocks; beside() once for each step of two blocks of activations, or the last one, times two blocks of weights (four, where one of
+// activations is left): of four blocks of weights, as often in a step as there are blocks of activations.
+template <int terms, class Beside>
+LONGSHORE_INLINE void multiplyBeside(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh, Beside&& beside) {
   const int64_t accStride = acc.stride;
   const auto w = [&](int64_t n) { return panel.data + n * panel.stride; };
   const auto x = [&](int64_t m) { return packed.data + m * packed.stride; };
@@ -170,22 +97,82 @@ void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, co
   const int64_t pairs = packed.count / 2 * 2;
   int64_t n = 0;
   for (; n + 2 <= panel.count; n += 2) {
-    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<2, 2, terms>(w(n), panel.stride, x(m), packed.stride, steps, sums(n, m), accStride, fresh);
+    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<2, 2, terms>(w(n), panel.stride, x(m), packed.stride, steps, sums(n, m), accStride, fresh, beside);
   }
   if (n < panel.count) {
-    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<1, 2, terms>(w(n), 0, x(m), packed.stride, steps, sums(n, m), accStride, fresh);
+    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<1, 2, terms>(w(n), 0, x(m), packed.stride, steps, sums(n, m), accStride, fresh, beside);
   }
   if (pairs == packed.count) return;
-  for (n = 0; n + 4 <= panel.count; n += 4) multiplyColumn<terms>(w(n), panel.stride, x(pairs), steps, sums(n, pairs), fresh);
-  for (; n < panel.count; n++) multiplySquare<1, 1, terms>(w(n), 0, x(pairs), 0, steps, sums(n, pairs), accStride, fresh);
+  for (n = 0; n + 4 <= panel.count; n += 4) multiplyColumn<terms>(w(n), panel.stride, x(pairs), steps, sums(n, pairs), fresh, beside);
+  for (; n < panel.count; n++) multiplySquare<1, 1, terms>(w(n), 0, x(pairs), 0, steps, sums(n, pairs), accStride, fresh, beside);
+}
+
+// Vectors decode the next panel while tiles multiply this one: they share nothing but loads.
+template <class Row, class E>
+void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
+  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
+  const int64_t across = blocksOf(count, kPanelRows), all = across * blocksOf(steps, kPanelSteps);
+  const auto rowOf = [&](int64_t i) { return i < all ? i % across * kPanelRows : count; };
+  const auto stepOf = [&](int64_t i) { return i < all ? i / across * kPanelSteps : 0; };
+  const auto tilesOf = [&](int64_t i) { return panels + i % 2 * kPanelHalves; };
+  const auto panelOf = [&](int64_t i) {
+    const int64_t n = rowOf(i), step = stepOf(i), next = (rowOf(i + 1) - n) * matrix.K + (stepOf(i + 1) - step) * kStep;
+    return Panel<Row, kPanelRows / kTile>(matrix, first + n, count - n, step, minOf(steps, step + kPanelSteps), tilesOf(i), kPanelSteps, {next, next});
+  };
+  const int64_t share = blocksOf(kPanelRows, Decoding<Row>::kSteps * xBlocks);  // lines of a panel, beside a step
+  panelOf(0).take(INT64_MAX);
+  for (int64_t i = 0; i < all; i++) {
+    const int64_t n = rowOf(i), step = stepOf(i);
+    const Blocks panel = {tilesOf(i), blocksOf(minOf(kPanelRows, count - n), kTile), kPanelSteps * kTileHalves};
+    const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
+    auto next = panelOf(i + 1);
+    multiplyBeside<kTerms<E>>(panel, packed, minOf(kPanelSteps, steps - step), {acc + n / kTile * kTileFloats, accStride}, step == 0, [&] { next.take(share); });
+    next.take(INT64_MAX);
+  }
+}
+
+// M blocks of activations, one to four: sums stay in their tiles over all of K, and a few steps at a time of N blocks of weights are decoded
+// into the first-level cache while those before are multiplied.
+template <class Row, class E, int M>
+void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* tiles, float* acc) {
+  constexpr int terms = kTerms<E>, N = M == 1 ? 4 : M == 4 ? 1 : 2, together = Decoding<Row>::kSteps;
+  constexpr int64_t ring = 2 * together, stride = ring * kTileHalves, rows = N * kTile, ahead = 8 * Row::kPerLine;
+  static_assert(N * stride <= 2 * kPanelHalves);
+  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
+  for (int64_t n = 0; n < count; n += rows) {
+    Panel<Row, N> panel(matrix, first + n, count - n, 0, steps, tiles, ring, {ahead, ahead + (rows - 1) * matrix.K});
+    for (auto& block : panel.blocks) block.take(kTile);
+    each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
+    const int64_t blocks = blocksOf(minOf(rows, count - n), kTile);
+    for (int64_t s = 0; s < steps; s++) {
+      const int64_t part = s % together;  // of the blocks goes on to the steps behind these `together`
+      for (int64_t b = part * N / together; b < (part + 1) * N / together; b++) panel.blocks[b].take(kTile);
+      addStep<N, M, terms>(tiles + s % ring * kTileHalves, stride, x + s * terms * kTileHalves, packedBlock<E>(matrix.K), blocks);
+    }
+    storeSums<N, M>(acc + n / kTile * kTileFloats, accStride, blocks);
+  }
+}
+
+}  // namespace
+
+template <int terms>
+void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh) {
+  multiplyBeside<terms>(panel, packed, steps, acc, fresh, [] {});
 }
 
 template <class E>
-void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc) {
+void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
   withRows(matrix.w.dtype, [&](auto row) {
     using Row = decltype(row);
-    if (xBlocks == 1) multiplyThin<Row, E>(matrix, first, count, x, panel, acc);
-    else multiplyWide<Row, E>(matrix, first, count, x, xBlocks, panel, acc);
+    if constexpr (!std::is_same_v<Row, PlainRow<float>>) {  // those are left to the shared path (path.cc)
+      switch (xBlocks) {
+        case 1: return multiplyThin<Row, E, 1>(matrix, first, count, x, panels, acc);
+        case 2: return multiplyThin<Row, E, 2>(matrix, first, count, x, panels, acc);
+        case 3: return multiplyThin<Row, E, 3>(matrix, first, count, x, panels, acc);
+        case 4: return multiplyThin<Row, E, 4>(matrix, first, count, x, panels, acc);
+        default: multiplyWide<Row, E>(matrix, first, count, x, xBlocks, panels, acc);
+      }
+    }
   });
 }
 

@@ -69,9 +69,9 @@ LONGSHORE_INLINE void packPair(V even, V odd, Bf16* packed) {
 template <int terms>
 void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh);
 
-// acc = rows [first, first + count) of `matrix` times packed rows x. `panel` has room for kPanelHalves; nothing is set up: Tiles must live.
+// acc = rows [first, first + count) of `matrix` times packed rows x. `panels` has room for two of kPanelHalves; nothing is set up: Tiles must live.
 template <class E>
-void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panel, float* acc);
+void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc);
 
 // body(row, n, V): outputs n .. n + 15 of each of the first M activation rows; columns counts the weight rows in acc.
 template <class Body>

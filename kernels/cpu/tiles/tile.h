@@ -56,8 +56,8 @@ LONGSHORE_INLINE void addColumns(float x, const Columns16& w, Columns16& sums) {
   }
 }
 
-template <int c, int a, int b>
-LONGSHORE_INLINE void addPairs() {
+// Not inlined: the compiler would take minutes over all the places that add.
+__attribute__((noinline)) static inline void addPairsOf(int c, int a, int b) {
   const auto half = [](int t, int i, int k) {
     uint16_t bits;
     std::memcpy(&bits, tileRegisters.bytes[t] + i * kRowBytes + 2 * k, sizeof bits);
@@ -77,6 +77,10 @@ LONGSHORE_INLINE void addPairs() {
     for (int j = 0; j < kTile; j++) sums[i][j] = flushed(flushed(sums[i][j]) + flushed(even[j] + odd[j]));
   }
   std::memcpy(tileRegisters.bytes[c], sums, sizeof sums);
+}
+template <int c, int a, int b>
+LONGSHORE_INLINE void addPairs() {
+  addPairsOf(c, a, b);
 }
 
 template <int c, int a, int b>
