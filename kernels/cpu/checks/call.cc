@@ -142,7 +142,7 @@ double Call::number(const char* name) {
   return value;
 }
 
-float Call::positive(const char* name) {
+float Call::notNegative(const char* name) {
   const double value = number(name);
   if (!(value >= 0 && std::isfinite(value))) fail(std::string("parameter ") + name + " must be finite and not negative");
   return static_cast<float>(value);

@@ -64,7 +64,7 @@ class Call {
 
   // Scalar parameters, in order.
   double number(const char* name);
-  float positive(const char* name);  // finite and >= 0
+  float notNegative(const char* name);  // and finite
   int64_t whole(const char* name, int64_t min, int64_t max);
 
   // Rank of the next operand.

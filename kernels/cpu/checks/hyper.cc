@@ -19,7 +19,7 @@ void runHcPre(Call& c, const Path& path, Pool& pool) {
   const Operand x = c.activationOutput("x", {T, d});
   const Operand post = c.output("post", {LS_F32}, {T, n});
   const Operand comb = c.output("comb", {LS_F32}, {T, n, n});
-  const float rmsEps = c.positive("rms_eps"), hcEps = c.positive("hc_eps");
+  const float rmsEps = c.notNegative("rms_eps"), hcEps = c.notNegative("hc_eps");
   const int64_t iterations = c.whole("sinkhorn_iters", 1, kSinkhornMax);
   c.finish();
   if (c.dry()) return;
@@ -48,7 +48,7 @@ void runHcHead(Call& c, const Path& path, Pool& pool) {
   const Operand base = c.input("base", {LS_F32}, {n});
   const Operand scale = c.input("scale", {LS_F32}, {int64_t{1}});
   const Operand h = c.activationOutput("h", {T, d});
-  const float rmsEps = c.positive("rms_eps"), hcEps = c.positive("hc_eps");
+  const float rmsEps = c.notNegative("rms_eps"), hcEps = c.notNegative("hc_eps");
   c.finish();
   if (!c.dry()) path.hcHead({T, n, d, rmsEps, hcEps, streams.in(), fn.view<float>(), base.view<float>(), scale.view<float>(), h.out()}, pool);
 }

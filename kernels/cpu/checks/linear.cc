@@ -76,7 +76,7 @@ void runRoute(Call& c, const Path& path, Pool& pool) {
   const Operand ids = c.optional("ids", {LS_I32}, {T});
   const Operand idx = c.output("idx", {LS_I32}, {T, k});
   const Operand weights = c.output("weights", {LS_F32}, {T, k});
-  const float scaling = c.positive("routed_scaling");
+  const float scaling = c.notNegative("routed_scaling");
   c.require(table.present == ids.present, "table and ids belong together");
   c.require(k <= E, "more slots than experts");
   c.finish();

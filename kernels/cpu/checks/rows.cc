@@ -18,7 +18,7 @@ void runRmsNorm(Call& c, const Path& path, Pool& pool) {
   const Operand x = c.activation("x", {R, C});
   const Operand w = c.optional("w", {LS_BF16, LS_F32}, {C});
   const Operand y = c.activationOutput("y", {R, C});
-  const float eps = c.positive("eps");
+  const float eps = c.notNegative("eps");
   c.finish({{"y", "x"}});
   if (!c.dry()) path.rmsNorm({R, C, eps, x.in(), w.in(), y.out()}, pool);
 }
