@@ -1,6 +1,6 @@
 import type { LogRecord } from "../../services/shared/bus/contract.ts";
+import { answered } from "../support/answers.ts";
 import { faultsOf } from "../support/bus.ts";
-import { answered } from "../support/workers.ts";
 import type { Reply } from "./client.ts";
 import { SEGMENT_TOKENS } from "./cluster.ts";
 import type { Expected, Job } from "./jobs.ts";

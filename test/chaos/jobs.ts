@@ -1,7 +1,8 @@
 import { TextStream } from "../../services/shared/engine/text.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
-import { alone, requestOf } from "../support/workers.ts";
+import { alone } from "../support/alone.ts";
+import { requestOf } from "../support/workers.ts";
 import { SEGMENT_TOKENS, settings } from "./cluster.ts";
 
 /** How a client asks: reads a stream, waits for the whole answer, or submits a job that lives without it and reads later. */

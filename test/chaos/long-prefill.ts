@@ -10,11 +10,12 @@ import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { storeFromConfig } from "../../services/shared/segments/from-config.ts";
+import { answered } from "../support/answers.ts";
 import { NatsServer } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
 import { type Role, RoleProcess } from "../support/role-process.ts";
 import { segmentKeys } from "../support/segments.ts";
-import { answered, requestOf, submitJob } from "../support/workers.ts";
+import { requestOf, submitJob } from "../support/workers.ts";
 
 export interface Kill {
   /** Of the prompt that was stored when the worker was killed. */

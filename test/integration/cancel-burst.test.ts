@@ -5,9 +5,10 @@ import type { Bus } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { systemClock } from "../../services/shared/runtime/clock.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
+import { promptIds } from "../support/model.ts";
 import { NatsServer } from "../support/nats.ts";
 import { overriding } from "../support/overriding.ts";
-import { memoryStore, promptIds, testCluster } from "../support/workers.ts";
+import { memoryStore, testCluster } from "../support/workers.ts";
 
 const JOBS = 1_000;
 let server: NatsServer;

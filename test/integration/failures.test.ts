@@ -6,7 +6,7 @@ import { ask, type Reply } from "../chaos/client.ts";
 import { type ChaosCluster, SEGMENT_TOKENS, settings, startChaosCluster } from "../chaos/cluster.ts";
 import { type Expected, type Job, jobsOf, oracle } from "../chaos/jobs.ts";
 import type { Replica } from "../chaos/replica.ts";
-import { untilEvent } from "../support/workers.ts";
+import { untilEvent } from "../support/answers.ts";
 
 /** The failures of docs/testing.md that need a cluster of processes, each caused at the moment that hurts. */
 const PATIENCE_MS = 45_000;

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import { killsTable, openRig } from "../chaos/long-prefill.ts";
+import { alone } from "../support/alone.ts";
+import { promptIds } from "../support/model.ts";
 import { fromSources } from "../support/role-process.ts";
-import { alone, promptIds, requestOf } from "../support/workers.ts";
+import { requestOf } from "../support/workers.ts";
 
 const TOKENS = 200_000;
 

@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
-import { eventsOf, promptIds, requestOf, submitJob } from "../support/workers.ts";
+import { eventsOf } from "../support/answers.ts";
+import { promptIds } from "../support/model.ts";
+import { requestOf, submitJob } from "../support/workers.ts";
 
 test("a job leaves its figures, and docs/metrics.md names all there are", async () => {
   const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_SEGMENT_TOKENS: "128", LONGSHORE_CHUNK_TOKENS: "256", LONGSHORE_PORT: "0" };

@@ -6,10 +6,12 @@ import { type Bus, isTerminal } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
+import { untilEvent } from "../support/answers.ts";
 import { type TestApi, testApi } from "../support/api.ts";
+import { promptIds } from "../support/model.ts";
 import { NatsServer } from "../support/nats.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { promptIds, requestOf, type TestCluster, testCluster, untilEvent } from "../support/workers.ts";
+import { requestOf, type TestCluster, testCluster } from "../support/workers.ts";
 
 /** 480 tokens are five chunks of 96: two prefill workers do twenty prompts a second, and decode keeps up. */
 const engine = { chunkMs: 20, stepMs: 2 };

@@ -4,9 +4,11 @@ import type { JobRequest } from "../../services/shared/bus/contract.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { answered, eventsOf } from "../support/answers.ts";
 import { decode } from "../support/decode.ts";
+import { promptIds } from "../support/model.ts";
 import { stepped } from "../support/stepped.ts";
-import { answered, eventsOf, promptIds, requestOf, submitJob } from "../support/workers.ts";
+import { requestOf, submitJob } from "../support/workers.ts";
 
 let cluster: Embedded;
 

@@ -4,10 +4,13 @@ import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import type { WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
+import { alone } from "../support/alone.ts";
+import { answered, eventsOf, untilEvent } from "../support/answers.ts";
+import { promptIds } from "../support/model.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
 import { RoleProcess } from "../support/role-process.ts";
-import { alone, answered, eventsOf, promptIds, requestOf, submitJob, untilEvent } from "../support/workers.ts";
+import { requestOf, submitJob } from "../support/workers.ts";
 
 const MODEL = "deploy/models/yardlog";
 

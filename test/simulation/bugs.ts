@@ -3,8 +3,8 @@ import type { Bus, Claim, JobEvent, LogRecord, Message } from "../../services/sh
 import type { Journal } from "../../services/shared/bus/journal.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { HEADER_BYTES } from "../../services/shared/segments/format.ts";
+import { engineOptions, SEGMENT } from "../support/model.ts";
 import { overriding } from "../support/overriding.ts";
-import { engineOptions, SEGMENT } from "../support/workers.ts";
 import type { Bug } from "./bug.ts";
 
 /** The mistakes that design section 2 to 4 are there to prevent. */

@@ -3,7 +3,7 @@ import type { Submission } from "../../services/api/submit.ts";
 import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import type { Dice } from "../support/dice.ts";
-import { EOS, letter, promptIds } from "../support/workers.ts";
+import { EOS, letter, promptIds } from "../support/model.ts";
 import { type Replica, type Replicas, tokenizer } from "./replica.ts";
 import type { World } from "./world.ts";
 

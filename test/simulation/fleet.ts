@@ -6,8 +6,9 @@ import { openWeightlessEngine, type WeightlessEngine } from "../../services/shar
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
+import { engineOptions, grammars, watchText } from "../support/model.ts";
 import { overriding } from "../support/overriding.ts";
-import { engineOptions, grammars, watchText, settings as workerSettings } from "../support/workers.ts";
+import { settings as workerSettings } from "../support/workers.ts";
 import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";

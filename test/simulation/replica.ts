@@ -6,7 +6,7 @@ import { type Submission, submit } from "../../services/api/submit.ts";
 import { type Bus, isTerminal, type LogRecord } from "../../services/shared/bus/contract.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
-import { letter } from "../support/workers.ts";
+import { letter } from "../support/model.ts";
 import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf } from "./wires.ts";

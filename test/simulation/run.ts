@@ -1,6 +1,6 @@
 import { seededRandom } from "../../services/shared/runtime/random.ts";
+import type { Alone } from "../support/alone.ts";
 import { Dice } from "../support/dice.ts";
-import type { Alone } from "../support/workers.ts";
 import { type Bug, noBug } from "./bug.ts";
 import { Customer, type Order, orderOf, ordersOf } from "./customer.ts";
 import { Fleet } from "./fleet.ts";

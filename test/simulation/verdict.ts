@@ -1,5 +1,8 @@
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
-import { type Alone, alone, answered, engineOptions, logprobsOf, requestOf } from "../support/workers.ts";
+import { type Alone, alone } from "../support/alone.ts";
+import { answered, logprobsOf } from "../support/answers.ts";
+import { engineOptions } from "../support/model.ts";
+import { requestOf } from "../support/workers.ts";
 import type { Customer, Order } from "./customer.ts";
 import type { Fleet } from "./fleet.ts";
 import { brief } from "./judge.ts";

@@ -8,12 +8,13 @@ import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
+import { alone } from "./alone.ts";
+import { answered } from "./answers.ts";
 import { chatLine, createBatch, hasEnded, outputLines } from "./batches.ts";
 import { faultsOf } from "./bus.ts";
 import { NatsServer } from "./nats.ts";
 import { startRedis } from "./redis.ts";
 import { type Role, RoleProcess } from "./role-process.ts";
-import { alone, answered } from "./workers.ts";
 
 export interface StormOptions {
   readonly lines: number;

@@ -1,19 +1,11 @@
 import { afterEach, expect, test } from "vitest";
 import type { Claim, JobLog } from "../../../services/shared/bus/contract.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { alone } from "../../support/alone.ts";
 import { forgetfulStore } from "../../support/forgetful-store.ts";
+import { EOS, engineOptions, letter, promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
-import {
-  alone,
-  EOS,
-  engineOptions,
-  letter,
-  memoryStore,
-  promptIds,
-  requestOf,
-  type TestCluster,
-  testCluster,
-} from "../../support/workers.ts";
+import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

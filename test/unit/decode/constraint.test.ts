@@ -1,8 +1,11 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, expect, test } from "vitest";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { alone } from "../../support/alone.ts";
+import { logprobsOf } from "../../support/answers.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
-import { alone, EOS, logprobsOf, promptIds, requestOf, type TestCluster, testCluster, textOf } from "../../support/workers.ts";
+import { EOS, promptIds, textOf } from "../../support/model.ts";
+import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

@@ -1,8 +1,10 @@
 import { afterEach, expect, test } from "vitest";
 import type { Engine, SequenceId, StepInput, StepResult } from "../../../services/shared/engine/engine.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
+import { alone } from "../../support/alone.ts";
+import { promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
-import { alone, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

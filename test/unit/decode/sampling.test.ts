@@ -1,7 +1,10 @@
 import { afterEach, expect, test } from "vitest";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { alone } from "../../support/alone.ts";
+import { logprobsOf } from "../../support/answers.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
-import { alone, logprobsOf, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+import { promptIds } from "../../support/model.ts";
+import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

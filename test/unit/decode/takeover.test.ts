@@ -1,8 +1,10 @@
 import { afterEach, expect, test } from "vitest";
 import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import { alone } from "../../support/alone.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
+import { promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
-import { alone, memoryStore, promptIds, requestOf, SEGMENT, type TestCluster, testCluster } from "../../support/workers.ts";
+import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

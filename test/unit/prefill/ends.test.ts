@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "vitest";
 import type { LogRecord } from "../../../services/shared/bus/contract.ts";
 import { depth } from "../../support/bus.ts";
-import { promptIds, type TestCluster, testCluster } from "../../support/workers.ts";
+import { promptIds } from "../../support/model.ts";
+import { type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

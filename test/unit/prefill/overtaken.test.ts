@@ -1,5 +1,7 @@
 import { afterEach, expect, test } from "vitest";
-import { alone, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+import { alone } from "../../support/alone.ts";
+import { promptIds } from "../../support/model.ts";
+import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

@@ -1,17 +1,9 @@
 import { afterEach, expect, test } from "vitest";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import { alone } from "../../support/alone.ts";
+import { EOS, promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
-import {
-  alone,
-  EOS,
-  memoryStore,
-  promptIds,
-  requestOf,
-  SEGMENT,
-  type TestCluster,
-  testCluster,
-  type Worker,
-} from "../../support/workers.ts";
+import { memoryStore, requestOf, type TestCluster, testCluster, type Worker } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
+import { alone } from "../../support/alone.ts";
+import { promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
-import { alone, memoryStore, promptIds, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
+import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
 afterEach(() => cluster.close());

@@ -7,9 +7,10 @@ import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { claimJob } from "../../../../services/shared/worker/claim-job.ts";
 import { never, request } from "../../../support/bus.ts";
 import { memoryOpenToOthers } from "../../../support/damage.ts";
+import { promptIds } from "../../../support/model.ts";
 import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
-import { promptIds, requestOf, testCluster } from "../../../support/workers.ts";
+import { requestOf, testCluster } from "../../../support/workers.ts";
 
 /** A claim counts as an attempt of the job, and five that store nothing fail it: what nobody worked at must not count. */
 const rules = { claimMs: 20_000, attemptsMax: 5, answerMs: 5_000, appendMs: 60_000 };

@@ -8,9 +8,10 @@ import { contextFactory } from "../../../../services/shared/worker/context.ts";
 import type { WorkerDeps } from "../../../../services/shared/worker/deps.ts";
 import { HeldJob } from "../../../../services/shared/worker/held-job.ts";
 import { Interrupted } from "../../../../services/shared/worker/interrupted.ts";
+import { engineOptions, promptIds, SEGMENT } from "../../../support/model.ts";
 import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
-import { engineOptions, memoryStore, promptIds, requestOf, SEGMENT, settings } from "../../../support/workers.ts";
+import { memoryStore, requestOf, settings } from "../../../support/workers.ts";
 
 const SEGMENTS = 3;
 const ids = promptIds(SEGMENTS * SEGMENT + 20);
