@@ -23,6 +23,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const running = new Map<string, Promise<void>>();
   const webhooks = new Webhooks(deps);
   let sweepMs = 0;
+  let swept: Promise<void> = Promise.resolve();
   batchLines(metrics);
   checkWebhook(config);
   while (!stop.aborted) {
@@ -34,8 +35,8 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
         webhooks.tellDue(nowMs);
       }
       if (nowMs >= sweepMs) {
-        await sweepFiles(deps, open.inputs(), nowMs);
-        sweepMs = nowMs + SWEEP_MS;
+        sweepMs = Number.POSITIVE_INFINITY; // until it is over: no batch waits for it
+        swept = sweep(open.inputs(), nowMs);
       }
       for (const { batch, document } of open.free(nowMs, config.claimMs)) {
         if (running.size >= (hasToEnd(batch, nowMs) ? 2 : 1) * config.batchesMax) break; // an end does not wait for others' work
@@ -54,7 +55,17 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
   }
-  await Promise.all(running.values());
+  await Promise.all([...running.values(), swept]);
+
+  /** Never rejects: what stays goes with the next one. */
+  async function sweep(used: ReadonlySet<string>, nowMs: number): Promise<void> {
+    try {
+      await sweepFiles(deps, used, nowMs);
+    } catch (error) {
+      if (!stop.aborted) log.warn({ err: error }, "files whose life is over could not be deleted; the next sweep tries again");
+    }
+    sweepMs = nowMs + SWEEP_MS;
+  }
 
   /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
   async function run(held: HeldBatch): Promise<void> {

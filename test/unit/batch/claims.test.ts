@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import OpenAI from "openai";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { coordinate } from "../../../services/batch/coordinator.ts";
 import { type Batch, batchOf, findBatch } from "../../../services/shared/batches/batch.ts";
@@ -57,6 +57,23 @@ test("a tenant with many batches does not keep another's from being begun", asyn
   await start(2);
   await expect.poll(heldIds, { timeout: 20_000 }).toHaveLength(2);
   expect((await heldIds()).toSorted()).toEqual([first, other].toSorted());
+});
+
+test("a batch is begun while old files are swept, however long that takes", async () => {
+  const behind = bus.documents.behind.bind(bus.documents);
+  let go = () => {};
+  const going = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const asked = vi.spyOn(bus.documents, "behind").mockImplementation(async (kind, ...rest) => {
+    if (kind === "file") await going;
+    return behind(kind, ...rest);
+  });
+  await start(1);
+  await expect.poll(() => asked.mock.calls.some(([kind]) => kind === "file"), { timeout: 20_000 }).toBe(true);
+  const id = await batchOfTenant("a");
+  await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
+  go();
 });
 
 test.each([

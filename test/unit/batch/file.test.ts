@@ -11,6 +11,7 @@ import { openBus } from "../../../services/shared/bus/open.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { chatLine, jsonLines } from "../../support/batches.ts";
+import { never } from "../../support/bus.ts";
 import { overriding } from "../../support/overriding.ts";
 
 const bus: Bus = openBus({ url: "memory:" });
@@ -210,7 +211,8 @@ test("files whose life is over go, with their parts, unless a batch still reads 
     await saveFile(swept, "tenant", { id, filename: "f", purpose: "batch", bytes: 1, createdAt: 0, expiresAt, parts });
   }
   await swept.documents.put("file", "tenant", "file-junk", "{", 0); // costs nobody else anything
-  await sweepFiles({ bus: swept, log: silentLog, readable: documentReader(silentLog, openMetrics()) }, new Set(["read"]), 20_000);
+  const deps = { bus: swept, log: silentLog, readable: documentReader(silentLog, openMetrics()), stopping: never };
+  await sweepFiles(deps, new Set(["read"]), 20_000);
   const left = async (id: string) =>
     [await storedFile(swept, "tenant", id), await swept.files.get(`part of ${id}`)].map((found) => found !== null);
   expect(await Promise.all(["old", "read", "young"].map(left))).toEqual([
