@@ -13,6 +13,8 @@ import { withServers } from "./servers-path.ts";
 const PROBE_EVERY_MS = 50;
 const RESTART_FIRST_MS = 250;
 const RESTART_MAX_MS = 10_000;
+/** Who ran for so long had come up: when it ends, that is a new trouble. */
+const RAN_WELL_MS = 60_000;
 const KILL_AFTER_MS = 15_000;
 const LAST_WORDS_MS = 5_000;
 
@@ -195,14 +197,17 @@ class Supervised implements RunningProcess {
     return child;
   }
 
-  /** Resolves when the process has ended for good; until then it is started again, each time a little later. */
+  /** Resolves when the process has ended for good; until then it is started again, each time a little later unless it ran well meanwhile. */
   private async watch(): Promise<void> {
+    const { clock } = this.options;
     for (let backoffMs = RESTART_FIRST_MS; ; backoffMs = Math.min(2 * backoffMs, RESTART_MAX_MS)) {
+      const startMs = clock.monotonicMs();
       const how = await ended(this.child);
+      if (clock.monotonicMs() - startMs >= RAN_WELL_MS) backoffMs = RESTART_FIRST_MS;
       if (this.stopping.signal.aborted) return;
       this.options.onExit?.(this, how);
       if (!this.plan.restarts) return;
-      await this.options.clock.sleep(backoffMs, this.stopping.signal).catch(() => {});
+      await clock.sleep(backoffMs, this.stopping.signal).catch(() => {});
       if (this.stopping.signal.aborted) return;
       this.restarts++;
       this.child = this.start();

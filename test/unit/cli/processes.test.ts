@@ -131,6 +131,28 @@ test("a process that ends while it starts ends the start at once; what ran befor
   expect(await isFree(port)).toBe(true);
 });
 
+test("a process that ends again and again is started later each time; one that ran well in between, at once", async () => {
+  const port = await freePort();
+  let ms = 0;
+  const pauses: number[] = [];
+  const sleep = (delay: number) => {
+    if (delay >= 250) pauses.push(delay); // else ours, while it comes up
+    return systemClock.sleep(1);
+  };
+  const clock = { ...systemClock, nowMs: systemClock.nowMs, after: systemClock.after, monotonicMs: () => ms, sleep };
+  const cluster = await launch([plan("store", port)], options({ clock }));
+  const [store] = cluster.processes;
+  const crash = async (ranMs: number) => {
+    ms += ranMs;
+    const { restarts } = store!;
+    process.kill(store!.pid!, "SIGKILL");
+    await expect.poll(() => store!.restarts, { timeout: 20_000 }).toBe(restarts + 1);
+  };
+  for (const ranMs of [0, 0, 0, 59_999, 60_000, 0, 86_400_000]) await crash(ranMs);
+  await cluster.stop();
+  expect(pauses).toEqual([250, 500, 1_000, 2_000, 250, 500, 250]);
+});
+
 test("a start that is given up leaves no process behind", async () => {
   const port = await freePort();
   const stop = new AbortController();
