@@ -219,6 +219,7 @@ try {
     const error = ServingError.from(thrown);
     console.error(`longshore: ${error.message}`);
     if (error.code === "INTERNAL" && error.cause instanceof Error) console.error(error.cause.stack);
-    process.exit(error.http < 500 && !error.retryable ? 2 : 1); // what it had begun, such as a connection to NATS, would keep it here
+    const isAtFault = error.http < 500 || error.code === "BAD_CHECKPOINT"; // a folder that was named
+    process.exit(isAtFault && !error.retryable ? 2 : 1); // what it had begun, such as a connection to NATS, would keep it here
   }
 }

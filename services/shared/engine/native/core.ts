@@ -186,7 +186,7 @@ interface Draw {
 function knownPath(name: string | undefined): string | undefined {
   const names = listPaths().map((path) => path.name);
   if (name === undefined || names.includes(name)) return name;
-  throw new ServingError("UNAVAILABLE", `there is no kernel path ${name}: choose one of ${names.join(", ")}`);
+  throw new ServingError("INVALID_REQUEST", `there is no kernel path ${name}: choose one of ${names.join(", ")}`);
 }
 
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
