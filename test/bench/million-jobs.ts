@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { deleteJob } from "../../services/api/jobs.ts";
 import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
 import { encodeRecord } from "../../services/shared/bus/codec.ts";
@@ -15,15 +14,14 @@ import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import { finished, handedOver, request, tokens } from "../support/bus.ts";
 import { NatsServer } from "../support/nats.ts";
+import { told } from "../support/told.ts";
 
-/**
- * npm run bench:record -- --jobs 1000000
- *
- * Puts finished jobs into a real nats-server, six events and a note each, and measures what a log of that length costs: memory, append rate,
- * start-up, what the reconciler does with it, purging. deploy/runbook.md has the figures. A million take about a quarter of an hour and 3 GB of disk.
- */
-const { values } = parseArgs({ options: { jobs: { type: "string", default: "100000" } } });
-const JOBS = Number(values.jobs);
+const USAGE = `npm run bench:record -- [--jobs N]
+
+Puts N finished jobs (100000) into a real nats-server, six events and a note each, and measures what a log of that length costs: memory, append rate,
+start-up, what the reconciler does with it, purging. deploy/runbook.md has the figures. A million take about a quarter of an hour and 3 GB of disk.`;
+
+const JOBS = told(USAGE, { jobs: 100_000 }).options.jobs;
 /** Jobs written at once. */
 const LANES = 256;
 

@@ -1,23 +1,24 @@
-import { parseArgs } from "node:util";
 import { generateYardlog, yardlogMessage } from "../../services/cli/yardlog.ts";
 import { encodePrompt } from "../../services/shared/engine/chat/prompt.ts";
 import { TextStream } from "../../services/shared/engine/text.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { fromDist } from "../support/role-process.ts";
+import { told } from "../support/told.ts";
 import { killsTable, openRig } from "./long-prefill.ts";
 
-/**
- * `npm run chaos:long`: the demonstration model reads a long document once in peace and once while whoever reads is killed again and again,
- * and must give the same ids, and the truth. Exit 1 if it does not, or if a kill cost more than it may.
- */
-const { values } = parseArgs({ options: { tokens: { type: "string", default: "201000" }, seed: { type: "string", default: "1" } } });
+const USAGE = `npm run chaos:long -- [--tokens N] [--seed SEED]
+
+The demonstration model reads a document of N tokens (201000) once in peace and once while whoever reads is killed again and again, and must give
+the same ids, and the truth. Exits with 1 if it does not, or if a kill cost more than it may.`;
+
+const { tokens, seed } = told(USAGE, { tokens: 201_000, seed: 1 }).options;
 const folder = "deploy/models/yardlog";
 const FRACTIONS = [0.1, 0.5, 0.9, 0.99];
 
 const tokenizer = await Tokenizer.load(folder);
-const random = seededRandom(Number(values.seed));
-const { text, questions } = await generateYardlog({ folder, tokenizer, random, tokens: Number(values.tokens), questions: 1 });
+const random = seededRandom(seed);
+const { text, questions } = await generateYardlog({ folder, tokenizer, random, tokens, questions: 1 });
 const { question, truth } = questions[0]!;
 const prompt = encodePrompt([{ role: "user", content: yardlogMessage(text, question) }], { release: "preview", thinking: false });
 const ids = await tokenizer.encode(prompt);
@@ -26,7 +27,7 @@ const request = { maxTokens: 100, stopIds: [...tokenizer.stopIds], sampling, dea
 
 // A chunk as long as a segment: then no more than a segment is in flight.
 const settings = { LONGSHORE_MODEL_PATH: folder, LONGSHORE_CHUNK_TOKENS: "512", LONGSHORE_THREADS: "1", LONGSHORE_CLAIM_MS: "5000" };
-console.log(`prompt of ${ids.length} tokens, seed ${values.seed}`);
+console.log(`prompt of ${ids.length} tokens, seed ${seed}`);
 const rig = await openRig(settings, fromDist);
 const timed = async (what: string, fractions: readonly number[]) => {
   const startMs = performance.now();

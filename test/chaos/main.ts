@@ -1,35 +1,24 @@
-import { parseArgs } from "node:util";
+import { told } from "../support/told.ts";
 import { chaos, type Progress } from "./chaos.ts";
 import { report } from "./report.ts";
 
-/** `npm run chaos -- --jobs 1000 --seed 7`: exit 1 if anything is not as on a quiet day. */
-const { values } = parseArgs({
-  options: {
-    jobs: { type: "string", default: "1000" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    every: { type: "string", default: "900" },
-    only: { type: "string", default: "" },
-    clients: { type: "string", default: "24" },
-    patience: { type: "string", default: "600" }, // as long as a job may take (its deadline)
-  },
-});
-const whole = (name: Exclude<keyof typeof values, "only">): number => {
-  const value = values[name]!;
-  if (/^\d{1,9}$/.test(value)) return Number(value);
-  console.error(`--${name} ${value}: must be a whole number`);
-  return process.exit(2);
-};
+const USAGE = `npm run chaos -- [--jobs N] [--seed SEED] [--every MS] [--clients N] [--only PATTERN] [--patience SECONDS]
 
-const [jobs, seed, everyMs, clients] = [whole("jobs"), whole("seed"), whole("every"), whole("clients")];
-const again = `npm run chaos -- --jobs ${jobs} --seed ${seed} --every ${everyMs} --clients ${clients}${values.only === "" ? "" : ` --only "${values.only}"`}`;
+Real processes in a storm: N jobs (1000), asked by so many clients at a time (24), while every MS (900) on average something is killed, frozen, cut
+off or lost. SEED decides which jobs, and what happens. --only chooses disturbances ("kill -9 nats"), --patience is how long a job may take (600).
+Exits with 1 if anything is not as on a quiet day, and prints the line to replay it.`;
+
+const fallbacks = { jobs: 1_000, seed: Date.now() % 1_000_000, every: 900, only: "", clients: 24, patience: 600 };
+const { jobs, seed, every: everyMs, only, clients, patience } = told(USAGE, fallbacks).options;
+const again = `npm run chaos -- --jobs ${jobs} --seed ${seed} --every ${everyMs} --clients ${clients}${only === "" ? "" : ` --only "${only}"`}`;
 console.log(`chaos: ${jobs} jobs, seed ${seed}; replay with: ${again}`);
 const result = await chaos({
   jobs,
   seed,
   everyMs,
   clients,
-  only: new RegExp(values.only),
-  patienceMs: whole("patience") * 1_000,
+  only: new RegExp(only),
+  patienceMs: patience * 1_000,
   onProgress: progressLine(jobs),
 });
 console.log(report(result));

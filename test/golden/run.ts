@@ -3,24 +3,26 @@ import { basename, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { listPaths, type PathInfo } from "../../services/shared/engine/kernels.ts";
 import { nativeOf } from "../support/kernels/orders.ts";
+import { told } from "../support/told.ts";
 import { runChatGolden } from "./suites/chat.ts";
 import { runCheckpointGolden } from "./suites/checkpoint.ts";
 import { runQuantGolden } from "./suites/quant.ts";
 import type { SuiteResult } from "./suites/result.ts";
 import { runTokenizerGolden } from "./suites/tokenizer.ts";
 
-/**
- * npm run golden -- [DIR] [--twins]: every golden folder under DIR (default: the copy beside this file), in both modes, on every kernel path this
- * machine has; software twins of those only with --twins. One line a suite; exit code 0 only if all hold. Formats and tolerances: README.md beside
- * the data.
- */
-async function main(options: readonly string[]): Promise<number> {
-  const root = resolve(options.find((option) => option !== TWINS) ?? defaultFolder());
+const USAGE = `npm run golden -- [DIR] [--twins]
+
+Every golden folder under DIR (test/golden/data), in both modes, on every kernel path this machine has; software twins of those only with --twins.
+One line a suite; exits with 0 only if all hold. Formats and tolerances: README.md beside the data.`;
+
+async function main(): Promise<number> {
+  const { options, words } = told(USAGE, { twins: false }, 1);
+  const root = resolve(words[0] ?? defaultFolder());
   if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
     console.error(`${root} is not a folder: name one with golden data, or none for our own copy`);
     return 2;
   }
-  const paths = pathsToRun(options.includes(TWINS));
+  const paths = pathsToRun(options.twins);
   let failed = 0;
   const folders = foldersUnder(root);
   for (const { folder, isLeaf } of folders) {
@@ -35,15 +37,13 @@ async function main(options: readonly string[]): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-const TWINS = "--twins";
-
 /** Says of each of the others why not. */
 function pathsToRun(twins: boolean): string[] {
   const available = listPaths().flatMap((path) => (path.available ? [path.name] : []));
   const why = ({ name, available: here, reason }: PathInfo): string | null => {
     const native = nativeOf(name, available);
     if (!here) return reason;
-    return native === undefined || twins ? null : `${native} gives the same bits and runs (${TWINS} runs both)`;
+    return native === undefined || twins ? null : `${native} gives the same bits and runs (--twins runs both)`;
   };
   return listPaths().flatMap((path) => {
     const reason = why(path);
@@ -109,4 +109,4 @@ function defaultFolder(): string {
   return existsSync(beside) ? beside : fileURLToPath(new URL("../../../test/golden/data", import.meta.url));
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main();

@@ -1,11 +1,14 @@
-import { parseArgs } from "node:util";
+import { told } from "../support/told.ts";
 import { simulate } from "./run.ts";
 
-/** `npm run sim -- --seeds 10000 [--from 1]`, or `--seed N` for one run with its trace. Exits with 1 at the first seed that shows a fault. */
-const { values } = parseArgs({ options: { seeds: { type: "string" }, from: { type: "string" }, seed: { type: "string" } } });
+const USAGE = `npm run sim -- [--seeds N] [--from SEED]
+npm run sim -- --seed SEED
 
-process.exitCode =
-  values.seed === undefined ? await many(Number(values.from ?? 1), Number(values.seeds ?? 1_000)) : await one(Number(values.seed));
+Runs whole clusters on a clock of their own, one for each of N seeds (1000) from SEED (1) on, and ends with 1 at the first that shows a fault.
+--seed runs one, and prints its trace.`;
+
+const { seeds, from, seed } = told(USAGE, { seeds: 1_000, from: 1, seed: -1 }).options;
+process.exitCode = seed === -1 ? await many(from, seeds) : await one(seed);
 
 async function many(from: number, count: number): Promise<number> {
   const startMs = performance.now();
