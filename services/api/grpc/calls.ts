@@ -77,12 +77,12 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
 
 /**
  * Turns away whoever has no key before anything of the message is taken, and the message that is compressed or finds no room; health and reflection
- * ask for no key. Lets go who takes nothing of a stream.
+ * ask for no key. Lets go who takes nothing of what he is answered.
  */
 export const atTheDoor =
   (deps: Pick<ApiDeps, "identify" | "bodies" | "config">): ServerInterceptor =>
-  ({ path, responseStream }, call) => {
-    if (responseStream) watchTaking(call, stalledMs(deps.config));
+  ({ path }, call) => {
+    watchTaking(call, stalledMs(deps.config));
     return new ServerInterceptingCall(call, {
       sendMetadata: (metadata, next) => {
         metadata.set("grpc-accept-encoding", "identity"); // grpc-js would say gzip

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
+import http2 from "node:http2";
 import { resolve } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type TestApi, testApi } from "../../support/api.ts";
+import { playJob, type Script, type TestApi, testApi } from "../../support/api.ts";
 import { ask, call, clientOf, closeClients, jobsAt, type Message, protoOptions, updatesOf } from "../../support/grpc.ts";
 
 let api: TestApi;
@@ -28,6 +29,36 @@ test("reflection names the service and describes it", async () => {
   expect(listed).toMatchObject({ list_services_response: { service: [{ name: "longshore.v1.Jobs" }, { name: "longshore.v1.Batches" }] } });
   const { file_descriptor_proto: files } = described.file_descriptor_response as { file_descriptor_proto: Buffer[] };
   expect(Buffer.concat(files).includes("SubmitRequest")).toBe(true);
+});
+
+test("who takes nothing of a large answer is cut off within it; who reads it has it", async () => {
+  const own = await testApi({ grpcPort: 0, heartbeatMs: 100 });
+  const text = "Container rustic-tulip is stowed in bay 42. ".repeat(6_000);
+  const client = jobsAt(own.grpc!);
+  const { id } = (await call(client, "Submit", { ...ask, max_tokens: 100_000 })) as { id: string };
+  const [first, ...rest] = await own.tokenizer.encode(text);
+  const end: Script["end"] = async (claim) => {
+    for (let at = 0; at < rest.length; at += 8_000) await claim.append({ type: "tokens", first: at + 1, ids: rest.slice(at, at + 8_000) });
+    const usage = { promptTokens: 1, completionTokens: rest.length + 1, cachedTokens: 0 };
+    await claim.append({ type: "finished", reason: "stop", usage });
+  };
+  await playJob(own.bus, "yardlog", { ids: [first!], end });
+  const { answer } = (await call(client, "Get", { id })) as { answer: { content: string } };
+  expect(answer.content === text).toBe(true);
+  const session = http2.connect(`http://${own.grpc}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/longshore.v1.Jobs/Get",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.on("error", () => {});
+  const asked = Buffer.from(`\n${String.fromCharCode(id.length)}${id}`); // its first field
+  stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, asked.length]), asked]));
+  await new Promise((resolve) => stream.once("close", resolve));
+  expect(stream.rstCode).toBe(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  session.destroy();
+  await own.close();
 });
 
 test("over TLS, when the API has a certificate", async () => {
