@@ -101,7 +101,9 @@ class Reader {
     branches.forEach((branch, i) => void this.check(branch, `${place}.${i}`, depth + 1));
   }
 
-  #object({ properties = {}, required = [], additionalProperties = true }: Fields, at: At, depth: number): void {
+  /** Beside properties that are described there are no others: the library would let those have any name, also one that is described, with a value that is not. */
+  #object(schema: Fields, at: At, depth: number): void {
+    const { properties = {}, required = [], additionalProperties = true } = schema;
     if (!isFields(properties)) throw refusal(at("properties"), "must be an object");
     for (const [name, schema] of Object.entries(properties)) {
       if (UNWRITABLE.test(name))
@@ -113,6 +115,7 @@ class Reader {
     if (Object.keys(properties).length - new Set(required as string[]).size > OPTIONAL_MAX)
       throw refusal(at("properties"), `has more than the ${OPTIONAL_MAX} that may be left out that are supported`);
     if (typeof additionalProperties !== "boolean") this.check(additionalProperties, at("additionalProperties"), depth + 1);
+    if (Object.keys(properties).length > 0) this.instead.set(schema, { ...schema, additionalProperties: false });
   }
 
   #array(schema: Fields, at: At, depth: number): void {

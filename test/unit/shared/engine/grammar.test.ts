@@ -118,6 +118,90 @@ const placesOf = (schema: object): Array<[object, (value: unknown) => unknown]> 
   [{ type: "array", items: schema, minItems: 1, maxItems: 1 }, (value) => [value]],
 ];
 
+test("an object has none but the properties that are described, whatever else is allowed", async () => {
+  const properties = { a: { const: 1 }, ab: { const: 2 }, b: { const: 1 } };
+  for (const more of [{}, { additionalProperties: true }, { additionalProperties: { type: "null" } }]) {
+    const schema = { type: "object", properties, required: ["b"], ...more };
+    expect(await textsOf(schema)).toEqual(new Set(['{"b":1}', '{"a":1,"b":1}', '{"ab":2,"b":1}', '{"a":1,"ab":2,"b":1}']));
+  }
+});
+
+/** Tokens that are bytes: there is one way to write each answer. */
+const bytes = new Grammars(
+  {
+    table: {
+      block: Uint8Array.from({ length: 256 }, (_, byte) => byte),
+      starts: Int32Array.from({ length: 258 }, (_, i) => Math.min(i, 256)),
+      special: [],
+    },
+    stopIds: [256],
+    vocabSize: 257,
+  },
+  { compileMs: 20_000, nextMs: 20_000 },
+);
+afterAll(() => bytes.close());
+
+/** Every answer to a schema that has few, as `JSON.stringify` writes it. */
+async function textsOf(schema: object): Promise<Set<string>> {
+  const texts = new Set<string>();
+  const begun: number[][] = [[]];
+  for (let taken = begun.pop(); taken !== undefined; taken = begun.pop()) {
+    const following = bytes.follow({ schema: JSON.stringify(schema) });
+    const mask = (await following.allowed(taken))!;
+    following.close();
+    for (let id = 0; id <= 256; id++) {
+      if (((mask[id >>> 5]! >>> (id & 31)) & 1) === 0) continue;
+      if (id === 256) texts.add(JSON.stringify(JSON.parse(Buffer.from(taken).toString())));
+      else begun.push([...taken, id]);
+    }
+  }
+  return texts;
+}
+
+/** A schema of few answers, and these. */
+type Few = { readonly schema: object; readonly texts: readonly string[] };
+const short = fc.array(fc.constantFrom("a", "b", "0", "1"), { maxLength: 3 }).map((letters) => letters.join(""));
+const few = fc.letrec<{ few: Few }>((tie) => ({
+  few: fc.oneof(
+    { maxDepth: 2, depthSize: "small" },
+    fc.array(fc.oneof(short, fc.integer({ min: -9, max: 120 })), { minLength: 1, maxLength: 5 }).map((values) => ({
+      schema: { enum: values },
+      texts: values.map((value) => JSON.stringify(value)),
+    })),
+    short.map((value) => ({ schema: { const: value }, texts: [JSON.stringify(value)] })),
+    fc.constant({ schema: { type: ["boolean", "null"] }, texts: ["true", "false", "null"] }),
+    fc.array(tie("few"), { minLength: 1, maxLength: 3 }).map((branches) => ({
+      schema: { anyOf: branches.map(({ schema }) => schema) },
+      texts: branches.flatMap(({ texts }) => texts),
+    })),
+    fc.tuple(fc.dictionary(short, tie("few"), { minKeys: 1, maxKeys: 3 }), fc.nat(2)).map(([parts, some]) => {
+      const required = Object.keys(parts).slice(0, some);
+      const properties = Object.fromEntries(Object.entries(parts).map(([name, { schema }]) => [name, schema]));
+      const pairs = Object.entries(parts).reduce<string[][]>(
+        (sets, [name, { texts }]) =>
+          sets.flatMap((set) => [
+            ...(required.includes(name) ? [] : [set]),
+            ...texts.map((text) => [...set, `${JSON.stringify(name)}:${text}`]),
+          ]),
+        [[]],
+      );
+      return { schema: { type: "object", properties, required }, texts: pairs.map((set) => `{${set.join(",")}}`) };
+    }),
+  ),
+})).few;
+
+test("a schema of few answers has exactly these, whatever beginnings and ends its names and values share", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      few.filter(({ texts }) => texts.join("").length < 400),
+      async ({ schema, texts }) => {
+        expect(await textsOf(schema), JSON.stringify(schema)).toEqual(new Set(texts.map((text) => JSON.stringify(JSON.parse(text)))));
+      },
+    ),
+    { numRuns: Number(process.env.FUZZ_RUNS ?? 60) },
+  );
+});
+
 test("as many values as are supported are made into a grammar in time", async () => {
   const following = grammars.follow({ schema: JSON.stringify({ enum: Array.from({ length: 500 }, (_, i) => `value number ${i * i}`) }) });
   expect(ids((await following.allowed([]))!).length).toBeGreaterThan(0);
