@@ -1,4 +1,4 @@
-import type { Bus, JobRequest, Lane } from "../shared/bus/contract.ts";
+import type { Bus, JobRequest, Lane, Waiting } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
@@ -16,10 +16,7 @@ export interface AdmissionLimits {
 }
 
 /** What admission asks of a job. */
-export type Asked = Pick<JobRequest, "model" | "lane" | "maxTokens" | "deadlineMs"> & {
-  readonly jobId: string;
-  readonly promptTokens: number;
-};
+export type Asked = Pick<JobRequest, "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };
 
 /**
  * The door: lets in what the cluster can finish in time at the speed it shows, and answers OVERLOADED to the rest at once, with the time after
@@ -39,13 +36,15 @@ export class Admission {
   }
 
   /** Counts the job in the backlog; call the result once it is in the queue, or will not come. */
-  async admit(job: Asked): Promise<() => void> {
-    const [load, speed, nowMs] = await Promise.all([this.#backlog.load(), this.#speed(), this.#bus.log.nowMs()]);
-    const share = { ...job, outputTokens: expectedOutput(job) };
-    this.#checkRoom(load, speed, share.promptTokens + share.outputTokens);
-    const excessSeconds = secondsUntilDone(load, speed, share) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
-    if (excessSeconds > 0 && !isProbe(load, speed)) throw refused("this deadline cannot be met at the load there is", excessSeconds);
-    return this.#backlog.add(share);
+  async admit(job: Asked & Pick<Waiting, "jobId" | "model">): Promise<() => void> {
+    const state = await this.#state();
+    requireRoom(this.#limits, state, job);
+    return this.#backlog.add({ ...job, outputTokens: expectedOutput(job) });
+  }
+
+  /** Throws what `admit` would: for a job of which no more is known than how large it is at least. */
+  async require(job: Asked): Promise<void> {
+    requireRoom(this.#limits, await this.#state(), job);
   }
 
   /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows, or the record is away. */
@@ -65,20 +64,9 @@ export class Admission {
     return { prompt: ahead(promptTokens, "batch"), output: ahead(outputTokens, "batch") };
   }
 
-  #checkRoom(load: Load, speed: Speed, tokens: number): void {
-    const { queueJobsMax, backlogTokensMax } = this.#limits;
-    const waiting = ahead(load.promptTokens, "batch") + ahead(load.outputTokens, "batch");
-    if (load.jobs >= queueJobsMax) {
-      throw refused(
-        `${queueJobsMax} jobs are waiting already`,
-        waiting / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond),
-      );
-    }
-    const excess = waiting + tokens - backlogTokensMax;
-    // A job larger than all that may wait gets in when nothing does.
-    if (excess > 0 && load.jobs > 0) {
-      throw refused(`${waiting} tokens are waiting already`, Math.min(excess, waiting) / Math.max(1, speed.prefill.tokensPerSecond));
-    }
+  async #state(): Promise<State> {
+    const [load, speed, nowMs] = await Promise.all([this.#backlog.load(), this.#speed(), this.#bus.log.nowMs()]);
+    return { load, speed, nowMs };
   }
 
   async #speed(): Promise<Speed> {
@@ -90,6 +78,32 @@ export class Admission {
 interface Speed {
   readonly prefill: Capacity;
   readonly decode: Capacity;
+}
+
+interface State {
+  readonly load: Load;
+  readonly speed: Speed;
+  readonly nowMs: number;
+}
+
+/** Throws OVERLOADED. A larger job is refused wherever a smaller one is. */
+function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job: Asked): void {
+  const { queueJobsMax, backlogTokensMax } = limits;
+  const outputTokens = expectedOutput(job);
+  const waiting = ahead(load.promptTokens, "batch") + ahead(load.outputTokens, "batch");
+  if (load.jobs >= queueJobsMax) {
+    throw refused(
+      `${queueJobsMax} jobs are waiting already`,
+      waiting / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond),
+    );
+  }
+  const excess = waiting + job.promptTokens + outputTokens - backlogTokensMax;
+  // A job larger than all that may wait gets in when nothing does.
+  if (excess > 0 && load.jobs > 0) {
+    throw refused(`${waiting} tokens are waiting already`, Math.min(excess, waiting) / Math.max(1, speed.prefill.tokensPerSecond));
+  }
+  const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
+  if (excessSeconds > 0 && !isProbe(load, speed)) throw refused("this deadline cannot be met at the load there is", excessSeconds);
 }
 
 /** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */

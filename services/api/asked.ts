@@ -2,7 +2,7 @@ import type { Endpoint } from "../shared/batches/batch.ts";
 import { type Body, readExactly } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { requireModel } from "./model.ts";
-import { chatPrompt, completionPrompt, type Prompt } from "./prompt.ts";
+import { chatPrompt, completionPrompt, type WrittenPrompt } from "./prompt.ts";
 import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "./requests.ts";
 import { responsesPrompt } from "./responses/prompt.ts";
 import { responsesRequest } from "./responses/requests.ts";
@@ -10,7 +10,7 @@ import { responsesRequest } from "./responses/requests.ts";
 /** What a request asks to be generated. */
 export interface Asked {
   readonly generation: GenerationRequest;
-  readonly prompt: Prompt;
+  readonly prompt: WrittenPrompt;
 }
 
 type AskDeps = Pick<ApiDeps, "bus" | "model" | "config" | "clock">;
@@ -25,7 +25,7 @@ export const askedOf: Readonly<Record<Endpoint, (deps: AskDeps, tenant: string, 
   "/v1/completions": async ({ model, clock }, _, body) => {
     const generation = parseBody(completionRequest, body.json);
     requireModel(model, generation.model);
-    return { generation, prompt: await completionPrompt(model, generation, clock) };
+    return { generation, prompt: completionPrompt(model, generation, clock) };
   },
   "/v1/responses": async (deps, tenant, body) => {
     const request = parseBody(responsesRequest, body.json);

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { Lane } from "../shared/bus/contract.ts";
+import { expectedOutput } from "../shared/bus/enqueue.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { callerOf } from "./auth.ts";
 import type { Body } from "./body.ts";
@@ -7,7 +8,7 @@ import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { cancelJob } from "./jobs.ts";
 import type { Spending } from "./keys/limits.ts";
-import type { Prompt } from "./prompt.ts";
+import { type Prompt, tokenized, type WrittenPrompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
@@ -37,9 +38,10 @@ export async function submitChoices(
   deps: ApiDeps,
   request: Asking,
   generation: GenerationRequest,
-  prompt: Prompt,
+  written: WrittenPrompt,
   options: SubmitOptions,
 ): Promise<readonly Choice[]> {
+  const prompt = await admissible(deps, request, generation, written, options);
   const choices: Choice[] = [];
   try {
     for (let index = 0; index < (generation.n ?? 1); index++) choices.push(await submitChoice(index));
@@ -60,6 +62,33 @@ export async function submitChoices(
   }
 }
 
+/**
+ * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What may join a job that
+ * is there already is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
+ */
+export async function admissible(
+  deps: ApiDeps,
+  request: Asking,
+  generation: GenerationRequest,
+  written: WrittenPrompt,
+  options: SubmitOptions,
+): Promise<Prompt> {
+  const { admission, limits } = deps;
+  if (idempotencyKeyOf(request) === null && (await jobToJoin(deps, request, options, 0)) === null) {
+    const promptTokens = written.atLeast();
+    const job = {
+      lane: options.lane,
+      maxTokens: askedTokens(generation) ?? 1,
+      promptTokens,
+      deadlineMs: await deadlineOf(deps, generation),
+    };
+    const { key } = callerOf(request);
+    if (key !== null) limits.require(key, { requests: 1, tokens: promptTokens + expectedOutput(job) });
+    await admission.require(job);
+  }
+  return tokenized(written);
+}
+
 /** Puts the job into the record, or finds it there for a request that comes again; what follows only reads it. */
 export async function submitJob(
   deps: ApiDeps,
@@ -68,20 +97,15 @@ export async function submitJob(
   prompt: Prompt,
   options: SubmitOptions,
 ): Promise<Submitted> {
-  const { bus, admission, config, clock, random } = deps;
+  const { bus, admission, clock, random } = deps;
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
-  const hash = ofChoice(bodyHash(request.url, request.body.raw), index);
   const key = idempotencyKeyOf(request);
-  if (key === null && !options.detached && isRetry(request)) {
-    const jobId = await deps.retries.lost(tenant, hash);
-    if (jobId !== null) return { jobId, created: false };
-  }
-  const seconds = Math.min(generation.deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
-  const deadlineMs = (await bus.log.nowMs()) + seconds * 1_000;
+  const joined = key === null ? await jobToJoin(deps, request, options, index) : null;
+  if (joined !== null) return { jobId: joined, created: false };
   const submission = {
-    ...jobOf(deps, generation, prompt, { ...options, deadlineMs }),
-    ...{ tenant, bodyHash: hash },
+    ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
+    ...{ tenant, bodyHash: hashOf(request, index) },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
     // One that is detached and has a key waits for whoever comes with it.
@@ -89,6 +113,17 @@ export async function submitJob(
   };
   return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
+
+/** The job that the same request asked for before, if it is sent again and that has lost its reader. */
+async function jobToJoin({ retries }: ApiDeps, request: Asking, { detached }: SubmitOptions, index: number): Promise<string | null> {
+  return detached || !isRetry(request) ? null : retries.lost(callerOf(request).tenant, hashOf(request, index));
+}
+
+async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {
+  return (await bus.log.nowMs()) + 1_000 * Math.min(deadline_seconds ?? config.deadlineSeconds, config.deadlineSeconds);
+}
+
+const askedTokens = ({ max_completion_tokens, max_tokens }: GenerationRequest): number | undefined => max_completion_tokens ?? max_tokens;
 
 /** What the record is told of an answer, the one of `prompt.view.choice`. CONTEXT_LENGTH if prompt and answer do not fit the model. */
 export function jobOf(
@@ -99,7 +134,7 @@ export function jobOf(
 ): Pick<Submission, "request" | "ids" | "payloads"> {
   const { ids } = prompt;
   const room = model.contextTokens - ids.length;
-  const maxTokens = generation.max_completion_tokens ?? generation.max_tokens ?? room;
+  const maxTokens = askedTokens(generation) ?? room;
   if (maxTokens > room) {
     const param = prompt.view.surface === "responses" ? "max_output_tokens" : "max_tokens";
     const message = `the prompt has ${ids.length} tokens and ${param} asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
@@ -127,6 +162,8 @@ export function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking,
   const { key } = callerOf(request);
   if (key !== null) limits.spend(key, spending);
 }
+
+const hashOf = ({ url, body }: Asking, index: number): string => ofChoice(bodyHash(url, body.raw), index);
 
 /** What tells the jobs of one request from each other; its first is as if it had asked for one. */
 const ofChoice = (text: string, index: number): string => (index === 0 ? text : `${text}\n${index}`);

@@ -6,6 +6,7 @@ import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { jobOf } from "./generate.ts";
 import { cancelJob } from "./jobs.ts";
+import { tokenized } from "./prompt.ts";
 import { CHOICES_MAX } from "./requests.ts";
 import type { Shown } from "./respond.ts";
 import { submit } from "./submit.ts";
@@ -32,7 +33,8 @@ export interface LineJobs {
 
 /** Throws what the line's endpoint answers to a bad request. */
 export async function jobsOf(deps: LineDeps, line: Line, body: Body): Promise<LineJobs> {
-  const { generation, prompt } = await askedOf[line.endpoint](deps, line.tenant, body);
+  const { generation, prompt: written } = await askedOf[line.endpoint](deps, line.tenant, body);
+  const prompt = await tokenized(written);
   const deadlineMs = Math.min(line.deadlineMs, line.sinceMs + 1_000 * (generation.deadline_seconds ?? Number.POSITIVE_INFINITY));
   const jobs = Array.from({ length: generation.n ?? 1 }, (_, index) => {
     const view = index === 0 ? prompt.view : { ...prompt.view, choice: { index, of: line.jobId(0) } };

@@ -14,14 +14,25 @@ import type { ServedModel } from "./model.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
 import type { View } from "./view.ts";
 
-export interface Prompt {
-  readonly ids: Int32Array;
+/** A prompt as it is written. What is left, to try its schema and to make tokens of it, is most of the work of a request before it is a job. */
+export interface WrittenPrompt {
   readonly view: View;
   readonly constraint?: Constraint;
+  /** No more than it has tokens. */
+  atLeast(): number;
+  ids(): Promise<Int32Array>;
+}
+
+export interface Prompt extends Pick<WrittenPrompt, "view" | "constraint"> {
+  readonly ids: Int32Array;
+}
+
+export async function tokenized({ view, constraint, ids }: WrittenPrompt): Promise<Prompt> {
+  return { ids: await ids(), view, ...(constraint && { constraint }) };
 }
 
 /** `exact`: the same request read so that numbers and key order survive, because a tool's schema is part of the prompt to the letter. */
-export async function chatPrompt(deps: PromptDeps, tenant: string, request: ChatRequest, exact: () => Printable): Promise<Prompt> {
+export async function chatPrompt(deps: PromptDeps, tenant: string, request: ChatRequest, exact: () => Printable): Promise<WrittenPrompt> {
   const { model } = deps;
   const exactly = onDemand(exact);
   const conversation: Conversation = {
@@ -54,9 +65,8 @@ export async function conversationPrompt(
   tenant: string,
   surface: Exclude<View["surface"], "completion">,
   conversation: Conversation,
-): Promise<Prompt> {
+): Promise<WrittenPrompt> {
   const { tools, thinking, effort, format } = conversation;
-  if (format !== undefined) await requireFormat(model.grammars, format, conversation);
   const { release } = model;
   const asked = await asSampled({ bus, model }, tenant, conversation.messages);
   const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, tools.map(nameOf), asked, release);
@@ -68,19 +78,31 @@ export async function conversationPrompt(
     tools,
     responseFormat: format?.written,
   });
-  const ids = await encode(model, text, surface === "responses" ? "input" : "messages");
   const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
   const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
   const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
   const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };
-  return { ids, ...constraint, view: begun === undefined ? view : { ...view, begun } };
+  const written = writtenText(model, text, surface === "responses" ? "input" : "messages");
+  const ids = async () => {
+    if (format !== undefined) await requireFormat(model.grammars, format, conversation);
+    return written.ids();
+  };
+  return { atLeast: written.atLeast, ids, ...constraint, view: begun === undefined ? view : { ...view, begun } };
 }
 
-export async function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): Promise<Prompt> {
-  const ids = typeof prompt === "string" ? await encode(model, prompt, "prompt") : tokenIds(model, prompt);
-  if (ids.length === 0) throw invalid("prompt", "must not be empty");
-  return { ids, view: { surface: "completion", created: seconds(clock), thinking: false, tools: false, release: model.release } };
+export function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): WrittenPrompt {
+  const written = typeof prompt === "string" ? writtenText(model, prompt, "prompt") : writtenIds(tokenIds(model, prompt));
+  return { ...written, view: { surface: "completion", created: seconds(clock), thinking: false, tools: false, release: model.release } };
 }
+
+type Written = Pick<WrittenPrompt, "atLeast" | "ids">;
+
+const writtenText = (model: ServedModel, text: string, param: string): Written => ({
+  atLeast: () => model.tokenizer.atLeast(text),
+  ids: () => encode(model, text, param),
+});
+
+const writtenIds = (ids: Int32Array): Written => ({ atLeast: () => ids.length, ids: async () => ids });
 
 function tokenIds(model: ServedModel, prompt: readonly number[]): Int32Array {
   if (prompt.length >= model.contextTokens) throw tooLong(model, "prompt");
@@ -91,7 +113,9 @@ function tokenIds(model: ServedModel, prompt: readonly number[]): Int32Array {
 
 async function encode(model: ServedModel, text: string, param: string): Promise<Int32Array> {
   try {
-    return await model.tokenizer.encode(text, model.contextTokens - 1);
+    const ids = await model.tokenizer.encode(text, model.contextTokens - 1);
+    if (ids.length === 0) throw invalid(param, "must not be empty");
+    return ids;
   } catch (error) {
     if (!(error instanceof ServingError)) throw error;
     if (error.code === "CONTEXT_LENGTH") throw tooLong(model, param);

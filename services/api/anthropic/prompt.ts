@@ -4,7 +4,7 @@ import { flatFormat } from "../answer-format.ts";
 import { invalid } from "../errors.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import type { ForcedCall } from "../forced-call.ts";
-import { conversationPrompt, type Prompt, type PromptDeps } from "../prompt.ts";
+import { conversationPrompt, type PromptDeps, type WrittenPrompt } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
@@ -13,7 +13,7 @@ export async function messagesPrompt(
   tenant: string,
   request: AnthropicConversation,
   exact: () => Printable,
-): Promise<Prompt> {
+): Promise<WrittenPrompt> {
   const { messages, thinking, output_config } = request;
   const exactly = onDemand(exact);
   const conversation = {

@@ -1,7 +1,7 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import { type Asking, submitJob } from "../generate.ts";
+import { type Asking, admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
 import { chatRequest, completionRequest, parseBody } from "../requests.ts";
@@ -25,14 +25,15 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
   if (chat !== undefined) {
     const request = parseBody(chatRequest, { ...body, ...chatBody(chat) });
     requireModel(model, request.model);
-    const prompt = await chatPrompt(deps, call.tenant, request, () => exactBody(chat));
-    return submitJob(deps, asking, request, prompt, options);
+    const written = await chatPrompt(deps, call.tenant, request, () => exactBody(chat));
+    return submitJob(deps, asking, request, await admissible(deps, asking, request, written, options), options);
   }
   const prompt = ids?.ids ?? text;
   if (prompt === undefined) throw new ServingError("INVALID_REQUEST", "prompt: must be given: chat, text or ids", { param: "prompt" });
   const completion = parseBody(completionRequest, { ...body, prompt });
   requireModel(model, completion.model);
-  return submitJob(deps, asking, completion, await completionPrompt(model, completion, clock), options);
+  const written = completionPrompt(model, completion, clock);
+  return submitJob(deps, asking, completion, await admissible(deps, asking, completion, written, options), options);
 }
 
 /** A job with a reader ends with the reader's deadline. */

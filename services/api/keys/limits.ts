@@ -47,6 +47,14 @@ export class Limits {
 
   /** Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. */
   spend(key: ApiKey, spending: Spending): void {
+    this.require(key, spending);
+    const purse = this.#purse(key);
+    take(purse, spending, this.#clock.monotonicMs());
+    purse.spent = { requests: purse.spent.requests + spending.requests, tokens: purse.spent.tokens + spending.tokens };
+  }
+
+  /** Throws what `spend` would. */
+  require(key: ApiKey, spending: Spending): void {
     const purse = this.#purse(key);
     const nowMs = this.#clock.monotonicMs();
     for (const kind of KINDS) {
@@ -56,8 +64,6 @@ export class Limits {
       const message = `this key may use ${bucket!.limit} ${kind} a minute, and they are used; try again in ${seconds} s`;
       throw new ServingError("RATE_LIMITED", message, { apiCode: "rate_limit_exceeded", retryAfterSeconds: seconds });
     }
-    take(purse, spending, nowMs);
-    purse.spent = { requests: purse.spent.requests + spending.requests, tokens: purse.spent.tokens + spending.tokens };
   }
 
   standing(key: ApiKey): readonly Standing[] {

@@ -5,7 +5,7 @@ import { flatFormat } from "../answer-format.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import { forcedBy } from "../forced-call.ts";
-import { conversationPrompt, type Prompt } from "../prompt.ts";
+import { conversationPrompt, type WrittenPrompt } from "../prompt.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
 import type { Echo } from "./kept.ts";
@@ -17,7 +17,7 @@ export async function responsesPrompt(
   tenant: string,
   request: ResponsesRequest,
   exact: () => Printable,
-): Promise<Prompt> {
+): Promise<WrittenPrompt> {
   const { model, config } = deps;
   const items = await conversationOf(deps, tenant, request);
   const effort = request.reasoning?.effort;

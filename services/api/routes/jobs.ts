@@ -7,7 +7,7 @@ import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, findJob, unknownJob } from "../follow.ts";
-import { submitJob } from "../generate.ts";
+import { admissible, submitJob } from "../generate.ts";
 import { jobObject, type LoggedJob } from "../job-object.ts";
 import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
@@ -18,6 +18,7 @@ import { stream } from "../respond.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
 
+const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
 
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
@@ -37,9 +38,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
       const body = readExactly(request.body);
       return (isObject(body) ? field(body, "request") : undefined) ?? null;
     };
-    const prompt =
-      kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : await completionPrompt(model, inner, deps.clock);
-    const { jobId } = await submitJob(deps, request, inner, prompt, { lane: "interactive", detached: true });
+    const written = kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : completionPrompt(model, inner, deps.clock);
+    const prompt = await admissible(deps, request, inner, written, detached);
+    const { jobId } = await submitJob(deps, request, inner, prompt, detached);
     const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
     const eta_seconds = seconds === null ? null : Math.ceil(seconds);
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued", eta_seconds });

@@ -24,7 +24,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const body = parseBody(countTokensRequest, request.body.json);
     requireModel(deps.model, body.model);
     spend(deps, request, { requests: 1, tokens: 0 });
-    const { ids } = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
-    return { input_tokens: ids.length };
+    const prompt = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
+    return { input_tokens: (await prompt.ids()).length };
   });
 }

@@ -39,7 +39,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
     spend(deps, request, { requests: 1, tokens: 0 });
     const { prompt } = await askedOf["/v1/responses"](deps, tenantOf(request), request.body);
-    return { object: "response.input_tokens", input_tokens: prompt.ids.length };
+    return { object: "response.input_tokens", input_tokens: (await prompt.ids()).length };
   });
 
   /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */

@@ -3,7 +3,7 @@ import type { Tokenizer as Native } from "tokenizers";
 import { type ErrorCode, ServingError } from "../runtime/errors.ts";
 import { type TokenTable, tokenTable } from "./tokenizer-bytes.ts";
 import { readTokenizerFiles, type SpecialIds } from "./tokenizer-files.ts";
-import { cutter } from "./tokenizer-pieces.ts";
+import { cutter, spacesBeginWords } from "./tokenizer-pieces.ts";
 
 /**
  * The tokenizer's own thread. The library's results are objects whose release takes longer than their use and falls due all at once, some
@@ -21,7 +21,13 @@ export interface Request {
 }
 
 export type Reply =
-  | { readonly kind: "ready"; readonly table: TokenTable; readonly ids: SpecialIds; readonly stopIds: readonly number[] }
+  | {
+      readonly kind: "ready";
+      readonly table: TokenTable;
+      readonly ids: SpecialIds;
+      readonly stopIds: readonly number[];
+      readonly spacesBeginWords: boolean;
+    }
   | { readonly kind: "unready"; readonly error: WireError }
   | { readonly kind: "encoded"; readonly id: number; readonly ids: Int32Array<ArrayBuffer> }
   | { readonly kind: "failed"; readonly id: number; readonly error: WireError };
@@ -43,7 +49,7 @@ async function serve(port: MessagePort, { folder, pieceChars }: ThreadOptions): 
         (error) => reply({ kind: "failed", id, error: toWire(error) }),
       );
     });
-    reply({ kind: "ready", table: tokenTable(file), ids, stopIds });
+    reply({ kind: "ready", table: tokenTable(file), ids, stopIds, spacesBeginWords: spacesBeginWords(file) });
   } catch (error) {
     reply({ kind: "unready", error: toWire(error) });
   }

@@ -4,6 +4,7 @@ import type { Vocabulary } from "./grammar/grammars.ts";
 import { startThread } from "./start-thread.ts";
 import { TokenBytes } from "./tokenizer-bytes.ts";
 import type { SpecialIds } from "./tokenizer-files.ts";
+import { spacedWords } from "./tokenizer-pieces.ts";
 import type { Reply, Request, ThreadOptions, WireError } from "./tokenizer-thread.ts";
 
 export type { SpecialIds } from "./tokenizer-files.ts";
@@ -20,9 +21,11 @@ export class Tokenizer {
   readonly vocabSize: number;
   private readonly bytes: TokenBytes;
   private readonly thread: Thread;
+  private readonly spacesBeginWords: boolean;
 
-  private constructor(thread: Thread, { table, ids, stopIds }: Extract<Reply, { kind: "ready" }>) {
+  private constructor(thread: Thread, { table, ids, stopIds, spacesBeginWords }: Extract<Reply, { kind: "ready" }>) {
     this.thread = thread;
+    this.spacesBeginWords = spacesBeginWords;
     this.bytes = new TokenBytes(table);
     this.ids = ids;
     this.stopIds = new Set(stopIds);
@@ -44,6 +47,11 @@ export class Tokenizer {
    */
   encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
     return this.thread.encode(text, maxTokens);
+  }
+
+  /** No more than `text` has ids: what is known of them without encoding it. */
+  atLeast(text: string): number {
+    return text === "" ? 0 : 1 + (this.spacesBeginWords ? spacedWords(text) : 0);
   }
 
   /** The bytes a token stands for: a piece of UTF-8, not always whole characters. Empty for ids without text (padding). Do not write to it. */

@@ -96,6 +96,17 @@ test("a long text is encoded in pieces and decodes to itself", async () => {
   expect(decode(tokenizer, ids)).toBe(text);
 });
 
+test("a text has no fewer tokens than are told before it is encoded; of prose most are told", async () => {
+  const random = seededRandom(seed);
+  for (let round = 0; round < 1_500; round++) {
+    const text = nastyText(random, random.u32() % 60);
+    expect(tokenizer.atLeast(text), `SEED=${seed} ${JSON.stringify(text)}`).toBeLessThanOrEqual((await tokenizer.encode(text)).length);
+  }
+  const prose = "Container amber-otter is stowed in bay 417. ".repeat(100);
+  expect(tokenizer.atLeast(prose)).toBe(701);
+  expect((await tokenizer.encode(prose)).length).toBe(1_101);
+});
+
 test("a text longer than allowed is refused as soon as that is known", async () => {
   await expect(tokenizer.encode("one two three", 2)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });
   await expect(tokenizer.encode("x ".repeat(1_000_000), 1_000)).rejects.toMatchObject({ code: "CONTEXT_LENGTH" });

@@ -1,0 +1,105 @@
+import * as grpc from "@grpc/grpc-js";
+import { afterEach, expect, type MockInstance, test, vi } from "vitest";
+import { makeKey } from "../../../services/api/keys/key.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import type { Config } from "../../../services/shared/runtime/config.ts";
+import { type TestApi, testApi } from "../../support/api.ts";
+import { call, closeClients, jobsAt } from "../../support/grpc.ts";
+
+let api: TestApi;
+let headers: Record<string, string> = {};
+let made: MockInstance;
+
+afterEach(async () => {
+  closeClients();
+  await api.close();
+});
+
+/** An API that counts the texts it makes tokens of. */
+async function open(settings: Partial<Config>, limits: { requestsPerMinute?: number; tokensPerMinute?: number } = {}): Promise<void> {
+  const bus = openBus({ url: "memory:" });
+  const { secret, key } = makeKey({ name: "n", tenant: "t", requestsPerMinute: null, tokensPerMinute: null, createdMs: 0, ...limits });
+  await bus.registry.keepKey(key.id, JSON.stringify(key));
+  api = await testApi({ grpcPort: 0, ...settings }, bus);
+  headers = { "content-type": "application/json", authorization: `Bearer ${secret}` };
+  made = vi.spyOn(api.tokenizer, "encode");
+}
+
+const post = (path: string, body: object, more: Record<string, string> = {}, signal?: AbortSignal) =>
+  fetch(api.url + path, { method: "POST", headers: { ...headers, ...more }, body: JSON.stringify(body), ...(signal && { signal }) });
+
+const prompted = (prompt: string | readonly number[], max_tokens = 1) => ({ model: "yardlog", prompt, max_tokens });
+const detached = (prompt: string | readonly number[], max_tokens = 1) =>
+  post("/v1/jobs", { kind: "completion", request: prompted(prompt, max_tokens) });
+const messages = [{ role: "user", content: "Where is red-fox?" }];
+const asked: readonly [string, object][] = [
+  ["/v1/completions", prompted("Where?")],
+  ["/v1/chat/completions", { model: "yardlog", messages }],
+  ["/v1/chat/completions", { model: "yardlog", messages, response_format: { type: "json_object" } }],
+  ["/v1/responses", { model: "yardlog", input: "Where?" }],
+  ["/v1/messages", { model: "yardlog", messages, max_tokens: 1 }],
+  ["/v1/jobs", { kind: "chat", request: { model: "yardlog", messages } }],
+];
+
+/** Everything is refused, and no text becomes tokens. */
+async function refusesAll(busy: number): Promise<void> {
+  made.mockClear();
+  for (const [path, body] of asked) expect((await post(path, body)).status, path).toBe(path === "/v1/messages" ? busy : 429);
+  const metadata = new grpc.Metadata();
+  metadata.set("authorization", headers.authorization!);
+  const submitted = call(jobsAt(api.grpc!), "Submit", { model: "yardlog", text: "Where?" }, metadata);
+  await expect(submitted).rejects.toMatchObject({ code: grpc.status.RESOURCE_EXHAUSTED });
+  expect(made).not.toHaveBeenCalled();
+}
+
+test("a key that has spent its requests is refused before a text becomes tokens, on every surface", async () => {
+  await open({}, { requestsPerMinute: 1 });
+  expect((await detached("Where?")).status).toBe(202);
+  expect(made).toHaveBeenCalledTimes(1);
+  await refusesAll(429);
+});
+
+test("so is everybody when as many jobs wait as may", async () => {
+  await open({ queueJobsMax: 1 });
+  expect((await detached("Where?")).status).toBe(202);
+  await refusesAll(529);
+});
+
+test("a text whose words alone are too many is not made tokens of; what may fit is, and counts exactly", async () => {
+  await open({ backlogTokensMax: 1_000 });
+  expect((await detached([5, 6, 7], 97)).status).toBe(202);
+  made.mockClear();
+  expect((await detached("word ".repeat(900))).status).toBe(429);
+  expect((await detached(Array<number>(900).fill(5))).status).toBe(429);
+  expect(made).not.toHaveBeenCalled();
+  expect((await detached("word".repeat(900))).status).toBe(429);
+  expect(made).toHaveBeenCalledTimes(1);
+  expect((await detached(Array<number>(899).fill(5), 2)).status).toBe(429);
+  expect((await detached(Array<number>(899).fill(5))).status, "to the last token").toBe(202);
+});
+
+test("so it is with the tokens of a key", async () => {
+  await open({}, { tokensPerMinute: 1_000 });
+  expect((await detached([5], 599)).status).toBe(202);
+  expect((await detached("word ".repeat(900))).status).toBe(429);
+  expect(made).not.toHaveBeenCalled();
+  expect((await detached([5], 300)).status, "what was refused has spent nothing").toBe(202);
+});
+
+test("what joins a job that is there is not refused: by its key, or sent again when that lost its reader", async () => {
+  await open({ queueJobsMax: 1, graceMs: 60_000 });
+  const chat = { model: "yardlog", messages, stream: true };
+  const leaving = new AbortController();
+  const jobOf = async (more: Record<string, string>, signal?: AbortSignal) => {
+    const response = await post("/v1/chat/completions", chat, more, signal);
+    return response.headers.get("x-job-id");
+  };
+  const keyed = { "idempotency-key": "once" };
+  const jobId = await jobOf(keyed, leaving.signal);
+  expect(jobId).toMatch(/^job_/);
+  leaving.abort();
+  await expect.poll(async () => (await api.bus.registry.beats(`left.${jobId}`)).size).toBe(1);
+  expect(await jobOf({ "x-stainless-retry-count": "1" })).toBe(jobId);
+  expect(await jobOf(keyed)).toBe(jobId);
+  expect(await jobOf({})).toBeNull();
+});
