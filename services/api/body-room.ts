@@ -4,13 +4,21 @@ import { type Caller, EVERYBODY } from "./auth.ts";
 
 /** What the body of one request takes of the room. */
 export interface Share {
-  /** Throws OVERLOADED where there is no room for so many bytes more. */
-  take(bytes: number): void;
+  /**
+   * So many bytes are to come. Throws OVERLOADED where there is no room for them now, but takes little of it: who sends nothing keeps it from nobody.
+   * Returns what is left to take as they arrive.
+   */
+  announce(bytes: number): number;
+  /** So many are there, of which at most `most` are held at a time. Throws OVERLOADED where they find no room. */
+  arrive(bytes: number, most?: number): void;
   /** All of it, for good: what still comes is not held. */
   giveBack(): void;
 }
 
-/** The room for the bodies of all requests, from when they are announced, or arrive, until nothing holds them. A tenant may take half of it, or one whole body. */
+/** What a body takes before any of it is there. */
+const AHEAD_BYTES = 65_536;
+
+/** The room for the bodies of all requests, from when they arrive until nothing holds them. A tenant may take half of it, or one whole body. */
 export class BodyRoom {
   readonly #max: number;
   readonly #tenantMax: number;
@@ -31,14 +39,27 @@ export class BodyRoom {
   share(caller: Caller | null): Share {
     const tenant = caller === EVERYBODY ? null : (caller?.tenant ?? null);
     let own = 0;
+    let arrived = 0;
     let over = false;
+    const require = (bytes: number): void => {
+      if (this.#bytes + bytes > this.#max) throw full();
+      if (tenant !== null && this.#of(tenant) + bytes > this.#tenantMax) throw halfFull();
+    };
+    const take = (bytes: number): void => {
+      if (over || bytes <= 0) return;
+      require(bytes);
+      this.#add(tenant, bytes);
+      own += bytes;
+    };
     return {
-      take: (bytes) => {
-        if (over) return;
-        if (this.#bytes + bytes > this.#max) throw full();
-        if (tenant !== null && this.#of(tenant) + bytes > this.#tenantMax) throw halfFull();
-        this.#add(tenant, bytes);
-        own += bytes;
+      announce: (bytes) => {
+        require(bytes);
+        take(Math.min(bytes, AHEAD_BYTES));
+        return bytes - own;
+      },
+      arrive: (bytes, most = Number.POSITIVE_INFINITY) => {
+        arrived += bytes;
+        take(Math.min(arrived, most) - own);
       },
       giveBack: () => {
         this.#add(tenant, -own);

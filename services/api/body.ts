@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { PART_BYTES } from "../shared/batches/file.ts";
 import { type Printable, readJson } from "../shared/engine/chat/python-json.ts";
@@ -26,20 +26,21 @@ declare module "fastify" {
 export const BODY_MS = 60_000;
 
 /** An upload is stored while it arrives: a part that waits, and its copy on the way. */
-const UPLOAD_BYTES = 2 * PART_BYTES;
+export const UPLOAD_BYTES = 2 * PART_BYTES;
 
 export const isUpload = ({ headers }: Pick<FastifyRequest, "headers">): boolean =>
   headers["content-type"]?.startsWith("multipart/form-data") === true;
 
 /**
- * Takes room for the body of a request, until it is dropped or the request ends, however it does: at once for what is announced, and for what is
- * not as it arrives, through the payload that is returned. Throws OVERLOADED; a body beyond `bytesMax` is for whoever reads it to refuse.
+ * Takes room for the body of a request as it arrives, through the payload that is returned, until it is dropped or the request ends, however it does.
+ * Throws OVERLOADED; a body beyond `bytesMax` is for whoever reads it to refuse, and an upload is counted by whoever stores it.
  */
 export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: FastifyReply, payload: RequestPayload, bytesMax: number) {
   const share = room.share(request.caller);
   const { "content-length": length, "transfer-encoding": unknownLength } = request.headers;
-  if (isUpload(request)) share.take(Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES));
-  else if (length !== undefined && Number(length) <= bytesMax) share.take(Number(length));
+  const uploads = isUpload(request);
+  const bytes = uploads ? Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES) : Number(length ?? 0);
+  const left = uploads || bytes <= bytesMax ? share.announce(bytes) : 0;
   request.bodyShare = share;
   const { socket } = request.raw;
   const ended = () => {
@@ -49,14 +50,15 @@ export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: Fastify
   setMaxListeners(0, socket); // requests may stand in line on it
   socket.once("close", ended); // answers that stand in line do not hear of it
   reply.raw.once("close", ended);
-  return unknownLength === undefined || isUpload(request) ? payload : counted(payload, share);
+  return uploads || (left === 0 && unknownLength === undefined) ? payload : counted(payload, share);
 }
 
-function counted(payload: RequestPayload, share: Share): Transform {
+/** The same bytes, which take room as they come. */
+export function counted(payload: Readable, share: Share, most?: number): Transform {
   const arrived = new Transform({
     transform(bytes: Buffer, _, done) {
       try {
-        share.take(bytes.length);
+        share.arrive(bytes.length, most);
         done(null, bytes);
       } catch (error) {
         done(error as Error);

@@ -37,7 +37,7 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
   let share = bodies.share(null);
   const count = (bytes: Buffer) => {
     try {
-      share.take(bytes.length);
+      share.arrive(bytes.length);
     } catch (thrown) {
       refuse(thrown);
     }
@@ -66,7 +66,7 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
 /** A message goes out in pieces of so many bytes, an HTTP/2 frame's: what its client has taken shows by the piece. */
 const PIECE_BYTES = 16_384;
 
-/** Cuts off the client of a stream who takes nothing of what lies here for him for `ms`: he can resume. */
+/** Cuts off a client who takes nothing of what lies here for him for `ms`: a stream he can resume, an answer he can get again. */
 export function watchTaking(call: ServerCall, ms: number): void {
   const stream = streamOf(call);
   const stalled = setTimeout(() => {

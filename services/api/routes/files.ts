@@ -7,6 +7,8 @@ import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { tenantOf } from "../auth.ts";
+import { counted, UPLOAD_BYTES } from "../body.ts";
+import type { Share } from "../body-room.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
@@ -85,7 +87,7 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
   try {
     for await (const part of request.parts()) {
       if (part.type === "field") fields[part.fieldname] = part.value;
-      else if (part.fieldname === "file") received = await receiveFile(bus, random, part);
+      else if (part.fieldname === "file") received = await receiveFile(bus, random, part, request.bodyShare!);
       else part.file.resume(); // like any unknown field: read, and dropped
     }
     const { "expires_after[seconds]": lifeSeconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
@@ -107,8 +109,13 @@ function fromParser(thrown: unknown): unknown {
   return statusCode === undefined && /multipart/i.test(thrown.message) ? malformed(thrown.message) : thrown;
 }
 
-async function receiveFile(bus: Bus, random: Random, { file, filename }: Pick<MultipartFile, "file"> & { readonly filename?: string }) {
-  const parts = await storeParts(bus, random, file);
+async function receiveFile(
+  bus: Bus,
+  random: Random,
+  { file, filename }: Pick<MultipartFile, "file"> & { readonly filename?: string },
+  share: Share,
+) {
+  const parts = await storeParts(bus, random, counted(file, share, UPLOAD_BYTES));
   if (!file.truncated) return { filename: (filename ?? "file").slice(0, FILENAME_CHARACTERS_MAX), parts };
   await deleteParts(bus, parts);
   throw new ServingError("TOO_LARGE", `file: a batch file may have at most ${FILE_BYTES_MAX} bytes; split it`, {

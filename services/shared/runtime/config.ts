@@ -125,8 +125,8 @@ const api = {
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
   bodiesMaxBytes: whole(
     268_435_456,
-    { min: 1_024 },
-    "Request bodies held at once: announced, on their way, or read and not yet a job (over gRPC: until the call ends). Beyond it, and for a tenant beyond half of it or one of the largest: 429. At least one of the largest.",
+    { min: 4_194_304 },
+    "Request bodies held at once: as they arrive (64 KiB at most when they are announced), or read and not yet a job (over gRPC: until the call ends). Beyond it, and for a tenant beyond half of it or one of the largest: 429. At least one of the largest.",
   ),
   heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
   streamBufferBytes: whole(

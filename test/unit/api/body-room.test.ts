@@ -183,6 +183,48 @@ test("a tenant fills half of the room at most, or one whole body, and shuts out 
   await own.close();
 });
 
+test("who announces much and sends nothing keeps little from others; what arrives takes room until there is none", async () => {
+  const own = await testApi({ bodyMaxBytes: 1_000_000, bodiesMaxBytes: 2_000_000 });
+  const idle = Array.from({ length: 8 }, () => begin(announced(1_000_000), own));
+  await until(8 * 65_536, own);
+  expect((await ask("/v1/chat/completions", 1_000_000, own)).status, "there is room for it").toBe(400);
+  const half = "x".repeat(500_000);
+  for (const [i, socket] of idle.slice(0, 3).entries()) {
+    socket.write(half);
+    await until(500_000 * (i + 1) + 65_536 * (7 - i), own);
+  }
+  const refused = begin(announced(1_000_000), own);
+  expect(await answer(refused), "not all of it").toMatch(/^HTTP\/1.1 429 .*bodies of other requests/s);
+  idle[3]!.write(half);
+  expect(await answer(idle[3]!), "not what came of it").toMatch(/^HTTP\/1.1 429 .*retry-after: 5\r\n.*bodies of other requests/s);
+  await until(1_500_000 + 65_536 * 4, own);
+  idle[1]!.destroy();
+  await until(1_000_000 + 65_536 * 4, own);
+  idle[0]!.write(half);
+  expect(await answer(idle[0]!), "whole").toMatch(/^HTTP\/1.1 400 .*is not valid JSON/s);
+  await until(500_000 + 65_536 * 4, own);
+  for (const socket of [...idle, refused]) socket.destroy();
+  await until(0, own);
+  await own.close();
+});
+
+test("an upload takes room as it arrives, up to what is held of it at a time", async () => {
+  const own = await testApi({ bodiesMaxBytes: 3_000_000, bodyMaxBytes: BODY });
+  const begun = "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 8000000\r\n\r\n";
+  const file = '--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n';
+  const idle = [begin(begun, own), begin(begun, own)];
+  await until(2 * 65_536, own);
+  idle[0]!.write(`${file}${"x".repeat(1_000_000)}`);
+  await expect.poll(() => held(own), { timeout: 20_000 }).toBeGreaterThan(1_000_000);
+  idle[0]!.write("x".repeat(4_000_000));
+  await until(2_097_152 + 65_536, own);
+  idle[1]!.write(`${file}${"x".repeat(2_000_000)}`);
+  expect(await answer(idle[1]!)).toMatch(/^HTTP\/1.1 429 .*bodies of other requests/s);
+  for (const socket of idle) socket.destroy();
+  await until(0, own);
+  await own.close();
+});
+
 test("a message of gRPC that stops on its way is given up", async () => {
   const own = await testApi({ grpcPort: 0 }); // its timers are lost
   const session = sessionWith(own);
