@@ -26,19 +26,20 @@ constexpr int64_t kRowUnit = 4;
 #endif
 constexpr int64_t kLaneMax = 128;       // of a run: scores and outputs stay in the second-level cache
 constexpr int64_t kSelectQueries = 16;  // that share window rows where each selects its own entries
-constexpr int64_t kRowsAhead = 8;       // stored rows are asked for so many before they are used
 constexpr float kLowest = -0x1.fffffep127f;
+
+using Rows = const uint8_t* [kStep];  // stored
 
 struct Shape {
   KvShape kv;
   int64_t rowBytes;
-  int64_t steps, channels;  // of k in a row; blocks of 16 channels
+  int64_t steps, channels;  // of k in a row; blocks of 16 channels, two for each step, which share its groups of four (zipEven)
   int64_t queries, heads;   // of a task
   int64_t together;         // queries of a run
   int64_t lanes;            // of a run, whole blocks
   int64_t windowSteps;      // of entries
 
-  Shape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, rowBytes(kvEntryBytes(a.layout, a.nope, a.rope)), steps(stepsOf(kv.width())), channels(blocksOf(kv.width(), kTile)) {
+  Shape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, rowBytes(kvEntryBytes(a.layout, a.nope, a.rope)), steps(stepsOf(kv.width())), channels(2 * steps) {
     together = maxOf(1, kLaneMax / lanesOfQuery(a, a.h));
     queries = minOf(a.sel ? kSelectQueries : together, blocksOf(a.T, threads));
     together = minOf(together, queries);
@@ -88,7 +89,7 @@ struct Space {
         p(c.take<Bf16>(s.lanes * kEntries)),
         largest(c.take<float>(s.lanes)),
         mass(c.take<float>(s.lanes)),
-        out(c.take<float>(s.lanes * 2 * s.steps * kTile)) {}
+        out(c.take<float>(s.lanes * s.channels * kTile)) {}
 };
 
 // Entries [begin, end) of a block, per lane.
@@ -161,8 +162,8 @@ class Run {
   void addCompressed(int64_t query, const Span& span) {
     const int64_t entries = compressed(query);
     for (int64_t e = 0; e < entries; e += kEntries) {
-      const int64_t end = minOf(entries, e + kEntries), steps = blocksOf(end - e, kStep);
-      load(space_.block, e, steps, e, end, [&](int64_t entry) { return a_.pages.row(a_.sel ? a_.sel[query * a_.K + entry] : entry); });
+      const int64_t steps = blocksOf(minOf(kEntries, entries - e), kStep);
+      load(space_.block, e, steps, e, entries, [&](int64_t entry) { return a_.pages.row(a_.sel ? a_.sel[query * a_.K + entry] : entry); });
       addBlock(space_.block, 0, steps, span, [&](int64_t i) { return minOf(kEntries, compressed(i) - e); }, [](int64_t) { return 0; });
     }
   }
@@ -181,30 +182,45 @@ class Run {
     std::memset(space_.out, 0, static_cast<size_t>(s_.channels * laneBlocks() * kTileFloats) * sizeof(float));
   }
 
-  // Entries [begin, end) into the panel whose first is `base`; zeros elsewhere in its `steps`.
+  // Entries [begin, end) into the panel whose first is `base`; zeros elsewhere in its `steps`. What comes behind these is asked for.
   template <class RowOf>
   void load(const Panel& panel, int64_t base, int64_t steps, int64_t begin, int64_t end, RowOf&& rowOf) {
-    const auto entryAt = [&](int64_t entry) {
-      if (entry < begin || entry >= end) return static_cast<const uint8_t*>(space_.zeros);
-      if (entry + kRowsAhead < end) prefetch(rowOf(entry + kRowsAhead));
-      return rowOf(entry);
+    Rows rows[2];
+    const auto find = [&](int64_t step) {
+      for (int64_t i = 0; i < kStep; i++) {
+        const int64_t entry = base + step * kStep + i;
+        rows[step % 2][i] = entry >= begin && entry < end ? rowOf(entry) : space_.zeros;
+      }
     };
-    for (int64_t e = 0; e < steps * kStep; e += 2) {
-      Bf16* rows = panel.rows + e / kTile * s_.steps * kTileHalves + e % kTile * kStep;
-      Bf16* values = panel.values + e / kStep * kTileHalves + e % kStep / 2 * kStep;
-      const uint8_t* even = entryAt(base + e);
-      const uint8_t* odd = entryAt(base + e + 1);
-      forKvSteps(s_.kv, even, odd, space_.floats, [&](int64_t s, P a, P b) LONGSHORE_INLINED {
-        storeVector(rows + s * kTileHalves, a);
-        storeVector(rows + s * kTileHalves + kStep, b);
-        storeVector(values + 2 * s * panel.capacity * kTileHalves, zipLow(finite(a), finite(b)));
-        storeVector(values + (2 * s + 1) * panel.capacity * kTileHalves, zipHigh(finite(a), finite(b)));
-      });
+    find(0);
+    for (int64_t step = 0; step < steps; step++) {
+      find(step + 1);
+      loadStep(panel, step, rows[step % 2], rows[(step + 1) % 2]);
     }
   }
 
-  void prefetch(const uint8_t* row) const {
-    for (int64_t byte = 0; byte < s_.rowBytes; byte += kRowBytes) __builtin_prefetch(row + byte);
+  // Tile by tile, so that a tile is near until it is whole; `next`: what is asked for meanwhile.
+  void loadStep(const Panel& panel, int64_t step, const Rows& rows, const Rows& next) {
+    const int64_t rowStride = s_.steps * kTileHalves, valueStride = panel.capacity * kTileHalves, apart = blocksOf(s_.rowBytes, maxOf(1, s_.steps - 1));
+    Bf16* const entries = panel.rows + 2 * step * rowStride;
+    Bf16* const values = panel.values + step * kTileHalves;
+    NotFinite notFinite;
+    forKvSteps(s_.kv, rows, space_.floats, [&](int64_t pair, int64_t s, P a, P b) LONGSHORE_INLINED {
+      Bf16* row = entries + pair / 8 * rowStride + s * kTileHalves + pair % 8 * 2 * kStep;
+      Bf16* value = values + 2 * s * valueStride + pair * kStep;
+      __builtin_prefetch(next[2 * pair] + s * apart);
+      __builtin_prefetch(next[2 * pair + 1] + s * apart);
+      storeVector(row, a);
+      storeVector(row + kStep, b);
+      storeVector(value, zipEven(a, b));
+      storeVector(value + valueStride, zipOdd(a, b));
+      notFinite.add(a);
+      notFinite.add(b);
+    });
+    if (!notFinite.found()) return;
+    for (int64_t c = 0; c < s_.channels; c++) {
+      for (int64_t i = 0; i < kTileHalves; i += kStep) storeVector(values + c * valueStride + i, finite(loadVector(values + c * valueStride + i)));
+    }
   }
 
   // The entries of `steps` steps of a panel for the lanes of a span; end(query) and begin(query): what each query sees of them.
@@ -264,11 +280,12 @@ class Run {
     scaleOutputs(b, factor);
   }
 
+  // -inf in the lanes that do not see entry e.
   static V seenPart(V score, const Seen& seen, int64_t e) {
-    float lanes[kTile];
-    store(lanes, score);
-    for (int l = 0; l < kTile; l++) lanes[l] = e >= seen.begin[l] && e < seen.end[l] ? lanes[l] : -__builtin_inff();
-    return LONGSHORE_PATH::load(lanes);
+    const I ones = setInt(-1), next = setInt(static_cast<int32_t>(e) + 1);
+    const auto isBefore = [&](const int32_t* bound) { return shiftRight<31>(addInt(next, xorInt(LONGSHORE_PATH::load(bound), ones))); };  // e - bound < 0
+    const I hidden = xorInt(andInt(isBefore(seen.end), xorInt(isBefore(seen.begin), ones)), ones);
+    return floats(xorInt(bits(score), andInt(hidden, xorInt(bits(score), bits(set(-__builtin_inff()))))));
   }
 
   void scaleOutputs(int64_t b, V factor) {
@@ -291,10 +308,13 @@ class Run {
       const float* out = space_.out + lane / kTile * kTileFloats + lane % kTile * kTile;
       const float sink = LONGSHORE_PATH::first(exp(sub(set(a_.sink[headOf(lane)]), set(space_.largest[lane]))));
       const V mass = set(space_.mass[lane] + sink);
-      for (int64_t c = 0; c < s_.channels; c++) {
-        // A zero loses its sign: whether steps without weight were added shows nowhere else.
-        const V v = div(LONGSHORE_PATH::add(LONGSHORE_PATH::load(out + c * laneBlocks() * kTileFloats), zero()), mass);
-        storePart(o + c * kTile, v, minOf(kTile, D - c * kTile));
+      // A zero loses its sign: whether steps without weight were added shows nowhere else.
+      const auto channels = [&](int64_t c) { return div(LONGSHORE_PATH::add(LONGSHORE_PATH::load(out + c * laneBlocks() * kTileFloats), zero()), mass); };
+      for (int64_t k = 0; k < D; k += kStep) {
+        V low = channels(k / kTile), high = channels(k / kTile + 1);
+        orderGroups(low, high);
+        storePart(o + k, low, minOf(kTile, D - k));
+        if (k + kTile < D) storePart(o + k + kTile, high, minOf(kTile, D - k - kTile));
       }
     }
   }

@@ -23,16 +23,26 @@ LONGSHORE_INLINE void transpose(V (&rows)[kTile]) {
   for (int i = 0; i < kTile; i++) rows[i] = load(out[i]);
 }
 
-// Halves 0..15 of a and b in turn; zipHigh: halves 16..31.
-LONGSHORE_INLINE P zipLow(P a, P b) {
+// Halves of a and b in turn, of the eight groups of four that each has: those of the even groups; zipOdd: of the odd ones.
+LONGSHORE_INLINE P zipEven(P a, P b) {
   P r;
-  for (int i = 0; i < kTile; i++) r.half[2 * i] = a.half[i], r.half[2 * i + 1] = b.half[i];
+  for (int i = 0; i < kTile; i++) r.half[2 * i] = a.half[i / 4 * 8 + i % 4], r.half[2 * i + 1] = b.half[i / 4 * 8 + i % 4];
   return r;
 }
-LONGSHORE_INLINE P zipHigh(P a, P b) {
+LONGSHORE_INLINE P zipOdd(P a, P b) {
   P r;
-  for (int i = 0; i < kTile; i++) r.half[2 * i] = a.half[kTile + i], r.half[2 * i + 1] = b.half[kTile + i];
+  for (int i = 0; i < kTile; i++) r.half[2 * i] = a.half[i / 4 * 8 + 4 + i % 4], r.half[2 * i + 1] = b.half[i / 4 * 8 + 4 + i % 4];
   return r;
+}
+
+// Lanes of the even groups of four and of the odd ones become the first sixteen and the last.
+LONGSHORE_INLINE void orderGroups(V& even, V& odd) {
+  float in[2][kTile], out[2 * kTile];
+  store(in[0], even);
+  store(in[1], odd);
+  for (int i = 0; i < 2 * kTile; i++) out[i] = in[i / 4 % 2][i / 8 * 4 + i % 4];
+  even = load(out);
+  odd = load(out + kTile);
 }
 
 // Lane l: a pair of even[l] and odd[l], rounded.
@@ -50,6 +60,18 @@ LONGSHORE_INLINE P finite(P x) {
   for (uint16_t& half : x.half) half = (half & 0x7F80u) == 0x7F80u ? 0 : half;
   return x;
 }
+
+// Whether something that was added is not finite.
+class NotFinite {
+ public:
+  LONGSHORE_MEMBER void add(P x) {
+    for (const uint16_t half : x.half) found_ |= (half & 0x7F80u) == 0x7F80u;
+  }
+  LONGSHORE_MEMBER bool found() const { return found_; }
+
+ private:
+  bool found_ = false;
+};
 
 #else
 
@@ -78,18 +100,20 @@ LONGSHORE_INLINE void transpose(V (&rows)[kTile]) {
   }
 }
 
-// zipLow: halves 0..15 of a and b in turn; zipHigh: halves 16..31.
-alignas(64) static constexpr uint16_t kZip[2][32] = {
-    {0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47},
-    {16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63}};
-LONGSHORE_INLINE P zipLow(P a, P b) { return _mm512_permutex2var_epi16(a, _mm512_load_si512(kZip[0]), b); }
-LONGSHORE_INLINE P zipHigh(P a, P b) { return _mm512_permutex2var_epi16(a, _mm512_load_si512(kZip[1]), b); }
+// Halves of a and b in turn, of the eight groups of four that each has: those of the even groups; zipOdd: of the odd ones.
+LONGSHORE_INLINE P zipEven(P a, P b) { return _mm512_unpacklo_epi16(a, b); }
+LONGSHORE_INLINE P zipOdd(P a, P b) { return _mm512_unpackhi_epi16(a, b); }
+
+// Lanes of the even groups of four and of the odd ones become the first sixteen and the last.
+LONGSHORE_INLINE void orderGroups(V& even, V& odd) {
+  const V a = _mm512_shuffle_f32x4(even, odd, 0x44), b = _mm512_shuffle_f32x4(even, odd, 0xEE);
+  even = _mm512_shuffle_f32x4(a, a, 0xD8);
+  odd = _mm512_shuffle_f32x4(b, b, 0xD8);
+}
 
 // Lane l: a pair of even[l] and odd[l], rounded.
-LONGSHORE_INLINE P zip(V even, V odd) {
-  const P halves = pairsOf(even, odd);
-  return zipLow(halves, _mm512_shuffle_i64x2(halves, halves, 0xEE));
-}
+alignas(64) static constexpr uint16_t kHalvesInTurn[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+LONGSHORE_INLINE P zip(V even, V odd) { return _mm512_permutexvar_epi16(_mm512_load_si512(kHalvesInTurn), pairsOf(even, odd)); }
 
 LONGSHORE_INLINE V lanesOf(P pairs) { return floats(pairs); }
 
@@ -97,6 +121,16 @@ LONGSHORE_INLINE V lanesOf(P pairs) { return floats(pairs); }
 LONGSHORE_INLINE P finite(P x) {
   return _mm512_maskz_mov_epi16(_mm512_cmplt_epu16_mask(andInt(x, _mm512_set1_epi16(0x7FFF)), _mm512_set1_epi16(0x7F80)), x);
 }
+
+// Whether something that was added is not finite: one more in the exponent changes the sign.
+class NotFinite {
+ public:
+  LONGSHORE_MEMBER void add(P x) { signs_ = _mm512_ternarylogic_epi32(signs_, x, _mm512_add_epi16(x, _mm512_set1_epi16(0x80)), 0xF6); }  // signs | (x ^ more)
+  LONGSHORE_MEMBER bool found() const { return _mm512_movepi16_mask(signs_) != 0; }
+
+ private:
+  P signs_ = _mm512_setzero_si512();
+};
 
 #endif
 

@@ -7,7 +7,7 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// exp(x) = 2^n * exp(r), |r| <= ln(2)/2, Taylor to r^7 (the rest is below 2^-27). Denormal results are rounded once; NaN stays NaN.
+// exp(x) = 2^n * exp(r), |r| <= ln(2)/2, Taylor to r^7 (the rest is below 2^-27). NaN stays NaN.
 LONGSHORE_INLINE V exp(V x) {
   x = min(set(89.0f), x);  // inf
   x = max(set(-104.0f), x);  // 0
@@ -16,10 +16,7 @@ LONGSHORE_INLINE V exp(V x) {
   r = fma(toFloat(n), set(-0x1.7f7d1cp-20f), r);
   V p = set(1.0f / 5040);
   for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) p = fma(p, r, set(c));
-  const I half = shiftRight<1>(n);
-  const I rest = addInt(n, addInt(xorInt(half, setInt(-1)), setInt(1)));
-  const auto power = [](I e) { return floats(shiftLeft<23>(addInt(e, setInt(127)))); };
-  return mul(mul(p, power(half)), power(rest));
+  return timesPower(p, n);
 }
 
 // log(1 + u) for 0 <= u <= 1: twice the artanh of u / (2 + u), whose square is at most 1/9.

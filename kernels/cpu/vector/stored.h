@@ -45,33 +45,40 @@ static inline void unpackKvPadded(const KvShape& s, const uint8_t* entry, float*
   unpackKv(s, entry, row);
 }
 
-// body(step, P, P): 32 values of each of two rows as bf16, with zeros behind the last, for layouts whose values bf16 holds. `floats` is
-// space for two rows of whole steps.
-template <class Body>
-LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* a, const uint8_t* b, float* floats, Body&& body) {
+// body(pair, step, P, P): 32 values of each of the two rows of a pair as bf16, with zeros behind the last, for layouts whose values bf16 holds. All
+// pairs come before the next step, or the one after it. `floats` is space for two rows of whole steps.
+template <int64_t count, class Body>
+LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* const (&rows)[count], float* floats, Body&& body) {
   constexpr int64_t width = kVector<Bf16>;
   const int64_t steps = blocksOf(s.width(), width);
   const bool plain = s.layout == LS_KV_BF16;
   if (s.width() % width != 0 || (!plain && s.nope % kKvBlock != 0)) {
     std::memset(floats, 0, static_cast<size_t>(2 * steps * width) * sizeof(float));
-    unpackKv(s, a, floats);
-    unpackKv(s, b, floats + steps * width);
-    const auto pairs = [&](int64_t k) { return pairsOf(load(floats + k), load(floats + k + kLanes)); };
-    for (int64_t step = 0; step < steps; step++) body(step, pairs(step * width), pairs((steps + step) * width));
+    const auto halves = [&](int64_t k) { return pairsOf(load(floats + k), load(floats + k + kLanes)); };
+    for (int64_t pair = 0; pair < count / 2; pair++) {
+      unpackKv(s, rows[2 * pair], floats);
+      unpackKv(s, rows[2 * pair + 1], floats + steps * width);
+      for (int64_t step = 0; step < steps; step++) body(pair, step, halves(step * width), halves((steps + step) * width));
+    }
     return;
   }
   const int64_t nope = plain ? 0 : s.nope;
   for (int64_t k = 0; k < nope; k += kKvBlock) {
     const int64_t scale = nope + 2 * s.rope + k / kKvBlock;
-    P x[2], y[2];
-    scaledE4m3(a + k, E4m3Scaled(a[scale]), x);
-    scaledE4m3(b + k, E4m3Scaled(b[scale]), y);
-    body(k / width, x[0], y[0]);
-    body(k / width + 1, x[1], y[1]);
+    for (int64_t pair = 0; pair < count / 2; pair++) {
+      const uint8_t* a = rows[2 * pair];
+      const uint8_t* b = rows[2 * pair + 1];
+      P x[2], y[2];
+      scaledE4m3(a + k, E4m3Scaled(a[scale]), x);
+      scaledE4m3(b + k, E4m3Scaled(b[scale]), y);
+      body(pair, k / width, x[0], y[0]);
+      body(pair, k / width + 1, x[1], y[1]);
+    }
   }
-  const Bf16* x = reinterpret_cast<const Bf16*>(a + nope);
-  const Bf16* y = reinterpret_cast<const Bf16*>(b + nope);
-  for (int64_t step = nope / width; step < steps; step++, x += width, y += width) body(step, loadVector(x), loadVector(y));
+  const auto halves = [&](int64_t row, int64_t step) { return loadVector(reinterpret_cast<const Bf16*>(rows[row] + nope) + step * width - nope); };
+  for (int64_t step = nope / width; step < steps; step++) {
+    for (int64_t pair = 0; pair < count / 2; pair++) body(pair, step, halves(2 * pair, step), halves(2 * pair + 1, step));
+  }
 }
 
 // Writes the dim values alone.

@@ -14,7 +14,7 @@
 //
 //   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>, by lanes shiftLeft
 //   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
-//   sum · sumTile · kAnyBytes byteDots lookUp, and for more than one group of columns at a time kGroups lookUpColumns
+//   sum · sumTile · kAnyBytes byteDots lookUp, and where an instruction does it timesPower, for more than one group of columns at a time kGroups lookUpColumns
 #pragma once
 
 #include <cstdint>
@@ -67,6 +67,14 @@ LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* co
     lookUp(table, rows[lane] + offset, bytes);
     for (int64_t k = 0; k < 8; k++) std::memcpy(columns + 64 * k + 4 * lane, bytes + 4 * k, 4);
   }
+}
+
+// x * 2^n for 1/2 < x < 2 and -150 <= n <= 128, rounded once where it is denormal.
+LONGSHORE_INLINE V timesPower(V x, I n) {
+  const I half = shiftRight<1>(n);
+  const I rest = addInt(n, addInt(xorInt(half, setInt(-1)), setInt(1)));
+  const auto power = [](I e) { return floats(shiftLeft<23>(addInt(e, setInt(127)))); };
+  return mul(mul(x, power(half)), power(rest));
 }
 #endif
 

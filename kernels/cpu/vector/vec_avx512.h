@@ -39,6 +39,8 @@ template <int n>
 LONGSHORE_INLINE I shiftRight(I v) { return _mm512_srai_epi32(v, n); }
 LONGSHORE_INLINE uint32_t moreThan(I a, I b) { return _mm512_cmpgt_epi32_mask(a, b); }
 
+LONGSHORE_INLINE V timesPower(V x, I n) { return _mm512_scalef_ps(x, toFloat(n)); }
+
 LONGSHORE_INLINE V evens(V v) { return _mm512_moveldup_ps(v); }
 LONGSHORE_INLINE V odds(V v) { return _mm512_movehdup_ps(v); }
 template <int n>
