@@ -52,7 +52,7 @@ export function openEventStream(
     if (!gone.signal.aborted) gone.abort(new Error(why));
   };
   const write = (chunk: string) => {
-    if (gone.signal.aborted || response.writableEnded) return;
+    if (gone.signal.aborted) return;
     if (response.writableLength > options.streamBufferBytes) cutOff();
     else response.write(chunk);
   };

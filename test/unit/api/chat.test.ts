@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseEvents } from "../../../services/cli/client.ts";
+import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
 import { decode } from "../../support/decode.ts";
 
@@ -90,21 +91,20 @@ test("a stream opens with the role, carries the text in order, ends with reason,
 });
 
 test("from any id on, a resumed stream brings exactly the rest", async () => {
-  const answer = post("/v1/chat/completions", chat({ stream: true }));
+  const answer = post("/v1/chat/completions", chat({ stream: true, stream_options: { include_usage: true } }));
   await playJob(api.bus, "yardlog", { ids });
   const response = await answer;
   const jobId = response.headers.get("x-job-id")!;
-  const whole = (await response.text()).split("\n\n");
+  const blocksOf = (text: string) => text.split("\n\n").filter((block) => !block.startsWith(":"));
+  const whole = blocksOf(await response.text());
   const afters = whole.flatMap((block, i) => {
     const id = /^id: (.*)$/m.exec(block)?.[1];
     return id === undefined ? [] : [{ id, i }];
   });
   expect(afters.length).toBeGreaterThan(3);
-  const content = (blocks: readonly string[]) => blocks.map((block) => /"content":"([^"]*)"/.exec(block)?.[1] ?? "").join("");
   for (const { id, i } of afters) {
     const rest = await (await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } })).text();
-    expect(content(rest.split("\n\n")), `after ${id}`).toBe(content(whole.slice(i + 1)));
-    expect(rest.endsWith("data: [DONE]\n\n")).toBe(true);
+    expect(blocksOf(rest), `after ${id}`).toEqual(whole.slice(i + 1));
   }
   for (const id of ["job_00000000000000000000:7", `${jobId}:x`, ""]) {
     const refused = await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } });
@@ -113,6 +113,22 @@ test("from any id on, a resumed stream brings exactly the rest", async () => {
   const beyond = await fetch(`${api.url}/v1/jobs/${jobId}/stream?after=999999`);
   expect(beyond.headers.get("x-request-id")).toMatch(/^req_/);
   expect(await beyond.text()).toBe("data: [DONE]\n\n");
+});
+
+test("a job ends when its request says, and no later than the operator allows", async () => {
+  const { deadlineSeconds } = loadConfig({});
+  for (const [asked, granted] of [
+    [{}, deadlineSeconds],
+    [{ deadline_seconds: 5 }, 5],
+    [{ deadline_seconds: 2 * deadlineSeconds }, deadlineSeconds],
+  ] as const) {
+    const beganMs = Date.now();
+    const answer = post("/v1/chat/completions", chat(asked));
+    const { deadlineMs } = await playJob(api.bus, "yardlog", { ids });
+    await answer;
+    const fromMs = deadlineMs - 1_000 * granted;
+    expect(fromMs >= beganMs && fromMs <= Date.now(), JSON.stringify(asked)).toBe(true);
+  }
 });
 
 test("reasoning and content are told apart when thinking is asked for", async () => {

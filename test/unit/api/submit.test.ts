@@ -29,6 +29,8 @@ test("requests with one key that come at once are one job, though each drew a se
   const ids = await Promise.all([1n, 2n, 3n, 4n].map((seed) => submit(deps(bus), keyed(seed)).then(({ jobId }) => jobId)));
   expect(new Set(ids).size).toBe(1);
   expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
+  const theirs = await submit(deps(bus), { ...keyed(5n), tenant: "another", bodyHash: "other" });
+  expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
 });
 
 test.each(["remembered its key", "wrote it into the log"])(

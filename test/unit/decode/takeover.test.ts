@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { Engine } from "../../../services/shared/engine/engine.ts";
 import { alone } from "../../support/alone.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
 import { promptIds, SEGMENT } from "../../support/model.ts";
@@ -81,6 +82,18 @@ test.each([
   expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
   const records = await cluster.events(jobId);
   if (role === "prefill") expect(progress(records, 2)[0]).toBe(progress(records, 1).at(-1)); // nothing is computed twice
+});
+
+test("a decode worker told to stop writes down all it has drawn, though it waited for more", async () => {
+  let steps = 0;
+  const counted = (engine: Engine) => overriding(engine, { step: (batch) => engine.step(batch).finally(() => steps++) });
+  cluster = testCluster();
+  cluster.start("prefill");
+  const leaving = cluster.start("decode", { ...slow, engineOf: counted, settings: { flushTokens: 32, flushMs: 60_000 } });
+  const jobId = await cluster.submit({ ...request, maxTokens: 2_000 });
+  await expect.poll(() => steps, { interval: 1, timeout: 30_000 }).toBeGreaterThan(40);
+  await leaving.drain();
+  expect(await cluster.bus.log.last(jobId)).toMatchObject({ event: { type: "released" }, tokenCount: 1 + steps });
 });
 
 test("segments gone between prefill and decode send the job back, and no token is drawn twice", async () => {

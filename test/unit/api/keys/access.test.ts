@@ -84,10 +84,39 @@ test("two keys of one tenant see the same jobs; another tenant's does not; a rev
   const { id } = (await (await ask(mine!, "/v1/jobs", { kind: "chat", request: chat })).json()) as { id: string };
   const seen = await Promise.all([mine, ours, other].map(async (key) => (await ask(key!, `/v1/jobs/${id}`)).status));
   expect(seen).toEqual([200, 200, 404]);
+  await bus.registry.noteFailure("job_failed", JSON.stringify({ tenant: "t", model: "yardlog", code: "INTERNAL", message: "m" }));
+  const file = new FormData();
+  file.append("purpose", "batch");
+  file.append("file", new Blob(["{}"]), "in.jsonl");
+  await fetch(`${api.url}/v1/files`, { method: "POST", headers: { authorization: `Bearer ${mine}` }, body: file });
+  for (const path of ["/v1/jobs", "/v1/jobs?status=failed", "/v1/files"]) {
+    const listed = async (key: string) => ((await (await ask(key, path)).json()) as { data: object[] }).data.length;
+    expect(await Promise.all([listed(mine!), listed(ours!), listed(other!)]), path).toEqual([1, 1, 0]);
+  }
   const { key } = made[0]!;
   await bus.registry.keepKey(key.id, JSON.stringify({ ...key, revokedMs: Date.now() }));
   await expect.poll(async () => (await ask(mine!, `/v1/jobs/${id}`)).status).toBe(401);
   expect((await ask(ours!, `/v1/jobs/${id}`)).status).toBe(200);
+  await api.close();
+});
+
+test("the list of jobs has the newest hundred of its tenant, of the last thousand of all", async () => {
+  const { api, bus, made } = await keyed({});
+  const listed = async () => {
+    const response = await fetch(`${api.url}/v1/jobs`, { headers: { authorization: `Bearer ${made[0]!.secret}` } });
+    return ((await response.json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+  };
+  let noted = 0;
+  const note = async (count: number, tenant: string) => {
+    for (let i = 0; i < count; i++) await bus.registry.noteJob(`job_${++noted}`, JSON.stringify({ tenant }));
+  };
+  await note(1, "t");
+  await note(999, "other");
+  expect(await listed()).toEqual(["job_1"]);
+  await note(1, "other");
+  expect(await listed()).toEqual([]);
+  await note(101, "t");
+  expect(await listed()).toEqual(Array.from({ length: 100 }, (_, i) => `job_${1_102 - i}`));
   await api.close();
 });
 
@@ -125,6 +154,15 @@ test("with a certificate the API speaks https; half a setting, or a file that is
     code: "INVALID_REQUEST",
     message: expect.stringContaining(`LONGSHORE_TLS_CERT_FILE=${key}`),
   });
+});
+
+test("a request for several answers is one request", async () => {
+  const { api, made } = await keyed({ requestsPerMinute: 1 });
+  const openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: made[0]!.secret, maxRetries: 0 });
+  const { data } = await openai.chat.completions.create({ ...chat, n: 3, stream: true }).withResponse();
+  await data.toReadableStream().cancel();
+  await expect(openai.chat.completions.create({ ...chat, stream: true })).rejects.toMatchObject({ status: 429 });
+  await api.close();
 });
 
 test("to have tokens counted is a request, on both surfaces", async () => {

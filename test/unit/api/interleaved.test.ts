@@ -1,0 +1,32 @@
+import { once } from "node:events";
+import { expect, test } from "vitest";
+import { interleaved } from "../../../services/api/interleaved.ts";
+
+async function* saying(...words: readonly string[]) {
+  yield* words;
+}
+
+test("sources take turns, and one that has ended leaves the others theirs", async () => {
+  const all: string[] = [];
+  for await (const [index, word] of interleaved([saying("a", "b", "c"), saying("d")], () => {})) all.push(`${index}${word}`);
+  expect(all).toEqual(["0a", "1d", "0b", "0c"]);
+});
+
+test.each(["fails", "is read no further"])("when one of the sources %s, those that wait are made to end", async (how) => {
+  const left = new AbortController();
+  let ended = false;
+  async function* waiting() {
+    await once(left.signal, "abort");
+    ended = true;
+    yield* [];
+  }
+  async function* failing() {
+    yield "a";
+    throw new Error("no more");
+  }
+  const read = async () => {
+    for await (const _ of interleaved([waiting(), failing()], () => left.abort())) if (how !== "fails") return;
+  };
+  await (how === "fails" ? expect(read()).rejects.toThrow("no more") : read());
+  await expect.poll(() => ended).toBe(true);
+});
