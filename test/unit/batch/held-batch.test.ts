@@ -7,6 +7,7 @@ import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { never } from "../../support/bus.ts";
 import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 
 const id = "batch_00000000000000000000";
 const asked = {
@@ -25,6 +26,7 @@ async function begun(): Promise<Bus> {
 const holding = (bus: Bus) => ({ bus, clock: systemClock, config: { claimMs: 1_000 } });
 const claim = async (bus: Bus, name: string, on: Bus = bus) =>
   HeldBatch.claim(holding(on), (await bus.documents.get("batch", "t", id))!, name, never);
+const placeIn = async (bus: Bus) => (await bus.documents.get("batch", "t", id))!.place;
 const batchIn = async (bus: Bus) => JSON.parse((await bus.documents.get("batch", "t", id))!.text) as HeldBatch["batch"];
 
 test("of those who claim a batch at once one has it, and loses it to whoever claims it after him", async () => {
@@ -73,7 +75,7 @@ test.each(["before", "after"] as const)("a write without an answer, %s it was st
   ))!;
   await held.write({ total: 1 });
   const { turn } = await batchIn(bus);
-  expect(turn).toBe(2);
+  expect([turn, await placeIn(bus)]).toEqual([2, 3]); // behind the batch and the claim
   await held.write({ total: 2 });
   expect(await batchIn(bus)).toMatchObject({ total: 2, turn: 3 });
 });
@@ -94,4 +96,17 @@ test("a write whose answer was lost, and another's cancel behind it: both are th
   await held.write({ total: 9 });
   expect(held.batch.cancellingAt).not.toBeNull();
   expect(await batchIn(bus)).toMatchObject({ total: 9, turn: 2 });
+  expect(await placeIn(bus)).toBe(4); // the cancel
+});
+
+test("a holder who has nothing to write shows eight times in the life of a claim that it is there", async () => {
+  const bus = await begun();
+  const clock = new VirtualClock();
+  const held = (await HeldBatch.claim({ ...holding(bus), clock }, (await bus.documents.get("batch", "t", id))!, "a", never))!;
+  const turnAfter = async (ms: number) => {
+    await clock.run(clock.sleep(ms));
+    await held.beat();
+    return (await batchIn(bus)).turn;
+  };
+  expect([await turnAfter(124), await turnAfter(1), await turnAfter(124), await turnAfter(1)]).toEqual([1, 2, 2, 3]);
 });

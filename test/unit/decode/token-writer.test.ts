@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { TokenWriter } from "../../../services/decode/token-writer.ts";
 import type { JobEvent } from "../../../services/shared/bus/contract.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import type { HeldJob } from "../../../services/shared/worker/held-job.ts";
 
 /** A job whose log answers one append for each call of `answer`. */
@@ -65,4 +66,20 @@ test("an answer whose tokens are all in the log leaves nothing for its end", asy
   const finished = writer.finish();
   answer();
   expect(await finished).toEqual({});
+});
+
+test("tokens that the log did not take interrupt their job, and are told to whoever ends the answer", async () => {
+  const full = new ServingError("OVERLOADED", "the log is full");
+  const stop = new AbortController();
+  const { signal } = stop;
+  const job = { append: () => Promise.reject(full), interrupt: (reason: unknown) => stop.abort(reason), signal } as unknown as HeldJob;
+  const writing = () => {
+    const writer = new TokenWriter(job, systemClock, { flushTokens: 2, flushMs: 60_000 }, 5, () => {});
+    writer.add(7);
+    writer.add(8);
+    return writer;
+  };
+  const [one, other] = [writing(), writing()];
+  await expect(one.close()).rejects.toBe(full);
+  expect(await other.finish()).toEqual({ tokens: { first: 5, ids: [7, 8] } });
 });
