@@ -8,11 +8,13 @@ import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 import { chatLine, createBatch } from "../../support/batches.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const digest = (key: string) => createHash("sha256").update(key).digest("hex");
 const tenantOf = (key: string) => digest(key).slice(0, 16);
@@ -30,6 +32,7 @@ beforeEach(async () => {
 afterEach(async () => {
   stop.abort(new Error("over"));
   await coordinator;
+  coordinator = Promise.resolve();
   await api.close();
 });
 
@@ -38,11 +41,11 @@ const batchOfTenant = async (key: string) => (await createBatch(clientOf(key), [
 const now = async (key: string, id: string): Promise<Batch> => (await findBatch(bus, tenantOf(key), id))!.batch;
 
 /** Works on so many at once, and nobody answers what is submitted. */
-async function start(batchesMax: number): Promise<void> {
+async function start(batchesMax: number, on: Bus = bus): Promise<void> {
   const config = { ...loadConfig({ LONGSHORE_BEAT_MS: "100" }), batchesMax };
   const model = await openServedModel(config);
-  const deps = { bus, model, config, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom };
-  coordinator = coordinate(deps, stop.signal);
+  const deps = { bus: on, model, config, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom };
+  coordinator = Promise.all([coordinator, coordinate(deps, stop.signal)]).then(() => {});
 }
 
 const heldIds = async () =>
@@ -74,6 +77,35 @@ test("a batch is begun while old files are swept, however long that takes", asyn
   const id = await batchOfTenant("a");
   await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
   go();
+});
+
+test("of two that wait, the one of the tenant with nothing at work is begun first", async () => {
+  const busy = await batchOfTenant("a");
+  await start(1);
+  await expect.poll(heldIds, { timeout: 20_000 }).toEqual([busy]);
+  await batchOfTenant("a");
+  const other = await batchOfTenant("b");
+  await start(1);
+  await expect.poll(heldIds, { timeout: 20_000 }).toHaveLength(2);
+  expect((await heldIds()).toSorted()).toEqual([busy, other].toSorted());
+});
+
+test("batches are found though the record came back with less than it had", async () => {
+  const before = { tenant: "t", id: "batch_0", text: "", place: 1_000, storedMs: 0 };
+  let heardTo = 0;
+  let behind: Bus["documents"]["behind"] = async (kind, _, after) => {
+    heardTo = Math.max(heardTo, after);
+    return kind === "batch" && after === 0 ? [before] : [];
+  };
+  await start(1, { ...bus, documents: overriding(bus.documents, { behind: (...asked) => behind(...asked) }) });
+  await expect.poll(() => heardTo, { timeout: 20_000 }).toBe(1_000);
+  const id = await batchOfTenant("a");
+  behind = async (kind, ...rest) => {
+    if (kind !== "batch") return bus.documents.behind(kind, ...rest);
+    behind = (...asked) => bus.documents.behind(...asked);
+    throw new ServingError("UNAVAILABLE", "the record is away");
+  };
+  await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
 });
 
 test.each([
