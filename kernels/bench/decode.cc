@@ -1,8 +1,9 @@
-// Weights of a decode step: larger than any cache and mapped from a file, measured beside reading the same memory once.
+// Weights of a decode step: larger than any cache and mapped from a file of 4 GiB in the temporary folder (TMPDIR), measured beside reading the same memory once.
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -20,15 +21,16 @@ constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
 ls_buffer* mappedWeights() {
   static ls_buffer* mapped = nullptr;
   if (mapped != nullptr) return mapped;
-  char name[] = "/tmp/longshore-bench-XXXXXX";
-  const int file = mkstemp(name);
+  std::string name = std::filesystem::temp_directory_path() / "longshore-bench-XXXXXX";
+  const int file = mkstemp(name.data());
+  if (file < 0) std::exit((std::perror(name.c_str()), 1));
   std::vector<uint8_t> some(uint64_t{64} << 20);
   for (uint8_t& byte : some) byte = static_cast<uint8_t>(nextRandom() & 0xBF);
   for (uint64_t written = 0; written < kMappedBytes; written += some.size()) {
-    if (write(file, some.data(), some.size()) != static_cast<ssize_t>(some.size())) std::exit((std::perror("bench"), 1));
+    if (write(file, some.data(), some.size()) != static_cast<ssize_t>(some.size())) std::exit((std::perror(name.c_str()), 1));
   }
-  must(api->buffer_map(name, &mapped));
-  unlink(name);
+  must(api->buffer_map(name.c_str(), &mapped));
+  unlink(name.c_str());
   close(file);
   return mapped;
 }

@@ -115,7 +115,6 @@ ls_status bufferMap(const char* path, ls_buffer** out) {
   return guarded([&] { *out = mapFile(path); });
 }
 
-void bufferRetain(ls_buffer* buffer) { retain(buffer); }
 void bufferRelease(ls_buffer* buffer) { release(buffer); }
 
 uint8_t* bufferHost(ls_buffer* buffer, uint64_t* bytes) {
@@ -146,14 +145,7 @@ ls_status listAppend(ls_list* list, const ls_tensor* tensor) {
   return guarded([&] { append(*list, *tensor); });
 }
 
-ls_status listTruncate(ls_list* list, uint64_t count) {
-  return guarded([&] { truncate(*list, count); });
-}
-
-void listRelease(ls_list* list) {
-  truncate(*list, 0);
-  delete list;
-}
+void listRelease(ls_list* list) { release(list); }
 
 // ---- streams
 
@@ -216,10 +208,9 @@ ls_tolerance tolerance(ls_op op, uint32_t output) {
 
 const ls_backend_api* ls_backend_entry(uint32_t abi_version) {
   static constexpr ls_backend_api api = {
-      LS_ABI_VERSION, "cpu",         listPaths,  openBackend, closeBackend, lastErrorText, bufferCreate, pageCreate,
-      bufferWhole,    bufferMap,     bufferRetain,  bufferRelease, bufferHost, bufferRead,  bufferWrite,  listCreate,
-      listAppend,     listTruncate,  listRelease,   streamCreate,  streamRelease, enqueue,   wait,         supports,
-      tolerance,
+      LS_ABI_VERSION, "cpu",      listPaths,   openBackend, closeBackend, lastErrorText, bufferCreate, pageCreate,
+      bufferWhole,    bufferMap,  bufferRelease, bufferHost, bufferRead,  bufferWrite,   listCreate,   listAppend,
+      listRelease,    streamCreate, streamRelease, enqueue, wait,         supports,      tolerance,
   };
   return abi_version == LS_ABI_VERSION ? &api : nullptr;
 }

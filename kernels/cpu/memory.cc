@@ -93,14 +93,10 @@ void append(ls_list& list, const ls_tensor& tensor) {
   if (tensor.buffer != nullptr) retain(tensor.buffer);
 }
 
-void truncate(ls_list& list, uint64_t count) {
-  const std::lock_guard<std::mutex> lock(list.mutex);
-  const size_t length = list.tensors.size();
-  if (count > length) throw Failure{LS_INVALID, "cannot cut a list of " + std::to_string(length) + " to " + std::to_string(count)};
-  while (list.tensors.size() > count) {
-    if (ls_buffer* buffer = list.tensors.back().buffer; buffer != nullptr) release(buffer);
-    list.tensors.pop_back();
-  }
+void release(ls_list* list) {
+  for (const ls_tensor& tensor : list->tensors)
+    if (tensor.buffer != nullptr) release(tensor.buffer);
+  delete list;
 }
 
 }  // namespace longshore::cpu

@@ -42,6 +42,6 @@ void release(ls_buffer* buffer);
 bool holds(const ls_buffer& buffer, uint64_t offset, uint64_t bytes);
 
 void append(ls_list& list, const ls_tensor& tensor);
-void truncate(ls_list& list, uint64_t count);
+void release(ls_list* list);
 
 }  // namespace longshore::cpu

@@ -62,7 +62,7 @@ Napi::Value bufferView(const Napi::CallbackInfo& info) {
   if (offset > bytes || length > bytes - offset) throw Refusal{LS_INVALID, "the view ends outside the buffer of " + std::to_string(bytes) + " bytes"};
   if (length > kViewMax) throw Refusal{LS_INVALID, "a view holds at most 2 GiB: look at large buffers piece by piece"};
   if (length == 0) return Napi::ArrayBuffer::New(info.Env(), 0);
-  if (data == nullptr) throw Refusal{LS_UNSUPPORTED, "this backend's memory has no host address: use read and write"};
+  if (data == nullptr) throw Refusal{LS_UNSUPPORTED, "this backend's memory has no host address"};
   auto* owner = new HandlePtr(buffer);
   return Napi::ArrayBuffer::New(info.Env(), data + offset, length, [](Napi::Env, void*, HandlePtr* held) { delete held; }, owner);
 }

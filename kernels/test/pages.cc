@@ -1,5 +1,5 @@
 // Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other;
-// and how many of them are kept.
+// and how many of them are kept. And what is copied into buffers and out of them.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -135,6 +135,21 @@ void checkKept(const ls_backend_api* api) {
   CHECK(kept(kSmall, 4 * kKept, false) == 4 * kKept);
 }
 
+// Whoever has no address gets the same bytes: none outside, and none into a mapped file.
+void checkCopies(const ls_backend_api* api) {
+  ls_buffer *page = nullptr, *program = nullptr;
+  CHECK(api->page_create(100, 1, &page) == LS_OK && api->buffer_map("/proc/self/exe", &program) == LS_OK);
+  const uint8_t in[] = {1, 2, 3, 4}, elf[] = {0x7F, 'E', 'L', 'F'};
+  uint8_t out[] = {0, 0, 0, 0};
+  CHECK(api->buffer_write(page, 96, in, 4) == LS_OK && api->buffer_read(page, 96, out, 4) == LS_OK && std::memcmp(in, out, 4) == 0);
+  CHECK(api->buffer_write(page, 97, elf, 4) == LS_INVALID && api->buffer_read(page, 97, out, 4) == LS_INVALID);
+  CHECK(api->buffer_read(page, 96, out, 4) == LS_OK && std::memcmp(in, out, 4) == 0);
+  CHECK(api->buffer_write(program, 0, in, 4) == LS_INVALID);
+  CHECK(api->buffer_read(program, 0, out, 4) == LS_OK && std::memcmp(elf, out, 4) == 0);
+  api->buffer_release(page);
+  api->buffer_release(program);
+}
+
 }  // namespace
 
 void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
@@ -145,6 +160,7 @@ void testPages(const ls_backend_api* api, uint64_t seed, int rounds) {
   for (const Page& page : shared.pages) checkAndRelease(api, page);
   checkLocked(api);
   checkKept(api);
+  checkCopies(api);
   std::printf("pages: %zu lived to the end, all as they were filled\n", shared.pages.size());
 }
 

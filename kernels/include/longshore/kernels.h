@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define LS_ABI_VERSION 2u
+#define LS_ABI_VERSION 3u
 #define LS_EXPORT __attribute__((visibility("default")))
 
 typedef enum ls_status {
@@ -179,17 +179,18 @@ typedef struct ls_backend_api {
   /* The whole file, read-only and shared; pages come in when touched. Writing to it is LS_INVALID. Cutting the file short while it is mapped
    * ends the process (SIGBUS): replace files of a model, never write into them. */
   ls_status (*buffer_map)(const char* path, ls_buffer** out);
-  void (*buffer_retain)(ls_buffer*);
+  /* By whoever made it. Lists that name it have references of their own. */
   void (*buffer_release)(ls_buffer*);
-  /* Host address of the bytes, or NULL where the memory is not addressable by the host (use read/write). */
+  /* Host address of the bytes, or NULL where the memory is not addressable by the host. */
   uint8_t* (*buffer_host)(ls_buffer*, uint64_t* bytes);
+  /* For buffers that nothing enqueued uses. The only way into and out of memory without a host address; the engine, which looks at the bytes
+   * themselves, does not take such a backend yet. */
   ls_status (*buffer_read)(ls_buffer*, uint64_t offset, void* to, uint64_t bytes);
   ls_status (*buffer_write)(ls_buffer*, uint64_t offset, const void* from, uint64_t bytes);
 
   /* A list retains the buffers it names. */
   ls_status (*list_create)(ls_list** out);
   ls_status (*list_append)(ls_list*, const ls_tensor*);
-  ls_status (*list_truncate)(ls_list*, uint64_t count);
   void (*list_release)(ls_list*);
 
   ls_status (*stream_create)(ls_backend*, ls_stream** out);
