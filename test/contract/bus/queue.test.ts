@@ -98,6 +98,17 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(performance.now() - startMs).toBeGreaterThanOrEqual(149);
     });
 
+    test("gives back a message after the delay of its nak though all who asked for work have gone meanwhile", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      for (const id of ["1", "2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      const [first, second] = [await bus.queue.pull("prefill", "m", 1_000, never), await bus.queue.pull("prefill", "m", 1_000, never)];
+      second!.ack();
+      expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+      first!.nak(2_000);
+      await sleep(2_200);
+      expect((await bus.queue.pull("prefill", "m", 10_000, never))?.item).toEqual(first!.item);
+    });
+
     test("gives those with room for many what is there, in order, and the rest to others at once", async () => {
       const bus = await fresh(kind);
       for (const id of ["1", "2", "3", "4"]) await bus.queue.publish("prefill", "m", "interactive", item(id));

@@ -13,6 +13,8 @@ import type { Names } from "./subjects.ts";
 
 /** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
 const LOOK_AGAIN_MS = 250;
+/** At most so long before a message comes again its consumer is asked about. */
+const SORT_OUT_MS = 1_000;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
@@ -60,7 +62,7 @@ export class NatsQueue implements JobQueue {
       try {
         const nexts = this.#nexts.get(`${phase} ${model}`) ?? (await this.#makeNexts(phase, model));
         const found = await this.#pullsOf(nexts).next(nexts, room, endMs - clock.monotonicMs(), signal);
-        const message = found === null ? null : this.#message(phase, found);
+        const message = found === null ? null : this.#message(phase, model, found);
         if (message !== null) return message;
         troubles = 0;
       } catch (thrown) {
@@ -133,6 +135,16 @@ export class NatsQueue implements JobQueue {
     return callApi(this.#connection, `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`);
   }
 
+  /**
+   * Servers up to 2.9 lose a message that comes again, until its ack wait is over, where the only requests they know are withdrawn ones: a worker that
+   * is full leaves such for seconds. Whoever asks how a consumer is has them forget those; so that is asked shortly before a message comes again.
+   */
+  async #sortOut(phase: Phase, model: string, lane: Lane, afterMs: number): Promise<void> {
+    const { closing } = this.#connection;
+    await new Pause().wait(this.#patience.clock, afterMs, closing);
+    if (!closing.aborted) await this.#info(phase, model, lane).catch(() => {}); // the record is away: its requests are, too
+  }
+
   #lane(phase: Phase, model: string, lane: Lane): string {
     return `${this.#names[phase].subject}.${token(model)}.${lane}`;
   }
@@ -169,7 +181,7 @@ export class NatsQueue implements JobQueue {
   }
 
   /** Null for a message that cannot be read: a hint at nothing, so it is dropped, and the reconciler sends another. */
-  #message(phase: Phase, { lane, message }: Delivered): Message | null {
+  #message(phase: Phase, model: string, { lane, message }: Delivered): Message | null {
     const answer = (word: string) => this.#connection.mention(message.reply ?? "", word);
     try {
       return {
@@ -179,7 +191,10 @@ export class NatsQueue implements JobQueue {
         deliveries: deliveryOf(message.reply ?? "").deliveries,
         working: () => answer("+WPI"),
         ack: () => answer("+ACK"),
-        nak: (delayMs) => this.#connection.publish(message.reply ?? "", `-NAK {"delay": ${nanos(delayMs)}}`),
+        nak: (delayMs) => {
+          this.#connection.publish(message.reply ?? "", `-NAK {"delay": ${nanos(delayMs)}}`);
+          if (delayMs > 0) void this.#sortOut(phase, model, lane, Math.max(delayMs / 2, delayMs - SORT_OUT_MS));
+        },
       };
     } catch {
       answer("+ACK");
