@@ -204,8 +204,8 @@ test("shutting down ends the thread and frees everything native", async () => {
 test.each([
   { problem: { modelPath: "/nowhere" }, code: "BAD_CHECKPOINT" },
   { problem: { segmentTokens: 130 }, code: "INVALID_REQUEST" },
-  { problem: { kernelPath: "abacus" }, code: "UNAVAILABLE" },
-])("an engine that cannot open says why: $code", async ({ problem, code }) => {
+  { problem: { kernelPath: "abacus" }, code: "INVALID_REQUEST" },
+])("an engine that cannot open says why: $problem", async ({ problem, code }) => {
   const before = liveHandles();
   await expect(openNativeEngine({ ...options, ...problem })).rejects.toMatchObject({ code });
   expect(liveHandles()).toBe(before);
