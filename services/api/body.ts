@@ -46,6 +46,7 @@ export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: Fastify
   const ended = () => {
     socket.off("close", ended);
     share.giveBack();
+    request.raw.unpipe().resume(); // what nobody read stands before the next request of this connection
   };
   setMaxListeners(0, socket); // requests may stand in line on it
   socket.once("close", ended); // answers that stand in line do not hear of it

@@ -101,7 +101,7 @@ export async function submitJob(
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const key = idempotencyKeyOf(request);
-  const joined = key === null ? await jobToJoin(deps, request, options, index) : null;
+  const joined = await jobToJoin(deps, request, options, index);
   if (joined !== null) return { jobId: joined, created: false };
   const submission = {
     ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
@@ -114,9 +114,11 @@ export async function submitJob(
   return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
 
-/** The job that the same request asked for before, if it is sent again and that has lost its reader. */
+/** The job that the same request asked for before, if it is sent again without a key and that has lost its reader. */
 async function jobToJoin({ retries }: ApiDeps, request: Asking, { detached }: SubmitOptions, index: number): Promise<string | null> {
-  return detached || !isRetry(request) ? null : retries.lost(callerOf(request).tenant, hashOf(request, index));
+  return detached || !isRetry(request) || idempotencyKeyOf(request) !== null
+    ? null
+    : retries.lost(callerOf(request).tenant, hashOf(request, index));
 }
 
 async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {

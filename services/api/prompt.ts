@@ -18,7 +18,7 @@ import type { View } from "./view.ts";
 export interface WrittenPrompt {
   readonly view: View;
   readonly constraint?: Constraint;
-  /** No more than it has tokens. */
+  /** No more than it has tokens. Throws CONTEXT_LENGTH. */
   atLeast(): number;
   ids(): Promise<Int32Array>;
 }
@@ -98,7 +98,11 @@ export function completionPrompt(model: ServedModel, { prompt }: CompletionReque
 type Written = Pick<WrittenPrompt, "atLeast" | "ids">;
 
 const writtenText = (model: ServedModel, text: string, param: string): Written => ({
-  atLeast: () => model.tokenizer.atLeast(text),
+  atLeast: () => {
+    const tokens = model.tokenizer.atLeast(text);
+    if (tokens >= model.contextTokens) throw tooLong(model, param); // which no waiting mends
+    return tokens;
+  },
   ids: () => encode(model, text, param),
 });
 

@@ -72,6 +72,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     const error = fromHttpLayer(thrown);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
+    if (error.code === "OVERLOADED") reply.removeHeader("connection"); // the rest of its body is read, not cut off: or its client may never see why
     const form = formOf(request);
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));
   };

@@ -42,7 +42,7 @@ export class LinesRun {
     this.#held = held;
     this.#index = index;
     this.#stop = stop;
-    this.#reader = new PartReader(deps.bus, file);
+    this.#reader = new PartReader(deps.bus, file, this.#deps.stopping);
     this.#beganMs = deps.clock.monotonicMs();
   }
 

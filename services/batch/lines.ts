@@ -44,14 +44,17 @@ export async function* linesOf(bus: Bus, file: StoredFile, lineBytesMax: number,
 export class PartReader {
   readonly #bus: Bus;
   readonly #file: StoredFile;
+  readonly #over: AbortSignal;
   readonly #begins: readonly number[];
   readonly #kept = new Map<number, Uint8Array>();
   readonly #asked = new Map<number, Promise<Uint8Array>>();
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(bus: Bus, file: StoredFile) {
+  /** `over`: what has not had its turn by then is not read. */
+  constructor(bus: Bus, file: StoredFile, over: AbortSignal) {
     this.#bus = bus;
     this.#file = file;
+    this.#over = over;
     let begin = 0;
     this.#begins = file.parts.map(({ bytes }) => {
       begin += bytes;
@@ -79,7 +82,11 @@ export class PartReader {
   }
 
   #ask(part: number): Promise<Uint8Array> {
-    const asked = this.#turn.then(() => partOf(this.#bus, this.#file, part)).finally(() => this.#asked.delete(part));
+    const read = () => {
+      this.#over.throwIfAborted();
+      return partOf(this.#bus, this.#file, part);
+    };
+    const asked = this.#turn.then(read).finally(() => this.#asked.delete(part));
     this.#asked.set(part, asked);
     this.#turn = asked.catch(() => {});
     return asked;

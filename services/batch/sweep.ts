@@ -10,7 +10,7 @@ export async function sweepFiles(
 ): Promise<void> {
   let swept = 0;
   for await (const document of documentsBehind(bus, "file", null, 0)) {
-    if (stopping.aborted) return;
+    if (stopping.aborted) break;
     const file = readable("file", document, fileOf);
     if (file === null || 1_000 * file.expiresAt > nowMs || used.has(file.id)) continue;
     await deleteStored(bus, document.tenant, file);

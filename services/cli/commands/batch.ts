@@ -127,12 +127,14 @@ async function watched(client: Client, id: string): Promise<Batch> {
 }
 
 async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  for (const beganMs = systemClock.monotonicMs(); ; await systemClock.sleep(LOOK_MS)) {
+  for (let awayMs: number | null = null; ; await systemClock.sleep(LOOK_MS)) {
     try {
       return await ask();
     } catch (error) {
+      const nowMs = systemClock.monotonicMs();
+      awayMs ??= nowMs; // what was on its way until then may have taken longer
       const passes = error instanceof ServingError && error.retryable;
-      if (!passes || systemClock.monotonicMs() - beganMs > AWAY_MS) throw error;
+      if (!passes || nowMs - awayMs > AWAY_MS) throw error;
     }
   }
 }

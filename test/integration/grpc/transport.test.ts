@@ -32,7 +32,7 @@ test("reflection names the service and describes it", async () => {
 });
 
 test("who takes nothing of a large answer is cut off within it; who reads it has it", async () => {
-  const own = await testApi({ grpcPort: 0, heartbeatMs: 100 });
+  const own = await testApi({ grpcPort: 0, heartbeatMs: 300 });
   const text = "Container rustic-tulip is stowed in bay 42. ".repeat(6_000);
   const client = jobsAt(own.grpc!);
   const { id } = (await call(client, "Submit", { ...ask, max_tokens: 100_000 })) as { id: string };

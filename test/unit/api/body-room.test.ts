@@ -225,6 +225,37 @@ test("an upload takes room as it arrives, up to what is held of it at a time", a
   await own.close();
 });
 
+/** All that is heard on it from now on. */
+function hear(socket: Socket): () => string {
+  let heard = "";
+  socket.on("data", (bytes) => {
+    heard += bytes;
+  });
+  return () => heard;
+}
+
+test("a body that nobody reads, or that found the room full in its middle, keeps no request behind it waiting", async () => {
+  const own = await testApi({ bodiesMaxBytes: 400_000, bodyMaxBytes: 300_000 });
+  const next = "GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n";
+  const unread = begin(announced(300_000).replace("application/json", "text/plain"), own);
+  const heard = hear(unread);
+  unread.write("x".repeat(300_000) + next);
+  await expect.poll(heard, { timeout: 20_000 }).toMatch(/^HTTP\/1.1 400 .*HTTP\/1.1 200 /s);
+
+  const refused = begin(announced(200_000), own);
+  await until(65_536, own);
+  const other = begin(announced(300_000) + "x".repeat(299_999), own);
+  await until(365_535, own);
+  const told = hear(refused);
+  refused.write("x".repeat(150_000));
+  await expect.poll(told, { timeout: 20_000 }).toMatch(/^HTTP\/1.1 429 /);
+  refused.write("x".repeat(50_000) + next);
+  await expect.poll(told, { timeout: 20_000 }).toMatch(/HTTP\/1.1 200 /);
+  for (const socket of [unread, refused, other]) socket.destroy();
+  await until(0, own);
+  await own.close();
+});
+
 test("a message of gRPC that stops on its way is given up", async () => {
   const own = await testApi({ grpcPort: 0 }); // its timers are lost
   const session = sessionWith(own);

@@ -65,6 +65,16 @@ test("so is everybody when as many jobs wait as may", async () => {
   await refusesAll(529);
 });
 
+test("a text that cannot fit the model is told so, not to come again, whatever waits", async () => {
+  await open({ queueJobsMax: 1 });
+  expect((await detached("Where?")).status).toBe(202);
+  made.mockClear();
+  const refused = await detached("a ".repeat(1_048_600));
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({ error: { code: "context_length_exceeded", param: "prompt" } });
+  expect(made).not.toHaveBeenCalled();
+});
+
 test("a text whose words alone are too many is not made tokens of; what may fit is, and counts exactly", async () => {
   await open({ backlogTokensMax: 1_000 });
   expect((await detached([5, 6, 7], 97)).status).toBe(202);
@@ -98,7 +108,7 @@ test("what joins a job that is there is not refused: by its key, or sent again w
   const jobId = await jobOf(keyed, leaving.signal);
   expect(jobId).toMatch(/^job_/);
   leaving.abort();
-  await expect.poll(async () => (await api.bus.registry.beats(`left.${jobId}`)).size).toBe(1);
+  await expect.poll(async () => (await api.bus.registry.beats(`left.${jobId}`)).size, { timeout: 20_000 }).toBe(1);
   expect(await jobOf({ "x-stainless-retry-count": "1" })).toBe(jobId);
   expect(await jobOf(keyed)).toBe(jobId);
   expect(await jobOf({})).toBeNull();

@@ -31,7 +31,8 @@ async function ask(api: TestApi, headers: Record<string, string> = {}, body: obj
   return { jobId: response.headers.get("x-job-id"), leave: () => leaving.abort(), text: () => response.text() };
 }
 const retry = { "x-stainless-retry-count": "1" };
-const left = (jobId: string | null) => expect.poll(async () => (await bus.registry.beats(`left.${jobId}`)).size).toBe(1);
+const left = (jobId: string | null) =>
+  expect.poll(async () => (await bus.registry.beats(`left.${jobId}`)).size, { timeout: 20_000 }).toBe(1);
 
 test("a request sent again joins the job that lost its reader, on any replica, and is answered from the beginning", async () => {
   const first = await ask(here);

@@ -44,7 +44,7 @@ test("lines come as they are, wherever the parts are cut, and are found again by
       expect(found.map(({ number, bytes }) => ({ number, line: Buffer.from(bytes).toString("utf8") }))).toEqual(
         expected.filter(({ line }) => /[^ \t\r]/.test(line)),
       );
-      const reader = new PartReader(bus, file);
+      const reader = new PartReader(bus, file, never);
       for (const { offset, bytes } of found.toReversed()) expect(Buffer.compare(await reader.read(offset, bytes.length), bytes)).toBe(0);
     }),
     { numRuns: 300 },
@@ -68,7 +68,7 @@ test("lines that are begun at once ask for one part at a time, and for each once
     together--;
     return bytes;
   };
-  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file);
+  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file, never);
   // As where each of twenty documents has a line in every part.
   const order = Array.from({ length: lines }, (_, i) => (i % 20) * 20 + Math.floor(i / 20));
   const read = await Promise.all(order.map((line) => reader.read(100 * line, 100)));
@@ -84,7 +84,7 @@ test("of a file's parts the eight last read are kept; one that could not be read
     asked.push(key.slice(file.id.length + 1));
     return gone ? null : bus.files.get(key);
   };
-  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file);
+  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file, never);
   const read = async (...parts: number[]) => {
     for (const part of parts) expect(await reader.read(10 * part, 10)).toHaveLength(10);
     return asked.splice(0).join(" ");
@@ -94,6 +94,20 @@ test("of a file's parts the eight last read are kept; one that could not be read
   expect(await read(0, 1, 2, 3, 4, 5, 6, 7)).toBe("0 0 1 2 3 4 5 6 7");
   expect(await read(0, 2, 3, 4, 5, 6, 7)).toBe("");
   expect(await read(8, 0, 1, 2)).toBe("8 1 2");
+});
+
+test("parts that wait for their turn are not read once nobody wants them", async () => {
+  const file = await stored(new Uint8Array(90), [10, 20, 30]);
+  const over = new AbortController();
+  const asked: string[] = [];
+  const get = async (key: string) => {
+    asked.push(key);
+    over.abort(new Error("the run is over"));
+    return bus.files.get(key);
+  };
+  const reader = new PartReader({ ...bus, files: overriding(bus.files, { get }) }, file, over.signal);
+  const [first, second] = await Promise.allSettled([reader.read(0, 10), reader.read(10, 10)]);
+  expect([first.status, second.status, asked.length]).toEqual(["fulfilled", "rejected", 1]);
 });
 
 test("a line without end is given up at its bound, not read to its end", async () => {

@@ -14,7 +14,7 @@ import type { Names } from "./subjects.ts";
 /** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
 const LOOK_AGAIN_MS = 250;
 /** At most so long before a message comes again its consumer is asked about. */
-const SORT_OUT_MS = 1_000;
+const SORT_OUT_MS = 2_000;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
@@ -39,6 +39,8 @@ export class NatsQueue implements JobQueue {
   /** Of a phase and model whose consumers are there. */
   readonly #nexts = new Map<string, Nexts>();
   readonly #pulls = new Map<string, Pulls>();
+  /** When a consumer will be asked about (monotonic ms), by its name. */
+  readonly #looks = new Map<string, Set<number>>();
 
   constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
     this.#connection = connection;
@@ -137,11 +139,20 @@ export class NatsQueue implements JobQueue {
 
   /**
    * Servers up to 2.9 lose a message that comes again, until its ack wait is over, where the only requests they know are withdrawn ones: a worker that
-   * is full leaves such for seconds. Whoever asks how a consumer is has them forget those; so that is asked shortly before a message comes again.
+   * is full leaves such for seconds. Whoever asks how a consumer is has them forget those; so that is asked shortly before a message comes again,
+   * once for all that come again soon after.
    */
-  async #sortOut(phase: Phase, model: string, lane: Lane, afterMs: number): Promise<void> {
+  async #sortOut(phase: Phase, model: string, lane: Lane, delayMs: number): Promise<void> {
+    const { clock } = this.#patience;
     const { closing } = this.#connection;
-    await new Pause().wait(this.#patience.clock, afterMs, closing);
+    const name = `${phase} ${model} ${lane}`;
+    const dueMs = clock.monotonicMs() + delayMs;
+    const lookMs = dueMs - Math.min(delayMs / 2, SORT_OUT_MS);
+    const looks = this.#looks.get(name) ?? new Set();
+    if ([...looks].some((atMs) => atMs >= lookMs && atMs < dueMs)) return;
+    this.#looks.set(name, looks.add(lookMs));
+    await new Pause().wait(clock, lookMs - clock.monotonicMs(), closing);
+    looks.delete(lookMs);
     if (!closing.aborted) await this.#info(phase, model, lane).catch(() => {}); // the record is away: its requests are, too
   }
 
@@ -193,7 +204,7 @@ export class NatsQueue implements JobQueue {
         ack: () => answer("+ACK"),
         nak: (delayMs) => {
           this.#connection.publish(message.reply ?? "", `-NAK {"delay": ${nanos(delayMs)}}`);
-          if (delayMs > 0) void this.#sortOut(phase, model, lane, Math.max(delayMs / 2, delayMs - SORT_OUT_MS));
+          if (delayMs > 0) void this.#sortOut(phase, model, lane, delayMs);
         },
       };
     } catch {
