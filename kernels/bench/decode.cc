@@ -1,9 +1,9 @@
 // Weights of a decode step: larger than any cache and mapped from a file of 4 GiB in the temporary folder (TMPDIR), measured beside reading the same memory once.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -17,20 +17,24 @@ namespace {
 
 constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
 
-// Bytes that are small finite numbers in every format; the file has no name any more.
+// Bytes that are small finite numbers in every format; the file has no name any more, however this ends.
 ls_buffer* mappedWeights() {
   static ls_buffer* mapped = nullptr;
   if (mapped != nullptr) return mapped;
-  std::string name = std::filesystem::temp_directory_path() / "longshore-bench-XXXXXX";
+  const char* folder = std::getenv("TMPDIR");
+  std::string name = std::string(folder == nullptr ? "/tmp" : folder) + "/longshore-bench-XXXXXX";
   const int file = mkstemp(name.data());
   if (file < 0) std::exit((std::perror(name.c_str()), 1));
   std::vector<uint8_t> some(uint64_t{64} << 20);
   for (uint8_t& byte : some) byte = static_cast<uint8_t>(nextRandom() & 0xBF);
-  for (uint64_t written = 0; written < kMappedBytes; written += some.size()) {
-    if (write(file, some.data(), some.size()) != static_cast<ssize_t>(some.size())) std::exit((std::perror(name.c_str()), 1));
+  for (uint64_t written = 0; written < kMappedBytes;) {
+    const ssize_t count = write(file, some.data(), std::min(uint64_t{some.size()}, kMappedBytes - written));
+    if (count < 0) std::exit((std::perror(name.c_str()), unlink(name.c_str()), 1));
+    written += static_cast<uint64_t>(count);
   }
-  must(api->buffer_map(name.c_str(), &mapped));
+  const ls_status status = api->buffer_map(name.c_str(), &mapped);
   unlink(name.c_str());
+  must(status);
   close(file);
   return mapped;
 }

@@ -91,6 +91,13 @@ Call Fuzz::pagedCall(ls_op op) {
           {number(start), 0, number(m), number(layout), number(rope), number(offset), number(perPage), 0.1}};
 }
 
+Call Fuzz::linear(ls_dtype activation, ls_dtype format, int64_t T, int64_t K, int64_t N, int64_t g) {
+  std::vector<ls_tensor> tensors = {floats(activation, {T, g * K})};
+  weight(g * N, K, format, tensors);
+  tensors.push_back(make(LS_F32, {T, g * N}));
+  return {LS_LINEAR, tensors, {number(g)}};
+}
+
 Call Fuzz::weightCall(ls_op op) {
   static constexpr ls_dtype formats[] = {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1};
   const ls_dtype format = formats[random_.whole(0, 3)], a = activation();
@@ -98,12 +105,7 @@ Call Fuzz::weightCall(ls_op op) {
   const int64_t T = any(large ? 40 : 9), g = any(large ? 1 : 3), more = large && random_.whole(0, 1) == 0 ? 1024 : 0;
   const int64_t K = more + (fp4 ? 32 * any(6) : wide(150)), N = fp4 ? 32 * any(4) : wide(90), V = any(9);
   const int64_t E = any(op == LS_ROUTE ? 300 : 6), k = random_.whole(1, std::min(E, int64_t{8}));
-  if (op == LS_LINEAR) {
-    std::vector<ls_tensor> tensors = {floats(a, {T, g * K})};
-    weight(g * N, K, format, tensors);
-    tensors.push_back(make(LS_F32, {T, g * N}));
-    return {op, tensors, {number(g)}};
-  }
+  if (op == LS_LINEAR) return linear(a, format, T, K, N, g);
   if (op == LS_ROUTE) {
     const bool hashed = random_.whole(0, 1) == 1;
     const ls_tensor table = hashed ? tableOf(V, k, E) : absent(), ids = hashed ? ints({T}, 0, V - 1) : absent();

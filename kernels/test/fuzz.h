@@ -22,6 +22,8 @@ class Fuzz {
 
   // A valid call on random shapes. Its operands live until `forget`.
   Call call(ls_op op);
+  // LINEAR with a shape: activations [T, g * K], weights [g * N, K].
+  Call linear(ls_dtype activation, ls_dtype format, int64_t T, int64_t K, int64_t N, int64_t g);
   void damage(Call& call);
   void forget();
 

@@ -201,15 +201,15 @@ class Run {
 
   // Tile by tile, so that a tile is near until it is whole; `next`: what is asked for meanwhile.
   void loadStep(const Panel& panel, int64_t step, const Rows& rows, const Rows& next) {
-    const int64_t rowStride = s_.steps * kTileHalves, valueStride = panel.capacity * kTileHalves, apart = blocksOf(s_.rowBytes, maxOf(1, s_.steps - 1));
+    const int64_t rowStride = s_.steps * kTileHalves, valueStride = panel.capacity * kTileHalves, apart = minOf(kRowBytes, blocksOf(s_.rowBytes, maxOf(1, s_.steps - 1)));
     Bf16* const entries = panel.rows + 2 * step * rowStride;
     Bf16* const values = panel.values + step * kTileHalves;
     NotFinite notFinite;
     forKvSteps(s_.kv, rows, space_.floats, [&](int64_t pair, int64_t s, P a, P b) LONGSHORE_INLINED {
       Bf16* row = entries + pair / 8 * rowStride + s * kTileHalves + pair % 8 * 2 * kStep;
       Bf16* value = values + 2 * s * valueStride + pair * kStep;
-      __builtin_prefetch(next[2 * pair] + s * apart);
-      __builtin_prefetch(next[2 * pair + 1] + s * apart);
+      __builtin_prefetch(addressAt(next[2 * pair], s * apart));
+      __builtin_prefetch(addressAt(next[2 * pair + 1], s * apart));
       storeVector(row, a);
       storeVector(row + kStep, b);
       storeVector(value, zipEven(a, b));

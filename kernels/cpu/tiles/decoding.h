@@ -55,11 +55,11 @@ class Decoding {
 
 // N blocks of weights: rows [first, first + count), or none.
 template <class Row, int N>
-struct Panel {
+struct WeightPanel {
   Decoding<Row> blocks[N];
 
-  Panel(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, Bf16* tiles, int64_t ring, const Ahead& ahead)
-      : Panel(std::make_index_sequence<N>(), [&](int64_t block) {
+  WeightPanel(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, Bf16* tiles, int64_t ring, const Ahead& ahead)
+      : WeightPanel(std::make_index_sequence<N>(), [&](int64_t block) {
           const int64_t n = block * kTile;
           return Decoding<Row>(matrix, first + n, minOf(kTile, count - n), step, end, tiles + n * ring * kStep, ring, ahead);
         }) {}
@@ -72,7 +72,7 @@ struct Panel {
 
  private:
   template <size_t... blocks, class Make>
-  Panel(std::index_sequence<blocks...>, const Make& make) : blocks{make(blocks)...} {}
+  WeightPanel(std::index_sequence<blocks...>, const Make& make) : blocks{make(blocks)...} {}
 };
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

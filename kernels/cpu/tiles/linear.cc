@@ -8,7 +8,7 @@ namespace longshore::cpu::LONGSHORE_PATH {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t{16} << 20;     // activations packed at a time
-constexpr int64_t kTaskColumns = 512, kTaskRows = 256;  // accumulators of a task, and a panel's share of its activations, stay in the second-level cache
+constexpr int64_t kTaskColumns = 512, kTaskRows = 256;  // accumulators of a task, and a panel's share of its bf16 activations, stay in the second-level cache
 
 struct PackedSpace {
   Bf16* packed;

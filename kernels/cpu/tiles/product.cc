@@ -1,5 +1,7 @@
 #include "product.h"
 
+#include <cstdlib>
+
 #include "decoding.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
@@ -117,7 +119,7 @@ void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16
   const auto tilesOf = [&](int64_t i) { return panels + i % 2 * kPanelHalves; };
   const auto panelOf = [&](int64_t i) {
     const int64_t n = rowOf(i), step = stepOf(i), next = (rowOf(i + 1) - n) * matrix.K + (stepOf(i + 1) - step) * kStep;
-    return Panel<Row, kPanelRows / kTile>(matrix, first + n, count - n, step, minOf(steps, step + kPanelSteps), tilesOf(i), kPanelSteps, {next, next});
+    return WeightPanel<Row, kPanelRows / kTile>(matrix, first + n, count - n, step, minOf(steps, step + kPanelSteps), tilesOf(i), kPanelSteps, {next, next});
   };
   const int64_t share = blocksOf(kPanelRows, Decoding<Row>::kSteps * xBlocks);  // lines of a panel, beside a step
   panelOf(0).take(INT64_MAX);
@@ -140,7 +142,7 @@ void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16
   static_assert(N * stride <= 2 * kPanelHalves);
   const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
   for (int64_t n = 0; n < count; n += rows) {
-    Panel<Row, N> panel(matrix, first + n, count - n, 0, steps, tiles, ring, {ahead, ahead + (rows - 1) * matrix.K});
+    WeightPanel<Row, N> panel(matrix, first + n, count - n, 0, steps, tiles, ring, {ahead, ahead + (rows - 1) * matrix.K});
     for (auto& block : panel.blocks) block.take(kTile);
     each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
     const int64_t blocks = blocksOf(minOf(rows, count - n), kTile);
@@ -164,7 +166,9 @@ template <class E>
 void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
   withRows(matrix.w.dtype, [&](auto row) {
     using Row = decltype(row);
-    if constexpr (!std::is_same_v<Row, PlainRow<float>>) {  // those are left to the shared path (path.cc)
+    if constexpr (std::is_same_v<Row, PlainRow<float>>) {
+      std::abort();  // those are left to the shared path (path.cc)
+    } else {
       switch (xBlocks) {
         case 1: return multiplyThin<Row, E, 1>(matrix, first, count, x, panels, acc);
         case 2: return multiplyThin<Row, E, 2>(matrix, first, count, x, panels, acc);

@@ -45,8 +45,8 @@ static inline void unpackKvPadded(const KvShape& s, const uint8_t* entry, float*
   unpackKv(s, entry, row);
 }
 
-// body(pair, step, P, P): 32 values of each of the two rows of a pair as bf16, with zeros behind the last, for layouts whose values bf16 holds. All
-// pairs come before the next step, or the one after it. `floats` is space for two rows of whole steps.
+// body(pair, step, P, P): 32 values of each of the two rows of a pair as bf16, with zeros behind the last, for layouts whose values bf16 holds.
+// Where rows are whole vectors, all pairs come before the next step, or the one after it. `floats` is space for two rows of whole steps.
 template <int64_t count, class Body>
 LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* const (&rows)[count], float* floats, Body&& body) {
   constexpr int64_t width = kVector<Bf16>;
