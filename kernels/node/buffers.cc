@@ -73,8 +73,7 @@ Napi::Value bufferPlace(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// An ArrayBuffer over all that a page is part of, for as long as anybody likes. The collector is told that none of it is its to find: it would
-// otherwise run for every 64 MB that are looked at.
+// An ArrayBuffer over all that a page is part of, for as long as anybody likes.
 Napi::Value wholeView(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
   const ls_backend_api* api = buffer->api;
@@ -83,9 +82,7 @@ Napi::Value wholeView(const Napi::CallbackInfo& info) {
   uint64_t bytes = 0;
   uint8_t* data = api->buffer_host(all, &bytes);
   if (data == nullptr || bytes > kViewMax) throw Refusal{LS_UNSUPPORTED, "this memory cannot be looked at as a whole"};
-  const Napi::ArrayBuffer view = Napi::ArrayBuffer::New(info.Env(), data, bytes, [](Napi::Env, void*) {});
-  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -static_cast<int64_t>(bytes));
-  return view;
+  return Napi::ArrayBuffer::New(info.Env(), data, bytes, [](Napi::Env, void*) {});
 }
 
 }  // namespace
