@@ -139,7 +139,7 @@ test("a file that changes while it is sent is the file's fault, not the server's
   form.append("file", await openAsBlob(path));
   writeFileSync(path, "{}\n{}");
   const refused = against(
-    (_, response) => response.end("{}"),
+    (request, response) => request.resume().once("end", () => response.end("{}")),
     (url) => openClient(url, undefined).send("/v1/files", form),
   );
   await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("changed") });
