@@ -5,7 +5,7 @@ import { type MemoryPresent, memoryPresent } from "../shared/engine/checkpoint/m
 import { type Checkpoint, openCheckpoint } from "../shared/engine/checkpoint/open.ts";
 import { type CheckpointWarning, warningText } from "../shared/engine/checkpoint/warnings.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
-import { table } from "./table.ts";
+import { sheet } from "./table.ts";
 
 /** What a folder holds and what serving it takes. */
 export interface InspectReport {
@@ -55,5 +55,5 @@ export function renderInspect(report: InspectReport): string {
     ["fingerprint", report.fingerprint],
     ...report.warnings.map((warning) => ["note", warningText(warning)]),
   ];
-  return `${basename(report.dir)}\n${table(rows.map(([label, value]) => [`  ${label}`, value!]))}`;
+  return sheet(basename(report.dir), rows);
 }

@@ -9,7 +9,7 @@ import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts"
 import { ServingError } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
-import { table } from "./table.ts";
+import { sheet } from "./table.ts";
 
 export interface SizesReport {
   readonly name: string;
@@ -73,5 +73,5 @@ export function renderSizes({ name, contextTokens, weights, kv, ...report }: Siz
     ["sequence, fixed part", `${bytes(report.fixedBytes)}: windows ${bytes(kv.windowBytes)}, compressors ${bytes(kv.compressorBytes)}`],
     ["boundary at the end", bytes(report.boundaryBytes)],
   ];
-  return `${name}\n${table(rows.map(([label, value]) => [`  ${label}`, value!]))}`;
+  return sheet(name, rows);
 }

@@ -3,8 +3,8 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { type Asking, admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
-import { chatPrompt, completionPrompt } from "../prompt.ts";
-import { chatRequest, completionRequest, parseBody } from "../requests.ts";
+import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt.ts";
+import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "../requests.ts";
 import type { Submitted } from "../submit.ts";
 import type { Call } from "./calls.ts";
 import type { ChatMessage, SubmitMessage } from "./messages.ts";
@@ -22,18 +22,18 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     caller: call,
   };
   const options = { lane: lane === "BATCH" ? "batch" : "interactive", detached } as const;
+  const submitted = async (request: GenerationRequest, written: WrittenPrompt) =>
+    submitJob(deps, asking, request, await admissible(deps, asking, request, written, options), options);
   if (chat !== undefined) {
     const request = parseBody(chatRequest, { ...body, ...chatBody(chat) });
     requireModel(model, request.model);
-    const written = await chatPrompt(deps, call.tenant, request, () => exactBody(chat));
-    return submitJob(deps, asking, request, await admissible(deps, asking, request, written, options), options);
+    return submitted(request, await chatPrompt(deps, call.tenant, request, () => exactBody(chat)));
   }
   const prompt = ids?.ids ?? text;
   if (prompt === undefined) throw new ServingError("INVALID_REQUEST", "prompt: must be given: chat, text or ids", { param: "prompt" });
   const completion = parseBody(completionRequest, { ...body, prompt });
   requireModel(model, completion.model);
-  const written = completionPrompt(model, completion, clock);
-  return submitJob(deps, asking, completion, await admissible(deps, asking, completion, written, options), options);
+  return submitted(completion, completionPrompt(model, completion, clock));
 }
 
 /** A job with a reader ends with the reader's deadline. */

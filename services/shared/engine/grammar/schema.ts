@@ -105,10 +105,10 @@ class Reader {
   #object(schema: Fields, at: At, depth: number): void {
     const { properties = {}, required = [], additionalProperties = true } = schema;
     if (!isFields(properties)) throw refusal(at("properties"), "must be an object");
-    for (const [name, schema] of Object.entries(properties)) {
+    for (const [name, described] of Object.entries(properties)) {
       if (UNWRITABLE.test(name))
         throw refusal(at("properties"), "has a name with a quote, a backslash or a control character, which is not supported");
-      this.check(schema, `${at("properties")}.${name}`, depth + 1);
+      this.check(described, `${at("properties")}.${name}`, depth + 1);
     }
     const missing = Array.isArray(required) ? required.find((name) => !Object.hasOwn(properties, String(name))) : "";
     if (missing !== undefined) throw refusal(at("required"), "must be a list of names that properties describes");

@@ -1,11 +1,12 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Allowed } from "../../../../services/shared/engine/engine.ts";
 import type { Constraint } from "../../../../services/shared/engine/grammar/following.ts";
 import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+import { allowedIds } from "../../../support/allowed-ids.ts";
 import { decode } from "../../../support/decode.ts";
 
 let tokenizer: Tokenizer;
@@ -57,8 +58,7 @@ const held: readonly object[] = [
   object(Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`p${i}`, { type: "integer" }]))),
 ];
 
-const ids = (allowed: Allowed): number[] =>
-  Array.from({ length: tokenizer.vocabSize }, (_, id) => id).filter((id) => ((allowed[id >>> 5]! >>> (id & 31)) & 1) === 1);
+const ids = (allowed: Allowed) => allowedIds(allowed, tokenizer.vocabSize);
 
 /** Takes any of the tokens that are allowed, and ends where it may; null if that is not soon. */
 async function walk(constraint: Constraint, choose: (ids: readonly number[]) => number): Promise<string | null> {
@@ -149,8 +149,7 @@ async function textsOf(schema: object): Promise<Set<string>> {
     const following = bytes.follow({ schema: JSON.stringify(schema) });
     const mask = (await following.allowed(taken))!;
     following.close();
-    for (let id = 0; id <= 256; id++) {
-      if (((mask[id >>> 5]! >>> (id & 31)) & 1) === 0) continue;
+    for (const id of allowedIds(mask, 257)) {
       if (id === 256) texts.add(JSON.stringify(JSON.parse(Buffer.from(taken).toString())));
       else begun.push([...taken, id]);
     }
@@ -314,74 +313,4 @@ test("a schema that would take the library along costs the others nothing but ti
     answer.push(before.find((id) => !tokenizer.stopIds.has(id))!);
   }
   following.close();
-});
-
-test("a schema that takes longer than it may is given up, and the next one has a thread of its own", async () => {
-  const hasty = new Grammars(tokenizer.vocabulary(), { compileMs: 1, nextMs: 1 });
-  const slow = [
-    object(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`p${i}`, {}])), {
-      required: Array.from({ length: 300 }, (_, i) => `p${i}`),
-    }),
-  ];
-  await expect(hasty.check(JSON.stringify(slow[0]))).rejects.toMatchObject({
-    message: expect.stringContaining("takes longer than the 1 ms"),
-  });
-  await expect(hasty.check("5")).rejects.toMatchObject({ message: expect.stringMatching(/must be an object|takes longer/) });
-  await hasty.close();
-});
-
-test("no more calls wait than there is room for", async () => {
-  const crowded = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
-  const calls = Array.from({ length: 2_049 }, () => crowded.check('{"type":"object"}'));
-  const all = Promise.allSettled(calls);
-  await expect(calls.at(-1)).rejects.toMatchObject({ code: "OVERLOADED" });
-  await crowded.close();
-  await all;
-});
-
-test("what takes too long is refused: a client's schema as his mistake, what was taken before as what may succeed elsewhere", async () => {
-  const times = { compileMs: 1_000, nextMs: 500 };
-  const hasty = new Grammars(tokenizer.vocabulary(), times);
-  const schema = '{"type":"array","items":{"type":"integer"}}';
-  const opened = hasty.follow({ schema });
-  const id = ids((await opened.allowed([]))!)[0]!;
-  /** Calls twice: `ms` are not over when the first answer comes, and over before the second can, which no turn of the event loop lets in. */
-  const late = async (call: () => Promise<unknown>, ms: number) => {
-    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
-    try {
-      for (const passed of [ms - 1, ms]) {
-        const called = call();
-        await new Promise(process.nextTick);
-        vi.advanceTimersByTime(passed);
-        await called;
-      }
-    } finally {
-      vi.useRealTimers();
-    }
-  };
-  const tooSlow = (code: string, ms: number) => ({ code, message: expect.stringContaining(`takes longer than the ${ms} ms`) });
-  await expect(late(() => opened.allowed([id]), 500)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 500));
-  expect(ids((await opened.allowed([id]))!).length).toBeGreaterThan(0); // a new thread reads it anew
-  await expect(late(() => hasty.follow({ schema }).allowed([]), 1_000)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 1_000));
-  await hasty.check(schema);
-  await expect(late(() => hasty.check(schema), 1_000)).rejects.toMatchObject(tooSlow("INVALID_REQUEST", 1_000));
-  await hasty.close();
-});
-
-test("a client's schema that has waited for 15 seconds is refused; what a job is held to is waited for", async () => {
-  const busy = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
-  const schema = '{"type":"object"}';
-  await busy.check(schema);
-  const startMs = Math.ceil(performance.now());
-  const now = vi.spyOn(performance, "now").mockReturnValue(startMs);
-  const calls = [busy.check(schema), busy.check(schema), busy.follow({ schema }).allowed([])];
-  await new Promise(process.nextTick); // all have asked, and none is answered
-  now.mockReturnValue(startMs + 1);
-  calls.push(busy.check(schema));
-  now.mockReturnValue(startMs + 15_001);
-  const ended = await Promise.allSettled(calls);
-  now.mockRestore();
-  expect(ended.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
-  await expect(calls[1]).rejects.toMatchObject({ code: "OVERLOADED", message: expect.stringContaining("too many schemas wait") });
-  await busy.close();
 });

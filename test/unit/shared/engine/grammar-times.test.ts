@@ -1,0 +1,82 @@
+import { beforeAll, expect, test, vi } from "vitest";
+import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
+import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
+import { allowedIds } from "../../../support/allowed-ids.ts";
+
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  tokenizer = await Tokenizer.load("deploy/models/yardlog");
+});
+
+test("a schema that takes longer than it may is given up, and the next one has a thread of its own", async () => {
+  const hasty = new Grammars(tokenizer.vocabulary(), { compileMs: 1, nextMs: 1 });
+  const slow = [
+    {
+      type: "object",
+      properties: Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`p${i}`, {}])),
+      additionalProperties: false,
+      required: Array.from({ length: 300 }, (_, i) => `p${i}`),
+    },
+  ];
+  await expect(hasty.check(JSON.stringify(slow[0]))).rejects.toMatchObject({
+    message: expect.stringContaining("takes longer than the 1 ms"),
+  });
+  await expect(hasty.check("5")).rejects.toMatchObject({ message: expect.stringMatching(/must be an object|takes longer/) });
+  await hasty.close();
+});
+
+test("no more calls wait than there is room for", async () => {
+  const crowded = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
+  const calls = Array.from({ length: 2_049 }, () => crowded.check('{"type":"object"}'));
+  const all = Promise.allSettled(calls);
+  await expect(calls.at(-1)).rejects.toMatchObject({ code: "OVERLOADED" });
+  await crowded.close();
+  await all;
+});
+
+test("what takes too long is refused: a client's schema as his mistake, what was taken before as what may succeed elsewhere", async () => {
+  const times = { compileMs: 1_000, nextMs: 500 };
+  const hasty = new Grammars(tokenizer.vocabulary(), times);
+  const schema = '{"type":"array","items":{"type":"integer"}}';
+  const opened = hasty.follow({ schema });
+  const id = allowedIds((await opened.allowed([]))!, tokenizer.vocabSize)[0]!;
+  /** Calls twice: `ms` are not over when the first answer comes, and over before the second can, which no turn of the event loop lets in. */
+  const late = async (call: () => Promise<unknown>, ms: number) => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      for (const passed of [ms - 1, ms]) {
+        const called = call();
+        await new Promise(process.nextTick);
+        vi.advanceTimersByTime(passed);
+        await called;
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+  };
+  const tooSlow = (code: string, ms: number) => ({ code, message: expect.stringContaining(`takes longer than the ${ms} ms`) });
+  await expect(late(() => opened.allowed([id]), 500)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 500));
+  expect(allowedIds((await opened.allowed([id]))!, tokenizer.vocabSize).length).toBeGreaterThan(0); // a new thread reads it anew
+  await expect(late(() => hasty.follow({ schema }).allowed([]), 1_000)).rejects.toMatchObject(tooSlow("UNAVAILABLE", 1_000));
+  await hasty.check(schema);
+  await expect(late(() => hasty.check(schema), 1_000)).rejects.toMatchObject(tooSlow("INVALID_REQUEST", 1_000));
+  await hasty.close();
+});
+
+test("a client's schema that has waited for 15 seconds is refused; what a job is held to is waited for", async () => {
+  const busy = new Grammars(tokenizer.vocabulary(), { compileMs: 20_000, nextMs: 20_000 });
+  const schema = '{"type":"object"}';
+  await busy.check(schema);
+  const startMs = Math.ceil(performance.now());
+  const now = vi.spyOn(performance, "now").mockReturnValue(startMs);
+  const calls = [busy.check(schema), busy.check(schema), busy.follow({ schema }).allowed([])];
+  await new Promise(process.nextTick); // all have asked, and none is answered
+  now.mockReturnValue(startMs + 1);
+  calls.push(busy.check(schema));
+  now.mockReturnValue(startMs + 15_001);
+  const ended = await Promise.allSettled(calls);
+  now.mockRestore();
+  expect(ended.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+  await expect(calls[1]).rejects.toMatchObject({ code: "OVERLOADED", message: expect.stringContaining("too many schemas wait") });
+  await busy.close();
+});
