@@ -144,8 +144,8 @@ export class EngineCore {
   #feed(ids: readonly number[], feeds: readonly Feed[], draws: readonly Draw[], onLayer?: (layersDone: number) => void): Float32Array {
     for (const feed of feeds) checkFeed(this.info, feed);
     for (const draw of draws) checkDraw(draw);
-    onLayer?.(0);
     for (const id of ids) this.#broken.add(id);
+    onLayer?.(0);
     const wanted = Int32Array.from(draws, ({ row }) => row);
     const logits = forward(this.#means, feeds, { wanted, onLayer });
     for (const id of ids) this.#broken.delete(id);
