@@ -42,7 +42,8 @@ const named = names(settings.prefix);
 const bus = natsBus(settings);
 await bus.ready(10_000);
 const connection = new Connection(server.url, settings, async () => {});
-const journal = new NatsJournal(connection, new Stream(named.log.stream, connection, settings), named, settings);
+const stream = (name: string) => new Stream(name, connection, settings);
+const journal = new NatsJournal(connection, { log: stream(named.log.stream), beats: stream(named.beats.stream) }, named, settings);
 await until(() => connection.prepared());
 
 say(`${JOBS} jobs of ${life.length} events`);

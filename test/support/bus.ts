@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Bus, Claim, ClaimResult, JobRequest, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
+import { ServingError } from "../../services/shared/runtime/errors.ts";
 
 export const never = new AbortController().signal;
 
@@ -39,6 +40,18 @@ export const submitAndClaim = async (bus: Bus, jobId: string, worker = "first"):
 /** Messages waiting or in flight. */
 export const depth = async (bus: Bus, phase: Phase, model: string): Promise<number> =>
   (await bus.queue.messages(phase)).filter((waiting) => waiting.model === model).length;
+
+/** Fills the log with events of a job, until not even a short one finds room. */
+export async function fillLog(bus: Bus, jobId: string): Promise<void> {
+  await bus.log.submit(jobId, request());
+  for (let characters = 2 ** 18; characters >= 1; ) {
+    const last = (await bus.log.last(jobId))!;
+    const full = await bus.log.appendAfter(last, { type: "released", reason: "x".repeat(characters) }).catch((error: unknown) => error);
+    if (full === true) continue;
+    if (!(full instanceof ServingError && full.code === "OVERLOADED")) throw full;
+    characters /= 2;
+  }
+}
 
 /** Tries until the claim of whoever holds the job is too old. */
 export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {

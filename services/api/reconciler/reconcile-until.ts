@@ -31,6 +31,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
   let reconciler: Reconciler | null = null;
   let auditMs = clock.monotonicMs() + AUDIT_MS;
   let more = false;
+  let full = false;
   while (!stop.aborted) {
     try {
       if (!more) await clock.sleep(spread(options), stop);
@@ -47,6 +48,9 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       }
       reconciler ??= await Reconciler.open(deps);
       more = await reconciler.pass();
+      const { noRoom } = reconciler;
+      if (noRoom !== null && !full) log.warn({ err: noRoom }, "open jobs wait for room in the record: they cannot be put back or ended");
+      full = noRoom !== null;
     } catch (error) {
       if (!isUnavailable(error)) reconciler = null; // else it would not see what became of the index meanwhile
       if (!stop.aborted) log.warn({ err: error }, "the open jobs could not be looked at; the next try is a moment off");

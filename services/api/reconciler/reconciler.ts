@@ -1,4 +1,4 @@
-import type { Bus, JobEvent, JobRequest, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
+import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { isDamaged } from "../../shared/bus/damage.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
@@ -45,8 +45,7 @@ export class Reconciler {
   readonly #reconciled: ReturnType<Metrics["counter"]>;
   /** Where messages lie that nobody seems to be given, and whose they are. */
   readonly #stuck = new Map<string, { readonly place: Place; readonly jobIds: string[] }>();
-  /** An end could not be written down in this pass: others would not fare better at once. */
-  #noRoom = false;
+  #noRoom: ServingError | null = null;
   /** When messages were given out again last. */
   #renewedMs = 0;
 
@@ -68,6 +67,11 @@ export class Reconciler {
     return new Reconciler(deps, await audited(deps));
   }
 
+  /** What the last pass had to leave for want of room in the record. */
+  get noRoom(): ServingError | null {
+    return this.#noRoom;
+  }
+
   /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */
   async pass(): Promise<boolean> {
     const { bus } = this.#deps;
@@ -78,14 +82,25 @@ export class Reconciler {
     }
     const live = await withMessage(bus);
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
-    this.#noRoom = false;
-    await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#look(job, live.get(job.jobId) ?? none, nowMs));
+    this.#noRoom = null;
+    await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#unlessFull(() => this.#look(job, live.get(job.jobId) ?? none, nowMs)));
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
     await this.#renew(nowMs);
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
-    return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && !this.#noRoom);
+    return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && this.#noRoom === null); // others would not fare better at once
+  }
+
+  /** A job that no event or message can be written of is met again by the next pass. Retention, which makes room, must not wait for it. */
+  async #unlessFull(look: () => Promise<void>): Promise<void> {
+    try {
+      await look();
+    } catch (thrown) {
+      const error = ServingError.from(thrown);
+      if (error.code !== "OVERLOADED") throw thrown;
+      this.#noRoom = error;
+    }
   }
 
   async #look(job: Open, places: Places, nowMs: number): Promise<void> {
@@ -167,20 +182,9 @@ export class Reconciler {
       const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
       await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
-    if (webhooks && request !== null && isTold(request) && !(await this.#written(last, request))) return; // the next pass meets it again
+    if (webhooks && request !== null && isTold(request))
+      await bus.documents.put("event", request.tenant, jobId, JSON.stringify(endOf(last, request)), 0);
     this.#jobs.drop(jobId);
-  }
-
-  /** Resolves to false while there is no room. */
-  async #written(last: LogRecord, request: JobRequest): Promise<boolean> {
-    try {
-      await this.#deps.bus.documents.put("event", request.tenant, last.jobId, JSON.stringify(endOf(last, request)), 0);
-      return true;
-    } catch (thrown) {
-      if (ServingError.from(thrown).code !== "OVERLOADED") throw thrown;
-      this.#noRoom = true;
-      return false;
-    }
   }
 
   /** Met again by the next pass, which sees its end. */

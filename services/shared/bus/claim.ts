@@ -1,5 +1,5 @@
+import { ServingError } from "../runtime/errors.ts";
 import type { Claim, JobEvent, LogRecord, Phase } from "./contract.ts";
-import { isUnavailable } from "./pause.ts";
 import { endsClaim } from "./standing.ts";
 import type { Tip, Writer } from "./writer.ts";
 
@@ -51,12 +51,12 @@ export class HeldClaim implements Claim {
     return record;
   }
 
-  /** Whoever could not learn for `patienceMs` whether he appended holds nothing any more: somebody else will. */
+  /** Who found no answer or no room for `patienceMs` holds nothing any more: somebody else will. Until then he keeps what he has computed. */
   async #write(event: JobEvent, id: string): Promise<LogRecord | null> {
     try {
-      return await this.#writer.append(this.jobId, this.#tip, event, id, this.#patienceMs);
+      return await this.#writer.append(this.jobId, this.#tip, event, id, this.#patienceMs, true);
     } catch (thrown) {
-      if (isUnavailable(thrown)) return null;
+      if (thrown instanceof ServingError && thrown.retryable) return null;
       throw thrown;
     }
   }

@@ -10,25 +10,32 @@ interface Append {
   once(): Promise<Appended>;
   /** The sequence of this append if it is the last one where it went; null if it is not. */
   find(): Promise<number | null>;
+  /** Whether it waits for room as it does for an answer. */
+  readonly waits?: boolean;
 }
 
 /**
  * Repeats an append without an answer until its outcome is known: its sequence, or null when another came first. After about `ms`
- * UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when there is no room.
+ * UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when there is no room: at once, or after that time for who waits.
  */
 export async function untilKnown(append: Append, clock: Clock, ms: number, closing: AbortSignal): Promise<number | null> {
   const endMs = clock.monotonicMs() + ms;
   for (let tries = 0; ; tries++) {
     const outcome = await append.once();
     if (outcome.kind === "stored") return outcome.sequence;
-    if (outcome.kind === "full") throw new ServingError("OVERLOADED", `no room in ${append.where}; try again later, or give it more`);
     if (outcome.kind === "refused" && tries === 0) return null;
-    // Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers.
-    const found = outcome.kind === "refused" ? await append.find().catch(unanswered) : unanswered(outcome.cause);
+    const found = await resultOf(append, outcome);
     if (found === null || typeof found === "number") return found;
-    if (closing.aborted || clock.monotonicMs() >= endMs) throw found;
+    if ((outcome.kind === "full" && !append.waits) || closing.aborted || clock.monotonicMs() >= endMs) throw found;
     await new Pause().wait(clock, backoffMs(tries), closing);
   }
+}
+
+/** Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers. */
+function resultOf(append: Append, outcome: Exclude<Appended, { kind: "stored" }>): Promise<number | null | ServingError> | ServingError {
+  if (outcome.kind === "refused") return append.find().catch(unanswered);
+  if (outcome.kind === "unknown") return unanswered(outcome.cause);
+  return new ServingError("OVERLOADED", `no room in ${append.where}; try again later, or give it more`);
 }
 
 function unanswered(cause: unknown): ServingError {

@@ -22,9 +22,10 @@ export class Writer {
 
   /**
    * The record once it is in the log, null if another event came first. `id` must be this append's alone. Without an answer the append is
-   * repeated with the same id, for about `ms`; then UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when the log is full.
+   * repeated with the same id, for about `ms`; then UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when the log is full:
+   * at once, or for who waits for room as long as for an answer.
    */
-  async append(jobId: string, tip: Tip, event: JobEvent, id: string, ms: number): Promise<LogRecord | null> {
+  async append(jobId: string, tip: Tip, event: JobEvent, id: string, ms: number, waits = false): Promise<LogRecord | null> {
     const draft: LogRecord = {
       jobId,
       sequence: 0,
@@ -34,7 +35,7 @@ export class Writer {
       event,
     };
     const bytes = encodeRecord(draft);
-    const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms);
+    const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms, waits);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
     // Nobody can listen to a job before it is submitted, and its request may be large: only its message needs that, if it has room.
@@ -44,7 +45,7 @@ export class Writer {
     return record;
   }
 
-  #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number): Promise<number | null> {
+  #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number, waits: boolean): Promise<number | null> {
     const append = {
       where: "the job log",
       once: () => this.#journal.append(jobId, bytes, after, id),
@@ -52,6 +53,7 @@ export class Writer {
         const last = await this.#journal.last(jobId);
         return last?.id === id ? last.sequence : null;
       },
+      waits,
     };
     return untilKnown(append, this.#clock, ms, this.#closing);
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { collect, finished, held, never, progress, request, submitAndClaim, tokens, until } from "../../support/bus.ts";
+import { collect, fillLog, finished, held, never, progress, request, submitAndClaim, tokens, until } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
 const MIB = 1_048_576;
@@ -42,6 +42,21 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await claim.append(progress(1))).not.toBeNull();
       for (let i = 0; i < submitted; i++) await bus.log.delete(`job${i}`);
       await until(() => bus.log.submit("after", large).then(Boolean, () => false));
+    });
+
+    test("finds no room in a full log, where claims wait for it and its clock goes on", async () => {
+      const options = { prefix: "full", logMaxBytes: MIB };
+      const bus = await fresh(kind, options);
+      const claim = await submitAndClaim(bus, "running");
+      await fillLog(bus, "filler");
+      const ids = Array.from({ length: 1_000 }, (_, i) => i); // an event longer than the shortest that found no room
+      const appended = claim.append(tokens(0, ...ids));
+      const other = kind === "memory" ? bus : await fresh(kind, options);
+      expect(Math.abs((await other.log.nowMs()) - Date.now()), "asked by who never did").toBeLessThan(1_000);
+      await expect(other.log.submit("new", request())).rejects.toMatchObject({ code: "OVERLOADED", message: /nearly full/ });
+      expect((await other.log.last("running"))?.event.type).toBe("claimed");
+      await other.log.delete("filler");
+      expect((await appended)?.tokenCount).toBe(1_000);
     });
 
     test("is forgotten when the log's events get too old", async () => {

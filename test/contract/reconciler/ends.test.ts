@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
-import { finished, held, request } from "../../support/bus.ts";
+import { fillLog, finished, held, request } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 import { CLAIM_MS, DAY_MS, lastType, messages, note, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
@@ -29,6 +29,25 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     const text = await metrics.text();
     expect(text).toContain('longshore_reconciled_jobs_total{reason="expired"} 2');
     expect(text).toContain('longshore_reconciled_jobs_total{reason="cancelled"} 1');
+  });
+
+  test("lets go of what is over its retention though the log is too full to end another job, which then finds room", async () => {
+    const bus = await fresh(kind, { logMaxBytes: 1_048_576 });
+    for (const jobId of ["done", "marked"]) await submitted(bus, jobId);
+    const answer = { first: 0, ids: new Array<number>(4_000).fill(7) };
+    await held(await bus.log.claim("done", "prefill", "w")).append({ ...finished, tokens: answer });
+    await bus.registry.markCancelled("marked", "x".repeat(1_000)); // longer than what found no room
+    await fillLog(bus, "filler");
+    await quietFor(bus, 1);
+    const reconciler = await open(bus, { retentionMs: 1 });
+    await reconciler.pass();
+    expect([reconciler.noRoom?.code, await lastType(bus, "marked"), await lastType(bus, "done")]).toEqual([
+      "OVERLOADED",
+      "submitted",
+      undefined,
+    ]);
+    await reconciler.pass();
+    expect([reconciler.noRoom, await lastType(bus, "marked")]).toEqual([null, "cancelled"]);
   });
 
   test("knows the deadline of a job it found without a note too", async () => {

@@ -21,8 +21,6 @@ export function natsBus(settings: BusSettings): Bus {
     for (const config of streams) await ensureStream(ready, config);
   });
   const stream = ({ stream: name }: { readonly stream: string }) => new Stream(name, connection, settings);
-  const log = stream(named.log);
-  const journal = new NatsJournal(connection, log, named, settings);
   const phases = { prefill: stream(named.prefill), decode: stream(named.decode) };
   const buckets = {
     beats: stream(named.beats),
@@ -31,6 +29,7 @@ export function natsBus(settings: BusSettings): Bus {
     jobs: stream(named.jobs),
     access: stream(named.access),
   };
+  const journal = new NatsJournal(connection, { log: stream(named.log), beats: buckets.beats }, named, settings);
   const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings, settings.payloadBytesMax);
   return {
     log: new FencedLog(journal, settings, clock, random, connection.closing),

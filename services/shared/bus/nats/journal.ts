@@ -1,6 +1,8 @@
+import { ServingError } from "../../runtime/errors.ts";
 import type { Appended, Entry, Journal } from "../journal.ts";
 import { token } from "../name.ts";
 import type { Connection } from "./connection.ts";
+import type { Placement } from "./messages.ts";
 import type { Patience, Stream } from "./stream.ts";
 import { lastToken, type Names } from "./subjects.ts";
 
@@ -14,6 +16,7 @@ const MESSAGE_OVERHEAD_BYTES = 200;
 export class NatsJournal implements Journal {
   readonly #connection: Connection;
   readonly #stream: Stream;
+  readonly #beats: Stream;
   readonly #names: Names;
   readonly #patience: Patience;
   readonly #offset: Aged<number>;
@@ -21,9 +24,11 @@ export class NatsJournal implements Journal {
   /** Appended from here since the stream was last asked for its size. */
   #addedBytes = 0;
 
-  constructor(connection: Connection, stream: Stream, names: Names, patience: Patience) {
+  /** `beats`: a stream that always has room. */
+  constructor(connection: Connection, { log, beats }: { readonly log: Stream; readonly beats: Stream }, names: Names, patience: Patience) {
     this.#connection = connection;
-    this.#stream = stream;
+    this.#stream = log;
+    this.#beats = beats;
     this.#names = names;
     this.#patience = patience;
     this.#offset = new Aged(patience, CLOCK_MS, () => this.#measureOffset());
@@ -96,12 +101,21 @@ export class NatsJournal implements Journal {
 
   /**
    * Server time minus ours. No request of a 2.9 server answers with its time, so a message is stored in the log stream itself and its stamp
-   * read. Taken as if stamped at the last moment: an estimate that is late lets a claim live longer, never shorter.
+   * read. Taken as if stamped at the last moment: an estimate that is late lets a claim live longer, never shorter. A log without room for it
+   * must have its clock too, or nothing would leave it: then it is among the beats, whose keeper may be another server of the cluster.
    */
   async #measureOffset(): Promise<number> {
-    await this.#stream.put(this.#names.log.clock, new Uint8Array(), { replace: true });
-    const stamp = await this.#stream.last(this.#names.log.clock);
+    const inLog = this.#stamped(this.#stream, this.#names.log.clock, { replace: true });
+    const stamp = await inLog.catch((thrown: unknown) => {
+      if (ServingError.from(thrown).code !== "OVERLOADED") throw thrown;
+      return this.#stamped(this.#beats, `${this.#names.beats.subject}.clock`);
+    });
     return (stamp?.storedMs ?? Number.NEGATIVE_INFINITY) - this.#patience.clock.monotonicMs();
+  }
+
+  async #stamped(stream: Stream, subject: string, placement: Placement = {}): Promise<Entry | null> {
+    await stream.put(subject, new Uint8Array(), placement);
+    return stream.last(subject);
   }
 
   async #measureFill(): Promise<{ readonly bytes: number; readonly bytesMax: number }> {

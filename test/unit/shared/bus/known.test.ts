@@ -4,13 +4,14 @@ import { untilKnown } from "../../../../services/shared/bus/known.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 const unknown: Appended = { kind: "unknown", cause: new Error("no answer") };
+const full: Appended = { kind: "full" };
 const refused: Appended = { kind: "refused" };
 
 /** What becomes of an append whose tries are answered like this, when `found` is what the record then holds of it. */
-async function outcome(answers: readonly Appended[], found: number | null = null): Promise<number | null> {
+async function outcome(answers: readonly Appended[], found: number | null = null, waits = false): Promise<number | null> {
   const clock = new VirtualClock();
   const rest = [...answers];
-  const append = { where: "the log", once: async () => rest.shift() ?? unknown, find: async () => found };
+  const append = { where: "the log", once: async () => rest.shift() ?? unknown, find: async () => found, waits };
   return clock.run(untilKnown(append, clock, 60_000, new AbortController().signal));
 }
 
@@ -27,7 +28,13 @@ test("refused after a try without an answer: the record says whether that try wa
   expect(await outcome([unknown, refused], null)).toBeNull();
 });
 
+test("who waits for room is stored once there is some, and OVERLOADED after his time", async () => {
+  expect(await outcome([full, full, { kind: "stored", sequence: 7 }], null, true)).toBe(7);
+  expect(await outcome([full, refused], null, true)).toBeNull();
+  await expect(outcome(Array<Appended>(1_000).fill(full), null, true)).rejects.toMatchObject({ code: "OVERLOADED" });
+});
+
 test("no room is OVERLOADED, no answer at all UNAVAILABLE", async () => {
-  await expect(outcome([{ kind: "full" }])).rejects.toMatchObject({ code: "OVERLOADED" });
+  await expect(outcome([full])).rejects.toMatchObject({ code: "OVERLOADED" });
   await expect(outcome([])).rejects.toMatchObject({ code: "UNAVAILABLE" });
 });
