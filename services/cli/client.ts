@@ -1,5 +1,6 @@
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import { type FormFile, formOf } from "./form.ts";
 
 export interface ServerEvent {
   readonly name: string;
@@ -12,8 +13,8 @@ export interface ServerEvent {
 export interface Client {
   get(path: string): Promise<unknown>;
   post(path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<unknown>;
-  /** Sends a form, however large: its files are read while they are sent. */
-  send(path: string, form: FormData): Promise<unknown>;
+  /** Sends a form with one file, however large. Throws what reading the file throws, if that is a ServingError. */
+  send(path: string, fields: Readonly<Record<string, string>>, file: FormFile): Promise<unknown>;
   /** The bytes at `path`, as they come. */
   read(path: string): AsyncIterable<Uint8Array>;
   events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent>;
@@ -27,9 +28,11 @@ export function openClient(url: string, key: string | undefined): Client {
   const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
-    const response = await fetch(new URL(path, url), { ...init, headers }).catch((cause) => {
-      if (cause.cause?.name === "NotReadableError")
-        throw new ServingError("INVALID_REQUEST", "the file was changed while it was sent; nothing is begun", { cause });
+    const redirect = "error"; // else all that is sent is kept for it
+    const response = await fetch(new URL(path, url), { ...init, headers, redirect }).catch((cause) => {
+      if (cause.cause instanceof ServingError) throw cause.cause; // of what was to be sent
+      if (cause.cause?.message === "unexpected redirect")
+        throw new ServingError("INVALID_REQUEST", `${url} sends on to another address; give that one with --url`);
       const why =
         cause.name === "TimeoutError"
           ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
@@ -60,7 +63,7 @@ export function openClient(url: string, key: string | undefined): Client {
       const headers = { "content-type": "application/json", ...more };
       return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body), signal: timely() }));
     },
-    send: async (path, form) => read(await ask(path, { method: "POST", body: form })),
+    send: async (path, fields, file) => read(await ask(path, { method: "POST", ...formOf(fields, file), duplex: "half" })),
     async *read(path) {
       const { body } = await get(path);
       if (body !== null) yield* arriving(body);

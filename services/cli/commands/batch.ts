@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, openAsBlob } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { access, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { createInterface } from "node:readline";
@@ -32,6 +32,13 @@ interface Batch {
   };
 }
 
+/** The file of requests, as it was found when the command began. */
+interface Input {
+  readonly path: string;
+  readonly bytes: number;
+  readonly digest: string;
+}
+
 /** Kept beside the output until it is there: which batch it is of. The key makes the batch the same one, should its answer have been lost. */
 interface Ticket {
   readonly digest: string;
@@ -46,20 +53,21 @@ const AWAY_MS = 300_000;
 const ENDED = ["completed", "failed", "expired", "cancelled"];
 
 /** Runs a file of requests and writes what they answered. What was begun before with the same files is gone on with. */
-export async function batch(client: Client, input: string, { output, detach, cancel }: BatchOptions): Promise<void> {
+export async function batch(client: Client, path: string, { output, detach, cancel }: BatchOptions): Promise<void> {
   const ticketPath = `${output}.batch`;
-  const digest = await digestOf(input);
+  const input = await found(path);
+  const { digest } = input;
   let ticket = await readTicket(ticketPath, digest);
   if (cancel === true && ticket?.batchId === undefined)
-    throw new ServingError("INVALID_REQUEST", `no batch of ${input} with output ${output} is running: there is no ${ticketPath}`);
-  for (const path of ticket === null ? [output, errorsOf(output)] : [])
-    if (await exists(path)) throw new ServingError("INVALID_REQUEST", `${path} exists; remove it, or name another file with -o`);
+    throw new ServingError("INVALID_REQUEST", `no batch of ${path} with output ${output} is running: there is no ${ticketPath}`);
+  for (const taken of ticket === null ? [output, errorsOf(output)] : [])
+    if (await exists(taken)) throw new ServingError("INVALID_REQUEST", `${taken} exists; remove it, or name another file with -o`);
   const keep = async (changes: Partial<Ticket>) => {
     ticket = { ...(ticket ?? { digest, key: systemRandom.id("cli_") }), ...changes };
     await writeTicket(ticketPath, ticket);
     return ticket;
   };
-  const id = ticket?.batchId ?? (await begin(client, input, await urlOfFirstLine(input), ticket ?? (await keep({})), keep));
+  const id = ticket?.batchId ?? (await begin(client, input, await urlOfFirstLine(path), ticket ?? (await keep({})), keep));
   if (cancel === true) await cancelled(client, id);
   if (detach === true) {
     console.log(id);
@@ -76,7 +84,7 @@ export async function batch(client: Client, input: string, { output, detach, can
 
 async function begin(
   client: Client,
-  input: string,
+  input: Input,
   endpoint: string,
   ticket: Ticket,
   keep: (changes: Partial<Ticket>) => Promise<Ticket>,
@@ -89,11 +97,23 @@ async function begin(
   return id;
 }
 
-async function upload(client: Client, input: string): Promise<string> {
-  const form = new FormData();
-  form.append("purpose", "batch");
-  form.append("file", await openAsBlob(input), basename(input));
-  return ((await client.send("/v1/files", form)) as { id: string }).id;
+async function upload(client: Client, input: Input): Promise<string> {
+  const file = { name: basename(input.path), bytes: input.bytes, content: asFound(input) };
+  return ((await client.send("/v1/files", { purpose: "batch" }, file)) as { id: string }).id;
+}
+
+/** The bytes of the file, unless they are others by now. */
+async function* asFound({ path, bytes, digest }: Input): AsyncGenerator<Uint8Array> {
+  const hash = createHash("sha256");
+  let left = bytes;
+  for await (const chunk of contentOf(path)) {
+    left -= chunk.length;
+    if (left < 0) break;
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (left !== 0 || hash.digest("hex") !== digest)
+    throw new ServingError("INVALID_REQUEST", `${path} was changed while it was sent; nothing is begun`);
 }
 
 /** A batch that ended meanwhile is as good. */
@@ -196,16 +216,26 @@ function parsedTicket(path: string, text: string): Ticket {
   }
 }
 
-/** Of a file alone: what can be read once, such as a pipe, would be sent empty. */
-async function digestOf(path: string): Promise<string> {
-  const found = await stat(path).catch(() => null);
-  if (found !== null && !found.isFile() && !found.isDirectory())
+/** A file alone: what can be read once, such as a pipe, would be sent empty. */
+async function found(path: string): Promise<Input> {
+  const stats = await stat(path).catch(() => null);
+  if (stats !== null && !stats.isFile() && !stats.isDirectory())
     throw new ServingError("INVALID_REQUEST", `${path} can be read only once; write its lines to a file`);
   const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash).catch((cause) => {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
-  });
-  return hash.digest("hex");
+  let bytes = 0;
+  for await (const chunk of contentOf(path)) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { path, bytes, digest: hash.digest("hex") };
+}
+
+async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path);
+  } catch (cause) {
+    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
 }
 
 /** All lines must have the same one: the batch is validated as a whole. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -49,6 +49,55 @@ test.each([
     message: expect.stringContaining(why),
   });
   expect(existsSync(`${output}.batch`)).toBe(false);
+});
+
+const LINE = '{"url":"/v1/chat/completions"}\n';
+const LARGE = LINE.repeat(10_000);
+
+/** What of the file reaches a server, when this happens to it meanwhile. */
+async function sentWhile(happens: () => void): Promise<string> {
+  writeFileSync(input, LARGE);
+  let sent = "";
+  const send: Client["send"] = async (_path, _fields, { bytes, content }) => {
+    expect(bytes).toBe(LARGE.length);
+    for await (const chunk of content) {
+      if (sent === "") happens();
+      sent += Buffer.from(chunk).toString();
+      expect(sent.length).toBeLessThanOrEqual(bytes);
+    }
+    return { id: "file-1" };
+  };
+  const printed = vi.spyOn(console, "log").mockImplementation(() => {});
+  await batch({ send, post: async () => ({ id: "batch_1" }) } as unknown as Client, input, { output, detach: true }).finally(() =>
+    printed.mockRestore(),
+  );
+  return sent;
+}
+
+test.each([
+  ["longer", () => appendFileSync(input, LINE)],
+  ["much longer", () => appendFileSync(input, LARGE)],
+  ["shorter", () => truncateSync(input, LARGE.length - LINE.length)],
+  ["empty", () => truncateSync(input)],
+  ["another of this length", () => writeFileSync(input, LARGE.replace(/}\n$/, "]\n"))],
+])("a file that becomes %s while it is sent is refused, and no batch is made of it", async (_, happens) => {
+  const message = `${input} was changed while it was sent; nothing is begun`;
+  await expect(sentWhile(happens)).rejects.toMatchObject({ code: "INVALID_REQUEST", message });
+});
+
+test.each([
+  ["touched", () => utimesSync(input, 0, 0)],
+  ["removed", () => rmSync(input)],
+])("a file that is %s while it is sent is sent as it was", async (_, happens) => {
+  expect(await sentWhile(happens)).toBe(LARGE);
+});
+
+test.each([
+  ["is not there", "ENOENT", () => join(folder, "none.jsonl")],
+  ["is a folder", "EISDIR", () => folder],
+])("a file that %s is named", async (_, code, path) => {
+  const refused = batch(untouched, path(), { output });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: `${path()} cannot be read (${code})` });
 });
 
 test("what can be read only once is no input", async () => {

@@ -1,10 +1,19 @@
-import { mkdtempSync, openAsBlob, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
+
+setFlagsFromString("--expose_gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+const bufferBytes = () => {
+  collectGarbage();
+  collectGarbage(); // what the first one found is given back by now
+  return process.memoryUsage().arrayBuffers;
+};
 
 /** What a client sees of a server that answers like this. */
 async function against<T>(answer: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
@@ -131,19 +140,68 @@ test("bytes that break off are no end of them", async () => {
   await expect(broken).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("broke") });
 });
 
-test("a file that changes while it is sent is the file's fault, not the server's", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "longshore-client-"));
-  const path = join(folder, "in.jsonl");
-  writeFileSync(path, "{}");
-  const form = new FormData();
-  form.append("file", await openAsBlob(path));
-  writeFileSync(path, "{}\n{}");
-  const refused = against(
-    (request, response) => request.resume().once("end", () => response.end("{}")),
-    (url) => openClient(url, undefined).send("/v1/files", form),
+const CHUNK = 65_536;
+const fileOf = (chunks: number, content: AsyncIterable<Uint8Array>) => ({ name: "in.jsonl", bytes: chunks * CHUNK, content });
+const content = async function* (chunks: number) {
+  for (let i = 0; i < chunks; i++) yield Buffer.alloc(CHUNK);
+};
+
+test("to another address nobody is followed: its file is half read by then", async () => {
+  const asked: string[] = [];
+  await against(
+    (request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      request.resume();
+      response.writeHead(308, { location: "/there" }).end();
+    },
+    async (url) => {
+      const { get, post, send } = openClient(url, undefined);
+      const moved = { code: "INVALID_REQUEST", message: expect.stringContaining(`${url} sends on to another address`) };
+      await expect(get("/v1/x")).rejects.toMatchObject(moved);
+      await expect(post("/v1/x")).rejects.toMatchObject(moved);
+      await expect(send("/v1/x", {}, fileOf(1, content(1)))).rejects.toMatchObject(moved);
+    },
   );
-  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("changed") });
-  rmSync(folder, { recursive: true });
+  expect(asked).toEqual(["GET /v1/x", "POST /v1/x", "POST /v1/x"]);
+});
+
+test("what goes wrong with a file while it is sent is the file's fault, not the server's, which gets no whole form", async () => {
+  const changed = new ServingError("INVALID_REQUEST", "in.jsonl was changed");
+  let arrived = () => {};
+  const arrives = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  const failing = async function* () {
+    yield* content(1);
+    await arrives;
+    throw changed;
+  };
+  let end: Promise<unknown> | null = null;
+  await against(
+    (request) => {
+      end = once(request.resume(), "end").catch((error: unknown) => error);
+      arrived();
+    },
+    async (url) => {
+      await expect(openClient(url, undefined).send("/v1/files", {}, fileOf(2, failing()))).rejects.toBe(changed);
+      expect(await end).toMatchObject({ code: "ECONNRESET" });
+    },
+  );
+});
+
+test("of a file that is sent, no more is in memory than is on its way", async () => {
+  const chunks = 512;
+  const before = bufferBytes();
+  let held = 0;
+  const weighed = async function* () {
+    yield* content(chunks);
+    held = bufferBytes() - before;
+  };
+  await against(
+    (request, response) => request.resume().once("end", () => response.end("{}")),
+    (url) => openClient(url, undefined).send("/v1/files", {}, fileOf(chunks, weighed())),
+  );
+  expect(held).toBeLessThan((chunks * CHUNK) / 4);
 });
 
 test("an answer that is no JSON is not of a longshore", async () => {
