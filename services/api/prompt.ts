@@ -123,7 +123,8 @@ async function encode(model: ServedModel, text: string, param: string): Promise<
   } catch (error) {
     if (!(error instanceof ServingError)) throw error;
     if (error.code === "CONTEXT_LENGTH") throw tooLong(model, param);
-    throw new ServingError(error.code, error.message, { param, apiCode: error.apiCode ?? "invalid_value" });
+    if (error.code !== "INVALID_REQUEST") throw error; // of the tokenizer, not of the text
+    throw new ServingError(error.code, error.message, { param, apiCode: "invalid_value" });
   }
 }
 

@@ -41,7 +41,7 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
     tenant: batch.tenant,
     endpoint: batch.endpoint,
     jobId: (index) => lineJobId(batch.id, number, index),
-    sinceMs: await patiently(deps, stop, () => deps.bus.log.nowMs()),
+    sinceMs: await persistently(deps, stop, () => deps.bus.log.nowMs()),
     deadlineMs: 1_000 * batch.expiresAt,
   };
   const begun = await begin(deps, run, asked);
@@ -62,7 +62,7 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
     const error = ServingError.from(thrown);
     if (ending.aborted && (error.code === "CANCELLED" || error.code === "DEADLINE")) return notExecuted(ending.reason as Cause);
     if (error.code === "DEADLINE") {
-      const nowMs = await patiently(deps, stop, () => deps.bus.log.nowMs());
+      const nowMs = await persistently(deps, stop, () => deps.bus.log.nowMs());
       return nowMs >= asked.deadlineMs ? notExecuted("expired") : failed("request_timeout", error.message);
     }
     return result("errors", { response: { status_code: error.http, request_id, body: openaiErrors.body(error) }, error: null });
@@ -80,7 +80,7 @@ interface Begun {
 
 /** Holds what the line asks until it is submitted, and no longer: it may be a long document, and hundreds are under way. */
 async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: LineRun, line: Line): Promise<Begun> {
-  const body = new LineBody(await patiently(deps, stop, read), batch.endpoint);
+  const body = new LineBody(await persistently(deps, stop, read), batch.endpoint);
   const { customId, answers } = body;
   const [submission] = await Promise.allSettled([submitted(deps, line, body, ending, stop)]);
   dropped();
@@ -93,18 +93,18 @@ async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, {
   let jobIds = submission.value;
   const cancel = async () => {
     const all = jobIds ?? [];
-    await patiently(deps, stop, () => cancelLine(deps, all, `its batch was ${ending.reason as Cause}`));
+    await persistently(deps, stop, () => cancelLine(deps, all, `its batch was ${ending.reason as Cause}`));
   };
   const onEnding = () => void cancel().catch(() => {}); // stopped: whoever takes over cancels
   ending.addEventListener("abort", onEnding);
   try {
     if (ending.aborted) {
-      jobIds ??= await patiently(deps, stop, () => submittedJobs(deps, line));
+      jobIds ??= await persistently(deps, stop, () => submittedJobs(deps, line));
       await cancel();
     }
     if (jobIds === null || jobIds.length < answers) return null;
     const all = jobIds;
-    return await wholeOf(deps, await patiently(deps, stop, () => shownLine(deps, all)), stop);
+    return await wholeOf(deps, await persistently(deps, stop, () => shownLine(deps, all)), stop);
   } finally {
     ending.removeEventListener("abort", onEnding);
   }
@@ -121,8 +121,8 @@ async function submitted(
   const either = linked(ending, stop);
   try {
     if (ending.aborted) return null;
-    const jobs = await patiently(deps, either.signal, () => jobsOf(deps, line, body));
-    return await patiently(deps, either.signal, () => submitLine(deps, line, jobs));
+    const jobs = await persistently(deps, either.signal, () => jobsOf(deps, line, body));
+    return await persistently(deps, either.signal, () => submitLine(deps, line, jobs));
   } catch (error) {
     if (either.signal.aborted && ending.aborted) return null;
     throw error;
@@ -135,7 +135,7 @@ async function submitted(
 const RETRY_MS_MAX = 10_000;
 
 /** Tries again while the cluster has no room or the record is away, until `signal` aborts. */
-async function patiently<T>(deps: LineDeps, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+async function persistently<T>(deps: LineDeps, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     signal.throwIfAborted();
     try {

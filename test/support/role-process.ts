@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
 import { freeze } from "./freeze.ts";
 
@@ -40,6 +41,8 @@ export class RoleProcess {
   }
 
   static spawn(role: Role, env: Readonly<Record<string, string>>, program: readonly string[] = fromSources): RoleProcess {
+    const main = program.at(-1)!;
+    if (!existsSync(main)) throw new Error(`${main} is missing: run \`npm run build:services\``);
     return new RoleProcess(
       spawnLeashed(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdout: "ignore", stderr: "pipe" }),
     );

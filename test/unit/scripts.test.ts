@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { RoleProcess } from "../support/role-process.ts";
 
 const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
 /** By the name of its script, each program of ours beside the command line. */
@@ -28,4 +29,8 @@ test("--help prints it, and so does what was not understood, each with its own e
     expect.stringMatching(/^--seed seven: must be a whole number\n\nnpm run sim /),
   ]);
   expect(await run(sim, "4711")).toEqual([2, "", expect.stringMatching(/^4711: one word too many\n\nnpm run sim /)]);
+});
+
+test("a test that needs what was not built says what builds it", () => {
+  expect(() => RoleProcess.spawn("api", {}, ["dist/none.js"])).toThrow("dist/none.js is missing: run `npm run build:services`");
 });

@@ -134,7 +134,7 @@ async function watched(client: Client, id: string): Promise<Batch> {
   process.once("SIGINT", onInterrupt);
   try {
     for (; ; await systemClock.sleep(LOOK_MS)) {
-      const batch = (await patiently(() => client.get(`/v1/batches/${id}`))) as Batch;
+      const batch = (await acrossAbsence(() => client.get(`/v1/batches/${id}`))) as Batch;
       const { total, completed, failed } = batch.request_counts;
       const note = `${batch.status}, ${completed + failed} of ${total} lines${failed > 0 ? `, ${failed} failed` : ""}`;
       if (total > 0) progress.update(completed + failed, total, note);
@@ -146,7 +146,8 @@ async function watched(client: Client, id: string): Promise<Batch> {
   }
 }
 
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+/** Asks again while the cluster is away, for AWAY_MS since it was found so. */
+async function acrossAbsence<T>(ask: () => Promise<T>): Promise<T> {
   for (let awayMs: number | null = null; ; await systemClock.sleep(LOOK_MS)) {
     try {
       return await ask();
@@ -179,7 +180,7 @@ const partOf = (path: string): string => `${path}.part`;
 /** A file that is there is whole. */
 async function download(client: Client, fileId: string | null, path: string): Promise<void> {
   if (fileId === null) return;
-  await patiently(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
+  await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
   await rename(partOf(path), path);
 }
 

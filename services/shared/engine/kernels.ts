@@ -56,10 +56,10 @@ export function listPaths(): readonly PathInfo[] {
   return calling(() => n.paths(library));
 }
 
-/** `path` absent = the best available; `threads` counts the calling thread. Throws UNAVAILABLE with the reason where the path cannot run. */
+/** `path` as `choosePath` takes it; `threads` counts the calling thread. */
 export function openBackend(options: { readonly path?: string | undefined; readonly threads: number }): Backend {
   const { native: n, library } = native();
-  const path = options.path ?? bestPath();
+  const path = choosePath(options.path, listPaths());
   const handle = calling(() => n.open(library, path, options.threads));
   const command = new Float64Array(COMMAND_NUMBERS);
   let closed = false;
@@ -91,10 +91,14 @@ export function nativeSums(): NativeSums | null {
   return sumsFast ? { of: crc32, copy: copySummed } : null;
 }
 
-function bestPath(): string {
-  const best = listPaths().findLast((path) => path.available);
-  if (best === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine; `longshore doctor` says why");
-  return best.name;
+/** The path of that name; without one the best available. Throws INVALID_REQUEST for one that there is not, or with the reason why it cannot run here. */
+export function choosePath(name: string | undefined, paths: readonly PathInfo[]): string {
+  const available = paths.filter((path) => path.available);
+  const chosen = name === undefined ? available.at(-1) : paths.find((path) => path.name === name);
+  if (chosen?.available === true) return chosen.name;
+  if (name === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine; `longshore doctor` says why");
+  const why = chosen === undefined ? `there is no kernel path ${name}` : `kernel path ${name} cannot run here (${chosen.reason})`;
+  throw new ServingError("INVALID_REQUEST", `${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
 function createStream(handle: number): Stream {

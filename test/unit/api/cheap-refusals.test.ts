@@ -3,6 +3,7 @@ import { afterEach, expect, type MockInstance, test, vi } from "vitest";
 import { makeKey } from "../../../services/api/keys/key.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import type { Config } from "../../../services/shared/runtime/config.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 import { call, closeClients, jobsAt } from "../../support/grpc.ts";
 
@@ -51,6 +52,17 @@ async function refusesAll(busy: number): Promise<void> {
   await expect(submitted).rejects.toMatchObject({ code: grpc.status.RESOURCE_EXHAUSTED });
   expect(made).not.toHaveBeenCalled();
 }
+
+test.each([
+  ["has no room for the text", new ServingError("OVERLOADED", "texts wait"), 429, "overloaded"],
+  ["was closed", new ServingError("UNAVAILABLE", "closed"), 503, "unavailable"],
+])("a tokenizer that %s is no mistake of the text's", async (_, thrown, status, code) => {
+  await open({});
+  made.mockRejectedValue(thrown);
+  const response = await post("/v1/completions", prompted("Where?"));
+  expect([response.status, Number(response.headers.get("retry-after")) > 0]).toEqual([status, true]);
+  expect(await response.json()).toMatchObject({ error: { code, param: null } });
+});
 
 test("a key that has spent its requests is refused before a text becomes tokens, on every surface", async () => {
   await open({}, { requestsPerMinute: 1 });

@@ -5,7 +5,7 @@ import type { Allowed, Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } f
 import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
-import { type Backend, listPaths, type NativeBuffer, openBackend } from "../kernels.ts";
+import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { type Model, placeModel } from "../model.ts";
 import { Drawer } from "../sampling-drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
@@ -39,7 +39,7 @@ export class EngineCore {
   constructor(options: NativeOptions) {
     const checkpoint = openCheckpoint(options.modelPath);
     const { batchMax, chunkTokens } = options;
-    this.#backend = openBackend({ path: knownPath(options.kernelPath), threads: options.threads });
+    this.#backend = openBackend({ path: options.kernelPath, threads: options.threads });
     try {
       this.#model = placeModel(checkpoint, options);
     } catch (error) {
@@ -181,12 +181,6 @@ interface Draw {
   readonly sample: Sampling;
   readonly answer?: Int32Array | undefined;
   readonly allowed?: Allowed | undefined;
-}
-
-function knownPath(name: string | undefined): string | undefined {
-  const names = listPaths().map((path) => path.name);
-  if (name === undefined || names.includes(name)) return name;
-  throw new ServingError("INVALID_REQUEST", `there is no kernel path ${name}: choose one of ${names.join(", ")}`);
 }
 
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */

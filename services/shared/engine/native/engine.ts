@@ -24,7 +24,7 @@ export interface NativeEngine extends Engine {
   readonly failure: ServingError | null;
 }
 
-/** Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, or UNAVAILABLE where the kernels or the path cannot run. */
+/** Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, INVALID_REQUEST for the path, or UNAVAILABLE where no kernels can run. */
 export async function openNativeEngine(options: NativeOptions): Promise<NativeEngine> {
   const { channel, info } = await Channel.open(options);
   return new ThreadEngine(channel, info);
