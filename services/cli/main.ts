@@ -50,6 +50,11 @@ const positive = (text: string): number => {
   return whole(text);
 };
 
+const named = (text: string): string => {
+  if (text === "") throw new InvalidArgumentError("must not be empty");
+  return text;
+};
+
 program
   .command("demo")
   .description("show the whole path: one long document, five questions, one prefill")
@@ -86,7 +91,7 @@ program
   .command("batch")
   .description("run a file of requests, a JSON object in each line, and write the answers to another")
   .argument("<file>")
-  .requiredOption("-o, --output <file>", "where the answers go, in any order; those of lines that failed go to <file>.errors")
+  .requiredOption("-o, --output <file>", "where the answers go, in any order; those of lines that failed go to <file>.errors", named)
   .option("--detach", "leave once the batch is accepted; the same command without it waits for the end")
   .option("--cancel", "cancel the batch of these two files, and fetch what has ended")
   .action(async (file: string, options: BatchOptions) => (await import("./commands/batch.ts")).batch(client(), file, options))
@@ -207,9 +212,12 @@ program
   .action(async () => (await import("../batch/main.ts")).runBatchCoordinator(config()));
 
 // Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+  if (code === "EPIPE") return;
+  console.error(`longshore: the output cannot be written (${code})`);
+  process.exit(1);
 });
+process.stderr.on("error", () => {}); // what is said beside it: an answer comes without, too
 
 try {
   await program.parseAsync();

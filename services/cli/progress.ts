@@ -38,6 +38,23 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
   };
 }
 
+/** Shows with `watch` where something stands that goes on by itself. Ctrl-C ends the watching alone, and says `next`: what to do then. */
+export async function watching<T>(label: string, next: string, watch: (progress: Progress) => Promise<T>): Promise<T> {
+  const progress = openProgress(label);
+  const onInterrupt = () => {
+    progress.end();
+    console.error(`${label} goes on; ${next}`);
+    process.exit(130);
+  };
+  process.once("SIGINT", onInterrupt);
+  try {
+    return await watch(progress);
+  } finally {
+    progress.end();
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
 const bar = (share: number, width: number): string => {
   const full = Math.round(width * share);
   return `[${"#".repeat(full)}${".".repeat(width - full)}]`;

@@ -8,7 +8,7 @@ import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import type { Client } from "../client.ts";
-import { openProgress } from "../progress.ts";
+import { watching } from "../progress.ts";
 
 export interface BatchOptions {
   readonly output: string;
@@ -123,16 +123,9 @@ async function cancelled(client: Client, id: string): Promise<void> {
   });
 }
 
-/** Shows where the batch stands until it ended. Ctrl-C ends the watching, not the batch. */
-async function watched(client: Client, id: string): Promise<Batch> {
-  const progress = openProgress(id);
-  const onInterrupt = () => {
-    progress.end();
-    console.error(`${id} goes on; the same command again goes on watching it, with --cancel it cancels it`);
-    process.exit(130);
-  };
-  process.once("SIGINT", onInterrupt);
-  try {
+/** Shows where the batch stands until it ended. */
+function watched(client: Client, id: string): Promise<Batch> {
+  return watching(id, "the same command again goes on watching it, with --cancel it cancels it", async (progress) => {
     for (; ; await systemClock.sleep(LOOK_MS)) {
       const batch = (await acrossAbsence(() => client.get(`/v1/batches/${id}`))) as Batch;
       const { total, completed, failed } = batch.request_counts;
@@ -140,10 +133,7 @@ async function watched(client: Client, id: string): Promise<Batch> {
       if (total > 0) progress.update(completed + failed, total, note);
       if (ENDED.includes(batch.status)) return batch;
     }
-  } finally {
-    progress.end();
-    process.off("SIGINT", onInterrupt);
-  }
+  });
 }
 
 /** Asks again while the cluster is away, for AWAY_MS since it was found so. */
@@ -180,8 +170,14 @@ const partOf = (path: string): string => `${path}.part`;
 /** A file that is there is whole. */
 async function download(client: Client, fileId: string | null, path: string): Promise<void> {
   if (fileId === null) return;
-  await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
-  await rename(partOf(path), path);
+  try {
+    await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
+    await rename(partOf(path), path);
+  } catch (cause) {
+    if (cause instanceof ServingError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ServingError("UNAVAILABLE", `${path} cannot be written (${code}); the same command again fetches the answers`, { cause });
+  }
 }
 
 /** Whole, whatever ends this process: without it the batch it names could not be found again. */

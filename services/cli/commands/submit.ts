@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { type Client, jobAnswer, jobEvents } from "../client.ts";
-import { openProgress } from "../progress.ts";
+import { watching } from "../progress.ts";
 
 export interface SubmitOptions {
   /** Asked after the text of a FILE that is not a request. */
@@ -71,12 +71,16 @@ function parse(path: string, text: string): object {
 }
 
 /** Draws where a job stands until its end. */
-async function watch(client: Client, jobId: string): Promise<void> {
-  const progress = openProgress(jobId);
-  for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId)) {
-    if (name === "progress") progress.update(done, total, "prefill");
-    else if (name === "handed_over") progress.update(1, 1, "prefill");
-    else if (name === "tokens") progress.update(1, 1, `${tokens} tokens answered`);
-  }
-  progress.end();
+function watch(client: Client, jobId: string): Promise<void> {
+  return watching(
+    jobId,
+    `\`longshore answer ${jobId}\` waits for its answer, \`longshore cancel ${jobId}\` cancels it`,
+    async (progress) => {
+      for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId)) {
+        if (name === "progress") progress.update(done, total, "prefill");
+        else if (name === "handed_over") progress.update(1, 1, "prefill");
+        else if (name === "tokens") progress.update(1, 1, `${tokens} tokens answered`);
+      }
+    },
+  );
 }

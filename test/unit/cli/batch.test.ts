@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -105,33 +115,52 @@ test("what can be read only once is no input", async () => {
   await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("write its lines to a file") });
 });
 
-test("answers are fetched anew where their replica breaks off", async () => {
-  const counts = { total: 1, completed: 1, failed: 0 };
-  const usage = { input_tokens: 1, input_tokens_details: { cached_tokens: 0 }, output_tokens: 1 };
-  const ended = {
+/** A server at which a batch has ended, whose answers are read like this. */
+const ended = (read: Client["read"]): Client => {
+  const batch = {
     id: "batch_1",
     status: "completed",
     output_file_id: "file-2",
     error_file_id: null,
-    request_counts: counts,
+    request_counts: { total: 1, completed: 1, failed: 0 },
     errors: null,
-    usage,
+    usage: { input_tokens: 1, input_tokens_details: { cached_tokens: 0 }, output_tokens: 1 },
   };
-  let reads = 0;
-  const client = {
+  return {
     send: async () => ({ id: "file-1" }),
     post: async () => ({ id: "batch_1" }),
-    get: async () => ended,
-    async *read() {
-      yield Buffer.from("an answer, ");
-      if (++reads === 1) throw new ServingError("UNAVAILABLE", "the connection broke");
-      yield Buffer.from("whole");
-    },
-  };
+    get: async () => batch,
+    read,
+  } as unknown as Client;
+};
+
+test("answers are fetched anew where their replica breaks off", async () => {
+  let reads = 0;
+  const client = ended(async function* () {
+    yield Buffer.from("an answer, ");
+    if (++reads === 1) throw new ServingError("UNAVAILABLE", "the connection broke");
+    yield Buffer.from("whole");
+  });
   const said = vi.spyOn(console, "error").mockImplementation(() => {});
-  await batch(client as unknown as Client, input, { output });
+  await batch(client, input, { output });
   said.mockRestore();
   expect(readFileSync(output, "utf8")).toBe("an answer, whole");
+});
+
+test("answers that find no room on the disk are fetched by the same command once there is", async () => {
+  const client = ended(async function* () {
+    yield Buffer.from("an answer");
+  });
+  symlinkSync("/dev/full", `${output}.part`);
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  await expect(batch(client, input, { output })).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+    message: `${output} cannot be written (ENOSPC); the same command again fetches the answers`,
+  });
+  rmSync(`${output}.part`);
+  await batch(client, input, { output });
+  said.mockRestore();
+  expect(readFileSync(output, "utf8")).toBe("an answer");
 });
 
 test("a note of what was begun that is no JSON is named, with what to do", async () => {

@@ -1,11 +1,11 @@
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { RequestListener } from "node:http";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
+import { against } from "../../support/against.ts";
 
 setFlagsFromString("--expose_gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -14,18 +14,6 @@ const bufferBytes = () => {
   collectGarbage(); // what the first one found is given back by now
   return process.memoryUsage().arrayBuffers;
 };
-
-/** What a client sees of a server that answers like this. */
-async function against<T>(answer: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  try {
-    return await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
-}
 
 const collect = async (url: string, triesMax = 0) => {
   const names: string[] = [];

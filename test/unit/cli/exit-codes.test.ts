@@ -1,12 +1,12 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { appendFileSync, closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { freePort } from "../../../services/cli/cluster/probe.ts";
+import { against } from "../../support/against.ts";
 import { fromSources } from "../../support/role-process.ts";
 
 const longshore = (args: readonly string[], env: Record<string, string> = {}): Promise<readonly [code: number, said: string]> =>
@@ -20,6 +20,7 @@ test.each([
   ["a folder that holds no checkpoint", 2, /config\.json/, () => longshore(["inspect", empty])],
   ["a model's folder that is none", 2, /LONGSHORE_MODEL_PATH/, () => longshore(["up"], { LONGSHORE_MODEL_PATH: empty })],
   ["a kernel path that there is not", 2, /no kernel path abacus/, () => longshore(["up"], { LONGSHORE_KERNEL_PATH: "abacus" })],
+  ["an output without a name", 2, /must not be empty/, () => longshore(["batch", "in.jsonl", "-o", ""])],
   [
     "an API that does not answer",
     1,
@@ -34,16 +35,56 @@ test("a file that changes while it is sent is the command line's fault, on every
   const input = join(mkdtempSync(join(tmpdir(), "longshore-exit-")), "in.jsonl");
   writeFileSync(input, '{"url":"/v1/chat/completions"}\n');
   truncateSync(input, 128_000_000); // more than a connection takes at once: its end is read only after it changed
-  const server = createServer((request) => {
-    appendFileSync(input, "\n");
-    request.resume();
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  expect(await longshore(["--url", url, "batch", input, "-o", `${input}.out`])).toEqual([
-    2,
-    `longshore: ${input} was changed while it was sent; nothing is begun\n`,
-  ]);
-  server.close();
+  const ended = await against(
+    (request) => {
+      appendFileSync(input, "\n");
+      request.resume();
+    },
+    (url) => longshore(["--url", url, "batch", input, "-o", `${input}.out`]),
+  );
+  expect(ended).toEqual([2, `longshore: ${input} was changed while it was sent; nothing is begun\n`]);
   rmSync(join(input, ".."), { recursive: true });
+});
+
+/** An API with one job: half of its prompt is done, and then, unless it `stays` so, it is answered. */
+const jobApi =
+  (stays: boolean): RequestListener =>
+  ({ url }, response) => {
+    if (!url!.includes("/events")) response.end('{"prompt_tokens":2,"output_tokens":1,"result":{"choices":[{"text":"red"}]},"error":null}');
+    else if (stays) response.write('event: progress\ndata: {"done":1,"total":2}\n\n');
+    else response.end('event: progress\ndata: {"done":1,"total":2}\n\nevent: finished\ndata: {}\n\n');
+  };
+
+/** A command whose output and messages go to these, or are read. */
+function spawned(args: readonly string[], out: number | "pipe", err: number | "pipe") {
+  const child = spawn(process.execPath, [...fromSources, ...args], { stdio: ["ignore", out, err] });
+  const said = { out: "", err: "" };
+  child.stdout?.on("data", (text: Buffer) => {
+    said.out += text;
+  });
+  child.stderr?.on("data", (text: Buffer) => {
+    said.err += text;
+  });
+  return { child, said, closed: once(child, "close").then(([code]) => code as number | null) };
+}
+
+test("output that cannot be written is a failure, said in a line; messages that cannot are none", async () => {
+  const full = openSync("/dev/full", "w");
+  const unwritten = spawned(["config"], full, "pipe");
+  expect([await unwritten.closed, unwritten.said.err]).toEqual([1, "longshore: the output cannot be written (ENOSPC)\n"]);
+  await against(jobApi(false), async (url) => {
+    const answered = spawned(["--url", url, "answer", "job_1"], "pipe", full);
+    expect([await answered.closed, answered.said.out]).toEqual([0, "red\n"]);
+  });
+  closeSync(full);
+});
+
+test("Ctrl-C leaves a job that is watched, and says how to come back to it", async () => {
+  await against(jobApi(true), async (url) => {
+    const { child, said, closed } = spawned(["--url", url, "answer", "job_1"], "pipe", "pipe");
+    await new Promise<void>((resolve) => child.stderr!.on("data", () => said.err.includes("50 %") && resolve()));
+    child.kill("SIGINT");
+    expect(await closed).toBe(130);
+    expect(said.err).toContain("\njob_1 goes on; `longshore answer job_1` waits for its answer, `longshore cancel job_1` cancels it\n");
+  });
 });
