@@ -1,10 +1,15 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
+import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
 import { against } from "../../support/against.ts";
 
 setFlagsFromString("--expose_gc");
@@ -113,6 +118,21 @@ test.each([
     (url) => openClient(url, undefined).get("/v1/jobs"),
   );
   await expect(refused).rejects.toMatchObject({ code, message: "no" });
+});
+
+test("an API that is not reached: why is said, also where it is a certificate that nobody knows", async () => {
+  const [cert, key] = ["cert.pem", "key.pem"].map((name) => readFileSync(join(packageRoot(), "test/support/tls", name)));
+  const server = createServer({ cert, key }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const why = (url: string) =>
+    openClient(url, undefined)
+      .get("/v1/jobs")
+      .catch(({ message }: Error) => /^no longshore answers at \S+ \((.*?)\); start one/.exec(message)?.[1]);
+  expect(await why(`https://127.0.0.1:${port}`)).toBe("DEPTH_ZERO_SELF_SIGNED_CERT");
+  server.close();
+  expect(await why(`https://127.0.0.1:${port}`)).toBe("ECONNREFUSED");
+  expect(await why("http://127.0.0.1:6000")).toBe("bad port");
 });
 
 test("bytes that break off are no end of them", async () => {

@@ -24,7 +24,7 @@ test.each([
   [
     "an API that does not answer",
     1,
-    /no longshore answers/,
+    /no longshore answers at \S+ \(ECONNREFUSED\)/,
     async () => longshore(["--url", `http://127.0.0.1:${await freePort()}`, "jobs"]),
   ],
 ])("a command says by its exit code whether to try again: %s", async (_, code, words, run) => {
