@@ -9,6 +9,6 @@ import { RunningBatch } from "./running-batch.ts";
 export async function decodeWorker(deps: WorkerDeps, settings: DecodeSettings, watchText: WatchText, stop: AbortSignal): Promise<void> {
   const batch = new RunningBatch(deps.engine, () => deps.pulse.beat());
   const worker: DecodeWorker = { deps, settings, contextOf: contextFactory(deps, settings), watchText, batch };
-  const options = { ...settings, phase: "decode", slots: deps.engine.info.batchMax } as const;
+  const options = { ...settings, phase: "decode", slots: deps.engine.info.batchMax, turnMs: Number.POSITIVE_INFINITY } as const;
   await station(deps, options, (job) => runDecode(worker, job), stop);
 }

@@ -36,6 +36,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
+    job.turn.loaded();
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
     const draws = logged.length === 0;
     const allowed = draws ? await firstAllowed(worker, job) : null;
@@ -124,7 +125,7 @@ async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
       claims.renew();
     },
   });
-  job.check();
+  if (!job.leaving) job.check(); // whoever leaves here is done: others would run its end again
   await context.settled();
   context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   return drawn;

@@ -4,10 +4,14 @@ import type { WorkerDeps } from "../shared/worker/deps.ts";
 import { station } from "../shared/worker/station.ts";
 import { type PrefillSettings, type PrefillWorker, runPrefill } from "./run-prefill.ts";
 
+/** A turn is long beside what goes on in it, and short beside a prompt for which others would not want to wait. */
+const TURN_CHUNKS = 3;
+
 /** Works until `stop` aborts, then finishes the chunk it is in, hands back its jobs and resolves. */
 export async function prefillWorker(deps: WorkerDeps, settings: PrefillSettings, stop: AbortSignal): Promise<void> {
   const chunks = new ChunkSize({ clock: deps.clock, tokensMax: deps.engine.info.chunkTokens, chunkMs: settings.chunkMs });
   const worker: PrefillWorker = { deps, settings, contextOf: contextFactory(deps, settings), chunks };
-  const options = { ...settings, phase: "prefill", slots: settings.prefillSlots } as const;
+  const turnMs = TURN_CHUNKS * settings.chunkMs;
+  const options = { ...settings, phase: "prefill", slots: settings.prefillSlots, turnMs } as const;
   await station(deps, options, (job) => runPrefill(worker, job), stop);
 }

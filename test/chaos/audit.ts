@@ -1,4 +1,5 @@
 import type { LogRecord } from "../../services/shared/bus/contract.ts";
+import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import { answered } from "../support/answers.ts";
 import { faultsOf } from "../support/bus.ts";
 import type { Reply } from "./client.ts";
@@ -17,6 +18,8 @@ export interface Verdict {
   /** Times a worker that was told to stop handed the job back. */
   readonly handedBack: number;
   readonly sentBack: number;
+  /** Turns that ended because others waited. */
+  readonly turns: number;
   /** Segments of prompts computed in all, and of these, by somebody who had no need to on a quiet day. */
   readonly segments: number;
   readonly segmentsAgain: number;
@@ -39,6 +42,7 @@ export function audit(job: Job, expected: Expected, reply: Reply, records: reado
     takeovers: takeoversOf(records),
     handedBack: records.filter(({ event }) => event.type === "released").length,
     sentBack: records.filter(({ event }) => event.type === "sent_back").length,
+    turns: records.filter(({ event }) => event.type === "released" && event.reason === TURN_IS_OVER).length,
     ...segmentsOf(records),
     ...longestStill(records),
   };

@@ -16,6 +16,7 @@ export function report({ disturbed, verdicts, lost, faults, returns, seconds }: 
       `${faults.length === 0 ? "every byte as on a quiet day" : `${faults.length} differences`}; clients came back ${returns} times`,
     ],
     ["takeovers", `${sum(({ takeovers }) => takeovers)}; ${sum(({ sentBack }) => sentBack)} jobs sent back to prefill`],
+    ["turns", `${sum(({ turns }) => turns)} ended while others waited`],
     ["recomputed", `${again.toFixed(1)} of ${segments.toFixed(0)} segments`],
     ["worst recovery", `${(worst.stillMs / 1_000).toFixed(1)} s (${worst.still})`],
     ["  meanwhile", during(disturbed, worst.stillFromMs, worst.stillFromMs + worst.stillMs)],

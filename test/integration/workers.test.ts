@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Bus, LogRecord } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
+import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
 import type { WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
@@ -48,8 +49,8 @@ afterAll(async () => {
   await Promise.all([nats.stop(), redis.stop()]);
 });
 
-async function start(role: "prefill" | "decode"): Promise<RoleProcess> {
-  const process = await RoleProcess.start(role, env);
+async function start(role: "prefill" | "decode", more: Readonly<Record<string, string>> = {}): Promise<RoleProcess> {
+  const process = await RoleProcess.start(role, { ...env, ...more });
   running.push(process);
   return process;
 }
@@ -102,6 +103,25 @@ test("a worker told to stop hands its jobs back and exits with 0 within seconds"
   expect((await bus.log.last(jobId))?.event).toMatchObject({ type: "released", excused: true });
   await Promise.all([start("prefill"), start("decode")]);
   await expectUndisturbed(jobId, salt);
+});
+
+test("while long prompts hold the only place, a short one gets it, and they lose nothing", async () => {
+  await Promise.all([start("prefill", { LONGSHORE_PREFILL_SLOTS: "1", LONGSHORE_CHUNK_MS: "100" }), start("decode")]);
+  const salts = [jobs, jobs + 1];
+  const longs: string[] = [];
+  for (const salt of salts) longs.push(await submit(salt));
+  await untilEvent(bus, longs[0]!, midPrefill);
+  const short = requestOf({ model: "yardlog", prompt: { ids: promptIds(60, jobs) }, maxTokens: 10, stopIds: [] });
+  await submitJob(bus, "short", short);
+  const mine = await eventsOf(bus, "short");
+  expect(answered(mine).ids).toEqual((await alone(short, { ...engine, segmentTokens: 128 })).ids);
+  const logs = [await expectUndisturbed(longs[0]!, salts[0]!), await expectUndisturbed(longs[1]!, salts[1]!)];
+  const at = (records: readonly LogRecord[], type: string) => records.find(({ event }) => event.type === type)!.sequence;
+  expect(at(mine, "claimed")).toBeLessThan(at(logs[1]!, "handed_over"));
+  expect(logs.flat().filter(({ event }) => event.type === "released" && event.reason === TURN_IS_OVER).length).toBeGreaterThan(0);
+  await expect
+    .poll(async () => [...(await bus.queue.messages("prefill")), ...(await bus.queue.messages("decode"))], { timeout: 10_000 })
+    .toEqual([]);
 });
 
 test("a frozen worker is overtaken, and changes nothing when it wakes", async () => {

@@ -1,6 +1,7 @@
 import { decodeRecord, encodeLive, encodeRecord } from "../../services/shared/bus/codec.ts";
 import type { Bus, Claim, JobEvent, LogRecord, Message } from "../../services/shared/bus/contract.ts";
 import type { Journal } from "../../services/shared/bus/journal.ts";
+import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { HEADER_BYTES } from "../../services/shared/segments/format.ts";
 import { engineOptions, SEGMENT } from "../support/model.ts";
@@ -69,37 +70,47 @@ export const bugs: Readonly<Record<string, Bug>> = {
         }),
       ),
   },
+  "ack a job that yields before it waits again": {
+    bus: (bus) =>
+      onAppend(bus, (message, event, record) => {
+        if (record !== null && event.type === "released" && event.reason === TURN_IS_OVER) message.ack();
+      }),
+  },
   "leave messages that nobody is given": {
     bus: (bus) => ({ ...bus, queue: overriding(bus.queue, { renew: async () => false }) }),
   },
 };
 
 /** Calls `act` with every message a worker gets. */
-const onMessage = (bus: Bus, act: (message: Message) => void): Bus => ({
-  ...bus,
-  queue: overriding(bus.queue, {
-    pull: async (...args) => {
-      const message = await bus.queue.pull(...args);
-      if (message !== null) act(message);
-      return message;
-    },
-  }),
-});
+function onMessage(bus: Bus, act: (message: Message) => void): Bus {
+  const heard = (message: Message | null) => {
+    if (message !== null) act(message);
+    return message;
+  };
+  const queue = overriding(bus.queue, {
+    pull: async (...args) => heard(await bus.queue.pull(...args)),
+    poll: async (...args) => heard(await bus.queue.poll(...args)),
+  });
+  return { ...bus, queue };
+}
 
 /** Calls `act` with the message of a job whose claim turns out to be lost. */
-function onLost(bus: Bus, act: (message: Message) => void): Bus {
+const onLost = (bus: Bus, act: (message: Message) => void): Bus => onAppend(bus, (message, _, record) => record === null && act(message));
+
+/** Calls `act` after each append by a claim, with the message of the job; `record`: null where it was refused. */
+function onAppend(bus: Bus, act: (message: Message, event: JobEvent, record: LogRecord | null) => void): Bus {
   const messages = new Map<string, Message>();
-  const stubborn = (claim: Claim): Claim =>
+  const watched = (claim: Claim): Claim =>
     overriding(claim, {
       append: async (event: JobEvent) => {
         const record = await claim.append(event);
-        if (record === null) act(messages.get(claim.jobId)!);
+        act(messages.get(claim.jobId)!, event, record);
         return record;
       },
     });
   return onClaim(
     onMessage(bus, (message) => messages.set(message.item.jobId, message)),
-    stubborn,
+    watched,
   );
 }
 

@@ -23,15 +23,13 @@ const DRAIN_MS = 30_000;
 export class Fleet {
   readonly #world: World;
   readonly #workers: Worker[] = [];
-  readonly #chunkMs: number;
-  readonly #stepMs: number;
+  readonly #pace: Pace;
   #closing = false;
   #count = 0;
 
   constructor(world: World) {
     this.#world = world;
-    this.#chunkMs = world.dice.size(4, 1_000);
-    this.#stepMs = world.dice.size(1, 60);
+    this.#pace = { chunkMs: world.dice.size(4, 1_000), stepMs: world.dice.size(1, 60), prefillSlots: world.dice.whole(1, 2) };
     for (const phase of ["prefill", "decode"] as const) for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start(phase);
   }
 
@@ -52,7 +50,7 @@ export class Fleet {
 
   #start(phase: Phase): void {
     const { clock, dice } = this.#world;
-    const worker = startWorker(this.#world, phase, `${phase}-${++this.#count}`, { chunkMs: this.#chunkMs, stepMs: this.#stepMs });
+    const worker = startWorker(this.#world, phase, `${phase}-${++this.#count}`, this.#pace);
     this.#workers.push(worker);
     worker.process.onEnd(() => {
       const afterMs = dice.size(10, 5_000);
@@ -67,11 +65,17 @@ interface Worker {
   readonly gone: Promise<void>;
 }
 
-function startWorker(world: World, phase: Phase, name: string, times: { readonly chunkMs: number; readonly stepMs: number }): Worker {
+interface Pace {
+  readonly chunkMs: number;
+  readonly stepMs: number;
+  readonly prefillSlots: number;
+}
+
+function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs, prefillSlots }: Pace): Worker {
   const process = new Process(world, name);
   const { clock } = process;
   process.note("starts");
-  const engine = openWeightlessEngine({ ...engineOptions, ...times, layers: 2, batchMax: 6, clock, turn: () => clock.sleep(0) });
+  const engine = openWeightlessEngine({ ...engineOptions, chunkMs, stepMs, layers: 2, batchMax: 6, clock, turn: () => clock.sleep(0) });
   const metrics = openMetrics();
   const deps: WorkerDeps = {
     bus: recordOf(world, process),
@@ -91,7 +95,7 @@ function startWorker(world: World, phase: Phase, name: string, times: { readonly
       if (!process.dead) world.judge.fault(`${name} was told to stop and does not`);
     });
   });
-  const own = { ...settings, worker: name };
+  const own = { ...settings, worker: name, chunkMs, prefillSlots }; // turns are some chunks long
   const done = phase === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
   done.then(
     () => leave(world, process, engine, metrics, stop.signal.aborted),

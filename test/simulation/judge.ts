@@ -1,21 +1,21 @@
 import { decodeRecord } from "../../services/shared/bus/codec.ts";
-import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobEvent, type LogRecord, type Phase, type WorkItem } from "../../services/shared/bus/contract.ts";
 
 type Touch = "working" | "ack" | "nak";
 
 /** What an accepted event of one's own permits, once (design section 2). */
-const permitted: Readonly<Record<JobEvent["type"], Touch | null>> = {
-  submitted: null,
-  claimed: null,
-  progress: "working",
-  tokens: "working",
-  handed_over: "ack",
-  sent_back: "ack",
-  released: "nak",
-  finished: "ack",
-  failed: "ack",
-  cancelled: "ack",
-  expired: "ack",
+const permitted: Readonly<Record<JobEvent["type"], readonly Touch[]>> = {
+  submitted: [],
+  claimed: [],
+  progress: ["working"],
+  tokens: ["working"],
+  handed_over: ["ack"],
+  sent_back: ["ack"],
+  released: ["nak", "ack"],
+  finished: ["ack"],
+  failed: ["ack"],
+  cancelled: ["ack"],
+  expired: ["ack"],
 };
 
 interface Stored {
@@ -82,8 +82,8 @@ export class Judge {
     if (isTerminal(record.event)) for (const resolve of this.#ends.get(jobId) ?? []) resolve();
   }
 
-  published(phase: Phase, jobId: string): void {
-    this.#published.add(`${jobId} ${phase}`);
+  published(phase: Phase, { jobId, epoch }: WorkItem): void {
+    this.#published.add(`${jobId} ${phase} ${epoch}`);
   }
 
   /** How much of a job's log there is; `touched` wants to know it from when the message was delivered. */
@@ -93,11 +93,12 @@ export class Judge {
 
   touched(by: string, touch: Touch, jobId: string, phase: Phase, lengthThen: number): void {
     const permits = this.#permitsOf(by, jobId);
-    const permit = [...permits.values()].findLast(({ event }) => permitted[event.type] === touch);
+    const permit = [...permits.values()].findLast(({ event }) => permitted[event.type].includes(touch));
     if (permit !== undefined) {
       permits.delete(permit.epoch);
-      const early = endsPhase(permit.event) && !this.#published.has(`${jobId} ${permit.phase}`);
-      if (early && this.#at(jobId, lengthThen)?.phase === phase) this.fault(`${by} acked ${jobId} before the next message was there`);
+      const early = passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.epoch}`);
+      if (early && touch === "ack" && this.#at(jobId, lengthThen)?.phase === phase)
+        this.fault(`${by} acked ${jobId} before the next message was there`);
     } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {
       this.fault(`${by} did ${touch} for ${jobId} (${phase}) without an accepted event of its own before`);
     }
@@ -125,7 +126,8 @@ export class Judge {
 /** What those who hold no claim may append. */
 const byNobody: ReadonlySet<JobEvent["type"]> = new Set(["claimed", "cancelled", "expired"]);
 
-const endsPhase = ({ type }: JobEvent): boolean => type === "handed_over" || type === "sent_back";
+/** Whoever acks after it has sent the next message. */
+const passesOn = ({ type }: JobEvent): boolean => type === "handed_over" || type === "sent_back" || type === "released";
 
 /** What is wrong with `record` behind `last`. */
 function faultsOf(last: LogRecord | null, record: LogRecord, byClaimer: boolean): string[] {

@@ -39,6 +39,7 @@ const signs: Readonly<Record<keyof typeof bugs, RegExp>> = {
   "forget a boundary": /its ids are/,
   "re-sample on takeover": /its ids are/,
   "count a paused job as a failed attempt": /it failed: \d workers in a row/,
+  "ack a job that yields before it waits again": /acked .* before the next message was there/,
   "leave messages that nobody is given": /somebody still waits long after the storm/,
 };
 

@@ -51,7 +51,7 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
     publish: (phase, model, lane, item) =>
       road.ask(async () => {
         await world.queue.publish(phase, model, lane, item);
-        world.judge.published(phase, item.jobId);
+        world.judge.published(phase, item);
         const lost = world.stormy && process.dice.chance(world.weather.lostInQueue);
         const kept = world.stormy && process.dice.chance(world.weather.keptFromAll);
         const fate = lost ? ", and lost" : kept ? ", for nobody" : "";
@@ -60,7 +60,10 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         if (kept) world.kept.add(`${phase} ${item.jobId}`);
         else world.kept.delete(`${phase} ${item.jobId}`);
       }),
-    waits: (phase, model, lane) => road.ask(() => world.queue.waits(phase, model, lane)),
+    poll: async (phase, model, lane) => {
+      const message = await road.ask(() => world.queue.poll(phase, model, lane));
+      return message === null || world.kept.has(`${phase} ${message.item.jobId}`) ? null : messageOf(world, process, road, message);
+    },
     messages: (phase) => road.ask(() => world.queue.messages(phase)),
     renew: (phase, model, lane) =>
       road.ask(async () => {

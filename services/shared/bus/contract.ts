@@ -92,7 +92,7 @@ export type JobEvent =
       readonly logprobs?: TokenLogprobs;
     }
   | { readonly type: "sent_back"; readonly reason: string }
-  /** `excused`: the claim ended through no fault of the job (drained, overtaken, waiting for another's segments) and is not counted as an attempt. */
+  /** `excused`: the claim ended through no fault of the job (drained, overtaken, its turn over, waiting for another's segments) and is not counted as an attempt. */
   | { readonly type: "released"; readonly reason: string; readonly excused?: boolean }
   /** `tokens`: the last ones of the answer, where no event of their own brought them: a short answer is one write less. */
   | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage; readonly tokens?: Tokens }
@@ -220,8 +220,8 @@ export interface JobQueue {
    * many the caller would take now, this one included. That many may be fetched together: those that nobody pulls at once go back.
    */
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room?: number): Promise<Message | null>;
-  /** Whether a message waits that nobody was given yet. A hint: one that came back may not be seen. */
-  waits(phase: Phase, model: string, lane: Lane): Promise<boolean>;
+  /** The next message of one lane, if one waits now that nobody else asks for; else null, at once. */
+  poll(phase: Phase, model: string, lane: Lane): Promise<Message | null>;
   /** Every message of a phase, waiting or in flight. A few requests, however many there are. */
   messages(phase: Phase): Promise<readonly Waiting[]>;
   /** Removes the messages of a job that ended, so that nobody has to pull them to see it. */

@@ -73,12 +73,12 @@ const prefill = {
   chunkMs: whole(
     4_000,
     { min: 10 },
-    "Chunks are made as large as takes this long: a killed worker loses one, one told to stop finishes it. Less than LONGSHORE_DRAIN_MS.",
+    "Chunks are made as large as takes this long: a killed worker loses one, one told to stop finishes it, a turn is three of them. Less than LONGSHORE_DRAIN_MS.",
   ),
   prefillSlots: whole(
     2,
     { min: 1, max: 64 },
-    "Jobs a prefill worker holds at once, which take turns by chunks. While all are long, short ones wait; each more costs the KV of a prompt.",
+    "Jobs a prefill worker holds at once, which take turns by chunks. While others wait, all but the first give up their places after a turn; each more costs the KV of a prompt.",
   ),
   uploadsMax: whole(8, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
 } as const;

@@ -7,11 +7,12 @@ export interface Claiming {
   readonly phase: Phase;
   readonly worker: string;
   readonly claimMs: number;
+  readonly turnMs: number;
   readonly clock: Clock;
 }
 
 /** The job of a message, if it is ours to do now; else the message is dealt with as the log says. Asks the record nothing once it has the claim. */
-export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
+export async function claimJob(bus: Bus, { phase, worker, claimMs, turnMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
   const recordAheadMs = (await bus.log.nowMs()) - clock.monotonicMs();
   const result = await bus.log.claim(message.item.jobId, phase, worker, message.deliveries === 1 ? message.item.log : undefined);
   switch (result.kind) {
@@ -24,7 +25,7 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, clock }: Clai
       await giveUp(result.claim, result.last, message);
       return null;
     case "claimed":
-      return new HeldJob(result.claim, message, result.history, { clock, claimMs, recordAheadMs });
+      return new HeldJob(result.claim, message, result.history, { clock, claimMs, turnMs, recordAheadMs });
   }
 }
 

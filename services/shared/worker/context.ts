@@ -128,6 +128,7 @@ export class Context {
     this.#uploads.add(async () => {
       try {
         if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#job.stored++;
+        else this.#job.unstored = true;
         this.#job.pulse();
       } catch (error) {
         this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");

@@ -1,6 +1,7 @@
 import type { Claim, JobEvent, JobRequest, LogRecord, Message } from "../bus/contract.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { Interrupted } from "./interrupted.ts";
+import { Turn } from "./turn.ts";
 
 /** Of a longer log whoever claims the job next reads what he needs. */
 const LOG_MAX = 8;
@@ -17,6 +18,8 @@ export interface Progress {
 interface Holding {
   readonly clock: Clock;
   readonly claimMs: number;
+  /** The shortest turn; infinite where jobs keep their places. */
+  readonly turnMs: number;
   /** What the record's clock shows more than this machine's monotonic one. */
   readonly recordAheadMs: number;
 }
@@ -31,8 +34,11 @@ export class HeldJob {
   readonly request: JobRequest;
   /** The log as it was when the job was claimed. */
   readonly history: readonly LogRecord[];
+  readonly turn: Turn;
   /** Segments stored in this claim. */
   stored = 0;
+  /** The store did not take one of them: whoever goes on would have to compute it again. */
+  unstored = false;
   #log: readonly LogRecord[] | null;
   readonly #clock: Clock;
   readonly #claimMs: number;
@@ -45,7 +51,7 @@ export class HeldJob {
   #ended: JobEvent["type"] | null = null;
   #handBack: Interrupted | null = null;
 
-  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, recordAheadMs }: Holding) {
+  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, turnMs, recordAheadMs }: Holding) {
     this.claim = claim;
     this.message = message;
     this.history = history;
@@ -53,6 +59,7 @@ export class HeldJob {
     this.request = requestOf(history);
     this.#clock = clock;
     this.#claimMs = claimMs;
+    this.turn = new Turn(clock, turnMs, history);
     const { promptTokens } = this.request;
     this.#progress = { done: claim.phase === "decode" ? promptTokens : 0, total: promptTokens };
     this.#appendedMs = clock.monotonicMs();
@@ -62,9 +69,13 @@ export class HeldJob {
   get jobId(): string {
     return this.claim.jobId;
   }
-  /** Tokens done in this phase: of the prompt, or of the answer. */
+  /** Tokens done in this phase, in this turn and those before: of the prompt, or of the answer. */
   get tokensDone(): number {
-    return this.claim.phase === "prefill" ? this.#progress.done : this.claim.tokenCount;
+    return this.claim.phase === "prefill" ? Math.max(this.turn.stoodAt, this.#progress.done) : this.claim.tokenCount;
+  }
+  /** Whether it may give up its place for others: it kept it long enough, and what it did is stored. */
+  get turnIsOver(): boolean {
+    return this.turn.over && this.stored > 0 && !this.unstored;
   }
   /** Aborts with the reason: an Interrupted, or the error of an append. */
   get signal(): AbortSignal {
@@ -119,14 +130,19 @@ export class HeldJob {
 
   /** Tells how far the work is. */
   async tell(progress: Progress): Promise<void> {
-    this.#progress = progress;
+    this.#note(progress);
     await this.append({ type: "progress", ...progress, stored: this.stored });
   }
 
   /** Notes how far the work is, and tells it now and then. Never waits. */
   progress(progress: Progress): void {
-    this.#progress = progress;
+    this.#note(progress);
     this.#tell(PROGRESS_MS);
+  }
+
+  #note(progress: Progress): void {
+    this.#progress = progress;
+    this.turn.reached(progress.done);
   }
 
   /** Something moves, perhaps for a neighbour: a job that waits its turn in a live engine, or for segments that arrive, keeps its claim. */

@@ -6,12 +6,13 @@
  *   expired    its deadline passed
  *   drained    this worker was told to stop: anyone may go on
  *   overtaken  interactive work waits and this worker had no free slot: anyone may go on, after it
+ *   yielded    its turn is over and others wait for its place: anyone may go on, after them
  *   waiting    another job computes the same segments now: come back when they are stored
  *   away       the record could not give the prompt: no fault of the job, and no attempt
  */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
-  readonly why: "lost" | "cancelled" | "expired" | "drained" | "overtaken" | "waiting" | "away";
+  readonly why: "lost" | "cancelled" | "expired" | "drained" | "overtaken" | "yielded" | "waiting" | "away";
 
   constructor(why: Interrupted["why"], message: string) {
     super(message);

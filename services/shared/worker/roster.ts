@@ -1,4 +1,5 @@
 import type { Registry } from "../bus/contract.ts";
+import { TURN_IS_OVER } from "../bus/reasons.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -23,10 +24,6 @@ export class Roster {
   constructor(registry: Registry, clock: Clock) {
     this.#registry = registry;
     this.#clock = clock;
-  }
-
-  get holdsBatchJobs(): boolean {
-    return [...this.#jobs.keys()].some(({ request }) => request.lane === "batch");
   }
 
   /** From now on the job hears of everything. What happened before is looked up: at once after a nudge, else if it is still here in a moment. */
@@ -54,11 +51,17 @@ export class Roster {
     for (const job of this.#jobs.keys()) job.handBack(drained());
   }
 
-  /** Makes room for interactive work: the batch job that came last is handed back, unless one is on its way out already. */
-  makeWay(): void {
+  /**
+   * Who makes way for interactive work, and why: the batch job that came last, else of those whose turn is over the one that came last. The first of several
+   * keeps its place: whatever others come, it gets done. Null while nobody may, or somebody is on the way out already.
+   */
+  leaver(): { readonly job: HeldJob; readonly reason: Interrupted } | null {
     const jobs = [...this.#jobs.keys()];
-    if (jobs.some(({ leaving }) => leaving)) return;
-    jobs.findLast(({ request }) => request.lane === "batch")?.handBack(new Interrupted("overtaken", "interactive work goes first"));
+    if (jobs.some(({ leaving }) => leaving)) return null;
+    const batch = jobs.findLast(({ request }) => request.lane === "batch");
+    if (batch !== undefined) return { job: batch, reason: new Interrupted("overtaken", "interactive work goes first") };
+    const over = jobs.slice(jobs.length > 1 ? 1 : 0).findLast(({ turnIsOver }) => turnIsOver);
+    return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
   }
 
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */

@@ -2,6 +2,7 @@ import type { Bus, JobEvent, Phase } from "../bus/contract.ts";
 import { enqueue } from "../bus/enqueue.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
+import type { WorkerDeps } from "./deps.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 
@@ -22,19 +23,19 @@ export async function finish(job: HeldJob, event: JobEvent): Promise<void> {
 }
 
 /** Ends the part of a worker whose work threw: once, at this one place. After a lost claim we own nothing, so we touch nothing. */
-export async function settle(parent: Logger, job: HeldJob, thrown: unknown): Promise<void> {
+export async function settle({ bus, log: parent }: Pick<WorkerDeps, "bus" | "log">, job: HeldJob, thrown: unknown): Promise<void> {
   const log = parent.child({ jobId: job.jobId, phase: job.claim.phase });
   const cause: unknown = job.signal.aborted ? job.signal.reason : thrown;
   if (job.ended !== null) return log.warn({ err: thrown }, "the message stays for another worker to pass on");
   try {
-    if (cause instanceof Interrupted) await stopped(job, cause);
+    if (cause instanceof Interrupted) await stopped(bus, job, cause);
     else await broken(log, job, ServingError.from(cause));
   } catch (error) {
     if (!(error instanceof Interrupted)) log.warn({ err: error }, "could not hand the job back: others take it over");
   }
 }
 
-async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<void> {
+async function stopped(bus: Bus, job: HeldJob, { why, message }: Interrupted): Promise<void> {
   switch (why) {
     case "lost":
       return;
@@ -42,6 +43,8 @@ async function stopped(job: HeldJob, { why, message }: Interrupted): Promise<voi
       return finish(job, { type: "cancelled", by: message });
     case "expired":
       return finish(job, { type: "expired" });
+    case "yielded": // a message that is given back comes first again
+      return passOn(bus, job, job.claim.phase, { type: "released", reason: message, excused: true });
     case "drained":
     case "overtaken":
     case "waiting":

@@ -1,8 +1,11 @@
+import { Pause } from "../bus/pause.ts";
+import type { Clock } from "../runtime/clock.ts";
+
 /** A bounded number of pieces of work under way. */
 export class Slots {
   readonly #max: number;
   readonly #running = new Set<Promise<unknown>>();
-  #wake: () => void = () => {};
+  readonly #pause = new Pause();
 
   constructor(max: number) {
     this.#max = max;
@@ -20,25 +23,16 @@ export class Slots {
     return this.#running.size >= this.#max;
   }
 
-  /** Resolves to true once there is room, false as soon as `stop` aborts. One caller at a time. */
-  async free(stop: AbortSignal): Promise<boolean> {
-    if (!this.full) return !stop.aborted;
-    const onStop = () => this.#wake();
-    stop.addEventListener("abort", onStop, { once: true });
-    while (!stop.aborted && this.full) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    stop.removeEventListener("abort", onStop);
-    return !stop.aborted;
+  /** Resolves as soon as there is room, `stop` aborts, or `ms` have passed. One caller at a time. */
+  async free(clock: Clock, ms: number, stop: AbortSignal): Promise<void> {
+    if (this.full) await this.#pause.wait(clock, ms, stop);
   }
 
   /** `work` must not reject. */
   occupy(work: Promise<unknown>): void {
     const entry = work.finally(() => {
       this.#running.delete(entry);
-      this.#wake();
+      this.#pause.end();
     });
     this.#running.add(entry);
   }

@@ -12,13 +12,15 @@ import { Slots } from "./slots.ts";
 
 /** How long one pull waits for a message; also the longest until a lost connection is noticed and tried again. */
 const PULL_MS = 2_000;
-/** How often a full worker looks whether interactive work waits. */
+/** How often a worker without a free slot looks whether interactive work waits. */
 const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
 
 export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
+  /** How long a job keeps its slot at least while others of its lane wait; infinite: to its end. */
+  readonly turnMs: number;
   /** Jobs held at once. */
   readonly slots: number;
 }
@@ -44,11 +46,13 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const deaf = deps.pulse.onBeat(() => roster.pulse());
   try {
     await roster.listen(done.signal);
-    while (await held.free(stop)) {
+    while (!stop.aborted) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
-      const message = await pull(here, stop);
-      if (message !== null) held.occupy(carry(here, work, message, stop));
+      const message = held.full ? await overtaker(here, stop) : await pull(here, stop);
+      if (message === null) continue;
+      while (held.full && !stop.aborted) await held.free(deps.clock, MAKE_WAY_MS, stop);
+      held.occupy(carry(here, work, message, stop));
     }
   } finally {
     await held.idle();
@@ -83,7 +87,7 @@ async function carry(here: Station, work: Work, message: Message, stop: AbortSig
     job.check();
     await work(job);
   } catch (thrown) {
-    await settle(log, job, thrown);
+    await settle(here, job, thrown);
   } finally {
     roster.remove(job);
     pace.end(job);
@@ -105,7 +109,7 @@ async function inBackground(here: Station, done: AbortSignal) {
   const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, pace } = here;
   const load = () => JSON.stringify({ phase, model, jobs: held.taken, slots, ...pace.figures() });
   const beat = beatWhile({ registry: bus.registry, clock, beatMs }, phase, worker, load, done);
-  const loops = [beat, roster.watch(done), makeWay(here, done)];
+  const loops = [beat, roster.watch(done)];
   const ended = (error: unknown) => {
     if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
   };
@@ -113,13 +117,17 @@ async function inBackground(here: Station, done: AbortSignal) {
   await bus.registry.retire(phase, worker).catch(() => {}); // its beat ends by itself
 }
 
-/** A worker full of batch jobs gives one back as soon as interactive work waits (design 4.2). Rejects when `done` aborts. */
-async function makeWay({ bus, clock, phase, model, roster, held }: Station, done: AbortSignal): Promise<never> {
-  for (;;) {
-    await clock.sleep(MAKE_WAY_MS, done);
-    if (!held.full || !roster.holdsBatchJobs) continue;
-    if (await bus.queue.waits(phase, model, "interactive").catch(() => false)) roster.makeWay(); // the record is away: nothing could be pulled
-  }
+/**
+ * Interactive work that nobody else has room for, for which somebody here now makes way; null while nobody may, or a slot is free. What waits is taken
+ * before anybody leaves: of many workers one makes way for it, and it has the slot, whatever else comes.
+ */
+async function overtaker({ bus, clock, phase, model, roster, held }: Station, stop: AbortSignal): Promise<Message | null> {
+  await held.free(clock, MAKE_WAY_MS, stop);
+  const leaver = held.full && !stop.aborted ? roster.leaver() : null;
+  if (leaver === null) return null;
+  const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
+  if (message !== null && held.full) leaver.job.handBack(leaver.reason);
+  return message;
 }
 
 async function pull({ bus, clock, log, phase, model, held }: Station, stop: AbortSignal): Promise<Message | null> {

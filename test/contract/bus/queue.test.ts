@@ -20,14 +20,33 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await depth(bus, "prefill", "m")).toBe(4);
     });
 
-    test("tells whether work waits that nobody was given", async () => {
-      const bus = await fresh(kind);
-      const waits = () => Promise.all([bus.queue.waits("prefill", "m", "batch"), bus.queue.waits("prefill", "m", "interactive")]);
-      expect(await waits()).toEqual([false, false]);
+    test("gives whoever polls a lane what waits there, also what came back, and nothing that others ask for", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      const poll = (lane: "batch" | "interactive") => bus.queue.poll("prefill", "m", lane);
+      expect([await poll("batch"), await poll("interactive")]).toEqual([null, null]);
       await bus.queue.publish("prefill", "m", "interactive", item("job"));
-      expect(await waits()).toEqual([false, true]);
-      expect(await bus.queue.pull("prefill", "m", 1_000, never)).not.toBeNull();
-      expect(await waits()).toEqual([false, false]);
+      expect(await poll("batch")).toBeNull();
+      const first = await poll("interactive");
+      expect(first).toMatchObject({ item: item("job"), phase: "prefill", lane: "interactive", deliveries: 1 });
+      expect(await poll("interactive")).toBeNull();
+      first!.nak(0);
+      await expect.poll(async () => (await poll("interactive"))?.deliveries, { timeout: 5_000 }).toBe(2);
+      const pulled = bus.queue.pull("prefill", "m", 10_000, never);
+      for (let i = 0; i < 20; i++) expect(await poll("interactive")).toBeNull();
+      await bus.queue.publish("prefill", "m", "interactive", item("next"));
+      for (let i = 0; i < 20; i++) expect(await poll("interactive")).toBeNull();
+      expect((await pulled)?.item).toEqual(item("next"));
+    });
+
+    test("gives whoever polls what came since all who pulled are busy", async () => {
+      const bus = await fresh(kind, { ackWaitMs: 60_000 });
+      for (const id of ["1", "2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
+      for (const room of [2, 1]) expect(await bus.queue.pull("prefill", "m", 1_000, never, room)).not.toBeNull();
+      expect(await bus.queue.pull("prefill", "m", 20, never, 4)).toBeNull();
+      for (const id of ["3", "4"]) {
+        await bus.queue.publish("prefill", "m", "interactive", item(id));
+        await expect.poll(async () => (await bus.queue.poll("prefill", "m", "interactive"))?.item.jobId, { timeout: 5_000 }).toBe(id);
+      }
     });
 
     test("gives out again what somebody has, or is believed to have, where somebody asks in vain, and only there", async () => {

@@ -67,16 +67,15 @@ export class MemoryQueue implements JobQueue {
   async #pull(phase: Phase, model: string, endMs: number, pause: Pause, signal: AbortSignal): Promise<Message | null> {
     while (!signal.aborted) {
       const nowMs = this.#clock.monotonicMs();
-      const message = this.#next(phase, model, nowMs);
+      const message = this.#next(phase, model, nowMs, lanes);
       if (message !== null || nowMs >= endMs) return message;
       await pause.wait(this.#clock, Math.min(endMs, this.#nextDueMs(phase, model)) - nowMs, signal);
     }
     return null;
   }
 
-  async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
-    const nowMs = this.#clock.monotonicMs();
-    return [...this.#line(phase, model, lane)].some(({ dueMs }) => dueMs <= nowMs);
+  async poll(phase: Phase, model: string, lane: Lane): Promise<Message | null> {
+    return this.#next(phase, model, this.#clock.monotonicMs(), [lane]);
   }
 
   async messages(phase: Phase): Promise<readonly Waiting[]> {
@@ -120,8 +119,8 @@ export class MemoryQueue implements JobQueue {
     return false;
   }
 
-  #next(phase: Phase, model: string, nowMs: number): Message | null {
-    for (const lane of lanes) {
+  #next(phase: Phase, model: string, nowMs: number, of: readonly Lane[]): Message | null {
+    for (const lane of of) {
       const line = this.#line(phase, model, lane);
       for (const waiting of line) if (waiting.dueMs <= nowMs) return this.#deliver(phase, lane, line, waiting, nowMs);
     }

@@ -1,3 +1,4 @@
+import { createInbox, type Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
@@ -6,7 +7,7 @@ import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./layout.ts";
-import { deliveryOf } from "./messages.ts";
+import { deliveryOf, isStatus } from "./messages.ts";
 import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
 import type { Patience, Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
@@ -20,7 +21,6 @@ const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
 
 interface ConsumerInfo {
-  readonly num_pending: number;
   readonly num_waiting: number;
   readonly delivered: { readonly consumer_seq: number };
 }
@@ -102,8 +102,25 @@ export class NatsQueue implements JobQueue {
     return pulls;
   }
 
-  async waits(phase: Phase, model: string, lane: Lane): Promise<boolean> {
-    return (await this.#info(phase, model, lane)).num_pending > 0;
+  async poll(phase: Phase, model: string, lane: Lane): Promise<Message | null> {
+    const message = await this.#look(await this.#consumer(phase, model, lane));
+    return message === null || isStatus(message) ? null : this.#message(phase, model, { lane, message });
+  }
+
+  /** What a consumer says to a request for what is there. A message that it gives keeps its own subject, so it comes to an inbox of its own. */
+  #look(next: string): Promise<Msg | null> {
+    const { clock, tryMs } = this.#patience;
+    return new Promise((resolve) => {
+      const inbox = createInbox();
+      const end = (answer: Msg | null) => {
+        leave();
+        cancel();
+        resolve(answer);
+      };
+      const leave = this.#connection.subscribe(inbox, end);
+      const cancel = clock.after(tryMs, () => end(null));
+      this.#connection.publish(next, JSON.stringify({ batch: 1, no_wait: true }), inbox);
+    });
   }
 
   async messages(phase: Phase): Promise<readonly Waiting[]> {

@@ -49,7 +49,7 @@ test("a worker asks the record nothing between its claim and its work", async ()
   await bus.log.submit("job", request({ model: "m" }));
   await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 3 });
   const message = (await bus.queue.pull("prefill", "m", 1_000, never))!;
-  const claiming = { phase: "prefill", worker: "w", claimMs: 20_000, clock: new VirtualClock() } as const;
+  const claiming = { phase: "prefill", worker: "w", claimMs: 20_000, turnMs: 1_000, clock: new VirtualClock() } as const;
   const deaf = { ...bus, log: overriding(bus.log, { nowMs: away }) };
   await expect(claimJob(deaf, claiming, message)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect(await bus.log.last("job")).toMatchObject({ event: { type: "submitted" }, attempt: 0 });

@@ -34,6 +34,7 @@ function looking(onLast: (job: HeldJob) => void) {
   const job = new HeldJob({ jobId: "j", phase: "decode", tokenCount: 0 } as Claim, {} as Message, [submitted], {
     clock,
     claimMs: 700,
+    turnMs: Number.POSITIVE_INFINITY,
     recordAheadMs: clock.nowMs(),
   });
   const asked: string[] = [];

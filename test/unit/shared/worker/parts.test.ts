@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { LogRecord } from "../../../../services/shared/bus/contract.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import type { SegmentKey } from "../../../../services/shared/segments/contract.ts";
 import { boundaryPlaces } from "../../../../services/shared/worker/boundary-places.ts";
@@ -6,9 +7,12 @@ import { loadLeading } from "../../../../services/shared/worker/load-leading.ts"
 import { retryMs, waitingMs } from "../../../../services/shared/worker/settle.ts";
 import { Shelf, type Taken } from "../../../../services/shared/worker/shelf.ts";
 import { Slots } from "../../../../services/shared/worker/slots.ts";
+import { Turn } from "../../../../services/shared/worker/turn.ts";
 import { Uploads } from "../../../../services/shared/worker/uploads.ts";
+import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 const key = "k" as SegmentKey;
+const progressAt = (done: number) => ({ event: { type: "progress", done, total: 1_000, stored: 1 } }) as LogRecord;
 const later = <T>() => {
   let resolve: (value: T) => void = () => {};
   const promise = new Promise<T>((done) => {
@@ -84,18 +88,53 @@ test("uploads run side by side up to their bound, and there is room once none st
   await uploads.settled();
 });
 
-test("a slot is free when work ends, and nobody waits for one any longer than until the stop", async () => {
+test("whoever waits for a slot waits until work ends, for his time, or until the stop", async () => {
   const slots = new Slots(1);
+  const clock = new VirtualClock();
   const stop = new AbortController();
   const work = later<void>();
   slots.occupy(work.promise);
-  const free = slots.free(stop.signal);
+  await clock.run(slots.free(clock, 250, stop.signal));
+  expect([clock.monotonicMs(), slots.room]).toEqual([250, 0]);
+  const free = slots.free(clock, 250, stop.signal);
   work.resolve();
-  expect([await free, slots.taken]).toEqual([true, 0]);
+  await free;
+  expect([clock.monotonicMs(), slots.room]).toEqual([250, 1]);
+  await slots.free(clock, 250, stop.signal);
   slots.occupy(later<void>().promise);
-  const never = slots.free(stop.signal);
+  const never = slots.free(clock, 250, stop.signal);
   stop.abort();
-  expect(await never).toBe(false);
+  await never;
+  expect([clock.monotonicMs(), slots.room]).toEqual([250, 0]);
+});
+
+test("a turn is over after its time, and four times what it took to load, and to come to where the job stood", async () => {
+  const clock = new VirtualClock();
+  const turn = (turnMs: number, ...history: LogRecord[]) => new Turn(clock, turnMs, history);
+  const overAfter = async (turn: Turn) => {
+    const startMs = clock.monotonicMs();
+    while (!turn.over) await clock.run(clock.sleep(1));
+    return clock.monotonicMs() - startMs;
+  };
+  const first = turn(100);
+  expect([first.stoodAt, first.over]).toEqual([0, false]);
+  first.reached(0);
+  first.reached(50); // it began before
+  expect(await overAfter(first)).toBe(100);
+  const next = turn(100, ...[200, 900, 0].map(progressAt)); // one that came after it was still loading when it died
+  await clock.run(clock.sleep(10));
+  next.loaded();
+  await clock.run(clock.sleep(1_000)); // for neighbours
+  next.reached(600);
+  await clock.run(clock.sleep(20));
+  next.reached(900);
+  expect([next.stoodAt, await overAfter(next)]).toEqual([900, 120]);
+  const sentBack = { event: { type: "sent_back", reason: "segments are gone" } } as LogRecord;
+  expect(turn(100, progressAt(900), sentBack, progressAt(20)).stoodAt).toBe(20);
+  const endless = turn(Number.POSITIVE_INFINITY);
+  endless.reached(1);
+  await clock.run(clock.sleep(1e9));
+  expect(endless.over).toBe(false);
 });
 
 test("boundaries are looked for at the end, before ids that ended answers, where the job was handed back, and every so many tokens", () => {
