@@ -23,7 +23,7 @@ export class Backlog {
   readonly #added = new Set<{ readonly job: Waiting; queued: boolean }>();
   #looking: Promise<void> | null = null;
   #nextMs = Number.NEGATIVE_INFINITY;
-  #seen: Load = nothing;
+  #load: Load = nothing;
 
   constructor(bus: Bus, clock: Clock, model: string) {
     this.#bus = bus;
@@ -39,16 +39,14 @@ export class Backlog {
       });
       await this.#looking;
     }
-    return sum(
-      this.#seen,
-      Array.from(this.#added, ({ job }) => job),
-    );
+    return this.#load;
   }
 
   /** Counts a job that is on its way into the queue; call the result once it is there, or will not come. */
   add(job: Waiting): () => void {
     const entry = { job, queued: false };
     this.#added.add(entry);
+    this.#load = sum(this.#load, [job]);
     return () => {
       entry.queued = true;
     };
@@ -60,8 +58,8 @@ export class Backlog {
     const [prefill, decode] = await Promise.all([this.#bus.queue.messages("prefill"), this.#bus.queue.messages("decode")]);
     const own = (jobs: readonly Waiting[]) => jobs.filter(({ model }) => model === this.#model);
     const inDecode = own(decode).map((job) => ({ ...job, promptTokens: 0 }));
-    this.#seen = sum(sum(nothing, own(prefill)), inDecode);
     for (const entry of queued) this.#added.delete(entry);
+    this.#load = sum(nothing, [...own(prefill), ...inDecode, ...Array.from(this.#added, ({ job }) => job)]);
     const endMs = this.#clock.monotonicMs();
     this.#nextMs = endMs + COST * (endMs - startMs);
   }
