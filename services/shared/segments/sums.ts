@@ -18,13 +18,13 @@ export const zlibSums: Sums = {
 };
 
 /**
- * The sum of two spans, one behind the other, from their sums: `first` goes on over `secondBytes` zeros, which multiply it by x to the power of their
- * bits, and sums are linear in what is summed.
+ * The sum of two spans, one behind the other, from their sums: `first` goes on over `secondBytes` zeros, at most 2^31 - 1, which multiply it by x to
+ * the power of their bits, and sums are linear in what is summed.
  */
 export function sumOfBoth(first: number, second: number, secondBytes: number): number {
   let shifted = first;
-  for (let power = X_TO_THE_8, left = secondBytes; left > 0; power = product(power, power), left = Math.floor(left / 2)) {
-    if (left % 2 === 1) shifted = product(shifted, power);
+  for (let bit = 0; secondBytes >> bit > 0; bit++) {
+    if ((secondBytes >> bit) & 1) shifted = product(shifted, ZEROS[bit]!);
   }
   return (shifted ^ second) >>> 0;
 }
@@ -32,6 +32,10 @@ export function sumOfBoth(first: number, second: number, secondBytes: number): n
 /** Polynomials over two elements, reflected: bit 31 is the coefficient of x^0. */
 const POLYNOMIAL = 0xedb88320;
 const X_TO_THE_8 = 0x00800000;
+
+/** What 1, 2, 4, 8, ... zeros multiply by. */
+const ZEROS: number[] = [];
+for (let power = X_TO_THE_8; ZEROS.length < 31; power = product(power, power)) ZEROS.push(power);
 
 /** Of two polynomials, modulo the one of CRC-32. */
 function product(a: number, b: number): number {
