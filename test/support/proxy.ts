@@ -9,11 +9,14 @@ export class LossyProxy {
   #swallowing = false;
   #swallowed: (() => void) | null = null;
   #holding = false;
+  /** Where new connections lead. */
+  targetPort: number;
   /** How much later than they came answers go on. */
   delayMs = 0;
 
   private constructor(targetPort: number) {
-    this.#server = createServer((client) => this.#join(client, connect(targetPort, "127.0.0.1")));
+    this.targetPort = targetPort;
+    this.#server = createServer((client) => this.#join(client, connect(this.targetPort, "127.0.0.1")));
   }
 
   static async start(targetPort: number): Promise<LossyProxy> {

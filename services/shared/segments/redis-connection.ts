@@ -34,7 +34,8 @@ const BACKOFF_MS_MAX = 2_000;
 
 /**
  * One connection to Redis that comes back by itself. An exchange that is late ends the connection, since the replies behind it cannot
- * overtake; a connection counts as ready only once Redis itself has answered, since a stopped process still accepts.
+ * overtake; a connection counts as ready only once Redis itself has answered, since a stopped process still accepts. One to a server that takes
+ * no writes is given up: it may have become a replica, and another stand where its name leads.
  */
 export class RedisConnection {
   /** opening: the first attempt, worth waiting for. away: between attempts or in a later one, not worth waiting for. */
@@ -48,6 +49,8 @@ export class RedisConnection {
   #deadline: NodeJS.Timeout;
   #retry: NodeJS.Timeout | undefined;
   #attempts = 0;
+  /** It was given up because of what it answered last: being let in again says nothing. */
+  #refused = false;
 
   constructor(target: RedisTarget, options: ConnectionOptions) {
     this.#target = target;
@@ -122,7 +125,7 @@ export class RedisConnection {
       const refused = replies.find((reply) => reply.kind === "error");
       if (refused?.kind === "error") return void this.#socket.destroy(RedisFailure.reply(refused.text));
       this.state = "ready";
-      this.#attempts = 0;
+      if (!this.#refused) this.#attempts = 0;
       this.#options.onChange();
     };
     this.send({ commands, replies: [], resolve, reject: () => {} });
@@ -140,6 +143,9 @@ export class RedisConnection {
     if (exchange.replies.length < exchange.commands.length) return;
     this.#pending.shift();
     this.#deadline.refresh();
+    const refusal = reply.kind === "error" ? RedisFailure.reply(reply.text) : null;
+    if (this.state === "ready") this.#refused = refusal?.reason === "readonly";
+    if (refusal?.reason === "readonly") this.#socket.destroy(refusal);
     exchange.resolve(exchange.replies);
     this.#options.onChange();
   }

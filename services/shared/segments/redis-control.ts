@@ -9,7 +9,10 @@ export class RedisControl {
   readonly #redis: Redis;
   /** Resolves when the first attempt to connect ended or is late: it is worth waiting for, later ones are not. */
   readonly #opened: Promise<void>;
-  #lastError = "not connected";
+  /** From a server that takes no writes, for whatever its name leads to now: as the connections that move values do. */
+  #leaving = false;
+  /** Why it is away. */
+  #failure = new RedisFailure("away", "not connected");
 
   constructor(target: RedisTarget, timeoutMs: number) {
     const { path, host, port, username, password, db } = target;
@@ -29,7 +32,10 @@ export class RedisControl {
       retryStrategy: (attempts) => Math.min(BACKOFF_MS_MAX, 50 * attempts),
     });
     this.#redis.on("error", (error: Error & { code?: string }) => {
-      this.#lastError = error.message || (error.code ?? error.name);
+      this.#failure = new RedisFailure("away", error.message || (error.code ?? error.name));
+    });
+    this.#redis.on("ready", () => {
+      this.#leaving = false;
     });
     this.#opened = new Promise((resolve) => {
       const late = setTimeout(resolve, timeoutMs);
@@ -40,12 +46,21 @@ export class RedisControl {
   /** Rejects with RedisFailure, at once while there is no connection. */
   async run<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
     await this.#opened;
-    if (this.#redis.status !== "ready") throw new RedisFailure("away", this.#lastError);
+    if (this.#leaving || this.#redis.status !== "ready") throw this.#failure;
     try {
       return await command(this.#redis);
     } catch (error) {
-      throw asFailure(error as Error);
+      const failure = asFailure(error as Error);
+      if (failure.reason === "readonly") this.#leave(failure);
+      throw failure;
     }
+  }
+
+  #leave(failure: RedisFailure): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    this.#failure = failure;
+    this.#redis.disconnect(true);
   }
 
   close(): void {

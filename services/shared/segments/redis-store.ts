@@ -72,7 +72,9 @@ export class RedisStore implements CountedStore {
   }
 
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {
-    const present = await this.#attempt("control", () => this.#control.run((redis) => this.#countPresent(redis, keys)));
+    if (this.#tally.trouble("claim") === "readonly") return 0; // a replica would tell, but lets nobody read: a value read gets its life time anew
+    const present = await this.#attempt("count", () => this.#control.run((redis) => this.#countPresent(redis, keys)));
+    if (present !== null) this.#tally.worked("count");
     return present ?? 0;
   }
 
@@ -101,14 +103,15 @@ export class RedisStore implements CountedStore {
   }
 
   async claim(key: SegmentKey, owner: string, ttlMs: number): Promise<boolean> {
-    const granted = await this.#attempt("control", () =>
+    const granted = await this.#attempt("claim", () =>
       this.#control.run((redis) => redis.eval(CLAIM, 1, this.#claimName(key), owner, ttlMs)),
     );
+    if (granted !== null) this.#tally.worked("claim");
     return granted === null || granted === 1;
   }
 
   async unclaim(key: SegmentKey, owner: string): Promise<void> {
-    await this.#attempt("control", () => this.#control.run((redis) => redis.eval(UNCLAIM, 1, this.#claimName(key), owner)));
+    await this.#attempt("claim", () => this.#control.run((redis) => redis.eval(UNCLAIM, 1, this.#claimName(key), owner)));
   }
 
   async close(): Promise<void> {
@@ -137,9 +140,7 @@ export class RedisStore implements CountedStore {
   /** Null where Redis failed: counted, and logged if that is news. */
   async #attempt<T>(operation: Operation, work: () => Promise<T>): Promise<T | null> {
     try {
-      const result = await work();
-      if (operation === "control") this.#tally.worked(operation);
-      return result;
+      return await work();
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error;
       this.#tally.failed(operation, error.reason, error);

@@ -12,8 +12,8 @@ import type { DamageReason } from "./format.ts";
  */
 export type FailureReason = "away" | "deadline" | "protocol" | "auth" | "loading" | "full" | "readonly" | "refused" | "queue" | "memory";
 
-/** What is logged apart: an operation's state changes when it fails for a new reason or works again. */
-export type Operation = "get" | "put" | "control";
+/** What is logged apart: an operation's state changes when it fails for a new reason or works again. A Redis that is full, or a replica, does some of them. */
+export type Operation = "get" | "put" | "count" | "claim";
 
 /** Counts what a store does, and logs damage always and trouble once per change of state. */
 export class Tally {
@@ -63,6 +63,11 @@ export class Tally {
     this.#trouble.set(operation, reason);
     const detail = error instanceof Error ? error.message : String(error);
     this.#log.warn({ operation, reason, detail }, "the segment store fails: work goes on without it");
+  }
+
+  /** Why it failed last; null if it works. */
+  trouble(operation: Operation): FailureReason | null {
+    return this.#trouble.get(operation) ?? null;
   }
 
   worked(operation: Operation): void {

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
 import { freshRedis, name, PIECE, put } from "../../support/fresh-redis.ts";
 import { LossyProxy } from "../../support/proxy.ts";
+import { startRedis } from "../../support/redis.ts";
 import { type Sample, sample } from "../../support/segments.ts";
 
 const redis = freshRedis();
@@ -99,15 +100,35 @@ describe("when Redis goes away", () => {
     await redis.server.kill();
     const store = openStore(redis.server.url, { log });
     const results = await Promise.all(
-      values.slice(0, 20).flatMap((value) => [get(store, value), put(store, value), store.claim(value.key, "a", 1)]),
+      values
+        .slice(0, 20)
+        .flatMap((value) => [get(store, value), put(store, value), store.claim(value.key, "a", 1), store.countPrefix([value.key])]),
     );
-    expect(new Set(results)).toEqual(new Set([null, false, true]));
-    expect(lines.map(({ operation }) => operation).sort()).toEqual(["control", "get", "put"]);
+    expect(new Set(results)).toEqual(new Set([null, false, true, 0]));
+    const told = () => lines.map(({ operation }) => operation).sort();
+    expect(told()).toEqual(["claim", "count", "get", "put"]);
     await redis.server.restart();
     await works(store);
     expect(await get(store, values[0]!)).toBe(true);
-    expect(lines).toHaveLength(6);
+    expect(await store.claim(values[0]!.key, "a", 1)).toBe(true);
+    expect(told()).toEqual(["claim", "claim", "count", "count", "get", "get", "put", "put"]);
     expect(store.stats()).toMatchObject({ failuresBy: { away: expect.any(Number) } });
+  });
+
+  test("a replica by now, under connections that stay open: the server that its name leads to is found", async () => {
+    const [before, after] = [await startRedis(), await startRedis()];
+    const proxy = await LossyProxy.start(before.port);
+    const store = openStore(`redis://127.0.0.1:${proxy.port}`);
+    await works(store);
+    await before.client.replicaof("127.0.0.1", String(after.port));
+    proxy.targetPort = after.port;
+    const claimed = async () =>
+      (await store.claim(values[0]!.key, "a", 60_000)) && (await after.client.exists(`${name(values[0]!)}:claim`));
+    await vi.waitFor(async () => expect(await claimed()).toBe(1), { timeout: 20_000 });
+    await works(store);
+    expect(Object.keys(store.stats().failuresBy)).toEqual(["readonly"]);
+    await store.close();
+    await Promise.all([proxy.stop(), before.stop(), after.stop()]);
   });
 
   test("a closed store answers like an empty one", async () => {

@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { freshRedis, PIECE, put } from "../../support/fresh-redis.ts";
 import { startRedis } from "../../support/redis.ts";
@@ -30,6 +31,26 @@ describe("what Redis refuses", () => {
   test("no memory left", async () => {
     const full = await refusal(["--maxmemory", "100kb", "--maxmemory-policy", "noeviction"]);
     expect(full).toMatchObject({ answers: [false, null, true], failuresBy: { full: 2 } });
+  });
+
+  test("no memory left, or a replica: each kind of work that it refuses is told once, whatever it does between", async () => {
+    for (const args of [
+      ["--maxmemory", "100kb", "--maxmemory-policy", "noeviction"],
+      ["--replicaof", "127.0.0.1 1"],
+    ]) {
+      const other = await startRedis(args);
+      const told: string[] = [];
+      const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line).operation) });
+      const store = redisStore(other.url, { log });
+      for (let i = 0; i < 3; i++) {
+        expect(await store.countPrefix([value.key])).toBe(0);
+        expect([await put(store, value), await store.claim(value.key, "a", 1_000)]).toEqual([false, true]);
+        await store.unclaim(value.key, "a");
+      }
+      expect(told.toSorted(), args[0]).toEqual(["claim", "put"]);
+      await store.close();
+      await other.stop();
+    }
   });
 
   test("a replica", async () => {
