@@ -12,28 +12,30 @@ export interface LoggedJob {
   readonly segmentTokens: number;
 }
 
-/** A job as `GET /v1/jobs/{id}` tells it, but for the answer. */
+/** A job as `GET /v1/jobs/{id}` tells it, but for the answer. All times are the record's: the clocks of those who wrote may be minutes apart. */
 export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob): object {
   const last = records.at(-1)!;
   const claims = records.filter(({ event }) => event.type === "claimed");
+  const atMs = (record: LogRecord) => storedMs.get(record.sequence) ?? record.atMs;
+  const seconds = (record: LogRecord) => Math.floor(atMs(record) / 1_000);
   return {
     id,
     object: "job",
     model: request.model,
     lane: request.lane,
     status: statusOf(last),
-    created_at: Math.floor(records[0]!.atMs / 1_000),
-    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : null,
+    created_at: seconds(records[0]!),
+    ended_at: isTerminal(last.event) ? seconds(last) : null,
     deadline_at: Math.floor(request.deadlineMs / 1_000),
     prompt_tokens: request.promptTokens,
     output_tokens: last.tokenCount,
     prefill: prefillOf(request, records),
-    attempts: claims.map(({ phase, atMs, event }) => ({
-      phase,
-      worker: event.type === "claimed" ? event.worker : "",
-      at: Math.floor(atMs / 1_000),
+    attempts: claims.map((claim) => ({
+      phase: claim.phase,
+      worker: claim.event.type === "claimed" ? claim.event.worker : "",
+      at: seconds(claim),
     })),
-    timeline: timelineOf(records, ({ sequence, atMs }) => storedMs.get(sequence) ?? atMs),
+    timeline: timelineOf(records, atMs),
     cache: cacheUseOf({ promptTokens: request.promptTokens, segmentTokens }, records),
   };
 }

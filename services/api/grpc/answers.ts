@@ -11,7 +11,8 @@ import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage,
 
 /** A job as its log tells it now. */
 export async function jobMessage({ bus, model }: ApiDeps, id: string, { request, view }: FoundJob): Promise<JobMessage> {
-  const records = await bus.log.read(id);
+  const [records, storedMs] = await Promise.all([bus.log.read(id), bus.log.storedTimes(id)]);
+  const seconds = ({ sequence, atMs }: LogRecord) => Math.floor((storedMs.get(sequence) ?? atMs) / 1_000);
   const last = records.at(-1);
   if (last === undefined) throw unknownJob(id);
   const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
@@ -21,8 +22,8 @@ export async function jobMessage({ bus, model }: ApiDeps, id: string, { request,
     id,
     model: request.model,
     status: statusName(last),
-    created_at: Math.floor(records[0]!.atMs / 1_000),
-    ended_at: isTerminal(last.event) ? Math.floor(last.atMs / 1_000) : 0,
+    created_at: seconds(records[0]!),
+    ended_at: isTerminal(last.event) ? seconds(last) : 0,
     deadline_at: Math.floor(request.deadlineMs / 1_000),
     prompt_tokens: request.promptTokens,
     output_tokens: last.tokenCount,

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { jobObject } from "../../../services/api/job-object.ts";
 import { cacheUseOf, timelineOf } from "../../../services/api/timeline.ts";
 import { renderJob } from "../../../services/cli/commands/job.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
 import { WAITS_FOR_PREFIX } from "../../../services/shared/bus/reasons.ts";
 import { advance, unborn } from "../../../services/shared/bus/standing.ts";
 import { playText, type TestApi, testApi } from "../../support/api.ts";
+import { request } from "../../support/bus.ts";
 
 const submitted = { type: "submitted", request: {} } as unknown as JobEvent;
 const claimed = (worker: string): JobEvent => ({ type: "claimed", worker });
@@ -43,6 +45,18 @@ test("the life of a job that three workers had: what each did, how its part ende
     { stage: "decode", at: 11, seconds: 1, worker: "d2", tokens: 1, outcome: "finished" },
     { stage: "ended", at: 12, seconds: 0, why: "length" },
   ]);
+});
+
+test("a job's times are the record's, whatever the clocks of the API and its workers say", () => {
+  const usage = { promptTokens: 2_000, completionTokens: 4, cachedTokens: 512 };
+  const records = logOf(submitted, claimed("p"), handedOver(0), claimed("d"), { type: "finished", reason: "stop", usage });
+  const storedMs = new Map(records.map(({ sequence }) => [sequence, 1_000 * sequence]));
+  const job = jobObject({ id: "job", request: request({ deadlineMs: 60_000 }), records, storedMs, segmentTokens: 512 });
+  const attempts = [
+    { phase: "prefill", worker: "p", at: 2 },
+    { phase: "decode", worker: "d", at: 4 },
+  ];
+  expect(job).toMatchObject({ created_at: 1, ended_at: 5, deadline_at: 60, attempts });
 });
 
 test("what lasts has no length yet, and a job that nobody took ends in the queue", () => {
