@@ -20,6 +20,11 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await depth(bus, "prefill", "m")).toBe(4);
     });
 
+    test("gives nothing to who stopped before he asked, and does not have him wait", async () => {
+      const bus = await fresh(kind);
+      expect(await bus.queue.pull("prefill", "m", 3_600_000, AbortSignal.abort())).toBeNull();
+    });
+
     test("gives whoever polls a lane what waits there, also what came back, and nothing that others ask for", async () => {
       const bus = await fresh(kind, { ackWaitMs: 60_000 });
       const poll = (lane: "batch" | "interactive") => bus.queue.poll("prefill", "m", lane);

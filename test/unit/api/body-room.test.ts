@@ -4,6 +4,7 @@ import http2 from "node:http2";
 import { connect, type Socket } from "node:net";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { BodyRoom } from "../../../services/api/body-room.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 
 const ROOM = 100_000;
@@ -181,6 +182,14 @@ test("a tenant fills half of the room at most, or one whole body, and shuts out 
   session.destroy();
   await until(0, own);
   await own.close();
+});
+
+test("a tenant's largest body finds room where that is more than half, and no other beside it", () => {
+  const room = new BodyRoom({ bodiesMaxBytes: ROOM, bodyMaxBytes: BODY });
+  const caller = { tenant: "t", key: null };
+  room.share(caller).arrive(BODY);
+  expect(room.bytes).toBe(BODY);
+  expect(() => room.share(caller).arrive(1)).toThrow("your other requests");
 });
 
 test("who announces much and sends nothing keeps little from others; what arrives takes room until there is none", async () => {

@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { connect } from "node:net";
+import { IncomingMessage, ServerResponse } from "node:http";
+import { connect, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type EventStream, openEventStream } from "../../../services/api/sse.ts";
+import { type EventStream, openEventStream, whenLeft } from "../../../services/api/sse.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 
 const BUFFER_BYTES = 65_536;
@@ -184,3 +185,11 @@ async function posted(api: TestApi, path: string, body: object): Promise<{ reado
   return (await fetch(api.url + path, { method: "POST", headers, body: JSON.stringify(body) })).json() as never;
 }
 const askedJob = (api: TestApi) => posted(api, "/v1/jobs", { kind: "completion", request: { model: "yardlog", prompt: "Where?" } });
+
+test("who left before anybody listened has left", async () => {
+  const response = new ServerResponse(new IncomingMessage(new Socket()));
+  response.destroy();
+  let left = 0;
+  whenLeft(response, () => left++);
+  expect(left).toBe(1);
+});

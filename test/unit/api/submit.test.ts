@@ -59,6 +59,24 @@ test("a job of an id of its own that the queue had no room for goes on when it i
   expect((await bus.log.read("job_line")).map(({ event }) => event.type)).toEqual(["submitted"]);
 });
 
+test.each([
+  ["stays where its id is not of one request alone", keyed(1n), true],
+  ["goes where nobody else can come for it", { ...keyed(1n), idempotencyKey: null }, false],
+])("what is kept of a job that the log has no room for %s", async (_, submission, stays) => {
+  const bus = openBus({ url: "memory:" });
+  const keys: string[] = [];
+  const put = (key: string, bytes: Uint8Array) => {
+    keys.push(key);
+    return bus.payloads.put(key, bytes);
+  };
+  const full = () => Promise.reject(new ServingError("OVERLOADED", "the log is full"));
+  const crowded = { ...bus, log: overriding(bus.log, { submit: full }), payloads: overriding(bus.payloads, { put }) };
+  await expect(submit(deps(crowded), { ...submission, ids: new Int32Array(16_385) })).rejects.toThrow("the log is full");
+  expect(keys).toHaveLength(1);
+  expect((await bus.payloads.get(keys[0]!)) !== null).toBe(stays);
+  expect((await bus.registry.jobs(2)).map(({ jobId }) => jobId)).toEqual(stays ? keys : []);
+});
+
 test("when its answer will begin is not known while the record is away, and a job that was just taken is not refused for it", async () => {
   const bus = openBus({ url: "memory:" });
   const away = () => Promise.reject(new ServingError("UNAVAILABLE", "NATS does not answer"));

@@ -90,6 +90,15 @@ test("of two that wait, the one of the tenant with nothing at work is begun firs
   expect((await heldIds()).toSorted()).toEqual([busy, other].toSorted());
 });
 
+test("a coordinator that stops hands on what it holds, and that counts as no attempt", async () => {
+  const id = await batchOfTenant("a");
+  await start(1);
+  await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
+  stop.abort(new Error("over"));
+  await coordinator;
+  expect(await now("a", id)).toMatchObject({ holder: null, epoch: 1, attempt: 0 });
+});
+
 test("batches are found though the record came back with less than it had", async () => {
   const before = { tenant: "t", id: "batch_0", text: "", place: 1_000, storedMs: 0 };
   let heardTo = 0;

@@ -88,6 +88,26 @@ test("replicas that tell each other share one limit; what was told twice, or not
   expect(remaining()).toEqual([9, 9]);
 });
 
+test("what a key did not use is not kept for it: after an hour without requests a minute takes its limit and no more", () => {
+  const clock = handClock();
+  const limits = new Limits(clock);
+  const { key } = keyWith(3, null);
+  limits.spend(key, { requests: 1, tokens: 0 });
+  clock.ms = 3_600_000;
+  for (let i = 0; i < 3; i++) limits.spend(key, { requests: 1, tokens: 0 });
+  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 20 });
+});
+
+test("a replica that begins to count anew gives nothing back of what it had told", () => {
+  const limits = new Limits(handClock());
+  const { key } = keyWith(10, null);
+  const hear = (requests: number) => {
+    limits.hear(new Map([["another", JSON.stringify({ [key.id]: [requests, 0] })]]), () => key);
+    return limits.standing(key)[0]!.remaining;
+  };
+  expect([hear(7), hear(8), hear(1), hear(1)]).toEqual([3, 2, 1, 1]);
+});
+
 test("a key opens with nothing but itself", () => {
   const { secret, key } = keyWith(null, null);
   expect(opens(secret, key)).toBe(true);

@@ -1,6 +1,13 @@
 import type { ResponseInput } from "openai/resources/responses/responses";
 import { expect, test } from "vitest";
+import { openServedModel } from "../../../../services/api/model.ts";
+import { conversationOf } from "../../../../services/api/responses/history.ts";
+import { responsesRequest } from "../../../../services/api/responses/requests.ts";
+import { openBus } from "../../../../services/shared/bus/open.ts";
+import { loadConfig } from "../../../../services/shared/runtime/config.ts";
 import { playText } from "../../../support/api.ts";
+import { handedOver, held, request } from "../../../support/bus.ts";
+import { overriding } from "../../../support/overriding.ts";
 import { ask, CALLS, callsRequest, freshResponses } from "../../../support/responses.ts";
 
 const run = freshResponses();
@@ -92,6 +99,31 @@ test("what is large lies beside the log and goes with the job", async () => {
   await next;
   await run.client.responses.delete(id);
   for (const name of ["echo", "input"]) expect(await run.api.bus.payloads.get(`${jobId}.${name}`), name).toBeNull();
+});
+
+test("items of 64 responses may be referred to, each of which is read once, and of no more", async () => {
+  const bus = openBus({ url: "memory:" });
+  const response = { store: true, background: false, echo: { value: { encrypted: false, fields: {} } }, input: { value: [] } };
+  const view = JSON.stringify({ surface: "responses", created: 0, thinking: false, tools: false, release: "0731", response });
+  const ids = Array.from({ length: 65 }, (_, i) => String(i).padStart(20, "0"));
+  for (const id of ids) {
+    await bus.log.submit(`job_${id}`, request({ view }));
+    await held(await bus.log.claim(`job_${id}`, "prefill", "scripted")).append(handedOver);
+  }
+  let reads = 0;
+  const read = (jobId: string) => {
+    reads++;
+    return bus.log.read(jobId);
+  };
+  const config = loadConfig({});
+  const deps = { bus: { ...bus, log: overriding(bus.log, { read }) }, model: await openServedModel(config), config };
+  const referring = (count: number) => {
+    const input = ids.slice(0, count).flatMap((id) => Array(2).fill({ type: "item_reference" as const, id: `msg_${id}_0` }));
+    return conversationOf(deps, "tenant", responsesRequest.parse({ model: "yardlog", input }));
+  };
+  expect(await referring(64)).toHaveLength(128);
+  expect(reads).toBe(64);
+  await expect(referring(65)).rejects.toMatchObject({ code: "INVALID_REQUEST", param: "input" });
 });
 
 test("what was not to be stored is neither retrieved nor continued", async () => {

@@ -34,6 +34,22 @@ test("who waits for room is stored once there is some, and OVERLOADED after his 
   await expect(outcome(Array<Appended>(1_000).fill(full), null, true)).rejects.toMatchObject({ code: "OVERLOADED" });
 });
 
+test("a process that ends tries no further, however long it might", async () => {
+  const clock = new VirtualClock();
+  let tries = 0;
+  const append = {
+    where: "the log",
+    once: async () => {
+      tries++;
+      return unknown;
+    },
+    find: async () => null,
+    waits: false,
+  };
+  await expect(clock.run(untilKnown(append, clock, 60_000, AbortSignal.abort()))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(tries).toBe(1);
+});
+
 test("no room is OVERLOADED, no answer at all UNAVAILABLE", async () => {
   await expect(outcome([full])).rejects.toMatchObject({ code: "OVERLOADED" });
   await expect(outcome([])).rejects.toMatchObject({ code: "UNAVAILABLE" });

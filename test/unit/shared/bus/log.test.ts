@@ -139,3 +139,65 @@ test("a job that ends while whoever takes it over still reads its log is not cla
   expect(await log.claim("job", "prefill", "second")).toEqual({ kind: "held" });
   expect((await log.last("job"))?.event.type).toBe("cancelled");
 });
+
+/** A log over a journal in memory, some of whose methods are replaced. */
+function logOver(methods: (journal: MemoryJournal) => Partial<MemoryJournal> = () => ({})) {
+  const clock = new VirtualClock();
+  const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
+  const log = new FencedLog(overriding(journal, methods(journal)), { ...rules, attemptsMax: 2 }, clock, seededRandom(1), never);
+  return { clock, journal, log };
+}
+
+test("of a job that is deleted while its log is read what was there is read, and nobody waits for the rest", async () => {
+  const { clock, log } = logOver((journal) => ({ page: () => journal.purge("job").then(() => []) }));
+  await log.submit("job", request());
+  await held(await log.claim("job", "prefill", "w", [(await log.last("job"))!])).append(progress(1));
+  const beganMs = clock.monotonicMs();
+  expect((await clock.run(log.read("job"))).length).toBeLessThan(3);
+  expect(clock.monotonicMs() - beganMs).toBeLessThan(rules.answerMs / 2);
+});
+
+test("the times of a log of any length are told", async () => {
+  const { log } = logOver();
+  const submitted = await log.submit("job", request());
+  const claim = held(await log.claim("job", "prefill", "w", [submitted]));
+  for (let i = 0; i < 1_100; i++) await claim.append(progress(1));
+  expect((await log.storedTimes("job")).size).toBe(1_102);
+});
+
+test("a hint of a job whose attempts are used up is no claim to work on it", async () => {
+  const { log } = logOver();
+  await log.submit("job", request());
+  for (let attempt = 0; attempt < 2; attempt++) await held(await log.claim("job", "prefill", "w")).append({ type: "released", reason: "" });
+  expect((await log.claim("job", "prefill", "w", await log.read("job"))).kind).toBe("exhausted");
+});
+
+test("a reader to whom nobody tells anything looks at the log after 1 and 2 seconds, and then every 4", async () => {
+  const looks: number[] = [];
+  const { clock, log } = logOver((journal) => ({
+    glance: (jobId) => {
+      looks.push(Math.round(clock.monotonicMs() / 1_000));
+      return journal.glance(jobId);
+    },
+    announce: () => {},
+  }));
+  await log.submit("job", request());
+  const left = new AbortController();
+  const following = collect(log.follow("job", 0, left.signal));
+  await clock.run(clock.sleep(20_000));
+  left.abort();
+  expect((await following).map(({ event }) => event.type)).toEqual(["submitted"]);
+  expect(looks).toEqual([0, 1, 3, 7, 11, 15, 19]);
+});
+
+test("a replica that lags so far that it does not know the job does not end what is read of it", async () => {
+  let lags = false;
+  const { clock, log } = logOver((journal) => ({ glance: async (jobId) => (lags ? null : journal.glance(jobId)), announce: () => {} }));
+  const submitted = await log.submit("job", request());
+  const following = collect(log.follow("job", 0, never));
+  await clock.run(clock.sleep(1_500));
+  lags = true;
+  const claim = held(await log.claim("job", "prefill", "w", [submitted]));
+  await claim.append({ type: "failed", code: "INTERNAL", message: "" });
+  expect((await clock.run(following)).map(({ event }) => event.type)).toEqual(["submitted", "claimed", "failed"]);
+});
