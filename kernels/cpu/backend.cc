@@ -2,8 +2,8 @@
 //
 // The cpu's stream runs each operation at enqueue, on the calling thread and the backend's pool. Operations of several streams of one
 // backend take turns.
+#include <cstring>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <new>
 #include <string>

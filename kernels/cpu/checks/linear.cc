@@ -1,6 +1,4 @@
 // LINEAR, ROUTE, EXPERTS: everything with weights in the formats of a checkpoint.
-#include <cmath>
-
 #include "../memory.h"
 #include "operations.h"
 

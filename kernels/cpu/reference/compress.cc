@@ -1,6 +1,5 @@
 // COMPRESS (spec 2.4): softmax-pooled windows of m tokens, with the previous window's first half of the channels where they overlap.
 #include <algorithm>
-#include <vector>
 
 #include "reference.h"
 #include "values.h"

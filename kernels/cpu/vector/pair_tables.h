@@ -4,8 +4,6 @@
 
 #include <cstdint>
 
-#include "vec.h"
-
 namespace longshore::cpu::LONGSHORE_PATH {
 
 // magnitude * 2^exponent, 0 <= magnitude < 256. What is too small for a normal bf16 becomes zero, as multiplyAdd has it.

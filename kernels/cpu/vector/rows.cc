@@ -1,6 +1,4 @@
 // Operations that look at one row or one value at a time: EMBED, RMS_NORM, ADD, GATHER, CAST, ROPE_TABLE, ROPE.
-#include <cmath>
-
 #include "path.h"
 
 #include "memory.h"

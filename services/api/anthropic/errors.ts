@@ -38,7 +38,6 @@ const TYPES: Readonly<Record<ErrorCode, string>> = {
   OVERLOADED: "overloaded_error",
   CANCELLED: "api_error",
   BAD_CHECKPOINT: "api_error",
-  MODEL_MISMATCH: "api_error",
   DAMAGED: "api_error",
   INTERNAL: "api_error",
   UNAVAILABLE: "api_error",

@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { type Batch, batchOf, documentsBehind, findBatch, hasEnded, producedFile, producerOf } from "../../shared/batches/batch.ts";
+import { type Batch, documentsBehind, findBatch, hasEnded, producedFile, producerOf } from "../../shared/batches/batch.ts";
 import { deleteParts, FILE_LIFE_SECONDS, fileOf, findStored, PART_BYTES, type Part, type StoredFile } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
 import { unlessDamaged } from "../../shared/bus/damage.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { optional } from "../requests.ts";
+import { batchesOf } from "./batches.ts";
 
 /** The fields beside the file. */
 export const uploadRequest = z.object({
@@ -41,7 +42,7 @@ export async function findFile(bus: Bus, tenant: string, id: string, param = "id
 export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
   const nowSeconds = (await bus.log.nowMs()) / 1_000;
   const files = new Map<string, StoredFile>();
-  for await (const batch of runningOf(bus, tenant))
+  for (const batch of await runningOf(bus, tenant))
     for (const file of [soFar(batch, "output"), soFar(batch, "errors")]) if (file !== null) files.set(file.id, file);
   for await (const document of documentsBehind(bus, "file", tenant, 0)) {
     const file = unlessDamaged(() => fileOf(document));
@@ -52,18 +53,14 @@ export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
 
 /** CONFLICT while a batch that has not ended reads or writes it. */
 export async function requireUnused(bus: Bus, tenant: string, { id }: StoredFile): Promise<void> {
-  for await (const batch of runningOf(bus, tenant)) {
+  for (const batch of await runningOf(bus, tenant)) {
     if (batch.inputFileId !== id && producerOf(id)?.batchId !== batch.id) continue;
     throw new ServingError("CONFLICT", `${id} is in use by ${batch.id}, which has not ended; cancel the batch first`);
   }
 }
 
-async function* runningOf(bus: Bus, tenant: string): AsyncGenerator<Batch> {
-  for await (const document of documentsBehind(bus, "batch", tenant, 0)) {
-    const batch = unlessDamaged(() => batchOf(document));
-    if (batch !== null && !hasEnded(batch)) yield batch;
-  }
-}
+const runningOf = async (bus: Bus, tenant: string): Promise<readonly Batch[]> =>
+  (await batchesOf(bus, tenant)).filter((batch) => !hasEnded(batch));
 
 /** Files of an ended batch have documents of their own. */
 const soFar = (batch: Batch | undefined, kind: "output" | "errors"): StoredFile | null =>

@@ -40,9 +40,9 @@ export async function storedFile({ documents }: Bus, tenant: string, id: string)
   return document === null ? null : fileOf(document);
 }
 
-/** True if the file is there now, false if it was already: a file is written once. */
-export const saveFile = async ({ documents }: Bus, tenant: string, file: StoredFile): Promise<boolean> =>
-  (await documents.put("file", tenant, file.id, JSON.stringify(file), 0)) !== null;
+/** A file is written once: one that is there already stays. */
+export const saveFile = async ({ documents }: Bus, tenant: string, file: StoredFile): Promise<void> =>
+  void (await documents.put("file", tenant, file.id, JSON.stringify(file), 0));
 
 /** The document goes first: a file without all of its parts is never shown. */
 export async function deleteStored(bus: Bus, tenant: string, { id, parts }: StoredFile): Promise<void> {

@@ -5,7 +5,7 @@ import type { Arguments, Operation } from "./kernels/operations.ts";
 import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
 
 export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
-export { adoptBuffer, createBuffer, createPage, forgottenBuffers, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
+export { adoptBuffer, createBuffer, createPage, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
 export type { PathInfo } from "./kernels/native.ts";
 export { type Arguments, type Operation, operationNames } from "./kernels/operations.ts";
 export {

@@ -12,7 +12,6 @@ const traits = {
   HEADERS_TOO_LARGE: { http: 431, type: "invalid_request_error", retryable: false },
   CANCELLED: { http: 499, type: "invalid_request_error", retryable: false }, // the client, or the grace after its last reader
   BAD_CHECKPOINT: { http: 500, type: "server_error", retryable: false }, // weights, config and tokenizer contradict each other
-  MODEL_MISMATCH: { http: 500, type: "server_error", retryable: false }, // job and worker disagree on weights: a deploy error
   DAMAGED: { http: 500, type: "server_error", retryable: false }, // what the record holds cannot be read: broken, or of a newer version
   INTERNAL: { http: 500, type: "server_error", retryable: false },
   UNAVAILABLE: { http: 503, type: "server_error", retryable: true }, // NATS, Redis or every worker away, or shutting down

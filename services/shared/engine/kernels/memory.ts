@@ -104,15 +104,13 @@ export const mapFile = (path: string): NativeBuffer => {
 /** The receiving end of `lend`: takes over that reference. */
 export const adoptBuffer = (handle: number): NativeBuffer => new NativeBuffer(handle);
 
-/** Buffers that were collected without `release`: each is a bug of its owner. */
-export const forgottenBuffers = (): number => forgottenCount;
-
 /** Everything native that is alive in this process: for tests of leaks. */
 export const liveHandles = (): number => native().native.handleCount();
 
+/** Of buffers that were collected without `release`: each is a bug of its owner. */
 let forgottenCount = 0;
 const forgotten = new FinalizationRegistry<number>((handle) => {
-  forgottenCount++;
   native().native.release(handle);
-  if (forgottenCount === 1) process.emitWarning("a native buffer was collected without release()", { code: "LONGSHORE_FORGOTTEN_BUFFER" });
+  if (forgottenCount++ === 0)
+    process.emitWarning("a native buffer was collected without release()", { code: "LONGSHORE_FORGOTTEN_BUFFER" });
 });
