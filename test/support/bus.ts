@@ -86,6 +86,19 @@ export function faultsOf(records: readonly LogRecord[]): string[] {
 
 const isEnd = ({ event }: LogRecord): boolean => ["finished", "failed", "cancelled", "expired"].includes(event.type);
 
+/** How long after a moment of `performance.now()` it is: as far as two clocks that are read meanwhile, in whole milliseconds, may be apart. */
+export const sinceMs = (beganMs: number): number => performance.now() - beganMs + 1;
+
+/** A machine's monotonic clock and a server's wall clock drift apart by less than this in the time of a test. */
+export const CLOCKS_MS = 20;
+
+/** Of each claim but the first, how long after the event before it it was stored, by the record's clock. */
+export async function takeoversMs(bus: Bus, jobId: string): Promise<number[]> {
+  const times = await bus.log.storedTimes(jobId);
+  const [, ...takeovers] = (await bus.log.read(jobId)).filter(({ event }) => event.type === "claimed");
+  return takeovers.map(({ sequence, previous }) => times.get(sequence)! - times.get(previous)!);
+}
+
 /** Waits for a condition that time brings about by itself. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) if (await holds()) return;

@@ -1,10 +1,14 @@
 import { expect } from "vitest";
 import { Reconciler, type ReconcilerDeps } from "../../services/api/reconciler/reconciler.ts";
 import type { Bus, Phase } from "../../services/shared/bus/contract.ts";
+import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { request } from "./bus.ts";
+import { freshRecord } from "./fresh-record.ts";
+import { overriding } from "./overriding.ts";
 
-export const CLAIM_MS = 300;
+/** Long beside what a test does between two looks at the record's clock, which it moves on itself. */
+export const CLAIM_MS = 10_000;
 export const DAY_MS = 86_400_000;
 
 /** What a reconciler of a test is opened with. */
@@ -35,11 +39,42 @@ export async function messages(bus: Bus): Promise<string[]> {
 
 export const lastType = async (bus: Bus, jobId: string) => (await bus.log.last(jobId))?.event.type;
 
+/** The same bus, with the record's clock in the test's hand, as far as others ask for it: claims live by the record's own. */
+export function aging(bus: Bus) {
+  let nowMs = () => bus.log.nowMs();
+  return {
+    ...bus,
+    log: overriding(bus.log, { nowMs: () => nowMs() }),
+    /** So much passes since anything was stored: what is known of a server's clock may be behind its stamps. */
+    async age(ms: number): Promise<void> {
+      const before = nowMs;
+      const aheadMs = Math.max(0, (await newestMs(bus)) - (await before())) + ms;
+      nowMs = async () => (await before()) + aheadMs;
+    },
+    /** It stands there. */
+    stopAt(ms: number): void {
+      nowMs = async () => ms;
+    },
+  };
+}
+
+/** Fresh records for a file of tests, each with such a clock. */
+export function agingRecord(defaults: Partial<BusOptions>) {
+  const record = freshRecord(defaults);
+  return { ...record, fresh: async (...of: Parameters<typeof record.fresh>) => aging(await record.fresh(...of)) };
+}
+
 /** Waits until nothing was written for so long by the record's clock, which a timer may be some milliseconds ahead of. */
 export async function quietFor(bus: Bus, ms: number): Promise<void> {
-  let newestMs = 0;
-  for await (const { storedMs } of bus.log.lasts()) newestMs = Math.max(newestMs, storedMs);
-  await expect.poll(() => bus.log.nowMs(), { timeout: ms + 5_000 }).toBeGreaterThan(newestMs + ms + 20);
+  const sinceMs = await newestMs(bus);
+  await expect.poll(() => bus.log.nowMs(), { timeout: ms + 20_000 }).toBeGreaterThan(sinceMs + ms + 20);
+}
+
+/** When the log was written to last, by the record's clock. */
+async function newestMs(bus: Bus): Promise<number> {
+  let newest = 0;
+  for await (const { storedMs } of bus.log.lasts()) newest = Math.max(newest, storedMs);
+  return newest;
 }
 
 /** `target`, which writes down the name of each of its methods that is called. */

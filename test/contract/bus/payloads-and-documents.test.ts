@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { until } from "../../support/bus.ts";
+import { sinceMs, until } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
 const MIB = 1_048_576;
 
-const { fresh } = freshRecord({ claimMs: 300, attemptsMax: 3 });
+const { fresh } = freshRecord({});
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   describe("payloads", () => {
@@ -43,7 +43,6 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await bus.payloads.put("old", new Uint8Array(2 * MIB));
       await until(async () => (await bus.payloads.get("old")) === null);
       await bus.payloads.put("new", new Uint8Array(2 * MIB));
-      expect((await bus.payloads.get("new"))?.length).toBe(2 * MIB);
     });
   });
 
@@ -51,6 +50,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     const place = async (written: Promise<number | null>): Promise<number> => (await written) ?? Number.NaN;
 
     test("are written behind the place that their writer knows, by one of many writers", async () => {
+      const beganMs = performance.now();
       const { documents, log } = await fresh(kind);
       const first = await place(documents.put("batch", "a.b", "id", "one", 0));
       expect(await documents.put("batch", "a.b", "id", "other", 0)).toBeNull();
@@ -60,7 +60,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(racers[won]).toBeGreaterThan(first);
       const found = await documents.get("batch", "a.b", "id");
       expect(found).toEqual({ tenant: "a.b", id: "id", text: "xyz"[won], place: racers[won], storedMs: expect.any(Number) });
-      expect(Math.abs(found!.storedMs - (await log.nowMs()))).toBeLessThan(5_000);
+      expect(Math.abs(found!.storedMs - (await log.nowMs()))).toBeLessThanOrEqual(sinceMs(beganMs));
       await documents.delete("batch", "a.b", "id");
       expect(await documents.get("batch", "a.b", "id")).toBeNull();
       expect(await documents.put("batch", "a.b", "id", "again", 0)).not.toBeNull();

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { depth, never, until } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
-const { fresh } = freshRecord({ claimMs: 300, attemptsMax: 3 });
+const { fresh } = freshRecord({});
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   describe("queue", () => {
@@ -14,7 +14,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       for (const id of ["b1", "b2"]) await bus.queue.publish("prefill", "m", "batch", item(id));
       for (const id of ["i1", "i2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
       const order: string[] = [];
-      for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 10_000, never))!.item.jobId);
       expect(order).toEqual(["i1", "i2", "b1", "b2"]);
       expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
       expect(await depth(bus, "prefill", "m")).toBe(4);
@@ -35,7 +35,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(first).toMatchObject({ item: item("job"), phase: "prefill", lane: "interactive", deliveries: 1 });
       expect(await poll("interactive")).toBeNull();
       first!.nak(0);
-      await expect.poll(async () => (await poll("interactive"))?.deliveries, { timeout: 5_000 }).toBe(2);
+      await expect.poll(async () => (await poll("interactive"))?.deliveries, { timeout: 20_000 }).toBe(2);
       const pulled = bus.queue.pull("prefill", "m", 10_000, never);
       for (let i = 0; i < 20; i++) expect(await poll("interactive")).toBeNull();
       await bus.queue.publish("prefill", "m", "interactive", item("next"));
@@ -46,23 +46,23 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     test("gives whoever polls what came since all who pulled are busy", async () => {
       const bus = await fresh(kind, { ackWaitMs: 60_000 });
       for (const id of ["1", "2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
-      for (const room of [2, 1]) expect(await bus.queue.pull("prefill", "m", 1_000, never, room)).not.toBeNull();
+      for (const room of [2, 1]) expect(await bus.queue.pull("prefill", "m", 10_000, never, room)).not.toBeNull();
       expect(await bus.queue.pull("prefill", "m", 20, never, 4)).toBeNull();
       for (const id of ["3", "4"]) {
         await bus.queue.publish("prefill", "m", "interactive", item(id));
-        await expect.poll(async () => (await bus.queue.poll("prefill", "m", "interactive"))?.item.jobId, { timeout: 5_000 }).toBe(id);
+        await expect.poll(async () => (await bus.queue.poll("prefill", "m", "interactive"))?.item.jobId, { timeout: 20_000 }).toBe(id);
       }
     });
 
     test("gives out again what somebody has, or is believed to have, where somebody asks in vain, and only there", async () => {
       const bus = await fresh(kind, { ackWaitMs: 60_000 });
       await bus.queue.publish("prefill", "m", "batch", item("job"));
-      const first = await bus.queue.pull("prefill", "m", 1_000, never);
+      const first = await bus.queue.pull("prefill", "m", 10_000, never);
       const renew = (lane: "batch" | "interactive") => bus.queue.renew("prefill", "m", lane);
       expect(await renew("batch")).toBe(false);
       const again = bus.queue.pull("prefill", "m", 10_000, never);
-      await expect.poll(() => renew("interactive"), { timeout: 5_000 }).toBe(true);
-      await expect.poll(() => renew("batch"), { timeout: 5_000 }).toBe(true);
+      await expect.poll(() => renew("interactive"), { timeout: 20_000 }).toBe(true);
+      await expect.poll(() => renew("batch"), { timeout: 20_000 }).toBe(true);
       expect((await again)?.item).toEqual(first!.item);
       first!.ack(); // whose it was has nothing to fear, and can do no harm: the log decides
       (await again)!.ack();
@@ -75,18 +75,19 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await bus.queue.publish("decode", "a.b", "batch", item("job"));
       expect(await bus.queue.pull("prefill", "a.b", 20, never)).toBeNull();
       expect(await bus.queue.pull("decode", "a", 20, never)).toBeNull();
-      expect(await bus.queue.pull("decode", "a.b", 1_000, never)).toMatchObject({ item: item("job"), phase: "decode", lane: "batch" });
+      expect(await bus.queue.pull("decode", "a.b", 10_000, never)).toMatchObject({ item: item("job"), phase: "decode", lane: "batch" });
     });
 
     test.each(["interactive", "batch"] as const)("wakes a waiting puller of the %s lane at once", async (lane) => {
       const bus = await fresh(kind);
       await bus.queue.pull("prefill", "m", 1, never);
-      const pulled = bus.queue.pull("prefill", "m", 10_000, never);
+      const waitMs = 5_000;
+      const askedMs = performance.now();
+      const pulled = bus.queue.pull("prefill", "m", waitMs, never);
       await sleep(50);
-      const startMs = performance.now();
       await bus.queue.publish("prefill", "m", lane, item("job"));
       expect((await pulled)?.item).toEqual(item("job"));
-      expect(performance.now() - startMs).toBeLessThan(1_000);
+      expect(performance.now() - askedMs, "not when its wait was over").toBeLessThan(waitMs);
     });
 
     test("shares work among pullers without giving any message twice", async () => {
@@ -98,15 +99,15 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     });
 
     test("delivers again after ack_wait without a sign of life, and counts it", async () => {
-      const bus = await fresh(kind, { ackWaitMs: 300 });
+      const bus = await fresh(kind, { ackWaitMs: 1_500 });
       await bus.queue.publish("prefill", "m", "batch", item("job"));
-      const first = await bus.queue.pull("prefill", "m", 1_000, never);
-      for (let i = 0; i < 4; i++) {
-        await sleep(150);
+      const first = await bus.queue.pull("prefill", "m", 10_000, never);
+      for (let i = 0; i < 20; i++) {
+        await sleep(100);
         first!.working();
       }
       expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
-      const again = await bus.queue.pull("prefill", "m", 5_000, never);
+      const again = await bus.queue.pull("prefill", "m", 10_000, never);
       expect(again).toMatchObject({ item: item("job"), deliveries: 2 });
       again!.ack();
       expect(await bus.queue.pull("prefill", "m", 500, never)).toBeNull();
@@ -117,15 +118,15 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const bus = await fresh(kind);
       await bus.queue.publish("prefill", "m", "batch", item("job"));
       const startMs = performance.now();
-      (await bus.queue.pull("prefill", "m", 1_000, never))!.nak(150);
-      expect(await bus.queue.pull("prefill", "m", 5_000, never)).toMatchObject({ deliveries: 2 });
+      (await bus.queue.pull("prefill", "m", 10_000, never))!.nak(150);
+      expect(await bus.queue.pull("prefill", "m", 10_000, never)).toMatchObject({ deliveries: 2 });
       expect(performance.now() - startMs).toBeGreaterThanOrEqual(149);
     });
 
     test("gives back a message after the delay of its nak though all who asked for work have gone meanwhile", async () => {
       const bus = await fresh(kind, { ackWaitMs: 60_000 });
       for (const id of ["1", "2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
-      const [first, second] = [await bus.queue.pull("prefill", "m", 1_000, never), await bus.queue.pull("prefill", "m", 1_000, never)];
+      const [first, second] = [await bus.queue.pull("prefill", "m", 10_000, never), await bus.queue.pull("prefill", "m", 10_000, never)];
       second!.ack();
       expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
       const delayMs = kind === "nats" ? 4_000 : 10; // half of it is for the server to be told that they have gone
@@ -138,12 +139,12 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const bus = await fresh(kind);
       for (const id of ["1", "2", "3", "4"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
       await bus.queue.publish("prefill", "m", "batch", item("5"));
-      const pull = (room: number) => bus.queue.pull("prefill", "m", 1_000, never, room);
+      const pull = (room: number) => bus.queue.pull("prefill", "m", 10_000, never, room);
       const taken = [await pull(8), await pull(7)];
       expect(taken.map((message) => message?.item.jobId)).toEqual(["1", "2"]);
       await new Promise((resolve) => setImmediate(resolve)); // the turn ends, and nobody pulls
       const rest = new Set<string>();
-      for (let i = 0; i < 3; i++) rest.add((await bus.queue.pull("prefill", "m", 1_000, never))!.item.jobId);
+      for (let i = 0; i < 3; i++) rest.add((await bus.queue.pull("prefill", "m", 10_000, never))!.item.jobId);
       expect([...rest].sort()).toEqual(["3", "4", "5"]);
     });
 
@@ -152,7 +153,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const got: string[] = [];
       const done = (async () => {
         while (got.length < 40) {
-          const message = await bus.queue.pull("prefill", "m", 5_000, never, 4);
+          const message = await bus.queue.pull("prefill", "m", 10_000, never, 4);
           if (message === null) throw new Error(`nothing came after ${got.join(" ")}`);
           got.push(message.item.jobId);
           message.ack();
@@ -164,7 +165,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       }
       await done;
       expect(got.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, i) => i));
-      await expect.poll(() => depth(bus, "prefill", "m"), { timeout: 5_000 }).toBe(0);
+      await expect.poll(() => depth(bus, "prefill", "m"), { timeout: 20_000 }).toBe(0);
     });
 
     test("takes a repeated publish of the same epoch and phase once", async () => {
@@ -184,7 +185,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
         const published = bus.queue.publish("prefill", "m", "batch", item(`job${round}`));
         if (round % 2 === 0) leaving.abort();
         await published;
-        const message = (await pulled) ?? (await bus.queue.pull("prefill", "m", 5_000, never));
+        const message = (await pulled) ?? (await bus.queue.pull("prefill", "m", 10_000, never));
         expect(message?.item.jobId).toBe(`job${round}`);
         message?.ack();
       }
@@ -208,14 +209,14 @@ describe.each(["memory", "nats"])("%s", (kind) => {
         { jobId: "x.y", model: "a.b", lane: "batch", promptTokens: 7, outputTokens: 5 },
         { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 0 },
       ]);
-      const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+      const inFlight = await bus.queue.pull("prefill", "m", 10_000, never);
       for (const jobId of ["job", "nobody"]) await bus.queue.withdraw("prefill", jobId);
       expect(await depth(bus, "prefill", "m")).toBe(0);
       inFlight!.nak(0);
       expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
       await bus.queue.publish("prefill", "m", "interactive", { jobId: "after", promptTokens: 1 });
-      expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item.jobId).toBe("after");
-      expect((await bus.queue.pull("prefill", "a.b", 1_000, never))?.item).toEqual({ jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+      expect((await bus.queue.pull("prefill", "m", 10_000, never))?.item.jobId).toBe("after");
+      expect((await bus.queue.pull("prefill", "a.b", 10_000, never))?.item).toEqual({ jobId: "x.y", promptTokens: 7, outputTokens: 5 });
     });
   });
 });

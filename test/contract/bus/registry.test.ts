@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { until } from "../../support/bus.ts";
+import { sinceMs, until } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
-const { fresh } = freshRecord({ claimMs: 300, attemptsMax: 3 });
+const { fresh } = freshRecord({});
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   describe("registry", () => {
     test("shows beats by role until their life is over or they retire", async () => {
-      const bus = await fresh(kind, { beatLifeMs: 500 });
+      const bus = await fresh(kind);
       await bus.registry.beat("prefill", "worker 1.a", "one");
       await bus.registry.beat("prefill", "worker 2", "two");
       await bus.registry.beat("decode", "worker 3", "three");
@@ -20,8 +20,10 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       );
       await bus.registry.retire("prefill", "worker 2");
       expect([...(await bus.registry.beats("prefill")).keys()]).toEqual(["worker 1.a"]);
-      await until(async () => (await bus.registry.beats("prefill")).size === 0);
       expect((await bus.registry.beats("api")).size).toBe(0);
+      const brief = await fresh(kind, { beatLifeMs: 500 });
+      await brief.registry.beat("prefill", "worker", "one");
+      await until(async () => (await brief.registry.beats("prefill")).size === 0);
     });
 
     test("keeps API keys, whatever else grows old, and tells what is new behind a place", async () => {
@@ -41,13 +43,15 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     });
 
     test("remembers the first value of a key, for its life time", async () => {
-      const bus = await fresh(kind, { keyLifeMs: 500 });
+      const bus = await fresh(kind);
       const key = "Idempotency-Key ".repeat(100);
       const answers = await Promise.all(["a", "b", "c"].map((value) => bus.registry.remember(key, value)));
       const winners = answers.filter((answer) => answer === null);
       expect(winners).toHaveLength(1);
       expect(new Set(answers.filter((answer) => answer !== null)).size).toBe(1);
-      await until(async () => (await bus.registry.remember(key, "later")) === null);
+      const brief = await fresh(kind, { keyLifeMs: 500 });
+      await brief.registry.remember(key, "first");
+      await until(async () => (await brief.registry.remember(key, "later")) === null);
     });
 
     test("keeps cancel marks and nudges those who listen, until they stop", async () => {
@@ -78,13 +82,14 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     });
 
     test("tells notes and marks behind a place, oldest first, until the job is forgotten", async () => {
+      const beganMs = performance.now();
       const bus = await fresh(kind);
       const { registry } = bus;
       for (let i = 0; i < 5; i++) await registry.noteJob(`job.${i}`, `note ${i}`);
       await registry.noteJob("job.1", "again");
       const notes = await registry.notes(0, 3);
       expect(notes.map(({ jobId, text }) => [jobId, text])).toEqual([0, 2, 3].map((i) => [`job.${i}`, `note ${i}`]));
-      expect(Math.abs((await bus.log.nowMs()) - notes[0]!.notedMs)).toBeLessThan(1_000);
+      expect(Math.abs((await bus.log.nowMs()) - notes[0]!.notedMs)).toBeLessThanOrEqual(sinceMs(beganMs));
       const rest = await registry.notes(notes[2]!.place, 10);
       expect(rest.map(({ text }) => text)).toEqual(["note 4", "again"]);
       expect(await registry.notes(rest[1]!.place, 10)).toEqual([]);

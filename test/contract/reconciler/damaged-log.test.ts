@@ -1,13 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { Reconciler } from "../../../services/api/reconciler/reconciler.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
+import type { BusOptions } from "../../../services/shared/bus/settings.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { held, never } from "../../support/bus.ts";
 import { junk, newer, openToOthers } from "../../support/damage.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
-import { CLAIM_MS, messages, open, publish, quietFor, reconcilerOf, submitted } from "../../support/reconciler.ts";
+import { aging, CLAIM_MS, messages, open, publish, reconcilerOf, submitted } from "../../support/reconciler.ts";
 
 const { opened } = freshRecord({ claimMs: CLAIM_MS, ackWaitMs: 400 });
+
+async function agingAndOpen(kind: string, more: Partial<BusOptions> = {}) {
+  const { bus, write } = await opened(openToOthers, kind, more);
+  return { bus: aging(bus), write };
+}
 
 /** A job as an API leaves it, with its message. */
 async function queued(bus: Bus, jobId: string, deadlineMs?: number): Promise<void> {
@@ -17,8 +23,8 @@ async function queued(bus: Bus, jobId: string, deadlineMs?: number): Promise<voi
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   test("the reconciler sees to all other jobs, leaves the damaged ones and their messages alone, and fails them at their deadline", async () => {
-    const { bus, write } = await opened(openToOthers, kind);
-    const dueMs = (await bus.log.nowMs()) + 2_000;
+    const { bus, write } = await agingAndOpen(kind);
+    const dueMs = (await bus.log.nowMs()) + 10 * CLAIM_MS;
     await queued(bus, "damaged", dueMs);
     await queued(bus, "beginning", dueMs);
     await bus.log.delete("beginning");
@@ -33,7 +39,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     const metrics = openMetrics();
     for (const open of [Reconciler.open, Reconciler.audit]) {
       const reconciler = await open(reconcilerOf(bus, { metrics }));
-      await quietFor(bus, CLAIM_MS);
+      await bus.age(CLAIM_MS);
       await reconciler.pass();
     }
     expect((await bus.log.last("late"))?.event.type).toBe("expired");
@@ -41,7 +47,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     expect(await bus.log.lastStored("damaged")).toMatchObject({ sequence, record: null });
 
     const reconciler = await Reconciler.audit(reconcilerOf(bus, { metrics }));
-    await expect.poll(() => bus.log.nowMs(), { timeout: 7_000 }).toBeGreaterThan(dueMs);
+    await bus.age(10 * CLAIM_MS);
     await reconciler.pass();
     await reconciler.pass(); // sees the end
     const failed = { type: "failed", code: "DAMAGED", message: `nobody could read event ${sequence} of damaged before its deadline` };
@@ -55,21 +61,21 @@ describe.each(["memory", "nats"])("%s", (kind) => {
   });
 
   test("a damaged job that is cancelled ends as soon as nobody can be at work on it", async () => {
-    const { bus, write } = await opened(openToOthers, kind);
+    const { bus, write } = await agingAndOpen(kind);
     await queued(bus, "job");
     await write("job", newer);
     await bus.registry.markCancelled("job", "the client");
     const reconciler = await open(bus);
     await reconciler.pass();
     expect((await bus.log.lastStored("job"))?.record).toBeNull();
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await reconciler.pass();
     expect((await bus.log.last("job"))?.event).toEqual({ type: "cancelled", by: "the client" });
     expect(await messages(bus)).toEqual([]);
   });
 
   test("a job that is damaged in the middle is not taken for one whose message NATS gives nobody", async () => {
-    const { bus, write } = await opened(openToOthers, kind, { ackWaitMs: 60_000 });
+    const { bus, write } = await agingAndOpen(kind, { ackWaitMs: 60_000 });
     await queued(bus, "job");
     await write("job", junk);
     expect(await bus.log.appendAfter((await bus.log.lastStored("job"))!, { type: "sent_back", reason: "the test" })).toBe(true);
@@ -78,7 +84,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     const idle = bus.queue.pull("prefill", "m", 30_000, leaving.signal);
     const metrics = openMetrics();
     const reconciler = await open(bus, { metrics });
-    await quietFor(bus, 4 * CLAIM_MS);
+    await bus.age(4 * CLAIM_MS);
     await reconciler.pass();
     await reconciler.pass();
     leaving.abort();

@@ -2,10 +2,9 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { fillLog, finished, held, request } from "../../support/bus.ts";
-import { freshRecord } from "../../support/fresh-record.ts";
-import { CLAIM_MS, DAY_MS, lastType, messages, note, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
+import { agingRecord, CLAIM_MS, DAY_MS, lastType, messages, note, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
-const { fresh } = freshRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
+const { fresh } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
 
 describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
   test("ends what is late or cancelled where nobody holds it, and takes its message away", async () => {
@@ -22,7 +21,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect((await bus.log.last("marked"))?.event).toEqual({ type: "cancelled", by: "the client" });
     expect([await lastType(bus, "late"), await lastType(bus, "held")]).toEqual(["expired", "claimed"]);
     expect(await messages(bus)).toEqual(["prefill fine", "prefill held"]);
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await reconciler.pass();
     expect([await lastType(bus, "held"), await lastType(bus, "fine")]).toEqual(["expired", "submitted"]);
     expect(await claim.append(finished)).toBeNull();
@@ -52,12 +51,12 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
 
   test("knows the deadline of a job it found without a note too", async () => {
     const bus = await fresh(kind);
-    await bus.log.submit("job", request({ model: "m", deadlineMs: (await bus.log.nowMs()) + 500 }));
+    await bus.log.submit("job", request({ model: "m", deadlineMs: (await bus.log.nowMs()) + 2 * CLAIM_MS }));
     await held(await bus.log.claim("job", "prefill", "w")).append({ type: "released", reason: "drained" });
     await publish(bus, "prefill", "job");
     const reconciler = await open(bus);
     await reconciler.pass();
-    await quietFor(bus, 600);
+    await bus.age(2 * CLAIM_MS);
     await reconciler.pass();
     expect(await lastType(bus, "job")).toBe("expired");
   });
@@ -104,6 +103,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await bus.registry.markCancelled("old", "too late");
     await quietFor(bus, 1_000);
     await held(await bus.log.claim("young", "prefill", "w")).append(finished);
+    bus.stopAt((await bus.log.lastStored("young"))!.storedMs);
     const reconciler = await open(bus, { retentionMs: 900 });
     await reconciler.pass();
     expect(await Promise.all(["old", "large", "open", "young"].map((jobId) => lastType(bus, jobId)))).toEqual([
@@ -114,7 +114,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     ]);
     expect((await bus.registry.notes(0, 10)).map(({ jobId }) => jobId)).toEqual(["open", "young"]);
     expect([await bus.payloads.get("large"), await bus.registry.cancelMark("old")]).toEqual([null, null]);
-    await quietFor(bus, 1_000);
+    await bus.age(1_000);
     await reconciler.pass();
     expect([await lastType(bus, "open"), await lastType(bus, "young")]).toEqual(["submitted", undefined]);
   });

@@ -1,10 +1,9 @@
 import { connect } from "nats";
 import { describe, expect, test } from "vitest";
 import { finished, handedOver, held, never, request, tokens } from "../../support/bus.ts";
-import { freshRecord } from "../../support/fresh-record.ts";
-import { CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
+import { agingRecord, CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
-const { fresh, natsUrl } = freshRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
+const { fresh, natsUrl } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
 
 describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
   test("sends the message of a job whose API died before it could, once it has been quiet as long as a claim lives", async () => {
@@ -13,7 +12,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await submitted(bus, "job");
     await reconciler.pass();
     expect(await messages(bus)).toEqual([]);
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await reconciler.pass();
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["prefill job"]);
@@ -25,25 +24,27 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     for (const jobId of ["waits", "moved", "ended"]) await bus.log.submit(jobId, request({ model: "m" }));
     for (const jobId of ["moved", "ended"]) await held(await bus.log.claim(jobId, "prefill", "w")).append(handedOver);
     await held(await bus.log.claim("ended", "decode", "w")).append(finished);
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await (await open(bus)).pass();
     expect(await messages(bus)).toEqual(["decode moved", "prefill waits"]);
   });
 
   test("restores an emptied queue, the jobs of dead holders included, and leaves those of live ones alone", async () => {
-    const bus = await fresh(kind);
+    const claimMs = 300;
+    const bus = await fresh(kind, { claimMs });
     for (const jobId of ["waits", "dead", "dead in decode", "alive"]) {
       await submitted(bus, jobId);
       await publish(bus, "prefill", jobId);
     }
-    const reconciler = await open(bus);
+    const reconciler = await open(bus, { claimMs });
     await held(await bus.log.claim("dead", "prefill", "w"));
     await held(await bus.log.claim("dead in decode", "prefill", "w")).append(handedOver);
     await held(await bus.log.claim("dead in decode", "decode", "w")).append(tokens(1, 5));
     const alive = held(await bus.log.claim("alive", "prefill", "w"));
     for (const { jobId } of await bus.queue.messages("prefill")) await bus.queue.withdraw("prefill", jobId);
-    await quietFor(bus, CLAIM_MS);
+    await quietFor(bus, claimMs);
     await alive.append({ type: "progress", done: 1, total: 3, stored: 0, cached: 0 });
+    bus.stopAt((await bus.log.lastStored("alive"))!.storedMs);
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["decode dead in decode", "prefill dead", "prefill waits"]);
     expect((await bus.log.claim("dead in decode", "decode", "second")).kind).toBe("claimed");
@@ -68,7 +69,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await submitted(bus, "job");
     await publish(bus, "prefill", "job");
     await held(await bus.log.claim("job", "prefill", "died")).append(handedOver);
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["decode job", "prefill job"]);
   });
@@ -85,7 +86,7 @@ test("a queue purged by somebody's hand is filled again, and the consumers that 
   await hand.request("$JS.API.STREAM.PURGE.PURGED_PREFILL");
   await hand.close();
   expect(await messages(bus)).toEqual([]);
-  await quietFor(bus, CLAIM_MS);
+  await bus.age(CLAIM_MS);
   await (await open(bus)).pass();
   expect(await messages(bus)).toEqual(jobs.map((jobId) => `prefill ${jobId}`).sort());
   inFlight!.nak(0);

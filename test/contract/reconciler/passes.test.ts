@@ -1,19 +1,20 @@
 import { describe, expect, test } from "vitest";
 import { type ReconcilingOptions, reconcileUntil } from "../../../services/api/reconciler/reconcile-until.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { collect, finished, held } from "../../support/bus.ts";
-import { freshRecord } from "../../support/fresh-record.ts";
 import { overriding } from "../../support/overriding.ts";
-import { CLAIM_MS, counting, messages, open, publish, quietFor, reconcilerOf, submitted } from "../../support/reconciler.ts";
+import { agingRecord, CLAIM_MS, counting, messages, open, publish, reconcilerOf, submitted } from "../../support/reconciler.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 
-const { fresh } = freshRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
+const { fresh } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
 
 const replicaOf = (bus: Bus, replica: string): ReconcilingOptions => ({
   ...reconcilerOf(bus),
-  ...{ replica, beatMs: 40, clock: systemClock, random: systemRandom, log: silentLog },
+  ...{ replica, claimMs: 300, beatMs: 40, clock: systemClock, random: systemRandom, log: silentLog },
 });
 
 describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
@@ -26,7 +27,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await bus.registry.lowWater()).toBe(waits!.place - 1);
     const asked: string[] = [];
     const next = await open({ ...bus, log: counting(bus.log, asked) });
-    await quietFor(bus, CLAIM_MS);
+    await bus.age(CLAIM_MS);
     await next.pass();
     expect(await messages(bus)).toEqual(["prefill waits"]);
     expect(asked).not.toContain("lasts");
@@ -49,7 +50,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     const asked: string[] = [];
     const counted = { ...bus, log: counting(bus.log, asked), queue: counting(bus.queue, asked), registry: counting(bus.registry, asked) };
     const reconciler = await open(counted);
-    await quietFor(bus, 4 * CLAIM_MS);
+    await bus.age(4 * CLAIM_MS);
     await reconciler.pass(); // reads the notes of jobs it knows already
     asked.length = 0;
     await reconciler.pass();
@@ -74,7 +75,8 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
 });
 
 test("a long audit is done by one of many: it shows that it gets on", async () => {
-  const bus = await fresh("memory", { beatLifeMs: 400 });
+  const clock = new VirtualClock();
+  const bus = openBus({ url: "memory:", beatLifeMs: 400, clock });
   await submitted(bus, "ended");
   await held(await bus.log.claim("ended", "prefill", "w")).append(finished);
   const [ended] = await collect(bus.log.lasts());
@@ -82,14 +84,15 @@ test("a long audit is done by one of many: it shows that it gets on", async () =
   const lasts = async function* () {
     audits++;
     for (let page = 0; page < 10; page++) {
-      await systemClock.sleep(100);
+      await clock.sleep(100);
       for (let i = 0; i < 1_000; i++) yield ended!;
     }
   };
   const stop = new AbortController();
   const paging = { ...bus, log: overriding(bus.log, { lasts }) };
-  const running = ["a", "b"].map((replica) => reconcileUntil(replicaOf(paging, replica), stop.signal));
-  await expect.poll(() => bus.registry.lowWater(), { timeout: 10_000 }).not.toBeNull();
+  const running = ["a", "b"].map((replica) => reconcileUntil({ ...replicaOf(paging, replica), clock }, stop.signal));
+  await clock.run(clock.sleep(5_000));
+  expect(await bus.registry.lowWater()).not.toBeNull();
   stop.abort();
   await Promise.all(running);
   expect(audits).toBe(1);
@@ -104,7 +107,7 @@ test("an index from which the newest notes were deleted is what it was, and the 
   for (const jobId of ["first", "second"]) await bus.registry.forget(jobId);
   await reconciler.pass();
   await submitted(bus, "third");
-  await quietFor(bus, CLAIM_MS);
+  await bus.age(CLAIM_MS);
   await reconciler.pass();
   expect(await messages(bus)).toContain("prefill third");
   expect(asked).not.toContain("lasts");

@@ -1,19 +1,18 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { finished, held, never } from "../../support/bus.ts";
 import { NatsServer } from "../../support/nats.ts";
-import { CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
+import { aging, CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
 let nats: NatsServer;
-let bus: Bus;
+let bus: ReturnType<typeof aging>;
 
 beforeEach(async () => {
   nats = await NatsServer.start();
-  bus = openBus({ url: nats.url, claimMs: CLAIM_MS, ackWaitMs: 60_000 });
+  bus = aging(openBus({ url: nats.url, ackWaitMs: 60_000 }));
   await bus.ready(5_000);
 });
 afterEach(async () => {
@@ -34,13 +33,13 @@ test("a queue that lost its end in a power cut, and gives nobody what comes next
   await submitted(bus, "job");
   await publish(bus, "prefill", "job");
   const metrics = openMetrics();
-  const claimMs = 1_000; // the first pass must come within three of it, even on a busy host
-  const reconciler = await open(bus, { metrics, claimMs });
+  const reconciler = await open(bus, { metrics });
   const pulled = bus.queue.pull("prefill", "m", 20_000, never);
   await reconciler.pass(); // it may still come by itself
-  await quietFor(bus, 3 * claimMs);
+  await quietFor(bus, 3_000);
   expect(await Promise.race([pulled, "nothing"])).toBe("nothing");
   expect(await metrics.text()).not.toContain("message not given");
+  await bus.age(3 * CLAIM_MS);
   await reconciler.pass();
   expect((await pulled)?.item.jobId).toBe("job");
   expect(await metrics.text()).toContain('longshore_reconciled_jobs_total{reason="message not given"} 1');
@@ -60,7 +59,7 @@ test.each(["goes on", "takes over"])("an index that lost its end in a power cut 
   await nats.restart();
   await bus.ready(5_000);
   for (let i = 0; i < (how === "goes on" ? 7 : 1); i++) await submitted(bus, `after ${i}`); // beyond what was read, or not
-  await quietFor(bus, CLAIM_MS);
+  await bus.age(CLAIM_MS);
   await (how === "goes on" ? before : await open(bus)).pass();
   expect((await messages(bus))[0]).toBe("prefill after 0");
   expect(await bus.registry.lowWater()).toBeLessThan(5);

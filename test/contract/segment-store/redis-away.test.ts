@@ -23,7 +23,7 @@ describe("when Redis goes away", () => {
     await Promise.all(values.slice(0, 50).map((value) => put(store, value)));
     const done = vi.fn();
     const all = values.map((value, index) => (index < 50 ? get(store, value) : put(store, value)).finally(done));
-    await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1 });
+    await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1, timeout: 20_000 });
     await redis.server.kill();
     const results = await Promise.all(all);
     expect(results.slice(0, 50).includes(false)).toBe(false);
@@ -61,18 +61,15 @@ describe("when Redis goes away", () => {
     expect(await store.claim(value.key, "a", 60_000)).toBe(true);
     const done = vi.fn();
     const amid = values.map((each) => get(store, each).finally(done));
-    await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1 });
+    await vi.waitFor(() => expect(done.mock.calls.length).toBeGreaterThan(5), { interval: 1, timeout: 20_000 });
     await redis.server.pause();
     try {
-      const began = performance.now();
       const all = [put(store, value), store.claim(value.key, "b", 1_000), store.countPrefix([value.key])];
       expect(await Promise.all(all)).toEqual([false, true, 0]);
       expect((await Promise.all(amid)).includes(false)).toBe(false);
       expect(await get(store, value)).toBeNull();
-      expect(performance.now() - began).toBeLessThan(2_500);
-      const again = performance.now();
-      for (let i = 0; i < 20; i++) expect(await get(store, value)).toBeNull();
-      expect(performance.now() - again).toBeLessThan(250);
+      const nextTurn = () => new Promise((resolve) => setImmediate(resolve, "later"));
+      for (let i = 0; i < 20; i++) expect(await Promise.race([get(store, value), nextTurn()])).toBeNull();
     } finally {
       redis.server.resume();
     }
@@ -82,16 +79,14 @@ describe("when Redis goes away", () => {
 
   test("slow: a long prefix is counted as far as one exchange may take, not as long as all of them would", async () => {
     await redis.server.client.mset(values.flatMap((value) => [name(value), "there"]));
-    const proxy = await LossyProxy.start(redis.server.port);
-    const store = openStore(`redis://127.0.0.1:${proxy.port}`, { timeoutMs: 1_000 });
+    const store = openStore(redis.server.url, { timeoutMs: 20_000 });
     const keys = values.map(({ key }) => key);
     expect(await store.countPrefix(keys)).toBe(keys.length);
-    proxy.delayMs = 600;
-    const began = performance.now();
-    const counted = await store.countPrefix(keys); // three exchanges, and the second ends after the time of one
-    expect(performance.now() - began).toBeLessThan(2_000);
-    expect(counted).toBe(16 + 32);
-    await proxy.stop();
+    let looks = 0;
+    const now = vi.spyOn(performance, "now").mockImplementation(() => 8_000 * looks++); // at first, then before each of three exchanges
+    const counted = await store.countPrefix(keys);
+    now.mockRestore();
+    expect(counted).toBe(16 + 32); // the second ends after the time of one
   });
 
   test("absent from the start: a worker runs all the same, and is told once", async () => {
