@@ -15,6 +15,7 @@ import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { type Answered, answered, eventsOf, untilEvent } from "./answers.ts";
 import { Life } from "./life.ts";
 import { EOS, engineOptions, grammars, promptIds, watchText } from "./model.ts";
+import { VirtualClock } from "./virtual-clock.ts";
 
 export const settings = {
   model: "m",
@@ -46,6 +47,7 @@ export interface WorkerOptions {
   readonly settings?: Partial<Settings>;
 }
 
+/** Whoever waits for something of a cluster on a virtual clock lets its time pass: nothing in it depends on how long a test is held up. */
 export interface TestCluster {
   readonly bus: Bus;
   readonly store: SegmentStore;
@@ -56,6 +58,8 @@ export interface TestCluster {
   /** Every event of a job up to its end. */
   events(jobId: string): Promise<LogRecord[]>;
   answer(jobId: string): Promise<Answered>;
+  /** Looks every millisecond. */
+  when(holds: () => boolean): Promise<void>;
   /** Drains what is still alive and closes the bus. Engines of drained workers must be empty then. */
   close(): Promise<void>;
 }
@@ -74,11 +78,13 @@ export function testCluster({
   const bus = busOf(openBus({ url: "memory:", claimMs: settings.claimMs, ackWaitMs: settings.claimMs + 100, attemptsMax, clock }));
   const workers: Worker[] = [];
   let count = 0;
+  const passing = <T>(work: Promise<T>): Promise<T> => (clock instanceof VirtualClock ? clock.run(atMost(clock, work)) : work);
   return {
     bus,
     store,
     start(role, options = {}) {
-      const engine = openWeightlessEngine({ ...engineOptions, clock, ...options.engine });
+      const turn = clock instanceof VirtualClock && { turn: () => clock.sleep(0) };
+      const engine = openWeightlessEngine({ ...engineOptions, clock, ...turn, ...options.engine });
       const life = new Life();
       const stop = new AbortController();
       const deps: WorkerDeps = {
@@ -96,7 +102,7 @@ export function testCluster({
       const done = role === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
       const drain = () => {
         stop.abort(new Error("drain"));
-        return done;
+        return passing(done);
       };
       const worker = { engine, life, done, drain };
       workers.push(worker);
@@ -107,14 +113,28 @@ export function testCluster({
       await submitJob(bus, jobId, requestOf(request));
       return jobId;
     },
-    until: (jobId, wanted) => untilEvent(bus, jobId, wanted),
-    events: (jobId) => eventsOf(bus, jobId),
-    answer: async (jobId) => answered(await eventsOf(bus, jobId)),
+    until: (jobId, wanted) => passing(untilEvent(bus, jobId, wanted)),
+    events: (jobId) => passing(eventsOf(bus, jobId)),
+    answer: async (jobId) => answered(await passing(eventsOf(bus, jobId))),
+    async when(holds) {
+      while (!holds()) await passing(clock.sleep(1));
+    },
     async close() {
       await Promise.all(workers.filter(({ life }) => !life.dead).map((worker) => worker.drain()));
       await bus.close();
     },
   };
+}
+
+/** Longer than anything a test waits for: a clock of its own passes for ever where workers beat and what is waited for does not come. */
+const OWN_TIME_MS = 600_000;
+
+async function atMost<T>(clock: Clock, work: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = clock.sleep(OWN_TIME_MS, over.signal).then(() => {
+    throw new Error(`it takes longer than ${OWN_TIME_MS} ms of its own time`);
+  });
+  return Promise.race([work, late]).finally(() => over.abort());
 }
 
 export const memoryStore = (clock: Clock = systemClock): MemoryStore =>

@@ -6,6 +6,7 @@ import { type TestApi, testApi } from "../../support/api.ts";
 import { overriding } from "../../support/overriding.ts";
 
 const GRACE_MS = 300;
+const PATIENT_MS = 60_000;
 type Fault = (jobId: string) => Promise<void>;
 const away = async (): Promise<never> => {
   throw new ServingError("UNAVAILABLE", "NATS does not answer");
@@ -18,7 +19,9 @@ const once = async (kind: keyof typeof next, jobId: string) => {
   next[kind] = undefined;
   await fault?.(jobId);
 };
-let api: TestApi;
+/** Which gives up soon what nobody reads, and which does not. */
+let hasty: TestApi;
+let patient: TestApi;
 
 beforeAll(async () => {
   record = openBus({ url: "memory:", beatLifeMs: 400 });
@@ -41,18 +44,20 @@ beforeAll(async () => {
       await record.registry.markCancelled(jobId, by);
     },
   });
-  api = await testApi({ graceMs: GRACE_MS, beatMs: 100, claimMs: 300 }, { ...record, log, queue, registry });
+  const open = (graceMs: number) => testApi({ graceMs, beatMs: 100, claimMs: 300 }, { ...record, log, queue, registry });
+  [hasty, patient] = [await open(GRACE_MS), await open(PATIENT_MS)];
 });
-afterAll(() => api.close());
+afterAll(() => Promise.all([hasty.close(), patient.close()]));
 
 interface Asking {
+  readonly of?: TestApi;
   readonly body?: object;
   readonly headers?: Record<string, string>;
   readonly signal?: AbortSignal;
 }
 let questions = 0;
-const ask = ({ body, headers, signal }: Asking) =>
-  fetch(`${api.url}/v1/chat/completions`, {
+const ask = ({ of = hasty, body, headers, signal }: Asking) =>
+  fetch(`${of.url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ model: "yardlog", messages: [{ role: "user", content: `Question ${++questions}?` }], stream: true, ...body }),
@@ -93,9 +98,9 @@ test("a client who was told 503 of a job that is in the record finds it when he 
     return away();
   };
   const body = same("Where is the red fox?");
-  expect((await ask({ body })).status).toBe(503);
+  expect((await ask({ of: patient, body })).status).toBe(503);
   await expect.poll(async () => (await record.registry.beats(`left.${jobId}`)).size).toBe(1);
-  const again = await ask({ body, headers: retry });
+  const again = await ask({ of: patient, body, headers: retry });
   expect(jobOf(again)).toBe(jobId);
   await again.body?.cancel();
 });
@@ -109,7 +114,7 @@ test.each(["chat/completions", "jobs"])(
       return away();
     };
     const chat = { model: "yardlog", ...same("Where?") };
-    const response = await fetch(`${api.url}/v1/${path}`, {
+    const response = await fetch(`${hasty.url}/v1/${path}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(path === "jobs" ? { kind: "chat", request: chat } : chat),
@@ -140,7 +145,7 @@ test("a job that the queue had no room for waits for its key to come again", asy
   next.publish = async () => {
     throw new ServingError("OVERLOADED", "the queue is full");
   };
-  const keyed = { body: same("Once?"), headers: { "idempotency-key": "once" } };
+  const keyed = { of: patient, body: same("Once?"), headers: { "idempotency-key": "once" } };
   expect((await ask(keyed)).status).toBe(429);
   const again = await ask(keyed);
   expect(again.status).toBe(200);

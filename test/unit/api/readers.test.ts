@@ -2,20 +2,22 @@ import { beforeEach, expect, test } from "vitest";
 import { Readers } from "../../../services/api/readers.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
-import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
-import { request } from "../../support/bus.ts";
+import { never, request } from "../../support/bus.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 
 const GRACE_MS = 100;
 const owned = { owned: true, detached: false };
 const resumed = { owned: false, detached: false };
+let clock: VirtualClock;
 let bus: Bus;
 let here: Readers;
 let there: Readers;
 
 beforeEach(async () => {
-  bus = openBus({ url: "memory:" });
-  const open = (replica: string) => new Readers({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: 20, replica });
+  clock = new VirtualClock();
+  bus = openBus({ url: "memory:", clock });
+  const open = (replica: string) => new Readers({ bus, clock, graceMs: GRACE_MS, beatMs: 20, replica });
   [here, there] = [open("here"), open("there")];
   await bus.log.submit("job", request());
   return () => {
@@ -24,23 +26,26 @@ beforeEach(async () => {
   };
 });
 
-const ending = async () => {
-  const types: string[] = [];
-  for await (const { event } of bus.log.follow("job", 0, AbortSignal.timeout(5_000))) types.push(event.type);
-  return types.at(-1);
-};
+const ending = () =>
+  clock.run(
+    (async () => {
+      const types: string[] = [];
+      for await (const { event } of bus.log.follow("job", 0, never)) types.push(event.type);
+      return types.at(-1);
+    })(),
+  );
 const still = async (ms: number) => {
-  await systemClock.sleep(ms);
+  await clock.run(clock.sleep(ms));
   return (await bus.log.last("job"))?.event.type;
 };
 
 test("a reader who came back and left again begins a whole grace of his own", async () => {
   here.enter("job", owned)(false);
-  await systemClock.sleep(0.7 * GRACE_MS);
-  const leftMs = performance.now();
+  await clock.run(clock.sleep(0.7 * GRACE_MS));
+  const leftMs = clock.monotonicMs();
   here.enter("job", resumed)(false);
   expect(await ending()).toBe("cancelled");
-  expect(performance.now() - leftMs).toBeGreaterThanOrEqual(0.95 * GRACE_MS);
+  expect(clock.monotonicMs() - leftMs).toBeGreaterThanOrEqual(GRACE_MS);
 });
 
 test("the job ends too when the last to leave was not the one who asked for it", async () => {
@@ -92,5 +97,6 @@ test("a grace that ends while the record is away is made up for: the job is canc
   here.enter("job", owned)(false);
   expect(await ending()).toBe("cancelled");
   expect([asked > 3, here.count]).toEqual([true, 0]);
-  await expect.poll(() => beats("left.job")).toEqual(new Map());
+  await clock.run(clock.sleep(20));
+  expect(await beats("left.job")).toEqual(new Map());
 });

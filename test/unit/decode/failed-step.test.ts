@@ -1,12 +1,17 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Engine, SequenceId, StepInput, StepResult } from "../../../services/shared/engine/engine.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { alone } from "../../support/alone.ts";
 import { promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
+let clock: VirtualClock;
 let cluster: TestCluster;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 afterEach(() => cluster.close());
 
 const POISON = 13n;
@@ -42,7 +47,7 @@ const request = (seed: bigint) => ({
 test("a step that failed is tried again, and the answer is what it would have been", async () => {
   let steps = 0;
   const engineOf = failing(() => (++steps === 7 ? new ServingError("INTERNAL", "a bad moment") : null));
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   const decode = cluster.start("decode", { engineOf });
   const jobId = await cluster.submit(request(1n));
@@ -55,7 +60,7 @@ test("a step that failed is tried again, and the answer is what it would have be
 
 test("a job that no step takes ends by itself, and its neighbours in the batch end well", async () => {
   const engineOf = failing((seeds) => (seeds.includes(POISON) ? new ServingError("INVALID_REQUEST", "not this one") : null));
-  cluster = testCluster({ attemptsMax: 3 });
+  cluster = testCluster({ clock, attemptsMax: 3 });
   cluster.start("prefill");
   cluster.start("decode", { engineOf, engine: { stepMs: 10 } });
   const good = await Promise.all([1n, 2n, 3n].map((seed) => cluster.submit(request(seed))));
@@ -77,7 +82,7 @@ test("a sequence that fails alone in a step costs its neighbours nothing", async
         return { failed: new ServingError("INTERNAL", "logit 0 is NaN") };
       });
     });
-  cluster = testCluster({ attemptsMax: 3 });
+  cluster = testCluster({ clock, attemptsMax: 3 });
   cluster.start("prefill");
   cluster.start("decode", { engineOf, engine: { stepMs: 10 } });
   const bad = await cluster.submit(request(POISON));

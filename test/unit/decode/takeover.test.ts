@@ -1,13 +1,18 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import type { LogRecord } from "../../../services/shared/bus/contract.ts";
 import type { Engine } from "../../../services/shared/engine/engine.ts";
 import { alone } from "../../support/alone.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
 import { promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
+let clock: VirtualClock;
 let cluster: TestCluster;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 afterEach(() => cluster.close());
 
 const request = { prompt: { ids: promptIds(1_000) }, maxTokens: 250, stopIds: [] };
@@ -24,7 +29,7 @@ test.each([
   ["prefill", halfPrefilled],
   ["decode", halfAnswered],
 ] as const)("a %s worker killed in the middle: another goes on, and the answer is the same", async (role, half) => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const victim = cluster.start(role, slow);
   cluster.start(role === "prefill" ? "decode" : "prefill", slow);
   const jobId = await cluster.submit(request);
@@ -46,7 +51,7 @@ test.each([
   ["prefill", halfPrefilled],
   ["decode", halfAnswered],
 ] as const)("a %s worker that froze and wakes after it was overtaken changes nothing", async (role, half) => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const zombie = cluster.start(role, slow);
   cluster.start(role === "prefill" ? "decode" : "prefill", slow);
   const jobId = await cluster.submit(request);
@@ -68,14 +73,14 @@ test.each([
   ["prefill", halfPrefilled],
   ["decode", halfAnswered],
 ] as const)("a drained %s worker hands its jobs back within a chunk, and no attempt is counted", async (role, half) => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const leaving = cluster.start(role, slow);
   cluster.start(role === "prefill" ? "decode" : "prefill", slow);
   const jobId = await cluster.submit(request);
   await cluster.until(jobId, half);
-  const before = performance.now();
+  const beforeMs = clock.monotonicMs();
   await leaving.drain();
-  expect(performance.now() - before).toBeLessThan(600);
+  expect(clock.monotonicMs() - beforeMs).toBeLessThanOrEqual(slow.engine.chunkMs);
   expect(leaving.engine.held).toEqual({ sequences: 0, memories: 0 });
   expect((await cluster.bus.log.last(jobId))?.event).toMatchObject({ type: "released", excused: true });
   cluster.start(role, slow);
@@ -87,18 +92,18 @@ test.each([
 test("a decode worker told to stop writes down all it has drawn, though it waited for more", async () => {
   let steps = 0;
   const counted = (engine: Engine) => overriding(engine, { step: (batch) => engine.step(batch).finally(() => steps++) });
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   const leaving = cluster.start("decode", { ...slow, engineOf: counted, settings: { flushTokens: 32, flushMs: 60_000 } });
   const jobId = await cluster.submit({ ...request, maxTokens: 2_000 });
-  await expect.poll(() => steps, { interval: 1, timeout: 30_000 }).toBeGreaterThan(40);
+  await cluster.when(() => steps > 40);
   await leaving.drain();
   expect(await cluster.bus.log.last(jobId)).toMatchObject({ event: { type: "released" }, tokenCount: 1 + steps });
 });
 
 test("segments gone between prefill and decode send the job back, and no token is drawn twice", async () => {
   const { store, erase } = erasableStore();
-  cluster = testCluster({ store });
+  cluster = testCluster({ clock, store });
   cluster.start("prefill");
   const jobId = await cluster.submit(request);
   await cluster.until(jobId, ({ event }) => event.type === "handed_over");
@@ -112,7 +117,7 @@ test("segments gone between prefill and decode send the job back, and no token i
 
 test("segments gone in the middle of the answer: prefill recomputes prompt and answer, decode goes on after it", async () => {
   const { store, erase } = erasableStore();
-  cluster = testCluster({ store });
+  cluster = testCluster({ clock, store });
   cluster.start("prefill");
   const victim = cluster.start("decode", slow);
   const jobId = await cluster.submit(request);
@@ -129,7 +134,7 @@ test("segments gone in the middle of the answer: prefill recomputes prompt and a
 
 test("segments gone again after some more of the answer: prefill recomputes them again", async () => {
   const { store, erase } = erasableStore();
-  cluster = testCluster({ store });
+  cluster = testCluster({ clock, store });
   cluster.start("prefill");
   const jobId = await cluster.submit(request);
   for (const tokens of [60, 120, 180]) {
@@ -145,7 +150,7 @@ test("segments gone again after some more of the answer: prefill recomputes them
 });
 
 test("with a store that keeps nothing at all the answer still comes: decode computes what was lost twice", async () => {
-  cluster = testCluster({ store: overriding(memoryStore(), { put: async () => false }) });
+  cluster = testCluster({ clock, store: overriding(memoryStore(clock), { put: async () => false }) });
   cluster.start("prefill");
   cluster.start("decode");
   const jobId = await cluster.submit(request);
@@ -155,20 +160,17 @@ test("with a store that keeps nothing at all the answer still comes: decode comp
 });
 
 test("a worker that died between its last event and the next message: the old message brings the job on", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const victim = cluster.start("prefill");
   const queue = cluster.bus.queue;
   const publish = queue.publish.bind(queue);
-  const died = new Promise<void>((resolve) => {
-    queue.publish = (phase, ...rest) => {
-      if (phase === "prefill") return publish(phase, ...rest);
-      victim.life.kill();
-      resolve();
-      return new Promise(() => {});
-    };
-  });
+  queue.publish = (phase, ...rest) => {
+    if (phase === "prefill") return publish(phase, ...rest);
+    victim.life.kill();
+    return new Promise(() => {});
+  };
   const jobId = await cluster.submit(request);
-  await died;
+  await cluster.when(() => victim.life.dead);
   queue.publish = publish;
   expect((await cluster.bus.log.last(jobId))?.event.type).toBe("handed_over");
   cluster.start("prefill");
@@ -177,7 +179,7 @@ test("a worker that died between its last event and the next message: the old me
 });
 
 test("work that kills every worker fails after the attempts that are allowed, and says so", async () => {
-  cluster = testCluster({ attemptsMax: 2 });
+  cluster = testCluster({ clock, attemptsMax: 2 });
   const prefill = cluster.start("prefill");
   prefill.engine.prefill = async () => {
     throw new Error("the kernels are on fire");

@@ -1,9 +1,14 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { alone } from "../../support/alone.ts";
 import { promptIds } from "../../support/model.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
+let clock: VirtualClock;
 let cluster: TestCluster;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 afterEach(() => cluster.close());
 
 const batch = (salt: number) => ({ prompt: { ids: promptIds(900, salt) }, maxTokens: 400, stopIds: [], lane: "batch" as const });
@@ -14,7 +19,7 @@ test.each([
   ["prefill", "progress"],
   ["decode", "tokens"],
 ] as const)("a %s worker full of batch jobs makes way for interactive work, and the job it gave back loses nothing", async (role, busy) => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill", role === "prefill" ? slow : {});
   cluster.start("decode", role === "decode" ? slow : {});
   const jobs = await Promise.all([1, 2].map((salt) => cluster.submit(batch(salt))));
@@ -36,7 +41,7 @@ test.each([
 });
 
 test("a worker with a free slot, or full of interactive jobs, gives nothing back", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill", { ...slow, settings: { ...slow.settings, prefillSlots: 1 } });
   cluster.start("decode");
   const jobs = await Promise.all([1, 2, 3].map((salt) => cluster.submit({ prompt: { ids: promptIds(400, salt) } })));

@@ -1,11 +1,16 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
 import { alone } from "../../support/alone.ts";
 import { EOS, promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { memoryStore, requestOf, type TestCluster, testCluster, type Worker } from "../../support/workers.ts";
 
+let clock: VirtualClock;
 let cluster: TestCluster;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 afterEach(() => cluster.close());
 
 const handOver = (records: readonly LogRecord[]) =>
@@ -15,7 +20,7 @@ const document = promptIds(6 * SEGMENT + 20);
 const question = (n: number) => Int32Array.from([...document, 100 + n, 200 + n, 300 + n]);
 
 test("five questions about one document, asked at once of two workers: the document is computed once", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   for (const role of ["prefill", "prefill", "decode"] as const) cluster.start(role, { engine: { chunkMs: 4 } });
   const prompts = [0, 1, 2, 3, 4].map((n) => question(n));
   const jobs = await Promise.all(prompts.map((ids) => cluster.submit({ prompt: { ids } })));
@@ -31,7 +36,7 @@ test("five questions about one document, asked at once of two workers: the docum
 });
 
 test("when the job that computes a prefix is cancelled, the one that waits for it goes on at once", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const patient = { engine: { chunkMs: 100 }, settings: { claimMs: 60_000 } };
   cluster.start("prefill", patient);
   cluster.start("decode", patient);
@@ -45,7 +50,7 @@ test("when the job that computes a prefix is cancelled, the one that waits for i
 });
 
 test("a job that waits its turn in a busy engine keeps its claim", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const busy = { engine: { chunkMs: 1_500, layers: 15 } }; // a chunk takes longer than a claim lives
   cluster.start("prefill", busy);
   const jobs = await Promise.all([1, 2].map((salt) => cluster.submit({ prompt: { ids: promptIds(90, salt) } })));
@@ -58,18 +63,18 @@ test("a job that waits its turn in a busy engine keeps its claim", async () => {
 });
 
 test("what a job stored before its worker died is not cached for it", async () => {
-  const store = memoryStore();
+  const store = memoryStore(clock);
   let victim: Worker | null = null;
   const deadly = async (...args: Parameters<typeof store.put>) => {
     const stored = await store.put(...args);
     victim?.life.kill();
     return stored;
   };
-  cluster = testCluster({ store: overriding(store, { put: deadly }) });
+  cluster = testCluster({ clock, store: overriding(store, { put: deadly }) });
   victim = cluster.start("prefill");
   const jobId = await cluster.submit({ prompt: { ids: question(1) } });
   await cluster.until(jobId, ({ event }) => event.type === "progress");
-  await expect.poll(() => victim?.life.dead).toBe(true);
+  await cluster.when(() => victim?.life.dead === true);
   victim = null;
   cluster.start("prefill");
   await cluster.until(jobId, ({ event }) => event.type === "handed_over");
@@ -77,7 +82,7 @@ test("what a job stored before its worker died is not cached for it", async () =
 });
 
 test("another tenant finds nothing", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   cluster.start("decode");
   await cluster.answer(await cluster.submit({ prompt: { ids: document } }));
@@ -87,7 +92,7 @@ test("another tenant finds nothing", async () => {
 });
 
 test("the next turn of a chat starts at the end of the answer before", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   cluster.start("decode");
   const first = { prompt: { ids: promptIds(300) }, maxTokens: 2_000 };
@@ -100,7 +105,7 @@ test("the next turn of a chat starts at the end of the answer before", async () 
 });
 
 test("without a boundary only the windows are rebuilt, over stored rows", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill", { settings: { boundaryTokens: 4_096 } });
   cluster.start("decode");
   await cluster.answer(await cluster.submit({ prompt: { ids: question(1) } }));
@@ -110,7 +115,7 @@ test("without a boundary only the windows are rebuilt, over stored rows", async 
 });
 
 test("a replay that passes where boundaries are stored leaves none there: its windows are not whole yet", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   const without = cluster.start("prefill", { settings: { boundaryTokens: 4_096 } });
   cluster.start("decode");
   const prompt = (shared: number, n: number) => ({ prompt: { ids: Int32Array.from([...promptIds(shared), 100 + n, 200 + n]) } });
@@ -125,7 +130,7 @@ test("a replay that passes where boundaries are stored leaves none there: its wi
 });
 
 test("a prompt in the payload store is the same prompt", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   cluster.start("decode");
   const ids = promptIds(700);
@@ -137,7 +142,7 @@ test("a prompt in the payload store is the same prompt", async () => {
 });
 
 test("a prompt the model cannot take fails at once and by name", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   cluster.start("prefill");
   const end = async (request: Parameters<TestCluster["submit"]>[0]) => (await cluster.answer(await cluster.submit(request))).end;
   expect(await end({ prompt: { ids: promptIds(5_000) } })).toMatchObject({ type: "failed", code: "CONTEXT_LENGTH" });
@@ -146,7 +151,7 @@ test("a prompt the model cannot take fails at once and by name", async () => {
 });
 
 test("equal prompts that end with a segment wait for what they can use, and not for the last one, which each runs itself", async () => {
-  cluster = testCluster();
+  cluster = testCluster({ clock });
   for (const role of ["prefill", "prefill", "decode"] as const) cluster.start(role, { engine: { chunkMs: 60 } });
   const prompt = { ids: promptIds(2 * SEGMENT) };
   await cluster.answer(await cluster.submit({ prompt }));

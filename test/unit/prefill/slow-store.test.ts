@@ -1,20 +1,24 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { alone } from "../../support/alone.ts";
 import { promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
+let clock: VirtualClock;
 let cluster: TestCluster;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 afterEach(() => cluster.close());
 
 test("segments that take their time on the way to the store keep the claim of their job", async () => {
-  const fast = memoryStore();
+  const fast = memoryStore(clock);
   const put: typeof fast.put = async (...value) => {
-    await sleep(400);
+    await clock.sleep(400);
     return await fast.put(...value);
   };
-  cluster = testCluster({ store: overriding(fast, { put }) });
+  cluster = testCluster({ clock, store: overriding(fast, { put }) });
   const slow = { engine: { chunkTokens: 512 }, settings: { uploadsMax: 1, boundaryTokens: 1_024 } };
   for (let i = 0; i < 2; i++) cluster.start("prefill", slow);
   cluster.start("decode");
@@ -26,7 +30,7 @@ test("segments that take their time on the way to the store keep the claim of th
 });
 
 test("a worker told to stop fetches nothing more for the jobs it hands back", async () => {
-  const store = memoryStore();
+  const store = memoryStore(clock);
   let gets = 0;
   let gate = Promise.resolve();
   let open = () => {};
@@ -35,7 +39,7 @@ test("a worker told to stop fetches nothing more for the jobs it hands back", as
     await gate;
     return await store.get(...value);
   };
-  cluster = testCluster({ store: overriding(store, { get }) });
+  cluster = testCluster({ clock, store: overriding(store, { get }) });
   const prompt = promptIds(2_000);
   const first = cluster.start("prefill");
   await cluster.until(await cluster.submit({ prompt: { ids: prompt } }), ({ event }) => event.type === "handed_over");
@@ -46,7 +50,7 @@ test("a worker told to stop fetches nothing more for the jobs it hands back", as
   });
   const second = cluster.start("prefill");
   const jobId = await cluster.submit({ prompt: { ids: prompt } });
-  while (gets === 0) await sleep(5);
+  await cluster.when(() => gets > 0);
   const drained = second.drain();
   const asked = gets;
   open();
