@@ -25,8 +25,14 @@ const ids = await tokenizer.encode(prompt);
 const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 const request = { maxTokens: 100, stopIds: [...tokenizer.stopIds], sampling, deadlineMs: Date.now() + 3_600_000 };
 
-// A chunk as long as a segment: then no more than a segment is in flight.
-const settings = { LONGSHORE_MODEL_PATH: folder, LONGSHORE_CHUNK_TOKENS: "512", LONGSHORE_THREADS: "1", LONGSHORE_CLAIM_MS: "5000" };
+// A chunk as long as a segment, one on its way to the store: then no more than two segments are in flight.
+const settings = {
+  LONGSHORE_MODEL_PATH: folder,
+  LONGSHORE_CHUNK_TOKENS: "512",
+  LONGSHORE_THREADS: "1",
+  LONGSHORE_CLAIM_MS: "5000",
+  LONGSHORE_UPLOADS_MAX: "1",
+};
 console.log(`prompt of ${ids.length} tokens, seed ${seed}`);
 const rig = await openRig(settings, fromDist);
 const timed = async (what: string, fractions: readonly number[]) => {

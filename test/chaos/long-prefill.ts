@@ -12,6 +12,7 @@ import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { storeFromConfig } from "../../services/shared/segments/from-config.ts";
 import { answered } from "../support/answers.ts";
 import { NatsServer } from "../support/nats.ts";
+import { LossyProxy } from "../support/proxy.ts";
 import { startRedis } from "../support/redis.ts";
 import { type Role, RoleProcess } from "../support/role-process.ts";
 import { segmentKeys } from "../support/segments.ts";
@@ -42,7 +43,7 @@ export const killsTable = (kills: readonly Kill[]): string =>
 /** A prefill of one long prompt, and everything it runs on. */
 export interface Rig {
   readonly opened: OpenedEngine;
-  /** Tokens a kill may cost: one chunk in flight, and the replay that rebuilds the windows where no boundary lies. */
+  /** Tokens a kill may cost: one chunk in flight, the segments on their way to the store, and the replay that rebuilds the windows where no boundary lies. */
   readonly recomputedMax: number;
   /** Prefills while the worker that holds the job is killed at each of these parts of the prompt; then the answer is generated. */
   run(ids: Int32Array, request: Partial<JobRequest>, fractions: readonly number[]): Promise<{ kills: readonly Kill[]; ids: number[] }>;
@@ -52,8 +53,9 @@ export interface Rig {
 /** Two prefill workers and one for decode, NATS and Redis. */
 export async function openRig(env: Readonly<Record<string, string>>, program: readonly string[]): Promise<Rig> {
   const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
-  const full = { ...env, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url };
-  const config = loadConfig(full);
+  const way = await LossyProxy.start(redis.port);
+  const full = { ...env, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: `redis://127.0.0.1:${way.port}` };
+  const config = loadConfig({ ...full, LONGSHORE_REDIS_URL: redis.url });
   const [bus, opened] = [busFromConfig(config), await engineFromConfig(config)];
   const store = storeFromConfig(config, { clock: systemClock, log: silentLog, random: systemRandom, metrics: openMetrics() });
   const workers = new Set<RoleProcess>();
@@ -63,7 +65,7 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
   let jobs = 0;
   return {
     opened,
-    recomputedMax: info.chunkTokens + Math.min(config.boundaryTokens, info.replayTokens),
+    recomputedMax: info.chunkTokens + config.uploadsMax * info.segmentTokens + Math.min(config.boundaryTokens, info.replayTokens),
     async run(ids, changes, fractions) {
       const jobId = `job-${++jobs}`;
       const request = requestOf({ model: opened.model, tenant: jobId, ...changes, prompt: { payload: jobId }, promptTokens: ids.length });
@@ -71,10 +73,15 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
       const stored = storedTokens(store, config, info, request.tenant, ids);
       const kills: Kill[] = [];
       for (const fraction of fractions) {
-        while ((await stored()) < fraction * ids.length) await sleep(5);
+        // Nothing is stored from a look until it is known what follows from it: whatever holds us up, the worker is no further then.
+        for (way.hold(); (await stored()) < fraction * ids.length; way.hold()) {
+          way.release();
+          await sleep(5);
+        }
         const victim = await holderOf(bus, jobId, workers);
         await victim.kill();
         workers.delete(victim);
+        way.release();
         const kept = await stored();
         const before = await bus.log.read(jobId);
         await start("prefill");
@@ -85,7 +92,7 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
     async close() {
       await Promise.all([...workers].map((worker) => worker.stop()));
       await Promise.all([bus.close(), store.close(), opened.engine.shutdown()]);
-      await Promise.all([nats.stop(), redis.stop()]);
+      await Promise.all([nats.stop(), way.stop().then(() => redis.stop())]);
     },
   };
 }

@@ -7,12 +7,13 @@ import { requestOf } from "../support/workers.ts";
 
 const TOKENS = 200_000;
 
-test("a prefill of 200,000 tokens killed at 10, 50, 90 and 99 % is resumed: a chunk and a replay are lost, never more", async () => {
+test("a prefill of 200,000 tokens killed at 10, 50, 90 and 99 % is resumed: a chunk, a segment on its way and a replay are lost, never more", async () => {
   const rig = await openRig(
     {
       LONGSHORE_MODEL_PATH: "deploy/models/yardlog",
       LONGSHORE_ENGINE: "weightless",
-      LONGSHORE_WEIGHTLESS_CHUNK_MS: "40", // 99 % must be seen, and its worker killed, before the last four chunks are done
+      LONGSHORE_WEIGHTLESS_CHUNK_MS: "40",
+      LONGSHORE_UPLOADS_MAX: "1", // of the last four chunks
       LONGSHORE_SEGMENT_TOKENS: "512",
       LONGSHORE_CHUNK_TOKENS: "512",
       LONGSHORE_CLAIM_MS: "1500",

@@ -63,8 +63,8 @@ test("chunks of one job, longer than a claim lives, cost another no claim: all w
   const slow = await startEmbedded({
     config: loadConfig({
       LONGSHORE_ENGINE: "weightless",
-      LONGSHORE_CLAIM_MS: "500",
-      LONGSHORE_WEIGHTLESS_CHUNK_MS: "800",
+      LONGSHORE_CLAIM_MS: "1500",
+      LONGSHORE_WEIGHTLESS_CHUNK_MS: "2000",
       LONGSHORE_CHUNK_TOKENS: "256",
     }),
     log: silentLog,
