@@ -10,6 +10,9 @@ interface Alarm {
 export class VirtualClock implements Clock {
   #elapsedMs = 0;
   #set = 0;
+  #turning = false;
+  /** How to give up what time passes for. */
+  readonly #running = new Set<(error: Error) => void>();
   readonly #alarms = new Heap();
 
   nowMs(): number {
@@ -33,22 +36,30 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** Lets time pass until `work` is done. Rejects if it never will be because nothing is left that could happen. */
+  /** Lets time pass until `work` is done, however many do at once. Rejects if it never will be because nothing is left that could happen. */
   run<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      let running = true;
-      const end = () => {
-        running = false;
-      };
-      work.finally(end).then(resolve, reject);
-      const turn = () => {
-        if (!running) return;
-        if (this.#wakeNext()) inNextTurn(turn);
-        else setImmediate(() => running && reject(new Error("everybody waits and nobody will come")));
-      };
-      inNextTurn(turn);
+      this.#running.add(reject);
+      work.finally(() => this.#running.delete(reject)).then(resolve, reject);
+      if (!this.#turning) inNextTurn(this.#turn);
+      this.#turning = true;
     });
   }
+
+  readonly #turn = (): void => {
+    if (this.#running.size === 0) this.#turning = false;
+    else if (this.#wakeNext()) inNextTurn(this.#turn);
+    else setImmediate(this.#last);
+  };
+
+  readonly #last = (): void => {
+    if (this.#running.size > 0 && this.#wakeNext()) inNextTurn(this.#turn);
+    else {
+      this.#turning = false;
+      for (const reject of this.#running) reject(new Error("everybody waits and nobody will come"));
+      this.#running.clear();
+    }
+  };
 
   #wakeNext(): boolean {
     for (let next = this.#alarms.take(); next !== null; next = this.#alarms.take()) {
