@@ -84,6 +84,17 @@ test("a setting the server drops without a word is noticed", async () => {
   }
 });
 
+test("a log that holds more than its new size is left as it is, and who asked for that is told", async () => {
+  const bus = await ready({ logMaxBytes: 2_097_152 });
+  const large = request({ prompt: { ids: new Int32Array(200_000).fill(1) } });
+  for (const jobId of ["first", "second", "third", "fourth", "fifth", "sixth"]) await bus.log.submit(jobId, large);
+  const narrow = open({ logMaxBytes: 1_048_576 });
+  const told = () => narrow.ready(500).catch(({ message }: Error) => message);
+  await expect.poll(told, { timeout: 10_000 }).toMatch(/^stream \w+_LOG holds 12\d{5} bytes .* raise LONGSHORE_LOG_MAX_BYTES/);
+  expect((await bus.log.first("first"))?.event.type).toBe("submitted");
+  expect((await bus.log.submit("seventh", large)).event.type, "the size is what it was").toBe("submitted");
+});
+
 test("changed settings reach streams that exist", async () => {
   await ready({ logMaxAgeMs: 3_600_000 });
   const bus = await ready({ logMaxAgeMs: 7_200_000, queueMessagesMax: 1 });

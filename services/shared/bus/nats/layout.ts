@@ -89,11 +89,26 @@ export function checkEcho(what: string, asked: Readonly<Record<string, unknown>>
   throw new ServingError("UNAVAILABLE", `nats-server did not take ${differing.join(", ")} of ${what}; use 2.9.10 or newer`);
 }
 
+/** Servers drop the oldest of what does not fit a smaller size, without a word, also of a stream that refuses what is new. */
+async function requireFit(connection: Connection, { name, discard, max_bytes }: Config): Promise<void> {
+  if (discard !== "new" || typeof max_bytes !== "number") return;
+  const { state } = await callApi<{ readonly state: { readonly bytes: number } }>(connection, `STREAM.INFO.${name}`);
+  if (state.bytes <= max_bytes) return;
+  const advice = "raise LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES or LONGSHORE_FILES_MAX_BYTES, or delete what is in it first";
+  throw new ServingError(
+    "UNAVAILABLE",
+    `stream ${name} holds ${state.bytes} bytes and would lose the oldest with a size of ${max_bytes}; ${advice}`,
+  );
+}
+
 async function create(connection: Connection, config: Config): Promise<Echo> {
   try {
     return await callApi(connection, `STREAM.CREATE.${config.name}`, config);
   } catch (thrown) {
-    if (isApiError(thrown, apiCodes.streamNameInUse)) return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
+    if (isApiError(thrown, apiCodes.streamNameInUse)) {
+      await requireFit(connection, config);
+      return await callApi(connection, `STREAM.UPDATE.${config.name}`, config);
+    }
     if (!isApiError(thrown, ...noRoom)) throw thrown;
     const advice =
       "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
