@@ -131,6 +131,7 @@ export class Context {
         if (this.#job.stores) this.#job.stored++;
         this.#job.pulse();
       } catch (error) {
+        this.#job.stores = false;
         this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
       } finally {
         payload.release();

@@ -53,14 +53,15 @@ export class Roster {
 
   /**
    * Who makes way for interactive work, and why: the batch job that came last, else of those whose turn is over the one that came last. The first of several
-   * keeps its place: whatever others come, it gets done. Null while nobody may, or somebody is on the way out already.
+   * keeps its place: whatever others come, it gets done. Null while nobody may, or somebody is on the way out already. `taken`: slots, of which some may
+   * belong to jobs that are being claimed.
    */
-  leaver(): { readonly job: HeldJob; readonly reason: Interrupted } | null {
+  leaver(taken: number): { readonly job: HeldJob; readonly reason: Interrupted } | null {
     const jobs = [...this.#jobs.keys()];
     if (jobs.some(({ leaving }) => leaving)) return null;
     const batch = jobs.findLast(({ request }) => request.lane === "batch");
     if (batch !== undefined) return { job: batch, reason: new Interrupted("overtaken", "interactive work goes first") };
-    const over = jobs.slice(jobs.length > 1 ? 1 : 0).findLast(({ turnIsOver }) => turnIsOver);
+    const over = jobs.slice(taken > 1 ? 1 : 0).findLast(({ turnIsOver }) => turnIsOver);
     return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
   }
 

@@ -49,10 +49,8 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
     while (!stop.aborted) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
-      const message = held.full ? await overtaker(here, stop) : await pull(here, stop);
-      if (message === null) continue;
-      while (held.full && !stop.aborted) await held.free(deps.clock, MAKE_WAY_MS, stop);
-      held.occupy(carry(here, work, message, stop));
+      if (held.full) await overtake(here, work, stop);
+      else await pull(here, work, stop);
     }
   } finally {
     await held.idle();
@@ -70,21 +68,28 @@ interface Station extends StationDeps, StationOptions {
   readonly figures: ReturnType<typeof figuresOf>;
 }
 
-/** From a message to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
-async function carry(here: Station, work: Work, message: Message, stop: AbortSignal) {
+/** Claims the job of a message. From then on it hears of everything, whether it has a place or waits for one. Null if it is not ours to do now. Never rejects. */
+async function take(here: Station, message: Message): Promise<HeldJob | null> {
   const { bus, log, phase, roster, pace, figures } = here;
   const job = await claimJob(bus, here, message).catch((error: unknown) => {
     if (!isDamaged(error)) log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
     return null; // a job that cannot be read is told once, by the log; its message comes again, perhaps to a newer version
   });
-  if (job === null) return;
+  if (job === null) return null;
   pace.begin(job);
   figures.held.inc({ phase });
   figures.wait.observe({ phase }, waitedMs(job.history) / 1_000);
+  roster.add(job);
+  return job;
+}
+
+/** From a claim to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
+async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal): Promise<void> {
+  const { phase, roster, pace, figures } = here;
   try {
-    roster.add(job);
     if (stop.aborted) job.handBack(drained());
     job.check();
+    job.turn.begin();
     await work(job);
   } catch (thrown) {
     await settle(here, job, thrown);
@@ -118,25 +123,31 @@ async function inBackground(here: Station, done: AbortSignal) {
 }
 
 /**
- * Interactive work that nobody else has room for, for which somebody here now makes way; null while nobody may, or a slot is free. What waits is taken
- * before anybody leaves: of many workers one makes way for it, and it has the slot, whatever else comes.
+ * Has somebody here make way for interactive work that nobody else has room for; does nothing while nobody may, or a slot is free. What waits is claimed
+ * before anybody leaves: of many workers one makes way for it, and only for what is to be done. Its claim is kept while it waits for the slot.
  */
-async function overtaker({ bus, clock, phase, model, roster, held }: Station, stop: AbortSignal): Promise<Message | null> {
+async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
+  const { bus, clock, phase, model, roster, held } = here;
   await held.free(clock, MAKE_WAY_MS, stop);
-  const leaver = held.full && !stop.aborted ? roster.leaver() : null;
-  if (leaver === null) return null;
+  const leaver = held.full && !stop.aborted ? roster.leaver(held.taken) : null;
+  if (leaver === null) return;
   const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
-  if (message !== null && held.full) leaver.job.handBack(leaver.reason);
-  return message;
+  const job = message === null ? null : await take(here, message);
+  if (job === null) return;
+  if (held.full) leaver.job.handBack(leaver.reason);
+  while (held.full && !stop.aborted) await held.free(clock, MAKE_WAY_MS, stop);
+  held.occupy(carry(here, work, job, stop));
 }
 
-async function pull({ bus, clock, log, phase, model, held }: Station, stop: AbortSignal): Promise<Message | null> {
+/** Has the next job done while there is a free slot, which it occupies from its message on. */
+async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
+  const { bus, clock, log, phase, model, held } = here;
   try {
-    return await bus.queue.pull(phase, model, PULL_MS, stop, held.room);
+    const message = await bus.queue.pull(phase, model, PULL_MS, stop, held.room);
+    if (message !== null) held.occupy(take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop))));
   } catch (error) {
-    if (stop.aborted) return null;
+    if (stop.aborted) return;
     log.warn({ err: error }, "no work can be pulled");
     await clock.sleep(AWAY_MS, stop).catch(() => {}); // stop: the loop looks
-    return null;
   }
 }

@@ -13,22 +13,26 @@ export class Turn {
   readonly stoodAt: number;
   readonly #clock: Clock;
   readonly #turnMs: number;
-  readonly #claimedMs: number;
+  #begunMs = 0;
   #loadMs = 0;
   #firstMs: number | null = null;
   #overMs = Number.POSITIVE_INFINITY;
 
-  /** Begins now. `turnMs`: the shortest turn; infinite where jobs keep their places. */
+  /** `turnMs`: the shortest turn; infinite where jobs keep their places. */
   constructor(clock: Clock, turnMs: number, history: readonly LogRecord[]) {
     this.#clock = clock;
     this.#turnMs = turnMs;
-    this.#claimedMs = clock.monotonicMs();
     this.stoodAt = furthest(history);
+  }
+
+  /** The job has its place now. */
+  begin(): void {
+    this.#begunMs = this.#clock.monotonicMs();
   }
 
   /** What was stored is here. Then the job may wait for its neighbours' chunks: that repeats nothing. */
   loaded(): void {
-    this.#loadMs = this.#clock.monotonicMs() - this.#claimedMs;
+    this.#loadMs = this.#clock.monotonicMs() - this.#begunMs;
   }
 
   /** So much of the prompt is done; first, where the sequence was opened. */

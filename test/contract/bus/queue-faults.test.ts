@@ -18,6 +18,16 @@ test("what was acked just before close is gone for the next process", async () =
   await expect(bus.ready(100)).rejects.toMatchObject({ code: "UNAVAILABLE" });
 });
 
+test("a message that comes when its poll has given up goes to who asks next", async () => {
+  const bus = await ready({ tryMs: 300, ackWaitMs: 60_000 });
+  expect(await bus.queue.poll("prefill", "m", "interactive")).toBeNull();
+  await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 1 });
+  await own.server.freeze();
+  expect(await bus.queue.poll("prefill", "m", "interactive")).toBeNull();
+  own.server.thaw();
+  expect((await bus.queue.pull("prefill", "m", 20_000, never))?.item.jobId).toBe("job");
+});
+
 test("a message outlives its job's log nowhere: what a killed server kept for nobody leaves the queue", async () => {
   const bus = await ready({ logMaxAgeMs: 500 });
   await bus.queue.publish("prefill", "model", "interactive", { jobId: "job", promptTokens: 1 });

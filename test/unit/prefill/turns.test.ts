@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Bus, Claim, JobEvent, JobRequest, LogRecord } from "../../../services/shared/bus/contract.ts";
+import { enqueue } from "../../../services/shared/bus/enqueue.ts";
 import { TURN_IS_OVER } from "../../../services/shared/bus/reasons.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import type { SegmentStore } from "../../../services/shared/segments/contract.ts";
@@ -126,10 +127,11 @@ test("nobody gives up a place that nobody waits for, nor for batch work, nor whi
   expect(yields(await it.clock.run(work()))).toBe(0);
 });
 
-test("of many workers one makes way for one who waits", async () => {
-  const it = crowd({ slots: 1, workers: 3 });
+test.each([1, 6])("of many workers with %d places one claims who waits, before anybody makes way for it", async (slots) => {
+  const it = crowd({ slots, workers: 3 });
   const work = async () => {
-    const jobs = await Promise.all([1, 2, 3].map(async (salt) => ({ ids: long(salt), jobId: await it.submit(long(salt)) })));
+    const longs = Array.from({ length: 3 * slots }, (_, salt) => long(salt));
+    const jobs = await Promise.all(longs.map(async (ids) => ({ ids, jobId: await it.submit(ids) })));
     await Promise.all(jobs.map(({ jobId }) => it.isComputed(jobId)));
     await it.clock.sleep(5 * CHUNK_MS);
     jobs.push({ ids: short, jobId: await it.submit(short) });
@@ -137,7 +139,20 @@ test("of many workers one makes way for one who waits", async () => {
   };
   const logs = await it.clock.run(work());
   const { sequence } = claimOf(logs.at(-1)!);
-  expect(yields(logs.map((records) => records.filter((record) => record.sequence < sequence)))).toBe(1);
+  expect(yields(logs.map((records) => records.filter((record) => record.sequence < sequence)))).toBe(0);
+  expect(yields(logs)).toBeGreaterThan(0);
+  expect(logs.at(-1)!.filter(({ event, phase }) => event.type === "claimed" && phase === "prefill")).toHaveLength(1);
+});
+
+test("a message too many, as whoever dies between two writes leaves it, moves nobody from his place", async () => {
+  const it = crowd({ slots: 1 });
+  const work = async () => {
+    const ids = long(1);
+    const jobId = await it.submit(ids);
+    await enqueue(it.cluster.bus.queue, "prefill", jobId, requestOf({ prompt: { ids } }), 1);
+    return it.ended([{ ids, jobId }]);
+  };
+  expect(yields(await it.clock.run(work()))).toBe(0);
 });
 
 test("a store that takes nothing: each keeps its place to its end, as if there were no turns", async () => {
@@ -249,7 +264,7 @@ test.each(places)("a worker that dies while a job gives up its place, %s: nothin
   });
   const work = async () => {
     const jobs = await Promise.all([1, 2, 3].map(async (salt) => ({ ids: long(salt), jobId: await it.submit(long(salt)) })));
-    return it.ended(jobs);
+    return it.ended(jobs, 2); // whoever had claimed to wait for the place died with it
   };
   expect(yields(await it.clock.run(work()))).toBeGreaterThan(0);
   expect(deaths).toBe(1);

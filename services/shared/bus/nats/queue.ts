@@ -19,6 +19,8 @@ const SORT_OUT_MS = 2_000;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
+/** How long a look waits for its answer. */
+const LOOK_MS = 500;
 
 interface ConsumerInfo {
   readonly num_waiting: number;
@@ -107,18 +109,24 @@ export class NatsQueue implements JobQueue {
     return message === null || isStatus(message) ? null : this.#message(phase, model, { lane, message });
   }
 
-  /** What a consumer says to a request for what is there. A message that it gives keeps its own subject, so it comes to an inbox of its own. */
+  /**
+   * What a consumer says to a request for what is there; null when it says nothing in time, as servers of 2.9 do whose message another poll had first. A
+   * message that it gives keeps its own subject, so it comes to an inbox of its own; one that comes too late goes back.
+   */
   #look(next: string): Promise<Msg | null> {
     const { clock, tryMs } = this.#patience;
     return new Promise((resolve) => {
       const inbox = createInbox();
+      let over = false;
       const end = (answer: Msg | null) => {
-        leave();
+        if (over) return void (answer !== null && !isStatus(answer) && this.#connection.publish(answer.reply ?? "", "-NAK"));
+        over = true;
+        leave(answer === null ? "drain" : undefined);
         cancel();
         resolve(answer);
       };
       const leave = this.#connection.subscribe(inbox, end);
-      const cancel = clock.after(tryMs, () => end(null));
+      const cancel = clock.after(Math.min(tryMs, LOOK_MS), () => end(null));
       this.#connection.publish(next, JSON.stringify({ batch: 1, no_wait: true }), inbox);
     });
   }

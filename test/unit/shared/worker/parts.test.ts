@@ -122,6 +122,8 @@ test("a turn is over after its time, and four times what it took to load, and to
   first.reached(50); // it began before
   expect(await overAfter(first)).toBe(100);
   const next = turn(100, ...[200, 900, 0].map(progressAt)); // one that came after it was still loading when it died
+  await clock.run(clock.sleep(500)); // for a place
+  next.begin();
   await clock.run(clock.sleep(10));
   next.loaded();
   await clock.run(clock.sleep(1_000)); // for neighbours
