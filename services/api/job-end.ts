@@ -23,11 +23,16 @@ export const jobEndOf = (document: Document): JobEnd => readDocument(jobEndShape
 /** Whether the end of a job is told on its own: nobody need read it, and it is no line of a batch. */
 export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane === "interactive";
 
-/** What is to be told of a job that ended. */
-export function endOf({ jobId, event, atMs }: LogRecord, request: JobRequest): JobEnd {
+/** What is to be told of a job that ended, at `endedMs` by the record's clock. */
+export function endOf({ jobId, event }: LogRecord, request: JobRequest, endedMs: number): JobEnd {
   const response = submittedView(request).surface === "responses";
   const type = response ? `response.${responseStatus(event)}` : `job.${event.type}`;
-  return { type, id: response ? answerId("responses", jobId) : jobId, endedAt: Math.floor(atMs / 1_000), webhook: { tries: 0, nextAt: 0 } };
+  return {
+    type,
+    id: response ? answerId("responses", jobId) : jobId,
+    endedAt: Math.floor(endedMs / 1_000),
+    webhook: { tries: 0, nextAt: 0 },
+  };
 }
 
 /** As `ResponseWriter` shows it. */

@@ -36,7 +36,7 @@ export function openClient(url: string, key: string | undefined): Client {
       const why =
         cause.name === "TimeoutError"
           ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
-          : `no longshore answers at ${url} (${cause.cause?.code ?? cause.cause?.message ?? cause.message}); start one with \`longshore up\`, or name another with --url`;
+          : `no longshore answers at ${url} (${cause.cause?.code || cause.cause?.message || cause.message}); start one with \`longshore up\`, or name another with --url`;
       throw new ServingError("UNAVAILABLE", why, { cause });
     });
     if (!response.ok) throw new ServingError(codeOf(response.status), await reason(response));
@@ -125,7 +125,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 };
 
 async function reason(response: Response): Promise<string> {
-  const text = await response.text();
+  const text = await response.text().catch(() => ""); // who refused may have gone amid his words
   try {
     return (JSON.parse(text) as { error: { message: string } }).error.message;
   } catch {

@@ -28,7 +28,7 @@ export function formOf(fields: Readonly<Record<string, string>>, { name, bytes, 
   const end = Buffer.from(`\r\n--${boundary}--\r\n`);
   const body = async function* () {
     yield begin;
-    yield* content;
+    for await (const chunk of content) if (chunk.length > 0) yield chunk; // `fetch` asks for no more behind an empty one
     yield end;
   };
   const headers = {

@@ -108,7 +108,7 @@ export class Reconciler {
     const stored = await bus.log.lastStored(job.jobId);
     if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
     const last = stored.record;
-    if (last !== null && isTerminal(last.event)) return this.#ended(last); // its messages are strays now
+    if (last !== null && isTerminal(last.event)) return this.#ended(last, stored.storedMs); // its messages are strays now
     const quietMs = nowMs - stored.storedMs;
     const quiet = quietMs >= claimMs;
     if ((last === null || holds(last.event)) && !quiet) return;
@@ -173,7 +173,7 @@ export class Reconciler {
   }
 
   /** The one place where every end is seen, some twice: those that failed are kept where they can be listed, those to be told where webhooks find them. */
-  async #ended(last: LogRecord): Promise<void> {
+  async #ended(last: LogRecord, endedMs: number): Promise<void> {
     const { jobId, event, attempt, epoch } = last;
     const { bus, webhooks = false } = this.#deps;
     const request = event.type === "failed" || webhooks ? await requestOf(bus.log, jobId) : null;
@@ -183,7 +183,7 @@ export class Reconciler {
       await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
     if (webhooks && request !== null && isTold(request))
-      await bus.documents.put("event", request.tenant, jobId, JSON.stringify(endOf(last, request)), 0);
+      await bus.documents.put("event", request.tenant, jobId, JSON.stringify(endOf(last, request, endedMs)), 0);
     this.#jobs.drop(jobId);
   }
 

@@ -107,7 +107,7 @@ export class ResponseWriter {
       id: answerId("responses", jobId),
       object: "response",
       created_at: created,
-      completed_at: completed ? Math.floor(this.#end!.atMs / 1_000) : null,
+      completed_at: completed ? Math.max(created, Math.floor(this.#end!.atMs / 1_000)) : null,
       status: this.#status,
       background,
       model,

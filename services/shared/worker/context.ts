@@ -127,11 +127,11 @@ export class Context {
     const key = this.key(index);
     this.#uploads.add(async () => {
       try {
-        this.#job.stores = await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes);
-        if (this.#job.stores) this.#job.stored++;
+        if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#job.stored++;
+        else this.#job.unstored = true;
         this.#job.pulse();
       } catch (error) {
-        this.#job.stores = false;
+        this.#job.unstored = true;
         this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
       } finally {
         payload.release();

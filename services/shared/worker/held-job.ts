@@ -37,8 +37,8 @@ export class HeldJob {
   readonly turn: Turn;
   /** Segments stored in this claim. */
   stored = 0;
-  /** Whether the store took the latest one: whoever goes on would have to compute again what it does not take. */
-  stores = true;
+  /** The store did not take one of them: whoever goes on would have to compute again what is behind it. */
+  unstored = false;
   #log: readonly LogRecord[] | null;
   readonly #clock: Clock;
   readonly #claimMs: number;
@@ -73,9 +73,9 @@ export class HeldJob {
   get tokensDone(): number {
     return this.claim.phase === "prefill" ? Math.max(this.turn.stoodAt, this.#progress.done) : this.claim.tokenCount;
   }
-  /** Whether it may give up its place for others: it kept it long enough, and the store takes what it does. */
+  /** Whether it may give up its place for others: it kept it long enough, and what it did is stored. */
   get turnIsOver(): boolean {
-    return this.turn.over && this.stored > 0 && this.stores;
+    return this.turn.over && this.stored > 0 && !this.unstored;
   }
   /** Aborts with the reason: an Interrupted, or the error of an append. */
   get signal(): AbortSignal {
