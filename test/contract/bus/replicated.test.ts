@@ -20,7 +20,7 @@ beforeAll(async () => {
     `server_name: "${i}"\ncluster { name: c, listen: "127.0.0.1:${port}", routes: [${routes}] }\n`;
   servers = await Promise.all(ports.map((port, i) => NatsServer.start(undefined, cluster(port, i))));
   const urls = servers.map(({ url }) => url);
-  bus = openBus({ url: urls.join(","), replicas: SERVERS, answerMs: 30_000, logMaxBytes: 1e8, payloadsMaxBytes: 1e8 });
+  bus = openBus({ url: urls.join(","), replicas: SERVERS, answerMs: 60_000, logMaxBytes: 1e8, payloadsMaxBytes: 1e8 });
   await bus.ready(60_000);
   hand = await connect({ servers: urls });
 }, 90_000);
@@ -58,4 +58,4 @@ test("kill -9 of the record's leader, again and again, loses no acknowledged eve
     given.add(message!.item.jobId);
     message!.ack();
   }
-}, 120_000);
+}, 240_000);

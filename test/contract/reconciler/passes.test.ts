@@ -59,17 +59,17 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
   });
 
   test("runs in one of many processes, and in another once that one is gone", async () => {
-    const bus = await fresh(kind, { beatLifeMs: 400 });
+    const bus = await fresh(kind, { beatLifeMs: 1_000 });
     await submitted(bus, "first");
     const stops = ["a", "b"].map((replica) => {
       const stop = new AbortController();
       void reconcileUntil(replicaOf(bus, replica), stop.signal);
       return stop;
     });
-    await expect.poll(() => messages(bus), { timeout: 5_000 }).toEqual(["prefill first"]);
+    await expect.poll(() => messages(bus), { timeout: 20_000 }).toEqual(["prefill first"]);
     stops[0]!.abort();
     await submitted(bus, "second");
-    await expect.poll(() => messages(bus), { timeout: 5_000 }).toEqual(["prefill first", "prefill second"]);
+    await expect.poll(() => messages(bus), { timeout: 20_000 }).toEqual(["prefill first", "prefill second"]);
     stops[1]!.abort();
   });
 });
