@@ -12,11 +12,17 @@ export interface LoggedJob {
   readonly segmentTokens: number;
 }
 
-/** A job as `GET /v1/jobs/{id}` tells it, but for the answer. All times are the record's: the clocks of those who wrote may be minutes apart. */
+/** When a record was written (ms), by the record's clock: those of the writers may be minutes apart. `storedMs`: of the whole log, by sequence. */
+export const recordTime =
+  (storedMs: ReadonlyMap<number, number>) =>
+  ({ sequence, atMs }: LogRecord): number =>
+    storedMs.get(sequence) ?? atMs;
+
+/** A job as `GET /v1/jobs/{id}` tells it, but for the answer. */
 export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob): object {
   const last = records.at(-1)!;
   const claims = records.filter(({ event }) => event.type === "claimed");
-  const atMs = (record: LogRecord) => storedMs.get(record.sequence) ?? record.atMs;
+  const atMs = recordTime(storedMs);
   const seconds = (record: LogRecord) => Math.floor(atMs(record) / 1_000);
   return {
     id,

@@ -5,14 +5,14 @@ import { type Ending, JobError } from "../answer.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../follow.ts";
-import { prefillOf, statusOf } from "../job-object.ts";
+import { prefillOf, recordTime, statusOf } from "../job-object.ts";
 import { callId } from "../openai/surfaces.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
 
 /** A job as its log tells it now. */
 export async function jobMessage({ bus, model }: ApiDeps, id: string, { request, view }: FoundJob): Promise<JobMessage> {
   const [records, storedMs] = await Promise.all([bus.log.read(id), bus.log.storedTimes(id)]);
-  const seconds = ({ sequence, atMs }: LogRecord) => Math.floor((storedMs.get(sequence) ?? atMs) / 1_000);
+  const atMs = recordTime(storedMs);
   const last = records.at(-1);
   if (last === undefined) throw unknownJob(id);
   const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
@@ -22,8 +22,8 @@ export async function jobMessage({ bus, model }: ApiDeps, id: string, { request,
     id,
     model: request.model,
     status: statusName(last),
-    created_at: seconds(records[0]!),
-    ended_at: isTerminal(last.event) ? seconds(last) : 0,
+    created_at: Math.floor(atMs(records[0]!) / 1_000),
+    ended_at: isTerminal(last.event) ? Math.floor(atMs(last) / 1_000) : 0,
     deadline_at: Math.floor(request.deadlineMs / 1_000),
     prompt_tokens: request.promptTokens,
     output_tokens: last.tokenCount,

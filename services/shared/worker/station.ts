@@ -19,7 +19,7 @@ const AWAY_MS = 500;
 
 export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
-  /** How long a job keeps its slot at least while others of its lane wait; infinite: to its end. */
+  /** How long a job keeps its slot at least while interactive work waits; infinite: to its end. */
   readonly turnMs: number;
   /** Jobs held at once. */
   readonly slots: number;

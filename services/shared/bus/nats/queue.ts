@@ -19,8 +19,8 @@ const SORT_OUT_MS = 2_000;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
-/** How long a look waits for its answer. */
-const LOOK_MS = 500;
+/** How long a poll waits for its answer. */
+const POLL_MS = 500;
 
 interface ConsumerInfo {
   readonly num_waiting: number;
@@ -105,7 +105,7 @@ export class NatsQueue implements JobQueue {
   }
 
   async poll(phase: Phase, model: string, lane: Lane): Promise<Message | null> {
-    const message = await this.#look(await this.#consumer(phase, model, lane));
+    const message = await this.#polled(await this.#consumer(phase, model, lane));
     return message === null || isStatus(message) ? null : this.#message(phase, model, { lane, message });
   }
 
@@ -113,7 +113,7 @@ export class NatsQueue implements JobQueue {
    * What a consumer says to a request for what is there; null when it says nothing in time, as servers of 2.9 do whose message another poll had first. A
    * message that it gives keeps its own subject, so it comes to an inbox of its own; one that comes too late goes back.
    */
-  #look(next: string): Promise<Msg | null> {
+  #polled(next: string): Promise<Msg | null> {
     const { clock, tryMs } = this.#patience;
     return new Promise((resolve) => {
       const inbox = createInbox();
@@ -126,7 +126,7 @@ export class NatsQueue implements JobQueue {
         resolve(answer);
       };
       const leave = this.#connection.subscribe(inbox, end);
-      const cancel = clock.after(Math.min(tryMs, LOOK_MS), () => end(null));
+      const cancel = clock.after(Math.min(tryMs, POLL_MS), () => end(null));
       this.#connection.publish(next, JSON.stringify({ batch: 1, no_wait: true }), inbox);
     });
   }
