@@ -31,7 +31,7 @@ Call Fuzz::rowsCall(ls_op op) {
 
 Call Fuzz::hyperCall(ls_op op) {
   const bool chunk = random_.whole(0, 3) == 0;  // else a step
-  const int64_t T = chunk ? random_.whole(40, 110) : any(7), n = any(5), d = chunk ? any(40) : wide(90), mixes = (2 + n) * n;
+  const int64_t T = chunk ? random_.whole(40, 110) : any(7), n = any(5), d = wide(chunk ? 40 : 90), mixes = (2 + n) * n;
   const ls_dtype a = activation();
   const ls_tensor streams = floats(a, {T, n, d}, op == LS_HC_POST ? kAligned : anyByte());
   if (op == LS_HC_PRE)

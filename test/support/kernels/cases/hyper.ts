@@ -1,11 +1,11 @@
 import { zeros } from "../owned.ts";
 import type { Draw } from "../random.ts";
 import type { Cases } from "./cases.ts";
-import { activations, copy, cut, plain, width } from "./parts.ts";
+import { activations, copy, cut, plain, wide, width } from "./parts.ts";
 
 /** Rows and channels: as in a step, where the mixes are shared out among threads, or as in a chunk, where rows are. */
 const extents = (draw: Draw): [number, number] =>
-  draw.chance() ? [draw.whole(1, 9), width(draw)] : [draw.whole(40, 160), draw.whole(1, 90)];
+  draw.chance() ? [draw.whole(1, 9), width(draw)] : [draw.whole(40, 160), wide(draw, 90)];
 
 /** Hyper-connections. */
 export const hyperCases = {

@@ -26,10 +26,12 @@ export const copy = (t: Tensor): Tensor => {
 export const flat = (times: number, make: () => readonly number[]): Float32Array =>
   Float32Array.from(Array.from({ length: times }, make).flat());
 
+/** The width of rows that are compared by their largest value (ls_tolerance in kernels.h): never so few that all of a row cancel. */
+export const wide = (draw: Draw, max: number): number => draw.whole(4, max);
 /** Below, around and far above the blocks that kernels work in. */
 export const width = (draw: Draw): number => {
   const [min, max] = draw.pick([
-    [1, 40],
+    [4, 40],
     [41, 300],
     [41, 300],
     [301, 1400],
@@ -37,7 +39,7 @@ export const width = (draw: Draw): number => {
   return draw.whole(min, max);
 };
 export const keyDim = (draw: Draw, layout: KeyLayout): number => (layout === "fp4" ? draw.pick([32, 64, 128]) : draw.whole(1, 140));
-export const kvWidths = (draw: Draw) => ({ nope: draw.whole(1, 200), rope: 2 * draw.whole(0, 20) });
+export const kvWidths = (draw: Draw) => ({ nope: wide(draw, 200), rope: 2 * draw.whole(0, 20) });
 
 /** A weight with values around one over the root of K, in any format of a checkpoint. */
 export function weight(draw: Draw, format: (typeof weightFormats)[number], N: number, K: number): { w: Tensor; scale: Tensor | null } {

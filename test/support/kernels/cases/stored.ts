@@ -1,7 +1,7 @@
 import { keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "../../../../services/shared/engine/kernels.ts";
 import { zeros } from "../owned.ts";
 import type { Cases } from "./cases.ts";
-import { activations, copy, cut, keyDim, keyRows, kvRows, kvWidths, plain } from "./parts.ts";
+import { activations, copy, cut, keyDim, keyRows, kvRows, kvWidths, plain, wide } from "./parts.ts";
 
 /** What becomes a stored row, and comes back. */
 export const storedCases = {
@@ -65,7 +65,7 @@ export const storedCases = {
   compress(draw) {
     const [T, Dc, m, overlap, dtype] = [
       draw.whole(1, 40),
-      draw.whole(1, 40),
+      wide(draw, 40),
       draw.pick([1, 2, 4, 8, 16]),
       draw.chance(),
       draw.pick(activations),

@@ -1,7 +1,7 @@
 import { near } from "../case.ts";
 import { createList, from, zeros } from "../owned.ts";
 import type { Cases } from "./cases.ts";
-import { activations, cut, flat, plain, weight, weightFormats, width } from "./parts.ts";
+import { activations, cut, flat, plain, weight, weightFormats, wide, width } from "./parts.ts";
 
 /** Operations with weights in every format of a checkpoint. */
 export const weightsCases = {
@@ -12,7 +12,7 @@ export const weightsCases = {
       draw.pick(activations),
       draw.pick(weightFormats),
     ];
-    const [K, N, out] = [format === "F4_E2M1" ? 32 * draw.whole(1, 9) : width(draw), draw.whole(1, 150), draw.chance() ? dtype : "F32"];
+    const [K, N, out] = [format === "F4_E2M1" ? 32 * draw.whole(1, 9) : width(draw), wide(draw, 150), draw.chance() ? dtype : "F32"];
     const [x, { w, scale }] = [draw.floats(dtype, [T, groups * K]), weight(draw, format, groups * N, K)];
     return plain("linear", `${dtype} [${T}, ${groups} x ${K}] . ${format} [${groups} x ${N}] -> ${out}`, T, (stream, a, b) => {
       const y = zeros(out, [b - a, groups * N]);
