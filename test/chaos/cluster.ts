@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { packageRoot } from "../../services/shared/runtime/package-root.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { ask } from "../chaos/client.ts";
 import { settings } from "../chaos/cluster.ts";
 import { jobsOf, oracle } from "../chaos/jobs.ts";

@@ -10,7 +10,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** What tests start, one server of it stopped, and what a local cluster starts. It says "up" and waits. */
 const runner = `
-  import { freePort } from "./services/cli/cluster/probe.ts";
+  import { freePort } from "./services/cli/cluster/ports.ts";
   import { launch } from "./services/cli/cluster/processes.ts";
   import { systemClock } from "./services/shared/runtime/clock.ts";
   import { NatsServer } from "./test/support/nats.ts";

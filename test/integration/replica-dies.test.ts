@@ -1,7 +1,7 @@
 import OpenAI from "openai";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { settings } from "../chaos/cluster.ts";
 import { type Client, call, closeClients, jobsAt, type Update } from "../support/grpc.ts";
 import { NatsServer } from "../support/nats.ts";

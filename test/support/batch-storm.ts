@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { lineJobId } from "../../services/batch/run-line.ts";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { findBatch } from "../../services/shared/batches/batch.ts";
 import type { Bus, LogRecord } from "../../services/shared/bus/contract.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";

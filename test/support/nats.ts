@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { withServers } from "../../services/cli/cluster/servers-path.ts";
 import { freeze } from "./freeze.ts";
 

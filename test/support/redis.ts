@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
-import { freePort } from "../../services/cli/cluster/probe.ts";
+import { freePort } from "../../services/cli/cluster/ports.ts";
 import { freeze } from "./freeze.ts";
 
 /** A redis-server of the test's own: loopback, a free port, a folder of its own, nothing kept. */

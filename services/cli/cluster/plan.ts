@@ -49,18 +49,9 @@ const programs: Record<string, { program: string; before: string[]; after: (dir:
 export async function planProcesses(services: readonly Service[], options: PlanOptions): Promise<ProcessPlan[]> {
   const addresses = new Map<string, string>();
   const plans: ProcessPlan[] = [];
-  const given = new Set<number>();
-  const freePort = async (): Promise<number> => {
-    const port = await options.freePort(); // free it stays until its process listens, and so may come again
-    if (given.has(port)) return freePort();
-    given.add(port);
-    return port;
-  };
   for (const service of services) {
     const replicas = options.replicas?.[service.name] ?? service.replicas;
-    for (let replica = 0; replica < replicas; replica++) {
-      plans.push(await planReplica(service, replica, addresses, { ...options, freePort }));
-    }
+    for (let replica = 0; replica < replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
   }
   return plans;
 }

@@ -1,6 +1,6 @@
 import { get } from "node:http";
 import { get as getOverTls } from "node:https";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { connect } from "node:net";
 import type { Probe } from "./plan.ts";
 
 const PROBE_MS = 1_000;
@@ -37,23 +37,4 @@ const probeRedis = (port: number): Promise<string | null> =>
     socket.on("data", (data) => done(data.toString().startsWith("+PONG") ? null : data.toString().trim()));
     socket.on("timeout", () => done("no answer"));
     socket.on("error", (error) => done(error.message));
-  });
-
-/** A loopback port nobody listened on a moment ago. */
-export const freePort = (): Promise<number> => listenBriefly(0);
-
-/** Whether a process of ours could listen there now. */
-export const isFree = (port: number): Promise<boolean> =>
-  listenBriefly(port).then(
-    () => true,
-    () => false,
-  );
-
-const listenBriefly = (port: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject).listen(port, "127.0.0.1", () => {
-      const { port: taken } = server.address() as AddressInfo;
-      server.close(() => resolve(taken));
-    });
   });

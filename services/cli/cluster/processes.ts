@@ -7,7 +7,8 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import { spawnLeashed } from "./leash.ts";
 import { LogFile } from "./log-file.ts";
 import type { ProcessPlan } from "./plan.ts";
-import { isFree, probe } from "./probe.ts";
+import { isFree } from "./ports.ts";
+import { probe } from "./probe.ts";
 import { withServers } from "./servers-path.ts";
 
 const PROBE_EVERY_MS = 50;

@@ -5,7 +5,7 @@ import { runUntilStopped } from "../../shared/runtime/lifecycle.ts";
 import { openLog } from "../../shared/runtime/log.ts";
 import { readCompose } from "../cluster/compose.ts";
 import { planProcesses } from "../cluster/plan.ts";
-import { freePort } from "../cluster/probe.ts";
+import { freePort } from "../cluster/ports.ts";
 import { launch } from "../cluster/processes.ts";
 
 const START_MS = 60_000;

@@ -1,5 +1,5 @@
 import { type IncomingMessage, request } from "node:http";
-import { freePort } from "../../../services/cli/cluster/probe.ts";
+import { freePort } from "../../../services/cli/cluster/ports.ts";
 import type { Bus, Claim } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";

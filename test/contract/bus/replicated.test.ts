@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type NatsConnection } from "nats";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { freePort } from "../../../services/cli/cluster/probe.ts";
+import { freePort } from "../../../services/cli/cluster/ports.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { never } from "../../support/bus.ts";

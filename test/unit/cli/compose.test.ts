@@ -9,17 +9,6 @@ async function plan(publish: boolean, tls = false) {
   return planProcesses(services, { stateDir: "state", publish, tls, freePort: async () => port++ });
 }
 
-test("a port that is free twice is given once", async () => {
-  let asked = 40_000;
-  const plans = await planProcesses(services, { stateDir: "state", publish: false, freePort: async () => Math.floor(asked++ / 2) });
-  const ports = plans.flatMap(({ port, env }) => [
-    port,
-    ...Object.entries(env).flatMap(([name, value]) => (name === "LONGSHORE_GRPC_PORT" ? [Number(value)] : [])),
-  ]);
-  expect(ports.length).toBeGreaterThan(10);
-  expect(new Set(ports).size).toBe(ports.length);
-});
-
 test("the compose file has two of every role, after the stores they need", () => {
   expect(services.map(({ name, replicas }) => `${name} x${replicas}`)).toEqual([
     "nats x1",

@@ -5,7 +5,7 @@ import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { freePort } from "../../../services/cli/cluster/probe.ts";
+import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { against } from "../../support/against.ts";
 import { fromSources } from "../../support/role-process.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { openClient } from "../../../services/cli/client.ts";
-import { freePort } from "../../../services/cli/cluster/probe.ts";
+import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { cancel } from "../../../services/cli/commands/jobs.ts";
 import { printAnswer, submitFile } from "../../../services/cli/commands/submit.ts";
 import { type Served, serveEmbedded } from "../../../services/cli/serve.ts";

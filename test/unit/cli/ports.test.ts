@@ -1,0 +1,49 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { expect, test } from "vitest";
+import { freePort, isFree } from "../../../services/cli/cluster/ports.ts";
+
+const COUNT = 60; // more than a block
+
+const other = `
+  import { freePort } from "./services/cli/cluster/ports.ts";
+  for (let i = 0; i < ${COUNT}; i++) console.log(await freePort());
+  setInterval(() => {}, 1_000);
+`;
+
+test("ports are given once, in whatever process, though nobody listens yet, and none that the system gives away", async () => {
+  const args = ["--import", "tsx", "--input-type=module", "--eval", other];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const theirs: number[] = [];
+  const ours = Array.from({ length: COUNT }, freePort);
+  for await (const line of createInterface(child.stdout)) if (theirs.push(Number(line)) === COUNT) break;
+  const all = [...theirs, ...(await Promise.all(ours))];
+  expect(new Set(all).size).toBe(2 * COUNT);
+  expect(all.every((port) => port >= 20_000 && port < 30_000)).toBe(true);
+  expect(await Promise.all(all.map(isFree))).toEqual(all.map(() => true));
+  child.kill();
+  await once(child, "exit");
+});
+
+test("a port on which somebody listens is not given", async () => {
+  const next = (await freePort()) + 1;
+  const somebody = createServer().listen(next, "127.0.0.1");
+  await once(somebody, "listening");
+  expect(await isFree(next)).toBe(false);
+  expect(await freePort()).not.toBe(next);
+  somebody.close();
+});
+
+test("a process that was given ports ends by itself", async () => {
+  const args = [
+    "--import",
+    "tsx",
+    "--input-type=module",
+    "--eval",
+    'import { freePort } from "./services/cli/cluster/ports.ts"; await freePort();',
+  ];
+  const [code] = await once(spawn(process.execPath, args, { stdio: "inherit" }), "exit");
+  expect(code).toBe(0);
+});
