@@ -4,8 +4,7 @@ import type { Cases } from "./cases.ts";
 import { activations, copy, cut, plain, wide, width } from "./parts.ts";
 
 /** Rows and channels: as in a step, where the mixes are shared out among threads, or as in a chunk, where rows are. */
-const extents = (draw: Draw): [number, number] =>
-  draw.chance() ? [draw.whole(1, 9), width(draw)] : [draw.whole(40, 160), wide(draw, 90)];
+const extents = (draw: Draw): [number, number] => (draw.chance() ? [draw.whole(1, 9), width(draw)] : [draw.whole(40, 160), wide(draw, 90)]);
 
 /** Hyper-connections. */
 export const hyperCases = {
