@@ -63,6 +63,8 @@ export class Context {
   readonly #job: HeldJob;
   #length: number;
   #loans: readonly Taken[] = [];
+  /** What the store did not take: memory that the open sequence holds too. */
+  #refused: Sealed[] = [];
 
   /** Room for `moreMax` more ids. What is fetched or stored keeps the job's claim; a segment stored makes its attempt count. */
   constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
@@ -122,31 +124,26 @@ export class Context {
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 
-  /** Stores a segment while the caller goes on. Takes over the payload. */
-  keep({ index, payload }: Sealed): void {
-    const key = this.key(index);
+  /** Stores a segment while the caller goes on. Takes over the payload. What the store does not take is offered again once it took something else, and kept until then. */
+  keep(sealed: Sealed): void {
+    const { index, payload } = sealed;
     this.#uploads.add(async () => {
-      try {
-        if (await this.#deps.store.put(key, this.#segmentHead(index), payload.bytes)) this.#job.stored++;
-        else this.#job.unstored = true;
-        this.#job.pulse();
-      } catch (error) {
-        this.#job.unstored = true;
-        this.#deps.log.warn({ err: error }, "a segment was not stored: whoever needs it computes it");
-      } finally {
+      if (await this.#put(this.key(index), this.#segmentHead(index), payload.bytes)) {
+        this.#job.stored++;
+        this.#job.unstored.delete(index);
         payload.release();
+      } else {
+        this.#job.unstored.add(index);
+        this.#refused.push(sealed);
       }
+      this.#job.pulse();
     });
   }
 
   /** Stores the boundary of a sequence at `position` while the caller goes on. */
   keepBoundary(position: number, bytes: Uint8Array): void {
     const key = this.#boundaryKey(position);
-    this.#uploads.add(async () => {
-      await this.#deps.store
-        .put(key, this.#boundaryHead(position), bytes)
-        .catch((error: unknown) => this.#deps.log.warn({ err: error }, "a boundary was not stored: a replay takes its place"));
-    });
+    this.#uploads.add(async () => void (await this.#put(key, this.#boundaryHead(position), bytes)));
   }
 
   /** Resolves once the store has caught up enough for the engine to go on. */
@@ -159,10 +156,25 @@ export class Context {
     return this.#uploads.settled();
   }
 
-  /** Returns what was on loan; uploads still under way end by themselves. Idempotent. */
+  /** Returns what was on loan, and gives up what the store did not take. Called once settled. Idempotent. */
   release(): void {
     for (const loan of this.#loans) loan.putBack();
+    for (const { payload } of this.#refused) payload.release();
     this.#loans = [];
+    this.#refused = [];
+  }
+
+  /** Whether the store took it: then it is offered the oldest of what it did not take. Never rejects. */
+  async #put(key: SegmentKey, head: ValueHead, bytes: Uint8Array): Promise<boolean> {
+    try {
+      if (!(await this.#deps.store.put(key, head, bytes))) return false;
+    } catch (error) {
+      this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: whoever needs it computes it");
+      return false;
+    }
+    const again = this.#refused.shift();
+    if (again !== undefined) this.keep(again);
+    return true;
   }
 
   async #borrow(index: number): Promise<Taken | null> {

@@ -37,8 +37,8 @@ export class HeldJob {
   readonly turn: Turn;
   /** Segments stored in this claim. */
   stored = 0;
-  /** The store did not take one of them: whoever goes on would have to compute again what is behind it. */
-  unstored = false;
+  /** Indices of those that the store did not take: whoever goes on would have to compute again what is behind them. */
+  readonly unstored = new Set<number>();
   #log: readonly LogRecord[] | null;
   readonly #clock: Clock;
   readonly #claimMs: number;
@@ -75,7 +75,7 @@ export class HeldJob {
   }
   /** Whether it may give up its place for others: it kept it long enough, and what it did is stored. */
   get turnIsOver(): boolean {
-    return this.turn.over && this.stored > 0 && !this.unstored;
+    return this.turn.over && this.stored > 0 && this.unstored.size === 0;
   }
   /** Aborts with the reason: an Interrupted, or the error of an append. */
   get signal(): AbortSignal {

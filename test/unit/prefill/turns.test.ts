@@ -162,12 +162,21 @@ test("a store that takes nothing: each keeps its place to its end, as if there w
   expect(yields(await it.clock.run(work()))).toBe(0);
 });
 
-test.each(["refused", "thrown"])("a store that once did not take a segment (%s): its job keeps its place", async (how) => {
+/** A long job, and a short one behind it, where the store does not take the second value that it is given: the first time, or ever. */
+async function behindALoss(how: "refused" | "thrown", forever: boolean) {
   let puts = 0;
-  const lose = () => (how === "refused" ? false : Promise.reject(new Error("our own mistake")));
+  let lost: string | null = null;
   const it = crowd({
     slots: 1,
-    store: (store) => overriding(store, { put: async (...args) => (++puts === 2 ? lose() : store.put(...args)) }),
+    store: (store) =>
+      overriding(store, {
+        put: async (key, ...rest) => {
+          if (++puts === 2) lost = key;
+          else if (!forever || key !== lost) return store.put(key, ...rest);
+          if (how === "thrown") throw new Error("our own mistake");
+          return false;
+        },
+      }),
   });
   const work = async () => {
     const jobs = [{ ids: long(1), jobId: await it.submit(long(1)) }];
@@ -175,7 +184,20 @@ test.each(["refused", "thrown"])("a store that once did not take a segment (%s):
     jobs.push({ ids: short, jobId: await it.submit(short) });
     return it.ended(jobs, 2);
   };
-  const logs = await it.clock.run(work());
+  return { logs: await it.clock.run(work()), computed: it.computed };
+}
+
+test.each(["refused", "thrown"] as const)(
+  "a segment that the store once did not take (%s) is offered again: its job gives up its place, and nothing is computed twice",
+  async (how) => {
+    const { logs, computed } = await behindALoss(how, false);
+    expect(yields(logs)).toBeGreaterThan(0);
+    expect(computed).toBe(long(1).length + short.length);
+  },
+);
+
+test.each(["refused", "thrown"] as const)("a segment that the store never takes (%s): its job keeps its place", async (how) => {
+  const { logs } = await behindALoss(how, true);
   expect(yields(logs)).toBe(0);
 });
 

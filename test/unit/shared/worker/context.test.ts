@@ -1,9 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Claim, LogRecord, Message } from "../../../../services/shared/bus/contract.ts";
+import type { Sealed } from "../../../../services/shared/engine/engine.ts";
 import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
+import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
-import type { ValueHead } from "../../../../services/shared/segments/contract.ts";
+import type { SegmentStore, ValueHead } from "../../../../services/shared/segments/contract.ts";
 import { contextFactory } from "../../../../services/shared/worker/context.ts";
 import type { WorkerDeps } from "../../../../services/shared/worker/deps.ts";
 import { HeldJob } from "../../../../services/shared/worker/held-job.ts";
@@ -16,8 +18,8 @@ import { memoryStore, requestOf, settings } from "../../../support/workers.ts";
 const SEGMENTS = 3;
 const ids = promptIds(SEGMENTS * SEGMENT + 20);
 
-/** A job that looks for all of its prompt in a store whose last segment arrives when told; `asked` for it calls `onLast`. */
-function looking(onLast: (job: HeldJob) => void) {
+/** The context of a job held for decode, in front of such a store. */
+function contextOf(store: Partial<SegmentStore>) {
   const clock = new VirtualClock();
   const request = requestOf({ prompt: { ids }, promptTokens: ids.length });
   const submitted: LogRecord = {
@@ -37,6 +39,16 @@ function looking(onLast: (job: HeldJob) => void) {
     turnMs: Number.POSITIVE_INFINITY,
     recordAheadMs: clock.nowMs(),
   });
+  const deps = {
+    engine: openWeightlessEngine({ ...engineOptions, clock }),
+    store: overriding(memoryStore(), store),
+    log: silentLog,
+  } as Partial<WorkerDeps> as WorkerDeps;
+  return { job, context: contextFactory(deps, { ...settings, worker: "w" })(job, ids) };
+}
+
+/** A job that looks for all of its prompt in a store whose last segment arrives when told; `asked` for it calls `onLast`. */
+function looking(onLast: (job: HeldJob) => void) {
   const asked: string[] = [];
   let arrive: (memory: Memory | null) => void = () => {};
   const last = new Promise<Memory | null>((resolve) => {
@@ -49,11 +61,7 @@ function looking(onLast: (job: HeldJob) => void) {
     onLast(job);
     return last;
   };
-  const deps = {
-    engine: openWeightlessEngine({ ...engineOptions, clock }),
-    store: overriding(memoryStore(), { get }),
-  } as Partial<WorkerDeps> as WorkerDeps;
-  const context = contextFactory(deps, { ...settings, worker: "w" })(job, ids);
+  const { job, context } = contextOf({ get });
   return { found: context.find(ids.length, SEGMENTS, []), asked, arrive };
 }
 
@@ -79,4 +87,43 @@ test("whoever is interrupted while the last segment is on its way hears it when 
   await turn(); // a rejection nobody has heard of yet would end the process by now
   arrive(heapMemory(8));
   await expect(found).rejects.toBe(cancelled);
+});
+
+/** Segments of the job, and how often the memory of each was given back. */
+function sealed() {
+  const released = Array.from({ length: SEGMENTS }, () => 0);
+  const of = (index: number): Sealed => ({ index, payload: { bytes: Uint8Array.of(index), release: () => void released[index]!++ } });
+  return { of, released };
+}
+
+test("what the store did not take is offered again, the oldest first, whenever it took something else", async () => {
+  const offered: string[] = [];
+  let refuses = 3;
+  const put: SegmentStore["put"] = async (_, { kind }, bytes) => {
+    offered.push(kind === "boundary" ? kind : `${bytes[0]}`);
+    return refuses-- <= 0;
+  };
+  const { job, context } = contextOf({ put });
+  const { of, released } = sealed();
+  for (const index of [0, 1, 2]) {
+    context.keep(of(index));
+    await context.settled();
+  }
+  expect([[...job.unstored], job.stored, released]).toEqual([[0, 1, 2], 0, [0, 0, 0]]);
+  context.keepBoundary(ids.length, Uint8Array.of(9));
+  await context.settled();
+  expect(offered).toEqual(["0", "1", "2", "boundary", "0", "1", "2"]);
+  expect([[...job.unstored], job.stored, released]).toEqual([[], 3, [1, 1, 1]]);
+  context.release();
+  expect(released).toEqual([1, 1, 1]);
+});
+
+test("what the store never takes is given up with the context", async () => {
+  const { job, context } = contextOf({ put: async (_, { firstToken }) => firstToken !== 0 });
+  const { of, released } = sealed();
+  for (const index of [0, 1, 2]) context.keep(of(index));
+  await context.settled();
+  expect([[...job.unstored], job.stored, released]).toEqual([[0], 2, [0, 1, 1]]);
+  context.release();
+  expect(released).toEqual([1, 1, 1]);
 });
