@@ -60,7 +60,7 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
   const store = storeFromConfig(config, { clock: systemClock, log: silentLog, random: systemRandom, metrics: openMetrics() });
   const workers = new Set<RoleProcess>();
   const start = async (role: Role) => void workers.add(await RoleProcess.start(role, full, program));
-  await Promise.all([bus.ready(10_000), start("prefill"), start("prefill"), start("decode")]);
+  await Promise.all([bus.ready(60_000), start("prefill"), start("prefill"), start("decode")]);
   const { info } = opened.engine;
   let jobs = 0;
   return {

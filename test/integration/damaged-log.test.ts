@@ -50,7 +50,7 @@ describe.each(["memory", "nats"])("%s: over HTTP a damaged job", (kind) => {
 
   test("that a request waits for is told to it at once; the same request sent again is a new job", async () => {
     const waits = call("POST", "/v1/completions", body);
-    await expect.poll(() => waiting(record), { timeout: 5_000 }).toHaveLength(1);
+    await expect.poll(() => waiting(record), { timeout: 20_000 }).toHaveLength(1);
     const [jobId] = await waiting(record);
     await record.write(jobId!, junk);
     const answered = await waits;
@@ -60,7 +60,7 @@ describe.each(["memory", "nats"])("%s: over HTTP a damaged job", (kind) => {
       ...{ method: "POST", body: JSON.stringify(body), signal: again.signal },
       headers: { "content-type": "application/json", "x-stainless-retry-count": "1" },
     });
-    await expect.poll(async () => (await waiting(record)).filter((id) => id !== jobId), { timeout: 5_000 }).toHaveLength(1);
+    await expect.poll(async () => (await waiting(record)).filter((id) => id !== jobId), { timeout: 20_000 }).toHaveLength(1);
     again.abort();
     await expect(retry).rejects.toThrow();
   });

@@ -22,7 +22,7 @@ test.runIf(disk)(
   async () => {
     const nats = await NatsServer.start(folder);
     const bus = openBus({ url: nats.url, answerMs: 1_500, tryMs: 500 });
-    await bus.ready(10_000);
+    await bus.ready(60_000);
     const claim = await submitAndClaim(bus, "job");
     const kept: number[] = [];
     const payload = (i: number) => new Uint8Array(500_000).fill(i);

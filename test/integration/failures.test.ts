@@ -147,7 +147,7 @@ test("a rolling restart of every process under load: everything drains in second
   expect(verdicts.map(({ takeovers }) => takeovers)).toEqual(verdicts.map(() => 0));
   for (const { segmentsAgain, handedBack } of verdicts) expect(segmentsAgain).toBeLessThanOrEqual(handedBack * (chunk + replay));
   expect(verdicts.some(({ handedBack }) => handedBack > 0)).toBe(true);
-}, 120_000);
+});
 
 test("values damaged in Redis, and values evicted while they are in use, are misses", async () => {
   const { client } = cluster.redis;
@@ -166,7 +166,7 @@ test("values damaged in Redis, and values evicted while they are in use, are mis
   await Promise.all(jobs.map(async (job) => judge({ job, expected: await quiet.answer(job) }, await ask(cluster.apis, job, PATIENCE_MS))));
   expect(Number(/evicted_keys:(\d+)/.exec(await client.info("stats"))![1])).toBeGreaterThan(0);
   await client.config("SET", "maxmemory", 0);
-}, 120_000);
+});
 
 /** Flips a bit in the middle of a value. */
 async function flip(key: string): Promise<number> {

@@ -11,7 +11,7 @@ let api: TestApi;
 beforeAll(async () => {
   server = await NatsServer.start();
   bus = openBus({ url: server.url, logMaxBytes: 1_048_576, payloadsMaxBytes: 1e7 });
-  await bus.ready(5_000);
+  await bus.ready(60_000);
   api = await testApi({}, bus);
 });
 afterAll(async () => {
@@ -51,7 +51,7 @@ test("at 80 % of the log new work is 429, what was taken runs to its end, and de
   for (const jobId of taken) expect(await statusOf(jobId)).toMatchObject({ status: "finished" });
   for (const jobId of taken.slice(1)) expect(await (await call("DELETE", `/v1/jobs/${jobId}`)).json()).toMatchObject({ deleted: true });
   expect((await call("GET", `/v1/jobs/${second}`)).status).toBe(404);
-  await expect.poll(async () => (await submit(16_000)).status, { timeout: 5_000 }).toBe(202); // how full it is is known to a second
+  await expect.poll(async () => (await submit(16_000)).status, { timeout: 20_000 }).toBe(202); // how full it is is known to a second
 });
 
 test("deleting a job removes its payload too", async () => {

@@ -41,7 +41,7 @@ test.each(["SIGKILL", "SIGINT"] as const)("nothing that tests or a local cluster
   // Ctrl-C reaches the whole group, kill -9 the runner alone.
   process.kill(signal === "SIGINT" ? -child.pid! : child.pid!, signal);
   await once(child, "exit");
-  await expect.poll(() => alive().filter(({ pid }) => family.includes(pid)), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => alive().filter(({ pid }) => family.includes(pid)), { timeout: 20_000 }).toEqual([]);
 });
 
 /** Processes that have not ended: what nobody has asked how it ended is listed too. */

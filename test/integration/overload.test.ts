@@ -75,7 +75,7 @@ describe("over a real NATS and real HTTP", () => {
   beforeAll(async () => {
     server = await NatsServer.start();
     bus = openBus({ url: server.url });
-    await bus.ready(5_000);
+    await bus.ready(60_000);
     cluster = testCluster({ busOf: () => bus });
     api = await testApi({}, bus);
     const settings = { model: engine.model, claimMs: 20_000 };

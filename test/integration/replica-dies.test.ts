@@ -35,7 +35,7 @@ beforeAll(async () => {
   const env = { ...settings, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_WEIGHTLESS_STEP_MS: "20" };
   for (const role of ["prefill", "decode"] as const) running.push(await RoleProcess.start(role, env, fromDist));
   replicas = [await startReplica(env), await startReplica(env)];
-}, 90_000);
+});
 afterAll(async () => {
   closeClients();
   await Promise.all(running.map((process) => process.stop()));

@@ -15,7 +15,7 @@ beforeAll(async () => {
   nats = await NatsServer.start();
   const settings = loadConfig({ LONGSHORE_NATS_URL: nats.url });
   bus = busFromConfig(settings);
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   api = await testApi({}, bus);
   client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
 });

@@ -83,7 +83,7 @@ test("one that was not taken is told again under the same id, later, until it is
   const all = await told(3);
   expect(new Set(all.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
   expect(JSON.parse(first.body)).toMatchObject({ type: "batch.failed", data: { id } });
-  await vi.waitFor(async () => expect(JSON.parse((await document()).text)).toMatchObject({ webhook: null }), { timeout: 10_000 });
+  await vi.waitFor(async () => expect(JSON.parse((await document()).text)).toMatchObject({ webhook: null }), { timeout: 20_000 });
 });
 
 test("the ends of background responses and of jobs are told as the client knows them; what has readers is not", async () => {

@@ -37,7 +37,7 @@ beforeAll(async () => {
     LONGSHORE_CLAIM_MS: "1500",
   };
   bus = busFromConfig(loadConfig(env));
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   const tokenizer = await Tokenizer.load(MODEL);
   engine = { vocabSize: tokenizer.vocabSize, eosId: tokenizer.ids.eos, eosOneIn: 200 };
 });
@@ -120,7 +120,7 @@ test("while long prompts hold the only place, a short one gets it, and they lose
   expect(at(mine, "claimed")).toBeLessThan(at(logs[1]!, "handed_over"));
   expect(logs.flat().filter(({ event }) => event.type === "released" && event.reason === TURN_IS_OVER).length).toBeGreaterThan(0);
   await expect
-    .poll(async () => [...(await bus.queue.messages("prefill")), ...(await bus.queue.messages("decode"))], { timeout: 10_000 })
+    .poll(async () => [...(await bus.queue.messages("prefill")), ...(await bus.queue.messages("decode"))], { timeout: 20_000 })
     .toEqual([]);
 });
 

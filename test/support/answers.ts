@@ -7,14 +7,14 @@ export interface Answered {
 }
 
 export async function untilEvent(bus: Bus, jobId: string, wanted: (record: LogRecord) => boolean): Promise<LogRecord> {
-  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(30_000))) if (wanted(record)) return record;
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) if (wanted(record)) return record;
   throw new Error(`job ${jobId}: no such event in ${(await bus.log.read(jobId)).map(({ event }) => event.type).join(" ")}`);
 }
 
 /** Every event of a job up to its end. */
 export async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
   const records: LogRecord[] = [];
-  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(30_000))) records.push(record);
+  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) records.push(record);
   const last = records.at(-1);
   if (last === undefined || !isTerminal(last.event)) {
     throw new Error(`job ${jobId} did not end: ${records.map(({ event, attempt }) => `${event.type}/${attempt}`).join(" ")}`);

@@ -71,7 +71,7 @@ export async function promptOf(api: TestApi, { prompt }: JobRequest): Promise<st
 }
 
 async function take(bus: Bus, phase: "prefill" | "decode", model: string): Promise<{ claim: Claim; request: JobRequest; ack: () => void }> {
-  const message = await bus.queue.pull(phase, model, 10_000, new AbortController().signal);
+  const message = await bus.queue.pull(phase, model, 60_000, new AbortController().signal);
   if (message === null) throw new Error(`no ${phase} message came`);
   const result = await bus.log.claim(message.item.jobId, phase, "scripted");
   if (result.kind !== "claimed") throw new Error(`claim: ${result.kind}`);

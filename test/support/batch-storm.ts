@@ -58,7 +58,7 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
     LONGSHORE_PORT: String(port),
   };
   const bus = busFromConfig(loadConfig(env));
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   const processes = await Promise.all(ROLES.map(async (role) => ({ role, process: await RoleProcess.start(role, env) })));
   const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: "none", timeout: 60_000 });
   const killed: string[] = [];

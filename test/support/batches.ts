@@ -28,7 +28,7 @@ export async function createBatch(client: OpenAI, lines: readonly (object | stri
 export const hasEnded = ({ status }: OpenAI.Batch): boolean => ["completed", "failed", "expired", "cancelled"].includes(status);
 
 /** Looks at the batch until `holds`. */
-export async function batchUntil(client: OpenAI, id: string, holds: (batch: OpenAI.Batch) => boolean, ms = 60_000): Promise<OpenAI.Batch> {
+export async function batchUntil(client: OpenAI, id: string, holds: (batch: OpenAI.Batch) => boolean, ms = 150_000): Promise<OpenAI.Batch> {
   for (const endMs = Date.now() + ms; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
     const batch = await client.batches.retrieve(id);
     if (holds(batch)) return batch;

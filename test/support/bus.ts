@@ -53,9 +53,12 @@ export async function fillLog(bus: Bus, jobId: string): Promise<void> {
   }
 }
 
+/** What comes about within it on a machine that stands still now and then. */
+const PATIENCE_MS = 60_000;
+
 /** Tries until the claim of whoever holds the job is too old. */
 export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
-  for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) {
+  for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; await sleep(10)) {
     const result = await bus.log.claim(jobId, phase, worker);
     if (result.kind !== "held") return result;
   }
@@ -101,6 +104,6 @@ export async function takeoversMs(bus: Bus, jobId: string): Promise<number[]> {
 
 /** Waits for a condition that time brings about by itself. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const endMs = Date.now() + 10_000; Date.now() < endMs; await sleep(10)) if (await holds()) return;
-  throw new Error("it did not come about within 10 s");
+  for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; await sleep(10)) if (await holds()) return;
+  throw new Error(`it did not come about within ${PATIENCE_MS} ms`);
 }

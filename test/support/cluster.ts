@@ -14,7 +14,7 @@ export interface LocalCluster {
   stop(): Promise<void>;
 }
 
-const START_MS = 60_000;
+const START_MS = 120_000;
 
 /** `longshore up --cluster` as a user starts it, from dist, on free ports, with a folder of its own. */
 export async function startLocalCluster(env: Readonly<Record<string, string>> = {}): Promise<LocalCluster> {

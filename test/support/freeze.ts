@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const FREEZING_MS_MAX = 10_000;
+const FREEZING_MS_MAX = 60_000;
 
 /**
  * SIGSTOP, and the wait for it: a signal is sent, not carried out, when `kill` returns, and on a busy machine a thread of the process may still

@@ -28,7 +28,7 @@ export function freshRecord(defaults: Partial<BusOptions>) {
   ): Promise<Open> {
     const found = open({ url: kind === "memory" ? "memory:" : server.url, prefix: `t${++records}`, ...defaults, ...more });
     buses.push(found.bus);
-    await found.bus.ready(5_000);
+    await found.bus.ready(60_000);
     return found;
   }
 

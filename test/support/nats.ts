@@ -84,7 +84,7 @@ export class NatsServer {
   }
 }
 
-const START_MS = 10_000;
+const START_MS = 60_000;
 
 async function listening(port: number, process: ChildProcess): Promise<void> {
   for (const endMs = Date.now() + START_MS; Date.now() < endMs && process.exitCode === null; await sleep(10)) {

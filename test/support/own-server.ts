@@ -32,7 +32,7 @@ export function ownServer() {
   }
   async function ready(options: Partial<BusOptions> = {}): Promise<Bus> {
     const bus = open(options);
-    await bus.ready(10_000);
+    await bus.ready(60_000);
     return bus;
   }
   const throughProxy = (options: Partial<BusOptions> = {}) => ready({ url: `nats://127.0.0.1:${proxy.port}`, ...options });

@@ -25,7 +25,7 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-const STARTING_MS_MAX = 10_000;
+const STARTING_MS_MAX = 60_000;
 
 /** `args` are appended to the command line: `["--maxmemory", "8mb"]`. */
 export async function startRedis(args: readonly string[] = []): Promise<RedisServer> {

@@ -15,7 +15,7 @@ export interface End {
 export const fromSources = ["--import", "tsx", "services/cli/main.ts"] as const;
 export const fromDist = ["--enable-source-maps", "dist/services/cli/main.js"] as const;
 
-const READY_MS = 30_000;
+const READY_MS = 120_000;
 /** What is kept of a process's output. */
 const OUTPUT_MAX = 20_000;
 

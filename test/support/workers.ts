@@ -157,7 +157,7 @@ export function requestOf(request: Partial<JobRequest>): JobRequest {
     sampling: { temperature: 1, topP: 1, topK: 0, minP: 0, seed: 7n },
     stop: [],
     stopIds: [EOS],
-    deadlineMs: Date.now() + 60_000,
+    deadlineMs: Date.now() + 600_000,
     detached: false,
     view: "",
     ...request,

@@ -23,7 +23,7 @@ beforeAll(async () => {
   bus = openBus({ url: urls.join(","), replicas: SERVERS, answerMs: 60_000, logMaxBytes: 1e8, payloadsMaxBytes: 1e8 });
   await bus.ready(60_000);
   hand = await connect({ servers: urls });
-}, 90_000);
+});
 afterAll(async () => {
   await hand?.close();
   await bus?.close();

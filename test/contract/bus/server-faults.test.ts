@@ -43,7 +43,7 @@ test("a bus opened before its server says what is missing, and finds it when it 
   expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
   const nudged = new Promise((resolve) => void bus.registry.onCancel(resolve, never));
   await own.server.restart();
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   await bus.log.submit("job", request());
   await bus.registry.markCancelled("job", "client");
   expect(await nudged).toBe("job");
@@ -56,7 +56,7 @@ test("a server that comes back empty is prepared again", async () => {
   await sleep(100);
   await own.server.wipe();
   await own.server.restart();
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   expect(await bus.log.last("job")).toBeNull();
   await bus.log.submit("job", request());
   await bus.queue.publish("prefill", "m", "batch", { jobId: "job", epoch: 0, promptTokens: 3 });
@@ -90,7 +90,7 @@ test("a log that holds more than its new size is left as it is, and who asked fo
   for (const jobId of ["first", "second", "third", "fourth", "fifth", "sixth"]) await bus.log.submit(jobId, large);
   const narrow = open({ logMaxBytes: 1_048_576 });
   const told = () => narrow.ready(500).catch(({ message }: Error) => message);
-  await expect.poll(told, { timeout: 10_000 }).toMatch(/^stream \w+_LOG holds 12\d{5} bytes .* raise LONGSHORE_LOG_MAX_BYTES/);
+  await expect.poll(told, { timeout: 20_000 }).toMatch(/^stream \w+_LOG holds 12\d{5} bytes .* raise LONGSHORE_LOG_MAX_BYTES/);
   expect((await bus.log.first("first"))?.event.type).toBe("submitted");
   expect((await bus.log.submit("seventh", large)).event.type, "the size is what it was").toBe("submitted");
 });

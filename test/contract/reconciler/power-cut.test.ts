@@ -13,7 +13,7 @@ let bus: ReturnType<typeof aging>;
 beforeEach(async () => {
   nats = await NatsServer.start();
   bus = aging(openBus({ url: nats.url, ackWaitMs: 60_000 }));
-  await bus.ready(5_000);
+  await bus.ready(60_000);
 });
 afterEach(async () => {
   await bus.close();
@@ -29,7 +29,7 @@ test("a queue that lost its end in a power cut, and gives nobody what comes next
   await nats.kill("SIGTERM"); // the consumer's state is stored; its stream's is taken away
   rmSync(join(nats.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL/msgs"), { recursive: true });
   await nats.restart();
-  await bus.ready(5_000);
+  await bus.ready(60_000);
   await submitted(bus, "job");
   await publish(bus, "prefill", "job");
   const metrics = openMetrics();
@@ -57,7 +57,7 @@ test.each(["goes on", "takes over"])("an index that lost its end in a power cut 
   await nats.kill("SIGTERM");
   rmSync(join(nats.directory, "store/jetstream/$G/streams/KV_longshore_jobs/msgs"), { recursive: true });
   await nats.restart();
-  await bus.ready(5_000);
+  await bus.ready(60_000);
   for (let i = 0; i < (how === "goes on" ? 7 : 1); i++) await submitted(bus, `after ${i}`); // beyond what was read, or not
   await bus.age(CLAIM_MS);
   await (how === "goes on" ? before : await open(bus)).pass();

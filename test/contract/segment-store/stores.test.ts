@@ -231,7 +231,7 @@ describe.each([
     await store.claim(kept, "one", 60_000);
     expect(await store.claim(left, "two", 1)).toBe(false);
     subject.elapse(1_000);
-    await vi.waitFor(async () => expect(await store.claim(left, "two", 60_000)).toBe(true), { timeout: 5_000 });
+    await vi.waitFor(async () => expect(await store.claim(left, "two", 60_000)).toBe(true), { timeout: 20_000 });
     expect(await store.claim(kept, "two", 60_000)).toBe(false);
   });
 

@@ -33,7 +33,7 @@ let other: Client;
 beforeAll(async () => {
   nats = await NatsServer.start();
   bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: nats.url }));
-  await bus.ready(10_000);
+  await bus.ready(60_000);
   replicas = [await testApi({ grpcPort: 0, graceMs: 50 }, bus), await testApi({ grpcPort: 0, graceMs: 50 }, bus)];
   [client, other] = replicas.map(({ grpc }) => jobsAt(grpc!)) as [Client, Client];
 });

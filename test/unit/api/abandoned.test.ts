@@ -67,7 +67,7 @@ const retry = { "x-stainless-retry-count": "1" };
 const same = (content: string) => ({ messages: [{ role: "user", content }] });
 const jobOf = (response: Response) => response.headers.get("x-job-id")!;
 const cancelled = (jobId: string) =>
-  expect.poll(async () => (await record.log.last(jobId))?.event.type, { timeout: 5_000 }).toBe("cancelled");
+  expect.poll(async () => (await record.log.last(jobId))?.event.type, { timeout: 20_000 }).toBe("cancelled");
 const queued = (jobId: string) =>
   expect.poll(async () => (await record.queue.messages("prefill")).filter((message) => message.jobId === jobId).length).toBe(1);
 

@@ -216,8 +216,8 @@ test("a job is cancelled once its only reader has been gone for the grace", asyn
   const jobId = (await answer).headers.get("x-job-id")!;
   leave.abort();
   const types: string[] = [];
-  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(10_000))) types.push(event.type);
+  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(20_000))) types.push(event.type);
   expect(types).toEqual(["submitted", "cancelled"]);
-  const message = await api.bus.queue.pull("prefill", "yardlog", 1_000, AbortSignal.timeout(5_000));
+  const message = await api.bus.queue.pull("prefill", "yardlog", 1_000, AbortSignal.timeout(20_000));
   message?.ack();
 });

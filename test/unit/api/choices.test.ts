@@ -17,7 +17,7 @@ const post = (body: object, options: { headers?: Record<string, string>; signal?
 const jobsOf = (response: Response) => response.headers.get("x-job-id")!.split(", ");
 const endOf = async (jobId: string) => {
   let type = "";
-  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(10_000))) type = event.type;
+  for await (const { event } of api.bus.log.follow(jobId, 0, AbortSignal.timeout(20_000))) type = event.type;
   return type;
 };
 const requestsOf = async (jobIds: readonly string[]): Promise<JobRequest[]> =>

@@ -62,7 +62,7 @@ test("no other equal request is merged: without the mark, with a reader, another
 test.each(["has not come", "is whole"])("the readers of a replica that is gone are lost too, where the answer %s", async (when) => {
   const first = await ask(here);
   await here.close();
-  await expect.poll(async () => (await bus.registry.beats("api")).size, { timeout: 5_000 }).toBe(1);
+  await expect.poll(async () => (await bus.registry.beats("api")).size, { timeout: 20_000 }).toBe(1);
   if (when === "is whole") await playJob(bus, "yardlog", { ids: [...(await there.tokenizer.encode("Bay 42."))] });
   expect((await ask(there, retry)).jobId).toBe(first.jobId);
 });

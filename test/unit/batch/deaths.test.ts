@@ -122,14 +122,14 @@ test("a coordinator that dies at any moment of a batch: another ends it, each li
     expect(batch, `died at ${at}`).toMatchObject({ status: "completed", request_counts: { total: LINES, completed: LINES, failed: 0 } });
   }
   expect(at).toBeGreaterThan(20);
-}, 180_000);
+});
 
 test("a coordinator that dies at any moment of a cancel: what has ended is in the output, the rest in the error file", async () => {
   for (let at = 4; at < 30; at += 3) {
     const batch = await died(at, at - 2);
     expect(["cancelled", "completed"], `died at ${at}`).toContain(batch?.status ?? "cancelled");
   }
-}, 120_000);
+});
 
 test("a file that takes longer to read than a claim lives is read by one coordinator, of two that are there", async () => {
   const slow: Bus = {

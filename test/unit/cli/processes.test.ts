@@ -68,7 +68,7 @@ test("what is said when a process has ended is in its log too, and nothing is to
   const settings = options({ onLogLost: ({ plan }) => lost.push(plan.name) });
   const cluster = await launch([plan("store", port, script + listens(port))], settings);
   await cluster.stop();
-  await expect.poll(() => readFileSync(join(settings.stateDir, "store-1.log"), "utf8"), { timeout: 10_000 }).toContain("the last word");
+  await expect.poll(() => readFileSync(join(settings.stateDir, "store-1.log"), "utf8"), { timeout: 20_000 }).toContain("the last word");
   expect(lost).toEqual([]);
 });
 

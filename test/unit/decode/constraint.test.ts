@@ -59,7 +59,7 @@ test("an answer is held to its schema, and is that of the engine alone, whoever 
     const { constraint } = requests[i]!;
     if (constraint !== undefined && expected.reason === "stop") expectValid(constraint.schema, textOf(ids), `SEED=${seed}, job ${i}`);
   }
-}, 60_000);
+});
 
 test("the schema begins behind the token that ends the reasoning", async () => {
   cluster = testCluster();
