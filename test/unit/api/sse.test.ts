@@ -15,24 +15,25 @@ let opened: Promise<EventStream>;
 beforeEach(async () => {
   app = fastify({ forceCloseConnections: true });
   opened = new Promise((resolve) => {
-    app.get("/", (_, reply) => {
+    app.get<{ Params: { ms: string } }>("/:ms", ({ params }, reply) => {
       reply.header("x-request-id", "req_1");
-      resolve(openEventStream(reply, { heartbeatMs: 50, streamBufferBytes: BUFFER_BYTES }));
+      resolve(openEventStream(reply, { heartbeatMs: Number(params.ms), streamBufferBytes: BUFFER_BYTES }));
     });
   });
   port = Number(new URL(await app.listen({ port: 0, host: "127.0.0.1" })).port);
 });
 afterEach(() => app.close());
 
-function read() {
+/** Opens a stream. Whoever is to stay in it is not cut off for three short heartbeats in which this process stood still. */
+function read(heartbeatMs = 60_000) {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
-  socket.write("GET / HTTP/1.1\r\nhost: longshore\r\n\r\n");
+  socket.write(`GET /${heartbeatMs} HTTP/1.1\r\nhost: longshore\r\n\r\n`);
   return socket;
 }
 
 test("events carry name, id and data behind the reply's own headers; silence is filled with comments", async () => {
-  const socket = read();
+  const socket = read(50);
   let text = "";
   socket.on("data", (bytes) => (text += String(bytes)));
   const stream = await opened;
@@ -85,7 +86,7 @@ test("a reader who is waited for gets everything at his own pace, however much m
 });
 
 test("a reader who is waited for and takes nothing is cut off after three heartbeats", async () => {
-  const socket = read();
+  const socket = read(50);
   socket.pause();
   const stream = await opened;
   while (!stream.gone.aborted) {
@@ -98,7 +99,7 @@ test("a reader who is waited for and takes nothing is cut off after three heartb
 });
 
 test("a heartbeat cuts off nobody who has something to read yet", async () => {
-  const socket = read();
+  const socket = read(50);
   socket.pause();
   const stream = await opened;
   stream.send({ data: "x".repeat(16 * 1024 * 1024) });
@@ -108,7 +109,7 @@ test("a heartbeat cuts off nobody who has something to read yet", async () => {
 });
 
 test("an answer that has ended and that its reader does not take is let go", async () => {
-  const socket = read();
+  const socket = read(50);
   socket.pause();
   const stream = await opened;
   stream.send({ data: "x".repeat(64 * 1024 * 1024) });
