@@ -2,7 +2,7 @@ import { startApi } from "../../services/api/api.ts";
 import { openServedModel } from "../../services/api/model.ts";
 import type { Bus, Claim, JobRequest } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
-import { systemClock } from "../../services/shared/runtime/clock.ts";
+import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { type Config, loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
@@ -19,10 +19,14 @@ export interface TestApi {
 }
 
 /** An API on a free port over a bus in memory, with the demonstration model's tokenizer. */
-export async function testApi(settings: Partial<Config> = {}, bus: Bus = openBus({ url: "memory:" })): Promise<TestApi> {
+export async function testApi(
+  settings: Partial<Config> = {},
+  bus: Bus = openBus({ url: "memory:" }),
+  clock: Clock = systemClock,
+): Promise<TestApi> {
   const config: Config = { ...loadConfig({}), port: 0, ...settings };
   const model = await openServedModel(config);
-  const api = await startApi({ config, bus, model, clock: systemClock, random: systemRandom, log: silentLog, metrics: openMetrics() });
+  const api = await startApi({ config, bus, model, clock, random: systemRandom, log: silentLog, metrics: openMetrics() });
   return { url: api.url, grpc: api.grpc, bus, tokenizer: model.tokenizer, close: () => api.close() };
 }
 

@@ -1,20 +1,39 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { Retries } from "../../../services/api/retries.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
 import { request } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
 
-const GRACE_MS = 1_000;
+const GRACE_MS = 30_000;
 let bus: Bus;
 let here: TestApi;
 let there: TestApi;
+/** How to end each grace that began. */
+let graces: (() => void)[];
 
-beforeEach(async () => {
-  bus = openBus({ url: "memory:", beatLifeMs: 400 });
-  const open = () => testApi({ graceMs: GRACE_MS, beatMs: 100 }, bus);
-  [here, there] = [await open(), await open()];
-});
+/** Nothing is over because this process stood still: whoever shows himself is seen for a minute, and a grace ends when the test says so. */
+async function open(beatLifeMs = 60_000): Promise<void> {
+  graces = [];
+  const sleep: Clock["sleep"] = (ms, signal) =>
+    ms !== GRACE_MS
+      ? systemClock.sleep(ms, signal)
+      : new Promise((resolve, reject) => {
+          graces.push(resolve);
+          signal?.addEventListener("abort", () => reject(signal.reason));
+        });
+  bus = openBus({ url: "memory:", beatLifeMs });
+  const replica = () => testApi({ graceMs: GRACE_MS, beatMs: 100 }, bus, overriding(systemClock, { sleep }));
+  [here, there] = [await replica(), await replica()];
+}
+/** Ends the grace of the job that was left, and waits until its replica has looked and gives it another. */
+async function passGrace(): Promise<void> {
+  await expect.poll(() => graces.length, { timeout: 20_000 }).toBe(1);
+  graces[0]!();
+  await expect.poll(() => graces.length, { timeout: 20_000 }).toBe(2);
+}
 afterEach(() => Promise.all([here.close(), there.close()]));
 
 const chat = (text = "Where is red-fox?") => ({ model: "yardlog", messages: [{ role: "user", content: text }], stream: true });
@@ -35,18 +54,20 @@ const left = (jobId: string | null) =>
   expect.poll(async () => (await bus.registry.beats(`left.${jobId}`)).size, { timeout: 20_000 }).toBe(1);
 
 test("a request sent again joins the job that lost its reader, on any replica, and is answered from the beginning", async () => {
+  await open();
   const first = await ask(here);
   first.leave();
   await left(first.jobId);
   const again = await ask(there, retry);
   expect(again.jobId).toBe(first.jobId);
-  await new Promise((resolve) => setTimeout(resolve, 1.5 * GRACE_MS)); // the first replica's grace passes: somebody reads
+  await passGrace(); // somebody reads
   const ids = [...(await here.tokenizer.encode("Bay 42."))];
   await playJob(bus, "yardlog", { ids });
   expect(await again.text()).toMatch(/"role":"assistant".*\[DONE\]/s);
 });
 
 test("no other equal request is merged: without the mark, with a reader, another body, or once it is cancelled", async () => {
+  await open();
   const first = await ask(here);
   expect((await ask(there)).jobId).not.toBe(first.jobId);
   const second = await ask(here);
@@ -60,6 +81,7 @@ test("no other equal request is merged: without the mark, with a reader, another
 });
 
 test.each(["has not come", "is whole"])("the readers of a replica that is gone are lost too, where the answer %s", async (when) => {
+  await open(400);
   const first = await ask(here);
   await here.close();
   await expect.poll(async () => (await bus.registry.beats("api")).size, { timeout: 20_000 }).toBe(1);
@@ -68,6 +90,7 @@ test.each(["has not come", "is whole"])("the readers of a replica that is gone a
 });
 
 test("what one tenant asked for is not given to another who sends the same", async () => {
+  await open();
   await bus.log.submit("job", request());
   await bus.registry.noteJob("job", JSON.stringify({ tenant: "t", body: "digest", replica: "gone" }));
   const retries = new Retries(bus);
@@ -75,12 +98,13 @@ test("what one tenant asked for is not given to another who sends the same", asy
 });
 
 test("a reader who joined by his key on another replica keeps the job when the first one leaves", async () => {
+  await open();
   const key = { "idempotency-key": "once" };
   const first = await ask(here, key);
   const joined = await ask(there, key);
   expect(joined.jobId).toBe(first.jobId);
   first.leave();
-  await new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MS));
+  await passGrace();
   expect((await bus.log.last(first.jobId!))?.event.type).toBe("submitted");
   joined.leave();
 });
