@@ -24,6 +24,11 @@ export class Bucket {
     this.#level = this.level(nowMs) - amount;
   }
 
+  /** Takes no more than is in it. */
+  takeAtMost(amount: number, nowMs: number): void {
+    this.take(Math.min(amount, Math.max(0, this.level(nowMs))), nowMs);
+  }
+
   /** Seconds until `amount` may be taken; 0: now. */
   secondsUntil(amount: number, nowMs: number): number {
     return (Math.max(0, Math.min(amount, this.limit) - this.level(nowMs)) * 60) / this.limit;

@@ -102,10 +102,12 @@ export class Limits {
   }
 
   #hear(purse: Purse, replica: string, [requests, tokens]: Entry): void {
-    const heard = purse.heard.get(replica) ?? NOTHING;
-    const before = requests < heard.requests || tokens < heard.tokens ? NOTHING : heard; // it has begun to count anew
-    take(purse, { requests: requests - before.requests, tokens: tokens - before.tokens }, this.#clock.monotonicMs());
-    purse.heard.set(replica, { requests, tokens });
+    const nowMs = this.#clock.monotonicMs();
+    const told: Spending = { requests, tokens };
+    const heard = purse.heard.get(replica);
+    if (heard === undefined) takeAtMost(purse, told, nowMs);
+    else take(purse, since(heard, told), nowMs);
+    purse.heard.set(replica, told);
   }
 
   #purse(key: ApiKey): Purse {
@@ -120,8 +122,19 @@ export class Limits {
   }
 }
 
+/** What went through a replica since it was heard. Where it tells less than then, it has begun to count anew. */
+const since = (heard: Spending, told: Spending): Spending =>
+  told.requests < heard.requests || told.tokens < heard.tokens
+    ? told
+    : { requests: told.requests - heard.requests, tokens: told.tokens - heard.tokens };
+
 const isTouched = ({ buckets }: Purse, nowMs: number): boolean => KINDS.some((kind) => (buckets[kind]?.secondsUntilFull(nowMs) ?? 0) > 0);
 
 function take({ buckets }: Purse, spending: Spending, nowMs: number): void {
   for (const kind of KINDS) buckets[kind]?.take(spending[kind], nowMs);
+}
+
+/** Of a replica that is heard for the first time, or again: it may have counted for hours, and most of that is paid for. */
+function takeAtMost({ buckets }: Purse, spending: Spending, nowMs: number): void {
+  for (const kind of KINDS) buckets[kind]?.takeAtMost(spending[kind], nowMs);
 }

@@ -108,6 +108,24 @@ test("a replica that begins to count anew gives nothing back of what it had told
   expect([hear(7), hear(8), hear(1), hear(1)]).toEqual([3, 2, 1, 1]);
 });
 
+test("a key that was used to its limit for hours is not kept out for longer than a minute by replicas that come, or come back, meanwhile", () => {
+  const clock = handClock();
+  const { key } = keyWith(10, null);
+  const old = new Limits(clock);
+  for (const hours = 3; clock.ms < hours * 3_600_000; clock.ms += 6_000) while (spends(old, key, 0));
+  const reports = new Map(["one", "two"].map((name) => [name, old.report()!]));
+  const fresh = new Limits(clock);
+  fresh.hear(reports, () => key);
+  const standing = () => fresh.standing(key)[0];
+  expect(standing()).toMatchObject({ remaining: 0, resetSeconds: 60 });
+  clock.ms += 60_000;
+  fresh.hear(reports, () => key);
+  expect(standing(), "what was told is not told again").toMatchObject({ remaining: 10, resetSeconds: 0 });
+  fresh.hear(new Map(), () => key); // a nats-server that starts again knows of no beat
+  fresh.hear(reports, () => key);
+  expect(standing()).toMatchObject({ remaining: 0, resetSeconds: 60 });
+});
+
 test("a key opens with nothing but itself", () => {
   const { secret, key } = keyWith(null, null);
   expect(opens(secret, key)).toBe(true);
