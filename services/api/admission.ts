@@ -35,10 +35,11 @@ export class Admission {
     this.#workers = new Workers(bus, clock, model);
   }
 
-  /** Counts the job in the backlog; call the result once it is in the queue, or will not come. */
-  async admit(job: Asked & Pick<Waiting, "jobId" | "model">): Promise<() => void> {
+  /** Counts the job in the backlog; call the result once it is in the queue, or will not come. `pay`: asked only where there is room; what it throws keeps the job out. */
+  async admit(job: Asked & Pick<Waiting, "jobId" | "model">, pay: () => void): Promise<() => void> {
     const state = await this.#state();
     requireRoom(this.#limits, state, job);
+    pay();
     return this.#backlog.add({ ...job, outputTokens: expectedOutput(job) });
   }
 

@@ -26,7 +26,7 @@ export interface Submission {
   readonly bodyHash: string;
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
-  /** Takes these tokens from the limits of whoever asks. Throws RATE_LIMITED. */
+  /** Takes these tokens from the limits of whoever asks, once there is room for the job. Throws RATE_LIMITED. */
   readonly spend?: (tokens: number) => void;
   /** Hears of a job that may be in the record although its client is told that it failed. */
   readonly abandon?: (jobId: string) => void;
@@ -65,8 +65,9 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 
 async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "log">> {
   const { bus, admission } = deps;
-  submission.spend?.(submission.ids.length + expectedOutput(submission.request));
-  const queued = await admission.admit({ ...submission.request, jobId, promptTokens: submission.ids.length });
+  const { request, ids, spend } = submission;
+  const tokens = ids.length + expectedOutput(request);
+  const queued = await admission.admit({ ...request, jobId, promptTokens: ids.length }, () => spend?.(tokens));
   try {
     const recorded = await record(deps, jobId, submission);
     await send(bus, jobId, recorded);

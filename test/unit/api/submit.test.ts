@@ -49,6 +49,18 @@ test.each(["remembered its key", "wrote it into the log"])(
   },
 );
 
+test("who is refused for want of room pays nothing, however often he asks; who has paid is let in once", async () => {
+  const bus = openBus({ url: "memory:" });
+  const paid: number[] = [];
+  const paying: Submission = { ...keyed(1n), request: { ...job, maxTokens: 7 }, spend: (tokens) => void paid.push(tokens) };
+  const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 10_000 }) };
+  for (let tries = 0; tries < 3; tries++) await expect(submit(full, paying)).rejects.toMatchObject({ code: "OVERLOADED" });
+  expect(paid).toEqual([]);
+  await submit(deps(bus), paying);
+  await submit(deps(bus), paying);
+  expect(paid).toEqual([10]);
+});
+
 test("a job of an id of its own that the queue had no room for goes on when it is submitted again", async () => {
   const bus = openBus({ url: "memory:" });
   const full = () => Promise.reject(new ServingError("OVERLOADED", "the queue is full"));
