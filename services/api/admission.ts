@@ -38,7 +38,7 @@ export class Admission {
   /** Counts the job in the backlog; call the result once it is in the queue, or will not come. `pay`: asked only where there is room; what it throws keeps the job out. */
   async admit(job: Asked & Pick<Waiting, "jobId" | "model">, pay: () => void): Promise<() => void> {
     const state = await this.#state();
-    requireRoom(this.#limits, state, job);
+    requireRoom(this.#limits, { ...state, load: this.#backlog.known }, job); // who came at the same time is in it by now
     pay();
     return this.#backlog.add({ ...job, outputTokens: expectedOutput(job) });
   }

@@ -42,6 +42,11 @@ export class Backlog {
     return this.#load;
   }
 
+  /** As of the last look, and what was added up to this moment. */
+  get known(): Load {
+    return this.#load;
+  }
+
   /** Counts a job that is on its way into the queue; call the result once it is there, or will not come. */
   add(job: Waiting): () => void {
     const entry = { job, queued: false };

@@ -33,6 +33,13 @@ test("requests with one key that come at once are one job, though each drew a se
   expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
 });
 
+test("of jobs that come at once no more are let in than of those that come one by one", async () => {
+  const one = deps(openBus({ url: "memory:" }));
+  const come = (_: unknown, i: number) => submit(one, { ...keyed(1n), idempotencyKey: null, jobId: `job_${i}` });
+  const ends = await Promise.allSettled(Array.from({ length: 20 }, come));
+  expect(ends.filter(({ status }) => status === "fulfilled")).toHaveLength(10);
+});
+
 test.each(["remembered its key", "wrote it into the log"])(
   "a replica that died once it had %s loses nothing: the same key ends what it began",
   async (when) => {
