@@ -1,20 +1,36 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import OpenAI from "openai";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
-import { chatLine, jsonLines, type OutputLine } from "../support/batches.ts";
+import { batchUntil, chatLine, jsonLines, type OutputLine } from "../support/batches.ts";
 import { fromSources } from "../support/role-process.ts";
 
 let cluster: Served;
 let folder: string;
+/** Lets the engine make so many steps from now on: what a command is to find at work is at work however long the command takes to come. */
+let allow: (steps: number) => void;
 beforeAll(async () => {
-  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_WEIGHTLESS_STEP_MS: "20", LONGSHORE_PORT: "0", LONGSHORE_BATCH_LINES: "8" };
+  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_BATCH_LINES: "8", LONGSHORE_CLAIM_MS: "120000" };
   cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  const { engine } = cluster.cluster.opened;
+  const step = engine.step.bind(engine);
+  let left = Number.POSITIVE_INFINITY;
+  const allowed = new EventEmitter();
+  allow = (steps) => {
+    left = steps;
+    allowed.emit("more");
+  };
+  vi.spyOn(engine, "step").mockImplementation(async (batch) => {
+    while (left === 0) await once(allowed, "more");
+    left--;
+    return step(batch);
+  });
   folder = mkdtempSync(join(tmpdir(), "longshore-batch-"));
 });
 afterAll(async () => {
@@ -51,6 +67,7 @@ test("a batch that is watched, left with Ctrl-C, and watched again is one batch,
   const lines = Array.from({ length: 60 }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { seed: i, max_tokens: 20 }));
   const input = file("in.jsonl", [...lines, chatLine("bad", "", { temperature: 9 })]);
   const output = join(folder, "out.jsonl");
+  allow(0);
   const first = command(input, "-o", output);
   await new Promise<void>((resolve) => first.child.stderr.on("data", () => /of 61 lines/.test(first.said.err) && resolve()));
   first.child.kill("SIGINT");
@@ -59,6 +76,7 @@ test("a batch that is watched, left with Ctrl-C, and watched again is one batch,
   expect(existsSync(output)).toBe(false);
   const [id] = /batch_[0-9a-z]{20}/.exec(first.said.err)!;
 
+  allow(Number.POSITIVE_INFINITY);
   const second = command(input, "-o", output);
   expect(await second.exited, second.said.err).toBe(1); // a line failed
   expect(second.said.err).toContain(`${id} completed: 60 of 61 lines answered in ${output}, 1 not`);
@@ -94,14 +112,15 @@ test("--detach leaves the batch running, --cancel ends it and fetches what there
     Array.from({ length: 200 }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { seed: i, max_tokens: 40 })),
   );
   const output = join(folder, "long.out");
+  allow(60); // of up to 8 lines each, of which a line takes 39
   const begun = command(input, "-o", output, "--detach");
   expect(await begun.exited, begun.said.err).toBe(0);
   const id = begun.said.out.trim();
-  for (let done = 0; done === 0; await new Promise((resolve) => setTimeout(resolve, 100))) {
-    done = ((await (await fetch(`${cluster.api.url}/v1/batches/${id}`)).json()) as { request_counts: { completed: number } }).request_counts
-      .completed;
-  }
+  const client = new OpenAI({ baseURL: `${cluster.api.url}/v1`, apiKey: "none", maxRetries: 0 });
+  await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
   const cancelled = command(input, "-o", output, "--cancel");
+  await batchUntil(client, id, ({ cancelling_at }) => cancelling_at !== null);
+  allow(Number.POSITIVE_INFINITY);
   expect(await cancelled.exited).toBe(1);
   expect(cancelled.said.err).toContain(`${id} cancelled`);
   const [answered, missed] = [idsIn(output), idsIn(`${output}.errors`)];
