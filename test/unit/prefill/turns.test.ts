@@ -1,81 +1,16 @@
 import { expect, test } from "vitest";
-import type { Bus, Claim, JobEvent, JobRequest, LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../services/shared/bus/contract.ts";
 import { enqueue } from "../../../services/shared/bus/enqueue.ts";
-import { TURN_IS_OVER } from "../../../services/shared/bus/reasons.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
-import type { SegmentStore } from "../../../services/shared/segments/contract.ts";
 import { alone } from "../../support/alone.ts";
 import { answered } from "../../support/answers.ts";
+import { CHUNK_MS, crowd, isYield, long, short, yields } from "../../support/crowd.ts";
 import { Dice } from "../../support/dice.ts";
 import { engineOptions, promptIds, SEGMENT } from "../../support/model.ts";
-import { overriding } from "../../support/overriding.ts";
-import { VirtualClock } from "../../support/virtual-clock.ts";
-import { memoryStore, requestOf, testCluster, type Worker } from "../../support/workers.ts";
+import { requestOf } from "../../support/workers.ts";
 
-/** All times here are counted in chunks: the clock is the tests' own. */
-const CHUNK_MS = 1_000;
 const LOOK_MS = 250;
-
-interface Crowd {
-  readonly slots: number;
-  readonly workers?: number;
-  readonly store?: (store: SegmentStore) => SegmentStore;
-  readonly busOf?: (bus: Bus) => Bus;
-}
-
-/** Prefill workers with few slots, one for decode, and what they compute, on a clock of their own. */
-function crowd({ slots, workers = 1, store = (store) => store, busOf = (bus) => bus }: Crowd) {
-  const clock = new VirtualClock();
-  const cluster = testCluster({ clock, store: store(memoryStore(clock)), busOf });
-  const engine = { chunkMs: CHUNK_MS, layers: 5, turn: () => clock.sleep(0) };
-  let computed = 0;
-  const start = (): Worker =>
-    cluster.start("prefill", {
-      engine,
-      engineOf: (engine) =>
-        overriding(engine, {
-          prefill: async (sequence, ids, options) => {
-            computed += ids.length;
-            return engine.prefill(sequence, ids, options);
-          },
-        }),
-      settings: { prefillSlots: slots, chunkMs: CHUNK_MS },
-    });
-  const [worker] = Array.from({ length: workers }, start);
-  cluster.start("decode", { engine });
-  const request = (ids: Int32Array, more: Partial<JobRequest> = {}) =>
-    ({ prompt: { ids }, maxTokens: 20, deadlineMs: clock.nowMs() + 1e9, ...more }) as const;
-  return {
-    cluster,
-    clock,
-    worker: worker!,
-    start,
-    get computed() {
-      return computed;
-    },
-    submit: (ids: Int32Array, more: Partial<JobRequest> = {}) => cluster.submit(request(ids, more)),
-    isComputed: (jobId: string) => cluster.until(jobId, ({ event }) => event.type === "progress" && event.done >= 2 * SEGMENT),
-    /** Every event of each job, once all have ended with the ids of the engine alone, with the right usage, and after so many attempts at most. */
-    async ended(jobs: readonly { readonly jobId: string; readonly ids: Int32Array }[], attempts = 1): Promise<LogRecord[][]> {
-      const logs = await Promise.all(jobs.map(({ jobId }) => cluster.events(jobId)));
-      for (const [i, records] of logs.entries()) {
-        const { ids } = jobs[i]!;
-        const expected = await alone(requestOf(request(ids)));
-        expect(answered(records).ids).toEqual(expected.ids);
-        expect(records.at(-1)!.event).toMatchObject({ type: "finished", usage: { promptTokens: ids.length, cachedTokens: 0 } });
-        expect(Math.max(...records.map(({ attempt }) => attempt))).toBeLessThanOrEqual(attempts);
-      }
-      await cluster.close();
-      return logs;
-    },
-  };
-}
-
-const isYield = ({ event }: LogRecord) => event.type === "released" && event.reason === TURN_IS_OVER;
-const yields = (logs: readonly (readonly LogRecord[])[]) => logs.flat().filter(isYield).length;
 const claimOf = (records: readonly LogRecord[]) => records.find(({ event }) => event.type === "claimed")!;
-const long = (salt: number, tokens = 2_500) => promptIds(tokens, salt);
-const short = promptIds(50, 400);
 
 test.each(Array.from({ length: 12 }, (_, seed) => [seed]))(
   "a short prompt behind long ones waits for one turn of each that is before it, and turns compute nothing twice (seed %d)",
@@ -155,76 +90,6 @@ test("a message too many, as whoever dies between two writes leaves it, moves no
   expect(yields(await it.clock.run(work()))).toBe(0);
 });
 
-test("a store that takes nothing: each keeps its place to its end, as if there were no turns", async () => {
-  const it = crowd({ slots: 1, store: (store) => overriding(store, { put: async () => false }) });
-  const work = async () =>
-    it.ended(await Promise.all([1, 2].map(async (salt) => ({ ids: long(salt), jobId: await it.submit(long(salt)) }))), 2);
-  expect(yields(await it.clock.run(work()))).toBe(0);
-});
-
-/** A long job, and a short one behind it, where the store does not take the second value that it is given: the first time, or ever. */
-async function behindALoss(how: "refused" | "thrown", forever: boolean) {
-  let puts = 0;
-  let lost: string | null = null;
-  const it = crowd({
-    slots: 1,
-    store: (store) =>
-      overriding(store, {
-        put: async (key, ...rest) => {
-          if (++puts === 2) lost = key;
-          else if (!forever || key !== lost) return store.put(key, ...rest);
-          if (how === "thrown") throw new Error("our own mistake");
-          return false;
-        },
-      }),
-  });
-  const work = async () => {
-    const jobs = [{ ids: long(1), jobId: await it.submit(long(1)) }];
-    await it.isComputed(jobs[0]!.jobId);
-    jobs.push({ ids: short, jobId: await it.submit(short) });
-    return it.ended(jobs, 2);
-  };
-  return { logs: await it.clock.run(work()), computed: it.computed };
-}
-
-test.each(["refused", "thrown"] as const)(
-  "a segment that the store once did not take (%s) is offered again: its job gives up its place, and nothing is computed twice",
-  async (how) => {
-    const { logs, computed } = await behindALoss(how, false);
-    expect(yields(logs)).toBeGreaterThan(0);
-    expect(computed).toBe(long(1).length + short.length);
-  },
-);
-
-test.each(["refused", "thrown"] as const)("a segment that the store never takes (%s): its job keeps its place", async (how) => {
-  const { logs } = await behindALoss(how, true);
-  expect(yields(logs)).toBe(0);
-});
-
-test("a store that keeps nothing while a job waits: turns grow, and little is computed twice", async () => {
-  const gone = new Set<unknown>();
-  const it = crowd({
-    slots: 1,
-    store: (store) =>
-      overriding(store, {
-        put: async (key, ...rest) => {
-          gone.delete(key);
-          return store.put(key, ...rest);
-        },
-        countPrefix: async (keys) => {
-          for (const key of keys) gone.add(key);
-          return 0;
-        },
-        get: async (key, ...rest) => (gone.has(key) ? null : store.get(key, ...rest)),
-      }),
-  });
-  const prompts = [1, 2, 3].map((salt) => long(salt, 3_900));
-  const work = async () => it.ended(await Promise.all(prompts.map(async (ids) => ({ ids, jobId: await it.submit(ids) }))));
-  const logs = await it.clock.run(work());
-  expect(yields(logs)).toBeGreaterThan(0);
-  expect(it.computed).toBeLessThan(2.25 * 3 * 3_900);
-});
-
 test("while the holder of a shared prefix is put aside, who waits for it goes on with it: it is computed once", async () => {
   const document = promptIds(24 * SEGMENT, 7);
   const questions = [1, 2].map((n) => Int32Array.from([...document, 100 + n, 200 + n]));
@@ -243,55 +108,6 @@ test("while the holder of a shared prefix is put aside, who waits for it goes on
   const once = document.length + 2 + 2 + long(3).length;
   expect(it.computed).toBeLessThanOrEqual(once + turns * (SEGMENT + engineOptions.replayTokens!));
   await it.clock.run(it.cluster.close());
-});
-
-/** Where a worker may die that passes a job on, and what goes there. */
-const places = ["before its event", "behind its event", "behind its message"] as const;
-
-test.each(places)("a worker that dies while a job gives up its place, %s: nothing is lost, and nothing done twice", async (place) => {
-  let deaths = 0;
-  const at = (here: (typeof places)[number]) => {
-    if (here !== place || deaths > 0) return false;
-    deaths++;
-    it.worker.life.kill();
-    it.start();
-    return true;
-  };
-  const yielding = (event: JobEvent) => event.type === "released" && event.reason === TURN_IS_OVER;
-  const watched = (claim: Claim): Claim =>
-    overriding(claim, {
-      append: async (event) => {
-        if (!yielding(event)) return claim.append(event);
-        if (at("before its event")) return new Promise(() => {});
-        const record = await claim.append(event);
-        at("behind its event");
-        return record;
-      },
-    });
-  const it = crowd({
-    slots: 1,
-    busOf: (bus) => ({
-      ...bus,
-      log: overriding(bus.log, {
-        claim: async (...args) => {
-          const result = await bus.log.claim(...args);
-          return result.kind === "claimed" ? { ...result, claim: watched(result.claim) } : result;
-        },
-      }),
-      queue: overriding(bus.queue, {
-        publish: async (phase, model, lane, item) => {
-          await bus.queue.publish(phase, model, lane, item);
-          if (phase === "prefill" && item.epoch !== 0) at("behind its message");
-        },
-      }),
-    }),
-  });
-  const work = async () => {
-    const jobs = await Promise.all([1, 2, 3].map(async (salt) => ({ ids: long(salt), jobId: await it.submit(long(salt)) })));
-    return it.ended(jobs, 2); // whoever had claimed to wait for the place died with it
-  };
-  expect(yields(await it.clock.run(work()))).toBeGreaterThan(0);
-  expect(deaths).toBe(1);
 });
 
 test("a job that is cancelled while it waits for its next turn ends there", async () => {
