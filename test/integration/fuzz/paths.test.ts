@@ -39,7 +39,7 @@ test("any method at any path, with any header that means something", async () =>
   await fc.assert(
     fc.asyncProperty(paths, query, method, headers, async (path, query, method, headers) => {
       const body = method === "GET" ? {} : { body: "{}" };
-      check(path, await ask(served, path + query, { method, headers: { "content-type": "application/json", ...headers }, ...body }));
+      check(await ask(served, path + query, { method, headers: { "content-type": "application/json", ...headers }, ...body }));
     }),
     { numRuns: 2 * RUNS },
   );
@@ -57,7 +57,7 @@ test("a job's streams from any place on", async () => {
     fc.asyncProperty(path, place, async (end, after) => {
       const answered = await ask(served, `/v1/jobs/${id}/${end}?after=${encodeURIComponent(after)}`);
       expect([200, 400]).toContain(answered.status);
-      if (end === "stream") check("/v1/jobs", answered);
+      if (end === "stream") check(answered);
     }),
     { numRuns: 60 },
   );

@@ -19,6 +19,8 @@ export async function serveFuzzed(): Promise<Served> {
 }
 
 interface Answered {
+  /** As the server saw it: `..` is gone. */
+  readonly path: string;
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
@@ -26,14 +28,14 @@ interface Answered {
 
 export async function ask({ api }: Served, path: string, options: RequestInit = {}): Promise<Answered> {
   const response = await fetch(api.url + path, { ...options, signal: AbortSignal.timeout(ANSWER_MS) });
-  return { status: response.status, headers: response.headers, text: await response.text() };
+  return { path: new URL(response.url).pathname, status: response.status, headers: response.headers, text: await response.text() };
 }
 
 export const postJson = (served: Served, path: string, body: Json) =>
   ask(served, path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 /** Nobody is to blame on our side, and a refusal has the form that clients of the surface read. */
-export function check(path: string, { status, headers, text }: Answered): void {
+export function check({ path, status, headers, text }: Answered): void {
   expect(status, text).toBeLessThan(500);
   expect(headers.get("x-request-id")).toMatch(/^req_[0-9a-z]{20}$/);
   if (status >= 400) checkError(path, JSON.parse(text));
