@@ -14,7 +14,7 @@ export const request = (changes: Partial<JobRequest> = {}): JobRequest => ({
   sampling: { temperature: 0.7, topP: 0.95, topK: 40, minP: 0.05, seed: 2n ** 64n - 1n },
   stop: ["\n\n"],
   stopIds: [7],
-  deadlineMs: 1_800_000_000_000,
+  deadlineMs: 4_102_444_800_000, // the year 2100
   detached: false,
   view: "{}",
   ...changes,
