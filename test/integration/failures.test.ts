@@ -1,17 +1,16 @@
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { JobEvent, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
-import { systemRandom } from "../../services/shared/runtime/random.ts";
 import { audit, type Verdict } from "../chaos/audit.ts";
 import { ask, type Reply } from "../chaos/client.ts";
 import { type ChaosCluster, SEGMENT_TOKENS, settings, startChaosCluster } from "../chaos/cluster.ts";
 import { type Expected, type Job, jobsOf, oracle } from "../chaos/jobs.ts";
 import type { Replica } from "../chaos/replica.ts";
 import { untilEvent } from "../support/answers.ts";
+import { testSeed } from "../support/seed.ts";
 
 /** The failures of docs/testing.md that need a cluster of processes, each caused at the moment that hurts. */
 const PATIENCE_MS = 45_000;
 const ATTEMPTS_MAX = 3;
-const seed = Number(process.env.SEED ?? systemRandom.u32());
 
 let cluster: ChaosCluster;
 let quiet: Awaited<ReturnType<typeof oracle>>;
@@ -25,6 +24,10 @@ afterEach(() => {
 });
 afterAll(() => cluster?.stop(false));
 
+let seed: number;
+beforeEach(() => {
+  seed = testSeed();
+});
 let questions = 0;
 /** A job with an answer of at least 150 tokens, so that there is something to disturb. */
 async function question(promptTokens: number): Promise<{ job: Job; expected: Expected }> {
@@ -49,7 +52,7 @@ async function begin(job: Job): Promise<{ jobId: string; reply: Promise<Reply> }
 
 async function judge({ job, expected }: { job: Job; expected: Expected }, reply: Reply): Promise<Verdict> {
   const verdict = audit(job, expected, reply, await cluster.bus.log.read(reply.jobId));
-  expect(verdict.faults, `SEED=${seed}`).toEqual([]);
+  expect(verdict.faults).toEqual([]);
   return verdict;
 }
 

@@ -5,6 +5,7 @@ import { alone } from "../../support/alone.ts";
 import { forgetfulStore } from "../../support/forgetful-store.ts";
 import { EOS, engineOptions, letter, promptIds } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
+import { testSeed } from "../../support/seed.ts";
 import { memoryStore, requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
@@ -13,8 +14,7 @@ afterEach(() => cluster.close());
 const nothing = { sequences: 0, memories: 0 };
 
 test("whatever the prompts, limits, seeds and stops, every job gives the ids of the engine alone, and nothing is left behind", async () => {
-  const seed = Number(process.env.SEED ?? Date.now() % 1e9);
-  const random = seededRandom(seed);
+  const random = seededRandom(testSeed());
   const whole = (max: number) => random.u32() % max;
   cluster = testCluster();
   const workers = [cluster.start("prefill"), cluster.start("prefill"), cluster.start("decode"), cluster.start("decode")];
@@ -45,8 +45,8 @@ test("whatever the prompts, limits, seeds and stops, every job gives the ids of 
   for (const [i, jobId] of jobs.entries()) {
     const expected = await alone(requestOf(requests[i]!));
     const { ids, end } = await cluster.answer(jobId);
-    expect(ids, `SEED=${seed}, job ${i}`).toEqual(expected.ids);
-    expect(end, `SEED=${seed}, job ${i}`).toMatchObject({
+    expect(ids, `job ${i}`).toEqual(expected.ids);
+    expect(end, `job ${i}`).toMatchObject({
       type: "finished",
       reason: expected.reason,
       usage: { promptTokens: requestOf(requests[i]!).promptTokens, completionTokens: expected.ids.length },
@@ -57,8 +57,7 @@ test("whatever the prompts, limits, seeds and stops, every job gives the ids of 
 });
 
 test("a store that forgets, refuses and miscounts changes only time", async () => {
-  const seed = Number(process.env.SEED ?? Date.now() % 1e9);
-  const random = seededRandom(seed);
+  const random = seededRandom(testSeed());
   cluster = testCluster({ store: forgetfulStore(memoryStore(), random, () => 30) });
   const workers = [cluster.start("prefill"), cluster.start("decode"), cluster.start("decode")];
   const requests = Array.from({ length: 24 }, (_, i) => ({
@@ -68,7 +67,7 @@ test("a store that forgets, refuses and miscounts changes only time", async () =
   const jobs = await Promise.all(requests.map((request) => cluster.submit(request)));
   for (const [i, jobId] of jobs.entries()) {
     const { ids } = await cluster.answer(jobId);
-    expect(ids, `SEED=${seed}, job ${i}`).toEqual((await alone(requestOf(requests[i]!))).ids);
+    expect(ids, `job ${i}`).toEqual((await alone(requestOf(requests[i]!))).ids);
   }
   await cluster.close();
   expect(workers.map(({ engine }) => engine.held)).toEqual(Array(3).fill(nothing));

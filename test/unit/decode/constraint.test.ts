@@ -5,6 +5,7 @@ import { alone } from "../../support/alone.ts";
 import { logprobsOf } from "../../support/answers.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";
 import { EOS, promptIds, textOf } from "../../support/model.ts";
+import { testSeed } from "../../support/seed.ts";
 import { requestOf, type TestCluster, testCluster } from "../../support/workers.ts";
 
 let cluster: TestCluster;
@@ -28,8 +29,7 @@ const schemas = [
 ].map((schema) => JSON.stringify(schema));
 
 test("an answer is held to its schema, and is that of the engine alone, whoever dies and whatever the store loses", async () => {
-  const seed = Number(process.env.SEED ?? Date.now() % 1e9);
-  const random = seededRandom(seed);
+  const random = seededRandom(testSeed());
   const whole = (max: number) => random.u32() % max;
   const { store, erase } = erasableStore();
   cluster = testCluster({ store });
@@ -53,11 +53,11 @@ test("an answer is held to its schema, and is that of the engine alone, whoever 
   for (const [i, jobId] of jobs.entries()) {
     const expected = await alone(requestOf(requests[i]!));
     const { ids, end } = await cluster.answer(jobId);
-    expect(ids, `SEED=${seed}, job ${i}`).toEqual(expected.ids);
-    expect(end, `SEED=${seed}, job ${i}`).toMatchObject({ type: "finished", reason: expected.reason });
-    expect(logprobsOf(await cluster.events(jobId)), `SEED=${seed}, job ${i}`).toEqual(expected.logprobs);
+    expect(ids, `job ${i}`).toEqual(expected.ids);
+    expect(end, `job ${i}`).toMatchObject({ type: "finished", reason: expected.reason });
+    expect(logprobsOf(await cluster.events(jobId)), `job ${i}`).toEqual(expected.logprobs);
     const { constraint } = requests[i]!;
-    if (constraint !== undefined && expected.reason === "stop") expectValid(constraint.schema, textOf(ids), `SEED=${seed}, job ${i}`);
+    if (constraint !== undefined && expected.reason === "stop") expectValid(constraint.schema, textOf(ids), `job ${i}`);
   }
 });
 
