@@ -7,7 +7,8 @@ import { lineJobId } from "../../../services/batch/run-line.ts";
 import { type Embedded, startEmbedded } from "../../../services/cli/embedded.ts";
 import { findBatch } from "../../../services/shared/batches/batch.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
-import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";
 import { type Config, loadConfig } from "../../../services/shared/runtime/config.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
@@ -16,6 +17,7 @@ import { type TestApi, testApi } from "../../support/api.ts";
 import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../../support/batches.ts";
 import { faultsOf } from "../../support/bus.ts";
 import { Life } from "../../support/life.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 
 const LINES = 4;
 let config: Config;
@@ -36,11 +38,9 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-function start(bus: Bus, stop: AbortSignal, changes: Partial<Config> = {}): Promise<void> {
-  return coordinate(
-    { bus, model, config: { ...config, ...changes }, log: silentLog, metrics: openMetrics(), clock: systemClock, random: systemRandom },
-    stop,
-  );
+async function start(bus: Bus, stop: AbortSignal, changes: Partial<Config> = {}, clock: Clock = systemClock): Promise<void> {
+  const deps = { bus, model, log: silentLog, metrics: openMetrics(), clock, random: systemRandom };
+  await coordinate({ ...deps, config: { ...config, ...changes } }, stop);
 }
 
 /** What a coordinator does to the record that lasts. `at` is called before and after each, with their number. */
@@ -132,21 +132,23 @@ test("a coordinator that dies at any moment of a cancel: what has ended is in th
 });
 
 test("a file that takes longer to read than a claim lives is read by one coordinator, of two that are there", async () => {
-  const slow: Bus = {
-    ...cluster.bus,
-    files: Object.assign(methods(cluster.bus.files), {
-      get: async (key: string) => {
-        await systemClock.sleep(500);
-        return cluster.bus.files.get(key);
-      },
-    }),
-  };
-  const padded = lines.map((line) => JSON.stringify(line) + " ".repeat(1_500_000));
-  const { id } = await createBatch(client, padded);
+  const clock = new VirtualClock();
+  const bus = openBus({ url: "memory:", clock });
+  const own = await testApi({}, bus);
+  const padded = lines.map((line) => JSON.stringify(line) + " ".repeat(1_500_000)); // six parts
+  const { id } = await createBatch(new OpenAI({ baseURL: `${own.url}/v1`, apiKey: "none", maxRetries: 0 }), padded);
+  const get = (key: string) => clock.sleep(500).then(() => bus.files.get(key));
+  const slow: Bus = { ...bus, files: Object.assign(methods(bus.files), { get }) };
   const stop = new AbortController();
-  const coordinators = [1, 2].map(() => start(slow, stop.signal, { claimMs: 2_000 })); // six parts
-  expect(await batchUntil(client, id, hasEnded)).toMatchObject({ status: "completed", request_counts: { completed: LINES } });
-  expect((await findBatch(cluster.bus, "default", id))!.batch.epoch).toBe(1);
+  const coordinators = [1, 2].map(() => start(slow, stop.signal, { claimMs: 2_000 }, clock));
+  const batchNow = async () => (await findBatch(bus, "default", id))!.batch;
+  const read = async () => {
+    while ((await batchNow()).status === "validating") await clock.sleep(10);
+  };
+  await clock.run(read());
+  expect(clock.monotonicMs()).toBeGreaterThanOrEqual(6 * 500);
+  expect(await batchNow()).toMatchObject({ status: "in_progress", epoch: 1 });
   stop.abort(new Error("over"));
   await Promise.all(coordinators);
+  await own.close();
 });
