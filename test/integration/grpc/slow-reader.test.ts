@@ -5,8 +5,10 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { watchTaking } from "../../../services/api/grpc/transport.ts";
 
 const MS = 30_000;
-/** One message, of which a client that reads nothing is sent 64 KiB. */
+/** Of a stream, of which a client that reads nothing is sent 64 KiB. */
 const BYTES = 700_000;
+/** Messages it may come in, each with a head of five bytes. */
+const MANY = 700;
 let server: grpc.Server;
 let session: http2.ClientHttp2Session;
 
@@ -21,15 +23,12 @@ beforeEach(async () => {
   });
   const same = (bytes: Buffer) => bytes;
   const codec = { requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
-  server.addService(
-    { watch: { path: "/x/Watch", requestStream: false, responseStream: true, ...codec } },
-    {
-      watch: (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
-        call.write(Buffer.alloc(BYTES));
-        call.end();
-      },
-    },
-  );
+  const method = (path: string) => ({ path, requestStream: false, responseStream: true, ...codec });
+  const saying = (messages: number) => (call: grpc.ServerWritableStream<Buffer, Buffer>) => {
+    for (let i = 0; i < messages; i++) call.write(Buffer.alloc(BYTES / messages));
+    call.end();
+  };
+  server.addService({ one: method("/x/One"), many: method("/x/Many") }, { one: saying(1), many: saying(MANY) });
   const bind = (done: (port: number) => void) =>
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, port) => done(port));
   session = http2.connect(`http://127.0.0.1:${await new Promise<number>(bind)}`);
@@ -42,8 +41,8 @@ afterEach(() => {
   server.forceShutdown();
 });
 
-async function watch(): Promise<http2.ClientHttp2Stream> {
-  const headers = { ":method": "POST", ":path": "/x/Watch", "content-type": "application/grpc", te: "trailers" };
+async function watch(path = "/x/One"): Promise<http2.ClientHttp2Stream> {
+  const headers = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" };
   const stream = session.request(headers);
   stream.on("error", () => {});
   stream.end(Buffer.alloc(5));
@@ -60,8 +59,11 @@ async function take(stream: http2.ClientHttp2Stream, bytes: number): Promise<num
   }
 }
 
-test("who takes one large message a little at a time gets all of it, however long it takes", async () => {
-  const stream = await watch();
+test.each([
+  ["one large message", "/x/One", 1],
+  ["many messages", "/x/Many", MANY],
+])("who takes %s a little at a time gets all of it, however long it takes", async (_, path, messages) => {
+  const stream = await watch(path);
   let taken = 0;
   let elapsedMs = 0;
   while (!stream.readableEnded && !stream.closed) {
@@ -70,7 +72,7 @@ test("who takes one large message a little at a time gets all of it, however lon
     elapsedMs += MS / 4;
   }
   expect(elapsedMs).toBeGreaterThan(MS);
-  expect([taken, stream.rstCode]).toEqual([BYTES + 5, http2.constants.NGHTTP2_NO_ERROR]);
+  expect([taken, stream.rstCode]).toEqual([BYTES + 5 * messages, http2.constants.NGHTTP2_NO_ERROR]);
 });
 
 test("who stops within a message is cut off, whatever else the connection carries", async () => {

@@ -32,20 +32,20 @@ test("reflection names the service and describes it", async () => {
 });
 
 test("who takes nothing of a large answer is cut off within it; who reads it has it", async () => {
-  const own = await testApi({ grpcPort: 0, heartbeatMs: 300 });
+  const hasty = await testApi({ grpcPort: 0, heartbeatMs: 300 }, api.bus);
   const text = "Container rustic-tulip is stowed in bay 42. ".repeat(6_000);
-  const client = jobsAt(own.grpc!);
+  const client = jobsAt(api.grpc!);
   const { id } = (await call(client, "Submit", { ...ask, max_tokens: 100_000 })) as { id: string };
-  const [first, ...rest] = await own.tokenizer.encode(text);
+  const [first, ...rest] = await api.tokenizer.encode(text);
   const end: Script["end"] = async (claim) => {
     for (let at = 0; at < rest.length; at += 8_000) await claim.append({ type: "tokens", first: at + 1, ids: rest.slice(at, at + 8_000) });
     const usage = { promptTokens: 1, completionTokens: rest.length + 1, cachedTokens: 0 };
     await claim.append({ type: "finished", reason: "stop", usage });
   };
-  await playJob(own.bus, "yardlog", { ids: [first!], end });
+  await playJob(api.bus, "yardlog", { ids: [first!], end });
   const { answer } = (await call(client, "Get", { id })) as { answer: { content: string } };
   expect(answer.content === text).toBe(true);
-  const session = http2.connect(`http://${own.grpc}`);
+  const session = http2.connect(`http://${hasty.grpc}`);
   const stream = session.request({
     ":method": "POST",
     ":path": "/longshore.v1.Jobs/Get",
@@ -58,7 +58,7 @@ test("who takes nothing of a large answer is cut off within it; who reads it has
   await new Promise((resolve) => stream.once("close", resolve));
   expect(stream.rstCode).toBe(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
   session.destroy();
-  await own.close();
+  await hasty.close();
 });
 
 test("over TLS, when the API has a certificate", async () => {
