@@ -37,7 +37,7 @@ test("a key of the record gets in, counts against its limits in the words of eac
   expect(Object.fromEntries(response.headers)).toMatchObject({
     "x-ratelimit-limit-requests": "2",
     "x-ratelimit-remaining-requests": "1",
-    "x-ratelimit-reset-requests": expect.stringMatching(/^(29|30)s$/),
+    "x-ratelimit-reset-requests": expect.stringMatching(/^(2\d|30)s$/),
     "x-ratelimit-limit-tokens": "100000",
     "x-ratelimit-remaining-tokens": expect.stringMatching(/^\d+$/),
   });
