@@ -61,8 +61,7 @@ export class Admission {
 
   /** Tokens of the backlog before and in decode. */
   async backlogTokens(): Promise<{ readonly prompt: number; readonly output: number }> {
-    const { promptTokens, outputTokens } = await this.#backlog.load();
-    return { prompt: ahead(promptTokens, "batch"), output: ahead(outputTokens, "batch") };
+    return waiting(await this.#backlog.load());
   }
 
   async #state(): Promise<State> {
@@ -91,17 +90,15 @@ interface State {
 function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job: Asked): void {
   const { queueJobsMax, backlogTokensMax } = limits;
   const outputTokens = expectedOutput(job);
-  const waiting = ahead(load.promptTokens, "batch") + ahead(load.outputTokens, "batch");
+  const { prompt, output } = waiting(load);
+  const tokens = prompt + output;
   if (load.jobs >= queueJobsMax) {
-    throw refused(
-      `${queueJobsMax} jobs are waiting already`,
-      waiting / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond),
-    );
+    throw refused(`${queueJobsMax} jobs are waiting already`, tokens / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond));
   }
-  const excess = waiting + job.promptTokens + outputTokens - backlogTokensMax;
+  const excess = tokens + job.promptTokens + outputTokens - backlogTokensMax;
   // A job larger than all that may wait gets in when nothing does.
   if (excess > 0 && load.jobs > 0) {
-    throw refused(`${waiting} tokens are waiting already`, Math.min(excess, waiting) / Math.max(1, speed.prefill.tokensPerSecond));
+    throw refused(`${tokens} tokens are waiting already`, Math.min(excess, tokens) / Math.max(1, speed.prefill.tokensPerSecond));
   }
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds > 0 && !isProbe(load, speed)) throw refused("this deadline cannot be met at the load there is", excessSeconds);
@@ -114,16 +111,25 @@ function secondsUntilDone(load: Load, speed: Speed, job: { lane: Lane; promptTok
 
 function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number }): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;
-  const inPrefill = (ahead(load.promptTokens, job.lane) + job.promptTokens) / prefill.tokensPerSecond;
-  return Math.max(inPrefill, ahead(load.outputTokens, job.lane) / decode.tokensPerSecond);
+  const inPrefill = (promptsAhead(load, prefill, job) + job.promptTokens) / prefill.tokensPerSecond;
+  const outputAhead = job.lane === "interactive" ? load.outputTokens.interactive : waiting(load).output;
+  return Math.max(inPrefill, outputAhead / decode.tokensPerSecond);
 }
+
+/**
+ * Tokens of the prompts that are done before a job's own. Interactive work does not wait for batch work, and takes turns (architecture, "Turns"): of each
+ * other prompt as much is done as of this one and a turn, and as much again for the first, which keeps one of two places.
+ */
+const promptsAhead = (load: Load, { turnTokens }: Capacity, { lane, promptTokens }: { lane: Lane; promptTokens: number }): number =>
+  lane === "batch" ? waiting(load).prompt : load.prompts.interactive.tokens(2 * (promptTokens + turnTokens));
 
 /** While nobody knows what the workers can do, one job after the other shows it. */
 const isProbe = ({ jobs }: Load, { prefill, decode }: Speed): boolean => jobs === 0 && !(prefill.measured && decode.measured);
 
-/** What is done before a job of `lane`: interactive work does not wait for batch work. */
-const ahead = (tokens: Readonly<Record<Lane, number>>, lane: Lane): number =>
-  lane === "interactive" ? tokens.interactive : tokens.interactive + tokens.batch;
+const waiting = ({ prompts, outputTokens }: Load) => ({
+  prompt: prompts.interactive.tokens() + prompts.batch.tokens(),
+  output: outputTokens.interactive + outputTokens.batch,
+});
 
 function refused(why: string, seconds: number): ServingError {
   const retryAfterSeconds = Math.max(1, Math.min(RETRY_SECONDS_MAX, Math.ceil(seconds)));

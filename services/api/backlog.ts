@@ -1,5 +1,6 @@
 import type { Bus, Lane, Waiting } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { Prompts } from "./prompts.ts";
 
 /** Looking at the queues takes at most one part in COST of the time, and as much again of the server's. */
 const COST = 20;
@@ -7,13 +8,11 @@ const COST = 20;
 /** Work that waits or is under way. */
 export interface Load {
   readonly jobs: number;
-  /** Of jobs before decode, by lane. */
-  readonly promptTokens: Readonly<Record<Lane, number>>;
-  /** Expected of all jobs, by lane. */
+  /** Of jobs before decode. */
+  readonly prompts: Readonly<Record<Lane, Prompts>>;
+  /** Expected of all jobs. */
   readonly outputTokens: Readonly<Record<Lane, number>>;
 }
-
-const nothing: Load = { jobs: 0, promptTokens: { interactive: 0, batch: 0 }, outputTokens: { interactive: 0, batch: 0 } };
 
 /** What waits in the queues for one model, as of a moment ago, and what this replica added since. */
 export class Backlog {
@@ -23,7 +22,7 @@ export class Backlog {
   readonly #added = new Set<{ readonly job: Waiting; queued: boolean }>();
   #looking: Promise<void> | null = null;
   #nextMs = Number.NEGATIVE_INFINITY;
-  #load: Load = nothing;
+  #load = new Sum();
 
   constructor(bus: Bus, clock: Clock, model: string) {
     this.#bus = bus;
@@ -51,7 +50,7 @@ export class Backlog {
   add(job: Waiting): () => void {
     const entry = { job, queued: false };
     this.#added.add(entry);
-    this.#load = sum(this.#load, [job]);
+    this.#load.add(job);
     return () => {
       entry.queued = true;
     };
@@ -64,18 +63,21 @@ export class Backlog {
     const own = (jobs: readonly Waiting[]) => jobs.filter(({ model }) => model === this.#model);
     const inDecode = own(decode).map((job) => ({ ...job, promptTokens: 0 }));
     for (const entry of queued) this.#added.delete(entry);
-    this.#load = sum(nothing, [...own(prefill), ...inDecode, ...Array.from(this.#added, ({ job }) => job)]);
+    this.#load = new Sum();
+    for (const job of [...own(prefill), ...inDecode, ...Array.from(this.#added, ({ job }) => job)]) this.#load.add(job);
     const endMs = this.#clock.monotonicMs();
     this.#nextMs = endMs + COST * (endMs - startMs);
   }
 }
 
-function sum(load: Load, more: readonly Waiting[]): Load {
-  const promptTokens = { ...load.promptTokens };
-  const outputTokens = { ...load.outputTokens };
-  for (const job of more) {
-    promptTokens[job.lane] += job.promptTokens;
-    outputTokens[job.lane] += job.outputTokens;
+class Sum implements Load {
+  jobs = 0;
+  readonly prompts = { interactive: new Prompts(), batch: new Prompts() };
+  readonly outputTokens = { interactive: 0, batch: 0 };
+
+  add({ lane, promptTokens, outputTokens }: Waiting): void {
+    this.jobs++;
+    this.prompts[lane].add(promptTokens);
+    this.outputTokens[lane] += outputTokens;
   }
-  return { jobs: load.jobs + more.length, promptTokens, outputTokens };
 }

@@ -14,6 +14,8 @@ export interface Capacity {
   readonly measured: boolean;
   readonly tokensPerSecond: number;
   readonly tokensPerJobSecond: number;
+  /** What a worker gets done until a job gives up its place; infinite where jobs keep it. */
+  readonly turnTokens: number;
 }
 
 /** What a worker's beat says of it (services/shared/worker/station.ts). */
@@ -22,6 +24,8 @@ interface Beat {
   readonly slots: number;
   readonly tokensPerSecond: number | null;
   readonly tokensPerJobSecond: number | null;
+  /** Of prefill, from a version on that has turns. */
+  readonly turnMs?: number;
 }
 
 /** The speed of the cluster, from the beats of its workers. */
@@ -55,8 +59,16 @@ export class Workers {
     const speeds = own.map((beat) =>
       phase === "prefill" ? beat.tokensPerSecond : beat.tokensPerJobSecond && beat.tokensPerJobSecond * beat.slots,
     );
-    const each = mean(speeds);
-    return { workers: own.length, measured: each !== null, tokensPerSecond: own.length * (each ?? assumed), tokensPerJobSecond: perJob };
+    const measured = mean(speeds);
+    const each = measured ?? assumed;
+    const turnMs = Math.max(0, ...own.map((beat) => beat.turnMs ?? Number.POSITIVE_INFINITY));
+    return {
+      workers: own.length,
+      measured: measured !== null,
+      tokensPerSecond: own.length * each,
+      tokensPerJobSecond: perJob,
+      turnTokens: (each * turnMs) / 1_000,
+    };
   }
 }
 

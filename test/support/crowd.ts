@@ -15,12 +15,14 @@ export const CHUNK_MS = 1_000;
 export interface Crowd {
   readonly slots: number;
   readonly workers?: number;
+  /** Of decode. */
+  readonly stepMs?: number;
   readonly store?: (store: SegmentStore) => SegmentStore;
   readonly busOf?: (bus: Bus) => Bus;
 }
 
 /** Prefill workers with few slots, one for decode, and what they compute, on a clock of their own. */
-export function crowd({ slots, workers = 1, store = (store) => store, busOf = (bus) => bus }: Crowd) {
+export function crowd({ slots, workers = 1, stepMs = 0, store = (store) => store, busOf = (bus) => bus }: Crowd) {
   const clock = new VirtualClock();
   const cluster = testCluster({ clock, store: store(memoryStore(clock)), busOf });
   const engine = { chunkMs: CHUNK_MS, layers: 5, turn: () => clock.sleep(0) };
@@ -38,7 +40,7 @@ export function crowd({ slots, workers = 1, store = (store) => store, busOf = (b
       settings: { prefillSlots: slots, chunkMs: CHUNK_MS },
     });
   const [worker] = Array.from({ length: workers }, start);
-  cluster.start("decode", { engine });
+  cluster.start("decode", { engine: { ...engine, stepMs } });
   const request = (ids: Int32Array, more: Partial<JobRequest> = {}) =>
     ({ prompt: { ids }, maxTokens: 20, deadlineMs: clock.nowMs() + 1e9, ...more }) as const;
   return {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Backlog } from "../../../services/api/backlog.ts";
+import { Backlog, type Load } from "../../../services/api/backlog.ts";
 import type { JobQueue, Phase, Waiting } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
@@ -9,7 +9,11 @@ const waiting = (jobId: string, promptTokens: number, more: Partial<Waiting> = {
   ...{ jobId, model: "m", lane: "interactive", promptTokens, outputTokens: 1, ...more },
 });
 const load = (jobs: number, interactive: number, batch = 0, outputs = jobs) => ({
-  ...{ jobs, promptTokens: { interactive, batch }, outputTokens: { interactive: outputs, batch: jobs - outputs } },
+  ...{ jobs, prompts: { interactive, batch }, outputTokens: { interactive: outputs, batch: jobs - outputs } },
+});
+/** A load as it is now. */
+const now = ({ jobs, prompts, outputTokens }: Load) => ({
+  ...{ jobs, prompts: { interactive: prompts.interactive.tokens(), batch: prompts.batch.tokens() }, outputTokens: { ...outputTokens } },
 });
 
 /** The backlog of model m over queues that say what they are told to, which takes them 1 ms each; `later` lets the next look begin. */
@@ -35,7 +39,7 @@ test("what waits in the queues counts by lane, in decode without its prompt, of 
     decode: [waiting("d", 80)],
   };
   const { backlog } = backlogOver(async (phase) => queues[phase]);
-  expect(await backlog.load()).toEqual(load(3, 10, 20, 2));
+  expect(now(await backlog.load())).toEqual(load(3, 10, 20, 2));
 });
 
 test("a job counts from when it is added until a look that began behind its message, and once", async () => {
@@ -43,11 +47,11 @@ test("a job counts from when it is added until a look that began behind its mess
   const { backlog, later } = backlogOver(async (phase) => (phase === "prefill" ? [...prefill] : []));
   const seen = async () => {
     later();
-    return backlog.load();
+    return now(await backlog.load());
   };
   expect(await seen()).toEqual(load(0, 0));
   const queued = backlog.add(waiting("a", 10));
-  expect(await backlog.load()).toEqual(load(1, 10)); // without a look
+  expect(now(await backlog.load())).toEqual(load(1, 10)); // without a look
   expect(await seen()).toEqual(load(1, 10)); // not in the queue, so far as anybody knows
   queued();
   prefill.push(waiting("a", 10));
@@ -64,9 +68,9 @@ test("a job that is added while the queues are looked at counts beside what they
   const first = backlog.load();
   backlog.add(waiting("a", 10))();
   looks[0]!([waiting("b", 20)]);
-  expect(await first).toEqual(load(2, 30));
+  expect(now(await first)).toEqual(load(2, 30));
   later();
   const second = backlog.load();
   looks[1]!([waiting("b", 20), waiting("a", 10)]);
-  expect(await second).toEqual(load(2, 30));
+  expect(now(await second)).toEqual(load(2, 30));
 });
