@@ -39,7 +39,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     const written = async () => await bus.documents.behind("event", null, 0, 100);
     const ends = new Map((await written()).map(({ id, tenant, text }) => [id, { tenant, ...(JSON.parse(text) as object) }]));
     for (const [jobId, , , type, id] of cases) {
-      const endedAt = Math.floor((await bus.log.last(jobId))!.atMs / 1_000);
+      const endedAt = Math.floor((await bus.log.lastStored(jobId))!.storedMs / 1_000);
       const end = { tenant: "tenant", type, id, endedAt, webhook: { tries: 0, nextAt: 0 } };
       expect(ends.get(jobId), jobId).toEqual(type === null ? undefined : end);
     }
