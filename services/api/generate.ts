@@ -97,7 +97,7 @@ export async function submitJob(
   prompt: Prompt,
   options: SubmitOptions,
 ): Promise<Submitted> {
-  const { bus, admission, clock, random } = deps;
+  const { bus, admission, random } = deps;
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const key = idempotencyKeyOf(request);
@@ -111,7 +111,7 @@ export async function submitJob(
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
-  return submit({ bus, admission, random, clock }, options.detached ? submission : { ...submission, replica: deps.replica });
+  return submit({ bus, admission, random }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
 
 /** The job that the same request asked for before, if it is sent again without a key and that has lost its reader. */

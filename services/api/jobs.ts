@@ -13,7 +13,6 @@ export interface Note {
   readonly tenant: string;
   readonly lane: string;
   readonly promptTokens: number;
-  readonly submittedMs: number;
   readonly deadlineMs: number;
   /** Of a job with a reader: the digest of the body it was asked for with, and the replica that took it. */
   readonly body?: string;

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
 import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission.ts";
@@ -43,7 +42,6 @@ export interface Submitted {
 export interface SubmitDeps {
   readonly bus: Bus;
   readonly random: Random;
-  readonly clock: Clock;
   readonly admission: Admission;
 }
 
@@ -100,12 +98,12 @@ const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotency
  * Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. Both at once would save a round trip; but of
  * a process that dies with them under way one may get lost, and a job without note and message is found by nobody before the next audit, a day later.
  */
-async function record({ bus, clock }: SubmitDeps, jobId: string, submission: Submission): Promise<Recorded> {
+async function record({ bus }: SubmitDeps, jobId: string, submission: Submission): Promise<Recorded> {
   const { ids, payloads = new Map(), request, tenant, bodyHash, replica } = submission;
   const shared = isShared(submission);
   const { model, lane, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
-  const note: Note = { model, promptTokens: ids.length, lane, tenant, submittedMs: clock.nowMs(), deadlineMs, ...reader };
+  const note: Note = { model, promptTokens: ids.length, lane, tenant, deadlineMs, ...reader };
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
   const beside = new Map([...payloads].map(([name, bytes]) => [payloadKey(jobId, name), bytes]));
   if ("payload" in prompt) beside.set(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));

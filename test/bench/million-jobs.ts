@@ -53,7 +53,7 @@ await timed("written", async () => {
   await inLanes(LANES, JOBS, async (i) => {
     const jobId = systemRandom.id("job_");
     if (i % Math.ceil(JOBS / 1_000) === 0) jobs.push(jobId);
-    await bus.registry.noteJob(jobId, JSON.stringify({ model: "m", tenant: "t", lane: "interactive", promptTokens: 40, submittedMs: 0 }));
+    await bus.registry.noteJob(jobId, JSON.stringify({ model: "m", tenant: "t", lane: "interactive", promptTokens: 40 }));
     await live(jobId);
     if (i > 0 && i % (JOBS / 10) === 0) {
       const nowMs = performance.now();

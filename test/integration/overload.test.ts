@@ -36,7 +36,7 @@ test("at five times the capacity accepted work meets its deadline; the rest is r
     const submission = { tenant, request: job, ids: promptIds(PROMPT_TOKENS, salt), idempotencyKey: null, bodyHash: "" };
     const startMs = clock.monotonicMs();
     try {
-      const { jobId } = await submit({ bus, clock, random, admission }, submission);
+      const { jobId } = await submit({ bus, random, admission }, submission);
       ends.push(untilEvent(bus, jobId, ({ event }) => isTerminal(event)).then(({ event }) => event.type));
     } catch (error) {
       if (!(error instanceof ServingError) || error.code !== "OVERLOADED") throw error;

@@ -20,7 +20,7 @@ export const reconcilerOf = (bus: Bus, changes: Partial<ReconcilerDeps> = {}): R
 export const open = (bus: Bus, changes: Partial<ReconcilerDeps> = {}) => Reconciler.open(reconcilerOf(bus, changes));
 
 export const note = (deadlineMs: number) =>
-  JSON.stringify({ model: "m", tenant: "tenant", lane: "interactive", promptTokens: 3, submittedMs: 0, deadlineMs });
+  JSON.stringify({ model: "m", tenant: "tenant", lane: "interactive", promptTokens: 3, deadlineMs });
 
 /** A job as an API leaves it that dies before it sends the message. */
 export async function submitted(bus: Bus, jobId: string, deadlineMs?: number): Promise<void> {

@@ -103,11 +103,11 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 }
 
-/** The latest, by what the index says of them; the body's digest and the replica are no client's business. */
+/** The latest, by what the index says of them, and when that was noted; the body's digest and the replica are no client's business. */
 async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
-  const noted = (await bus.registry.jobs(1_000)).map((note) => ({ id: note.jobId, note: readNote(note) }));
+  const noted = (await bus.registry.jobs(1_000)).map((found) => ({ id: found.jobId, submittedMs: found.notedMs, note: readNote(found) }));
   return noted
-    .flatMap(({ id, note }) => (note?.tenant === tenant ? [{ id, ...note }] : []))
+    .flatMap(({ id, submittedMs, note }) => (note?.tenant === tenant ? [{ ...note, id, submittedMs }] : []))
     .slice(0, 100)
     .map(({ id, model, lane, promptTokens, submittedMs, deadlineMs }) => {
       return { id, object: "job", model, lane, promptTokens, submittedMs, deadlineMs };

@@ -13,7 +13,6 @@ const { prompt: _, promptTokens: __, tenant, ...job } = request();
 const deps = (bus: Bus) => ({
   bus,
   random: systemRandom,
-  clock: systemClock,
   admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 10_000 }),
 });
 const keyed = (seed: bigint): Submission => ({

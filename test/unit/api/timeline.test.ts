@@ -3,10 +3,13 @@ import { jobObject } from "../../../services/api/job-object.ts";
 import { cacheUseOf, timelineOf } from "../../../services/api/timeline.ts";
 import { renderJob } from "../../../services/cli/commands/job.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
 import { WAITS_FOR_PREFIX } from "../../../services/shared/bus/reasons.ts";
 import { advance, unborn } from "../../../services/shared/bus/standing.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { playText, type TestApi, testApi } from "../../support/api.ts";
 import { request } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const submitted = { type: "submitted", request: {} } as unknown as JobEvent;
 const claimed = (worker: string): JobEvent => ({ type: "claimed", worker });
@@ -57,6 +60,18 @@ test("a job's times are the record's, whatever the clocks of the API and its wor
     { phase: "decode", worker: "d", at: 4 },
   ];
   expect(job).toMatchObject({ created_at: 1, ended_at: 5, deadline_at: 60, attempts });
+});
+
+test("a job that is listed was submitted when the record says so, though the clock of its replica is an hour off", async () => {
+  const bus = openBus({ url: "memory:" });
+  const ahead = await testApi({}, bus, overriding(systemClock, { nowMs: () => Date.now() + 3_600_000 }));
+  const jobs = `${ahead.url}/v1/jobs`;
+  const body = JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "Where?" } });
+  expect((await fetch(jobs, { method: "POST", headers: { "content-type": "application/json" }, body })).status).toBe(202);
+  const { data } = (await (await fetch(jobs)).json()) as { data: { submittedMs: number }[] };
+  await ahead.close();
+  expect(data.map(({ submittedMs }) => submittedMs)).toEqual((await bus.registry.jobs(2)).map(({ notedMs }) => notedMs));
+  expect(data[0]!.submittedMs).toBeLessThanOrEqual(Date.now());
 });
 
 test("what lasts has no length yet, and a job that nobody took ends in the queue", () => {
