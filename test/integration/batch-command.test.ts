@@ -1,36 +1,24 @@
 import { spawn } from "node:child_process";
-import { EventEmitter, once } from "node:events";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { batchUntil, chatLine, jsonLines, type OutputLine } from "../support/batches.ts";
 import { fromSources } from "../support/role-process.ts";
+import { stepwise } from "../support/stepwise.ts";
 
 let cluster: Served;
 let folder: string;
-/** Lets the engine make so many steps from now on: what a command is to find at work is at work however long the command takes to come. */
 let allow: (steps: number) => void;
 beforeAll(async () => {
-  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_BATCH_LINES: "8", LONGSHORE_CLAIM_MS: "120000" };
+  const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_BATCH_LINES: "8", LONGSHORE_CLAIM_MS: "40000" };
   cluster = await serveEmbedded(loadConfig(settings), silentLog);
-  const { engine } = cluster.cluster.opened;
-  const step = engine.step.bind(engine);
-  let left = Number.POSITIVE_INFINITY;
-  const allowed = new EventEmitter();
-  allow = (steps) => {
-    left = steps;
-    allowed.emit("more");
-  };
-  vi.spyOn(engine, "step").mockImplementation(async (batch) => {
-    while (left === 0) await once(allowed, "more");
-    left--;
-    return step(batch);
-  });
+  allow = stepwise(cluster.cluster.opened.engine);
   folder = mkdtempSync(join(tmpdir(), "longshore-batch-"));
 });
 afterAll(async () => {
@@ -119,7 +107,10 @@ test("--detach leaves the batch running, --cancel ends it and fetches what there
   const client = new OpenAI({ baseURL: `${cluster.api.url}/v1`, apiKey: "none", maxRetries: 0 });
   await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
   const cancelled = command(input, "-o", output, "--cancel");
-  await batchUntil(client, id, ({ cancelling_at }) => cancelling_at !== null);
+  await batchUntil(client, id, ({ request_counts }) => {
+    allow(1); // for those at work to hear of it
+    return request_counts!.failed > 0;
+  });
   allow(Number.POSITIVE_INFINITY);
   expect(await cancelled.exited).toBe(1);
   expect(cancelled.said.err).toContain(`${id} cancelled`);

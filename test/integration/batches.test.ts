@@ -5,13 +5,16 @@ import { batchOf } from "../../services/shared/batches/batch.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { batchUntil, chatLine, createBatch, hasEnded, jsonLines, outputLines } from "../support/batches.ts";
+import { stepwise } from "../support/stepwise.ts";
 
 let cluster: Served;
 let client: OpenAI;
+let allow: (steps: number) => void;
 
 beforeAll(async () => {
   const settings = { LONGSHORE_ENGINE: "weightless", LONGSHORE_SEGMENT_TOKENS: "128", LONGSHORE_PORT: "0", LONGSHORE_BEAT_MS: "100" };
   cluster = await serveEmbedded(loadConfig(settings), silentLog);
+  allow = stepwise(cluster.cluster.opened.engine);
   client = new OpenAI({ baseURL: `${cluster.api.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 afterAll(() => cluster.stop());
@@ -149,17 +152,33 @@ test("completions and responses, several answers in a line, line ends of Windows
   expect(answered!.response!.body).toMatchObject({ object: "response", output: [{ type: "message", role: "assistant" }] });
 });
 
-/** Of slow lines, enough that a batch is still at work when something is done to it, and when its coordinator looks, which takes two seconds: a fast machine answers 400 in one. */
-const SLOW_LINES = 3_000;
-const slowLines = (count: number) =>
+const LINES = 400;
+const longLines = (count: number) =>
   Array.from({ length: count }, (_, i) => chatLine(`line ${i}`, `Crate ${i}`, { ...seeded(i), max_tokens: 300 }));
+
+/** A batch of which lines have ended, and which gets no further. */
+async function begun(): Promise<OpenAI.Batch> {
+  allow(150); // of 32 lines each, of which the longest take 300
+  const { id } = await createBatch(client, longLines(LINES));
+  return batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
+}
+
+/** How it ends once its coordinator knows that it has to. */
+async function endOf(id: string): Promise<OpenAI.Batch> {
+  await batchUntil(client, id, ({ request_counts }) => {
+    allow(1); // for those at work to hear of it
+    return request_counts!.failed > 0;
+  });
+  allow(Number.POSITIVE_INFINITY);
+  return batchUntil(client, id, hasEnded);
+}
 
 /** Every line is in one of the files; those that were not executed say why. */
 async function expectDivided(batch: OpenAI.Batch, count: number, code: string): Promise<void> {
   const [output, errors] = [await outputLines(client, batch.output_file_id), await outputLines(client, batch.error_file_id)];
   expect(batch.request_counts).toEqual({ total: count, completed: output.length, failed: errors.length });
   expect([...output, ...errors].map(({ custom_id }) => custom_id).toSorted()).toEqual(
-    slowLines(count)
+    longLines(count)
       .map(({ custom_id }) => custom_id)
       .toSorted(),
   );
@@ -169,34 +188,33 @@ async function expectDivided(batch: OpenAI.Batch, count: number, code: string): 
 }
 
 test("a batch cancelled in the middle: what has ended is in the output, the rest in the error file, and no job runs on", async () => {
-  const { id } = await createBatch(client, slowLines(SLOW_LINES));
-  const looked = await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
+  const looked = await begun();
+  const { id } = looked;
   expect((await outputLines(client, looked.output_file_id)).length).toBeGreaterThanOrEqual(looked.request_counts!.completed);
   expect((await client.batches.cancel(id)).status).toBe("cancelling");
-  const batch = await batchUntil(client, id, hasEnded);
+  const batch = await endOf(id);
   expect(batch).toMatchObject({
     status: "cancelled",
     cancelling_at: expect.any(Number),
     cancelled_at: expect.any(Number),
     completed_at: null,
   });
-  await expectDivided(batch, SLOW_LINES, "batch_cancelled");
+  await expectDivided(batch, LINES, "batch_cancelled");
   expect(await cluster.cluster.bus.queue.messages("prefill")).toEqual([]);
   await expect(client.batches.cancel(id)).rejects.toBeInstanceOf(OpenAI.ConflictError);
 });
 
 test("a batch whose window ends in the middle: what has ended is in the output, the rest in the error file", async () => {
   const { documents } = cluster.cluster.bus;
-  const { id } = await createBatch(client, slowLines(SLOW_LINES));
-  await batchUntil(client, id, ({ request_counts }) => request_counts!.completed > 0);
+  const { id } = await begun();
   for (let place: number | null = null; place === null; ) {
     const document = (await documents.get("batch", "default", id))!;
     const late = { ...batchOf(document), expiresAt: Math.floor(Date.now() / 1_000) };
     place = await documents.put("batch", "default", id, JSON.stringify(late), document.place);
   }
-  const ended = await batchUntil(client, id, hasEnded);
+  const ended = await endOf(id);
   expect(ended).toMatchObject({ status: "expired", expired_at: expect.any(Number) });
-  await expectDivided(ended, SLOW_LINES, "batch_expired");
+  await expectDivided(ended, LINES, "batch_expired");
 });
 
 test("one document, twelve questions: it is computed once, and all twelve answers share it", async () => {
