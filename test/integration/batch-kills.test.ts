@@ -4,7 +4,7 @@ import { batchStorm } from "../support/batch-storm.ts";
 const seed = Number(process.env.SEED ?? 1);
 
 test("a batch over shared documents, its coordinator and a worker of each kind killed -9 three times: every line once, each document computed once", async () => {
-  const report = await batchStorm({ lines: 240, documents: 6, words: 400, seed, ms: 150_000 });
+  const report = await batchStorm({ lines: 240, documents: 6, words: 400, seed, ms: 400_000 });
   expect(report.faults, `SEED=${seed}`).toEqual([]);
   expect(report.kills).toBe(9);
   expect(report.batch).toMatchObject({
@@ -16,4 +16,4 @@ test("a batch over shared documents, its coordinator and a worker of each kind k
   // as its own, once more, what another job of its document computed before it was taken over; without sharing it would be forty times as much.
   expect(report.sharedComputed).toBeGreaterThanOrEqual(report.sharedTokens);
   expect(report.sharedComputed).toBeLessThanOrEqual(report.sharedTokens + 3 * 2 * (report.sharedTokens / 6));
-}, 240_000);
+}, 600_000);
