@@ -56,8 +56,8 @@ export class RoughJournal implements Journal {
     return this.#road.ask(() => this.#inner.purge(jobId));
   }
 
-  nowMs(seenMs?: number): Promise<number> {
-    return this.#road.ask(() => this.#inner.nowMs(seenMs));
+  nowMs(): Promise<number> {
+    return this.#road.ask(() => this.#inner.nowMs());
   }
 
   fill(): Promise<number> {

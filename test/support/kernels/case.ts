@@ -53,15 +53,18 @@ export function difference(tolerance: "bits" | "rel", actual: Output, expected: 
   return tolerance === "bits" ? sameBytes(actual, expected) : near(1e-5, actual, expected);
 }
 
-/** null, or the first value that is further from the expected one than `fraction` of its row's largest (and one step of bf16). */
-export function near(fraction: number, actual: Output, expected: Output): string | null {
+/** The largest value of a row. */
+const largest = ({ width, values }: Output, row: number): number =>
+  values.subarray(row * width, (row + 1) * width).reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
+
+/** null, or the first value that is further from the expected one than `fraction` of its row's `scale` (and one step of bf16). */
+export function near(fraction: number, actual: Output, expected: Output, scale = largest): string | null {
   if (actual.values.length !== expected.values.length) return `${actual.values.length} values, expected ${expected.values.length}`;
   for (let row = 0; row * expected.width < expected.values.length; row++) {
-    const [begin, end] = [row * expected.width, (row + 1) * expected.width];
-    const scale = expected.values.subarray(begin, end).reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
+    const [begin, end, most] = [row * expected.width, (row + 1) * expected.width, scale(expected, row)];
     for (let i = begin; i < end; i++) {
       const [y, ref] = [actual.values[i]!, expected.values[i]!];
-      const bound = fraction * scale + (actual.dtype === "BF16" ? bf16Step(Math.max(Math.abs(y), Math.abs(ref))) : 0);
+      const bound = fraction * most + (actual.dtype === "BF16" ? bf16Step(Math.max(Math.abs(y), Math.abs(ref))) : 0);
       if (!(Object.is(y, ref) || Math.abs(y - ref) <= bound)) return `row ${row}, value ${i - begin}: ${y}, expected ${ref} +- ${bound}`;
     }
   }

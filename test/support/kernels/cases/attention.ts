@@ -2,17 +2,14 @@ import { keyBytes, keyLayouts, kvEntryBytes, kvLayouts, reshape } from "../../..
 import { near } from "../case.ts";
 import { zeros } from "../owned.ts";
 import type { Cases } from "./cases.ts";
-import { activations, copy, cut, equallyGood, keyDim, keyRows, kvRows, kvWidths, paged, plain, selection } from "./parts.ts";
+import { activations, copy, cut, keyDim, keyRows, kvRows, kvWidths, nearScores, paged, plain, selection } from "./parts.ts";
 
 /** Operations that read rows through a list of pages. */
 export const attentionCases = {
   select(draw) {
     const [T, h, K, keyLayout] = [draw.whole(1, 9), draw.whole(1, 9), draw.whole(1, 40), draw.pick(keyLayouts)];
-    const [start, m, dim] = [
-      draw.whole(0, 7) === 0 ? draw.whole(2000, 6000) : draw.whole(0, 600),
-      draw.pick([1, 2, 4]),
-      keyDim(draw, keyLayout),
-    ];
+    const [m, dim, scale] = [draw.pick([1, 2, 4]), keyDim(draw, keyLayout), 0.25];
+    const start = draw.whole(0, 7) === 0 ? draw.whole(2000, 6000) : draw.whole(0, 600);
     const [S, iq] = [
       Math.max(1, Math.floor((start + T) / m)),
       reshape(keyRows(draw, keyLayout, T * h, dim), [T, h, keyBytes(keyLayout, dim)]),
@@ -22,11 +19,11 @@ export const attentionCases = {
     return {
       ...plain("select", `[${T}, ${h}, ${dim}] ${keyLayout} at ${start}, m ${m}, best ${K} of ${S}`, T, (stream, a, b) => {
         const [sel, scores] = [zeros("I32", [b - a, K]), zeros("F32", [b - a, S])];
-        const args = { start: start + a, m, keyLayout, dim, ...pages, scale: 0.25 };
+        const args = { start: start + a, m, keyLayout, dim, ...pages, scale };
         stream.select({ iq: cut(iq, a, b), iw: cut(iw, a, b), keys, sel, scores, ...args });
         return [sel, scores];
       }),
-      ...(keyLayout === "fp4" ? {} : { compare: { 0: equallyGood } }),
+      ...(keyLayout === "fp4" ? {} : { compare: nearScores({ iq, iw, keyBlock, keyLayout, dim, scale }) }),
     };
   },
 

@@ -1,6 +1,16 @@
 import type { Activation, KeyLayout, KvLayout, Operation, Stream, Tensor, TensorList } from "../../../../services/shared/engine/kernels.ts";
-import { bytesIn, keyBytes, kvEntryBytes, openBackend, rows, tensor } from "../../../../services/shared/engine/kernels.ts";
-import type { Case, Output } from "../case.ts";
+import {
+  bytesIn,
+  count,
+  floats,
+  keyBytes,
+  kvEntryBytes,
+  openBackend,
+  reshape,
+  rows,
+  tensor,
+} from "../../../../services/shared/engine/kernels.ts";
+import { type Case, near, type Output } from "../case.ts";
 import { createList, from, zeros } from "../owned.ts";
 import type { Draw } from "../random.ts";
 
@@ -94,16 +104,51 @@ export function selection(draw: Draw, T: number, K: number, start: number, m: nu
   return from("I32", [T, K], Int32Array.from(Array.from({ length: T }, (_, i) => line(i)).flat()));
 }
 
-/** Where scores are only near the reference's, the choice may differ between entries that are as good. */
-export function equallyGood(actual: Output, expected: Output, all: readonly Output[]): string | null {
-  const [K, S, scores] = [expected.width, all[1]!.width, all[1]!.values];
+/**
+ * Scores of SELECT that are only near the reference's, and a choice that may differ between entries as good. What rounding does to a score is in
+ * proportion to the lengths of queries and keys: near right angles, and of heads that cancel, little is left of that in any score of a row.
+ */
+export function nearScores({ iq, iw, keyBlock, keyLayout, dim, scale }: Scored): NonNullable<Case["compare"]> {
+  const [queries, keys] = [iq, keyBlock].map((packed) => lengths(packed, keyLayout, dim)) as [Float64Array, Float64Array];
+  const [longest, weights, h] = [Math.max(...keys), floats(iw), iq.shape[1]!];
+  const size = (_: Output, row: number) => {
+    const heads = Array.from({ length: h }, (_, head) => row * h + head);
+    return heads.reduce((sum, at) => sum + Math.abs(weights[at]!) * queries[at]! * longest * scale, 0);
+  };
+  return {
+    0: (actual, expected, all) => equallyGood(actual, expected, all[1]!, (row) => 2e-6 * size(all[1]!, row)),
+    1: (actual, expected) => near(1e-6, actual, expected, size),
+  };
+}
+
+interface Scored {
+  readonly iq: Tensor;
+  readonly iw: Tensor;
+  readonly keyBlock: Tensor;
+  readonly keyLayout: KeyLayout;
+  readonly dim: number;
+  readonly scale: number;
+}
+
+/** Of packed rows. */
+function lengths(packed: Tensor, keyLayout: KeyLayout, dim: number): Float64Array {
+  const bytes = packed.shape.at(-1)!;
+  const R = count(packed.shape) / bytes;
+  const unpacked = zeros("F32", [R, dim]);
+  packing.keyUnpack({ keys: reshape(packed, [R, bytes]), rows: unpacked, keyLayout });
+  packing.wait();
+  const values = floats(unpacked);
+  return Float64Array.from({ length: R }, (_, row) => Math.hypot(...values.subarray(row * dim, (row + 1) * dim)));
+}
+
+function equallyGood(actual: Output, expected: Output, scores: Output, bound: (row: number) => number): string | null {
+  const [K, S] = [expected.width, scores.width];
   for (let row = 0; row * K < expected.values.length; row++) {
-    const line = scores.subarray(row * S, (row + 1) * S);
-    const scale = line.reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
+    const line = scores.values.subarray(row * S, (row + 1) * S);
     const sorted = (sel: Output) =>
       Array.from(sel.values.subarray(row * K, (row + 1) * K), (s) => (s < 0 ? -Infinity : line[s]!)).sort((p, q) => q - p);
     const [got, wanted] = [sorted(actual), sorted(expected)];
-    if (got.some((score, i) => !(score === wanted[i] || Math.abs(score - wanted[i]!) <= 2e-5 * scale)))
+    if (got.some((score, i) => !(score === wanted[i] || Math.abs(score - wanted[i]!) <= bound(row))))
       return `row ${row} chose ${got}, expected ${wanted}`;
   }
   return null;
