@@ -29,7 +29,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   while (!stop.aborted) {
     try {
       await open.hear(deps);
-      const nowMs = await bus.log.nowMs();
+      const nowMs = await bus.log.nowMs(open.seenMs);
       if (config.webhookUrl !== "") {
         await webhooks.hear();
         webhooks.tellDue(nowMs);
@@ -93,6 +93,12 @@ interface Open {
 class OpenBatches {
   readonly #open = new Map<string, Open>();
   #place = 0;
+  #seenMs = 0;
+
+  /** The latest that a batch was written, by the record's clock. */
+  get seenMs(): number {
+    return this.#seenMs;
+  }
 
   async hear({ bus, readable }: BatchDeps): Promise<void> {
     for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
@@ -100,6 +106,7 @@ class OpenBatches {
       this.#open.delete(document.id);
       if (batch !== null && !hasEnded(batch)) this.#open.set(document.id, { batch, document });
       this.#place = document.place;
+      this.#seenMs = Math.max(this.#seenMs, document.storedMs);
     }
   }
 

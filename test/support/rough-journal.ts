@@ -56,8 +56,8 @@ export class RoughJournal implements Journal {
     return this.#road.ask(() => this.#inner.purge(jobId));
   }
 
-  nowMs(): Promise<number> {
-    return this.#road.ask(() => this.#inner.nowMs());
+  nowMs(seenMs?: number): Promise<number> {
+    return this.#road.ask(() => this.#inner.nowMs(seenMs));
   }
 
   fill(): Promise<number> {

@@ -2,7 +2,7 @@ import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../
 import { isTerminal } from "../../shared/bus/contract.ts";
 import { isDamaged } from "../../shared/bus/damage.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
-import { holds } from "../../shared/bus/standing.ts";
+import { holds, quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
@@ -109,15 +109,16 @@ export class Reconciler {
     if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
     const last = stored.record;
     if (last !== null && isTerminal(last.event)) return this.#ended(last, stored.storedMs); // its messages are strays now
-    const quietMs = nowMs - stored.storedMs;
-    const quiet = quietMs >= claimMs;
+    const hereMs = stored.storedMs > nowMs ? await bus.log.nowMs(stored.storedMs) : nowMs; // written since the pass began, or the clock was set back
+    const silenceMs = quietMs(stored.storedMs, hereMs);
+    const quiet = silenceMs >= claimMs;
     if ((last === null || holds(last.event)) && !quiet) return;
     if (job.cancelledBy !== null) return this.#end(stored, { type: "cancelled", by: job.cancelledBy });
     if (await this.#isLate(job, nowMs)) return this.#end(stored, last === null ? unreadable(stored) : { type: "expired" });
     if (last === null) return;
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
-    if (place !== undefined && quietMs >= this.#givenMs(last)) this.#suspect(place, job.jobId);
+    if (place !== undefined && silenceMs >= this.#givenMs(last)) this.#suspect(place, job.jobId);
   }
 
   #suspect(place: Place, jobId: string): void {
@@ -136,7 +137,7 @@ export class Reconciler {
   async #renew(nowMs: number): Promise<void> {
     const suspected = [...this.#stuck.values()];
     this.#stuck.clear();
-    if (nowMs - this.#renewedMs < GIVEN_AGAIN * this.#deps.claimMs) return;
+    if (quietMs(this.#renewedMs, nowMs) < GIVEN_AGAIN * this.#deps.claimMs) return;
     for (const { place, jobIds } of suspected) {
       if (!(await this.#someCanBeRead(jobIds)) || !(await this.#deps.bus.queue.renew(place.phase, place.model, place.lane))) continue;
       this.#renewedMs = nowMs;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Bus, Document, DocumentKind } from "../bus/contract.ts";
+import { quietMs } from "../bus/standing.ts";
 import { readDocument } from "./document.ts";
 import type { StoredFile } from "./file.ts";
 import { FILE_LIFE_SECONDS, partShape, sizeOf } from "./file.ts";
@@ -81,7 +82,7 @@ export const hasEnded = ({ status }: Batch): boolean =>
 
 /** May be claimed: nobody holds it, or whoever does wrote nothing for `claimMs`. */
 export const isFree = ({ holder }: Batch, storedMs: number, nowMs: number, claimMs: number): boolean =>
-  holder === null || nowMs - storedMs >= claimMs;
+  holder === null || quietMs(storedMs, nowMs) >= claimMs;
 
 /** Throws DAMAGED. */
 export const batchOf = (document: Pick<Document, "id" | "text">): Batch => readDocument(batchShape, document);

@@ -155,8 +155,11 @@ export interface JobLog {
   lastStored(jobId: string): Promise<StoredRecord | null>;
   /** The last event of every job, in the order they were stored. May lack what is appended meanwhile. UNAVAILABLE when it was cut short. */
   lasts(): AsyncIterable<StoredRecord>;
-  /** The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart. */
-  nowMs(): Promise<number>;
+  /**
+   * The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart. `seenMs`, a stamp of the record's:
+   * where the clock was earlier when it was last asked, it is asked again.
+   */
+  nowMs(seenMs?: number): Promise<number>;
   /** The events after `afterSequence` that are in the log now, in order. */
   read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
   /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */

@@ -17,7 +17,7 @@ import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { backoffMs, Pause } from "./pause.ts";
-import { holds, type Standing, unborn } from "./standing.ts";
+import { holds, quietMs, type Standing, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
 export interface LogRules {
@@ -87,8 +87,8 @@ export class FencedLog implements JobLog {
     for await (const entry of this.#journal.lasts()) yield this.#stored(entry.jobId, entry);
   }
 
-  nowMs(): Promise<number> {
-    return this.#journal.nowMs();
+  nowMs(seenMs?: number): Promise<number> {
+    return this.#journal.nowMs(seenMs);
   }
 
   async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
@@ -193,8 +193,8 @@ export class FencedLog implements JobLog {
   }
 
   /** Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). */
-  async #isFresh(entry: Entry): Promise<boolean> {
-    return (await this.#journal.nowMs()) - entry.storedMs < this.#rules.claimMs;
+  async #isFresh({ storedMs }: Entry): Promise<boolean> {
+    return quietMs(storedMs, await this.#journal.nowMs(storedMs)) < this.#rules.claimMs;
   }
 
   /** For writers without a claim. They may be many with the same epoch, so a number of their own is not enough for the id. */

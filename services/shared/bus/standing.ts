@@ -9,6 +9,12 @@ export const unborn: Standing = { epoch: 0, phase: "prefill", attempt: 0, tokenC
 /** True while the event's writer holds the job, as long as it is not too old. */
 export const holds = (event: JobEvent): boolean => event.type === "claimed" || event.type === "progress" || event.type === "tokens";
 
+/**
+ * How long nothing came behind what was stored then, both by the record's clock. A stamp of a time to come is of before that clock was set back, or of
+ * another of its servers: how old it is nobody knows, and it counts as old as it is ahead, or whoever left it would be waited for that long.
+ */
+export const quietMs = (storedMs: number, nowMs: number): number => Math.abs(nowMs - storedMs);
+
 /** True for an event that ends its writer's claim. */
 export const endsClaim = (event: JobEvent): boolean => !holds(event);
 

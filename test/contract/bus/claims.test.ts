@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import {
   CLOCKS_MS,
   faultsOf,
@@ -16,6 +18,20 @@ import {
 import { freshRecord } from "../../support/fresh-record.ts";
 
 const { fresh } = freshRecord({ attemptsMax: 3 });
+
+test("a claim of before the record's clock was set back is as old as it is ahead: nobody waits until that clock is there again", async () => {
+  const claimMs = 86_400_000;
+  let setMs = 0;
+  const bus = openBus({ url: "memory:", claimMs, clock: { ...systemClock, nowMs: () => Date.now() + setMs } });
+  const first = await submitAndClaim(bus, "job");
+  setMs = -claimMs / 2;
+  expect((await bus.log.claim("job", "prefill", "second")).kind).toBe("held");
+  setMs = -2 * claimMs;
+  const second = held(await bus.log.claim("job", "prefill", "second"));
+  expect(await first.append(progress(1))).toBeNull();
+  expect(await second.append(progress(1))).not.toBeNull();
+  expect((await bus.log.claim("job", "prefill", "third")).kind).toBe("held");
+});
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   describe("claim", () => {

@@ -1,7 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
-import { CLOCKS_MS, collect, faultsOf, finished, held, never, submitAndClaim, takeOver, takeoversMs, tokens } from "../../support/bus.ts";
+import {
+  CLOCKS_MS,
+  collect,
+  faultsOf,
+  finished,
+  held,
+  never,
+  request,
+  submitAndClaim,
+  takeOver,
+  takeoversMs,
+  tokens,
+} from "../../support/bus.ts";
 import { ownServer } from "../../support/own-server.ts";
 
 const own = ownServer();
@@ -78,4 +90,16 @@ test("a worker whose clock is minutes off neither takes over early nor late", as
     expect((await takeOver(skewed, "job", "prefill", "skewed")).kind).toBe("claimed");
   }
   for (const ms of await takeoversMs(bus, "job")) expect(ms).toBeGreaterThanOrEqual(claimMs - CLOCKS_MS);
+});
+
+test("the record's clock is asked again by whoever saw it later than he knows it to be", async () => {
+  let passedMs = 0;
+  const bus = await ready({ clock: { ...systemClock, monotonicMs: () => performance.now() + passedMs } });
+  let jobs = 0;
+  const submitted = async () => (await bus.log.submit(`job${++jobs}`, request())).sequence;
+  const knownMs = await bus.log.nowMs();
+  const before = await submitted();
+  passedMs = 500;
+  await bus.log.nowMs(knownMs + 3_600_000);
+  expect((await submitted()) - before, "to ask it takes a place in the log").toBe(2);
 });

@@ -30,6 +30,16 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(text).toContain('longshore_reconciled_jobs_total{reason="cancelled"} 1');
   });
 
+  test("ends a job that was cancelled and whose holder is gone though the record's clock was set back meanwhile", async () => {
+    const bus = await fresh(kind);
+    await submitted(bus, "job");
+    held(await bus.log.claim("job", "prefill", "w"));
+    await bus.registry.markCancelled("job", "the client");
+    await bus.age(-2 * CLAIM_MS);
+    await (await open(bus)).pass();
+    expect(await lastType(bus, "job")).toBe("cancelled");
+  });
+
   test("lets go of what is over its retention though the log is too full to end another job, which then finds room", async () => {
     const bus = await fresh(kind, { logMaxBytes: 1_048_576 });
     for (const jobId of ["done", "marked"]) await submitted(bus, jobId);

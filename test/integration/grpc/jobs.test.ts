@@ -170,7 +170,7 @@ test("a replica that stops tells its watchers to go elsewhere, and health that i
   stream.resume();
   await api.close();
   expect((await broken)[0]).toMatchObject({ code: grpc.status.UNAVAILABLE, details: expect.stringContaining("shutting down") });
-  expect(heard).toEqual(["SERVING", "NOT_SERVING"]);
+  await expect.poll(() => heard, { timeout: 20_000 }).toEqual(["SERVING", "NOT_SERVING"]); // on a connection of its own
   const rest = updatesOf(other.Watch!({ id, after: first.sequence }));
   await call(client, "Cancel", { id });
   expect((await rest).map(({ status }) => status)).toEqual(["JOB_STATUS_CANCELLED"]);

@@ -54,6 +54,14 @@ const heldIds = async () =>
     return holder === null ? [] : [id];
   });
 
+test("a batch whose coordinator is gone is not waited for until a record's clock that was set back is there again", async () => {
+  const id = await batchOfTenant("a");
+  const { batch, place } = (await findBatch(bus, tenantOf("a"), id))!;
+  await bus.documents.put("batch", batch.tenant, id, JSON.stringify({ ...batch, holder: "gone", epoch: batch.epoch + 1 }), place);
+  await start(1, { ...bus, log: overriding(bus.log, { nowMs: async () => Date.now() - 3_600_000 }) });
+  await expect.poll(async () => (await now("a", id)).holder, { timeout: 20_000 }).not.toBe("gone");
+});
+
 test("a tenant with many batches does not keep another's from being begun", async () => {
   const [first] = [await batchOfTenant("a"), await batchOfTenant("a"), await batchOfTenant("a")];
   const other = await batchOfTenant("b");

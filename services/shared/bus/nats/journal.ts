@@ -8,6 +8,8 @@ import { lastToken, type Names } from "./subjects.ts";
 
 /** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
 const CLOCK_MS = 10_000;
+/** Sooner where it was seen to be later: it may have been set, or another server keeps the log now. */
+const CLOCK_SEEN_MS = 100;
 const FILL_MS = 1_000;
 /** What a message of the log costs beside its bytes: its subject, its headers, the server's own. */
 const MESSAGE_OVERHEAD_BYTES = 200;
@@ -31,8 +33,8 @@ export class NatsJournal implements Journal {
     this.#beats = beats;
     this.#names = names;
     this.#patience = patience;
-    this.#offset = new Aged(patience, CLOCK_MS, () => this.#measureOffset());
-    this.#filled = new Aged(patience, FILL_MS, () => this.#measureFill());
+    this.#offset = new Aged(patience, () => this.#measureOffset());
+    this.#filled = new Aged(patience, () => this.#measureFill());
   }
 
   append(jobId: string, bytes: Uint8Array, after: number, id: string): Promise<Appended> {
@@ -66,14 +68,19 @@ export class NatsJournal implements Journal {
     return this.#stream.purge(this.#subject(jobId));
   }
 
-  async nowMs(): Promise<number> {
-    const offsetMs = await this.#offset.get();
+  async nowMs(seenMs = 0): Promise<number> {
+    const nowMs = await this.#nowMs(CLOCK_MS);
+    return nowMs < seenMs ? this.#nowMs(CLOCK_SEEN_MS) : nowMs;
+  }
+
+  async #nowMs(ageMsMax: number): Promise<number> {
+    const offsetMs = await this.#offset.get(ageMsMax);
     return this.#patience.clock.monotonicMs() + offsetMs;
   }
 
   /** A burst of a second may be larger than the room left for running jobs, so what was added since counts too. */
   async fill(): Promise<number> {
-    const { bytes, bytesMax } = await this.#filled.get();
+    const { bytes, bytesMax } = await this.#filled.get(FILL_MS);
     return (bytes + this.#addedBytes) / bytesMax;
   }
 
@@ -129,21 +136,19 @@ export class NatsJournal implements Journal {
 /** A value that is good for a while; calls that overlap share one measurement. */
 class Aged<T> {
   readonly #patience: Patience;
-  readonly #lifeMs: number;
   readonly #measure: () => Promise<T>;
   #value: Promise<T> | null = null;
-  #untilMs = 0;
+  #sinceMs = 0;
 
-  constructor(patience: Patience, lifeMs: number, measure: () => Promise<T>) {
+  constructor(patience: Patience, measure: () => Promise<T>) {
     this.#patience = patience;
-    this.#lifeMs = lifeMs;
     this.#measure = measure;
   }
 
-  get(): Promise<T> {
+  get(ageMsMax: number): Promise<T> {
     const nowMs = this.#patience.clock.monotonicMs();
-    if (this.#value === null || nowMs >= this.#untilMs) {
-      this.#untilMs = nowMs + this.#lifeMs;
+    if (this.#value === null || nowMs - this.#sinceMs >= ageMsMax) {
+      this.#sinceMs = nowMs;
       this.#value = this.#measure();
       this.#value.catch(() => {
         this.#value = null;
