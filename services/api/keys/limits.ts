@@ -22,13 +22,13 @@ interface Purse {
   readonly buckets: Readonly<Record<Kind, Bucket | null>>;
   /** Through this process, since its buckets were last full. */
   spent: Spending;
-  /** Through each of the others, as far as they told. */
-  readonly heard: Map<string, Spending>;
 }
+
+/** What a replica told, of the keys that are known here. */
+type Report = ReadonlyMap<Purse, Spending>;
 
 /** Requests and tokens. */
 const entry = z.tuple([z.number(), z.number()]);
-type Entry = z.infer<typeof entry>;
 const reportForm = z.record(z.string(), entry);
 
 const NOTHING: Spending = { requests: 0, tokens: 0 };
@@ -40,6 +40,8 @@ const NOTHING: Spending = { requests: 0, tokens: 0 };
 export class Limits {
   readonly #clock: Clock;
   readonly #purses = new Map<string, Purse>();
+  /** The last reports of the others. Of one that is not among them nobody knows how much of what it tells is paid for. */
+  #told: ReadonlyMap<string, Report> = new Map();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -77,37 +79,37 @@ export class Limits {
     });
   }
 
-  /** What went through this process, for the others; null while it is paid for. */
-  report(): string | null {
+  /** What went through this process and is not paid for, for the others; who does not know an idle replica takes what it tells next for old. */
+  report(): string {
     const nowMs = this.#clock.monotonicMs();
-    const open: Record<string, Entry> = {};
+    const open: Record<string, z.infer<typeof entry>> = {};
     for (const [id, purse] of this.#purses) {
       if (!isTouched(purse, nowMs)) purse.spent = NOTHING;
       else if (purse.spent !== NOTHING) open[id] = [purse.spent.requests, purse.spent.tokens];
     }
-    return Object.keys(open).length === 0 ? null : JSON.stringify(open);
+    return JSON.stringify(open);
   }
 
-  /** Takes what the others let through since they last told. */
+  /** Takes what the others let through since they last told. `reports`: of all that live. */
   hear(reports: ReadonlyMap<string, string>, find: (keyId: string) => ApiKey | null): void {
-    for (const purse of this.#purses.values()) {
-      for (const replica of purse.heard.keys()) if (!reports.has(replica)) purse.heard.delete(replica);
+    const nowMs = this.#clock.monotonicMs();
+    const told = new Map([...reports].map(([replica, text]) => [replica, this.#read(text, find)]));
+    for (const [replica, report] of told) {
+      const before = this.#told.get(replica);
+      for (const [purse, spending] of report)
+        if (before === undefined) takeAtMost(purse, spending, nowMs);
+        else take(purse, since(before.get(purse) ?? NOTHING, spending), nowMs);
     }
-    for (const [replica, text] of reports) {
-      for (const [id, entry] of Object.entries(reportForm.parse(JSON.parse(text)))) {
-        const key = find(id);
-        if (key !== null) this.#hear(this.#purse(key), replica, entry);
-      }
-    }
+    this.#told = told;
   }
 
-  #hear(purse: Purse, replica: string, [requests, tokens]: Entry): void {
-    const nowMs = this.#clock.monotonicMs();
-    const told: Spending = { requests, tokens };
-    const heard = purse.heard.get(replica);
-    if (heard === undefined) takeAtMost(purse, told, nowMs);
-    else take(purse, since(heard, told), nowMs);
-    purse.heard.set(replica, told);
+  #read(text: string, find: (keyId: string) => ApiKey | null): Report {
+    const report = new Map<Purse, Spending>();
+    for (const [id, [requests, tokens]] of Object.entries(reportForm.parse(JSON.parse(text)))) {
+      const key = find(id);
+      if (key !== null) report.set(this.#purse(key), { requests, tokens });
+    }
+    return report;
   }
 
   #purse(key: ApiKey): Purse {
@@ -116,7 +118,7 @@ export class Limits {
     const nowMs = this.#clock.monotonicMs();
     const of = (limit: number | null) => (limit === null ? null : new Bucket(limit, nowMs));
     const buckets = { requests: of(key.requestsPerMinute), tokens: of(key.tokensPerMinute) };
-    const purse: Purse = { buckets, spent: NOTHING, heard: new Map() };
+    const purse: Purse = { buckets, spent: NOTHING };
     this.#purses.set(key.id, purse);
     return purse;
   }

@@ -37,8 +37,7 @@ export async function shareLimitsUntil(sharing: Sharing, stop: AbortSignal): Pro
 async function share({ registry, ring, limits, replica }: Sharing): Promise<void> {
   await ring.look();
   if (!ring.limited) return;
-  const report = limits.report();
-  await (report === null ? registry.retire(ROLE, replica) : registry.beat(ROLE, replica, report));
+  await registry.beat(ROLE, replica, limits.report());
   const others = new Map(await registry.beats(ROLE));
   others.delete(replica);
   limits.hear(others, (id) => ring.get(id));

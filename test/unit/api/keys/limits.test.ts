@@ -3,8 +3,11 @@ import { expect, test } from "vitest";
 import { type ApiKey, makeKey, opens } from "../../../../services/api/keys/key.ts";
 import { KeyRing } from "../../../../services/api/keys/key-ring.ts";
 import { Limits } from "../../../../services/api/keys/limits.ts";
+import { shareLimitsUntil } from "../../../../services/api/keys/share-limits.ts";
 import { openBus } from "../../../../services/shared/bus/open.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
+import { silentLog } from "../../../../services/shared/runtime/log.ts";
+import { overriding } from "../../../support/overriding.ts";
 
 const keyWith = (requestsPerMinute: number | null, tokensPerMinute: number | null) =>
   makeKey({ name: "n", tenant: "t", requestsPerMinute, tokensPerMinute, createdMs: 0 });
@@ -65,27 +68,66 @@ test("a request larger than the limit gets in when nothing else was used, and is
 test("replicas that tell each other share one limit; what was told twice, or not at all, is not counted twice", () => {
   const clock = handClock();
   const { key } = keyWith(10, null);
-  const replicas = { a: new Limits(clock), b: new Limits(clock) };
-  const tell = () => {
-    const reports = Object.entries(replicas).map(([name, limits]) => [name, limits.report()] as const);
-    for (const [name, limits] of Object.entries(replicas))
-      limits.hear(new Map(reports.filter((entry): entry is [string, string] => entry[0] !== name && entry[1] !== null)), () => key);
-  };
-  for (let i = 0; i < 4; i++) replicas.a.spend(key, { requests: 1, tokens: 0 });
-  for (let i = 0; i < 3; i++) replicas.b.spend(key, { requests: 1, tokens: 0 });
+  const [a, b] = [new Limits(clock), new Limits(clock)];
+  const tell = () => beat([a, b], key);
+  for (let i = 0; i < 4; i++) a.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 3; i++) b.spend(key, { requests: 1, tokens: 0 });
   for (let i = 0; i < 3; i++) tell();
-  const remaining = () => Object.values(replicas).map((limits) => limits.standing(key)[0]!.remaining);
+  const remaining = () => [a, b].map((limits) => limits.standing(key)[0]!.remaining);
   expect(remaining()).toEqual([3, 3]);
-  for (let i = 0; i < 3; i++) replicas.b.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 3; i++) b.spend(key, { requests: 1, tokens: 0 });
   tell();
   expect(remaining()).toEqual([0, 0]);
-  expect(refusal(() => replicas.a.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 6 });
+  expect(refusal(() => a.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 6 });
   clock.ms += 60_000;
   tell();
-  expect([replicas.a.report(), replicas.b.report(), remaining()]).toEqual([null, null, [10, 10]]);
-  replicas.a.spend(key, { requests: 1, tokens: 0 });
+  expect([a.report(), b.report(), remaining()]).toEqual(["{}", "{}", [10, 10]]);
+  a.spend(key, { requests: 1, tokens: 0 });
   tell();
   expect(remaining()).toEqual([9, 9]);
+});
+
+test.each([
+  ["bursts of the limit", 10_000, 62],
+  ["requests of five times the limit", 50_000, 302],
+])("replicas that were idle and let %s through within one beat, wait together until all of it is paid for", (_, tokens, seconds) => {
+  for (const count of [2, 4]) {
+    const clock = handClock();
+    const { key } = keyWith(null, 10_000);
+    const replicas = Array.from({ length: count }, () => new Limits(clock));
+    let passed = 0;
+    const untilMs = 6 * count * seconds * 1_000;
+    for (beat(replicas, key); clock.ms < untilMs; clock.ms += 1_000, beat(replicas, key)) {
+      if (clock.ms % (seconds * 1_000) !== 0) continue;
+      passed += replicas.filter((limits) => spends(limits, key, tokens)).length * tokens;
+    }
+    const limit = (untilMs / 60_000) * 10_000;
+    expect(passed, `${count} replicas`).toBeLessThanOrEqual(limit);
+    expect(passed, `${count} replicas`).toBeGreaterThan(0.9 * limit);
+  }
+});
+
+test("what was told of a key is taken once it is known", () => {
+  const [limits, another] = [new Limits(handClock()), new Limits(handClock())];
+  const { key } = keyWith(10, null);
+  const hear = (known: ApiKey | null) => limits.hear(new Map([["another", another.report()]]), () => known);
+  hear(null);
+  another.spend(key, { requests: 4, tokens: 0 });
+  for (const known of [null, key, key]) hear(known);
+  expect(limits.standing(key)[0]!.remaining).toBe(6);
+});
+
+test("a replica without anything to tell says so, for the others to know it", async () => {
+  const { registry } = openBus({ url: "memory:" });
+  const { key } = keyWith(1, null);
+  await registry.keepKey(key.id, JSON.stringify(key));
+  const beats: string[] = [];
+  const told = overriding(registry, { beat: async (_role, replica, text) => void beats.push(replica, text) });
+  const stop = new AbortController();
+  const clock = { ...handClock(), sleep: async () => stop.abort() };
+  const sharing = { registry: told, ring: new KeyRing(registry), limits: new Limits(clock), clock, beatMs: 1, log: silentLog };
+  await shareLimitsUntil({ ...sharing, replica: "idle" }, stop.signal);
+  expect(beats).toEqual(["idle", "{}"]);
 });
 
 test("what a key did not use is not kept for it: after an hour without requests a minute takes its limit and no more", () => {
@@ -113,7 +155,7 @@ test("a key that was used to its limit for hours is not kept out for longer than
   const { key } = keyWith(10, null);
   const old = new Limits(clock);
   for (const hours = 3; clock.ms < hours * 3_600_000; clock.ms += 6_000) while (spends(old, key, 0));
-  const reports = new Map(["one", "two"].map((name) => [name, old.report()!]));
+  const reports = new Map(["one", "two"].map((name) => [name, old.report()]));
   const fresh = new Limits(clock);
   fresh.hear(reports, () => key);
   const standing = () => fresh.standing(key)[0];
@@ -165,6 +207,15 @@ test("the ring knows what was made and revoked since it looked, and forgets noth
   for (let looks = 0; looks < 60; looks++) await ring.look();
   expect([ring.find(one.secret), ring.find(two.secret), ring.find(three.secret)]).toEqual([null, two.key, three.key]);
 });
+
+/** All tell, then each hears the others. */
+function beat(replicas: readonly Limits[], key: ApiKey): void {
+  const reports = replicas.map((limits) => limits.report());
+  for (const [i, limits] of replicas.entries()) {
+    const others = reports.map((text, other) => [`replica ${other}`, text] as const).filter((_, other) => other !== i);
+    limits.hear(new Map(others), () => key);
+  }
+}
 
 function spends(limits: Limits, key: ApiKey, tokens: number): boolean {
   try {
