@@ -48,6 +48,7 @@ export async function submitChoices(
     return choices;
   } catch (error) {
     const abandoned = idempotencyKeyOf(request) === null ? choices.filter(({ created }) => created) : []; // else a retry joins them
+    for (const { giveBack } of abandoned) giveBack?.();
     const cancelled = abandoned.map(({ jobId }) => cancelJob(deps.bus, jobId, "another answer of its request was refused"));
     for (const [i, { status }] of (await Promise.allSettled(cancelled)).entries())
       if (status === "rejected") abandon(deps, abandoned[i]!.jobId);
@@ -159,10 +160,10 @@ export function jobOf(
 /** Whoever asked for the job may never come for it: as if its last reader had left. */
 const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
-/** Takes it from the limits of whoever asks. Throws RATE_LIMITED. */
-export function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): void {
+/** Takes it from the limits of whoever asks; the result gives it back. Throws RATE_LIMITED. */
+export function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): () => void {
   const { key } = callerOf(request);
-  if (key !== null) limits.spend(key, spending);
+  return key === null ? () => {} : limits.spend(key, spending);
 }
 
 const hashOf = ({ url, body }: Asking, index: number): string => ofChoice(bodyHash(url, body.raw), index);

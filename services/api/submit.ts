@@ -25,8 +25,8 @@ export interface Submission {
   readonly bodyHash: string;
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
-  /** Takes these tokens from the limits of whoever asks, once there is room for the job. Throws RATE_LIMITED. */
-  readonly spend?: (tokens: number) => void;
+  /** Takes these tokens from the limits of whoever asks, once there is room for the job; the result gives them back. Throws RATE_LIMITED. */
+  readonly spend?: (tokens: number) => () => void;
   /** Hears of a job that may be in the record although its client is told that it failed. */
   readonly abandon?: (jobId: string) => void;
 }
@@ -37,6 +37,8 @@ export interface Submitted {
   readonly created: boolean;
   /** How its log begins, where this process has just written that: for `JobLog.follow`. */
   readonly log?: readonly LogRecord[];
+  /** Gives back what it took from the limits of whoever asked: for one that is cancelled before anybody heard of it. */
+  readonly giveBack?: () => void;
 }
 
 export interface SubmitDeps {
@@ -61,16 +63,22 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   return { jobId, created: !known };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "log">> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "log" | "giveBack">> {
   const { bus, admission } = deps;
   const { request, ids, spend } = submission;
   const tokens = ids.length + expectedOutput(request);
-  const queued = await admission.admit({ ...request, jobId, promptTokens: ids.length }, () => spend?.(tokens));
+  let giveBack = () => {};
+  const queued = await admission.admit({ ...request, jobId, promptTokens: ids.length }, () => {
+    giveBack = spend?.(tokens) ?? giveBack;
+  });
+  let recorded: Recorded | null = null;
   try {
-    const recorded = await record(deps, jobId, submission);
+    recorded = await record(deps, jobId, submission);
+    if (recorded.log === undefined) giveBack(); // the other has paid
     await send(bus, jobId, recorded);
-    return recorded.log === undefined ? {} : { log: recorded.log };
+    return recorded.log === undefined ? {} : { log: recorded.log, giveBack };
   } catch (error) {
+    if (isOverload(error) && (recorded === null || !isShared(submission))) giveBack();
     // Whoever was told 429 will come again: for a job of his own, or for this one.
     const ended = isOverload(error) && !isShared(submission) ? cancelJob(bus, jobId, "the queue is full") : Promise.reject(error);
     await ended.catch(() => submission.abandon?.(jobId));

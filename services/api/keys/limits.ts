@@ -20,8 +20,15 @@ export interface Standing {
 
 interface Purse {
   readonly buckets: Readonly<Record<Kind, Bucket | null>>;
-  /** Through this process, since its buckets were last full. */
+  /** Since its buckets were last full; another one from then on. */
+  account: Account;
+}
+
+interface Account {
+  /** Through this process. */
   spent: Spending;
+  /** The most of it that the others were told: they take less for a new count, so what is given back later is told with what comes next. */
+  told: Spending;
 }
 
 /** What a replica told, of the keys that are known here. */
@@ -47,12 +54,28 @@ export class Limits {
     this.#clock = clock;
   }
 
-  /** Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. */
-  spend(key: ApiKey, spending: Spending): void {
+  /**
+   * Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. The result gives back, once, as much of it as is not
+   * paid for: for what was refused after all.
+   */
+  spend(key: ApiKey, spending: Spending): () => void {
     this.require(key, spending);
     const purse = this.#purse(key);
-    take(purse, spending, this.#clock.monotonicMs());
-    purse.spent = { requests: purse.spent.requests + spending.requests, tokens: purse.spent.tokens + spending.tokens };
+    const { account } = purse;
+    const add = (sign: 1 | -1) => {
+      take(
+        purse,
+        each((kind) => sign * spending[kind]),
+        this.#clock.monotonicMs(),
+      );
+      account.spent = each((kind) => account.spent[kind] + sign * spending[kind]);
+    };
+    add(1);
+    let isTaken = true;
+    return () => {
+      if (isTaken && purse.account === account) add(-1);
+      isTaken = false;
+    };
   }
 
   /** Throws what `spend` would. */
@@ -84,8 +107,11 @@ export class Limits {
     const nowMs = this.#clock.monotonicMs();
     const open: Record<string, z.infer<typeof entry>> = {};
     for (const [id, purse] of this.#purses) {
-      if (!isTouched(purse, nowMs)) purse.spent = NOTHING;
-      else if (purse.spent !== NOTHING) open[id] = [purse.spent.requests, purse.spent.tokens];
+      if (!isTouched(purse, nowMs)) purse.account = opened();
+      const { account } = purse;
+      account.told = each((kind) => Math.max(account.told[kind], account.spent[kind]));
+      const { requests, tokens } = account.told;
+      if (requests > 0 || tokens > 0) open[id] = [requests, tokens];
     }
     return JSON.stringify(open);
   }
@@ -118,17 +144,19 @@ export class Limits {
     const nowMs = this.#clock.monotonicMs();
     const of = (limit: number | null) => (limit === null ? null : new Bucket(limit, nowMs));
     const buckets = { requests: of(key.requestsPerMinute), tokens: of(key.tokensPerMinute) };
-    const purse: Purse = { buckets, spent: NOTHING };
+    const purse: Purse = { buckets, account: opened() };
     this.#purses.set(key.id, purse);
     return purse;
   }
 }
 
+const opened = (): Account => ({ spent: NOTHING, told: NOTHING });
+
+const each = (amount: (kind: Kind) => number): Spending => ({ requests: amount("requests"), tokens: amount("tokens") });
+
 /** What went through a replica since it was heard. Where it tells less than then, it has begun to count anew. */
 const since = (heard: Spending, told: Spending): Spending =>
-  told.requests < heard.requests || told.tokens < heard.tokens
-    ? told
-    : { requests: told.requests - heard.requests, tokens: told.tokens - heard.tokens };
+  told.requests < heard.requests || told.tokens < heard.tokens ? told : each((kind) => told[kind] - heard[kind]);
 
 const isTouched = ({ buckets }: Purse, nowMs: number): boolean => KINDS.some((kind) => (buckets[kind]?.secondsUntilFull(nowMs) ?? 0) > 0);
 

@@ -1,6 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { leftBy } from "../../../services/api/beats.ts";
+import { makeKey } from "../../../services/api/keys/key.ts";
 import type { JobRequest } from "../../../services/shared/bus/contract.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
@@ -102,9 +104,17 @@ test("one that is cancelled ends the answer for all, in the stream and in one pi
   expect(await Promise.all(jobIds.map(endOf))).toEqual(["cancelled", "cancelled", "cancelled"]);
 });
 
-test("when there is no room for all, none stays", async () => {
-  api = await testApi({ queueJobsMax: 2 });
-  expect((await post(chat())).status).toBe(429);
+test("when there is no room for all, none stays, and none is paid for", async () => {
+  const bus = openBus({ url: "memory:" });
+  const { key, secret } = makeKey({ name: "n", tenant: "t", requestsPerMinute: 5, tokensPerMinute: 4_000, createdMs: 0 });
+  await bus.registry.keepKey(key.id, JSON.stringify(key));
+  api = await testApi({ queueJobsMax: 2 }, bus);
+  const { status, headers } = await post(chat(), { headers: { authorization: `Bearer ${secret}` } });
+  expect(status).toBe(429);
+  expect(Object.fromEntries(headers)).toMatchObject({
+    "x-ratelimit-remaining-requests": "5",
+    "x-ratelimit-remaining-tokens": "4000",
+  });
   const noted = await api.bus.registry.jobs(10);
   for (const { jobId } of noted) expect((await api.bus.log.last(jobId))?.event.type ?? "cancelled").toBe("cancelled");
   expect(await api.bus.queue.messages("prefill")).toEqual([]);

@@ -23,10 +23,27 @@ const keyed = (seed: bigint): Submission => ({
   bodyHash: "same",
 });
 
-test("requests with one key that come at once are one job, though each drew a seed", async () => {
+/** A purse that tells how often it was opened, and how many have not got theirs back. */
+function counting() {
+  const purse = {
+    took: 0,
+    paid: 0,
+    spend: () => {
+      purse.took++;
+      purse.paid++;
+      return () => void purse.paid--;
+    },
+  };
+  return purse;
+}
+
+test("requests with one key that come at once are one job, paid for once, though each drew a seed", async () => {
   const bus = openBus({ url: "memory:" });
-  const ids = await Promise.all([1n, 2n, 3n, 4n].map((seed) => submit(deps(bus), keyed(seed)).then(({ jobId }) => jobId)));
+  const purse = counting();
+  const come = (seed: bigint) => submit(deps(bus), { ...keyed(seed), spend: purse.spend });
+  const ids = (await Promise.all([1n, 2n, 3n, 4n].map(come))).map(({ jobId }) => jobId);
   expect(new Set(ids).size).toBe(1);
+  expect(purse.paid).toBe(1);
   expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
   const theirs = await submit(deps(bus), { ...keyed(5n), tenant: "another", bodyHash: "other" });
   expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
@@ -58,13 +75,39 @@ test.each(["remembered its key", "wrote it into the log"])(
 test("who is refused for want of room pays nothing, however often he asks; who has paid is let in once", async () => {
   const bus = openBus({ url: "memory:" });
   const paid: number[] = [];
-  const paying: Submission = { ...keyed(1n), request: { ...job, maxTokens: 7 }, spend: (tokens) => void paid.push(tokens) };
+  const spend = (tokens: number) => {
+    paid.push(tokens);
+    return () => void paid.pop();
+  };
+  const paying: Submission = { ...keyed(1n), request: { ...job, maxTokens: 7 }, spend };
   const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 10_000 }) };
   for (let tries = 0; tries < 3; tries++) await expect(submit(full, paying)).rejects.toMatchObject({ code: "OVERLOADED" });
   expect(paid).toEqual([]);
   await submit(deps(bus), paying);
   await submit(deps(bus), paying);
   expect(paid).toEqual([10]);
+});
+
+const fails = async () => {
+  throw new ServingError("OVERLOADED", "there is no room");
+};
+test.each<[string, (bus: Bus) => Bus, alone: number, shared: number]>([
+  ["payloads", (bus) => ({ ...bus, payloads: overriding(bus.payloads, { put: fails }) }), 0, 0],
+  ["log", (bus) => ({ ...bus, log: overriding(bus.log, { submit: fails }) }), 0, 0],
+  ["queue, where the same key finds the job again,", (bus) => ({ ...bus, queue: overriding(bus.queue, { publish: fails }) }), 0, 1],
+])("whom the %s refuses has his tokens back, however often he asks", async (_, crowded, alone, shared) => {
+  for (const [idempotencyKey, left] of [
+    [null, alone],
+    ["once", shared],
+  ] as const) {
+    const bus = crowded(openBus({ url: "memory:" }));
+    const purse = counting();
+    const submission = { ...keyed(1n), ids: new Int32Array(16_385), idempotencyKey, spend: purse.spend };
+    const admission = new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 100_000 });
+    for (let tries = 0; tries < 3; tries++)
+      await expect(submit({ ...deps(bus), admission }, submission)).rejects.toMatchObject({ code: "OVERLOADED" });
+    expect([purse.took > 0, purse.paid]).toEqual([true, left]);
+  }
 });
 
 test("a job of an id of its own that the queue had no room for goes on when it is submitted again", async () => {

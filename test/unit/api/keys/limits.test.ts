@@ -107,6 +107,40 @@ test.each([
   }
 });
 
+test("what is given back was never taken, however often it is given; the others hear of it with what comes next", () => {
+  const [a, b] = [new Limits(handClock()), new Limits(handClock())];
+  const { key } = keyWith(10, 1_000);
+  const remaining = () => {
+    beat([a, b], key);
+    return [a, b].map((limits) => limits.standing(key).map(({ remaining }) => remaining));
+  };
+  remaining();
+  a.spend(key, { requests: 1, tokens: 100 });
+  const untold = a.spend(key, { requests: 1, tokens: 400 });
+  for (let times = 0; times < 2; times++) untold();
+  expect(remaining()).toEqual([[9, 900], [9, 900]]); // biome-ignore format: a row for each
+  const told = a.spend(key, { requests: 1, tokens: 400 });
+  expect(remaining()).toEqual([[8, 500], [8, 500]]); // biome-ignore format: a row for each
+  told();
+  expect(remaining()).toEqual([[9, 900], [8, 500]]); // biome-ignore format: a row for each
+  a.spend(key, { requests: 1, tokens: 300 });
+  expect(remaining()).toEqual([[8, 600], [8, 500]]); // biome-ignore format: a row for each
+  a.spend(key, { requests: 1, tokens: 200 });
+  expect(remaining()).toEqual([[7, 400], [7, 400]]); // biome-ignore format: a row for each
+});
+
+test("what was paid for meanwhile is not given back", () => {
+  const clock = handClock();
+  const limits = new Limits(clock);
+  const { key } = keyWith(null, 100);
+  const giveBack = limits.spend(key, { requests: 1, tokens: 60 });
+  clock.ms = 60_000;
+  limits.report();
+  limits.spend(key, { requests: 1, tokens: 80 });
+  giveBack();
+  expect(limits.standing(key)[0]!.remaining).toBe(20);
+});
+
 test("what was told of a key is taken once it is known", () => {
   const [limits, another] = [new Limits(handClock()), new Limits(handClock())];
   const { key } = keyWith(10, null);
