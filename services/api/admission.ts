@@ -3,6 +3,7 @@ import { expectedOutput } from "../shared/bus/enqueue.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { TURN_CHUNKS } from "../shared/worker/turn.ts";
 import { Backlog, type Load } from "./backlog.ts";
 import { type Capacity, Workers } from "./capacity.ts";
 
@@ -101,7 +102,9 @@ function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job
     throw refused(`${tokens} tokens are waiting already`, Math.min(excess, tokens) / Math.max(1, speed.prefill.tokensPerSecond));
   }
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
-  if (excessSeconds > 0 && !isProbe(load, speed)) throw refused("this deadline cannot be met at the load there is", excessSeconds);
+  if (excessSeconds <= 0 || load.jobs === 0) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
+  const [ahead, all] = [promptsAhead(load, speed.prefill, job), prompt];
+  throw refused("this deadline cannot be met at the load there is", excessSeconds * (ahead === 0 ? 1 : all / ahead)); // turns take the same until a long prompt is done
 }
 
 /** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
@@ -111,20 +114,22 @@ function secondsUntilDone(load: Load, speed: Speed, job: { lane: Lane; promptTok
 
 function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number }): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;
-  const inPrefill = (promptsAhead(load, prefill, job) + job.promptTokens) / prefill.tokensPerSecond;
+  const inPrefill = (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond; // one of them computes it
   const outputAhead = job.lane === "interactive" ? load.outputTokens.interactive : waiting(load).output;
   return Math.max(inPrefill, outputAhead / decode.tokensPerSecond);
 }
 
 /**
- * Tokens of the prompts that are done before a job's own. Interactive work does not wait for batch work, and takes turns (architecture, "Turns"): of each
- * other prompt as much is done as of this one and a turn, and as much again for the first, which keeps one of two places.
+ * Tokens of other prompts that are done before a job's own. Interactive work does not wait for batch work, and takes turns (architecture, "Turns"): of each
+ * other prompt as much is done as of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
  */
-const promptsAhead = (load: Load, { turnTokens }: Capacity, { lane, promptTokens }: { lane: Lane; promptTokens: number }): number =>
-  lane === "batch" ? waiting(load).prompt : load.prompts.interactive.tokens(2 * (promptTokens + turnTokens));
-
-/** While nobody knows what the workers can do, one job after the other shows it. */
-const isProbe = ({ jobs }: Load, { prefill, decode }: Speed): boolean => jobs === 0 && !(prefill.measured && decode.measured);
+function promptsAhead(load: Load, { turnTokens, workers }: Capacity, { lane, promptTokens }: { lane: Lane; promptTokens: number }): number {
+  if (lane === "batch") return waiting(load).prompt;
+  const { interactive } = load.prompts;
+  const chunkTokens = turnTokens / TURN_CHUNKS;
+  const beside = workers * (promptTokens + chunkTokens) + interactive.count * chunkTokens;
+  return Math.min(interactive.tokens(), 2 * interactive.tokens(promptTokens + turnTokens) + beside);
+}
 
 const waiting = ({ prompts, outputTokens }: Load) => ({
   prompt: prompts.interactive.tokens() + prompts.batch.tokens(),

@@ -24,7 +24,7 @@ interface Beat {
   readonly slots: number;
   readonly tokensPerSecond: number | null;
   readonly tokensPerJobSecond: number | null;
-  /** Of prefill, from a version on that has turns. */
+  /** Of prefill, while places change hands there; from a version on that tells it. */
   readonly turnMs?: number;
 }
 
@@ -67,7 +67,7 @@ export class Workers {
       measured: measured !== null,
       tokensPerSecond: own.length * each,
       tokensPerJobSecond: perJob,
-      turnTokens: (each * turnMs) / 1_000,
+      turnTokens: Number.isFinite(turnMs) ? (each * turnMs) / 1_000 : turnMs,
     };
   }
 }

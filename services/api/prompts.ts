@@ -9,7 +9,11 @@ export class Prompts {
     this.#tokens[size]! += tokens;
   }
 
-  /** All their tokens; of each prompt no more than `most`, or a little: up to twice as much in all. */
+  get count(): number {
+    return this.#counts.reduce((sum, count) => sum + count);
+  }
+
+  /** Of each prompt `most` of its tokens, or all it has: at least that, and at most twice as much. */
   tokens(most = Number.POSITIVE_INFINITY): number {
     return this.#tokens.reduce((sum, tokens, size) => sum + (tokens === 0 ? 0 : Math.min(tokens, this.#counts[size]! * most)), 0);
   }

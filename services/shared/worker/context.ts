@@ -63,8 +63,10 @@ export class Context {
   readonly #job: HeldJob;
   #length: number;
   #loans: readonly Taken[] = [];
-  /** What the store did not take: memory that the open sequence holds too. */
-  #refused: Sealed[] = [];
+  /** What the store refused, by index: memory that the sequence holds too while it is open. */
+  readonly #refused = new Map<number, Sealed>();
+  /** Whether it took what it was given last. */
+  #takes = false;
 
   /** Room for `moreMax` more ids. What is fetched or stored keeps the job's claim; a segment stored makes its attempt count. */
   constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
@@ -74,7 +76,7 @@ export class Context {
     this.#ids = new Int32Array(this.#length + moreMax);
     this.#ids.set(prompt);
     this.#ids.set(fed, prompt.length);
-    this.#uploads = new Uploads(deps.uploadsMax);
+    this.#uploads = new Uploads(deps.uploadsMax, () => this.#again());
     this.#job = job;
   }
 
@@ -124,20 +126,9 @@ export class Context {
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 
-  /** Stores a segment while the caller goes on. Takes over the payload. What the store does not take is offered again once it took something else, and kept until then. */
+  /** Stores a segment while the caller goes on. Takes over the payload. What the store refuses is kept, and offered again once it takes something else. */
   keep(sealed: Sealed): void {
-    const { index, payload } = sealed;
-    this.#uploads.add(async () => {
-      if (await this.#put(this.key(index), this.#segmentHead(index), payload.bytes)) {
-        this.#job.stored++;
-        this.#job.unstored.delete(index);
-        payload.release();
-      } else {
-        this.#job.unstored.add(index);
-        this.#refused.push(sealed);
-      }
-      this.#job.pulse();
-    });
+    this.#uploads.add(() => this.#offer(sealed));
   }
 
   /** Stores the boundary of a sequence at `position` while the caller goes on. */
@@ -156,25 +147,43 @@ export class Context {
     return this.#uploads.settled();
   }
 
-  /** Returns what was on loan, and gives up what the store did not take. Called once settled. Idempotent. */
+  /** Returns what was on loan, and gives up what the store refused. Called once settled. Idempotent. */
   release(): void {
     for (const loan of this.#loans) loan.putBack();
-    for (const { payload } of this.#refused) payload.release();
+    for (const { payload } of this.#refused.values()) payload.release();
     this.#loans = [];
-    this.#refused = [];
+    this.#refused.clear();
   }
 
-  /** Whether the store took it: then it is offered the oldest of what it did not take. Never rejects. */
-  async #put(key: SegmentKey, head: ValueHead, bytes: Uint8Array): Promise<boolean> {
+  async #offer(sealed: Sealed): Promise<void> {
+    const { index, payload } = sealed;
+    const end = await this.#put(this.key(index), this.#segmentHead(index), payload.bytes);
+    if (end === "stored") {
+      this.#job.stored++;
+      this.#job.unstored.delete(index);
+    } else this.#job.unstored.add(index);
+    if (end === "refused") this.#refused.set(index, sealed);
+    else payload.release();
+    this.#job.pulse();
+  }
+
+  /** The first of what was refused, while the store takes what it is given and the job stays here. */
+  #again(): (() => Promise<void>) | null {
+    const sealed = this.#refused.get(Math.min(...this.#refused.keys()));
+    if (sealed === undefined || !this.#takes || this.#job.signal.aborted || this.#job.leaving) return null;
+    this.#refused.delete(sealed.index);
+    return () => this.#offer(sealed);
+  }
+
+  /** Never rejects. */
+  async #put(key: SegmentKey, head: ValueHead, bytes: Uint8Array): Promise<"stored" | "refused" | "failed"> {
     try {
-      if (!(await this.#deps.store.put(key, head, bytes))) return false;
+      this.#takes = await this.#deps.store.put(key, head, bytes);
+      return this.#takes ? "stored" : "refused";
     } catch (error) {
       this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: whoever needs it computes it");
-      return false;
+      return "failed";
     }
-    const again = this.#refused.shift();
-    if (again !== undefined) this.keep(again);
-    return true;
   }
 
   async #borrow(index: number): Promise<Taken | null> {

@@ -40,7 +40,7 @@ export class Pace {
   figures(): PaceFigures {
     this.#pass();
     for (const job of this.#jobs.keys()) this.#count(job);
-    const rate = (ms: number) => (this.#tokens === 0 || ms === 0 ? null : Math.round((1_000 * this.#tokens) / ms));
+    const rate = (ms: number) => (this.#tokens === 0 || ms === 0 ? null : (1_000 * this.#tokens) / ms);
     return { tokensPerSecond: rate(this.#busyMs), tokensPerJobSecond: rate(this.#jobMs) };
   }
 

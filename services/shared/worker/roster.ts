@@ -65,6 +65,11 @@ export class Roster {
     return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
   }
 
+  /** Whether somebody whose turn is over keeps its place all the same, since the store lacks what it did. */
+  get stuck(): boolean {
+    return [...this.#jobs.keys()].some(({ turn, turnIsOver }) => turn.over && !turnIsOver);
+  }
+
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */
   async listen(stop: AbortSignal): Promise<void> {
     await this.#registry.onCancel((jobId) => {

@@ -1,20 +1,25 @@
+type Upload = () => Promise<void>;
+
 /** Values on their way to the store while the engine goes on: at most `max` at once, the rest in line. */
 export class Uploads {
   readonly #max: number;
-  readonly #waiting: (() => Promise<void>)[] = [];
+  readonly #spare: () => Upload | null;
+  readonly #waiting: Upload[] = [];
   readonly #running = new Set<Promise<void>>();
 
-  constructor(max: number) {
+  /** `spare`: asked for one more whenever one ended and nothing stands in line. */
+  constructor(max: number, spare: () => Upload | null = () => null) {
     this.#max = max;
+    this.#spare = spare;
   }
 
   /** `upload` is called in its turn and must not reject. */
-  add(upload: () => Promise<void>): void {
+  add(upload: Upload): void {
     this.#waiting.push(upload);
     this.#start();
   }
 
-  /** Resolves once nothing has to stand in line: the engine never runs further ahead of the store than one chunk. */
+  /** Resolves once nothing stands in line: the engine never runs further ahead of the store than one chunk. */
   async room(): Promise<void> {
     while (this.#waiting.length > 0) await Promise.race(this.#running);
   }
@@ -25,8 +30,8 @@ export class Uploads {
 
   #start(): void {
     while (this.#running.size < this.#max) {
-      const upload = this.#waiting.shift();
-      if (upload === undefined) return;
+      const upload = this.#waiting.shift() ?? this.#spare();
+      if (upload === null) return;
       const entry = upload().finally(() => {
         this.#running.delete(entry);
         this.#start();

@@ -3,11 +3,12 @@ import { Admission } from "../../../services/api/admission.ts";
 import { Prompts } from "../../../services/api/prompts.ts";
 import { enqueue } from "../../../services/shared/bus/enqueue.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
-import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import { CHUNK_MS, crowd, long, short } from "../../support/crowd.ts";
 import { Dice } from "../../support/dice.ts";
 import { promptIds } from "../../support/model.ts";
+import { overriding } from "../../support/overriding.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf } from "../../support/workers.ts";
 
 const limits = { queueJobsMax: 1_000, backlogTokensMax: 1e9 };
@@ -21,41 +22,79 @@ test.each(Array.from({ length: 10 }, (_, seed) => [seed]))(
     const { bus } = it.cluster;
     const admission = new Admission(bus, it.clock, "m", limits);
     const longs = Array.from({ length: dice.whole(2, 6) }, (_, salt) => long(salt, dice.whole(1_500, 3_900)));
+    const shorts = Array.from({ length: dice.pick([0, 0, 5, 20]) }, (_, salt) => promptIds(dice.whole(20, 200), 500 + salt));
     const work = async () => {
       await it.cluster.events(await it.submit(short)); // decode has shown its speed
       const jobs = await Promise.all(longs.map((ids) => it.submit(ids)));
       await it.isComputed(jobs[0]!);
       await it.clock.sleep(dice.upTo(5 * CHUNK_MS));
       const ids = promptIds(dice.whole(20, 400), 400);
+      jobs.push(...(await Promise.all(shorts.map((ids) => it.submit(ids)))));
       const told = await admission.estimate({ lane: "interactive", promptTokens: ids.length });
       const askedMs = it.clock.nowMs();
       const begun = await it.cluster.until(await it.submit(ids), ({ event }) => event.type === "handed_over");
       await Promise.all(jobs.map((jobId) => it.cluster.events(jobId)));
       await it.cluster.close();
-      return { told: told!, took: (begun.atMs - askedMs) / 1_000, behindAll: seconds([...longs, ids]) };
+      return { told: told!, took: (begun.atMs - askedMs) / 1_000, behindAll: seconds([...longs, ...shorts, ids]) };
     };
     const { told, took, behindAll } = await it.clock.run(work());
     expect(took).toBeLessThanOrEqual(told);
-    expect(told).toBeLessThan(0.7 * behindAll);
+    if (shorts.length === 0) expect(told).toBeLessThan(0.7 * behindAll);
   },
 );
 
-/** Seconds until the answer to a prompt of 100 tokens behind one of 100,000 begins, where prefill does 1,000 tokens a second and decode says so much of itself. */
-async function behindALongOne(lane: "interactive" | "batch", turn: { turnMs?: number }) {
-  const bus = openBus({ url: "memory:" });
+test("while the store takes nothing no place changes hands, and who asks is told so", async () => {
+  const it = crowd({ slots: 1, stepMs: 1, store: (store) => overriding(store, { put: async () => false }) });
+  const admission = new Admission(it.cluster.bus, it.clock, "m", limits);
+  const work = async () => {
+    await it.cluster.events(await it.submit(short)); // decode has shown its speed
+    const jobs = await Promise.all([1, 2, 3].map((salt) => it.submit(long(salt))));
+    await it.isComputed(jobs[0]!);
+    await it.clock.sleep(4 * CHUNK_MS);
+    const told = await admission.estimate({ lane: "interactive", promptTokens: short.length });
+    const askedMs = it.clock.nowMs();
+    const begun = await it.cluster.until(await it.submit(short), ({ event }) => event.type === "handed_over");
+    await it.cluster.close();
+    return { told: told!, took: (begun.atMs - askedMs) / 1_000 };
+  };
+  const { told, took } = await it.clock.run(work());
+  expect(took).toBeLessThanOrEqual(told);
+});
+
+/** The door where a prompt of so many tokens waits, prefill does 1,000 tokens a second, or as many as is said, and so does decode. */
+async function doorBehind(tokens: number, prefill: { turnMs?: number; tokensPerSecond?: number } = {}) {
+  const clock = new VirtualClock();
+  const bus = openBus({ url: "memory:", clock });
   const beat = { model: "m", slots: 2, tokensPerSecond: 1_000, tokensPerJobSecond: 1_000 };
-  await bus.registry.beat("prefill", "p", JSON.stringify({ ...beat, ...turn }));
+  await bus.registry.beat("prefill", "p", JSON.stringify({ ...beat, ...prefill }));
   await bus.registry.beat("decode", "d", JSON.stringify(beat));
-  await enqueue(bus.queue, "prefill", "long", requestOf({ prompt: { ids: new Int32Array(100_000) }, promptTokens: 100_000 }), 0);
-  const told = await new Admission(bus, systemClock, "m", limits).estimate({ lane, promptTokens: 100 });
-  await bus.close();
-  return told;
+  const waiting = requestOf({ prompt: { ids: new Int32Array(tokens) }, promptTokens: tokens });
+  if (tokens > 0) await enqueue(bus.queue, "prefill", "long", waiting, 0);
+  const admission = new Admission(bus, clock, "m", limits);
+  return {
+    estimate: (lane: "interactive" | "batch") => admission.estimate({ lane, promptTokens: 100 }),
+    require: (seconds: number) =>
+      admission.require({ lane: "interactive", promptTokens: 100, maxTokens: 10, deadlineMs: clock.nowMs() + 1_000 * seconds }),
+  };
 }
 
 test("a batch job waits for all that is before it; so does every job where workers have no turns", async () => {
-  expect(await behindALongOne("interactive", { turnMs: 1_500 })).toBe(3.3); // 0.1 + 2 * (0.1 + 1.5)
-  expect(await behindALongOne("batch", { turnMs: 1_500 })).toBe(100.1);
-  expect(await behindALongOne("interactive", {})).toBe(100.1);
+  const turns = await doorBehind(100_000, { turnMs: 1_500 });
+  expect(await turns.estimate("interactive")).toBe(4.4); // 0.1 + 2 * (0.1 + 1.5) + 0.1 + 2 * 0.5
+  expect(await turns.estimate("batch")).toBe(100.1);
+  const none = await doorBehind(100_000);
+  expect(await none.estimate("interactive")).toBe(100.1);
+});
+
+test("who is refused is told when there is room: turns take the same until a long prompt is done", async () => {
+  const { require } = await doorBehind(100_000, { turnMs: 1_500 });
+  await require(6.4);
+  await expect(require(5)).rejects.toMatchObject({ code: "OVERLOADED", retryAfterSeconds: 22 }); // (4.41 - 0.7 * 5) * 100 / 4.3
+});
+
+test("where nobody waits a job is tried, however slow the workers showed themselves", async () => {
+  await (await doorBehind(0, { tokensPerSecond: 0.01 })).require(1);
+  await expect((await doorBehind(1, { tokensPerSecond: 0.01 })).require(1)).rejects.toMatchObject({ code: "OVERLOADED" });
 });
 
 test.each(Array.from({ length: 20 }, (_, seed) => [seed]))(

@@ -96,7 +96,7 @@ function sealed() {
   return { of, released };
 }
 
-test("what the store did not take is offered again, the oldest first, whenever it took something else", async () => {
+test("what the store refused is offered again once it took something else, the first of it first", async () => {
   const offered: string[] = [];
   let refuses = 3;
   const put: SegmentStore["put"] = async (_, { kind }, bytes) => {
@@ -105,25 +105,44 @@ test("what the store did not take is offered again, the oldest first, whenever i
   };
   const { job, context } = contextOf({ put });
   const { of, released } = sealed();
-  for (const index of [0, 1, 2]) {
+  for (const index of [2, 0, 1]) {
     context.keep(of(index));
     await context.settled();
   }
-  expect([[...job.unstored], job.stored, released]).toEqual([[0, 1, 2], 0, [0, 0, 0]]);
+  expect([[...job.unstored], job.stored, released]).toEqual([[2, 0, 1], 0, [0, 0, 0]]);
   context.keepBoundary(ids.length, Uint8Array.of(9));
   await context.settled();
-  expect(offered).toEqual(["0", "1", "2", "boundary", "0", "1", "2"]);
+  expect(offered).toEqual(["2", "0", "1", "boundary", "0", "1", "2"]);
   expect([[...job.unstored], job.stored, released]).toEqual([[], 3, [1, 1, 1]]);
   context.release();
   expect(released).toEqual([1, 1, 1]);
 });
 
-test("what the store never takes is given up with the context", async () => {
-  const { job, context } = contextOf({ put: async (_, { firstToken }) => firstToken !== 0 });
+test("what the store never takes, and what failed by our own mistake, is given up with the context", async () => {
+  const put: SegmentStore["put"] = async (_, { firstToken }) => {
+    if (firstToken === SEGMENT) throw new Error("our own mistake");
+    return firstToken !== 0;
+  };
+  const { job, context } = contextOf({ put });
   const { of, released } = sealed();
   for (const index of [0, 1, 2]) context.keep(of(index));
   await context.settled();
-  expect([[...job.unstored], job.stored, released]).toEqual([[0], 2, [0, 1, 1]]);
+  expect([[...job.unstored].sort(), job.stored, released]).toEqual([[0, 1], 1, [0, 1, 1]]);
   context.release();
   expect(released).toEqual([1, 1, 1]);
+});
+
+test.each(["cancelled", "told to leave"])("who is %s does not wait for what was refused before", async (how) => {
+  const offered: number[] = [];
+  const { job, context } = contextOf({ put: async (_, { firstToken }) => offered.push(firstToken / SEGMENT) > 1 });
+  const { of, released } = sealed();
+  context.keep(of(0));
+  await context.settled();
+  if (how === "cancelled") job.interrupt(new Interrupted("cancelled", "the test"));
+  else job.handBack(new Interrupted("drained", "the test"));
+  context.keep(of(1));
+  await context.settled();
+  expect(offered).toEqual([0, 1]);
+  context.release();
+  expect(released).toEqual([1, 1, 0]);
 });
