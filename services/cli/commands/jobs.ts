@@ -4,7 +4,8 @@ import { table } from "../table.ts";
 interface Listed {
   readonly id: string;
   readonly promptTokens: number;
-  readonly submittedMs: number;
+  /** Absent where a replica of another version lists the job. */
+  readonly submittedMs?: number;
 }
 interface Job {
   readonly status: string;
@@ -46,8 +47,10 @@ const find = (client: Client, id: string): Promise<Job | null> =>
 function row(listed: Listed, job: Job | null): string[] {
   const prefill = job?.status === "prefill" && job.prefill !== null ? ` ${Math.floor((100 * job.prefill.done) / job.prefill.total)} %` : "";
   const status = job === null ? "purged" : job.status + prefill;
-  return [listed.id, status, String(listed.promptTokens), String(job?.output_tokens ?? ""), new Date(listed.submittedMs).toISOString()];
+  return [listed.id, status, String(listed.promptTokens), String(job?.output_tokens ?? ""), time(listed.submittedMs)];
 }
+
+const time = (ms?: number): string => (ms === undefined ? "" : new Date(ms).toISOString());
 
 export async function cancel(client: Client, jobId: string): Promise<void> {
   const { status } = (await client.post(`/v1/jobs/${encodeURIComponent(jobId)}/cancel`)) as { status: string };
