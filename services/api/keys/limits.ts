@@ -55,20 +55,17 @@ export class Limits {
   }
 
   /**
-   * Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. The result gives back, once, as much of it as is not
-   * paid for: for what was refused after all.
+   * Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. The result gives it back, once, unless all was paid for
+   * meanwhile: for what was refused after all.
    */
   spend(key: ApiKey, spending: Spending): () => void {
     this.require(key, spending);
     const purse = this.#purse(key);
     const { account } = purse;
     const add = (sign: 1 | -1) => {
-      take(
-        purse,
-        each((kind) => sign * spending[kind]),
-        this.#clock.monotonicMs(),
-      );
-      account.spent = each((kind) => account.spent[kind] + sign * spending[kind]);
+      const change = each((kind) => sign * spending[kind]);
+      take(purse, change, this.#clock.monotonicMs());
+      account.spent = each((kind) => account.spent[kind] + change[kind]);
     };
     add(1);
     let isTaken = true;
