@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
-import { freePort, isFree } from "../../../services/cli/cluster/ports.ts";
+import { blocksFrom, freePort, isFree } from "../../../services/cli/cluster/ports.ts";
 
 const COUNT = 60; // more than a block
 
@@ -34,6 +34,25 @@ test("a port on which somebody listens is not given", async () => {
   expect(await isFree(next)).toBe(false);
   expect(await freePort()).not.toBe(next);
   somebody.close();
+});
+
+test("the next process begins with the next block, and goes round: what still asks for a server of the last one finds nobody", () => {
+  expect([1, 2, 200].map((pid) => blocksFrom(pid)[0])).toEqual([20_050, 20_100, 20_000]);
+  expect(blocksFrom(399).slice(0, 2)).toEqual([29_950, 20_000]);
+  expect(blocksFrom(399).toSorted()).toEqual(blocksFrom(0));
+  expect(new Set(blocksFrom(0)).size).toBe(200);
+});
+
+test("a process that may open nothing more is told so, not that all ports are taken", async () => {
+  const open = `
+    import { openSync, writeSync } from "node:fs";
+    import { freePort } from "./services/cli/cluster/ports.ts";
+    try { for (;;) openSync("/dev/null"); } catch {}
+    await freePort().catch(({ code }) => writeSync(1, code));
+  `;
+  const node = [process.execPath, "--import", "tsx", "--input-type=module", "--eval", open];
+  const child = spawn("sh", ["-c", 'ulimit -n 256; exec "$@"', "sh", ...node], { stdio: ["ignore", "pipe", "inherit"] });
+  expect((await child.stdout.toArray()).join("")).toBe("EMFILE");
 });
 
 test("a process that was given ports ends by itself", async () => {
