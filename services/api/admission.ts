@@ -103,33 +103,49 @@ function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job
   }
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds <= 0 || load.jobs === 0) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
-  const [ahead, all] = [promptsAhead(load, speed.prefill, job), prompt];
-  throw refused("this deadline cannot be met at the load there is", excessSeconds * (ahead === 0 ? 1 : all / ahead)); // turns take the same until a long prompt is done
+  throw refused("this deadline cannot be met at the load there is", excessSeconds * overlap(load, speed, job));
+}
+
+/** How many times as much prefill has to do, until a long prompt is done, as is counted of it: turns take the same until then. 1 where decode decides. */
+function overlap(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptTokens">): number {
+  const ahead = promptsAhead(load, speed.prefill, job);
+  const decides = secondsInPrefill(load, speed.prefill, job) >= secondsInDecode(load, speed.decode, job);
+  return decides && ahead > 0 ? promptsInLane(load, job.lane) / ahead : 1;
 }
 
 /** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
-function secondsUntilDone(load: Load, speed: Speed, job: { lane: Lane; promptTokens: number; outputTokens: number }): number {
+function secondsUntilDone(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptTokens"> & { outputTokens: number }): number {
   return speed.decode.workers === 0 ? 0 : secondsUntilBegun(load, speed, job) + job.outputTokens / speed.decode.tokensPerJobSecond;
 }
 
-function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: { lane: Lane; promptTokens: number }): number {
+function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: Pick<Asked, "lane" | "promptTokens">): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;
-  const inPrefill = (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond; // one of them computes it
-  const outputAhead = job.lane === "interactive" ? load.outputTokens.interactive : waiting(load).output;
-  return Math.max(inPrefill, outputAhead / decode.tokensPerSecond);
+  return Math.max(secondsInPrefill(load, prefill, job), secondsInDecode(load, decode, job));
 }
 
+/** One worker computes the job's own prompt. */
+const secondsInPrefill = (load: Load, prefill: Capacity, job: Pick<Asked, "lane" | "promptTokens">): number =>
+  (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond;
+
+const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Asked, "lane">): number =>
+  (lane === "interactive" ? load.outputTokens.interactive : waiting(load).output) / decode.tokensPerSecond;
+
 /**
- * Tokens of other prompts that are done before a job's own. Interactive work does not wait for batch work, and takes turns (architecture, "Turns"): of each
- * other prompt as much is done as of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
+ * Tokens of other prompts that are done before a job's own. Interactive work takes turns (architecture, "Turns"): of each other prompt as much is done as
+ * of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
  */
-function promptsAhead(load: Load, { turnTokens, workers }: Capacity, { lane, promptTokens }: { lane: Lane; promptTokens: number }): number {
-  if (lane === "batch") return waiting(load).prompt;
+function promptsAhead(load: Load, { turnTokens, workers }: Capacity, { lane, promptTokens }: Pick<Asked, "lane" | "promptTokens">): number {
+  const all = promptsInLane(load, lane);
+  if (lane === "batch" || turnTokens === Number.POSITIVE_INFINITY) return all;
   const { interactive } = load.prompts;
   const chunkTokens = turnTokens / TURN_CHUNKS;
   const beside = workers * (promptTokens + chunkTokens) + interactive.count * chunkTokens;
-  return Math.min(interactive.tokens(), 2 * interactive.tokens(promptTokens + turnTokens) + beside);
+  return Math.min(all, 2 * interactive.tokens(promptTokens + turnTokens) + beside);
 }
+
+/** All that a job of `lane` may wait for: interactive work does not wait for batch work. */
+const promptsInLane = (load: Load, lane: Lane): number =>
+  lane === "interactive" ? load.prompts.interactive.tokens() : waiting(load).prompt;
 
 const waiting = ({ prompts, outputTokens }: Load) => ({
   prompt: prompts.interactive.tokens() + prompts.batch.tokens(),

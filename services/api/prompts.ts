@@ -3,7 +3,9 @@ export class Prompts {
   readonly #counts = new Array<number>(33).fill(0);
   readonly #tokens = new Array<number>(33).fill(0);
 
+  /** A job without a prompt to compute is none of them. */
   add(tokens: number): void {
+    if (tokens === 0) return;
     const size = 32 - Math.clz32(tokens);
     this.#counts[size]! += 1;
     this.#tokens[size]! += tokens;

@@ -75,7 +75,7 @@ export class Reconciler {
   /** One look at all open jobs: a bounded number of requests however many wait. Resolves to whether more is to be done at once. */
   async pass(): Promise<boolean> {
     const { bus } = this.#deps;
-    const nowMs = await bus.log.nowMs();
+    const nowMs = await bus.log.nowMs(Number.POSITIVE_INFINITY); // who is quiet is said of many: by no clock of before it was set back
     if (!(await this.#jobs.hear(bus))) {
       await bus.registry.raiseLowWater(0); // it means nothing any more
       this.#jobs = await audited(this.#deps); // whatever took the end of the index may have taken that of the log

@@ -5,7 +5,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 /** Below those that a system gives to whoever asks for any: on Linux they begin at 32768 unless another range is set, elsewhere at 49152. */
 const PORTS = { first: 20_000, block: 50, blocks: 200 };
 
-const own = ownPorts();
+let own = ownPorts();
 
 /**
  * A loopback port on which nobody listens, and which this function gives no second time while this process lives, here or in another process; nor
@@ -13,7 +13,10 @@ const own = ownPorts();
  * unless somebody takes that very port without asking here.
  */
 export async function freePort(): Promise<number> {
-  const { value } = await own.next();
+  const { value } = await own.next().catch((thrown: unknown) => {
+    own = ownPorts(); // a generator that threw is at its end
+    throw thrown;
+  });
   if (value === undefined)
     throw new ServingError("UNAVAILABLE", `no port from ${PORTS.first} to ${PORTS.first + PORTS.block * PORTS.blocks - 1} is free`);
   return value;

@@ -157,7 +157,7 @@ export interface JobLog {
   lasts(): AsyncIterable<StoredRecord>;
   /**
    * The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart. `seenMs`, a stamp of the record's:
-   * where the clock was earlier when it was last asked, it is asked again.
+   * where the clock was earlier when it was last asked, it is asked again; infinite: in any case.
    */
   nowMs(seenMs?: number): Promise<number>;
   /** The events after `afterSequence` that are in the log now, in order. */

@@ -16,7 +16,7 @@ export interface Journal {
   /** Up to `max` entries after a sequence, oldest first, without holes; perhaps not the newest. A single one is cheap. */
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]>;
   purge(jobId: string): Promise<void>;
-  /** The clock that stamps `storedMs`, read now or a little in the past, unless it was before `seenMs` then: claims are judged by it and by no other. */
+  /** The clock that stamps `storedMs`, read now or a little in the past, unless it was before `seenMs` (or that is infinite) then: claims are judged by it and by no other. */
   nowMs(seenMs?: number): Promise<number>;
   /** How full the log is, 0 to 1; at most a second old. */
   fill(): Promise<number>;

@@ -192,9 +192,14 @@ export class FencedLog implements JobLog {
     throw this.#damaged(jobId, first.sequence, new ServingError("DAMAGED", `the log of ${jobId} does not begin with its request`));
   }
 
-  /** Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). */
+  /**
+   * Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). That a claim is over is believed of that clock
+   * just asked alone: what was known of it may be of before it was set back, and everybody who works would look dead.
+   */
   async #isFresh({ storedMs }: Entry): Promise<boolean> {
-    return quietMs(storedMs, await this.#journal.nowMs(storedMs)) < this.#rules.claimMs;
+    for (const seenMs of [storedMs, Number.POSITIVE_INFINITY])
+      if (quietMs(storedMs, await this.#journal.nowMs(seenMs)) < this.#rules.claimMs) return true;
+    return false;
   }
 
   /** For writers without a claim. They may be many with the same epoch, so a number of their own is not enough for the id. */

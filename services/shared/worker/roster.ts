@@ -65,9 +65,9 @@ export class Roster {
     return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
   }
 
-  /** Whether somebody whose turn is over keeps its place all the same, since the store lacks what it did. */
+  /** Whether interactive work whose turn is over keeps its place all the same, since the store lacks what it did. */
   get stuck(): boolean {
-    return [...this.#jobs.keys()].some(({ turn, turnIsOver }) => turn.over && !turnIsOver);
+    return [...this.#jobs.keys()].some(({ request, turn, turnIsOver }) => request.lane === "interactive" && turn.over && !turnIsOver);
   }
 
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */

@@ -7,7 +7,7 @@ export class Uploads {
   readonly #waiting: Upload[] = [];
   readonly #running = new Set<Promise<void>>();
 
-  /** `spare`: asked for one more whenever one ended and nothing stands in line. */
+  /** `spare`: asked for one more while there is room and nothing stands in line. */
   constructor(max: number, spare: () => Upload | null = () => null) {
     this.#max = max;
     this.#spare = spare;

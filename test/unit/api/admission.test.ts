@@ -61,15 +61,21 @@ test("while the store takes nothing no place changes hands, and who asks is told
   expect(took).toBeLessThanOrEqual(told);
 });
 
-/** The door where a prompt of so many tokens waits, prefill does 1,000 tokens a second, or as many as is said, and so does decode. */
-async function doorBehind(tokens: number, prefill: { turnMs?: number; tokensPerSecond?: number } = {}) {
+/** The door where a prompt of so many tokens waits, and what is said beside it; prefill does 1,000 tokens a second, or as many as is said, and so does decode. */
+async function doorBehind(
+  tokens: number,
+  prefill: { turnMs?: number; tokensPerSecond?: number } = {},
+  { batch = 0, inDecode = 0 }: { batch?: number; inDecode?: number } = {},
+) {
   const clock = new VirtualClock();
   const bus = openBus({ url: "memory:", clock });
   const beat = { model: "m", slots: 2, tokensPerSecond: 1_000, tokensPerJobSecond: 1_000 };
   await bus.registry.beat("prefill", "p", JSON.stringify({ ...beat, ...prefill }));
   await bus.registry.beat("decode", "d", JSON.stringify(beat));
-  const waiting = requestOf({ prompt: { ids: new Int32Array(tokens) }, promptTokens: tokens });
-  if (tokens > 0) await enqueue(bus.queue, "prefill", "long", waiting, 0);
+  const waiting = (tokens: number) => requestOf({ prompt: { ids: new Int32Array(tokens) }, promptTokens: tokens, maxTokens: 1 });
+  if (tokens > 0) await enqueue(bus.queue, "prefill", "long", waiting(tokens), 0);
+  if (batch > 0) await enqueue(bus.queue, "prefill", "batch", { ...waiting(batch), lane: "batch" }, 0);
+  for (let i = 0; i < inDecode; i++) await enqueue(bus.queue, "decode", `answer-${i}`, waiting(10), 0);
   const admission = new Admission(bus, clock, "m", limits);
   return {
     estimate: (lane: "interactive" | "batch") => admission.estimate({ lane, promptTokens: 100 }),
@@ -86,10 +92,23 @@ test("a batch job waits for all that is before it; so does every job where worke
   expect(await none.estimate("interactive")).toBe(100.1);
 });
 
+test("answers under way and batch work add nothing to a prompt's wait, with turns and without", async () => {
+  const beside = { batch: 10_000_000, inDecode: 200 };
+  expect(await (await doorBehind(100_000, { turnMs: 1_500 }, beside)).estimate("interactive")).toBe(4.4);
+  const none = await doorBehind(0, {}, beside);
+  expect(await none.estimate("interactive")).toBe(0.1); // of prefill; 200 answers of a token take decode as long
+  await none.require(1);
+});
+
 test("who is refused is told when there is room: turns take the same until a long prompt is done", async () => {
-  const { require } = await doorBehind(100_000, { turnMs: 1_500 });
-  await require(6.4);
-  await expect(require(5)).rejects.toMatchObject({ code: "OVERLOADED", retryAfterSeconds: 22 }); // (4.41 - 0.7 * 5) * 100 / 4.3
+  const told = { code: "OVERLOADED", retryAfterSeconds: 22 }; // (4.41 - 0.7 * 5) * 100 / 4.3
+  for (const batch of [0, 10_000_000]) {
+    const { require } = await doorBehind(100_000, { turnMs: 1_500 }, { batch });
+    await require(6.4);
+    await expect(require(5)).rejects.toMatchObject(told);
+  }
+  const { require } = await doorBehind(6_000, {}, { batch: 10_000_000 });
+  await expect(require(5)).rejects.toMatchObject({ ...told, retryAfterSeconds: 3 }); // 6.11 - 0.7 * 5
 });
 
 test("where nobody waits a job is tried, however slow the workers showed themselves", async () => {

@@ -108,8 +108,8 @@ export class NatsJournal implements Journal {
 
   /**
    * Server time minus ours. No request of a 2.9 server answers with its time, so a message is stored in the log stream itself and its stamp
-   * read. Taken as if stamped at the last moment: an estimate that is late lets a claim live longer, never shorter. A log without room for it
-   * must have its clock too, or nothing would leave it: then it is among the beats, whose keeper may be another server of the cluster.
+   * read. Taken as if stamped at the last moment: an estimate that is late by less than a claim's life lets claims live longer, never shorter. A log
+   * without room for it must have its clock too, or nothing would leave it: then it is among the beats, whose keeper may be another server of the cluster.
    */
   async #measureOffset(): Promise<number> {
     const inLog = this.#stamped(this.#stream, this.#names.log.clock, { replace: true });
@@ -117,7 +117,8 @@ export class NatsJournal implements Journal {
       if (ServingError.from(thrown).code !== "OVERLOADED") throw thrown;
       return this.#stamped(this.#beats, `${this.#names.beats.subject}.clock`);
     });
-    return (stamp?.storedMs ?? Number.NEGATIVE_INFINITY) - this.#patience.clock.monotonicMs();
+    if (stamp === null) throw new ServingError("UNAVAILABLE", "the record's clock cannot be read; try again"); // others measured twice meanwhile
+    return stamp.storedMs - this.#patience.clock.monotonicMs();
   }
 
   async #stamped(stream: Stream, subject: string, placement: Placement = {}): Promise<Entry | null> {
