@@ -3,7 +3,6 @@ import { expectedOutput } from "../shared/bus/enqueue.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { TURN_CHUNKS } from "../shared/worker/turn.ts";
 import { Backlog, type Load } from "./backlog.ts";
 import { type Capacity, Workers } from "./capacity.ts";
 
@@ -134,11 +133,14 @@ const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Asked, "la
  * Tokens of other prompts that are done before a job's own. Interactive work takes turns (architecture, "Turns"): of each other prompt as much is done as
  * of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
  */
-function promptsAhead(load: Load, { turnTokens, workers }: Capacity, { lane, promptTokens }: Pick<Asked, "lane" | "promptTokens">): number {
+function promptsAhead(
+  load: Load,
+  { turnTokens, chunkTokens, workers }: Capacity,
+  { lane, promptTokens }: Pick<Asked, "lane" | "promptTokens">,
+): number {
   const all = promptsInLane(load, lane);
-  if (lane === "batch" || turnTokens === Number.POSITIVE_INFINITY) return all;
+  if (lane === "batch" || !Number.isFinite(turnTokens + chunkTokens)) return all;
   const { interactive } = load.prompts;
-  const chunkTokens = turnTokens / TURN_CHUNKS;
   const beside = workers * (promptTokens + chunkTokens) + interactive.count * chunkTokens;
   return Math.min(all, 2 * interactive.tokens(promptTokens + turnTokens) + beside);
 }

@@ -16,6 +16,8 @@ export interface Capacity {
   readonly tokensPerJobSecond: number;
   /** What a worker gets done until a job gives up its place; infinite where jobs keep it. */
   readonly turnTokens: number;
+  /** And without a break. */
+  readonly chunkTokens: number;
 }
 
 /** What a worker's beat says of it (services/shared/worker/station.ts). */
@@ -26,6 +28,7 @@ interface Beat {
   readonly tokensPerJobSecond: number | null;
   /** Of prefill, while places change hands there; from a version on that tells it. */
   readonly turnMs?: number;
+  readonly chunkMs?: number;
 }
 
 /** The speed of the cluster, from the beats of its workers. */
@@ -61,13 +64,17 @@ export class Workers {
     );
     const measured = mean(speeds);
     const each = measured ?? assumed;
-    const turnMs = Math.max(0, ...own.map((beat) => beat.turnMs ?? Number.POSITIVE_INFINITY));
+    const tokensIn = (msOf: (beat: Beat) => number | undefined) => {
+      const ms = Math.max(0, ...own.map((beat) => msOf(beat) ?? Number.POSITIVE_INFINITY));
+      return Number.isFinite(ms) ? (each * ms) / 1_000 : ms;
+    };
     return {
       workers: own.length,
       measured: measured !== null,
       tokensPerSecond: own.length * each,
       tokensPerJobSecond: perJob,
-      turnTokens: Number.isFinite(turnMs) ? (each * turnMs) / 1_000 : turnMs,
+      turnTokens: tokensIn(({ turnMs }) => turnMs),
+      chunkTokens: tokensIn(({ chunkMs }) => chunkMs),
     };
   }
 }

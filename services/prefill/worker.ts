@@ -2,8 +2,10 @@ import { ChunkSize } from "../shared/worker/chunk-size.ts";
 import { contextFactory } from "../shared/worker/context.ts";
 import type { WorkerDeps } from "../shared/worker/deps.ts";
 import { station } from "../shared/worker/station.ts";
-import { TURN_CHUNKS } from "../shared/worker/turn.ts";
 import { type PrefillSettings, type PrefillWorker, runPrefill } from "./run-prefill.ts";
+
+/** A turn is long beside what goes on in it, and short beside a prompt for which others would not want to wait. */
+const TURN_CHUNKS = 3;
 
 /** Works until `stop` aborts, then finishes the chunk it is in, hands back its jobs and resolves. */
 export async function prefillWorker(deps: WorkerDeps, settings: PrefillSettings, stop: AbortSignal): Promise<void> {

@@ -21,6 +21,8 @@ export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" 
   readonly phase: Phase;
   /** How long a job keeps its slot at least while interactive work waits; infinite: to its end. */
   readonly turnMs: number;
+  /** What is computed without a break takes so long; told beside `turnMs`. */
+  readonly chunkMs?: number;
   /** Jobs held at once. */
   readonly slots: number;
 }
@@ -111,8 +113,8 @@ const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000
 
 /** The signs of life, and the ears for cancels and deadlines. */
 async function inBackground(here: Station, done: AbortSignal) {
-  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, turnMs, pace } = here;
-  const turns = () => Number.isFinite(turnMs) && !roster.stuck && { turnMs };
+  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, turnMs, chunkMs, pace } = here;
+  const turns = () => Number.isFinite(turnMs) && !roster.stuck && { turnMs, chunkMs };
   const load = () => JSON.stringify({ phase, model, jobs: held.taken, slots, ...turns(), ...pace.figures() });
   const beat = beatWhile({ registry: bus.registry, clock, beatMs }, phase, worker, load, done);
   const loops = [beat, roster.watch(done)];

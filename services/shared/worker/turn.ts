@@ -1,8 +1,6 @@
 import type { LogRecord } from "../bus/contract.ts";
 import type { Clock } from "../runtime/clock.ts";
 
-/** A turn is long beside what goes on in it, and short beside a prompt for which others would not want to wait. */
-export const TURN_CHUNKS = 3;
 /** A turn goes on for at least so many times as long as it took to repeat what had been done. */
 const GAIN = 4;
 

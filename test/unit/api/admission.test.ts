@@ -61,10 +61,12 @@ test("while the store takes nothing no place changes hands, and who asks is told
   expect(took).toBeLessThanOrEqual(told);
 });
 
+const turns = { turnMs: 1_500, chunkMs: 500 };
+
 /** The door where a prompt of so many tokens waits, and what is said beside it; prefill does 1,000 tokens a second, or as many as is said, and so does decode. */
 async function doorBehind(
   tokens: number,
-  prefill: { turnMs?: number; tokensPerSecond?: number } = {},
+  prefill: { turnMs?: number; chunkMs?: number; tokensPerSecond?: number } = {},
   { batch = 0, inDecode = 0 }: { batch?: number; inDecode?: number } = {},
 ) {
   const clock = new VirtualClock();
@@ -85,16 +87,16 @@ async function doorBehind(
 }
 
 test("a batch job waits for all that is before it; so does every job where workers have no turns", async () => {
-  const turns = await doorBehind(100_000, { turnMs: 1_500 });
-  expect(await turns.estimate("interactive")).toBe(4.4); // 0.1 + 2 * (0.1 + 1.5) + 0.1 + 2 * 0.5
-  expect(await turns.estimate("batch")).toBe(100.1);
+  const some = await doorBehind(100_000, turns);
+  expect(await some.estimate("interactive")).toBe(4.4); // 0.1 + 2 * (0.1 + 1.5) + 0.1 + 2 * 0.5
+  expect(await some.estimate("batch")).toBe(100.1);
   const none = await doorBehind(100_000);
   expect(await none.estimate("interactive")).toBe(100.1);
 });
 
 test("answers under way and batch work add nothing to a prompt's wait, with turns and without", async () => {
   const beside = { batch: 10_000_000, inDecode: 200 };
-  expect(await (await doorBehind(100_000, { turnMs: 1_500 }, beside)).estimate("interactive")).toBe(4.4);
+  expect(await (await doorBehind(100_000, turns, beside)).estimate("interactive")).toBe(4.4);
   const none = await doorBehind(0, {}, beside);
   expect(await none.estimate("interactive")).toBe(0.1); // of prefill; 200 answers of a token take decode as long
   await none.require(1);
@@ -103,7 +105,7 @@ test("answers under way and batch work add nothing to a prompt's wait, with turn
 test("who is refused is told when there is room: turns take the same until a long prompt is done", async () => {
   const told = { code: "OVERLOADED", retryAfterSeconds: 22 }; // (4.41 - 0.7 * 5) * 100 / 4.3
   for (const batch of [0, 10_000_000]) {
-    const { require } = await doorBehind(100_000, { turnMs: 1_500 }, { batch });
+    const { require } = await doorBehind(100_000, turns, { batch });
     await require(6.4);
     await expect(require(5)).rejects.toMatchObject(told);
   }
