@@ -10,7 +10,9 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-constexpr int64_t kHiddenBytes = int64_t{16} << 20;
+// Rows that meet the experts together: their hidden values take so much. A chunk of 2,048 tokens of V4-Flash fits, 50 MB: cut in eight, each expert had
+// six rows at a time, and its weights were decoded eight times.
+constexpr int64_t kRowsBytes = int64_t{64} << 20;
 
 // The (row, slot) pairs of a block of rows, sorted by expert.
 template <class E>
@@ -36,7 +38,7 @@ struct TaskSpace {
   float* gate;
   float* up;
   TaskSpace(Carver& c, int64_t panelSize, int64_t stride)
-      : gatePanel(c.take<E>(panelSize)), upPanel(c.take<E>(panelSize)), gate(c.take<float>(kTileM * stride)), up(c.take<float>(kTileM * stride)) {}
+      : gatePanel(c.take<E>(panelSize)), upPanel(c.take<E>(panelSize)), gate(c.take<float>(kRowsM * stride)), up(c.take<float>(kRowsM * stride)) {}
 };
 
 struct Group {
@@ -86,7 +88,7 @@ class Block {
   }
 
   static int64_t columnsFor(int64_t N, int64_t K, uint32_t threads) {
-    return minOf(columnsPerBlock(K), maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
+    return minOf(columnsPerBlock(K, 2), maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
   }
 
   // hidden[pair, first ..] of one expert
@@ -101,10 +103,10 @@ class Block {
     const int64_t next = minOf(count, a_.I - first - count);
     w1.askFor(next);
     w3.askFor(next);
-    for (int64_t m = 0; m < g.count; m += kTileM) {
-      const int64_t M = minOf(kTileM, g.count - m);
-      const E* rows[kTileM];
-      for (int i = 0; i < kTileM; i++) rows[i] = x_.row(g.pairs[m + minOf(i, M - 1)] / a_.k);
+    for (int64_t m = 0; m < g.count; m += kRowsM) {
+      const int64_t M = minOf(kRowsM, g.count - m);
+      const E* rows[kRowsM];
+      for (int i = 0; i < kRowsM; i++) rows[i] = x_.row(g.pairs[m + minOf(i, M - 1)] / a_.k);
       w1.multiply(rows, M, space.gate, stride);
       w3.multiply(rows, M, space.up, stride);
       for (int64_t i = 0; i < M; i++) activate(space.gate + i * stride, space.up + i * stride, count, g.pairs + m + i, first);
@@ -133,10 +135,10 @@ class Block {
       const Expert& expert = a_.experts[space_.used[u]];
       const Group g = group(space_.used[u]);
       Columns<E> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
-      for (int64_t m = 0; m < g.count; m += kTileM) {
-        const int64_t M = minOf(kTileM, g.count - m);
-        const E* rows[kTileM];
-        for (int i = 0; i < kTileM; i++) rows[i] = space_.hidden + (g.pairs - space_.pairs + m + minOf(i, M - 1)) * padded<E>(a_.I);
+      for (int64_t m = 0; m < g.count; m += kRowsM) {
+        const int64_t M = minOf(kRowsM, g.count - m);
+        const E* rows[kRowsM];
+        for (int i = 0; i < kRowsM; i++) rows[i] = space_.hidden + (g.pairs - space_.pairs + m + minOf(i, M - 1)) * padded<E>(a_.I);
         w2.multiply(rows, M, space.gate, stride);
         for (int64_t i = 0; i < M; i++) addTo(y + g.pairs[m + i] / a_.k * a_.d, space.gate + i * stride, count);
       }
@@ -155,7 +157,8 @@ class Block {
 
 template <class E>
 void run(const ExpertsArgs& a, Pool& pool) {
-  const int64_t most = maxOf(kTileM, kHiddenBytes / 4 / (a.k * padded(a.I) + padded(a.d)));
+  const int64_t rowBytes = (a.k * padded<E>(a.I) + PaddedRows<E>::spaceFor(a.x, 1, a.d)) * static_cast<int64_t>(sizeof(E));
+  const int64_t most = maxOf(kRowsM, kRowsBytes / rowBytes);
   const int64_t block = minOf(a.T, most);
   const auto space = inShared<Space<E>>(pool, a, block);
   for (int64_t row0 = 0; row0 < a.T; row0 += block) Block<E>(a, row0, minOf(block, a.T - row0), space, pool).run(pool);

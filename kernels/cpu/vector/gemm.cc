@@ -17,14 +17,16 @@ LONGSHORE_INLINE void stepTile(Acc& acc, const E* const* x, const E* w, int64_t 
   }
 }
 
-template <class E>
-LONGSHORE_INLINE void multiplyTile(const E* const* x, const E* w, int64_t K, float* out, int64_t stride) {
-  V acc[kTileM][kTileN];
+LONGSHORE_INLINE void clear(Tile& sums) {
   LONGSHORE_UNROLL for (int m = 0; m < kTileM; m++) {
-    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) acc[m][n] = zero();
+    LONGSHORE_UNROLL for (int n = 0; n < kTileN; n++) sums.of[m][n] = zero();
   }
-  for (int64_t k = 0; k < K; k += kVector<E>) stepTile(acc, x, w, K, k);
-  sumTile(acc, out, stride);
+}
+
+// K of them, rows of w that far apart.
+template <class E>
+LONGSHORE_INLINE void addProducts(Tile& sums, const E* const* x, const E* w, int64_t K) {
+  for (int64_t k = 0; k < K; k += kVector<E>) stepTile(sums.of, x, w, K, k);
 }
 
 // Whether the rows lie in one block of scales, so that what is made of a scale serves them all.
@@ -105,10 +107,15 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E*
   }
 }
 
+// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
+constexpr int64_t kAskingCalls = 4 * kTileM / kRowsM;
 constexpr int64_t kLineBytes = 64;
 
-// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
-constexpr int64_t kAskingCalls = 4;
+// The elements from which on the k-th of `parts` parts of n vectors begins.
+template <class E>
+constexpr int64_t partOf(int64_t n, int64_t k, int64_t parts) {
+  return n / kVector<E> * k / parts * kVector<E>;
+}
 
 // Pairs are never asked for with F32 weights (withOperands).
 template <class E, class Body>
@@ -122,14 +129,22 @@ LONGSHORE_INLINE void withRowsFor(ls_dtype dtype, Body&& body) {
 
 template <class E>
 void multiplyRows(const E* const* x, const E* w, int64_t N, int64_t K, float* out, int64_t stride) {
-  for (int64_t n = 0; n < N; n += kTileN) multiplyTile(x, w + n * K, K, out + n, stride);
+  for (int64_t n = 0; n < N; n += kTileN) {
+    Tile sums;
+    clear(sums);
+    addProducts(sums, x, w + n * K, K);
+    sumTile(sums.of, out + n, stride);
+  }
 }
 
 template <class E>
-Columns<E>::Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel) : matrix_(matrix), first_(first), count_(count), panel_(panel) {
+Columns<E>::Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel) : matrix_(matrix), first_(first), count_(count), K_(padded<E>(matrix.K)), panel_(panel) {
   if (panel_ == nullptr) return;
-  withRowsFor<E>(matrix_.w.dtype, [&](auto row) {
-    for (int64_t n = 0; n < count_; n++) decodeRow(decltype(row)(matrix_, first_ + n), matrix_.K, panel_ + n * padded<E>(matrix_.K));
+  withRowsFor<E>(matrix_.w.dtype, [&](auto type) {
+    for (int64_t n = 0; n < count_; n++) {
+      const decltype(type) row(matrix_, first_ + n);
+      for (int64_t from = 0; from < K_; from += kPiece<E>) decodeRow(row, from, minOf(K_, from + kPiece<E>), matrix_.K, rowOf(n, from));
+    }
   });
 }
 
@@ -139,25 +154,46 @@ void Columns<E>::askFor(int64_t rows) {
     const decltype(row) behind(matrix_, first_ + count_);
     behind_ = behind.addressOf(0);
     lines_ = blocksOf(rows * matrix_.K, row.kPerLine);
-    share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN));
+    share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN) * blocksOf(K_, kPiece<E>));
   });
 }
 
 template <class E>
-void Columns<E>::multiplyPanel(const E* const* x, float* out, int64_t stride) {
-  const int64_t K = padded<E>(matrix_.K);
-  for (int64_t n = 0; n < count_; n += kTileN) {
-    for (int64_t i = minOf(share_, lines_); i > 0; i--, lines_--) {
-      __builtin_prefetch(behind_, 0, 2);
-      behind_ = addressAt(behind_, kLineBytes);
+void Columns<E>::askBehind() {
+  for (int64_t i = minOf(share_, lines_); i > 0; i--, lines_--) {
+    __builtin_prefetch(behind_, 0, 2);
+    behind_ = addressAt(behind_, kLineBytes);
+  }
+}
+
+template <class E>
+void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t stride) {
+  const int64_t tilesM = blocksOf(M, kTileM), tilesN = blocksOf(count_, kTileN);
+  auto* kept = reinterpret_cast<Tile*>(panel_ + (count_ + kTileSlack) * K_);  // [tilesM, tilesN], behind the rows
+  for (int64_t from = 0; from < K_; from += kPiece<E>) {
+    const int64_t to = minOf(K_, from + kPiece<E>), next = minOf(K_, to + kPiece<E>) - to;
+    const E* piece[kRowsM];
+    for (int m = 0; m < kRowsM; m++) piece[m] = x[m] + from;
+    for (int64_t n = 0; n < tilesN; n++) {
+      askBehind();
+      for (int64_t k = partOf<E>(next, n, tilesN); k < partOf<E>(next, n + 1, tilesN); k += kVector<E>) {
+        for (int m = 0; m < tilesM * kTileM; m++) __builtin_prefetch(x[m] + to + k, 0, 3);
+      }
+      for (int64_t m = 0; m < tilesM; m++) {
+        Tile sums;
+        if (from == 0) clear(sums);
+        else sums = kept[m * tilesN + n];
+        addProducts(sums, piece + m * kTileM, rowOf(n * kTileN, from), to - from);
+        if (to < K_) kept[m * tilesN + n] = sums;
+        else sumTile(sums.of, out + m * kTileM * stride + n * kTileN, stride);
+      }
     }
-    multiplyTile(x, panel_ + n * K, K, out + n, stride);
   }
 }
 
 template <class E>
 void Columns<E>::multiply(const E* const* x, int64_t M, float* out, int64_t stride) {
-  if (panel_ != nullptr) return multiplyPanel(x, out, stride);
+  if (panel_ != nullptr) return multiplyPanel(x, M, out, stride);
   withRowsFor<E>(matrix_.w.dtype, [&](auto row) { multiplyPacked<kTileM, decltype(row), E>(matrix_, first_, count_, x, M, out, stride); });
 }
 

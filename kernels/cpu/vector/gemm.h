@@ -13,6 +13,19 @@ namespace longshore::cpu::LONGSHORE_PATH {
 // Weight rows of the widest tile: one row x, straight from their bytes.
 static constexpr int kWideN = 2 * kTileN;
 
+// Rows x that meet a decoded block at a time: two tiles of them, so that weights come from the second-level cache half as often.
+static constexpr int kRowsM = 2 * kTileM;
+
+// Elements of a row that are multiplied at a time. Those of kRowsM rows x, and of a tile of weights, stay in the first-level cache while all weights of a block
+// pass, whose sums are kept from piece to piece: that changes no bit.
+template <class E>
+static constexpr int64_t kPiece = 2048 / sizeof(E);
+
+// The sums of a tile, lanes not yet added up.
+struct Tile {
+  V of[kTileM][kTileN];
+};
+
 // Rows that a tile reads, and columns that it writes, behind the last one; callers make room for them.
 static constexpr int64_t kTileSlack = kWideN - 1;
 
@@ -32,7 +45,9 @@ struct Matrix {
 template <class E>
 class Columns {
  public:
-  static int64_t panelSize(int64_t count, int64_t K) { return (count + kTileSlack) * padded<E>(K); }
+  static int64_t panelSize(int64_t count, int64_t K) {
+    return (count + kTileSlack) * padded<E>(K) + kRowsM / kTileM * blocksOf(count, kTileN) * static_cast<int64_t>(sizeof(Tile) / sizeof(E));
+  }
 
   // `panel` has room for panelSize; null = never decoded, worth it for up to kTileM rows x.
   Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel);
@@ -40,22 +55,26 @@ class Columns {
   // A decoded block asks memory for so many rows behind it while it is multiplied, since decoding the next one would wait for them.
   void askFor(int64_t rows);
 
-  // out[m * stride + n] for m < M <= kTileM; x holds kTileM pointers to padded rows. Writes up to kTileM rows and kTileSlack columns more.
+  // out[m * stride + n] for m < M, of a decoded block M <= kRowsM, else M <= kTileM; x holds kRowsM pointers to padded rows. Writes up to kTileM rows and
+  // kTileSlack columns more.
   void multiply(const E* const* x, int64_t M, float* out, int64_t stride);
 
  private:
-  void multiplyPanel(const E* const* x, float* out, int64_t stride);
+  void multiplyPanel(const E* const* x, int64_t M, float* out, int64_t stride);
+  void askBehind();
+  // Where element `from` of row n lies, which begins a piece: one piece of all rows behind the other.
+  E* rowOf(int64_t n, int64_t from) const { return panel_ + from * (count_ + kTileSlack) + n * minOf(kPiece<E>, K_ - from); }
 
   Matrix matrix_;
-  int64_t first_, count_;
+  int64_t first_, count_, K_;
   E* panel_;
   const void* behind_ = nullptr;  // the next cache line to ask for
   int64_t lines_ = 0;             // how many are left
   int64_t share_ = 0;             // and how many a tile's product asks for
 };
 
-// Weight rows decoded at a time: few enough for their floats to stay in the second-level cache, enough to reuse a row of x.
-static inline int64_t columnsPerBlock(int64_t K) { return maxOf(16, minOf(64, (int64_t{1} << 17) / padded(K) / kLanes * kLanes)); }
+// Weight rows decoded at a time, where so many panels of them are: few enough to stay in the second-level cache, enough to reuse a row of x.
+static inline int64_t columnsPerBlock(int64_t K, int64_t panels) { return maxOf(16, minOf(64, (int64_t{1} << 18) / panels / padded(K) / kLanes * kLanes)); }
 
 // Rows of an activation tensor, padded: in place where they already are, else copied into `space` by all threads.
 template <class E>

@@ -31,7 +31,7 @@ struct Mixed {
   V* lanes;    // [outputs]: those of sixteen rows side by side
   int64_t stride;
   Mixed(Carver& c, int64_t rows, int64_t outputs)
-      : mix(c.take<float>(blocksOf(rows, kTileM) * kTileM * (outputs + kTileSlack))), lanes(c.take<V>(outputs)), stride(outputs + kTileSlack) {}
+      : mix(c.take<float>(blocksOf(rows, kRowsM) * kRowsM * (outputs + kTileSlack))), lanes(c.take<V>(outputs)), stride(outputs + kTileSlack) {}
 };
 
 struct Space {
@@ -63,10 +63,10 @@ template <class E>
 void project(const Site& s, Columns<float>& fn, int64_t outputs, int64_t first, int64_t count, const Space& space) {
   const int64_t K = padded(s.width), stride = space.mixed.stride;
   for (int64_t i = 0; i < count; i++) space.factors[i] = loadRow(at<E>(s.streams.data, (first + i) * s.width), s.width, s.eps, space.f + i * K);
-  for (int64_t m = 0; m < count; m += kTileM) {
-    const float* rows[kTileM];
-    for (int i = 0; i < kTileM; i++) rows[i] = space.f + minOf(m + i, count - 1) * K;
-    fn.multiply(rows, minOf(kTileM, count - m), space.mixed.mix + m * stride, stride);
+  for (int64_t m = 0; m < count; m += kRowsM) {
+    const float* rows[kRowsM];
+    for (int i = 0; i < kRowsM; i++) rows[i] = space.f + minOf(m + i, count - 1) * K;
+    fn.multiply(rows, minOf(kRowsM, count - m), space.mixed.mix + m * stride, stride);
   }
   for (int64_t i = 0; i < count; i++) {
     for (int64_t o = 0; o < outputs; o++) space.mixed.mix[i * stride + o] *= space.factors[i];

@@ -13,7 +13,7 @@ template <class E>
 struct TaskSpace {
   E* panel;
   float* out;
-  TaskSpace(Carver& c, int64_t panelSize, int64_t stride) : panel(c.take<E>(panelSize)), out(c.take<float>(kTileM * stride)) {}
+  TaskSpace(Carver& c, int64_t panelSize, int64_t stride) : panel(c.take<E>(panelSize)), out(c.take<float>(kRowsM * stride)) {}
 };
 
 template <class E>
@@ -27,7 +27,7 @@ struct Tasks {
   int64_t columns, columnBlocks, rows, rowBlocks;
 
   Tasks(const LinearArgs& a, int64_t M, uint32_t threads) {
-    columns = columnsPerBlock(a.K);
+    columns = columnsPerBlock(a.K, 1);
     columnBlocks = blocksOf(a.N, columns);
     const int64_t wanted = blocksOf(2 * int64_t{threads}, a.groups * columnBlocks);
     rows = threads == 1 ? M : maxOf(8 * kTileM, blocksOf(blocksOf(M, wanted), kTileM) * kTileM);
@@ -45,10 +45,10 @@ void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, in
   const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
   Columns<E> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
   block.askFor(minOf(count, a.N - first - count));
-  for (int64_t m = begin; m < end; m += kTileM) {
-    const int64_t M = minOf(kTileM, end - m);
-    const E* rows[kTileM];
-    for (int i = 0; i < kTileM; i++) rows[i] = x.row((m + minOf(i, M - 1)) * a.groups + group);
+  for (int64_t m = begin; m < end; m += kRowsM) {
+    const int64_t M = minOf(kRowsM, end - m);
+    const E* rows[kRowsM];
+    for (int i = 0; i < kRowsM; i++) rows[i] = x.row((m + minOf(i, M - 1)) * a.groups + group);
     block.multiply(rows, M, space.out, stride);
     withElement(a.y.dtype == LS_F32, [&](auto* e) {
       using Y = std::remove_pointer_t<decltype(e)>;

@@ -133,18 +133,18 @@ LONGSHORE_INLINE bool needsNan(const Row& row, int64_t K, const E*) {
   return kTogether<Row, E> == 1 && row.holdsNan(K);
 }
 
-// One row, padded.
+// Values [from, to) of one row of K, zeros behind K.
 template <class Row, class E>
-LONGSHORE_INLINE void decodeRow(const Row& row, int64_t K, E* to) {
+LONGSHORE_INLINE void decodeRow(const Row& row, int64_t from, int64_t to, int64_t K, E* out) {
   constexpr int count = kTogether<Row, E>;
-  for (int64_t k = 0; k < K; k += count * kVector<E>) {
-    decltype(loadVector(to)) vectors[count];
-    vectorsAt(row, k, K, to, vectors);
+  for (int64_t k = from; k < to; k += count * kVector<E>) {
+    decltype(loadVector(out)) vectors[count];
+    vectorsAt(row, k, K, out, vectors);
     LONGSHORE_UNROLL for (int i = 0; i < count; i++) {
-      if (k + i * kVector<E> < K) storeVector(to + k + i * kVector<E>, vectors[i]);
+      if (k + i * kVector<E> < to) storeVector(out + (k - from) + i * kVector<E>, vectors[i]);
     }
   }
-  if (needsNan(row, K, to)) setNan(to);
+  if (from == 0 && needsNan(row, K, out)) setNan(out);
 }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH
