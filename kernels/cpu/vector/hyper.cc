@@ -8,8 +8,8 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of every kTileM
-static_assert(kRows % kLanes == 0 && kRows % kTileM == 0);
+constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of every kRowsM
+static_assert(kRows % kLanes == 0 && kRows % kRowsM == 0);
 
 // Calls body with the number of copies: a constant where it is that of every released model, so that sums over copies need no loop.
 template <class Body>
