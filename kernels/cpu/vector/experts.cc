@@ -10,8 +10,8 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-// Rows that meet the experts together: their hidden values take so much. A chunk of 2,048 tokens of V4-Flash fits, 50 MB: cut in eight, each expert had
-// six rows at a time, and its weights were decoded eight times.
+// Rows that meet the experts together take so much. A chunk of 2,048 tokens of V4-Flash does, 50 MB: cut in eight, each expert had six rows at a time, and
+// its weights were decoded eight times.
 constexpr int64_t kRowsBytes = int64_t{64} << 20;
 
 // The (row, slot) pairs of a block of rows, sorted by expert.
@@ -88,7 +88,7 @@ class Block {
   }
 
   static int64_t columnsFor(int64_t N, int64_t K, uint32_t threads) {
-    return minOf(columnsPerBlock(K, 2), maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
+    return minOf(columnsPerBlock<E>(K, 2), maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
   }
 
   // hidden[pair, first ..] of one expert

@@ -73,8 +73,12 @@ class Columns {
   int64_t share_ = 0;             // and how many a tile's product asks for
 };
 
-// Weight rows decoded at a time, where so many panels of them are: few enough to stay in the second-level cache, enough to reuse a row of x.
-static inline int64_t columnsPerBlock(int64_t K, int64_t panels) { return maxOf(16, minOf(64, (int64_t{1} << 18) / panels / padded(K) / kLanes * kLanes)); }
+// Weight rows decoded at a time into each of so many panels: few enough to stay in the second-level cache, enough to reuse a row of x.
+template <class E>
+int64_t columnsPerBlock(int64_t K, int64_t panels) {
+  constexpr int64_t bytes = int64_t{1} << 19;
+  return maxOf(16, minOf(64, bytes / static_cast<int64_t>(sizeof(E)) / panels / padded<E>(K) / kLanes * kLanes));
+}
 
 // Rows of an activation tensor, padded: in place where they already are, else copied into `space` by all threads.
 template <class E>

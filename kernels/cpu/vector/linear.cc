@@ -26,8 +26,7 @@ struct RowsSpace {
 struct Tasks {
   int64_t columns, columnBlocks, rows, rowBlocks;
 
-  Tasks(const LinearArgs& a, int64_t M, uint32_t threads) {
-    columns = columnsPerBlock(a.K, 1);
+  Tasks(const LinearArgs& a, int64_t M, int64_t columnsMax, uint32_t threads) : columns(columnsMax) {
     columnBlocks = blocksOf(a.N, columns);
     const int64_t wanted = blocksOf(2 * int64_t{threads}, a.groups * columnBlocks);
     rows = threads == 1 ? M : maxOf(8 * kTileM, blocksOf(blocksOf(M, wanted), kTileM) * kTileM);
@@ -68,7 +67,7 @@ void multiply(const LinearArgs& a, Pool& pool) {
   for (int64_t row0 = 0; row0 < a.T; row0 += block) {
     const int64_t M = minOf(block, a.T - row0);
     const PaddedRows<E> x(a.x, row0 * a.groups, M * a.groups, a.K, space.rows, pool);
-    const Tasks tasks(a, M, pool.threads());
+    const Tasks tasks(a, M, columnsPerBlock<E>(a.K, 1), pool.threads());
     const int64_t grain = grainOf(tasks.columns * tasks.rows * blocksOf(a.K, kLanes));
     pool.parallelFor(tasks.count(a.groups), grain, [&](int64_t begin, int64_t end, uint32_t worker) {
       for (int64_t task = begin; task < end; task++) {
