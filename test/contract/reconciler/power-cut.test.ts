@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -26,8 +26,11 @@ test("a queue that lost its end in a power cut, and gives nobody what comes next
     (await bus.queue.pull("prefill", "m", 1_000, never))!.ack();
   }
   await expect.poll(() => messages(bus)).toEqual([]);
+  const stream = join(nats.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL");
+  // Up to a tenth of a second later; a server that ends while it writes leaves an empty file. Behind two bytes: the ack floor, the consumer's and the stream's.
+  await expect.poll(() => [...readFileSync(join(stream, "obs/m-interactive/o.dat"))].slice(2, 4)).toEqual([20, 20]);
   await nats.kill("SIGTERM"); // the consumer's state is stored; its stream's is taken away
-  rmSync(join(nats.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL/msgs"), { recursive: true });
+  rmSync(join(stream, "msgs"), { recursive: true });
   await nats.restart();
   await bus.ready(60_000);
   await submitted(bus, "job");
