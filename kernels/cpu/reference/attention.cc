@@ -33,7 +33,7 @@ std::vector<Row> visibleRows(const AttentionArgs& a, int64_t i) {
 void attendHead(const AttentionArgs& a, const std::vector<Row>& rows, int64_t i, int64_t head) {
   const int64_t D = a.nope + a.rope, at = (i * a.h + head) * D;
   std::vector<double> p;
-  for (const Row& row : rows) p.push_back(dot(a.q, at, {row.data(), LS_F32}, {nullptr}, 0, D) * static_cast<double>(a.scale));
+  for (const Row& row : rows) p.push_back(dot(a.q, at, {row.data(), LS_F32}, 0, D) * static_cast<double>(a.scale));
   const double largest = *std::max_element(p.begin(), p.end());
   double mass = std::exp(static_cast<double>(a.sink[head]) - largest);
   for (double& x : p) mass += x = std::exp(x - largest);

@@ -15,7 +15,7 @@ std::vector<double> mix(const In& streams, const View<float>& fn, int64_t t, int
   for (int64_t c = 0; c < width; c++) squares += load(streams, t * width + c) * load(streams, t * width + c);
   const double factor = 1.0 / std::sqrt(squares / static_cast<double>(width) + eps);
   std::vector<double> out(static_cast<size_t>(outputs));
-  for (int64_t o = 0; o < outputs; o++) out[static_cast<size_t>(o)] = dot(streams, t * width, {fn.data, LS_F32}, {nullptr}, o, width) * factor;
+  for (int64_t o = 0; o < outputs; o++) out[static_cast<size_t>(o)] = dot(streams, t * width, {fn.data, LS_F32}, o * width, width) * factor;
   return out;
 }
 

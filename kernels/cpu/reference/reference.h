@@ -32,7 +32,7 @@ void cast(const CastArgs&, Pool&);
 void unpackKvRow(ls_kv_layout layout, int64_t nope, int64_t rope, const uint8_t* entry, float* row);
 void unpackKeyRow(ls_key_layout layout, int64_t dim, const uint8_t* key, float* row);
 
-// sum_k x[xStart + k] * dequantised w[wRow, k], in double.
-double dot(const In& x, int64_t xStart, const In& w, const View<uint8_t>& scale, int64_t wRow, int64_t K);
+// sum_k x[xStart + k] * w[wStart + k], in double.
+double dot(const In& x, int64_t xStart, const In& w, int64_t wStart, int64_t K);
 
 }  // namespace longshore::cpu::reference

@@ -41,19 +41,24 @@ LONGSHORE_INLINE void zeroTile() {
   std::memset(tileRegisters.bytes[t], 0, sizeof tileRegisters.bytes[t]);
 }
 
-using Columns16 = float[kTile];
+// Zero, or so large and so small that nothing below rounds twice: a bf16 of 2^-56 or more is a multiple of 2^-63, so products are exact in fp32,
+// and sums are multiples of 2^-126, never denormal.
+LONGSHORE_INLINE bool isTame(float x) { return x == 0 || (std::fabs(x) >= 0x1p-56f && std::fabs(x) < 0x1p64f); }
 
-// sums[j] = x * w[j] + sums[j], rounded once. A product of two bf16 is exact in fp32 while it is normal, so that an addition is enough.
-LONGSHORE_INLINE void addColumns(float x, const Columns16& w, Columns16& sums) {
-  Columns16 products;
-  bool exact = true;
-  for (int j = 0; j < kTile; j++) products[j] = x * w[j];
-  for (int j = 0; j < kTile; j++) exact &= (std::fabs(products[j]) >= 0x1p-126f && std::fabs(products[j]) < __builtin_inff()) | (x == 0) | (w[j] == 0);
-  if (exact) {
-    for (int j = 0; j < kTile; j++) sums[j] = flushed(products[j] + sums[j]);
-  } else {
-    for (int j = 0; j < kTile; j++) sums[j] = flushed(std::fma(x, w[j], sums[j]));
+// sums[j] = x * w[j] + sums[j], rounded once.
+template <bool kTame>
+LONGSHORE_INLINE void addColumns(float x, const float (&w)[kTile], float (&sums)[kTile]) {
+  for (int j = 0; j < kTile; j++) sums[j] = kTame ? x * w[j] + sums[j] : flushed(std::fma(x, w[j], sums[j]));
+}
+
+template <bool kTame>
+LONGSHORE_INLINE void addRow(const float (&x)[2 * kTile], const float (&w)[2 * kTile][kTile], float (&sums)[kTile]) {
+  float even[kTile] = {}, odd[kTile] = {};
+  for (int k = 0; k < 2 * kTile; k += 2) {
+    addColumns<kTame>(x[k], w[k], even);
+    addColumns<kTame>(x[k + 1], w[k + 1], odd);
   }
+  for (int j = 0; j < kTile; j++) sums[j] = flushed(flushed(sums[j]) + flushed(even[j] + odd[j]));
 }
 
 // Not inlined: the compiler would take minutes over all the places that add.
@@ -63,19 +68,13 @@ __attribute__((noinline)) static inline void addPairsOf(int c, int a, int b) {
     std::memcpy(&bits, tileRegisters.bytes[t] + i * kRowBytes + 2 * k, sizeof bits);
     return flushed(bf16Decode(bits));
   };
-  Columns16 w[2 * kTile], sums[kTile];
-  for (int k = 0; k < 2 * kTile; k++) {
-    for (int j = 0; j < kTile; j++) w[k][j] = half(b, k / 2, 2 * j + k % 2);
+  float x[kTile][2 * kTile], w[2 * kTile][kTile], sums[kTile][kTile];
+  bool tame = true;
+  for (int i = 0; i < kTile; i++) {
+    for (int k = 0; k < 2 * kTile; k++) tame &= isTame(x[i][k] = half(a, i, k)) & isTame(w[k][i] = half(b, k / 2, 2 * i + k % 2));
   }
   std::memcpy(sums, tileRegisters.bytes[c], sizeof sums);
-  for (int i = 0; i < kTile; i++) {
-    Columns16 even = {}, odd = {};
-    for (int k = 0; k < 2 * kTile; k += 2) {
-      addColumns(half(a, i, k), w[k], even);
-      addColumns(half(a, i, k + 1), w[k + 1], odd);
-    }
-    for (int j = 0; j < kTile; j++) sums[i][j] = flushed(flushed(sums[i][j]) + flushed(even[j] + odd[j]));
-  }
+  for (int i = 0; i < kTile; i++) tame ? addRow<true>(x[i], w, sums[i]) : addRow<false>(x[i], w, sums[i]);
   std::memcpy(tileRegisters.bytes[c], sums, sizeof sums);
 }
 template <int c, int a, int b>
