@@ -37,6 +37,6 @@ interface Entry {
 
 const readers = {
   F32: (bytes: ArrayBuffer) => new Float32Array(bytes),
-  BF16: (bytes: ArrayBuffer) => new Float32Array(Uint32Array.from(new Uint16Array(bytes), (bits) => bits << 16).buffer),
+  BF16: (bytes: ArrayBuffer) => new Float32Array(new Uint32Array(new Uint16Array(bytes)).map((bits) => bits << 16).buffer),
   I64: (bytes: ArrayBuffer) => Float32Array.from(new BigInt64Array(bytes), Number),
 };

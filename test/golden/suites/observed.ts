@@ -22,6 +22,7 @@ import {
 import type { Block } from "../../../services/shared/engine/layout.ts";
 import { type Model, placeModel } from "../../../services/shared/engine/model.ts";
 import { createSequence, freeSequence, pageRows, type Sequence } from "../../../services/shared/engine/sequence.ts";
+import { joined } from "../../support/joined.ts";
 
 export interface ObservedOptions {
   readonly mode: "exact" | "serving";
@@ -96,9 +97,9 @@ export class ObservedModel {
       const rows = this.#scratchTensor("F32", [packed.shape[0]!, width]);
       if (kind === "entries") this.ops.kvUnpack({ entries: packed, rows, kvLayout: layout.kv, rope: config.rope });
       else this.ops.keyUnpack({ keys: packed, rows, keyLayout: layout.key });
-      return [...this.#read(rows)];
+      return this.#read(rows);
     });
-    return Float32Array.from(pieces.flat());
+    return new Float32Array(joined(pieces));
   }
 
   /** Packed KV rows as floats. */
@@ -147,7 +148,7 @@ export class ObservedModel {
     return {
       see: (name, layer, value) => {
         this.ops.wait();
-        this.seen.set(`${name}.${layer}`, value.dtype === "I32" ? Float32Array.from(ints(value)) : floats(value));
+        this.seen.set(`${name}.${layer}`, value.dtype === "I32" ? new Float32Array(ints(value)) : floats(value));
       },
       scores: (rows, entries) => (entries === 0 ? null : this.#scratchTensor("F32", [rows, entries])),
     };

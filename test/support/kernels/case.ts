@@ -1,5 +1,6 @@
 import type { Backend, Operation, Stream, Tensor } from "../../../services/shared/engine/kernels.ts";
 import { bytesIn, floats, ints } from "../../../services/shared/engine/kernels.ts";
+import { joined } from "../joined.ts";
 
 /**
  * One operation on fixed random inputs, cut anywhere into runs of rows. `run` does rows [from, to) on fresh or given state and returns
@@ -34,16 +35,15 @@ export function runCase(backend: Backend, c: Case, runs: readonly (readonly [num
       return outputs;
     });
     const perOutput = pieces[0]!.map((_, i) => pieces.map((piece) => piece[i]!));
-    return [...perOutput, ...state.map((t) => [t])].map(joined);
+    return [...perOutput, ...state.map((t) => [t])].map(outputOf);
   } finally {
     stream.release();
   }
 }
 
-function joined(parts: readonly Tensor[]): Output {
+function outputOf(parts: readonly Tensor[]): Output {
   const { dtype, shape } = parts[0]!;
-  const values = Float64Array.from(parts.flatMap((t) => Array.from(valuesOf(t))));
-  return { dtype, width: shape.at(-1)!, bytes: Buffer.concat(parts.map(bytesIn)), values };
+  return { dtype, width: shape.at(-1)!, bytes: Buffer.concat(parts.map(bytesIn)), values: joined(parts.map(valuesOf)) };
 }
 
 const valuesOf = (t: Tensor) => (t.dtype === "I32" ? ints(t) : t.dtype === "F32" || t.dtype === "BF16" ? floats(t) : bytesIn(t));
@@ -76,6 +76,7 @@ const bf16Step = (magnitude: number): number => (magnitude === 0 ? 0 : 2 ** (Mat
 
 export function sameBytes(actual: Output, expected: Output): string | null {
   if (actual.bytes.length !== expected.bytes.length) return `${actual.bytes.length} bytes, expected ${expected.bytes.length}`;
+  if (Buffer.compare(actual.bytes, expected.bytes) === 0) return null;
   const at = actual.bytes.findIndex((byte, i) => byte !== expected.bytes[i]);
-  return at < 0 ? null : `byte ${at} is ${actual.bytes[at]}, expected ${expected.bytes[at]}`;
+  return `byte ${at} is ${actual.bytes[at]}, expected ${expected.bytes[at]}`;
 }

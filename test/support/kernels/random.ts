@@ -36,14 +36,10 @@ export class Draw {
   }
 
   floats(dtype: "F32" | "BF16", shape: readonly number[], magnitude = 1): Tensor {
-    const values = Float32Array.from({ length: count(shape) }, () => this.float(magnitude));
+    const values = new Float32Array(count(shape)).map(() => this.float(magnitude));
     return dtype === "F32"
       ? from("F32", shape, values)
-      : from(
-          "BF16",
-          shape,
-          Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16),
-        );
+      : from("BF16", shape, new Uint16Array(new Uint32Array(values.buffer).map((bits) => bits >>> 16)));
   }
 
   ints(shape: readonly number[], min: number, max: number): Tensor {

@@ -65,7 +65,7 @@ export function floats(t: Tensor): Float32Array {
   const bytes = bytesIn(t).slice();
   if (t.dtype === "F32") return new Float32Array(bytes.buffer);
   if (t.dtype !== "BF16") throw new TypeError(`${t.dtype} has no plain floats`);
-  const wide = Uint32Array.from(new Uint16Array(bytes.buffer), (bits) => bits << 16);
+  const wide = new Uint32Array(new Uint16Array(bytes.buffer)).map((bits) => bits << 16);
   return new Float32Array(wide.buffer);
 }
 
