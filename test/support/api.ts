@@ -1,5 +1,5 @@
 import { startApi } from "../../services/api/api.ts";
-import { openServedModel } from "../../services/api/model.ts";
+import { openServedModel, type ServedModel } from "../../services/api/model.ts";
 import type { Bus, Claim, JobRequest } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
@@ -14,8 +14,18 @@ export interface TestApi {
   /** host:port; null unless `grpcPort` is set. */
   readonly grpc: string | null;
   readonly bus: Bus;
-  readonly tokenizer: Awaited<ReturnType<typeof openServedModel>>["tokenizer"];
+  readonly tokenizer: ServedModel["tokenizer"];
   close(): Promise<void>;
+}
+
+/** By settings: one for all tests of a file, most of which take less time than its tokenizer's thread takes to start. */
+const models = new Map<string, Promise<ServedModel>>();
+
+function modelOf(config: Config): Promise<ServedModel> {
+  const key = JSON.stringify(config);
+  const model = models.get(key) ?? openServedModel(config);
+  models.set(key, model);
+  return model;
 }
 
 /** An API on a free port over a bus in memory, with the demonstration model's tokenizer. */
@@ -25,7 +35,7 @@ export async function testApi(
   clock: Clock = systemClock,
 ): Promise<TestApi> {
   const config: Config = { ...loadConfig({}), port: 0, ...settings };
-  const model = await openServedModel(config);
+  const model = await modelOf(config);
   const api = await startApi({ config, bus, model, clock, random: systemRandom, log: silentLog, metrics: openMetrics() });
   return { url: api.url, grpc: api.grpc, bus, tokenizer: model.tokenizer, close: () => api.close() };
 }

@@ -12,6 +12,7 @@ let headers: Record<string, string> = {};
 let made: MockInstance;
 
 afterEach(async () => {
+  made.mockRestore(); // the tokenizer is that of all tests
   closeClients();
   await api.close();
 });
