@@ -161,9 +161,21 @@ export function jobOf(
 const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
 /** Takes it from the limits of whoever asks; the result gives it back. Throws RATE_LIMITED. */
-export function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): () => void {
+function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): () => void {
   const { key } = callerOf(request);
   return key === null ? () => {} : limits.spend(key, spending);
+}
+
+/** The tokens of a prompt, for one of the caller's requests; what is refused after all costs none. */
+export async function countTokens(deps: ApiDeps, request: Asking, write: () => Promise<WrittenPrompt>): Promise<number> {
+  const giveBack = spend(deps, request, { requests: 1, tokens: 0 });
+  try {
+    const prompt = await write();
+    return (await prompt.ids()).length;
+  } catch (thrown) {
+    giveBack();
+    throw thrown;
+  }
 }
 
 const hashOf = ({ url, body }: Asking, index: number): string => ofChoice(bodyHash(url, body.raw), index);

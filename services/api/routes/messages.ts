@@ -4,7 +4,7 @@ import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
 import { tenantOf } from "../auth.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { spend, submitChoices } from "../generate.ts";
+import { countTokens, submitChoices } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { parseBody } from "../requests.ts";
 import { answer } from "../respond.ts";
@@ -23,8 +23,7 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {
     const body = parseBody(countTokensRequest, request.body.json);
     requireModel(deps.model, body.model);
-    spend(deps, request, { requests: 1, tokens: 0 });
-    const prompt = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
-    return { input_tokens: (await prompt.ids()).length };
+    const write = () => messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
+    return { input_tokens: await countTokens(deps, request, write) };
   });
 }

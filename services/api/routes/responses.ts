@@ -4,7 +4,7 @@ import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { spend, submitChoices } from "../generate.ts";
+import { countTokens, submitChoices } from "../generate.ts";
 import { cancelJob, deleteEnded } from "../jobs.ts";
 import { pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
@@ -37,9 +37,8 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
-    spend(deps, request, { requests: 1, tokens: 0 });
-    const { prompt } = await askedOf["/v1/responses"](deps, tenantOf(request), request.body);
-    return { object: "response.input_tokens", input_tokens: (await prompt.ids()).length };
+    const write = async () => (await askedOf["/v1/responses"](deps, tenantOf(request), request.body)).prompt;
+    return { object: "response.input_tokens", input_tokens: await countTokens(deps, request, write) };
   });
 
   /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */

@@ -109,6 +109,19 @@ test("so it is with the tokens of a key", async () => {
   expect((await detached([5], 300)).status, "what was refused has spent nothing").toBe(202);
 });
 
+test.each([
+  ["/v1/messages/count_tokens", { model: "yardlog", messages }],
+  ["/v1/responses/input_tokens", { model: "yardlog", input: "Where?" }],
+])("%s that the tokenizer has no room for costs a key nothing", async (path, body) => {
+  await open({}, { requestsPerMinute: 1 });
+  made.mockRejectedValueOnce(new ServingError("OVERLOADED", "texts wait"));
+  expect((await post(path, body)).status).toBe(path.startsWith("/v1/messages") ? 529 : 429);
+  const counted = await post(path, body);
+  expect(counted.status).toBe(200);
+  expect((await counted.json()) as object).toHaveProperty("input_tokens");
+  expect((await post(path, body)).status).toBe(429);
+});
+
 test("what joins a job that is there is not refused: by its key, or sent again when that lost its reader", async () => {
   await open({ queueJobsMax: 1, graceMs: 60_000 });
   const chat = { model: "yardlog", messages, stream: true };
