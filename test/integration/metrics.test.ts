@@ -22,6 +22,7 @@ test("a job leaves its figures, and docs/metrics.md names all there are", async 
     'longshore_worker_jobs_total{phase="decode",end="finished"} 1',
     'longshore_worker_jobs_held{phase="decode"} 0',
     'longshore_worker_wait_seconds_count{phase="prefill"} 1',
+    'longshore_worker_first_token_seconds_count{lane="interactive"} 1',
     "longshore_engine_chunk_tokens_total 300",
     "longshore_engine_chunk_seconds_count 2",
     "longshore_engine_step_sequences_sum 4",

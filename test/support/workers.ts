@@ -7,7 +7,7 @@ import type { Engine } from "../../services/shared/engine/engine.ts";
 import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
-import { openMetrics } from "../../services/shared/runtime/metrics.ts";
+import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
@@ -35,6 +35,7 @@ export type Settings = typeof settings;
 export interface Worker {
   readonly engine: WeightlessEngine;
   readonly life: Life;
+  readonly metrics: Metrics;
   /** Settles when the worker ended by itself or was drained. */
   readonly done: Promise<void>;
   drain(): Promise<void>;
@@ -86,6 +87,7 @@ export function testCluster({
       const turn = clock instanceof VirtualClock && { turn: () => clock.sleep(0) };
       const engine = openWeightlessEngine({ ...engineOptions, clock, ...turn, ...options.engine });
       const life = new Life();
+      const metrics = openMetrics();
       const stop = new AbortController();
       const deps: WorkerDeps = {
         bus: life.bus(bus),
@@ -96,7 +98,7 @@ export function testCluster({
         store: life.object(store),
         clock,
         log: silentLog,
-        metrics: openMetrics(),
+        metrics,
       };
       const own = { ...settings, worker: `${role}-${++count}`, ...options.settings };
       const done = role === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
@@ -104,7 +106,7 @@ export function testCluster({
         stop.abort(new Error("drain"));
         return passing(done);
       };
-      const worker = { engine, life, done, drain };
+      const worker = { engine, life, metrics, done, drain };
       workers.push(worker);
       return worker;
     },

@@ -48,7 +48,7 @@ export class HeldJob {
   #progress: Progress;
   #appendedMs: number;
   #telling = false;
-  #ended: JobEvent["type"] | null = null;
+  #ended: LogRecord | null = null;
   #handBack: Interrupted | null = null;
 
   constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, turnMs, recordAheadMs }: Holding) {
@@ -81,8 +81,8 @@ export class HeldJob {
   get signal(): AbortSignal {
     return this.#stop.signal;
   }
-  /** The event that ended this worker's part, once it was accepted. */
-  get ended(): JobEvent["type"] | null {
+  /** What ended this worker's part, once it was accepted. */
+  get ended(): LogRecord | null {
     return this.#ended;
   }
 
@@ -123,8 +123,8 @@ export class HeldJob {
 
   /** Appends the event that ends this worker's part; the caller then acks or naks. */
   async end(event: JobEvent): Promise<void> {
-    await this.#append(event, () => {
-      this.#ended = event.type;
+    await this.#append(event, (record) => {
+      this.#ended = record;
     });
   }
 
@@ -162,7 +162,7 @@ export class HeldJob {
       });
   }
 
-  async #append(event: JobEvent, accepted?: () => void): Promise<void> {
+  async #append(event: JobEvent, accepted?: (record: LogRecord) => void): Promise<void> {
     const record = await this.claim.append(event);
     if (record === null) {
       const lost = new Interrupted("lost", "another worker holds the job");
@@ -171,7 +171,7 @@ export class HeldJob {
     }
     this.#log = this.#log === null || this.#log.length >= LOG_MAX ? null : [...this.#log, record];
     this.#appendedMs = this.#clock.monotonicMs();
-    accepted?.();
+    accepted?.(record);
   }
 }
 
@@ -211,3 +211,7 @@ export function waitedMs(history: readonly LogRecord[]): number {
   const [before, at] = [history[claimed - 1], history[claimed]];
   return before === undefined || at === undefined ? 0 : Math.max(0, at.atMs - before.atMs);
 }
+
+/** From when a job was submitted until `record`, by the clocks of those who wrote: for people. */
+export const sinceSubmittedMs = (history: readonly LogRecord[], { atMs }: LogRecord): number =>
+  Math.max(0, atMs - (history[0]?.atMs ?? atMs));

@@ -4,7 +4,7 @@ import { isDamaged } from "../bus/damage.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
-import { type HeldJob, waitedMs } from "./held-job.ts";
+import { type HeldJob, loggedTokens, sinceSubmittedMs, waitedMs } from "./held-job.ts";
 import { Pace } from "./pace.ts";
 import { drained, Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
@@ -99,13 +99,25 @@ async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal)
     roster.remove(job);
     pace.end(job);
     figures.held.dec({ phase });
-    figures.ended.inc({ phase, end: job.ended ?? "lost" });
+    count(figures, phase, job);
   }
+}
+
+function count(figures: Station["figures"], phase: Phase, { ended, history, request }: HeldJob): void {
+  figures.ended.inc({ phase, end: ended?.event.type ?? "lost" });
+  if (ended?.event.type !== "handed_over" || loggedTokens(history).length > 0) return; // else the first token was there before
+  figures.first.observe({ lane: request.lane }, sinceSubmittedMs(history, ended) / 1_000);
 }
 
 const figuresOf = (metrics: Metrics) => ({
   ended: metrics.counter("longshore_worker_jobs_total", "Jobs a worker took, by how its part ended.", ["phase", "end"]),
   held: metrics.gauge("longshore_worker_jobs_held", "Jobs held now.", ["phase"]),
+  first: metrics.histogram(
+    "longshore_worker_first_token_seconds",
+    "From when a job was submitted until its first token was in the record.",
+    WAIT_SECONDS,
+    ["lane"],
+  ),
   wait: metrics.histogram("longshore_worker_wait_seconds", "From when a job could be claimed until it was.", WAIT_SECONDS, ["phase"]),
 });
 

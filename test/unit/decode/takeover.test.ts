@@ -135,7 +135,7 @@ test("segments gone in the middle of the answer: prefill recomputes prompt and a
 test("segments gone again after some more of the answer: prefill recomputes them again", async () => {
   const { store, erase } = erasableStore();
   cluster = testCluster({ clock, store });
-  cluster.start("prefill");
+  const prefill = cluster.start("prefill");
   const jobId = await cluster.submit(request);
   for (const tokens of [60, 120, 180]) {
     const victim = cluster.start("decode", slow);
@@ -147,6 +147,11 @@ test("segments gone again after some more of the answer: prefill recomputes them
   const records = await cluster.events(jobId);
   expect(records.filter(({ event }) => event.type === "sent_back")).toHaveLength(3);
   expect((await cluster.answer(jobId)).ids).toEqual(expected.ids);
+  const figures = await prefill.metrics.text();
+  expect(figures).toContain('longshore_worker_jobs_total{phase="prefill",end="handed_over"} 4');
+  expect(figures).toContain('longshore_worker_first_token_seconds_count{lane="interactive"} 1');
+  const waitedSeconds = (records.find(({ event }) => event.type === "handed_over")!.atMs - records[0]!.atMs) / 1_000;
+  expect(figures).toContain(`longshore_worker_first_token_seconds_sum{lane="interactive"} ${waitedSeconds}`);
 });
 
 test("with a store that keeps nothing at all the answer still comes: decode computes what was lost twice", async () => {
