@@ -18,7 +18,7 @@ export class Connection {
   readonly #random: Random;
   readonly #prepare: (connection: Connection) => Promise<void>;
   readonly #closing = new AbortController();
-  readonly #interrupted = new Set<() => void>();
+  readonly #interrupted = new Set<(what: Interruption) => void>();
   readonly #listeners = new Set<Listener>();
   readonly #running: Promise<void>;
   #nats: NatsConnection | null = null;
@@ -133,8 +133,8 @@ export class Connection {
     if (this.#connected) await this.#nats?.flush().catch(() => {});
   }
 
-  /** Calls back whenever the connection broke: what was waited for will not come. */
-  onInterruption(callback: () => void): () => void {
+  /** Calls back when the connection broke: what was waited for will not come; and when it is back and prepared: what was there may be gone. */
+  onInterruption(callback: (what: Interruption) => void): () => void {
     this.#interrupted.add(callback);
     return () => void this.#interrupted.delete(callback);
   }
@@ -198,19 +198,22 @@ export class Connection {
         await new Pause().wait(this.#clock, backoffMs(tries), this.closing);
       }
     }
-    for (const callback of this.#interrupted) callback();
+    for (const callback of this.#interrupted) callback("back");
   }
 
   #break(): void {
     this.#connected = false;
+    this.#prepared = false;
     const trouble = new Error("the connection broke");
     this.#trouble = trouble;
     this.#outbox = [];
     this.#leave();
     this.#requests.fail(trouble);
-    for (const callback of this.#interrupted) callback();
+    for (const callback of this.#interrupted) callback("broke");
   }
 }
+
+type Interruption = "broke" | "back";
 
 interface Dialling {
   readonly tryMs: number;

@@ -171,7 +171,9 @@ export class Stream {
       else messages.push(fromConsumer(message));
       if (ended || messages.length === count) pause.end();
     });
-    const forget = this.#connection.onInterruption(() => pause.end());
+    const forget = this.#connection.onInterruption((what) => {
+      if (what === "broke") pause.end();
+    });
     this.#connection.publish(
       `$JS.API.CONSUMER.MSG.NEXT.${this.name}.${consumer}`,
       JSON.stringify({ batch: count, no_wait: true, max_bytes }),
