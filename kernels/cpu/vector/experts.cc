@@ -98,11 +98,12 @@ class Block {
     const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
     const bool decode = g.count > kTileM;
     const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a_.d) : 0, stride);
-    Columns<E> w1({expert.w1, expert.s1, a_.d}, first, count, decode ? space.gatePanel : nullptr);
-    Columns<E> w3({expert.w3, expert.s3, a_.d}, first, count, decode ? space.upPanel : nullptr);
+    const Matrix m1{expert.w1, expert.s1, a_.d}, m3{expert.w3, expert.s3, a_.d};
+    Columns<E> w1(m1, first, count, decode ? space.gatePanel : nullptr);
+    Columns<E> w3(m3, first, count, decode ? space.upPanel : nullptr);
     const int64_t next = minOf(count, a_.I - first - count);
-    w1.askFor(next);
-    w3.askFor(next);
+    w1.askFor(m1, first + count, next);
+    w3.askFor(m3, first + count, next);
     for (int64_t m = 0; m < g.count; m += kRowsM) {
       const int64_t M = minOf(kRowsM, g.count - m);
       const E* rows[kRowsM];
@@ -131,10 +132,11 @@ class Block {
     const auto space = inScratch<TaskSpace<E>>(pool, worker, Columns<E>::panelSize(count, a_.I), stride);
     float* y = a_.y + row0_ * a_.d + first;
     for (int64_t t = 0; t < M_; t++) std::memset(y + t * a_.d, 0, static_cast<size_t>(count) * sizeof(float));
+    const auto matrixOf = [&](int64_t u) { return Matrix{a_.experts[space_.used[u]].w2, a_.experts[space_.used[u]].s2, a_.I}; };
     for (int64_t u = 0; u < used_; u++) {
-      const Expert& expert = a_.experts[space_.used[u]];
       const Group g = group(space_.used[u]);
-      Columns<E> w2({expert.w2, expert.s2, a_.I}, first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      Columns<E> w2(matrixOf(u), first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      if (u + 1 < used_) w2.askFor(matrixOf(u + 1), first, count);
       for (int64_t m = 0; m < g.count; m += kRowsM) {
         const int64_t M = minOf(kRowsM, g.count - m);
         const E* rows[kRowsM];

@@ -149,11 +149,11 @@ Columns<E>::Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel
 }
 
 template <class E>
-void Columns<E>::askFor(int64_t rows) {
-  withRowsFor<E>(matrix_.w.dtype, [&](auto row) {
-    const decltype(row) behind(matrix_, first_ + count_);
+void Columns<E>::askFor(const Matrix& next, int64_t first, int64_t count) {
+  withRowsFor<E>(next.w.dtype, [&](auto row) {
+    const decltype(row) behind(next, first);
     behind_ = behind.addressOf(0);
-    lines_ = blocksOf(rows * matrix_.K, row.kPerLine);
+    lines_ = blocksOf(count * next.K, row.kPerLine);
     share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN) * blocksOf(K_, kPiece<E>));
   });
 }

@@ -42,8 +42,9 @@ void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, in
   const bool decode = end - begin > kTileM;
   const int64_t stride = count + kTileSlack;
   const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
-  Columns<E> block({a.w, a.scale, a.K}, group * a.N + first, count, decode ? space.panel : nullptr);
-  block.askFor(minOf(count, a.N - first - count));
+  const Matrix matrix{a.w, a.scale, a.K};
+  Columns<E> block(matrix, group * a.N + first, count, decode ? space.panel : nullptr);
+  block.askFor(matrix, group * a.N + first + count, minOf(count, a.N - first - count));
   for (int64_t m = begin; m < end; m += kRowsM) {
     const int64_t M = minOf(kRowsM, end - m);
     const E* rows[kRowsM];

@@ -27,7 +27,7 @@ test("a queue that lost its end in a power cut, and gives nobody what comes next
   }
   await expect.poll(() => messages(bus)).toEqual([]);
   const stream = join(nats.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL");
-  // Up to a tenth of a second later; a server that ends while it writes leaves an empty file. Behind two bytes: the ack floor, the consumer's and the stream's.
+  // The server writes its consumer's state some time after the acks, and leaves an empty file where it ends meanwhile. Bytes 2 and 3: the ack floor, the consumer's and the stream's.
   await expect.poll(() => [...readFileSync(join(stream, "obs/m-interactive/o.dat"))].slice(2, 4)).toEqual([20, 20]);
   await nats.kill("SIGTERM"); // the consumer's state is stored; its stream's is taken away
   rmSync(join(stream, "msgs"), { recursive: true });
