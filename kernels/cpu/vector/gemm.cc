@@ -107,7 +107,7 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E*
   }
 }
 
-// Products of a block over which asking for rows behind it is spread: what memory cannot bring meanwhile is waited for.
+// Products of a block over which asking for what is decoded next is spread: what memory cannot bring meanwhile is waited for.
 constexpr int64_t kAskingCalls = 4 * kTileM / kRowsM;
 constexpr int64_t kLineBytes = 64;
 
@@ -151,18 +151,18 @@ Columns<E>::Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel
 template <class E>
 void Columns<E>::askFor(const Matrix& next, int64_t first, int64_t count) {
   withRowsFor<E>(next.w.dtype, [&](auto row) {
-    const decltype(row) behind(next, first);
-    behind_ = behind.addressOf(0);
+    const decltype(row) wanted(next, first);
+    wanted_ = wanted.addressOf(0);
     lines_ = blocksOf(count * next.K, row.kPerLine);
     share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN) * blocksOf(K_, kPiece<E>));
   });
 }
 
 template <class E>
-void Columns<E>::askBehind() {
+void Columns<E>::askOn() {
   for (int64_t i = minOf(share_, lines_); i > 0; i--, lines_--) {
-    __builtin_prefetch(behind_, 0, 2);
-    behind_ = addressAt(behind_, kLineBytes);
+    __builtin_prefetch(wanted_, 0, 2);
+    wanted_ = addressAt(wanted_, kLineBytes);
   }
 }
 
@@ -175,7 +175,7 @@ void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t
     const E* piece[kRowsM];
     for (int m = 0; m < kRowsM; m++) piece[m] = x[m] + from;
     for (int64_t n = 0; n < tilesN; n++) {
-      askBehind();
+      askOn();
       for (int64_t k = partOf<E>(next, n, tilesN); k < partOf<E>(next, n + 1, tilesN); k += kVector<E>) {
         for (int m = 0; m < tilesM * kTileM; m++) __builtin_prefetch(x[m] + to + k, 0, 3);
       }

@@ -61,14 +61,14 @@ class Columns {
 
  private:
   void multiplyPanel(const E* const* x, int64_t M, float* out, int64_t stride);
-  void askBehind();
+  void askOn();
   // Where element `from` of row n lies, which begins a piece: one piece of all rows behind the other.
   E* rowOf(int64_t n, int64_t from) const { return panel_ + from * (count_ + kTileSlack) + n * minOf(kPiece<E>, K_ - from); }
 
   Matrix matrix_;
   int64_t first_, count_, K_;
   E* panel_;
-  const void* behind_ = nullptr;  // the next cache line to ask for
+  const void* wanted_ = nullptr;  // the next cache line to ask for
   int64_t lines_ = 0;             // how many are left
   int64_t share_ = 0;             // and how many a tile's product asks for
 };

@@ -103,7 +103,7 @@ function observe(observed: ObservedModel, golden: Tensors, ids: Int32Array, { pr
 
   const mtpRows = debug.filter((position) => position < ids.length - 1);
   const layerStreams = golden.get("layer_streams");
-  const layered = new Float32Array(joined(eachLayer(observed, (layer) => [observed.seen.get(`stream.${layer}`)!])));
+  const layered = () => new Float32Array(joined(eachLayer(observed, (layer) => [observed.seen.get(`stream.${layer}`)!])));
   return {
     logits: pair(`logits${suffix}`, logits, all)[0]!,
     mtpLogits: mtpLogits === null ? null : (pair(`mtp_logits${suffix}`, mtpLogits, mtpRows)[0] ?? null),
@@ -116,7 +116,7 @@ function observe(observed: ObservedModel, golden: Tensors, ids: Int32Array, { pr
       ...storedRows(observed, golden, sequence, prefix),
       ...(layerStreams === undefined
         ? []
-        : [{ name: "layer_streams", ours: layered, golden: layerStreams.values, rowLength: stream.length / ids.length }]),
+        : [{ name: "layer_streams", ours: layered(), golden: layerStreams.values, rowLength: stream.length / ids.length }]),
     ],
   };
 }

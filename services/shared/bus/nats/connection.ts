@@ -213,7 +213,7 @@ export class Connection {
   }
 }
 
-type Interruption = "broke" | "back";
+export type Interruption = "broke" | "back";
 
 interface Dialling {
   readonly tryMs: number;

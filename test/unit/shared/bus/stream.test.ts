@@ -1,6 +1,6 @@
 import type { Msg } from "nats";
 import { expect, test } from "vitest";
-import type { Connection } from "../../../../services/shared/bus/nats/connection.ts";
+import type { Connection, Interruption } from "../../../../services/shared/bus/nats/connection.ts";
 import { Stream } from "../../../../services/shared/bus/nats/stream.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
@@ -8,10 +8,10 @@ import { never } from "../../../support/bus.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 /** A stream of two messages, of which the server sends one, and `then` happens. */
-function halfAnswering(then: (connection: { clock: Clock; interrupt(what: "broke" | "back"): void; send(): void }) => void) {
+function halfAnswering(then: (connection: { clock: Clock; interrupt(what: Interruption): void; send(): void }) => void) {
   const clock = new VirtualClock();
   let reader = (_: Msg) => {};
-  let interrupt = (_: "broke" | "back") => {};
+  let interrupt = (_: Interruption) => {};
   let asked = 0;
   const send = () => reader({ subject: "s", data: Buffer.from("1"), reply: "$JS.ACK.stream.reader.1.1.1.1.1" } as unknown as Msg);
   const connection = {
