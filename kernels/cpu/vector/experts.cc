@@ -102,8 +102,13 @@ class Block {
     Columns<E> w1(m1, first, count, decode ? space.gatePanel : nullptr);
     Columns<E> w3(m3, first, count, decode ? space.upPanel : nullptr);
     const int64_t next = minOf(count, a_.I - first - count);
-    w1.askFor(m1, first + count, next);
-    w3.askFor(m3, first + count, next);
+    if (decode) {
+      w1.askFor(m1, first + count, next);
+      w3.askFor(m3, first + count, next);
+    } else {
+      w1.askFor(m3, first, count);
+      w3.askFor(m1, first + count, next);
+    }
     for (int64_t m = 0; m < g.count; m += kRowsM) {
       const int64_t M = minOf(kRowsM, g.count - m);
       const E* rows[kRowsM];

@@ -36,22 +36,18 @@ LONGSHORE_INLINE bool shareScales(const Row (&rows)[N], const E*) {
   return false;
 }
 
-// Weight rows that M rows x meet at once. One row x leaves registers for more of them, and memory gives eight rows at once more than four;
-// not those of FP4, whose decoding is what takes the time.
-template <int M, class Row, class E>
-static constexpr int kPackedN = M == 1 && std::is_same_v<E, Bf16> && !std::is_same_v<Row, E2m1Row> ? kWideN : kTileN;
+// Weight rows that M rows x meet at once. One row x leaves registers for more of them: more chains of sums, and more lines on their way.
+template <int M, class E>
+static constexpr int kPackedN = M == 1 && std::is_same_v<E, Bf16> ? kWideN : kTileN;
 
-// How far ahead of k, in values, rows are asked for: into the next tile, N rows on, which is too far for the processor to guess and too much for the
-// first-level cache; or, where rows are so long that a tile's beginning matters little, the processor's own guesses are only led by so many lines.
-constexpr int64_t kLongRow = 512, kLinesAhead = 32;  // cache lines
-template <class Row, int N>
-LONGSHORE_INLINE int64_t aheadOf(int64_t K) {
-  return K < kLongRow * Row::kPerLine ? N * K : kLinesAhead * Row::kPerLine;
-}
+constexpr int64_t kLineBytes = 64;
 
-// M rows x against N weight rows, straight from their bytes.
+// Every row is asked for so many cache lines ahead, and behind its end the row that takes its place in the next tile: few enough to wait in the first-level cache.
+constexpr int64_t kLinesAhead = 12;
+
+// M rows x against N weight rows, straight from their bytes; those of the next tile begin at `next`.
 template <int M, class Row, class E, int N>
-LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], int64_t K, float* out, int64_t stride) {
+LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], const void* next, int64_t K, float* out, int64_t stride) {
   V acc[M][N];
   LONGSHORE_UNROLL for (int m = 0; m < M; m++) {
     LONGSHORE_UNROLL for (int n = 0; n < N; n++) acc[m][n] = zero();
@@ -71,22 +67,27 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
   const auto alone = [&](int64_t k, int64_t end) LONGSHORE_INLINED {
     step(k, end, [&](const Row& row, auto& w) LONGSHORE_INLINED { vectorsAt(row, k, end, x[0], w); });
   };
-  const int64_t ahead = aheadOf<Row, N>(K);
   const bool alike = shareScales(rows, x[0]);
   int64_t k = 0;
-  for (; k + width <= K; k += width) {
-    if (k % Row::kPerLine == 0) {
-      LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + ahead), 0, 2);
-    }
-    if constexpr (together == 2) {
-      if (alike) {
-        const E4m3Scaled table(rows[0].scale[k / kWeightBlock]);
-        step(k, k + width, [&](const Row& row, auto& w) LONGSHORE_INLINED { scaledE4m3(row.w + k, table, w); });
-        continue;
+  // All whole steps before `end`, each asking for what lies `ahead` of it.
+  const auto stepTo = [&](int64_t end, int64_t ahead) LONGSHORE_INLINED {
+    for (; k + width <= end; k += width) {
+      if (k % Row::kPerLine == 0) {
+        LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + ahead), 0, 3);
       }
+      if constexpr (together == 2) {
+        if (alike) {
+          const E4m3Scaled table(rows[0].scale[k / kWeightBlock]);
+          step(k, k + width, [&](const Row& row, auto& w) LONGSHORE_INLINED { scaledE4m3(row.w + k, table, w); });
+          continue;
+        }
+      }
+      alone(k, k + width);
     }
-    alone(k, k + width);
-  }
+  };
+  const int64_t ahead = minOf(K, kLinesAhead * Row::kPerLine);
+  stepTo(K - ahead, ahead);
+  stepTo(K, ahead + bytesBetween(rows[0].addressOf(K), next) * Row::kPerLine / kLineBytes);
   if (k < K) alone(k, K);
   LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
     const bool nan = needsNan(rows[n], K, x[0]);
@@ -95,22 +96,20 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
 }
 
 template <int M, class Row, class E>
-void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const E* const* x, int64_t rows, float* out, int64_t stride) {
+void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const void* next, const E* const* x, int64_t rows, float* out, int64_t stride) {
   if constexpr (M > 1) {
-    if (rows < M) return multiplyPacked<M - 1, Row, E>(matrix, first, count, x, rows, out, stride);
+    if (rows < M) return multiplyPacked<M - 1, Row, E>(matrix, first, count, next, x, rows, out, stride);
   }
-  constexpr int N = kPackedN<M, Row, E>;
+  constexpr int N = kPackedN<M, E>;
   for (int64_t n = 0; n < count; n += N) {
     Row tile[N];
     for (int i = 0; i < N; i++) tile[i] = Row(matrix, first + minOf(n + i, count - 1));
-    multiplyPackedTile<M>(x, tile, matrix.K, out + n, stride);
+    multiplyPackedTile<M>(x, tile, n + N < count || next == nullptr ? tile[0].addressOf(N * matrix.K) : next, matrix.K, out + n, stride);
   }
 }
 
 // Products of a block over which asking for what is decoded next is spread: what memory cannot bring meanwhile is waited for.
 constexpr int64_t kAskingCalls = 4 * kTileM / kRowsM;
-constexpr int64_t kLineBytes = 64;
-
 // The elements from which on the k-th of `parts` parts of n vectors begins.
 template <class E>
 constexpr int64_t partOf(int64_t n, int64_t k, int64_t parts) {
@@ -194,7 +193,7 @@ void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t
 template <class E>
 void Columns<E>::multiply(const E* const* x, int64_t M, float* out, int64_t stride) {
   if (panel_ != nullptr) return multiplyPanel(x, M, out, stride);
-  withRowsFor<E>(matrix_.w.dtype, [&](auto row) { multiplyPacked<kTileM, decltype(row), E>(matrix_, first_, count_, x, M, out, stride); });
+  withRowsFor<E>(matrix_.w.dtype, [&](auto row) { multiplyPacked<kTileM, decltype(row), E>(matrix_, first_, count_, wanted_, x, M, out, stride); });
 }
 
 template <class E>

@@ -52,7 +52,8 @@ class Columns {
   // `panel` has room for panelSize; null = never decoded, worth it for up to kTileM rows x.
   Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel);
 
-  // A decoded block asks memory for the rows [first, first + count) that are decoded next while it is multiplied, since decoding them would wait for them.
+  // Asks memory for the rows [first, first + count), which are next, while this block is multiplied: a decoded one for all of them, since decoding would wait for
+  // them, any other for the beginnings of the first few.
   void askFor(const Matrix& next, int64_t first, int64_t count);
 
   // out[m * stride + n] for m < M, of a decoded block M <= kRowsM, else M <= kTileM; x holds kRowsM pointers to padded rows. Writes up to kTileM rows and

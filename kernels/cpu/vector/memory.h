@@ -64,6 +64,9 @@ LONGSHORE_INLINE E* at(void* data, int64_t i) {
 LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
   return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes));
 }
+LONGSHORE_INLINE int64_t bytesBetween(const void* from, const void* to) {
+  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from));
+}
 
 // One row of an activation tensor, padded: as floats, or as the bf16 that it is.
 template <class From, class E>

@@ -54,6 +54,8 @@ LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {
   return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), _mm512_load_si512(kE2m1Tables.of[scale]));
 }
 
+#if defined(LONGSHORE_TILES)
+
 // For steps 2h and 2h + 1 of 64 bytes: where the byte of pair l lies, in both words of lane l.
 struct alignas(64) StepBytes {
   uint8_t of[2][64];
@@ -66,7 +68,7 @@ struct alignas(64) StepBytes {
 static constexpr StepBytes kStepBytes;
 
 // 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. Two steps at a time get their bytes into both words of a lane;
-// there each nibble is shifted to the low bits of its word.
+// there each nibble is shifted to the low bits of its word: six shuffles, which take turns at one port of an Intel core, and shifts, which use another.
 LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
   const P bytes = _mm512_loadu_si512(p);
   LONGSHORE_UNROLL for (int h = 0; h < 2; h++) {
@@ -77,6 +79,29 @@ LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&fo
     }
   }
 }
+
+#else
+
+// Of 64 bytes, which are four steps of sixteen pairs: those of pairs 2q and 2q + 1 of every step, in quadword q.
+struct alignas(64) QuadBytes {
+  uint8_t of[64];
+  constexpr QuadBytes() : of{} {
+    for (int i = 0; i < 64; i++) of[i] = static_cast<uint8_t>(16 * (i % 8 / 2) + i / 8 * 2 + i % 2);
+  }
+};
+static constexpr QuadBytes kQuadBytes;
+
+// 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. All steps of two pairs share a quadword, from which each nibble of one
+// step is shifted to the low bits of a word: nine operations of one kind, which an AMD core has more than one unit for.
+LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
+  const P quads = _mm512_permutexvar_epi8(_mm512_load_si512(kQuadBytes.of), _mm512_loadu_si512(p));
+  LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {
+    const P nibbles = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x0C'0008'0004'0000 + 0x10'0010'0010'0010 * i), quads);
+    four[i] = _mm512_permutexvar_epi16(nibbles, _mm512_load_si512(kE2m1Tables.of[scales[i]]));
+  }
+}
+
+#endif
 
 }  // namespace longshore::cpu::LONGSHORE_PATH
 
