@@ -13,6 +13,7 @@
 #include <string>
 
 #include "failure.h"
+#include "huge.h"
 #include "pages.h"
 
 ls_buffer::~ls_buffer() {
@@ -69,10 +70,11 @@ ls_buffer* mapFile(const char* path) {
   buffer->readOnly = true;
   buffer->bytes = static_cast<uint64_t>(info.st_size);
   if (buffer->bytes == 0) return buffer.release();
+  forgetSmallPages(file.descriptor, buffer->bytes);
   // Writable but private: without this a stray write through a host view would end the process.
   void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
   if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");
-  madvise(address, buffer->bytes, MADV_HUGEPAGE);  // a wish, granted where the file system reads huge pages into its cache: kernels/README.md
+  madvise(address, buffer->bytes, MADV_HUGEPAGE);  // a wish: huge.h
   buffer->mapped = true;
   buffer->allocation = address;
   buffer->data = static_cast<uint8_t*>(address);
