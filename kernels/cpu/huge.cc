@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -18,69 +20,96 @@ namespace longshore::cpu {
 namespace {
 
 constexpr uint64_t kHuge = uint64_t{2} << 20;
-constexpr uint64_t kSamples = 16;  // of a file: what the cache lacks of them is read
+constexpr uint64_t kSamples = 16;  // of a file
 constexpr uint64_t kSmallMost = kSamples / 4;
-constexpr uint64_t kApart = 2 * kHuge;  // of addresses: holes keep samples from becoming one mapping
+constexpr uint64_t kTrial = 8 * kHuge;
+constexpr double kReadingLeast = 5e8;  // bytes a second: a slower disk would keep the first tokens waiting for too long
 
 // Parts of a file, each mapped by itself: that is how the system tells them apart.
-class Samples {
+class Parts {
  public:
-  Samples(int file, const std::vector<uint64_t>& offsets) : bytes_(offsets.size() * kApart + kHuge) {
-    region_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  Parts(int file, const std::vector<uint64_t>& offsets, uint64_t bytes) : bytes_(bytes), all_((offsets.size() * 2 + 1) * bytes) {
+    region_ = mmap(nullptr, all_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region_ == MAP_FAILED) return;
     first_ = (reinterpret_cast<uintptr_t>(region_) + kHuge - 1) / kHuge * kHuge;
     for (const uint64_t offset : offsets) {
-      void* address = reinterpret_cast<void*>(first_ + kApart * read_);
-      if (mmap(address, kHuge, PROT_READ, MAP_SHARED | MAP_FIXED, file, static_cast<off_t>(offset)) == MAP_FAILED) return;
-      madvise(address, kHuge, MADV_HUGEPAGE);
-      if (madvise(address, kHuge, MADV_POPULATE_READ) != 0) return;  // unlike a look, no signal where the disk fails
-      read_++;
+      if (mmap(part(count_), bytes, PROT_READ, MAP_SHARED | MAP_FIXED, file, static_cast<off_t>(offset)) == MAP_FAILED) return;
+      madvise(part(count_), bytes, MADV_HUGEPAGE);
+      count_++;
     }
   }
-  ~Samples() {
-    if (region_ != MAP_FAILED) munmap(region_, bytes_);
+  ~Parts() {
+    if (region_ != MAP_FAILED) munmap(region_, all_);
   }
-  Samples(const Samples&) = delete;
-  Samples& operator=(const Samples&) = delete;
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
 
-  // Which of them are mapped by huge pages; fewer than there are samples where that cannot be known.
-  std::vector<bool> huge() const {
-    std::vector<bool> found(read_, false);
+  size_t count() const { return count_; }
+
+  // Whether the cache holds its first page; of a file that belongs to somebody else the system says that it does.
+  bool present(size_t i) const {
+    unsigned char page = 0;
+    return mincore(part(i), 1, &page) == 0 && (page & 1) != 0;
+  }
+
+  // From the disk, if it must be. False where the system cannot, or the disk fails: a look would end the process then.
+  bool read(size_t i) const { return madvise(part(i), bytes_, MADV_POPULATE_READ) == 0; }
+
+  // How many bytes of each huge pages map.
+  std::vector<uint64_t> huge() const {
+    std::vector<uint64_t> found(count_, 0);
     std::ifstream maps("/proc/self/smaps");
     unsigned long long from, to, kilobytes;
-    uint64_t sample = read_;  // which one the lines are about; behind the last: none
+    size_t i = count_;  // which one the lines are about; this: none
     for (std::string line; std::getline(maps, line);) {
-      if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) sample = from < first_ || (from - first_) % kApart != 0 ? read_ : (from - first_) / kApart;
-      else if (sample < read_ && std::sscanf(line.c_str(), "FilePmdMapped: %llu kB", &kilobytes) == 1) found[sample] = kilobytes * 1024 == kHuge;
+      if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) {
+        i = from >= first_ && (from - first_) % (2 * bytes_) == 0 ? (from - first_) / (2 * bytes_) : count_;
+      } else if (i < count_ && std::sscanf(line.c_str(), "FilePmdMapped: %llu kB", &kilobytes) == 1) {
+        found[i] = kilobytes * 1024;
+      }
     }
     return found;
   }
 
  private:
-  uint64_t bytes_;
+  void* part(size_t i) const { return reinterpret_cast<void*>(first_ + 2 * bytes_ * i); }  // holes keep them from becoming one
+
+  uint64_t bytes_, all_;
   void* region_;
   uintptr_t first_ = 0;
-  size_t read_ = 0;
+  size_t count_ = 0;
 };
 
-bool canBeHuge(int file, uint64_t offset) {
-  sync_file_range(file, static_cast<off_t>(offset), kHuge, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-  posix_fadvise(file, static_cast<off_t>(offset), kHuge, POSIX_FADV_DONTNEED);
-  const std::vector<bool> huge = Samples(file, {offset}).huge();
-  return huge.size() == 1 && huge[0];
+// Where a part is cached that is not huge; none where fewer of them are small than matter.
+std::vector<uint64_t> smallOffsets(int file, uint64_t bytes) {
+  std::vector<uint64_t> offsets, small;
+  for (uint64_t i = 0; i < kSamples; i++) offsets.push_back(bytes / kHuge * i / kSamples * kHuge);
+  const Parts parts(file, offsets, kHuge);
+  std::vector<bool> looked;
+  for (size_t i = 0; i < parts.count(); i++) looked.push_back(parts.present(i) && parts.read(i));
+  const std::vector<uint64_t> huge = parts.huge();
+  for (size_t i = 0; i < parts.count(); i++) {
+    if (looked[i] && huge[i] < kHuge) small.push_back(offsets[i]);
+  }
+  return small.size() > kSmallMost ? small : std::vector<uint64_t>();
+}
+
+bool comesBackHuge(int file, uint64_t offset) {
+  sync_file_range(file, static_cast<off_t>(offset), kTrial, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  posix_fadvise(file, static_cast<off_t>(offset), kTrial, POSIX_FADV_DONTNEED);
+  const Parts part(file, {offset}, kTrial);
+  const auto start = std::chrono::steady_clock::now();
+  if (part.count() == 0 || !part.read(0)) return false;
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+  return part.huge()[0] >= kTrial * 3 / 4 && kTrial >= kReadingLeast * spent.count();
 }
 
 }  // namespace
 
-void forgetSmallPages(int file, uint64_t bytes) {
-  if (bytes < kSamples * kHuge) return;
-  std::vector<uint64_t> offsets, small;
-  for (uint64_t i = 0; i < kSamples; i++) offsets.push_back(bytes / kHuge * i / kSamples * kHuge);
-  const std::vector<bool> huge = Samples(file, offsets).huge();
-  for (size_t i = 0; i < huge.size(); i++) {
-    if (!huge[i]) small.push_back(offsets[i]);
-  }
-  if (small.size() <= kSmallMost || !canBeHuge(file, small[0])) return;
+void wantHugePages(int file, uint64_t bytes) {
+  if (bytes < 2 * kTrial) return;
+  const std::vector<uint64_t> small = smallOffsets(file, bytes);
+  if (small.empty() || !comesBackHuge(file, std::min(small[0], bytes / kHuge * kHuge - kTrial))) return;
   fdatasync(file);  // what is not on disk yet cannot be forgotten
   posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }

@@ -70,7 +70,7 @@ ls_buffer* mapFile(const char* path) {
   buffer->readOnly = true;
   buffer->bytes = static_cast<uint64_t>(info.st_size);
   if (buffer->bytes == 0) return buffer.release();
-  forgetSmallPages(file.descriptor, buffer->bytes);
+  wantHugePages(file.descriptor, buffer->bytes);
   // Writable but private: without this a stray write through a host view would end the process.
   void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
   if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");

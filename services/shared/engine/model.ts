@@ -29,7 +29,7 @@ export type Placed<T> = T extends TensorRef
       ? { readonly [K in keyof T]: Placed<T[K]> }
       : T;
 
-/** Maps the shards; no weight is read. */
+/** Maps the shards; weights are read when they are used. */
 export function placeModel({ shards, config, weights }: Checkpoint, choice: LayoutChoice): Model {
   const layout = payloadLayout(config, choice);
   const owned: { release(): void }[] = [];

@@ -95,7 +95,7 @@ export const createBuffer = (bytes: number): NativeBuffer => {
   );
 };
 
-/** The whole file, read-only. Its pages come in when they are touched. Throws BAD_CHECKPOINT if it cannot be mapped. */
+/** The whole file, read-only. Its pages come in when they are touched; what the system's cache holds in small ones it may have to read again. Throws BAD_CHECKPOINT if it cannot be mapped. */
 export const mapFile = (path: string): NativeBuffer => {
   const { native: n, library } = native();
   return new NativeBuffer(calling(() => n.bufferMap(library, path)));
