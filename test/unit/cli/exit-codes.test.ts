@@ -4,7 +4,7 @@ import { appendFileSync, closeSync, mkdtempSync, openSync, rmSync, truncateSync,
 import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { against } from "../../support/against.ts";
 import { fromSources } from "../../support/role-process.ts";
@@ -16,6 +16,7 @@ const longshore = (args: readonly string[], env: Record<string, string> = {}): P
   });
 
 const empty = mkdtempSync(join(tmpdir(), "longshore-exit-"));
+afterAll(() => rmSync(empty, { recursive: true }));
 test.each([
   ["a folder that holds no checkpoint", 2, /config\.json/, () => longshore(["inspect", empty])],
   ["a model's folder that is none", 2, /LONGSHORE_MODEL_PATH/, () => longshore(["up"], { LONGSHORE_MODEL_PATH: empty })],

@@ -1,16 +1,20 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { LogFile } from "../../../services/cli/cluster/log-file.ts";
 import type { ProcessPlan } from "../../../services/cli/cluster/plan.ts";
 import { freePort, isFree } from "../../../services/cli/cluster/ports.ts";
 import { inWaves, type LaunchOptions, launch, type RunningProcess } from "../../../services/cli/cluster/processes.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { never } from "../../support/bus.ts";
+
+const folders = mkdtempSync(join(tmpdir(), "longshore-processes-"));
+afterAll(() => rmSync(folders, { recursive: true }));
+const emptyFolder = (): string => mkdtempSync(join(folders, "one-"));
 
 const listens = (port: number) => `require("node:http").createServer((_, response) => response.end()).listen(${port}, "127.0.0.1")`;
 
@@ -27,7 +31,7 @@ const plan = (name: string, port: number, script = listens(port), after: readonl
 });
 
 const options = (changes: Partial<LaunchOptions> = {}): LaunchOptions => ({
-  stateDir: mkdtempSync(join(tmpdir(), "longshore-processes-")),
+  stateDir: emptyFolder(),
   startMs: 20_000,
   signal: never,
   clock: systemClock,
@@ -110,7 +114,7 @@ test("a log that cannot be written is told once, and costs lines alone", async (
 });
 
 test("a log that is not ours is told too, and what comes later is written where it can be", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "longshore-log-"));
+  const folder = emptyFolder();
   const path = join(folder, "later", "x.log");
   const lost: Error[] = [];
   const log = new LogFile(path, (cause) => lost.push(cause));
