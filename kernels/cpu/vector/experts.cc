@@ -96,7 +96,7 @@ class Block {
     const Expert& expert = a_.experts[e];
     const Group g = group(e);
     const int64_t count = minOf(columns, a_.I - first), stride = padded(count + kTileSlack);
-    const bool decode = g.count > kTileM;
+    const bool decode = Columns<E>::decodes(g.count);
     const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a_.d) : 0, stride);
     const Matrix m1{expert.w1, expert.s1, a_.d}, m3{expert.w3, expert.s3, a_.d};
     Columns<E> w1(m1, first, count, decode ? space.gatePanel : nullptr);
@@ -140,7 +140,7 @@ class Block {
     const auto matrixOf = [&](int64_t u) { return Matrix{a_.experts[space_.used[u]].w2, a_.experts[space_.used[u]].s2, a_.I}; };
     for (int64_t u = 0; u < used_; u++) {
       const Group g = group(space_.used[u]);
-      Columns<E> w2(matrixOf(u), first, count, g.count > kTileM ? space.gatePanel : nullptr);
+      Columns<E> w2(matrixOf(u), first, count, Columns<E>::decodes(g.count) ? space.gatePanel : nullptr);
       if (u + 1 < used_) w2.askFor(matrixOf(u + 1), first, count);
       for (int64_t m = 0; m < g.count; m += kRowsM) {
         const int64_t M = minOf(kRowsM, g.count - m);

@@ -108,8 +108,51 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const vo
   }
 }
 
+// Elements of a row that multiplyFew decodes at a time.
+template <class E>
+constexpr int64_t kFewPiece = 1024 / sizeof(E);
+
+// M rows x, more than a tile's, against the block: kWideN rows of it are decoded piece by piece into the first-level cache, where all rows x meet them. The next
+// piece is asked for meanwhile, which for the block's last rows begins at `next`. Rows x come from the second-level cache by themselves: asked for, they come later.
+template <class Row, class E>
+void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const void* next, const E* const* x, int64_t M, float* out, int64_t stride) {
+  constexpr int64_t size = kFewPiece<E>;
+  alignas(64) E decoded[kWideN * size];
+  const int64_t K = padded<E>(matrix.K), tilesM = blocksOf(M, kTileM);
+  for (int64_t n = 0; n < count; n += kWideN) {
+    Row rows[kWideN];
+    for (int i = 0; i < kWideN; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
+    const void* follows = n + kWideN < count || next == nullptr ? rows[0].addressOf(kWideN * matrix.K) : next;
+    const int64_t onward = bytesBetween(rows[0].addressOf(K), follows) * Row::kPerLine / kLineBytes;
+    Tile sums[kRowsM / kTileM][kWideN / kTileN];
+    for (auto& tiles : sums) {
+      for (Tile& tile : tiles) clear(tile);
+    }
+    for (int64_t from = 0; from < K; from += size) {
+      const int64_t to = minOf(K, from + size), width = to - from;
+      for (int i = 0; i < kWideN; i++) {
+        decodeRow(rows[i], from, to, matrix.K, decoded + i * width);
+        for (int64_t k = to; k < to + size; k += Row::kPerLine) __builtin_prefetch(rows[i].addressOf(to < K ? k : k + onward), 0, 3);
+      }
+      for (int64_t m = 0; m < tilesM; m++) {
+        const E* piece[kTileM];
+        for (int i = 0; i < kTileM; i++) piece[i] = x[m * kTileM + i] + from;
+        for (int h = 0; h < kWideN / kTileN; h++) {
+          Tile tile = sums[m][h];  // in registers
+          addProducts(tile, piece, decoded + h * kTileN * width, width);
+          sums[m][h] = tile;
+        }
+      }
+    }
+    for (int64_t m = 0; m < tilesM; m++) {
+      for (int h = 0; h < kWideN / kTileN; h++) sumTile(sums[m][h].of, out + m * kTileM * stride + n + h * kTileN, stride);
+    }
+  }
+}
+
 // Products of a block over which asking for what is decoded next is spread: what memory cannot bring meanwhile is waited for.
-constexpr int64_t kAskingCalls = 4 * kTileM / kRowsM;
+constexpr int64_t kAskingCalls = 4 * kTileM / kPanelM;
+
 // The elements from which on the k-th of `parts` parts of n vectors begins.
 template <class E>
 constexpr int64_t partOf(int64_t n, int64_t k, int64_t parts) {
@@ -171,8 +214,8 @@ void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t
   auto* kept = reinterpret_cast<Tile*>(panel_ + (count_ + kTileSlack) * K_);  // [tilesM, tilesN], behind the rows
   for (int64_t from = 0; from < K_; from += kPiece<E>) {
     const int64_t to = minOf(K_, from + kPiece<E>), next = minOf(K_, to + kPiece<E>) - to;
-    const E* piece[kRowsM];
-    for (int m = 0; m < kRowsM; m++) piece[m] = x[m] + from;
+    const E* piece[kPanelM];
+    for (int m = 0; m < kPanelM; m++) piece[m] = x[m] + from;
     for (int64_t n = 0; n < tilesN; n++) {
       askOn();
       for (int64_t k = partOf<E>(next, n, tilesN); k < partOf<E>(next, n + 1, tilesN); k += kVector<E>) {
@@ -192,8 +235,15 @@ void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t
 
 template <class E>
 void Columns<E>::multiply(const E* const* x, int64_t M, float* out, int64_t stride) {
-  if (panel_ != nullptr) return multiplyPanel(x, M, out, stride);
-  withRowsFor<E>(matrix_.w.dtype, [&](auto row) { multiplyPacked<kTileM, decltype(row), E>(matrix_, first_, count_, wanted_, x, M, out, stride); });
+  if (panel_ != nullptr) {
+    for (int64_t m = 0; m < M; m += kPanelM) multiplyPanel(x + m, minOf(kPanelM, M - m), out + m * stride, stride);
+    return;
+  }
+  withRowsFor<E>(matrix_.w.dtype, [&](auto row) {
+    using Row = decltype(row);
+    if (M <= kTileM) multiplyPacked<kTileM, Row, E>(matrix_, first_, count_, wanted_, x, M, out, stride);
+    else multiplyFew<Row>(matrix_, first_, count_, wanted_, x, M, out, stride);
+  });
 }
 
 template <class E>

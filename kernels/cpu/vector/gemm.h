@@ -13,10 +13,14 @@ namespace longshore::cpu::LONGSHORE_PATH {
 // Weight rows of the widest tile: one row x, straight from their bytes.
 static constexpr int kWideN = 2 * kTileN;
 
-// Rows x that meet a decoded block at a time: two tiles of them, so that weights come from the second-level cache half as often.
-static constexpr int kRowsM = 2 * kTileM;
+// Rows x that are given at once: a multiple of every tile's.
+static constexpr int kRowsM = 16;
+static_assert(kRowsM % kTileM == 0);
 
-// Elements of a row that are multiplied at a time. Those of kRowsM rows x, and of a tile of weights, stay in the first-level cache while all weights of a block
+// Rows x that meet a decoded block at a time: two tiles of them, so that weights come from the second-level cache half as often.
+static constexpr int kPanelM = 2 * kTileM;
+
+// Elements of a row that are multiplied at a time. Those of kPanelM rows x, and of a tile of weights, stay in the first-level cache while all weights of a block
 // pass, whose sums are kept from piece to piece: that changes no bit.
 template <class E>
 static constexpr int64_t kPiece = 2048 / sizeof(E);
@@ -46,17 +50,20 @@ template <class E>
 class Columns {
  public:
   static int64_t panelSize(int64_t count, int64_t K) {
-    return (count + kTileSlack) * padded<E>(K) + kRowsM / kTileM * blocksOf(count, kTileN) * static_cast<int64_t>(sizeof(Tile) / sizeof(E));
+    return (count + kTileSlack) * padded<E>(K) + kPanelM / kTileM * blocksOf(count, kTileN) * static_cast<int64_t>(sizeof(Tile) / sizeof(E));
   }
 
-  // `panel` has room for panelSize; null = never decoded, worth it for up to kTileM rows x.
+  // Whether so many rows x are worth decoding a block as a whole, and keeping it in the second-level cache. Else it is decoded anew for each kRowsM of them, in the first.
+  static bool decodes(int64_t rows) { return rows > (std::is_same_v<E, Bf16> ? 3 : 1) * kRowsM; }
+
+  // `panel` has room for panelSize; null = not decoded as a whole.
   Columns(const Matrix& matrix, int64_t first, int64_t count, E* panel);
 
   // Asks memory for the rows [first, first + count), which are next, while this block is multiplied: a decoded one for all of them, since decoding would wait for
   // them, any other for the beginnings of the first few.
   void askFor(const Matrix& next, int64_t first, int64_t count);
 
-  // out[m * stride + n] for m < M, of a decoded block M <= kRowsM, else M <= kTileM; x holds kRowsM pointers to padded rows. Writes up to kTileM rows and
+  // out[m * stride + n] for m < M <= kRowsM; x holds kRowsM pointers to padded rows. Writes up to kTileM rows and
   // kTileSlack columns more.
   void multiply(const E* const* x, int64_t M, float* out, int64_t stride);
 

@@ -35,12 +35,12 @@ struct Mixed {
 };
 
 struct Space {
-  float* panel;    // where there are more rows than a tile has
+  float* panel;    // where so many rows need it
   float* f;        // [rows, padded width]: the streams
   float* factors;  // [rows]: of their norms
   Mixed mixed;
   Space(Carver& c, int64_t rows, int64_t width, int64_t outputs)
-      : panel(rows > kTileM ? c.take<float>(Columns<float>::panelSize(outputs, width)) : nullptr),
+      : panel(Columns<float>::decodes(rows) ? c.take<float>(Columns<float>::panelSize(outputs, width)) : nullptr),
         f(c.take<float>(rows * padded(width))),
         factors(c.take<float>(rows)),
         mixed(c, rows, outputs) {}

@@ -39,7 +39,7 @@ struct Tasks {
 template <class E>
 void multiplyBlock(const LinearArgs& a, const PaddedRows<E>& x, int64_t row0, int64_t begin, int64_t end, int64_t group, int64_t first, int64_t count,
                    Pool& pool, uint32_t worker) {
-  const bool decode = end - begin > kTileM;
+  const bool decode = Columns<E>::decodes(end - begin);
   const int64_t stride = count + kTileSlack;
   const auto space = inScratch<TaskSpace<E>>(pool, worker, decode ? Columns<E>::panelSize(count, a.K) : 0, stride);
   const Matrix matrix{a.w, a.scale, a.K};
