@@ -107,7 +107,8 @@ bool comesBackHuge(int file, uint64_t offset) {
 }  // namespace
 
 void wantHugePages(int file, uint64_t bytes) {
-  if (bytes < 2 * kTrial) return;
+  static_assert(kSamples * kHuge >= kTrial);
+  if (bytes < kSamples * kHuge) return;
   const std::vector<uint64_t> small = smallOffsets(file, bytes);
   if (small.empty() || !comesBackHuge(file, std::min(small[0], bytes / kHuge * kHuge - kTrial))) return;
   fdatasync(file);  // what is not on disk yet cannot be forgotten

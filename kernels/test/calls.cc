@@ -101,8 +101,8 @@ Call Fuzz::linear(ls_dtype activation, ls_dtype format, int64_t T, int64_t K, in
 Call Fuzz::weightCall(ls_op op) {
   static constexpr ls_dtype formats[] = {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1};
   const ls_dtype format = formats[random_.whole(0, 3)], a = activation();
-  const bool fp4 = format == LS_F4_E2M1, large = random_.whole(0, 5) == 0;  // more rows than a tile has, and K in more than one piece
-  const int64_t T = any(large ? 40 : 9), g = any(large ? 1 : 3), more = large && random_.whole(0, 1) == 0 ? 1024 : 0;
+  const bool fp4 = format == LS_F4_E2M1, large = random_.whole(0, 5) == 0;  // rows enough for each way of decoding, and K in more than one piece
+  const int64_t T = any(large ? 80 : 9), g = any(large ? 1 : 3), more = large && random_.whole(0, 1) == 0 ? 1024 : 0;
   const int64_t K = more + (fp4 ? 32 * any(6) : wide(150)), N = fp4 ? 32 * any(4) : wide(90), V = any(9);
   const int64_t E = any(op == LS_ROUTE ? 300 : 6), k = random_.whole(1, std::min(E, int64_t{8}));
   if (op == LS_LINEAR) return linear(a, format, T, K, N, g);

@@ -10,15 +10,15 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// Weight rows of the widest tile: one row x, straight from their bytes.
+// Weight rows that one row x meets at once straight from their bytes, or several once they are decoded.
 static constexpr int kWideN = 2 * kTileN;
 
-// Rows x that are given at once: a multiple of every tile's.
+// Rows x that are given at once.
 static constexpr int kRowsM = 16;
-static_assert(kRowsM % kTileM == 0);
 
 // Rows x that meet a decoded block at a time: two tiles of them, so that weights come from the second-level cache half as often.
 static constexpr int kPanelM = 2 * kTileM;
+static_assert(kRowsM % kPanelM == 0);
 
 // Elements of a row that are multiplied at a time. Those of kPanelM rows x, and of a tile of weights, stay in the first-level cache while all weights of a block
 // pass, whose sums are kept from piece to piece: that changes no bit.

@@ -8,7 +8,7 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of every kRowsM
+constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of kRowsM
 static_assert(kRows % kLanes == 0 && kRows % kRowsM == 0);
 
 // Calls body with the number of copies: a constant where it is that of every released model, so that sums over copies need no loop.

@@ -58,7 +58,8 @@ export const weightsCases = {
   },
 
   experts(draw) {
-    const [T, E, dtype, format] = [draw.whole(1, 17), draw.whole(1, 6), draw.pick(activations), draw.pick(weightFormats)];
+    const most = draw.whole(1, 8) === 1 ? 70 : 17; // rows enough for each way of decoding
+    const [T, E, dtype, format] = [draw.whole(1, most), draw.whole(1, 6), draw.pick(activations), draw.pick(weightFormats)];
     const unit = format === "F4_E2M1" ? 32 : draw.pick([7, 8, 33]); // never so few channels that all of a row cancel
     const [d, I, k, routed] = [unit * draw.whole(1, 6), unit * draw.whole(1, 5), draw.whole(1, E), draw.chance()];
     const x = draw.floats(dtype, [T, d]);
