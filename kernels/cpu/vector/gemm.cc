@@ -124,10 +124,7 @@ void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const void*
     for (int i = 0; i < kWideN; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
     const void* follows = n + kWideN < count || next == nullptr ? rows[0].addressOf(kWideN * matrix.K) : next;
     const int64_t onward = bytesBetween(rows[0].addressOf(K), follows) * Row::kPerLine / kLineBytes;
-    Tile sums[kRowsM / kTileM][kWideN / kTileN];
-    for (auto& tiles : sums) {
-      for (Tile& tile : tiles) clear(tile);
-    }
+    Tile sums[kRowsM / kTileM][kWideN / kTileN];  // from piece to piece
     for (int64_t from = 0; from < K; from += size) {
       const int64_t to = minOf(K, from + size), width = to - from;
       for (int i = 0; i < kWideN; i++) {
@@ -138,14 +135,14 @@ void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const void*
         const E* piece[kTileM];
         for (int i = 0; i < kTileM; i++) piece[i] = x[m * kTileM + i] + from;
         for (int h = 0; h < kWideN / kTileN; h++) {
-          Tile tile = sums[m][h];  // in registers
+          Tile tile;
+          if (from == 0) clear(tile);
+          else tile = sums[m][h];
           addProducts(tile, piece, decoded + h * kTileN * width, width);
-          sums[m][h] = tile;
+          if (to < K) sums[m][h] = tile;
+          else sumTile(tile.of, out + m * kTileM * stride + n + h * kTileN, stride);
         }
       }
-    }
-    for (int64_t m = 0; m < tilesM; m++) {
-      for (int h = 0; h < kWideN / kTileN; h++) sumTile(sums[m][h].of, out + m * kTileM * stride + n + h * kTileN, stride);
     }
   }
 }
