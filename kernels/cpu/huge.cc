@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,8 +81,8 @@ class Parts {
   size_t count_ = 0;
 };
 
-// Where a part is cached that is not huge; none where fewer of them are small than matter.
-std::vector<uint64_t> smallOffsets(int file, uint64_t bytes) {
+// Where the first part is cached that is not huge; none where fewer of them are small than matter.
+std::optional<uint64_t> firstSmall(int file, uint64_t bytes) {
   std::vector<uint64_t> offsets, small;
   for (uint64_t i = 0; i < kSamples; i++) offsets.push_back(bytes / kHuge * i / kSamples * kHuge);
   const Parts parts(file, offsets, kHuge);
@@ -91,7 +92,7 @@ std::vector<uint64_t> smallOffsets(int file, uint64_t bytes) {
   for (size_t i = 0; i < parts.count(); i++) {
     if (looked[i] && huge[i] < kHuge) small.push_back(offsets[i]);
   }
-  return small.size() > kSmallMost ? small : std::vector<uint64_t>();
+  return small.size() > kSmallMost ? std::optional(small[0]) : std::nullopt;
 }
 
 bool comesBackHuge(int file, uint64_t offset) {
@@ -109,8 +110,8 @@ bool comesBackHuge(int file, uint64_t offset) {
 void wantHugePages(int file, uint64_t bytes) {
   static_assert(kSamples * kHuge >= kTrial);
   if (bytes < kSamples * kHuge) return;
-  const std::vector<uint64_t> small = smallOffsets(file, bytes);
-  if (small.empty() || !comesBackHuge(file, std::min(small[0], bytes / kHuge * kHuge - kTrial))) return;
+  const std::optional<uint64_t> small = firstSmall(file, bytes);
+  if (!small || !comesBackHuge(file, std::min(*small, bytes / kHuge * kHuge - kTrial))) return;
   fdatasync(file);  // what is not on disk yet cannot be forgotten
   posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }

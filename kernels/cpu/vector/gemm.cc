@@ -45,6 +45,24 @@ constexpr int64_t kLineBytes = 64;
 // Every row is asked for so many cache lines ahead, and behind its end the row that takes its place in the next tile: few enough to wait in the first-level cache.
 constexpr int64_t kLinesAhead = 12;
 
+// Rows n and on of a block of weight rows, the last one again where there are no more; those that come next begin at `next`, for the block's last ones at `behind`.
+template <class Row, int N>
+struct RowTile {
+  Row rows[N];
+  const void* next;
+
+  RowTile(const Matrix& matrix, int64_t first, int64_t count, int64_t n, const void* behind) {
+    for (int i = 0; i < N; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
+    next = n + N < count || behind == nullptr ? rows[0].addressOf(N * matrix.K) : behind;
+  }
+};
+
+// From row[K] to `next`, in elements.
+template <class Row>
+LONGSHORE_INLINE int64_t onwardFrom(const Row& row, int64_t K, const void* next) {
+  return bytesBetween(row.addressOf(K), next) * Row::kPerLine / kLineBytes;
+}
+
 // M rows x against N weight rows, straight from their bytes; those of the next tile begin at `next`.
 template <int M, class Row, class E, int N>
 LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], const void* next, int64_t K, float* out, int64_t stride) {
@@ -87,7 +105,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
   };
   const int64_t ahead = minOf(K, kLinesAhead * Row::kPerLine);
   stepTo(K - ahead, ahead);
-  stepTo(K, ahead + bytesBetween(rows[0].addressOf(K), next) * Row::kPerLine / kLineBytes);
+  stepTo(K, ahead + onwardFrom(rows[0], K, next));
   if (k < K) alone(k, K);
   LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
     const bool nan = needsNan(rows[n], K, x[0]);
@@ -102,9 +120,8 @@ void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const vo
   }
   constexpr int N = kPackedN<M, E>;
   for (int64_t n = 0; n < count; n += N) {
-    Row tile[N];
-    for (int i = 0; i < N; i++) tile[i] = Row(matrix, first + minOf(n + i, count - 1));
-    multiplyPackedTile<M>(x, tile, n + N < count || next == nullptr ? tile[0].addressOf(N * matrix.K) : next, matrix.K, out + n, stride);
+    const RowTile<Row, N> tile(matrix, first, count, n, next);
+    multiplyPackedTile<M>(x, tile.rows, tile.next, matrix.K, out + n, stride);
   }
 }
 
@@ -120,10 +137,9 @@ void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const void*
   alignas(64) E decoded[kWideN * size];
   const int64_t K = padded<E>(matrix.K), tilesM = blocksOf(M, kTileM);
   for (int64_t n = 0; n < count; n += kWideN) {
-    Row rows[kWideN];
-    for (int i = 0; i < kWideN; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
-    const void* follows = n + kWideN < count || next == nullptr ? rows[0].addressOf(kWideN * matrix.K) : next;
-    const int64_t onward = bytesBetween(rows[0].addressOf(K), follows) * Row::kPerLine / kLineBytes;
+    const RowTile<Row, kWideN> weights(matrix, first, count, n, next);
+    const auto& rows = weights.rows;
+    const int64_t onward = onwardFrom(rows[0], K, weights.next);
     Tile sums[kRowsM / kTileM][kWideN / kTileN];  // from piece to piece
     for (int64_t from = 0; from < K; from += size) {
       const int64_t to = minOf(K, from + size), width = to - from;
