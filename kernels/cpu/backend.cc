@@ -1,7 +1,7 @@
 // The C ABI of the cpu backend: handles, streams, and the one place where a Failure becomes a status with last_error.
 //
-// The cpu's stream runs each operation at enqueue, on the calling thread and the backend's pool. Operations of several streams of one
-// backend take turns.
+// The cpu's stream checks a call when it is enqueued and runs it at wait, on the calling thread and the backend's pool: what comes between two
+// operations, the caller's code and the checks, would find its cache full of weights. Operations of several streams of one backend take turns.
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -26,6 +26,7 @@ struct ls_backend {
 
 struct ls_stream {
   ls_backend* backend;
+  std::vector<Work> queued;  // at most kQueuedMax
   ls_status status = LS_OK;  // the first failure since the last wait
   std::string message;
 };
@@ -33,6 +34,7 @@ struct ls_stream {
 namespace {
 
 constexpr uint32_t kThreadsMax = 1024;
+constexpr size_t kQueuedMax = 256;  // calls; then they are run without waiting for wait
 
 thread_local std::string lastError;
 
@@ -150,39 +152,57 @@ void listRelease(ls_list* list) { release(list); }
 // ---- streams
 
 ls_status streamCreate(ls_backend* backend, ls_stream** out) {
-  return guarded([&] { *out = new ls_stream{backend, LS_OK, {}}; });
+  return guarded([&] { *out = new ls_stream{backend, {}, LS_OK, {}}; });
 }
 
 void streamRelease(ls_stream* stream) { delete stream; }
 
-void perform(ls_backend& backend, ls_op op, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry) {
+Work checked(ls_op op, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry) {
   if (static_cast<uint32_t>(op) >= LS_OP_COUNT) throw Failure{LS_INVALID, "there is no operation " + std::to_string(static_cast<uint32_t>(op))};
   const OperationEntry& operation = kOperations[op];
   Call call(operation.name, tensors, tensorCount, params, paramCount, dry);
-  operation.run(call, *backend.path.path, backend.threads);
+  return operation.check(call);
 }
 
-// After a failure the stream skips everything and answers with that failure until wait.
+// Runs what is queued, up to the first failure.
+void runQueued(ls_stream& stream) {
+  ls_backend& backend = *stream.backend;
+  for (const Work& work : stream.queued) {
+    const std::lock_guard<std::mutex> turn(backend.running);
+    work(*backend.path.path, backend.threads);
+  }
+  stream.queued.clear();
+}
+
+// Keeps the first failure; what is queued behind one is not run.
+template <class Body>
+ls_status sticking(ls_stream& stream, Body body) {
+  if (stream.status != LS_OK) return fail(stream.status, stream.message);
+  stream.status = guarded(body);
+  if (stream.status == LS_OK) return LS_OK;
+  stream.message = lastError;
+  stream.queued.clear();
+  return stream.status;
+}
+
 ls_status enqueue(ls_stream* stream, ls_op op, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount) {
-  if (stream->status != LS_OK) return fail(stream->status, stream->message);
-  stream->status = guarded([&] {
-    const std::lock_guard<std::mutex> turn(stream->backend->running);
-    perform(*stream->backend, op, tensors, tensorCount, params, paramCount, false);
+  return sticking(*stream, [&] {
+    Work work = checked(op, tensors, tensorCount, params, paramCount, false);
+    if (work) stream->queued.push_back(std::move(work));
+    if (stream->queued.size() == kQueuedMax) runQueued(*stream);
   });
-  if (stream->status != LS_OK) stream->message = lastError;
-  return stream->status;
 }
 
 ls_status wait(ls_stream* stream) {
-  const ls_status status = stream->status;
+  const ls_status status = sticking(*stream, [&] { runQueued(*stream); });
   stream->status = LS_OK;
-  return status == LS_OK ? LS_OK : fail(status, std::move(stream->message));
+  return status;
 }
 
-ls_status supports(ls_backend* backend, ls_op op, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount) {
+ls_status supports(ls_backend*, ls_op op, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount) {
   return guarded([&] {
     try {
-      perform(*backend, op, tensors, tensorCount, params, paramCount, true);
+      checked(op, tensors, tensorCount, params, paramCount, true);
     } catch (const Failure& failure) {
       throw Failure{LS_UNSUPPORTED, failure.message};
     }

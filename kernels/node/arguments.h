@@ -43,7 +43,7 @@ inline Numbers numbers(const Napi::CallbackInfo& info, size_t i) {
   return {array.Data(), length};
 }
 
-inline HandlePtr handle(const Napi::CallbackInfo& info, size_t i, Kind kind) { return Handles::instance().get(number(info, i), kind); }
+inline HandlePtr handle(const Napi::CallbackInfo& info, size_t i, Kind kind) { return Handles::Lookup().get(number(info, i), kind); }
 
 // Argument 0.
 inline const ls_backend_api* library(const Napi::CallbackInfo& info) { return Handles::instance().library(number(info, 0)); }

@@ -1,10 +1,10 @@
-// Operations as JavaScript sends them: one Float64Array, so that marshalling reads no object properties.
+// Operations as JavaScript sends them: numbers in a Float64Array, so that marshalling reads no object properties.
 //
 //   [op, tensors, params, (id, is list, offset, dtype, rank, s0, s1, s2, s3) per tensor, params...]      id 0 = absent
 #pragma once
 
+#include <array>
 #include <cstddef>
-#include <vector>
 
 #include "handles.h"
 
@@ -16,16 +16,19 @@ constexpr size_t kParamsMax = 16;
 
 struct Command {
   ls_op op;
-  std::vector<ls_tensor> tensors;
+  std::array<ls_tensor, kTensorsMax> tensors;  // the first tensorCount
+  uint32_t tensorCount, paramCount;
   const double* params;
-  uint32_t paramCount;
-  std::vector<HandlePtr> handles;  // owners of what the tensors name
+  size_t length;  // in numbers
 };
 
-// `dry`: for `supports`, which looks at no buffers; ids are then ignored.
-Command parseCommand(const double* numbers, size_t count, const ls_backend_api* api, bool dry);
+// The first command of `count` numbers. Its buffers and lists must belong to the backend library `api`, and are `owners`' too from then on.
+Command parseCommand(const double* numbers, size_t count, const ls_backend_api* api, Owners& owners);
 
-// Nine numbers. Buffers and lists must belong to the same backend library as `api`.
-ls_tensor parseTensor(const double* numbers, const ls_backend_api* api, bool dry, std::vector<HandlePtr>& handles);
+// For `supports`, which looks at no buffers: ids are ignored.
+Command parseDry(const double* numbers, size_t count);
+
+// Nine numbers.
+ls_tensor parseTensor(const double* numbers, const ls_backend_api* api, Owners& owners);
 
 }  // namespace longshore::node

@@ -2,8 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <cmath>
-
 namespace longshore::node {
 
 namespace {
@@ -71,9 +69,8 @@ Handles::Entry& Handles::find(double id) {
   return found->second;
 }
 
-HandlePtr Handles::get(double id, Kind kind) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const HandlePtr& handle = find(id).handle;
+const HandlePtr& Handles::Lookup::get(double id, Kind kind) const {
+  const HandlePtr& handle = instance().find(id).handle;
   if (handle->kind != kind) throw Refusal{LS_INVALID, std::string("a ") + nameOf(kind) + " is needed, but the handle is a " + nameOf(handle->kind)};
   return handle;
 }
@@ -102,10 +99,8 @@ void check(const ls_backend_api* api, ls_status status) {
   if (status != LS_OK) throw Refusal{status, api->last_error()};
 }
 
-uint64_t whole(double value, double max, const char* name) {
-  if (!(value >= 0 && value <= max) || value != std::floor(value))
-    throw Refusal{LS_INVALID, std::string(name) + " = " + std::to_string(value) + " is not a whole number in range"};
-  return static_cast<uint64_t>(value);
+void refuseNumber(double value, const char* name) {
+  throw Refusal{LS_INVALID, std::string(name) + " = " + std::to_string(value) + " is not a whole number in range"};
 }
 
 }  // namespace longshore::node

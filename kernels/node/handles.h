@@ -22,14 +22,18 @@ struct Refusal {
 
 enum class Kind { backend, buffer, list, stream };
 
+struct Handle;
+using HandlePtr = std::shared_ptr<Handle>;
+using Owners = std::unordered_set<HandlePtr>;
+
 // Gives its object back to the backend when the last user is gone: a table entry, a view, a stream that still needs the operand.
 struct Handle {
   Kind kind;
   const ls_backend_api* api;
   void* object;
-  std::shared_ptr<Handle> parent;                      // a stream's backend
-  std::mutex inUse;                                    // streams: one thread at a time
-  std::unordered_set<std::shared_ptr<Handle>> needed;  // streams: operands of what was enqueued since the last wait
+  HandlePtr parent;  // a stream's backend
+  std::mutex inUse;  // streams: one thread at a time
+  Owners needed;     // streams: operands of what was enqueued since the last wait
 
   Handle(Kind k, const ls_backend_api* a, void* o) : kind(k), api(a), object(o) {}
   ~Handle();
@@ -38,18 +42,26 @@ struct Handle {
   ls_stream* stream() const { return static_cast<ls_stream*>(object); }
   ls_backend* backend() const { return static_cast<ls_backend*>(object); }
 };
-using HandlePtr = std::shared_ptr<Handle>;
 
 class Handles {
  public:
   static Handles& instance();
+
+  // The table, for as long as nobody else needs it.
+  class Lookup {
+   public:
+    Lookup() : lock_(instance().mutex_) {}
+    const HandlePtr& get(double id, Kind kind) const;
+
+   private:
+    std::lock_guard<std::mutex> lock_;
+  };
 
   // Opens a backend's shared object; the same path twice gives the same number. Never unloaded.
   uint32_t load(const std::string& path);
   const ls_backend_api* library(double number);
 
   double add(HandlePtr handle);
-  HandlePtr get(double id, Kind kind);
   void retain(double id);
   void release(double id);
   size_t count();
@@ -76,7 +88,14 @@ void check(const ls_backend_api* api, ls_status status);
 
 constexpr double kWholeMax = 9007199254740991.0;  // the largest whole number JavaScript holds exactly
 
+[[noreturn]] void refuseNumber(double value, const char* name);
+
 // A whole number in [0, max], or a refusal that names it.
-uint64_t whole(double value, double max, const char* name);
+inline uint64_t whole(double value, double max, const char* name) {
+  if (!(value >= 0 && value <= max)) refuseNumber(value, name);
+  const auto number = static_cast<uint64_t>(value);
+  if (static_cast<double>(number) != value) refuseNumber(value, name);
+  return number;
+}
 
 }  // namespace longshore::node

@@ -18,8 +18,8 @@ Napi::Value listAppend(const Napi::CallbackInfo& info) {
   const HandlePtr list = handle(info, 0, Kind::list);
   const Numbers tensorNumbers = numbers(info, 1);
   if (tensorNumbers.count != kTensorNumbers) throw Refusal{LS_INVALID, "a tensor has 9 numbers"};
-  std::vector<HandlePtr> handles;
-  const ls_tensor tensor = parseTensor(tensorNumbers.data, list->api, false, handles);
+  Owners owners;  // until the list has a reference of its own
+  const ls_tensor tensor = parseTensor(tensorNumbers.data, list->api, owners);
   if (tensor.list != nullptr) throw Refusal{LS_INVALID, "a list cannot hold a list"};
   check(list->api, list->api->list_append(list->list(), &tensor));
   return info.Env().Undefined();
@@ -42,10 +42,11 @@ Napi::Value enqueue(const Napi::CallbackInfo& info) {
   const HandlePtr stream = handle(info, 0, Kind::stream);
   const auto lock = claim(stream);
   const Numbers given = numbers(info, 1);
-  Command command = parseCommand(given.data, given.count, stream->api, false);
-  for (HandlePtr& operand : command.handles) stream->needed.insert(std::move(operand));
-  const auto tensorCount = static_cast<uint32_t>(command.tensors.size());
-  check(stream->api, stream->api->enqueue(stream->stream(), command.op, command.tensors.data(), tensorCount, command.params, command.paramCount));
+  for (size_t at = 0; at < given.count;) {
+    const Command c = parseCommand(given.data + at, given.count - at, stream->api, stream->needed);
+    check(stream->api, stream->api->enqueue(stream->stream(), c.op, c.tensors.data(), c.tensorCount, c.params, c.paramCount));
+    at += c.length;
+  }
   return info.Env().Undefined();
 }
 
@@ -62,10 +63,8 @@ Napi::Value wait(const Napi::CallbackInfo& info) {
 Napi::Value supports(const Napi::CallbackInfo& info) {
   const HandlePtr backend = handle(info, 0, Kind::backend);
   const Numbers given = numbers(info, 1);
-  const Command command = parseCommand(given.data, given.count, backend->api, true);
-  const auto tensorCount = static_cast<uint32_t>(command.tensors.size());
-  const ls_status status =
-      backend->api->supports(backend->backend(), command.op, command.tensors.data(), tensorCount, command.params, command.paramCount);
+  const Command c = parseDry(given.data, given.count);
+  const ls_status status = backend->api->supports(backend->backend(), c.op, c.tensors.data(), c.tensorCount, c.params, c.paramCount);
   if (status != LS_OK && status != LS_UNSUPPORTED) check(backend->api, status);
   return Napi::String::New(info.Env(), status == LS_OK ? "" : backend->api->last_error());
 }

@@ -12,39 +12,51 @@ constexpr int64_t kStartMax = INT32_MAX;
 constexpr int64_t kPageMax = INT64_C(1) << 40;
 
 // sel as SELECT writes it: ascending entries that the row may see, then -1.
-void checkSelection(const Call& c, const Operand& sel, int64_t T, int64_t K, int64_t start, int64_t m) {
-  const View<int32_t> values = sel.view<int32_t>();
-  for (int64_t i = 0; i < T; i++) {
-    const int64_t visible = (start + i + 1) / m;
-    for (int64_t j = 0; j < K; j++) {
-      const int32_t entry = values[i * K + j], before = j > 0 ? values[i * K + j - 1] : -1;
+void checkSelection(const Inspector& look, const AttentionArgs& a) {
+  for (int64_t i = 0; i < a.T; i++) {
+    const int64_t visible = a.visible(i);
+    for (int64_t j = 0; j < a.K; j++) {
+      const int32_t entry = a.sel[i * a.K + j], before = j > 0 ? a.sel[i * a.K + j - 1] : -1;
       const bool chosen = entry >= 0 && entry < visible && (j == 0 || (before >= 0 && before < entry));
       if (entry != -1 && !chosen)
-        c.fail("sel[" + std::to_string(i) + ", " + std::to_string(j) + "] = " + std::to_string(entry) + " is not ascending and visible");
+        look.fail("sel[" + std::to_string(i) + ", " + std::to_string(j) + "] = " + std::to_string(entry) + " is not ascending and visible");
     }
   }
 }
 
-}  // namespace
-
-Pages readPages(const Call& call, ls_list* list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes,
-                std::vector<const uint8_t*>& storage) {
-  const int64_t needed = (visible + rowsPerPage - 1) / rowsPerPage;
-  if (needed > static_cast<int64_t>(list->tensors.size()))
-    call.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list->tensors.size()) + " pages of " +
-              std::to_string(rowsPerPage));
-  for (int64_t p = 0; p < needed; p++) {
-    const ls_tensor& page = list->tensors[static_cast<size_t>(p)];
-    const int64_t rows = std::min(rowsPerPage, visible - p * rowsPerPage);
-    Dim bytes{"bytes"};
-    const Operand operand = call.member("page " + std::to_string(p), page, {LS_U8}, {bytes});
-    if (bytes < pageOffset + rows * rowBytes) call.fail(operand.name + " of " + std::to_string(bytes.value) + " bytes is too small for its rows");
-    storage.push_back(operand.data + pageOffset);
-  }
-  return {storage.data(), rowsPerPage, rowBytes};
+// A context of a million tokens has thousands, so only a wrong one is looked at more closely.
+bool isPage(const ls_tensor& page, int64_t least) {
+  return page.buffer != nullptr && numberOf(page.dtype) == LS_U8 && page.rank == 1 && page.shape[0] >= least && page.shape[0] <= INT32_MAX &&
+         holds(*page.buffer, page.offset, static_cast<uint64_t>(page.shape[0]));
 }
 
-void runSelect(Call& c, const Path& path, Pool& pool) {
+[[noreturn]] void failPage(const Inspector& look, const ls_tensor& page, int64_t p) {
+  Dim bytes{"bytes"};
+  const Operand operand = look.tensor("page " + std::to_string(p), page, {LS_U8}, {bytes});
+  look.fail(operand.name + " of " + std::to_string(bytes.value) + " bytes is too small for its rows");
+}
+
+// Addresses of the first row of each page, U8 each, of as many as hold rows [0, visible).
+std::vector<const uint8_t*> readPages(const Inspector& look, ls_list& list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes) {
+  const std::lock_guard<std::mutex> turn(list.mutex);
+  const int64_t needed = (visible + rowsPerPage - 1) / rowsPerPage;
+  if (needed > static_cast<int64_t>(list.tensors.size()))
+    look.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list.tensors.size()) + " pages of " +
+              std::to_string(rowsPerPage));
+  std::vector<const uint8_t*> pages;
+  pages.reserve(static_cast<size_t>(needed));
+  for (int64_t p = 0; p < needed; p++) {
+    const int64_t least = pageOffset + std::min(rowsPerPage, visible - p * rowsPerPage) * rowBytes;
+    const ls_tensor& page = list.tensors[static_cast<size_t>(p)];
+    if (!isPage(page, least)) failPage(look, page, p);
+    pages.push_back(page.buffer->data + page.offset + pageOffset);
+  }
+  return pages;
+}
+
+}  // namespace
+
+Work checkSelect(Call& c) {
   Dim T{"T"}, h{"h"}, K{"K"}, S{"S"};
   const int64_t start = c.whole("start", 0, kStartMax), m = c.whole("m", 1, INT32_MAX);
   const auto layout = static_cast<ls_key_layout>(c.whole("layout", LS_KEY_FP4, LS_KEY_BF16));
@@ -61,16 +73,17 @@ void runSelect(Call& c, const Path& path, Pool& pool) {
   const int64_t visible = T > 0 ? (start + T) / m : 0;
   c.require(!scores.present || S >= visible, "scores has fewer columns than visible keys");
   c.finish();
-  if (c.dry() || T == 0) return;
+  if (c.dry() || T == 0) return {};
 
-  std::vector<const uint8_t*> storage;
-  const Pages keys = readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage);
-  path.select({T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), keys, sel.as<int32_t>(), scores.as<float>(),
-               scores.present ? S.value : 0},
-              pool);
+  SelectArgs args{T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), {nullptr, rowsPerPage, bytes}, sel.as<int32_t>(),
+                  scores.as<float>(), scores.present ? S.value : 0};
+  return [args, pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes)](const Path& path, Pool& pool) mutable {
+    args.keys.pages = pages.data();
+    path.select(args, pool);
+  };
 }
 
-void runAttention(Call& c, const Path& path, Pool& pool) {
+Work checkAttention(Call& c) {
   Dim T{"T"}, h{"h"}, D{"D"}, W{"W"}, K{"K"};
   const int64_t start = c.whole("start", 0, kStartMax), first = c.whole("first", 0, kStartMax), m = c.whole("m", 0, INT32_MAX);
   const auto layout = static_cast<ls_kv_layout>(c.whole("layout", LS_KV_E4M3_BF16, LS_KV_BF16));
@@ -91,16 +104,19 @@ void runAttention(Call& c, const Path& path, Pool& pool) {
   const Operand o = c.activationOutput("o", {T, h, D});
   c.require(m > 0 || !sel.present, "sel needs m > 0");
   c.finish();
-  if (c.dry() || T == 0) return;
+  if (c.dry() || T == 0) return {};
 
   const int64_t visible = m > 0 ? (start + T) / m : 0;
   c.require(visible == 0 || list != nullptr, "entries are visible, but there are no pages");
-  if (sel.present) checkSelection(c, sel, T, K, start, m);
-  std::vector<const uint8_t*> storage;
-  const Pages pages = visible > 0 ? readPages(c, list, visible, pageOffset, rowsPerPage, bytes, storage) : Pages{nullptr, rowsPerPage, bytes};
-  path.attention({T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes,
-                  sink.view<float>(), sel.view<int32_t>(), pages, o.out()},
-                 pool);
+  std::vector<const uint8_t*> pages;
+  if (visible > 0) pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes);
+  AttentionArgs args{T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes,
+                     sink.view<float>(), sel.view<int32_t>(), {nullptr, rowsPerPage, bytes}, o.out()};
+  return [args, pages = std::move(pages), look = Inspector(c)](const Path& path, Pool& pool) mutable {
+    if (args.sel) checkSelection(look, args);
+    args.pages.pages = pages.data();
+    path.attention(args, pool);
+  };
 }
 
 }  // namespace longshore::cpu

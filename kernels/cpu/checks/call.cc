@@ -1,5 +1,6 @@
 #include "call.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -10,14 +11,6 @@ namespace longshore::cpu {
 namespace {
 
 constexpr int64_t kDimMax = INT32_MAX;  // so that the product of two never overflows
-
-// A caller in C can put any number there; reading it as the enum would already be undefined.
-bool known(const ls_dtype& dtype) {
-  static_assert(sizeof(ls_dtype) == sizeof(uint32_t));
-  uint32_t number;
-  std::memcpy(&number, &dtype, sizeof number);
-  return number <= LS_U8;
-}
 
 const char* nameOf(ls_dtype dtype) {
   static constexpr const char* names[] = {"F32", "BF16", "F8_E4M3", "F8_E8M0", "F4_E2M1", "I32", "I64", "U8"};
@@ -55,69 +48,85 @@ uint64_t bytesOf(const ls_tensor& tensor, const std::string& name) {
   return tensor.dtype == LS_F4_E2M1 ? count / 2 : count;
 }
 
-}  // namespace
-
-Call::Call(const char* operation, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry)
-    : operation_(operation), tensors_(tensors), tensorCount_(tensorCount), params_(params), paramCount_(paramCount), dry_(dry) {}
-
-bool Call::absent(const ls_tensor& tensor) const { return dry_ ? tensor.rank == 0 : tensor.buffer == nullptr && tensor.list == nullptr; }
-
-Operand Call::take(const char* name, Dtypes dtypes, const Shape& shape, bool written, bool mayBeAbsent) {
-  if (nextTensor_ >= tensorCount_) fail(std::string("operand ") + name + " is missing: only " + std::to_string(tensorCount_) + " tensors given");
-  const ls_tensor& tensor = tensors_[nextTensor_++];
-  if (absent(tensor)) {
-    if (!mayBeAbsent) fail(std::string("operand ") + name + " is absent");
-    Operand none;
-    none.name = name;
-    return none;
+void checkShape(const Inspector& look, const std::string& name, const ls_tensor& tensor, const Shape& shape) {
+  if (tensor.rank > 4) look.fail(name + " has rank " + std::to_string(tensor.rank) + "; at most 4");
+  bool fits = tensor.rank == shape.size();
+  for (uint32_t i = 0; fits && i < tensor.rank; i++) {
+    const Extent& e = shape[i];
+    const int64_t size = tensor.shape[i];
+    if (size < (i == 0 ? 0 : 1) || size > kDimMax) look.fail(name + " is " + describe(tensor) + ": a dimension is out of range");
+    if (e.dim != nullptr && e.dim->value < 0) e.dim->value = size;
+    fits = size == (e.dim != nullptr ? e.dim->value : e.value);
   }
-  taken_.push_back(check(name, tensor, dtypes, shape, written));
-  return taken_.back();
+  if (!fits) look.fail(name + " is " + describe(tensor) + ", expected " + describe(shape));
+  if (tensor.dtype == LS_F4_E2M1 && tensor.shape[tensor.rank - 1] % 32 != 0)
+    look.fail(name + ": rows of F4_E2M1 are multiples of 32, not " + describe(tensor));
 }
 
-Operand Call::check(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const {
-  if (!known(tensor.dtype)) fail(name + " has an unknown dtype");
+// An operand of this dtype and shape, wherever it lies.
+Operand describedBy(const Inspector& look, const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) {
+  if (numberOf(tensor.dtype) > LS_U8) look.fail(name + " has an unknown dtype");
   bool allowed = false;
   for (const ls_dtype dtype : dtypes) allowed = allowed || dtype == tensor.dtype;
-  if (!allowed) fail(name + " cannot be " + nameOf(tensor.dtype));
-  checkShape(name, tensor, shape);
+  if (!allowed) look.fail(name + " cannot be " + nameOf(tensor.dtype));
+  checkShape(look, name, tensor, shape);
 
   Operand operand;
   operand.name = name;
   operand.dtype = tensor.dtype;
   operand.present = true;
   operand.written = written;
-  if (!dry_) checkSpan(operand, tensor);
   return operand;
 }
 
-void Call::checkShape(const std::string& name, const ls_tensor& tensor, const Shape& shape) const {
-  if (tensor.rank > 4) fail(name + " has rank " + std::to_string(tensor.rank) + "; at most 4");
-  bool fits = tensor.rank == shape.size();
-  for (uint32_t i = 0; fits && i < tensor.rank; i++) {
-    const Extent& e = shape[i];
-    const int64_t size = tensor.shape[i];
-    if (size < (i == 0 ? 0 : 1) || size > kDimMax) fail(name + " is " + describe(tensor) + ": a dimension is out of range");
-    if (e.dim != nullptr && e.dim->value < 0) e.dim->value = size;
-    fits = size == (e.dim != nullptr ? e.dim->value : e.value);
-  }
-  if (!fits) fail(name + " is " + describe(tensor) + ", expected " + describe(shape));
-  if (tensor.dtype == LS_F4_E2M1 && tensor.shape[tensor.rank - 1] % 32 != 0)
-    fail(name + ": rows of F4_E2M1 are multiples of 32, not " + describe(tensor));
-}
-
-void Call::checkSpan(Operand& operand, const ls_tensor& tensor) const {
-  if (tensor.buffer == nullptr) fail(operand.name + " is a list; a tensor is needed");
+// Its bytes, all of them inside its buffer.
+void place(const Inspector& look, Operand& operand, const ls_tensor& tensor) {
+  if (tensor.buffer == nullptr) look.fail(operand.name + " is a list; a tensor is needed");
   const ls_buffer& buffer = *tensor.buffer;
   operand.bytes = bytesOf(tensor, operand.name);
   if (!holds(buffer, tensor.offset, operand.bytes))
-    fail(operand.name + " " + describe(tensor) + " " + nameOf(tensor.dtype) + " at offset " + std::to_string(tensor.offset) +
-         " ends outside its buffer of " + std::to_string(buffer.bytes) + " bytes");
+    look.fail(operand.name + " " + describe(tensor) + " " + nameOf(tensor.dtype) + " at offset " + std::to_string(tensor.offset) +
+              " ends outside its buffer of " + std::to_string(buffer.bytes) + " bytes");
   operand.data = buffer.data + tensor.offset;
   if (!operand.written) return;
-  if (buffer.readOnly) fail(operand.name + " lies in a mapped file, which is read-only");
+  if (buffer.readOnly) look.fail(operand.name + " lies in a mapped file, which is read-only");
   const auto address = reinterpret_cast<uintptr_t>(operand.data);
-  if (address % static_cast<uintptr_t>(elementBytes(tensor.dtype)) != 0) fail(operand.name + " is not aligned to its elements");
+  if (address % static_cast<uintptr_t>(elementBytes(tensor.dtype)) != 0) look.fail(operand.name + " is not aligned to its elements");
+}
+
+}  // namespace
+
+uint32_t numberOf(const ls_dtype& dtype) {
+  static_assert(sizeof(ls_dtype) == sizeof(uint32_t));
+  uint32_t number;
+  std::memcpy(&number, &dtype, sizeof number);
+  return number;
+}
+
+Operand Inspector::tensor(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const {
+  Operand operand = describedBy(*this, name, tensor, dtypes, shape, written);
+  place(*this, operand, tensor);
+  return operand;
+}
+
+Call::Call(const char* operation, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry)
+    : Inspector{operation}, tensors_(tensors), tensorCount_(tensorCount), params_(params), paramCount_(paramCount), dry_(dry) {
+  taken_.reserve(std::min(tensorCount, 16u));
+}
+
+bool Call::absent(const ls_tensor& tensor) const { return dry_ ? tensor.rank == 0 : tensor.buffer == nullptr && tensor.list == nullptr; }
+
+Operand Call::take(const char* name, Dtypes dtypes, const Shape& shape, bool written, bool mayBeAbsent) {
+  if (nextTensor_ >= tensorCount_) fail(std::string("operand ") + name + " is missing: only " + std::to_string(tensorCount_) + " tensors given");
+  const ls_tensor& given = tensors_[nextTensor_++];
+  if (absent(given)) {
+    if (!mayBeAbsent) fail(std::string("operand ") + name + " is absent");
+    Operand none;
+    none.name = name;
+    return none;
+  }
+  taken_.push_back(dry_ ? describedBy(*this, name, given, dtypes, shape, written) : tensor(name, given, dtypes, shape, written));
+  return taken_.back();
 }
 
 Operand Call::sameKind(Operand operand) {
@@ -131,7 +140,6 @@ ls_list* Call::list(const char* name, bool mayBeAbsent) {
   const ls_tensor& tensor = tensors_[nextTensor_++];
   if (dry_) return nullptr;
   if (tensor.list == nullptr && (!mayBeAbsent || tensor.buffer != nullptr)) fail(std::string("operand ") + name + " must be a list");
-  if (tensor.list != nullptr) listLock_ = std::unique_lock<std::mutex>(tensor.list->mutex);
   return tensor.list;
 }
 

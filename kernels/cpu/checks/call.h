@@ -1,9 +1,8 @@
-// One enqueued operation while it is checked: operands are taken in the order of the table in kernels.h, dimensions are
+// One operation while it is enqueued: operands are taken in the order of the table in kernels.h, dimensions are
 // bound by the first operand that has them and must agree afterwards. Every violation throws LS_INVALID with operand and reason.
 #pragma once
 
 #include <initializer_list>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +26,25 @@ struct Extent {
   Extent(Dim& d) : dim(&d), value(-1) {}
   Extent(int64_t v) : dim(nullptr), value(v) {}
 };
-using Shape = std::vector<Extent>;
+
+class Shape {
+ public:
+  Shape() = default;
+  Shape(std::initializer_list<Extent> extents) {
+    for (const Extent& e : extents) add(e);
+  }
+  void add(const Extent& e) { extents_[size_++] = e; }  // at most four times
+  uint32_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const Extent& operator[](uint32_t i) const { return extents_[i]; }
+  const Extent* begin() const { return extents_; }
+  const Extent* end() const { return extents_ + size_; }
+
+ private:
+  Extent extents_[4] = {0, 0, 0, 0};
+  uint32_t size_ = 0;
+};
+
 using Dtypes = std::initializer_list<ls_dtype>;
 
 // A checked operand. `data` is null if it is absent, or if the call only asks for support.
@@ -47,9 +64,27 @@ struct Operand {
   T* as() const { return reinterpret_cast<T*>(data); }
 };
 
-class Call {
+// A caller in C can put any number there; reading it as the enum would already be undefined.
+uint32_t numberOf(const ls_dtype& dtype);
+
+// Looks at tensors and contents on behalf of one operation, which is named in every complaint.
+struct Inspector {
+  const char* operation;
+
+  [[noreturn]] void fail(const std::string& reason) const { throw Failure{LS_INVALID, std::string(operation) + ": " + reason}; }
+  void require(bool condition, const char* reason) const {
+    if (!condition) fail(reason);
+  }
+  // Dtype, shape and span.
+  Operand tensor(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written = false) const;
+  // Every one of `count` values lies in [min, end).
+  template <class T>
+  void indices(const char* name, View<T> values, int64_t count, int64_t min, int64_t end) const;
+};
+
+class Call : public Inspector {
  public:
-  // `dry`: dtypes and shapes only (ls_supports); buffers and contents are not looked at.
+  // `dry`: dtypes and shapes only (ls_supports); buffers and lists are not looked at.
   Call(const char* operation, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry);
 
   Operand input(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, false, false); }
@@ -59,7 +94,7 @@ class Call {
   // F32 or BF16, the same for every activation of the call.
   Operand activation(const char* name, Shape shape) { return sameKind(input(name, {LS_F32, LS_BF16}, shape)); }
   Operand activationOutput(const char* name, Shape shape) { return sameKind(output(name, {LS_F32, LS_BF16}, shape)); }
-  // The list, locked until the call is over; null if it is absent or the call is dry.
+  // Null if it is absent or the call is dry.
   ls_list* list(const char* name, bool mayBeAbsent);
 
   // Scalar parameters, in order.
@@ -73,30 +108,13 @@ class Call {
   // Ends the checks of operands: all were taken, no output overlaps another operand except an exact twin named here.
   void finish(std::initializer_list<std::pair<const char*, const char*>> mayCoincide = {}) const;
 
-  [[noreturn]] void fail(const std::string& reason) const { throw Failure{LS_INVALID, std::string(operation_) + ": " + reason}; }
-  void require(bool condition, const char* reason) const {
-    if (!condition) fail(reason);
-  }
-  // Every one of `count` values lies in [min, end).
-  template <class T>
-  void indices(const Operand& operand, int64_t count, int64_t min, int64_t end) const;
-
-  // A tensor found inside a list, checked like an operand.
-  Operand member(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape) const {
-    return check(name, tensor, dtypes, shape, false);
-  }
-
   bool dry() const { return dry_; }
 
  private:
   Operand take(const char* name, Dtypes dtypes, const Shape& shape, bool written, bool mayBeAbsent);
-  Operand check(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const;
-  void checkShape(const std::string& name, const ls_tensor& tensor, const Shape& shape) const;
-  void checkSpan(Operand& operand, const ls_tensor& tensor) const;
   Operand sameKind(Operand operand);
   bool absent(const ls_tensor& tensor) const;
 
-  const char* operation_;
   const ls_tensor* tensors_;
   uint32_t tensorCount_, nextTensor_ = 0;
   const double* params_;
@@ -104,16 +122,13 @@ class Call {
   bool dry_;
   ls_dtype kind_ = LS_U8;  // F32 or BF16 once an activation was seen
   std::vector<Operand> taken_;
-  std::unique_lock<std::mutex> listLock_;
 };
 
 template <class T>
-void Call::indices(const Operand& operand, int64_t count, int64_t min, int64_t end) const {
-  if (dry_) return;
-  const View<T> values = operand.view<T>();
+void Inspector::indices(const char* name, View<T> values, int64_t count, int64_t min, int64_t end) const {
   for (int64_t i = 0; i < count; i++)
     if (values[i] < min || values[i] >= end)
-      fail(operand.name + "[" + std::to_string(i) + "] = " + std::to_string(values[i]) + " is not in [" + std::to_string(min) + ", " +
+      fail(std::string(name) + "[" + std::to_string(i) + "] = " + std::to_string(values[i]) + " is not in [" + std::to_string(min) + ", " +
            std::to_string(end) + ")");
 }
 

@@ -9,7 +9,7 @@ constexpr int64_t kSinkhornMax = 1000;
 
 }  // namespace
 
-void runHcPre(Call& c, const Path& path, Pool& pool) {
+Work checkHcPre(Call& c) {
   Dim T{"T"}, n{"n"}, d{"d"};
   const Operand streams = c.activation("streams", {T, n, d});
   c.require(n <= kCopiesMax, "more than 64 streams");
@@ -22,13 +22,11 @@ void runHcPre(Call& c, const Path& path, Pool& pool) {
   const float rmsEps = c.notNegative("rms_eps"), hcEps = c.notNegative("hc_eps");
   const int64_t iterations = c.whole("sinkhorn_iters", 1, kSinkhornMax);
   c.finish();
-  if (c.dry()) return;
-  path.hcPre({T, n, d, rmsEps, hcEps, static_cast<int32_t>(iterations), streams.in(), fn.view<float>(), base.view<float>(),
-              scale.view<float>(), x.out(), post.as<float>(), comb.as<float>()},
-             pool);
+  return running(&Path::hcPre, {T, n, d, rmsEps, hcEps, static_cast<int32_t>(iterations), streams.in(), fn.view<float>(), base.view<float>(),
+                                scale.view<float>(), x.out(), post.as<float>(), comb.as<float>()});
 }
 
-void runHcPost(Call& c, const Path& path, Pool& pool) {
+Work checkHcPost(Call& c) {
   Dim T{"T"}, n{"n"}, d{"d"};
   const Operand y = c.activation("y", {T, d});
   const Operand streams = c.activation("streams", {T, n, d});
@@ -37,10 +35,10 @@ void runHcPost(Call& c, const Path& path, Pool& pool) {
   const Operand comb = c.input("comb", {LS_F32}, {T, n, n});
   const Operand out = c.activationOutput("streams'", {T, n, d});
   c.finish({{"streams'", "streams"}});
-  if (!c.dry()) path.hcPost({T, n, d, y.in(), streams.in(), post.view<float>(), comb.view<float>(), out.out()}, pool);
+  return running(&Path::hcPost, {T, n, d, y.in(), streams.in(), post.view<float>(), comb.view<float>(), out.out()});
 }
 
-void runHcHead(Call& c, const Path& path, Pool& pool) {
+Work checkHcHead(Call& c) {
   Dim T{"T"}, n{"n"}, d{"d"};
   const Operand streams = c.activation("streams", {T, n, d});
   c.require(n <= kCopiesMax, "more than 64 streams");
@@ -50,7 +48,7 @@ void runHcHead(Call& c, const Path& path, Pool& pool) {
   const Operand h = c.activationOutput("h", {T, d});
   const float rmsEps = c.notNegative("rms_eps"), hcEps = c.notNegative("hc_eps");
   c.finish();
-  if (!c.dry()) path.hcHead({T, n, d, rmsEps, hcEps, streams.in(), fn.view<float>(), base.view<float>(), scale.view<float>(), h.out()}, pool);
+  return running(&Path::hcHead, {T, n, d, rmsEps, hcEps, streams.in(), fn.view<float>(), base.view<float>(), scale.view<float>(), h.out()});
 }
 
 }  // namespace longshore::cpu

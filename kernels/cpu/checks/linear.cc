@@ -18,40 +18,51 @@ Shape scaleShape(ls_dtype dtype, int64_t rows, int64_t K) {
 constexpr int kExpertTensors = 6;  // w1, s1, w3, s3, w2, s2
 
 // One weight and its scale, `at` and `at + 1` of an expert's tensors.
-void readWeight(const Call& c, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w, View<uint8_t>& scale) {
-  const Operand weight = c.member(name, at[0], {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {rows, K});
+void readWeight(const Inspector& look, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w, View<uint8_t>& scale) {
+  const Operand weight = look.tensor(name, at[0], {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {rows, K});
   w = weight.in();
   const Shape shape = scaleShape(weight.dtype, rows, K);
-  scale = {shape.empty() ? nullptr : c.member(name + " scale", at[1], {LS_F8_E8M0}, shape).data};
+  scale = {shape.empty() ? nullptr : look.tensor(name + " scale", at[1], {LS_F8_E8M0}, shape).data};
 }
 
-// The experts named by idx; their hidden width is that of the first one's w1.
-std::vector<Expert> readExperts(const Call& c, ls_list& list, const Operand& idx, int64_t named, int64_t d, int64_t& I) {
+// The experts that `named` values of idx name, or the first one; their hidden width is that of the first one's w1.
+std::vector<Expert> readExperts(const Inspector& look, ls_list& list, View<int32_t> idx, int64_t named, int64_t d, int64_t& I) {
+  const std::lock_guard<std::mutex> turn(list.mutex);
   const int64_t count = static_cast<int64_t>(list.tensors.size()) / kExpertTensors;
-  c.require(count > 0 && list.tensors.size() % kExpertTensors == 0, "experts must hold w1, s1, w3, s3, w2, s2 for each expert");
-  if (idx.present) c.indices<int32_t>(idx, named, 0, count);
+  look.require(count > 0 && list.tensors.size() % kExpertTensors == 0, "experts must hold w1, s1, w3, s3, w2, s2 for each expert");
+  if (idx) look.indices("idx", idx, named, 0, count);
 
   I = list.tensors[0].shape[0];
-  c.require(I >= 1 && I <= INT32_MAX, "expert 0 has no rows in w1");
+  look.require(I >= 1 && I <= INT32_MAX, "expert 0 has no rows in w1");
   std::vector<Expert> experts(static_cast<size_t>(count), Expert{});
   ls_dtype dtype = LS_F32;
   for (int64_t i = 0; i < named; i++) {
-    const size_t e = idx.present ? static_cast<size_t>(idx.view<int32_t>()[i]) : 0;
+    const size_t e = idx ? static_cast<size_t>(idx[i]) : 0;
     if (experts[e].w1.data != nullptr) continue;
     const ls_tensor* at = &list.tensors[e * kExpertTensors];
     const std::string name = "expert " + std::to_string(e);
-    readWeight(c, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
-    readWeight(c, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
-    readWeight(c, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
+    readWeight(look, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
+    readWeight(look, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
+    readWeight(look, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
     if (i == 0) dtype = experts[e].w1.dtype;
-    c.require(experts[e].w1.dtype == dtype && experts[e].w3.dtype == dtype && experts[e].w2.dtype == dtype, "all experts must have the same dtype");
+    look.require(experts[e].w1.dtype == dtype && experts[e].w3.dtype == dtype && experts[e].w2.dtype == dtype, "all experts must have the same dtype");
   }
   return experts;
 }
 
+// The rows of the table [rows, k] that ids name hold experts.
+void checkTable(const Inspector& look, const RouteArgs& a, int64_t rows) {
+  look.indices("ids", a.ids, a.T, 0, rows);
+  for (int64_t t = 0; t < a.T; t++)
+    for (int64_t i = 0; i < a.k; i++) {
+      const int64_t e = a.table[a.ids[t] * a.k + i];
+      if (e < 0 || e >= a.E) look.fail("table names expert " + std::to_string(e) + " of " + std::to_string(a.E));
+    }
+}
+
 }  // namespace
 
-void runLinear(Call& c, const Path& path, Pool& pool) {
+Work checkLinear(Call& c) {
   const int64_t g = c.whole("g", 1, INT32_MAX);
   Dim T{"T"}, gK{"g*K"}, gN{"g*N"};
   const Operand x = c.activation("x", {T, gK});
@@ -63,10 +74,10 @@ void runLinear(Call& c, const Path& path, Pool& pool) {
   c.require(scale.present == !shape.empty(), "E4M3 and E2M1 weights need a scale, others must not have one");
   const Operand y = c.output("y", {LS_F32, x.dtype}, {T, gN});
   c.finish();
-  if (!c.dry()) path.linear({T, g, gK / g, gN / g, x.in(), w.in(), scale.view<uint8_t>(), y.out()}, pool);
+  return running(&Path::linear, {T, g, gK / g, gN / g, x.in(), w.in(), scale.view<uint8_t>(), y.out()});
 }
 
-void runRoute(Call& c, const Path& path, Pool& pool) {
+Work checkRoute(Call& c) {
   Dim T{"T"}, E{"E"}, V{"V"}, k{"k"};
   const Operand logits = c.input("logits", {LS_F32}, {T, E});
   const Operand bias = c.optional("bias", {LS_F32}, {E});
@@ -78,21 +89,15 @@ void runRoute(Call& c, const Path& path, Pool& pool) {
   c.require(table.present == ids.present, "table and ids belong together");
   c.require(k <= E, "more slots than experts");
   c.finish();
-  if (c.dry()) return;
-  if (table.present) {
-    c.indices<int32_t>(ids, T, 0, V);
-    for (int64_t t = 0; t < T; t++)
-      for (int64_t i = 0; i < k; i++) {
-        const int64_t e = table.view<int64_t>()[ids.view<int32_t>()[t] * k + i];
-        if (e < 0 || e >= E) c.fail("table names expert " + std::to_string(e) + " of " + std::to_string(E.value));
-      }
-  }
-  path.route({T, E, k, scaling, logits.view<float>(), bias.view<float>(), table.view<int64_t>(), ids.view<int32_t>(), idx.as<int32_t>(),
-              weights.as<float>()},
-             pool);
+  const RouteArgs args{T, E, k, scaling, logits.view<float>(), bias.view<float>(), table.view<int64_t>(), ids.view<int32_t>(), idx.as<int32_t>(),
+                       weights.as<float>()};
+  return [args, byTable = table.present, rows = V.value, look = Inspector(c)](const Path& path, Pool& pool) {
+    if (byTable) checkTable(look, args, rows);
+    path.route(args, pool);
+  };
 }
 
-void runExperts(Call& c, const Path& path, Pool& pool) {
+Work checkExperts(Call& c) {
   Dim T{"T"}, d{"d"}, k{"k"};
   const Operand x = c.activation("x", {T, d});
   const Operand idx = c.optional("idx", {LS_I32}, {T, k});
@@ -103,14 +108,15 @@ void runExperts(Call& c, const Path& path, Pool& pool) {
   c.require(limit >= 0, "limit must not be negative");
   c.require(idx.present == weights.present, "idx and weights belong together");
   c.finish();
-  if (c.dry() || T == 0) return;
-
-  int64_t I = 0;
-  const int64_t slots = idx.present ? k.value : 1;
-  const std::vector<Expert> experts = readExperts(c, *list, idx, idx.present ? T * slots : 1, d, I);
-  path.experts({T, slots, d, I, static_cast<int64_t>(experts.size()), static_cast<float>(limit), x.in(), idx.view<int32_t>(),
-                weights.view<float>(), experts.data(), y.as<float>()},
-               pool);
+  if (T == 0) return {};
+  ExpertsArgs args{T, idx.present ? k.value : 1, d, 0, 0, static_cast<float>(limit), x.in(), idx.view<int32_t>(), weights.view<float>(), nullptr,
+                   y.as<float>()};
+  return [args, list, look = Inspector(c)](const Path& path, Pool& pool) mutable {
+    const std::vector<Expert> experts = readExperts(look, *list, args.idx, args.idx ? args.T * args.k : 1, args.d, args.I);
+    args.experts = experts.data();
+    args.count = static_cast<int64_t>(experts.size());
+    path.experts(args, pool);
+  };
 }
 
 }  // namespace longshore::cpu

@@ -3,11 +3,11 @@
 namespace longshore::cpu {
 
 const OperationEntry kOperations[LS_OP_COUNT] = {
-    {"EMBED", runEmbed},           {"RMS_NORM", runRmsNorm},     {"LINEAR", runLinear},         {"HC_PRE", runHcPre},     {"HC_POST", runHcPost},
-    {"HC_HEAD", runHcHead},        {"ROPE_TABLE", runRopeTable}, {"ROPE", runRope},             {"KV_PACK", runKvPack},   {"KV_UNPACK", runKvUnpack},
-    {"KEY_PACK", runKeyPack},      {"KEY_UNPACK", runKeyUnpack}, {"WINDOW_PUT", runWindowPut},  {"COMPRESS", runCompress}, {"SELECT", runSelect},
-    {"ATTENTION", runAttention},   {"ROUTE", runRoute},          {"EXPERTS", runExperts},       {"ADD", runAdd},          {"GATHER", runGather},
-    {"CAST", runCast},
+    {"EMBED", checkEmbed},           {"RMS_NORM", checkRmsNorm},     {"LINEAR", checkLinear},         {"HC_PRE", checkHcPre},     {"HC_POST", checkHcPost},
+    {"HC_HEAD", checkHcHead},        {"ROPE_TABLE", checkRopeTable}, {"ROPE", checkRope},             {"KV_PACK", checkKvPack},   {"KV_UNPACK", checkKvUnpack},
+    {"KEY_PACK", checkKeyPack},      {"KEY_UNPACK", checkKeyUnpack}, {"WINDOW_PUT", checkWindowPut},  {"COMPRESS", checkCompress}, {"SELECT", checkSelect},
+    {"ATTENTION", checkAttention},   {"ROUTE", checkRoute},          {"EXPERTS", checkExperts},       {"ADD", checkAdd},          {"GATHER", checkGather},
+    {"CAST", checkCast},
 };
 
 }  // namespace longshore::cpu

@@ -1,46 +1,60 @@
 // The table of operations: how each reads its operands, what it checks, and which function of a path it then calls.
 #pragma once
 
+#include <functional>
+
 #include "../path.h"
 #include "call.h"
 
 namespace longshore::cpu {
 
-// Checks a call; unless it is dry, also runs it on the path. Throws Failure.
-using Operation = void (*)(Call& call, const Path& path, Pool& pool);
+// What is left to do of a call whose operands are what they must be: to look at contents that may be wrong, and to run it. Throws Failure. Empty where there is
+// nothing to do. Borrows buffers and lists; of a list of pages it knows those that it had at the check.
+using Work = std::function<void(const Path&, Pool&)>;
+
+// Of what `kernel` takes, so that braces will do for it.
+template <class Args>
+struct Given {
+  using Type = Args;
+};
+
+// `kernel` of whatever path, on `args`.
+template <class Args>
+Work running(Kernel<Args> Path::*kernel, const typename Given<Args>::Type& args) {
+  return [kernel, args](const Path& path, Pool& pool) { (path.*kernel)(args, pool); };
+}
+
+// Checks a call. Throws Failure. The work of a dry one is nothing to run.
+using Check = Work (*)(Call& call);
 
 struct OperationEntry {
   const char* name;
-  Operation run;
+  Check check;
 };
 
 // In the order of ls_op.
 extern const OperationEntry kOperations[LS_OP_COUNT];
 
-void runEmbed(Call&, const Path&, Pool&);
-void runRmsNorm(Call&, const Path&, Pool&);
-void runLinear(Call&, const Path&, Pool&);
-void runHcPre(Call&, const Path&, Pool&);
-void runHcPost(Call&, const Path&, Pool&);
-void runHcHead(Call&, const Path&, Pool&);
-void runRopeTable(Call&, const Path&, Pool&);
-void runRope(Call&, const Path&, Pool&);
-void runKvPack(Call&, const Path&, Pool&);
-void runKvUnpack(Call&, const Path&, Pool&);
-void runKeyPack(Call&, const Path&, Pool&);
-void runKeyUnpack(Call&, const Path&, Pool&);
-void runWindowPut(Call&, const Path&, Pool&);
-void runCompress(Call&, const Path&, Pool&);
-void runSelect(Call&, const Path&, Pool&);
-void runAttention(Call&, const Path&, Pool&);
-void runRoute(Call&, const Path&, Pool&);
-void runExperts(Call&, const Path&, Pool&);
-void runAdd(Call&, const Path&, Pool&);
-void runGather(Call&, const Path&, Pool&);
-void runCast(Call&, const Path&, Pool&);
-
-// Row addresses of a list of U8 pages, of which rows [0, visible) must be present. `storage` outlives the result.
-Pages readPages(const Call& call, ls_list* list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes,
-                std::vector<const uint8_t*>& storage);
+Work checkEmbed(Call&);
+Work checkRmsNorm(Call&);
+Work checkLinear(Call&);
+Work checkHcPre(Call&);
+Work checkHcPost(Call&);
+Work checkHcHead(Call&);
+Work checkRopeTable(Call&);
+Work checkRope(Call&);
+Work checkKvPack(Call&);
+Work checkKvUnpack(Call&);
+Work checkKeyPack(Call&);
+Work checkKeyUnpack(Call&);
+Work checkWindowPut(Call&);
+Work checkCompress(Call&);
+Work checkSelect(Call&);
+Work checkAttention(Call&);
+Work checkRoute(Call&);
+Work checkExperts(Call&);
+Work checkAdd(Call&);
+Work checkGather(Call&);
+Work checkCast(Call&);
 
 }  // namespace longshore::cpu

@@ -17,7 +17,7 @@ constexpr int64_t kStartMax = INT32_MAX;
 
 }  // namespace
 
-void runKvPack(Call& c, const Path& path, Pool& pool) {
+Work checkKvPack(Call& c) {
   Dim T{"T"}, D{"D"};
   const ls_kv_layout layout = kvLayout(c);
   const int64_t rope = c.whole("rope", 0, INT32_MAX);
@@ -25,11 +25,11 @@ void runKvPack(Call& c, const Path& path, Pool& pool) {
   c.require(rope <= D, "rope is wider than the rows");
   const Operand entries = c.output("entries", {LS_U8}, {T, kvEntryBytes(layout, D - rope, rope)});
   c.finish();
-  if (!c.dry()) path.kvPack({T, D - rope, rope, layout, rows.in(), entries.data}, pool);
+  return running(&Path::kvPack, {T, D - rope, rope, layout, rows.in(), entries.data});
 }
 
 // The width of the rows comes from the output: several widths can have the same number of bytes.
-void runKvUnpack(Call& c, const Path& path, Pool& pool) {
+Work checkKvUnpack(Call& c) {
   Dim T{"T"}, D{"D"}, bytes{"bytes"};
   const ls_kv_layout layout = kvLayout(c);
   const int64_t rope = c.whole("rope", 0, INT32_MAX);
@@ -37,20 +37,20 @@ void runKvUnpack(Call& c, const Path& path, Pool& pool) {
   const Operand rows = c.output("rows", {LS_F32}, {T, D});
   c.require(rope <= D && bytes == kvEntryBytes(layout, D - rope, rope), "entries do not have the bytes of such rows");
   c.finish();
-  if (!c.dry()) path.kvUnpack({T, D - rope, rope, layout, entries.data, rows.as<float>()}, pool);
+  return running(&Path::kvUnpack, {T, D - rope, rope, layout, entries.data, rows.as<float>()});
 }
 
-void runKeyPack(Call& c, const Path& path, Pool& pool) {
+Work checkKeyPack(Call& c) {
   Dim R{"R"}, dim{"dim"};
   const ls_key_layout layout = keyLayout(c);
   const Operand rows = c.activation("rows", {R, dim});
   checkKeyDim(c, layout, dim);
   const Operand keys = c.output("keys", {LS_U8}, {R, keyBytes(layout, dim)});
   c.finish();
-  if (!c.dry()) path.keyPack({R, dim, layout, rows.in(), keys.data}, pool);
+  return running(&Path::keyPack, {R, dim, layout, rows.in(), keys.data});
 }
 
-void runKeyUnpack(Call& c, const Path& path, Pool& pool) {
+Work checkKeyUnpack(Call& c) {
   Dim R{"R"}, dim{"dim"}, bytes{"bytes"};
   const ls_key_layout layout = keyLayout(c);
   const Operand keys = c.input("keys", {LS_U8}, {R, bytes});
@@ -58,20 +58,20 @@ void runKeyUnpack(Call& c, const Path& path, Pool& pool) {
   checkKeyDim(c, layout, dim);
   c.require(bytes == keyBytes(layout, dim), "keys do not have the bytes of such rows");
   c.finish();
-  if (!c.dry()) path.keyUnpack({R, dim, layout, keys.data, rows.as<float>()}, pool);
+  return running(&Path::keyUnpack, {R, dim, layout, keys.data, rows.as<float>()});
 }
 
-void runWindowPut(Call& c, const Path& path, Pool& pool) {
+Work checkWindowPut(Call& c) {
   Dim T{"T"}, W{"W"}, bytes{"bytes"};
   const Operand entries = c.input("entries", {LS_U8}, {T, bytes});
   const Operand ring = c.output("ring", {LS_U8}, {W, bytes});
   c.require(W >= 1, "the ring has no rows");
   const int64_t start = c.whole("start", 0, kStartMax);
   c.finish();
-  if (!c.dry()) path.windowPut({T, W, bytes, start, entries.data, ring.data}, pool);
+  return running(&Path::windowPut, {T, W, bytes, start, entries.data, ring.data});
 }
 
-void runCompress(Call& c, const Path& path, Pool& pool) {
+Work checkCompress(Call& c) {
   Dim T{"T"}, w{"w"}, Dc{"Dc"};
   const int64_t start = c.whole("start", 0, kStartMax), m = c.whole("m", 1, 1 << 20);
   const bool overlap = c.whole("overlap", 0, 1) == 1;
@@ -82,8 +82,7 @@ void runCompress(Call& c, const Path& path, Pool& pool) {
   const Operand pooled = c.output("pooled", {LS_F32, LS_BF16}, {(start + T) / m - start / m, Dc});
   c.require(w == (overlap ? 2 : 1) * Dc, "k must be Dc wide, or 2*Dc with overlap");
   c.finish();
-  if (c.dry()) return;
-  path.compress({T, Dc, m, start, overlap, k.view<float>(), z.view<float>(), ape.view<float>(), ring.as<float>(), pooled.out()}, pool);
+  return running(&Path::compress, {T, Dc, m, start, overlap, k.view<float>(), z.view<float>(), ape.view<float>(), ring.as<float>(), pooled.out()});
 }
 
 }  // namespace longshore::cpu

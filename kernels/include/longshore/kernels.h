@@ -197,7 +197,8 @@ typedef struct ls_backend_api {
   ls_status (*stream_create)(ls_backend*, ls_stream** out);
   void (*stream_release)(ls_stream*);
   /* tensors: inputs then outputs in the order of the table (x in place: once, where it stands as an input), absent ones with NULL buffer
-   * and list. Operands must stay alive until wait. After a failure everything is skipped with that same failure until wait. */
+   * and list. Operands must stay alive until wait. A call that cannot be is refused here or when it runs, at wait at the latest: what came before it may then
+   * not have run, and everything is skipped with that same failure until wait. */
   ls_status (*enqueue)(ls_stream*, ls_op, const ls_tensor* tensors, uint32_t tensor_count, const double* params, uint32_t param_count);
   /* Returns the first error since the last wait, and clears it. */
   ls_status (*wait)(ls_stream*);

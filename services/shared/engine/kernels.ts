@@ -42,8 +42,8 @@ export interface Backend {
 }
 
 /**
- * Operations in the order they are called, as if one after the other; results are there after `wait`. An operation that is refused
- * throws at once, and again at each call and at the next `wait`, which clears it. One thread at a time.
+ * Operations in the order they are called, as if one after the other; results are there after `wait`, and operands must not be released before. What is wrong
+ * with one is told by a later call or by `wait`, after which the stream works again. One thread at a time.
  */
 export type Stream = { readonly [O in Operation]: (args: Arguments<O>) => void } & {
   wait(): void;
@@ -69,7 +69,7 @@ export function openBackend(options: { readonly path?: string | undefined; reado
     threads: options.threads,
     createStream: () => createStream(calling(() => n.streamCreate(handle))),
     unsupported(operation, args) {
-      const length = writeCommand(command, operation, args);
+      const length = writeCommand(command, 0, operation, args);
       return calling(() => n.supports(handle, command, length)) || null;
     },
     tolerance: (operation, output) => (n.tolerance(library, operationNames.indexOf(operation), output) === 0 ? "bits" : "rel"),
@@ -101,17 +101,32 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   throw new ServingError("INVALID_REQUEST", `${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
+/** So many calls cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */
+const COMMANDS = 16;
+
 function createStream(handle: number): Stream {
   const { native: n } = native();
-  const command = new Float64Array(COMMAND_NUMBERS);
+  const commands = new Float64Array(COMMANDS * COMMAND_NUMBERS);
+  let length = 0;
+  const flush = () => {
+    const ours = length;
+    length = 0;
+    if (ours > 0) calling(() => n.enqueue(handle, commands, ours));
+  };
   const enqueue = (operation: Operation) => (args: Arguments<Operation>) => {
-    const length = writeCommand(command, operation, args);
-    calling(() => n.enqueue(handle, command, length));
+    if (length + COMMAND_NUMBERS > commands.length) flush();
+    length = writeCommand(commands, length, operation, args);
   };
   let released = false;
   const stream = {
     ...Object.fromEntries(operationNames.map((operation) => [operation, enqueue(operation)])),
-    wait: () => calling(() => n.wait(handle)),
+    wait() {
+      try {
+        flush();
+      } finally {
+        calling(() => n.wait(handle));
+      }
+    },
     release() {
       if (!released) n.release(handle);
       released = true;

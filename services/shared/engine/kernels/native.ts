@@ -25,7 +25,8 @@ export interface Native {
   listCreate(library: number): number;
   listAppend(list: number, tensor: Float64Array, length: number): void;
   streamCreate(backend: number): number;
-  enqueue(stream: number, command: Float64Array, length: number): void;
+  /** Any number of commands, one behind the other. */
+  enqueue(stream: number, commands: Float64Array, length: number): void;
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;

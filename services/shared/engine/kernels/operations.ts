@@ -57,19 +57,18 @@ export type Arguments<O extends Operation> = {
   readonly [M in (typeof operations)[O]["operands"][number] as Name<M>]: Operand<M>;
 } & { readonly [P in (typeof operations)[O]["parameters"][number]]: Parameter<P> };
 
-/** More than any operation needs. */
+/** Of one call: more than any operation needs. */
 export const COMMAND_NUMBERS = 3 + 8 * TENSOR_NUMBERS + 8;
 
-/** Writes a call as the addon reads it (kernels/node/command.h) and returns its length in numbers. */
-export function writeCommand<O extends Operation>(command: Float64Array, operation: O, args: Arguments<O>): number {
+/** Writes a call at `at` as the addon reads it (kernels/node/command.h) and returns the place behind it. */
+export function writeCommand<O extends Operation>(commands: Float64Array, at: number, operation: O, args: Arguments<O>): number {
   const { code, names, parameters } = encodings[operation];
   const values = args as Readonly<Record<string, Value>>;
-  command[0] = code;
-  command[1] = names.length;
-  command[2] = parameters.length;
-  let at = 3;
-  for (const name of names) at = writeTensor(command, at, values[name] as Tensor | TensorList | null);
-  for (const name of parameters) command[at++] = encode(name, values[name]!);
+  commands[at++] = code;
+  commands[at++] = names.length;
+  commands[at++] = parameters.length;
+  for (const name of names) at = writeTensor(commands, at, values[name] as Tensor | TensorList | null);
+  for (const name of parameters) commands[at++] = encode(name, values[name]!);
   return at;
 }
 
