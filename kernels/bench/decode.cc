@@ -16,8 +16,17 @@ namespace longshore::bench {
 namespace {
 
 constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
+constexpr uint64_t kScaleBytes = kMappedBytes / 16;  // behind them: as many as FP4 has
 
-// Bytes that are small finite numbers in every format; the file has no name any more, however this ends.
+void writeAll(int file, const std::string& name, uint64_t bytes, const std::vector<uint8_t>& some) {
+  for (uint64_t written = 0; written < bytes;) {
+    const ssize_t count = write(file, some.data(), std::min(uint64_t{some.size()}, bytes - written));
+    if (count < 0) std::exit((std::perror(name.c_str()), unlink(name.c_str()), 1));
+    written += static_cast<uint64_t>(count);
+  }
+}
+
+// Weights that are small finite numbers in every format, and scales of 2^-9 to 2^-6; the file has no name any more, however this ends.
 ls_buffer* mappedWeights() {
   static ls_buffer* mapped = nullptr;
   if (mapped != nullptr) return mapped;
@@ -27,11 +36,9 @@ ls_buffer* mappedWeights() {
   if (file < 0) std::exit((std::perror(name.c_str()), 1));
   std::vector<uint8_t> some(uint64_t{64} << 20);
   for (uint8_t& byte : some) byte = static_cast<uint8_t>(nextRandom() & 0xBF);
-  for (uint64_t written = 0; written < kMappedBytes;) {
-    const ssize_t count = write(file, some.data(), std::min(uint64_t{some.size()}, kMappedBytes - written));
-    if (count < 0) std::exit((std::perror(name.c_str()), unlink(name.c_str()), 1));
-    written += static_cast<uint64_t>(count);
-  }
+  writeAll(file, name, kMappedBytes, some);
+  for (uint8_t& byte : some) byte = static_cast<uint8_t>(118 + (byte & 3));
+  writeAll(file, name, kScaleBytes, some);
   const ls_status status = api->buffer_map(name.c_str(), &mapped);
   unlink(name.c_str());
   must(status);
@@ -39,17 +46,36 @@ ls_buffer* mappedWeights() {
   return mapped;
 }
 
-// The next [N, K] of the file.
-ls_tensor weights(ls_dtype dtype, int64_t N, int64_t K, uint64_t& offset) {
-  ls_tensor t = {};
-  t.buffer = mappedWeights();
-  t.offset = offset;
-  t.dtype = dtype;
-  t.rank = 2;
-  t.shape[0] = N, t.shape[1] = K;
-  offset += static_cast<uint64_t>(static_cast<double>(N * K) * bytesPer(dtype));
-  return t;
-}
+// Weights of the file, one after the other, and their scales.
+class Mapped {
+ public:
+  explicit Mapped(ls_dtype dtype) : dtype_(dtype) {}
+
+  double bytesOf(int64_t N, int64_t K) const { return static_cast<double>(N * K) * (bytesPer(dtype_) + (dtype_ == LS_F4_E2M1 ? 1.0 / 32 : 0)); }
+  bool holds(int64_t N, int64_t K) const { return static_cast<double>(weights_) + static_cast<double>(N * K) * bytesPer(dtype_) <= static_cast<double>(kMappedBytes); }
+
+  // The next [N, K], then its scale.
+  ls_tensor weight(int64_t N, int64_t K) { return next(weights_, dtype_, N, K); }
+  ls_tensor scale(int64_t N, int64_t K) {
+    if (dtype_ == LS_F8_E4M3) return next(scales_, LS_F8_E8M0, (N + 127) / 128, (K + 127) / 128);
+    return dtype_ == LS_F4_E2M1 ? next(scales_, LS_F8_E8M0, N, K / 32) : kAbsent;
+  }
+
+ private:
+  static ls_tensor next(uint64_t& offset, ls_dtype dtype, int64_t N, int64_t K) {
+    ls_tensor t = {};
+    t.buffer = mappedWeights();
+    t.offset = offset;
+    t.dtype = dtype;
+    t.rank = 2;
+    t.shape[0] = N, t.shape[1] = K;
+    offset += static_cast<uint64_t>(static_cast<double>(N * K) * bytesPer(dtype));
+    return t;
+  }
+
+  ls_dtype dtype_;
+  uint64_t weights_ = 0, scales_ = kMappedBytes;
+};
 
 // Reading the mapped file and the calls of `rotation`, which touch `bytes` of it each, by turns: memory has many users.
 void measureDecode(const std::string& name, ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params, double bytes) {
@@ -72,26 +98,27 @@ void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N) {
   const char* formats[] = {"f32", "bf16", "e4m3", "", "e2m1"};
   const std::string name = std::string("decode linear ") + formats[dtype] + " " + std::to_string(T) + " x " + std::to_string(K) + " x " + std::to_string(N);
   if (!wanted(name)) return;
-  const double bytes = static_cast<double>(N * K) * bytesPer(dtype);
-  const ls_tensor x = tensor(LS_BF16, {T, K}), scale = scaleOf(dtype, N, K), y = tensor(LS_BF16, {T, N});
+  const ls_tensor x = tensor(LS_BF16, {T, K}), y = tensor(LS_BF16, {T, N});
+  Mapped mapped(dtype);
   std::vector<Operands> rotation;
-  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);) rotation.push_back({x, weights(dtype, N, K, offset), scale, y});
-  measureDecode(name, LS_LINEAR, rotation, {1}, bytes);
+  while (mapped.holds(N, K)) rotation.push_back({x, mapped.weight(N, K), mapped.scale(N, K), y});
+  measureDecode(name, LS_LINEAR, rotation, {1}, mapped.bytesOf(N, K));
 }
 
 void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
   const std::string name = "decode experts " + std::to_string(k) + " of " + std::to_string(d) + " x " + std::to_string(I);
   if (!wanted(name)) return;
-  const ls_tensor x = tensor(LS_BF16, {1, d}), share = tensor(LS_F32, {1, k}), y = tensor(LS_F32, {1, d}), s1 = scaleOf(dtype, I, d), s2 = scaleOf(dtype, d, I);
+  const ls_tensor x = tensor(LS_BF16, {1, d}), share = tensor(LS_F32, {1, k}), y = tensor(LS_F32, {1, d});
   ls_tensor members = {};
   must(api->list_create(&members.list));
-  const double bytes = 3.0 * static_cast<double>(d * I) * bytesPer(dtype);
+  Mapped mapped(dtype);
   int64_t count = 0;
-  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes); count++) {
+  for (; mapped.holds(3 * I, d); count++) {
     for (int i = 0; i < 3; i++) {
-      const ls_tensor w = i < 2 ? weights(dtype, I, d, offset) : weights(dtype, d, I, offset);
+      const int64_t N = i < 2 ? I : d, K = i < 2 ? d : I;
+      const ls_tensor w = mapped.weight(N, K), s = mapped.scale(N, K);
       must(api->list_append(members.list, &w));
-      must(api->list_append(members.list, i < 2 ? &s1 : &s2));
+      must(api->list_append(members.list, &s));
     }
   }
   std::vector<Operands> rotation;
@@ -100,20 +127,19 @@ void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k) {
     for (int64_t j = 0; j < k; j++) reinterpret_cast<int32_t*>(hostOf(idx))[j] = static_cast<int32_t>(e + j);
     rotation.push_back({x, idx, share, members, y});
   }
-  measureDecode(name, LS_EXPERTS, rotation, {10}, bytes * static_cast<double>(k));
+  measureDecode(name, LS_EXPERTS, rotation, {10}, mapped.bytesOf(3 * I, d) * static_cast<double>(k));
 }
 
 void decodeHyper(int64_t T, int64_t d) {
   const std::string name = "decode hc_pre " + std::to_string(T) + " x " + std::to_string(d);
   if (!wanted(name)) return;
   const int64_t n = 4, outputs = 24;
-  const double bytes = static_cast<double>(outputs * n * d) * bytesPer(LS_F32);
   const ls_tensor streams = tensor(LS_BF16, {T, n, d}), base = tensor(LS_F32, {outputs}), scale = tensor(LS_F32, {3});
   const ls_tensor x = tensor(LS_BF16, {T, d}), post = tensor(LS_F32, {T, n}), comb = tensor(LS_F32, {T, n, n});
+  Mapped mapped(LS_F32);
   std::vector<Operands> rotation;
-  for (uint64_t offset = 0; static_cast<double>(offset) + bytes <= static_cast<double>(kMappedBytes);)
-    rotation.push_back({streams, weights(LS_F32, outputs, n * d, offset), base, scale, x, post, comb});
-  measureDecode(name, LS_HC_PRE, rotation, {1e-6, 1e-6, 20}, bytes);
+  while (mapped.holds(outputs, n * d)) rotation.push_back({streams, mapped.weight(outputs, n * d), base, scale, x, post, comb});
+  measureDecode(name, LS_HC_PRE, rotation, {1e-6, 1e-6, 20}, mapped.bytesOf(outputs, n * d));
 }
 
 }  // namespace longshore::bench

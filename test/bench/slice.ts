@@ -9,6 +9,8 @@ import { secondsOf } from "./bench.ts";
 import { type Profiled, profiled } from "./profile.ts";
 
 const SEGMENT_TOKENS = 512;
+const PAGE_BYTES = 4_096;
+const PIECE_BYTES = 2 ** 30;
 
 /** A model's forward pass without the engine around it, on sequences of random tokens. */
 export class Slice {
@@ -23,6 +25,17 @@ export class Slice {
     this.path = path;
     this.#means = means;
     this.#close = close;
+  }
+
+  /** Looks at every page of the weights once, as whoever serves for a while has: a first look costs what no later one does, and steps of random tokens meet ever new experts. */
+  touch(): number {
+    const { buffer } = this.#means.model.weights.embed;
+    let sum = 0;
+    for (let at = 0; at < buffer.size; at += PIECE_BYTES) {
+      const piece = buffer.view(at, Math.min(PIECE_BYTES, buffer.size - at));
+      for (let i = 0; i < piece.length; i += PAGE_BYTES) sum += piece[i]!;
+    }
+    return sum;
   }
 
   /** Pages of a context of `tokens` tokens. Entries are those of one computed segment; index keys are random, as no two of a real context are equal. */

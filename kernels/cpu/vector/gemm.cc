@@ -45,17 +45,23 @@ constexpr int64_t kLineBytes = 64;
 // Every row is asked for so many cache lines ahead, and behind its end the row that takes its place in the next tile: few enough to wait in the first-level cache.
 constexpr int64_t kLinesAhead = 12;
 
-// Rows n and on of a block of weight rows, the last one again where there are no more; those that come next begin at `next`, for the block's last ones at `behind`.
+// Rows n and on of a block of weight rows, the last one again where there are no more; `next` come next, `behind` the block's last ones.
 template <class Row, int N>
 struct RowTile {
   Row rows[N];
-  const void* next;
+  NextRows next;
 
-  RowTile(const Matrix& matrix, int64_t first, int64_t count, int64_t n, const void* behind) {
+  RowTile(const Matrix& matrix, int64_t first, int64_t count, int64_t n, const NextRows& behind) {
     for (int i = 0; i < N; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
-    next = n + N < count || behind == nullptr ? rows[0].addressOf(N * matrix.K) : behind;
+    next = n + N < count || behind.weights == nullptr ? rows[0].ahead(N * matrix.K) : behind;
   }
 };
+
+// Asks for the scales of the next N rows, of which those of K values are asked for with the step at k.
+template <class Row, int N>
+LONGSHORE_INLINE void askForScales(const NextRows& next, int64_t k) {
+  if constexpr (Row::kOwnScales) __builtin_prefetch(addressAt(next.scales, N * k / 32), 0, 3);
+}
 
 // From row[K] to `next`, in elements.
 template <class Row>
@@ -63,9 +69,10 @@ LONGSHORE_INLINE int64_t onwardFrom(const Row& row, int64_t K, const void* next)
   return bytesBetween(row.addressOf(K), next) * Row::kPerLine / kLineBytes;
 }
 
-// M rows x against N weight rows, straight from their bytes; those of the next tile begin at `next`.
+// M rows x against N weight rows, straight from their bytes.
 template <int M, class Row, class E, int N>
-LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N], const void* next, int64_t K, float* out, int64_t stride) {
+LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const RowTile<Row, N>& tile, int64_t K, float* out, int64_t stride) {
+  const auto& rows = tile.rows;
   V acc[M][N];
   LONGSHORE_UNROLL for (int m = 0; m < M; m++) {
     LONGSHORE_UNROLL for (int n = 0; n < N; n++) acc[m][n] = zero();
@@ -92,6 +99,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
     for (; k + width <= end; k += width) {
       if (k % Row::kPerLine == 0) {
         LONGSHORE_UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(rows[n].addressOf(k + ahead), 0, 3);
+        askForScales<Row, N>(tile.next, k);
       }
       if constexpr (together == 2) {
         if (alike) {
@@ -105,7 +113,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
   };
   const int64_t ahead = minOf(K, kLinesAhead * Row::kPerLine);
   stepTo(K - ahead, ahead);
-  stepTo(K, ahead + onwardFrom(rows[0], K, next));
+  stepTo(K, ahead + onwardFrom(rows[0], K, tile.next.weights));
   if (k < K) alone(k, K);
   LONGSHORE_UNROLL for (int n = 0; n < N; n++) {
     const bool nan = needsNan(rows[n], K, x[0]);
@@ -114,14 +122,14 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const Row (&rows)[N]
 }
 
 template <int M, class Row, class E>
-void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const void* next, const E* const* x, int64_t rows, float* out, int64_t stride) {
+void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, const NextRows& next, const E* const* x, int64_t rows, float* out, int64_t stride) {
   if constexpr (M > 1) {
     if (rows < M) return multiplyPacked<M - 1, Row, E>(matrix, first, count, next, x, rows, out, stride);
   }
   constexpr int N = kPackedN<M, E>;
   for (int64_t n = 0; n < count; n += N) {
     const RowTile<Row, N> tile(matrix, first, count, n, next);
-    multiplyPackedTile<M>(x, tile.rows, tile.next, matrix.K, out + n, stride);
+    multiplyPackedTile<M>(x, tile, matrix.K, out + n, stride);
   }
 }
 
@@ -130,22 +138,23 @@ template <class E>
 constexpr int64_t kFewPiece = 1024 / sizeof(E);
 
 // M rows x, more than a tile's, against the block: kWideN rows of it are decoded piece by piece into the first-level cache, where all rows x meet them. The next
-// piece is asked for meanwhile, which for the block's last rows begins at `next`. Rows x come from the second-level cache by themselves: asked for, they come later.
+// piece is asked for meanwhile, for the block's last rows of `next`. Rows x come from the second-level cache by themselves: asked for, they come later.
 template <class Row, class E>
-void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const void* next, const E* const* x, int64_t M, float* out, int64_t stride) {
+void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const NextRows& next, const E* const* x, int64_t M, float* out, int64_t stride) {
   constexpr int64_t size = kFewPiece<E>;
   alignas(64) E decoded[kWideN * size];
   const int64_t K = padded<E>(matrix.K), tilesM = blocksOf(M, kTileM);
   for (int64_t n = 0; n < count; n += kWideN) {
     const RowTile<Row, kWideN> weights(matrix, first, count, n, next);
     const auto& rows = weights.rows;
-    const int64_t onward = onwardFrom(rows[0], K, weights.next);
+    const int64_t onward = onwardFrom(rows[0], K, weights.next.weights);
     Tile sums[kRowsM / kTileM][kWideN / kTileN];  // from piece to piece
     for (int64_t from = 0; from < K; from += size) {
       const int64_t to = minOf(K, from + size), width = to - from;
       for (int i = 0; i < kWideN; i++) {
         decodeRow(rows[i], from, to, matrix.K, decoded + i * width);
         for (int64_t k = to; k < to + size; k += Row::kPerLine) __builtin_prefetch(rows[i].addressOf(to < K ? k : k + onward), 0, 3);
+        askForScales<Row, kWideN>(weights.next, from + i * (size / kWideN));
       }
       for (int64_t m = 0; m < tilesM; m++) {
         const E* piece[kTileM];
@@ -207,7 +216,7 @@ template <class E>
 void Columns<E>::askFor(const Matrix& next, int64_t first, int64_t count) {
   withRowsFor<E>(next.w.dtype, [&](auto row) {
     const decltype(row) wanted(next, first);
-    wanted_ = wanted.addressOf(0);
+    wanted_ = wanted.ahead(0);
     lines_ = blocksOf(count * next.K, row.kPerLine);
     share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN) * blocksOf(K_, kPiece<E>));
   });
@@ -216,8 +225,8 @@ void Columns<E>::askFor(const Matrix& next, int64_t first, int64_t count) {
 template <class E>
 void Columns<E>::askOn() {
   for (int64_t i = minOf(share_, lines_); i > 0; i--, lines_--) {
-    __builtin_prefetch(wanted_, 0, 2);
-    wanted_ = addressAt(wanted_, kLineBytes);
+    __builtin_prefetch(wanted_.weights, 0, 2);
+    wanted_.weights = addressAt(wanted_.weights, kLineBytes);
   }
 }
 

@@ -45,6 +45,12 @@ struct Matrix {
   int64_t K;
 };
 
+// Where weight rows begin that come next, and their scales where each row has its own.
+struct NextRows {
+  const void* weights = nullptr;
+  const void* scales = nullptr;
+};
+
 // A block of weight rows [first, first + count): multiplied straight from its bytes, or decoded once for many rows x.
 template <class E>
 class Columns {
@@ -76,9 +82,9 @@ class Columns {
   Matrix matrix_;
   int64_t first_, count_, K_;
   E* panel_;
-  const void* wanted_ = nullptr;  // the next cache line to ask for
-  int64_t lines_ = 0;             // how many are left
-  int64_t share_ = 0;             // and how many a tile's product asks for
+  NextRows wanted_;       // what to ask for next
+  int64_t lines_ = 0;  // how many cache lines are left
+  int64_t share_ = 0;  // and how many a tile's product asks for
 };
 
 // Weight rows decoded at a time into each of so many panels: few enough to stay in the second-level cache, enough to reuse a row of x.

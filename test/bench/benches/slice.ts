@@ -43,6 +43,8 @@ async function measured(scene: Scene, folder: string): Promise<void> {
   const model = new Slice(folder, { threads: scene.machine.cores, chunk: CHUNK, batch: BATCH });
   const pages: NativeBuffer[] = [];
   try {
+    scene.say("slice: looking at all weights");
+    model.touch();
     pages.push(...model.pages(LONG));
     await prefillRow(scene, model, "slice.prefill.0", []);
     await prefillRow(scene, model, "slice.prefill.128k", pages);
