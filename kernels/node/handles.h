@@ -47,7 +47,7 @@ class Handles {
  public:
   static Handles& instance();
 
-  // The table, for as long as nobody else needs it.
+  // The table, locked while this lives: one at a time for a thread. What it gives is to be copied before it ends.
   class Lookup {
    public:
     Lookup() : lock_(instance().mutex_) {}

@@ -111,6 +111,11 @@ describe("a refused operation", () => {
   test.each([
     ["its shape", () => stream.cast({ x: x(), y: zeros("F32", [3, 2]) }), /y is \[3, 2\], expected/],
     ["what it names", () => stream.gather({ x: x(), rows: from("I32", [1], Int32Array.of(2)), y: zeros("F32", [1, 3]) }), /rows\[0\] = 2/],
+    [
+      "what no call can be",
+      () => stream.cast({ x: tensor(zeros("F32", [1]).buffer, "F32", [1], -4), y: zeros("F32", [1]) }),
+      /offset = -4/,
+    ],
   ])("for %s keeps later ones from running until wait, however many they are", (_, wrong, words) => {
     const [y, one] = [zeros("F32", [1, 1]), from("F32", [1, 1], Float32Array.of(1))];
     const count = () => stream.add({ a: y, b: one, y, repeat: 1 });
@@ -286,6 +291,17 @@ describe("memory", () => {
     for (let i = 0; i < 600_000; i++) stream.add({ a: y, b: one, y, repeat: 1 });
     stream.wait();
     expect(Array.from(floats(y))).toEqual([600_000]);
+  });
+
+  test("an operand that is released before wait lives for the calls that crossed, and is refused to the last ones", () => {
+    const [y, one] = [zeros("F32", [1, 1]), from("F32", [1, 1], Float32Array.of(1))];
+    for (let i = 0; i < 100; i++) stream.add({ a: y, b: one, y, repeat: 1 });
+    one.buffer.release();
+    expect(() => stream.wait()).toThrow(/there is no handle/);
+    const crossed = floats(y)[0];
+    expect(crossed).toBeGreaterThan(0);
+    expect(crossed).toBeLessThan(100);
+    stream.wait();
   });
 
   test("a buffer crosses threads as a number", async () => {

@@ -24,7 +24,7 @@ Work running(Kernel<Args> Path::*kernel, const typename Given<Args>::Type& args)
   return [kernel, args](const Path& path, Pool& pool) { (path.*kernel)(args, pool); };
 }
 
-// Checks a call. Throws Failure. The work of a dry one is nothing to run.
+// Checks a call. Throws Failure. The work of a dry one has no addresses and must not be run.
 using Check = Work (*)(Call& call);
 
 struct OperationEntry {

@@ -57,7 +57,7 @@ struct RowTile {
   }
 };
 
-// Asks for the scales of the next N rows, of which those of K values are asked for with the step at k.
+// Asks for scales of the next N rows: at k of K for the line that lies as far into them.
 template <class Row, int N>
 LONGSHORE_INLINE void askForScales(const NextRows& next, int64_t k) {
   if constexpr (Row::kOwnScales) __builtin_prefetch(addressAt(next.scales, N * k / 32), 0, 3);

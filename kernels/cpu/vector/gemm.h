@@ -82,7 +82,7 @@ class Columns {
   Matrix matrix_;
   int64_t first_, count_, K_;
   E* panel_;
-  NextRows wanted_;       // what to ask for next
+  NextRows wanted_;    // what to ask for next
   int64_t lines_ = 0;  // how many cache lines are left
   int64_t share_ = 0;  // and how many a tile's product asks for
 };

@@ -197,8 +197,9 @@ typedef struct ls_backend_api {
   ls_status (*stream_create)(ls_backend*, ls_stream** out);
   void (*stream_release)(ls_stream*);
   /* tensors: inputs then outputs in the order of the table (x in place: once, where it stands as an input), absent ones with NULL buffer
-   * and list. Operands must stay alive until wait. A call that cannot be is refused here or when it runs, at wait at the latest: what came before it may then
-   * not have run, and everything is skipped with that same failure until wait. */
+   * and list. Until wait operands must stay alive, nobody else may write to them, and results may not be there yet, for other streams either; of what is appended to
+   * a list meanwhile a call may see nothing. What is wrong with a call is told here or when it runs, at wait at the latest: what came before it may then not have
+   * run, and everything is skipped with that same failure until wait. */
   ls_status (*enqueue)(ls_stream*, ls_op, const ls_tensor* tensors, uint32_t tensor_count, const double* params, uint32_t param_count);
   /* Returns the first error since the last wait, and clears it. */
   ls_status (*wait)(ls_stream*);

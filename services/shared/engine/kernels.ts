@@ -42,8 +42,8 @@ export interface Backend {
 }
 
 /**
- * Operations in the order they are called, as if one after the other; results are there after `wait`, and operands must not be released before. What is wrong
- * with one is told by a later call or by `wait`, after which the stream works again. One thread at a time.
+ * Operations in the order they are called, as if one after the other. Until `wait`, operands must not be released, nor written to by anybody else, and results may
+ * not be there yet. What is wrong with a call is told by a later one or by `wait`; until `wait` has told it nothing else runs. One thread at a time.
  */
 export type Stream = { readonly [O in Operation]: (args: Arguments<O>) => void } & {
   wait(): void;
@@ -101,17 +101,24 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   throw new ServingError("INVALID_REQUEST", `${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
-/** So many calls cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */
+/** So many calls of the largest kind cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */
 const COMMANDS = 16;
 
 function createStream(handle: number): Stream {
   const { native: n } = native();
   const commands = new Float64Array(COMMANDS * COMMAND_NUMBERS);
   let length = 0;
+  let failure: { readonly error: unknown } | null = null;
   const flush = () => {
+    if (failure !== null) throw failure.error;
     const ours = length;
     length = 0;
-    if (ours > 0) calling(() => n.enqueue(handle, commands, ours));
+    try {
+      if (ours > 0) calling(() => n.enqueue(handle, commands, ours));
+    } catch (error) {
+      failure = { error };
+      throw error;
+    }
   };
   const enqueue = (operation: Operation) => (args: Arguments<Operation>) => {
     if (length + COMMAND_NUMBERS > commands.length) flush();
@@ -124,6 +131,7 @@ function createStream(handle: number): Stream {
       try {
         flush();
       } finally {
+        failure = null;
         calling(() => n.wait(handle));
       }
     },

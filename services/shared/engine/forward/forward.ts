@@ -32,7 +32,7 @@ export function forward(means: Means, feeds: readonly Feed[], { wanted = new Int
   }
 }
 
-/** A stream keeps its first error until it was told at a wait. */
+/** What was called before the error still runs, and a stream keeps its first error until it was told at a wait. */
 function clear({ ops }: Means): void {
   try {
     ops.wait();

@@ -25,7 +25,7 @@ export interface Native {
   listCreate(library: number): number;
   listAppend(list: number, tensor: Float64Array, length: number): void;
   streamCreate(backend: number): number;
-  /** Any number of commands, one behind the other. */
+  /** Commands, one behind the other. Those behind one that is refused are lost. */
   enqueue(stream: number, commands: Float64Array, length: number): void;
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
