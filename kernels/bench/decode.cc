@@ -57,8 +57,8 @@ class Mapped {
   // The next [N, K], then its scale.
   ls_tensor weight(int64_t N, int64_t K) { return next(weights_, dtype_, N, K); }
   ls_tensor scale(int64_t N, int64_t K) {
-    if (dtype_ == LS_F8_E4M3) return next(scales_, LS_F8_E8M0, (N + 127) / 128, (K + 127) / 128);
-    return dtype_ == LS_F4_E2M1 ? next(scales_, LS_F8_E8M0, N, K / 32) : kAbsent;
+    const std::vector<int64_t> shape = scaleShape(dtype_, N, K);
+    return shape.empty() ? kAbsent : next(scales_, LS_F8_E8M0, shape[0], shape[1]);
   }
 
  private:

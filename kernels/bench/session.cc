@@ -80,9 +80,15 @@ void runAll(ls_op op, const std::vector<Operands>& rotation, const std::vector<d
 
 bool wanted(const std::string& name) { return name.find(filter) != std::string::npos; }
 
+std::vector<int64_t> scaleShape(ls_dtype dtype, int64_t N, int64_t K) {
+  if (dtype == LS_F8_E4M3) return {(N + 127) / 128, (K + 127) / 128};
+  if (dtype == LS_F4_E2M1) return {N, K / 32};
+  return {};
+}
+
 ls_tensor scaleOf(ls_dtype dtype, int64_t N, int64_t K) {
-  if (dtype == LS_F8_E4M3) return tensor(LS_F8_E8M0, {(N + 127) / 128, (K + 127) / 128});
-  return dtype == LS_F4_E2M1 ? tensor(LS_F8_E8M0, {N, K / 32}) : kAbsent;
+  const std::vector<int64_t> shape = scaleShape(dtype, N, K);
+  return shape.empty() ? kAbsent : tensor(LS_F8_E8M0, shape);
 }
 
 }  // namespace longshore::bench

@@ -34,6 +34,9 @@ ls_tensor tensor(ls_dtype dtype, std::vector<int64_t> shape);
 
 const ls_tensor kAbsent = {};
 
+// Of the scales of a weight [N, K]; empty: it has none.
+std::vector<int64_t> scaleShape(ls_dtype dtype, int64_t N, int64_t K);
+
 // The scales of a weight [N, K], or kAbsent.
 ls_tensor scaleOf(ls_dtype dtype, int64_t N, int64_t K);
 

@@ -45,6 +45,17 @@ constexpr int64_t kLineBytes = 64;
 // Every row is asked for so many cache lines ahead, and behind its end the row that takes its place in the next tile: few enough to wait in the first-level cache.
 constexpr int64_t kLinesAhead = 12;
 
+// Whether each row has scales of its own, not those of a block of rows.
+template <class Row>
+static constexpr bool kOwnScales = std::is_same_v<Row, E2m1Row>;
+
+// What begins at element k of a row.
+template <class Row>
+LONGSHORE_INLINE NextRows rowsAt(const Row& row, int64_t k) {
+  if constexpr (kOwnScales<Row>) return {row.addressOf(k), addressAt(row.scale, k / 32)};
+  return {row.addressOf(k), nullptr};
+}
+
 // Rows n and on of a block of weight rows, the last one again where there are no more; `next` come next, `behind` the block's last ones.
 template <class Row, int N>
 struct RowTile {
@@ -53,14 +64,14 @@ struct RowTile {
 
   RowTile(const Matrix& matrix, int64_t first, int64_t count, int64_t n, const NextRows& behind) {
     for (int i = 0; i < N; i++) rows[i] = Row(matrix, first + minOf(n + i, count - 1));
-    next = n + N < count || behind.weights == nullptr ? rows[0].ahead(N * matrix.K) : behind;
+    next = n + N < count || behind.weights == nullptr ? rowsAt(rows[0], N * matrix.K) : behind;
   }
 };
 
 // Asks for scales of the next N rows: at k of K for the line that lies as far into them.
 template <class Row, int N>
 LONGSHORE_INLINE void askForScales(const NextRows& next, int64_t k) {
-  if constexpr (Row::kOwnScales) __builtin_prefetch(addressAt(next.scales, N * k / 32), 0, 3);
+  if constexpr (kOwnScales<Row>) __builtin_prefetch(addressAt(next.scales, N * k / 32), 0, 3);
 }
 
 // From row[K] to `next`, in elements.
@@ -216,7 +227,7 @@ template <class E>
 void Columns<E>::askFor(const Matrix& next, int64_t first, int64_t count) {
   withRowsFor<E>(next.w.dtype, [&](auto row) {
     const decltype(row) wanted(next, first);
-    wanted_ = wanted.ahead(0);
+    wanted_ = rowsAt(wanted, 0);
     lines_ = blocksOf(count * next.K, row.kPerLine);
     share_ = blocksOf(lines_, kAskingCalls * blocksOf(count_, kTileN) * blocksOf(K_, kPiece<E>));
   });

@@ -23,11 +23,9 @@ struct PlainRow {
   const E* w;
 
   static constexpr int64_t kPerLine = 64 / sizeof(E);  // values in a cache line
-  static constexpr bool kOwnScales = false;            // of each row, not of a block of them
   PlainRow() = default;
   PlainRow(const Matrix& m, int64_t row) : w(at<E>(m.w.data, row * m.K)) {}
   LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k * static_cast<int64_t>(sizeof(E))); }
-  LONGSHORE_MEMBER NextRows ahead(int64_t k) const { return {addressOf(k), nullptr}; }
   LONGSHORE_MEMBER V at16(int64_t k) const { return load(w + k); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t n) const { return loadPart(w + k, n); }
   bool holdsNan(int64_t) const { return false; }  // a NaN needs no help to spread
@@ -38,11 +36,9 @@ struct E4m3Row {
   const uint8_t* scale;
 
   static constexpr int64_t kPerLine = 64;
-  static constexpr bool kOwnScales = false;
   E4m3Row() = default;
   E4m3Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K)), scale(at<uint8_t>(m.scale.data, row / kWeightBlock * blocksOf(m.K, kWeightBlock))) {}
   LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k); }
-  LONGSHORE_MEMBER NextRows ahead(int64_t k) const { return {addressOf(k), nullptr}; }
   LONGSHORE_MEMBER V scaleAt(int64_t k) const { return floats(setInt(kScales.bits[scale[k / kWeightBlock]])); }
   LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE4m3(w + k), scaleAt(k)); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t n) const {
@@ -64,11 +60,9 @@ struct E2m1Row {
   const uint8_t* scale;
 
   static constexpr int64_t kPerLine = 128;
-  static constexpr bool kOwnScales = true;
   E2m1Row() = default;
   E2m1Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K / 2)), scale(at<uint8_t>(m.scale.data, row * m.K / 32)) {}
   LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k / 2); }
-  LONGSHORE_MEMBER NextRows ahead(int64_t k) const { return {addressOf(k), addressAt(scale, k / 32)}; }
   LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE2m1(w + k / 2), floats(setInt(kScales.bits[scale[k / 32]]))); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t) const { return at16(k); }  // K is a multiple of 32
   bool holdsNan(int64_t) const { return false; }
