@@ -1,5 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { type CountAnswer, countAnswers } from "./answered.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -23,6 +24,7 @@ const UPLOAD_MS = 400_000;
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
 export function openApi(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
+  const answered = countAnswers(deps);
   const app = fastify({
     ...{ https: tlsOf(config) },
     logger: false,
@@ -30,9 +32,16 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     requestTimeout: UPLOAD_MS,
     return503OnClosing: false, // the hook below says it in our words
     genReqId: () => random.id("req_"),
-    frameworkErrors: (thrown, request, reply) => answerError(thrown, request, head(request, reply)),
+    frameworkErrors: (thrown, request, reply) => {
+      void answerError(thrown, request, head(request, reply));
+      answered(NO_ROUTE, String(reply.statusCode)); // no hook hears of it
+    },
     clientErrorHandler: (thrown, socket) => {
-      if (socket.writable && !socket.destroyed) socket.write(rawAnswer(fromConnection(thrown), random.id("req_")));
+      if (socket.writable && !socket.destroyed) {
+        const error = fromConnection(thrown);
+        socket.write(rawAnswer(error, random.id("req_")));
+        answered(NO_ROUTE, String(openaiErrors.status(error)));
+      }
       socket.destroy();
     },
   });
@@ -50,7 +59,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   });
   app.addHook("preParsing", async (request, reply, payload) => {
     if (request.is404) throw unknownUrl(request); // whoever sends it
-    if (!isUpload(request)) giveUpLate(request, reply);
+    if (!isUpload(request)) giveUpLate(request, reply, answered);
     return request.caller === null ? payload : takeRoom(deps.bodies, request, reply, payload, config.bodyMaxBytes);
   });
   app.addHook("preValidation", async (request) => {
@@ -61,6 +70,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     reply.header("openai-processing-ms", Math.round(reply.elapsedTime)).headers(rateHeaders(deps, request));
   });
   app.addHook("onResponse", async (request, reply) => {
+    answered(routeOf(request), String(reply.statusCode));
     if (request.method === "POST" || reply.statusCode >= 500) {
       log.info(
         { request: request.id, route: request.routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
@@ -99,15 +109,22 @@ const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
 const unknownUrl = ({ method, url }: FastifyRequest) =>
   new ServingError("NOT_FOUND", `no route ${method} ${url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
 
+/** What answers are counted by where no route was found. */
+const NO_ROUTE = "none";
+const routeOf = (request: FastifyRequest) => (request.is404 ? NO_ROUTE : `${request.method} ${request.routeOptions.url}`);
+
 const formOf = (request: FastifyRequest) => (isAnthropic(request) ? anthropicErrors : openaiErrors);
 
 /** Requests without a body are complete when they come, however long their answer takes. */
-function giveUpLate(request: FastifyRequest, { raw: response }: FastifyReply): void {
+function giveUpLate(request: FastifyRequest, { raw: response }: FastifyReply, answered: CountAnswer): void {
   const { raw, id } = request;
   const late = setTimeout(() => {
     if (raw.complete) return;
     const error = new ServingError("REQUEST_TIMEOUT", `the body did not arrive within ${BODY_MS / 1_000} s`);
-    if (!response.headersSent) raw.socket.write(rawAnswer(error, id, formOf(request)));
+    if (!response.headersSent) {
+      raw.socket.write(rawAnswer(error, id, formOf(request)));
+      answered(routeOf(request), String(formOf(request).status(error)));
+    }
     raw.destroy();
   }, BODY_MS);
   raw.once("close", () => clearTimeout(late));

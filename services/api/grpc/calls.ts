@@ -6,8 +6,10 @@ import {
   type ServerInterceptor,
   type ServerUnaryCall,
   type ServerWritableStream,
+  status,
 } from "@grpc/grpc-js";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../sse.ts";
@@ -79,17 +81,22 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
  * Turns away whoever has no key before anything of the message is taken, and the message that is compressed or finds no room; health and reflection
  * ask for no key. Lets go who takes nothing of what he is answered.
  */
-export const atTheDoor =
-  (deps: Pick<ApiDeps, "identify" | "bodies" | "config">): ServerInterceptor =>
-  ({ path }, call) => {
+export function atTheDoor(deps: Pick<ApiDeps, "identify" | "bodies" | "config" | "metrics">): ServerInterceptor {
+  const answered = countAnswers(deps);
+  return ({ path }, call) => {
+    const ended = (code: status) => answered(path, status[code]);
     watchTaking(call, stalledMs(deps.config));
     return new ServerInterceptingCall(call, {
+      sendStatus: (sent, next) => {
+        ended(sent.code);
+        next(sent);
+      },
       sendMetadata: (metadata, next) => {
         metadata.set("grpc-accept-encoding", "identity"); // grpc-js would say gzip
         next(metadata);
       },
       start: (next) => {
-        const arrival = watchArrival(deps, call);
+        const arrival = watchArrival(deps, call, ended);
         next({
           onReceiveMetadata: (metadata, take) => {
             try {
@@ -110,6 +117,7 @@ export const atTheDoor =
       },
     });
   };
+}
 
 const headersOf = ({ metadata }: Pick<AnyCall, "metadata">): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));

@@ -1,5 +1,5 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
-import type { ServerInterceptor } from "@grpc/grpc-js";
+import type { ServerInterceptor, status } from "@grpc/grpc-js";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
 import { BODY_MS } from "../body.ts";
@@ -31,8 +31,11 @@ export function refuseCompressed(call: ServerCall): void {
     });
 }
 
-/** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
-export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
+/**
+ * Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time.
+ * `ended` is told how a call ends that is refused.
+ */
+export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall, ended: (code: status) => void): Arrival {
   const stream = streamOf(call);
   let share = bodies.share(null);
   const count = (bytes: Buffer) => {
@@ -45,7 +48,9 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
   const over = () => void stream.off("data", count);
   const refuse = (thrown: unknown) => {
     over();
-    call.sendStatus(statusOf(ServingError.from(thrown)));
+    const sent = statusOf(ServingError.from(thrown));
+    ended(sent.code);
+    call.sendStatus(sent);
     stream.close(constants.NGHTTP2_NO_ERROR);
   };
   const late = setTimeout(
