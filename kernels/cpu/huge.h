@@ -1,4 +1,4 @@
-// Weights in huge pages. A processor that looks up a translation every 4 KB reads them slowly, in a virtual machine at a third of the speed (kernels/README.md).
+// Weights in huge pages. A processor that looks up a translation every 4 KB reads them slowly, in a virtual machine at a third of the speed (kernels/measured.md).
 #pragma once
 
 #include <cstdint>
