@@ -7,115 +7,17 @@
 // has p = 0 exactly, so a query's bits depend on its own entries alone. A NaN spreads through p, and not through values that others do not see.
 #include "path.h"
 
-#include <algorithm>
-
 #include "../vector/math.h"
-#include "../vector/stored.h"
-#include "product.h"
+#include "attention_space.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-#if defined(LONGSHORE_TILES)
-constexpr int64_t kEntries = 256;
-constexpr int64_t kRowUnit = kTile;  // rows that a product takes at least
-#else
-constexpr int64_t kEntries = 128;
-constexpr int64_t kRowUnit = 4;
-#endif
-constexpr int64_t kLaneMax = 128;       // of a run: scores and outputs stay in the second-level cache
-constexpr int64_t kSelectQueries = 16;  // that share window rows where each selects its own entries
-constexpr float kLowest = -0x1.fffffep127f;
-
-using Rows = const uint8_t* [kStep];  // stored
-
-struct Shape {
-  KvShape kv;
-  int64_t rowBytes;
-  int64_t steps, channels;  // of k in a row; blocks of 16 channels, two for each step, which share its groups of four (zipEven)
-  int64_t queries, heads;   // of a task
-  int64_t together;         // queries of a run
-  int64_t lanes;            // of a run, whole blocks
-  int64_t windowSteps;      // of entries
-
-  Shape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, rowBytes(kvEntryBytes(a.layout, a.nope, a.rope)), steps(stepsOf(kv.width())), channels(2 * steps) {
-    together = maxOf(1, kLaneMax / lanesOfQuery(a, a.h));
-    queries = minOf(a.sel ? kSelectQueries : together, blocksOf(a.T, threads));
-    together = minOf(together, queries);
-    const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: heads are shared out
-    heads = minOf(minOf(a.h, kLaneMax), blocksOf(blocksOf(a.h, shares), kTile) * kTile);
-    lanes = blocksOf(together * lanesOfQuery(a, heads), kTile) * kTile;
-    windowSteps = blocksOf(queries + a.W + kStep, kStep);
-  }
-
-  // From one query to the next; where each has entries of its own, its lanes are whole units and lie in no more blocks than they must.
-  static int64_t lanesOfQuery(const AttentionArgs& a, int64_t heads) {
-    if (!a.sel) return heads;
-    int64_t unit = kRowUnit;
-    while (unit < heads && unit < kTile) unit *= 2;
-    return blocksOf(heads, unit) * unit;
-  }
-};
-
-// Stored rows as both operands: `rows` [blocks of 16 entries][steps] and `values` [blocks of 16 channels][steps of entries].
-struct Panel {
-  Bf16* rows;
-  Bf16* values;
-  int64_t capacity;  // steps of entries
-
-  Panel(Carver& c, const Shape& s, int64_t entrySteps)
-      : rows(c.take<Bf16>(2 * entrySteps * s.steps * kTileHalves)), values(c.take<Bf16>(2 * s.steps * entrySteps * kTileHalves)), capacity(entrySteps) {}
-};
-
-struct Space {
-  Panel block, window;
-  uint8_t* zeros;  // a stored row
-  float* floats;   // two rows
-  Bf16* q;         // [lane blocks][steps]
-  float* scores;   // [lane blocks][kEntries / 16] accumulators, entries down
-  Bf16* p;         // [lane blocks][kEntries / 32] tiles
-  float* largest;  // [lanes]
-  float* mass;     // [lanes]
-  float* out;      // [channels][lane blocks] accumulators, lanes down
-
-  Space(Carver& c, const Shape& s)
-      : block(c, s, kEntries / kStep),
-        window(c, s, s.windowSteps),
-        zeros(c.take<uint8_t>(s.rowBytes)),
-        floats(c.take<float>(2 * s.steps * kStep)),
-        q(c.take<Bf16>(s.lanes * s.steps * kStep)),
-        scores(c.take<float>(s.lanes * kEntries)),
-        p(c.take<Bf16>(s.lanes * kEntries)),
-        largest(c.take<float>(s.lanes)),
-        mass(c.take<float>(s.lanes)),
-        out(c.take<float>(s.lanes * s.channels * kTile)) {}
-};
-
-// Entries [begin, end) of a block, per lane.
-struct Seen {
-  int32_t begin[kTile], end[kTile];
-
-  // Some lane sees [first, last), all lanes see [allFirst, allLast).
-  int64_t first() const { return *std::min_element(begin, begin + kTile); }
-  int64_t last() const { return *std::max_element(end, end + kTile); }
-  int64_t allFirst() const { return *std::max_element(begin, begin + kTile); }
-  int64_t allLast() const { return *std::min_element(end, end + kTile); }
-};
-
-// Lanes of a run: some within one block, or whole blocks.
-struct Span {
-  int64_t begin, end;
-
-  int64_t block() const { return begin / kTile; }
-  int64_t blocks() const { return blocksOf(end, kTile) - block(); }
-  bool has(int64_t lane) const { return lane >= begin && lane < end; }
-};
-
 class Run {
  public:
-  Run(const AttentionArgs& a, const Shape& s, const Space& space, int64_t first, int64_t head)
-      : a_(a), s_(s), space_(space), first_(first), count_(minOf(s.queries, a.T - first)), head_(head), heads_(minOf(s.heads, a.h - head)), stride_(Shape::lanesOfQuery(a, heads_)) {}
+  Run(const AttentionArgs& a, const RunShape& s, const RunSpace& space, int64_t first, int64_t head)
+      : a_(a), s_(s), space_(space), first_(first), count_(minOf(s.queries, a.T - first)), head_(head), heads_(minOf(s.heads, a.h - head)), stride_(RunShape::lanesOfQuery(a, heads_)) {}
 
   void run() {
     std::memset(space_.zeros, 0, static_cast<size_t>(s_.rowBytes));
@@ -320,8 +222,8 @@ class Run {
   }
 
   const AttentionArgs& a_;
-  const Shape& s_;
-  const Space& space_;
+  const RunShape& s_;
+  const RunSpace& space_;
   int64_t first_, count_, head_, heads_, stride_, windowFirst_ = 0;
   int64_t query0_ = 0, queries_ = 0;
 };
@@ -330,11 +232,11 @@ class Run {
 
 void attention(const AttentionArgs& a, Pool& pool) {
   if (a.T == 0) return;
-  const Shape s(a, pool.threads());
+  const RunShape s(a, pool.threads());
   const int64_t shares = blocksOf(a.h, s.heads);
   pool.parallelFor(blocksOf(a.T, s.queries) * shares, 1, [&](int64_t begin, int64_t end, uint32_t worker) {
     const Tiles tiles;
-    const auto space = inScratch<Space>(pool, worker, s);
+    const auto space = inScratch<RunSpace>(pool, worker, s);
     for (int64_t task = begin; task < end; task++) Run(a, s, space, task / shares * s.queries, task % shares * s.heads).run();
   });
 }
