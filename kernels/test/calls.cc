@@ -117,8 +117,10 @@ Call Fuzz::weightCall(ls_op op) {
     weight(N, K, format, experts);
     weight(K, N, format, experts);
   }
-  const ls_tensor idx = ints({T, k}, 0, 0);
-  for (int64_t i = 0; i < T * k; i++) reinterpret_cast<int32_t*>(host(idx))[i] = static_cast<int32_t>(i % k);
+  const int64_t first = random_.whole(0, E - 1);
+  const ls_tensor idx = ints({T, k}, first, random_.whole(first, E - 1));  // a row may name one twice, and all rows the same
+  auto* slots = reinterpret_cast<int32_t*>(host(idx));
+  for (int64_t t = 0; t < T; t++) std::sort(slots + t * k, slots + (t + 1) * k);
   return {op, {floats(a, {T, K}), idx, floats(LS_F32, {T, k}), list(experts), make(LS_F32, {T, K})}, {10}};
 }
 

@@ -75,6 +75,7 @@ class Block {
     int32_t start = 0;
     for (int64_t e = 0; e < a_.count; e++) {
       const int32_t count = space_.ends[e];
+      most_ = maxOf(most_, count);
       if (count > 0) space_.used[used_++] = static_cast<int32_t>(e);
       space_.ends[e] = start;
       start += count;
@@ -89,7 +90,7 @@ class Block {
 
   // Weight rows of a block. Those that few rows x meet straight from their bytes need no room in a cache, and come faster the more of them follow each other.
   int64_t columnsFor(int64_t N, int64_t K, uint32_t threads) const {
-    const int64_t most = columnsPerBlock<E>(K, 2) * (M_ <= kTileM ? 4 : 1);
+    const int64_t most = columnsPerBlock<E>(K, 2) * (most_ <= kTileM ? 4 : 1);
     return minOf(most, maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));
   }
 
@@ -136,7 +137,7 @@ class Block {
   // y[.., first ..] of all rows
   void collect(int64_t first, int64_t columns, Pool& pool, uint32_t worker) {
     const int64_t count = minOf(columns, a_.d - first), stride = count + kTileSlack;
-    const auto space = inScratch<TaskSpace<E>>(pool, worker, Columns<E>::decodes(M_) ? Columns<E>::panelSize(count, a_.I) : 0, stride);
+    const auto space = inScratch<TaskSpace<E>>(pool, worker, Columns<E>::decodes(most_) ? Columns<E>::panelSize(count, a_.I) : 0, stride);
     float* y = a_.y + row0_ * a_.d + first;
     for (int64_t t = 0; t < M_; t++) std::memset(y + t * a_.d, 0, static_cast<size_t>(count) * sizeof(float));
     const auto matrixOf = [&](int64_t u) { return Matrix{a_.experts[space_.used[u]].w2, a_.experts[space_.used[u]].s2, a_.I}; };
@@ -161,6 +162,7 @@ class Block {
   const ExpertsArgs& a_;
   Space<E> space_;
   int64_t row0_, M_, used_ = 0;
+  int64_t most_ = 0;  // pairs of one expert: more than rows where a row names it twice
   PaddedRows<E> x_;
 };
 

@@ -74,20 +74,10 @@ export const weightsCases = {
         experts.append(w);
         experts.append(scale);
       }
-    const idx = routed
-      ? from(
-          "I32",
-          [T, k],
-          Int32Array.from(
-            flat(T, () =>
-              draw
-                .order(E)
-                .slice(0, k)
-                .sort((p, q) => p - q),
-            ),
-          ),
-        )
-      : null;
+    const first = draw.whole(0, E - 1);
+    const last = draw.whole(first, E - 1); // a row may name one twice, and all rows the same
+    const slots = () => Array.from({ length: k }, () => draw.whole(first, last)).sort((p, q) => p - q);
+    const idx = routed ? from("I32", [T, k], Int32Array.from(flat(T, slots))) : null;
     const weights = routed ? draw.floats("F32", [T, k]) : null;
     const c = plain("experts", `${dtype} [${T}, ${d}] ${format} I ${I}, ${routed ? `${k} of ${E}` : "shared"}`, T, (stream, a, b) => {
       const y = zeros("F32", [b - a, d]);
