@@ -40,7 +40,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       if (socket.writable && !socket.destroyed) {
         const error = fromConnection(thrown);
         socket.write(rawAnswer(error, random.id("req_")));
-        answered(NO_ROUTE, String(openaiErrors.status(error)));
+        if (thrown.code !== LEFT) answered(NO_ROUTE, String(openaiErrors.status(error)));
       }
       socket.destroy();
     },
@@ -108,6 +108,9 @@ const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
 
 const unknownUrl = ({ method, url }: FastifyRequest) =>
   new ServingError("NOT_FOUND", `no route ${method} ${url.split("?", 1)[0]}`, { apiCode: "unknown_url" });
+
+/** A client that closed in the middle of a body: it had its answer, or reads none. */
+const LEFT = "HPE_INVALID_EOF_STATE";
 
 /** What answers are counted by where no route was found. */
 const NO_ROUTE = "none";

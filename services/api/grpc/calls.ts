@@ -14,7 +14,7 @@ import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../sse.ts";
 import { statusOf } from "./status.ts";
-import { refuseCompressed, watchArrival, watchTaking } from "./transport.ts";
+import { refuseCompressed, watchArrival, watchEnd, watchTaking } from "./transport.ts";
 
 /** What a method knows of the call beside its request. */
 export interface Call extends Caller {
@@ -79,24 +79,20 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
 
 /**
  * Turns away whoever has no key before anything of the message is taken, and the message that is compressed or finds no room; health and reflection
- * ask for no key. Lets go who takes nothing of what he is answered.
+ * ask for no key. Lets go who takes nothing of what he is answered, and counts how calls end.
  */
 export function atTheDoor(deps: Pick<ApiDeps, "identify" | "bodies" | "config" | "metrics">): ServerInterceptor {
   const answered = countAnswers(deps);
   return ({ path }, call) => {
-    const ended = (code: status) => answered(path, status[code]);
+    watchEnd(call, (code) => answered(path, status[code]));
     watchTaking(call, stalledMs(deps.config));
     return new ServerInterceptingCall(call, {
-      sendStatus: (sent, next) => {
-        ended(sent.code);
-        next(sent);
-      },
       sendMetadata: (metadata, next) => {
         metadata.set("grpc-accept-encoding", "identity"); // grpc-js would say gzip
         next(metadata);
       },
       start: (next) => {
-        const arrival = watchArrival(deps, call, ended);
+        const arrival = watchArrival(deps, call);
         next({
           onReceiveMetadata: (metadata, take) => {
             try {

@@ -31,11 +31,8 @@ export function refuseCompressed(call: ServerCall): void {
     });
 }
 
-/**
- * Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time.
- * `ended` is told how a call ends that is refused.
- */
-export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall, ended: (code: status) => void): Arrival {
+/** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
+export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
   const stream = streamOf(call);
   let share = bodies.share(null);
   const count = (bytes: Buffer) => {
@@ -48,9 +45,7 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
   const over = () => void stream.off("data", count);
   const refuse = (thrown: unknown) => {
     over();
-    const sent = statusOf(ServingError.from(thrown));
-    ended(sent.code);
-    call.sendStatus(sent);
+    call.sendStatus(statusOf(ServingError.from(thrown)));
     stream.close(constants.NGHTTP2_NO_ERROR);
   };
   const late = setTimeout(
@@ -66,6 +61,15 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
     share = bodies.share(caller);
   };
   return { from, whole: () => clearTimeout(late), over, refuse };
+}
+
+/** Tells the status a call went out with, whoever gave it; grpc-js ends some calls by itself. Nothing for a client who left before. */
+export function watchEnd(call: ServerCall, ended: (code: status) => void): void {
+  const stream = streamOf(call);
+  stream.once("close", () => {
+    const code = stream.sentTrailers?.["grpc-status"] ?? stream.sentHeaders?.["grpc-status"]; // an answer without messages has no trailers of its own
+    if (code !== undefined) ended(Number(code));
+  });
 }
 
 /** A message goes out in pieces of so many bytes, an HTTP/2 frame's: what its client has taken shows by the piece. */

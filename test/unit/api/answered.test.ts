@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { playText, type TestApi, testApi } from "../../support/api.ts";
-import { ask, call, closeClients, jobsAt } from "../../support/grpc.ts";
+import { ask, call, closeClients, jobsAt, updatesOf } from "../../support/grpc.ts";
 
 const KEY = "sk-counted";
 let api: TestApi;
@@ -26,6 +26,16 @@ async function counted(): Promise<Record<string, number>> {
   return Object.fromEntries([...lines].map(([, route, status, count]) => [`${route} ${status}`, Number(count)]));
 }
 
+/** What a client sends that then leaves: once it was answered, or at once. */
+async function sent(text: string, atOnce = false): Promise<void> {
+  const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
+  socket.write(text);
+  if (atOnce) await once(socket, "connect");
+  else await once(socket, "data");
+  socket.end();
+  await once(socket.resume(), "close");
+}
+
 test("every answer is counted once, by the route it came from and its status, whatever was asked for", async () => {
   const chat = { model: "yardlog", messages: [{ role: "user", content: "Where is red-fox?" }] };
   const whole = post("/v1/chat/completions", chat);
@@ -40,9 +50,11 @@ test("every answer is counted once, by the route it came from and its status, wh
   await fetch(`${api.url}/v1/jobs/job_unknown?x=1`, { headers: bearer });
   await fetch(`${api.url}/v1/%6Aobs/job_other`, { headers: bearer });
   for (const path of ["/wp-login.php", "/v1/nothing", "/%"]) await fetch(api.url + path, { headers: bearer });
-  const socket = connect(Number(new URL(api.url).port), "127.0.0.1");
-  socket.write("nonsense\r\n\r\n");
-  await once(socket.resume(), "close");
+  await fetch(`${api.url}/health`, { method: "HEAD" });
+  await sent("nonsense\r\n\r\n");
+  const cutOff = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n";
+  await sent(`${cutOff}\r\n{`); // has no key, hears so, and leaves
+  await sent(`${cutOff}authorization: ${bearer.authorization}\r\n\r\n{`, true);
 
   const client = jobsAt(api.grpc!);
   const metadata = new grpc.Metadata();
@@ -52,18 +64,30 @@ test("every answer is counted once, by the route it came from and its status, wh
   await expect(call(client, "Get", { id: "job_unknown" }, metadata)).rejects.toMatchObject({ code: grpc.status.NOT_FOUND });
   await expect(call(client, "Get", { id: job.id })).rejects.toMatchObject({ code: grpc.status.UNAUTHENTICATED });
 
-  await expect.poll(counted).toEqual({
+  await expect(call(client, "Submit", { ...ask, stop: ["x".repeat(20_000)] }, metadata)).rejects.toMatchObject({
+    code: grpc.status.RESOURCE_EXHAUSTED,
+  });
+  const watched = client.Watch!({ id: job.id }, metadata, { deadline: Date.now() + 200 });
+  await expect(updatesOf(watched)).rejects.toMatchObject({ code: grpc.status.DEADLINE_EXCEEDED });
+
+  const all = {
     "POST /v1/chat/completions 200": 2,
     "POST /v1/chat/completions 404": 1,
-    "POST /v1/chat/completions 401": 1,
+    "POST /v1/chat/completions 401": 2,
     "POST /v1/chat/completions 413": 1,
     "GET /v1/jobs/:id 404": 2,
     "none 404": 2,
     "none 400": 2,
+    "HEAD /health 200": 1,
     "GET /metrics 200": expect.any(Number),
     "/longshore.v1.Jobs/Submit OK": 1,
     "/longshore.v1.Jobs/Get OK": 1,
     "/longshore.v1.Jobs/Get NOT_FOUND": 1,
     "/longshore.v1.Jobs/Get UNAUTHENTICATED": 1,
-  });
+    "/longshore.v1.Jobs/Submit RESOURCE_EXHAUSTED": 1,
+    "/longshore.v1.Jobs/Watch DEADLINE_EXCEEDED": 1,
+  };
+  await expect.poll(counted).toEqual(all);
+  await fetch(`${api.url}/health`);
+  await expect.poll(counted).toEqual({ ...all, "GET /health 200": 1 });
 });
