@@ -1,5 +1,6 @@
 #include "gemm.h"
 
+#include "products.h"
 #include "straight.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
