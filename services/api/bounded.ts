@@ -6,8 +6,8 @@ const IDS_MAX = 1_048_576;
 const VALUES_MAX = 262_144;
 
 /**
- * Before a body is checked: each value at fault takes some 500 bytes and 4 us until the first is told, so a body of nothing else would take the
- * process along; and whoever prints it later recurses. Throws TOO_LARGE or INVALID_REQUEST.
+ * Before a body is checked: a value costs more to check and to keep than its bytes do, and whoever prints it later recurses. Throws TOO_LARGE or
+ * INVALID_REQUEST.
  */
 export function requireBounded(body: unknown): void {
   let ids = 0;
