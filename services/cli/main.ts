@@ -70,6 +70,8 @@ program
   .option("--state <folder>", "with --cluster: where logs and the record are kept", ".longshore/cluster")
   .action(async (options: { cluster?: boolean; freePorts?: boolean; state: string }) => {
     if (options.cluster === true) await (await import("./commands/up-cluster.ts")).upCluster(config(), options);
+    else if (options.freePorts === true)
+      throw new ServingError("INVALID_REQUEST", "--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
     else await (await import("./commands/up.ts")).up(config());
   });
 

@@ -185,14 +185,16 @@ export function loadConfig(env: Environment = environment): Config {
 
 const withoutPassword = (value: string): string => value.replace(/\/\/.*@/, "//***@");
 
-/** The log must not drop the beginning of a job that runs, nor an answer that is kept; and the largest body must find room at some time. */
-function contradictions({ logMaxAgeSeconds, deadlineSeconds, retentionSeconds, bodyMaxBytes, bodiesMaxBytes }: Config): string[] {
+/** The log must not drop the beginning of a job that runs, nor an answer that is kept; the largest body must find room at some time; and a worker told to stop its end of a chunk. */
+function contradictions(config: Config): string[] {
+  const { logMaxAgeSeconds, deadlineSeconds, retentionSeconds, bodyMaxBytes, bodiesMaxBytes, chunkMs, drainMs } = config;
   const problems: string[] = [];
   const needed = deadlineSeconds + retentionSeconds;
   if (logMaxAgeSeconds < needed)
     problems.push(`LONGSHORE_LOG_MAX_AGE_SECONDS=${logMaxAgeSeconds}: must be at least the deadline and the retention together, ${needed}`);
   if (bodiesMaxBytes < bodyMaxBytes)
     problems.push(`LONGSHORE_BODIES_MAX_BYTES=${bodiesMaxBytes}: must be at least LONGSHORE_BODY_MAX_BYTES, ${bodyMaxBytes}`);
+  if (chunkMs >= drainMs) problems.push(`LONGSHORE_CHUNK_MS=${chunkMs}: must be less than LONGSHORE_DRAIN_MS, ${drainMs}`);
   return problems;
 }
 
@@ -202,6 +204,17 @@ export function requireServers(config: Config, ...names: readonly ("natsUrl" | "
   if (missing.length === 0) return;
   const what = `set ${missing.join(" and ")} to the server that all processes of the cluster share`;
   throw new ServingError("INVALID_REQUEST", `${what}; without servers, \`longshore up\` runs a whole cluster in one process`);
+}
+
+/** Refuses servers where everything is in one process: who named them would look for its jobs and keys there. */
+export function refuseServers(config: Config): void {
+  const named = (["natsUrl", "redisUrl"] as const).filter((name) => !config[name].startsWith("memory:")).map(envName);
+  if (named.length === 0) return;
+  const what = `\`longshore up\` keeps everything in its own process and meets no server: unset ${named.join(" and ")}`;
+  throw new ServingError(
+    "INVALID_REQUEST",
+    `${what}; \`longshore up --cluster\` starts servers of its own, \`longshore --help\` lists the roles that share yours`,
+  );
 }
 
 function unknownNames(env: Environment): string[] {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { envName, loadConfig } from "../../../../services/shared/runtime/config.ts";
+import { envName, loadConfig, refuseServers } from "../../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 
 test("an empty environment gives the defaults", () => {
@@ -38,4 +38,16 @@ test("a log that would drop jobs before their deadline and retention are over is
     "LONGSHORE_LOG_MAX_AGE_SECONDS=604800: must be at least the deadline and the retention together, 691200",
   );
   expect(loadConfig({ ...env, LONGSHORE_LOG_MAX_AGE_SECONDS: "691200" }).retentionSeconds).toBe(604_800);
+});
+
+test("a chunk that takes as long as a worker may take to stop is refused", () => {
+  const chunkMs = (value: string) => loadConfig({ LONGSHORE_DRAIN_MS: "5000", LONGSHORE_CHUNK_MS: value }).chunkMs;
+  expect(() => chunkMs("5000")).toThrow("LONGSHORE_CHUNK_MS=5000: must be less than LONGSHORE_DRAIN_MS, 5000");
+  expect(chunkMs("4999")).toBe(4_999);
+});
+
+test("what keeps everything in its own process refuses servers, by name", () => {
+  expect(() => refuseServers(loadConfig({}))).not.toThrow();
+  const servers = loadConfig({ LONGSHORE_NATS_URL: "nats://127.0.0.1:1", LONGSHORE_REDIS_URL: "redis://127.0.0.1:1" });
+  expect(() => refuseServers(servers)).toThrow("unset LONGSHORE_NATS_URL and LONGSHORE_REDIS_URL;");
 });
