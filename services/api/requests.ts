@@ -104,7 +104,7 @@ export const chatRequest = z.object({
 export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
-  prompt: z.union([text, z.array(z.int().min(0, { abort: true })).min(1)]),
+  prompt: z.union([text, z.array(z.int().min(0, { abort: true })).min(1)], { error: "must be a text or a list of token ids" }),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),
   suffix: optional(z.literal("", { error: "suffix is not supported" })),

@@ -13,6 +13,7 @@ import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../sse.ts";
+import { UNREADABLE } from "./definition.ts";
 import { statusOf } from "./status.ts";
 import { refuseCompressed, watchArrival, watchEnd, watchTaking } from "./transport.ts";
 
@@ -63,9 +64,11 @@ export const streaming =
     );
   };
 
-/** UNAUTHORIZED for whoever does not get in. */
+/** UNAUTHORIZED for whoever does not get in, INVALID_REQUEST for a message that cannot be read. */
 async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<Call> {
   stopping.throwIfAborted();
+  if (call.request === UNREADABLE)
+    throw new ServingError("INVALID_REQUEST", "the message is not one of this method's, as the .proto file has it");
   const gone = new AbortController();
   call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
   const deadline = Number(call.getDeadline());

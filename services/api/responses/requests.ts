@@ -51,7 +51,20 @@ const tool = z.object({
 });
 
 const LOGPROBS = "message.output_text.logprobs";
-const included = z.string().refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them` });
+/** What may be asked for beside an answer. All but the first are parts of tools that run at a server, which no answer of ours has. */
+const INCLUDED = [
+  "reasoning.encrypted_content",
+  "code_interpreter_call.outputs",
+  "computer_call_output.output.image_url",
+  "file_search_call.results",
+  "message.input_image.image_url",
+  "web_search_call.action.sources",
+  "web_search_call.results",
+];
+const included = z
+  .string()
+  .refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them`, abort: true })
+  .refine((name) => INCLUDED.includes(name), { error: `is not supported: only ${INCLUDED[0]} is` });
 
 const format = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),

@@ -104,6 +104,7 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
   ["a shortened input", { truncation: "auto" }, "truncation"],
   ["log probabilities", { include: ["message.output_text.logprobs"] }, "include[0]"],
+  ["what no answer has", { include: ["reasoning.encrypted_content", "thoughts"] }, "include[1]"],
   ["a conversation", { conversation: "conv_1" }, "conversation"],
   ["no number", { max_output_tokens: "5" }, "max_output_tokens"],
 ];
