@@ -88,7 +88,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   "GET /v1/jobs": {
     ...{ tag: "jobs", summary: "The latest jobs of the tenant" },
-    ...{ query: { status: "failed: those that no worker could do, with the reason" }, answer: "A list of jobs" },
+    ...{ query: { status: "failed: those that no worker could do, with the reason", limit: "1 to 100; 100" } },
+    answer: "A list of jobs",
   },
   "GET /v1/jobs/:id": { tag: "jobs", summary: "Where a job stands, and its answer so far", answer: "job" },
   "GET /v1/jobs/:id/events": {

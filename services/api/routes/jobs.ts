@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -12,14 +13,18 @@ import { jobObject, type LoggedJob } from "../job-object.ts";
 import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
 import { Outlook, withProgress } from "../outlook.ts";
+import { pageQuery } from "../page.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
-import { jobRequest, parseBody } from "../requests.ts";
+import { jobRequest, optional, parseBody } from "../requests.ts";
 import { stream } from "../respond.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
+const listQuery = pageQuery({ max: 100, fallback: 100 })
+  .pick({ limit: true })
+  .extend({ status: optional(z.literal("failed", { error: "only failed can be asked for" })) });
 
 /** Our own surface: every request is a job, and any replica knows any job (design section 4). */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
@@ -46,12 +51,10 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued", eta_seconds });
   });
 
-  app.get<{ Querystring: { status?: string } }>("/v1/jobs", async (request) => {
-    const tenant = tenantOf(request);
-    const { status } = request.query;
-    if (status === "failed") return { object: "list", data: await failedJobs(deps, tenant) };
-    if (status !== undefined) throw new ServingError("INVALID_REQUEST", "status: only failed can be asked for", { param: "status" });
-    return { object: "list", data: await latestJobs(deps, tenant) };
+  app.get("/v1/jobs", async (request) => {
+    const { status, limit } = parseBody(listQuery, request.query);
+    const data = await (status === "failed" ? failedJobs : latestJobs)(deps, tenantOf(request));
+    return { object: "list", data: data.slice(0, limit) };
   });
 
   app.get<JobParams>("/v1/jobs/:id", async (request) => {
@@ -108,9 +111,9 @@ async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
   const noted = (await bus.registry.jobs(1_000)).map((found) => ({ id: found.jobId, submittedMs: found.notedMs, note: readNote(found) }));
   return noted
     .flatMap(({ id, submittedMs, note }) => (note?.tenant === tenant ? [{ ...note, id, submittedMs }] : []))
-    .slice(0, 100)
     .map(({ id, model, lane, promptTokens, submittedMs, deadlineMs }) => {
-      return { id, object: "job", model, lane, promptTokens, submittedMs, deadlineMs };
+      const [created_at, deadline_at] = [Math.floor(submittedMs / 1_000), Math.floor(deadlineMs / 1_000)];
+      return { id, object: "job", model, lane, created_at, deadline_at, prompt_tokens: promptTokens };
     });
 }
 
@@ -119,7 +122,6 @@ async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
   const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, failure: parsed<Failure>(noted.text) }));
   return failures
     .flatMap(({ noted, failure }) => (failure?.tenant === tenant ? [{ noted, ...failure }] : []))
-    .slice(0, 100)
     .map(({ noted, model, code, message, attempt, claims }) => {
       const failed_at = Math.floor(noted.notedMs / 1_000);
       return { id: noted.jobId, object: "job", status: "failed", model, failed_at, attempt, claims, error: { code, message } };

@@ -3,9 +3,9 @@ import { table } from "../table.ts";
 
 interface Listed {
   readonly id: string;
-  readonly promptTokens: number;
-  /** Absent where a replica of another version lists the job. */
-  readonly submittedMs?: number;
+  /** Absent, both, where a replica of another version lists the job. */
+  readonly prompt_tokens?: number;
+  readonly created_at?: number;
 }
 interface Job {
   readonly status: string;
@@ -15,8 +15,8 @@ interface Job {
 
 /** The latest jobs, newest first, with where each stands now. */
 export async function listJobs(client: Client, limit: number): Promise<void> {
-  const { data } = (await client.get("/v1/jobs")) as { data: Listed[] };
-  const rows = await Promise.all(data.slice(0, limit).map(async (listed) => row(listed, await find(client, listed.id))));
+  const { data } = (await client.get(`/v1/jobs?limit=${limit}`)) as { data: Listed[] };
+  const rows = await Promise.all(data.map(async (listed) => row(listed, await find(client, listed.id))));
   if (rows.length === 0) console.log("no jobs");
   else console.log(table([["job", "status", "prompt", "output", "submitted"], ...rows]));
 }
@@ -30,10 +30,10 @@ interface FailedJob {
 
 /** The latest jobs that failed, newest first, with the reason. */
 export async function listFailedJobs(client: Client, limit: number): Promise<void> {
-  const { data } = (await client.get("/v1/jobs?status=failed")) as { data: FailedJob[] };
+  const { data } = (await client.get(`/v1/jobs?status=failed&limit=${limit}`)) as { data: FailedJob[] };
   if (data.length === 0) console.log("no job failed");
-  for (const { id, failed_at, claims, error } of data.slice(0, limit)) {
-    console.log(`${id}  ${new Date(1_000 * failed_at).toISOString()}  ${claims} claims  ${error.code}: ${error.message}`);
+  for (const { id, failed_at, claims, error } of data) {
+    console.log(`${id}  ${time(failed_at)}  ${claims} claims  ${error.code}: ${error.message}`);
   }
 }
 
@@ -47,10 +47,10 @@ const find = (client: Client, id: string): Promise<Job | null> =>
 function row(listed: Listed, job: Job | null): string[] {
   const prefill = job?.status === "prefill" && job.prefill !== null ? ` ${Math.floor((100 * job.prefill.done) / job.prefill.total)} %` : "";
   const status = job === null ? "purged" : job.status + prefill;
-  return [listed.id, status, String(listed.promptTokens), String(job?.output_tokens ?? ""), time(listed.submittedMs)];
+  return [listed.id, status, String(listed.prompt_tokens ?? ""), String(job?.output_tokens ?? ""), time(listed.created_at)];
 }
 
-const time = (ms?: number): string => (ms === undefined ? "" : new Date(ms).toISOString());
+const time = (seconds?: number): string => (seconds === undefined ? "" : new Date(1_000 * seconds).toISOString());
 
 export async function cancel(client: Client, jobId: string): Promise<void> {
   const { status } = (await client.post(`/v1/jobs/${encodeURIComponent(jobId)}/cancel`)) as { status: string };

@@ -68,10 +68,11 @@ test("a job that is listed was submitted when the record says so, though the clo
   const jobs = `${ahead.url}/v1/jobs`;
   const body = JSON.stringify({ kind: "completion", request: { model: "yardlog", prompt: "Where?" } });
   expect((await fetch(jobs, { method: "POST", headers: { "content-type": "application/json" }, body })).status).toBe(202);
-  const { data } = (await (await fetch(jobs)).json()) as { data: { submittedMs: number }[] };
+  const { data } = (await (await fetch(jobs)).json()) as { data: { created_at: number }[] };
   await ahead.close();
-  expect(data.map(({ submittedMs }) => submittedMs)).toEqual((await bus.registry.jobs(2)).map(({ notedMs }) => notedMs));
-  expect(data[0]!.submittedMs).toBeLessThanOrEqual(Date.now());
+  const noted = await bus.registry.jobs(2);
+  expect(data.map(({ created_at }) => created_at)).toEqual(noted.map(({ notedMs }) => Math.floor(notedMs / 1_000)));
+  expect(1_000 * data[0]!.created_at).toBeLessThanOrEqual(Date.now());
 });
 
 test("what lasts has no length yet, and a job that nobody took ends in the queue", () => {
