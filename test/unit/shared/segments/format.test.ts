@@ -64,6 +64,7 @@ test("a size is bounded before anybody allocates it", () => {
   expect(sized(BigInt(VALUE_BYTES_MAX))).toMatchObject({ payloadBytes: VALUE_BYTES_MAX });
   expect(sized(BigInt(VALUE_BYTES_MAX) + 1n)).toBe("size");
   expect(sized(2n ** 64n - 1n)).toBe("size");
+  expect(sized(2n ** 32n + 5n)).toBe("size");
 });
 
 test("a payload that no reader would accept is not written down", () => {
