@@ -4,6 +4,9 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { requireBounded } from "./bounded.ts";
 
 /** What clients may send (docs/api.md). Unknown fields are dropped, so that nothing unchecked goes further; a known field of the wrong type is a 400 that names it. */
+/** A list that is left at its first problem, whatever that is: zod goes on behind a text that is merely too long, but not behind a step that follows it. */
+export const listOf = <T extends z.ZodType>(item: T) => z.array(item.transform((value) => value));
+
 const text = z.string();
 /** Half a surrogate pair has no UTF-8, which is what the record keeps. */
 export const stopString = text
@@ -18,9 +21,9 @@ const toolCall = z.object({
 });
 const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
-  content: z.union([text, z.array(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
+  content: z.union([text, listOf(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
   reasoning_content: z.union([text, z.null()]).optional(),
-  tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
+  tool_calls: z.union([listOf(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
 });
 const tool = z.object({
@@ -86,11 +89,11 @@ const responseFormat = z.discriminatedUnion("type", [
 
 export const chatRequest = z.object({
   ...generation,
-  messages: z.array(message).min(1),
+  messages: listOf(message).min(1),
   logprobs: optional(z.boolean()),
   top_logprobs: optional(alternatives),
   max_completion_tokens: optional(z.int().min(1)),
-  tools: optional(z.array(tool)),
+  tools: optional(listOf(tool)),
   tool_choice: optional(
     z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })], {
       error: "only auto, none, required and a named function are supported",
@@ -104,7 +107,9 @@ export const chatRequest = z.object({
 export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
-  prompt: z.union([text, z.array(z.int().min(0, { abort: true })).min(1)], { error: "must be a text or a list of token ids" }),
+  prompt: z.union([text, z.array(z.int({ abort: true }).min(0, { abort: true })).min(1)], {
+    error: "must be a text or a list of token ids",
+  }),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),
   suffix: optional(z.literal("", { error: "suffix is not supported" })),
@@ -125,7 +130,7 @@ export type GenerationRequest = Partial<Pick<ChatRequest, keyof typeof generatio
   readonly top_logprobs?: number | undefined;
 };
 
-/** A list is left at its first problem: of a million there would be a million, 4 us each. What zod's own `validate` sets, which tells no problem; no type has it. */
+/** Lists are left at their first problem: of a million there would be a million, 4 us each. What zod's own `validate` sets, which tells no problem; no type has it. */
 const FIRST_PROBLEM = { abortEarly: true } as z.core.ParseContext<z.core.$ZodIssue>;
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`; TOO_LARGE for one of too many parts. */

@@ -13,10 +13,10 @@ interface Job {
   readonly prefill: { readonly done: number; readonly total: number } | null;
 }
 
-/** The latest jobs, newest first, with where each stands now. */
+/** The latest jobs, newest first, with where each stands now. A replica of the version before sends more than it is asked for. */
 export async function listJobs(client: Client, limit: number): Promise<void> {
   const { data } = (await client.get(`/v1/jobs?limit=${limit}`)) as { data: Listed[] };
-  const rows = await Promise.all(data.map(async (listed) => row(listed, await find(client, listed.id))));
+  const rows = await Promise.all(data.slice(0, limit).map(async (listed) => row(listed, await find(client, listed.id))));
   if (rows.length === 0) console.log("no jobs");
   else console.log(table([["job", "status", "prompt", "output", "submitted"], ...rows]));
 }
@@ -32,7 +32,7 @@ interface FailedJob {
 export async function listFailedJobs(client: Client, limit: number): Promise<void> {
   const { data } = (await client.get(`/v1/jobs?status=failed&limit=${limit}`)) as { data: FailedJob[] };
   if (data.length === 0) console.log("no job failed");
-  for (const { id, failed_at, claims, error } of data) {
+  for (const { id, failed_at, claims, error } of data.slice(0, limit)) {
     console.log(`${id}  ${time(failed_at)}  ${claims} claims  ${error.code}: ${error.message}`);
   }
 }
