@@ -61,7 +61,11 @@ const work = {
     "Tokens waiting or under way, of prompts and expected answers, before new jobs are answered 429. Sooner where a deadline cannot be met.",
   ),
   beatMs: whole(1_000, { min: 100 }, "How often a process shows it is alive."),
-  drainMs: whole(10_000, { min: 100 }, "How long a process told to stop may take to finish its chunk and hand back. More than LONGSHORE_CHUNK_MS."),
+  drainMs: whole(
+    10_000,
+    { min: 100 },
+    "How long a process told to stop may take to finish its chunk and hand back. More than LONGSHORE_CHUNK_MS.",
+  ),
 } as const;
 
 const prefill = {
