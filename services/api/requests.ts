@@ -4,9 +4,6 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { requireBounded } from "./bounded.ts";
 
 /** What clients may send (docs/api.md). Unknown fields are dropped, so that nothing unchecked goes further; a known field of the wrong type is a 400 that names it. */
-/** A list that is left at its first problem, whatever that is: zod goes on behind a text that is merely too long, but not behind a step that follows it. */
-export const listOf = <T extends z.ZodType>(item: T) => z.array(item.transform((value) => value));
-
 const text = z.string();
 /** Half a surrogate pair has no UTF-8, which is what the record keeps. */
 export const stopString = text
@@ -21,9 +18,9 @@ const toolCall = z.object({
 });
 const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
-  content: z.union([text, listOf(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
+  content: z.union([text, z.array(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
   reasoning_content: z.union([text, z.null()]).optional(),
-  tool_calls: z.union([listOf(toolCall), z.null()]).optional(),
+  tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
 });
 const tool = z.object({
@@ -32,6 +29,10 @@ const tool = z.object({
 });
 /** Absent and null mean the same. */
 export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
+
+/** Of each check on what lies in a list: zod goes on behind a value that is of the right type, to the next problem of a million. */
+export const LAST = { abort: true };
+export const toolName = z.string().min(1, LAST).max(128, LAST);
 
 /** Answers to one prompt, and tokens with a bias of their own. */
 export const CHOICES_MAX = 16;
@@ -89,11 +90,11 @@ const responseFormat = z.discriminatedUnion("type", [
 
 export const chatRequest = z.object({
   ...generation,
-  messages: listOf(message).min(1),
+  messages: z.array(message).min(1),
   logprobs: optional(z.boolean()),
   top_logprobs: optional(alternatives),
   max_completion_tokens: optional(z.int().min(1)),
-  tools: optional(listOf(tool)),
+  tools: optional(z.array(tool)),
   tool_choice: optional(
     z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })], {
       error: "only auto, none, required and a named function are supported",
@@ -107,9 +108,7 @@ export const chatRequest = z.object({
 export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
-  prompt: z.union([text, z.array(z.int({ abort: true }).min(0, { abort: true })).min(1)], {
-    error: "must be a text or a list of token ids",
-  }),
+  prompt: z.union([text, z.array(z.int(LAST).min(0, LAST)).min(1)], { error: "must be a text or a list of token ids" }),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),
   suffix: optional(z.literal("", { error: "suffix is not supported" })),
@@ -130,7 +129,7 @@ export type GenerationRequest = Partial<Pick<ChatRequest, keyof typeof generatio
   readonly top_logprobs?: number | undefined;
 };
 
-/** Lists are left at their first problem: of a million there would be a million, 4 us each. What zod's own `validate` sets, which tells no problem; no type has it. */
+/** Lists are left at their first problem (LAST): a million would take 4 us each. What zod's own `validate` sets, which tells no problem; no type has it. */
 const FIRST_PROBLEM = { abortEarly: true } as z.core.ParseContext<z.core.$ZodIssue>;
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`; TOO_LARGE for one of too many parts. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { jsonSchema, listOf, optional, stopString } from "../requests.ts";
+import { jsonSchema, optional, stopString, toolName } from "../requests.ts";
 
 /** What clients of Anthropic's messages may send (docs/api.md), by the same rules as OpenAI's. */
 const textBlock = z.object({ type: z.literal("text"), text: z.string() });
@@ -17,7 +17,7 @@ const block = z.discriminatedUnion(
     z.object({
       type: z.literal("tool_result"),
       tool_use_id: z.string(),
-      content: optional(z.union([z.string(), listOf(resultPart)], { error: "must be a text or a list of blocks" })),
+      content: optional(z.union([z.string(), z.array(resultPart)], { error: "must be a text or a list of blocks" })),
     }),
   ],
   { error: readable },
@@ -25,12 +25,12 @@ const block = z.discriminatedUnion(
 
 const message = z.object({
   role: z.enum(["user", "assistant", "system"]),
-  content: z.union([z.string(), listOf(block)], { error: "must be a text or a list of blocks" }),
+  content: z.union([z.string(), z.array(block)], { error: "must be a text or a list of blocks" }),
 });
 
 const tool = z.object({
   type: optional(z.literal("custom", { error: "only custom tools, which the client runs, are supported" })),
-  name: z.string().min(1).max(128),
+  name: toolName,
   description: optional(z.string()),
   input_schema: z.record(z.string(), z.unknown()),
 });
@@ -46,9 +46,9 @@ const outputConfig = z.object({
 
 const conversation = {
   model: z.string(),
-  messages: listOf(message).min(1),
-  system: optional(z.union([z.string(), listOf(textBlock)], { error: "must be a text or a list of text blocks" })),
-  tools: optional(listOf(tool)),
+  messages: z.array(message).min(1),
+  system: optional(z.union([z.string(), z.array(textBlock)], { error: "must be a text or a list of text blocks" })),
+  tools: optional(z.array(tool)),
   tool_choice: optional(toolChoice),
   thinking: optional(z.object({ type: z.enum(["enabled", "adaptive", "disabled"]) })),
   output_config: optional(outputConfig),

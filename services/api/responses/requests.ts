@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { effort, jsonSchema, listOf, metadata, optional, schemaName } from "../requests.ts";
+import { effort, jsonSchema, LAST, metadata, optional, schemaName, toolName } from "../requests.ts";
 
 /** What clients of OpenAI's Responses API may send (docs/api.md), by the same rules as its chat completions. */
 const text = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -8,18 +8,18 @@ const part = z.discriminatedUnion("type", [text, refusal], { error: "must be tex
 /** Of a tool's output: the model is told of parts that it cannot see. */
 const outputPart = z.object({ type: z.string(), text: optional(z.string()) });
 const thought = z.object({ type: z.string(), text: z.string() });
-const id = optional(z.string().max(256));
+const id = optional(z.string().max(256, LAST));
 
 const message = z.object({
   type: z.literal("message"),
   id,
   role: z.enum(["user", "assistant", "system", "developer"]),
-  content: z.union([z.string(), listOf(part)], { error: "must be a text or a list of parts" }),
+  content: z.union([z.string(), z.array(part)], { error: "must be a text or a list of parts" }),
 });
 const reasoning = z.object({
   type: z.literal("reasoning"),
   id,
-  content: optional(listOf(thought)),
+  content: optional(z.array(thought)),
   encrypted_content: optional(z.string()),
 });
 const functionCall = z.object({ type: z.literal("function_call"), id, call_id: z.string(), name: z.string(), arguments: z.string() });
@@ -27,7 +27,7 @@ const functionCallOutput = z.object({
   type: z.literal("function_call_output"),
   id,
   call_id: z.string(),
-  output: z.union([z.string(), listOf(outputPart)], { error: "must be a text or a list of parts" }),
+  output: z.union([z.string(), z.array(outputPart)], { error: "must be a text or a list of parts" }),
 });
 const itemReference = z.object({ type: z.literal("item_reference"), id: z.string() });
 const readable = "must be a message, reasoning, a function_call, a function_call_output, or an item_reference";
@@ -44,7 +44,7 @@ const item = z.preprocess(
 
 const tool = z.object({
   type: z.literal("function", { error: "only function tools, which the client runs, are supported" }),
-  name: z.string().min(1).max(128),
+  name: toolName,
   description: optional(z.string()),
   parameters: optional(z.record(z.string(), z.unknown())),
   strict: optional(z.boolean()),
@@ -63,8 +63,8 @@ const INCLUDED = [
 ];
 const included = z
   .string()
-  .refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them`, abort: true })
-  .refine((name) => INCLUDED.includes(name), { error: "is nothing that an answer has" });
+  .refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them`, ...LAST })
+  .refine((name) => INCLUDED.includes(name), { error: "is nothing that an answer has", ...LAST });
 
 const format = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
@@ -81,12 +81,12 @@ const format = z.discriminatedUnion("type", [
 export const responsesRequest = z
   .object({
     model: z.string(),
-    input: z.union([z.string(), listOf(item)], { error: "must be a text or a list of items" }),
+    input: z.union([z.string(), z.array(item)], { error: "must be a text or a list of items" }),
     instructions: optional(z.string()),
     previous_response_id: optional(z.string()),
     conversation: optional(z.never({ error: "conversations are not supported: send previous_response_id, or the items" })),
     prompt: optional(z.never({ error: "stored prompts are not supported" })),
-    tools: optional(listOf(tool)),
+    tools: optional(z.array(tool)),
     tool_choice: optional(
       z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), name: z.string() })], {
         error: "only auto, none, required and a named function are supported",
@@ -110,7 +110,7 @@ export const responsesRequest = z
     top_p: optional(z.number().gt(0).max(1)),
     top_logprobs: optional(z.literal(0, { error: "only 0 is supported here; chat completions have log probabilities" })),
     truncation: optional(z.literal("disabled", { error: "only disabled is supported: nothing is left out of the input" })),
-    include: optional(listOf(included)),
+    include: optional(z.array(included)),
     store: optional(z.boolean()),
     background: optional(z.boolean()),
     stream: optional(z.boolean()),

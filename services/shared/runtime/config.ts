@@ -189,7 +189,7 @@ export function loadConfig(env: Environment = environment): Config {
 
 const withoutPassword = (value: string): string => value.replace(/\/\/.*@/, "//***@");
 
-/** The log must not drop the beginning of a job that runs, nor an answer that is kept; the largest body must find room at some time; and a worker told to stop its end of a chunk. */
+/** The log must not drop the beginning of a job that runs, nor an answer that is kept; the largest body must find room at some time; and a worker told to stop must have time for its chunk. */
 function contradictions(config: Config): string[] {
   const { logMaxAgeSeconds, deadlineSeconds, retentionSeconds, bodyMaxBytes, bodiesMaxBytes, chunkMs, drainMs } = config;
   const problems: string[] = [];

@@ -39,6 +39,12 @@ test.each<[string, z.ZodType, object, string]>([
   ["ids beyond all integers", completionRequest, { model: "yardlog", prompt: many(1e99) }, "prompt[0]"],
   ["numbers for items", responsesRequest, { model: "yardlog", input: many(1) }, "input[0]"],
   ["metadata without end", responsesRequest, { model: "yardlog", input: "x", metadata: members }, "metadata"],
+  [
+    "items with ids as long as a letter",
+    responsesRequest,
+    { model: "yardlog", input: Array(40_000).fill({ role: "user", content: "", id: "x".repeat(257) }) },
+    "input[0].id",
+  ],
   ["what no answer has", responsesRequest, { model: "yardlog", input: "x", include: many("x") }, "include[0]"],
   ["tools without names", responsesRequest, { model: "yardlog", input: "x", tools: nameless({ type: "function" }) }, "tools[0].name"],
   ["Anthropic's tools without names", messagesRequest, { ...ok, max_tokens: 5, tools: nameless({ input_schema: {} }) }, "tools[0].name"],
