@@ -1,5 +1,6 @@
-import type { Bus, JobRequest, Lane, Waiting } from "../shared/bus/contract.ts";
+import type { Bus, Waiting } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
+import type { JobRequest, Lane } from "../shared/bus/events.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";

@@ -1,4 +1,4 @@
-import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/contract.ts";
+import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/events.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import { TextStream } from "../shared/engine/text.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";

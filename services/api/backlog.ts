@@ -1,4 +1,5 @@
-import type { Bus, Lane, Waiting } from "../shared/bus/contract.ts";
+import type { Bus, Waiting } from "../shared/bus/contract.ts";
+import type { Lane } from "../shared/bus/events.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { Prompts } from "./prompts.ts";
 

@@ -1,4 +1,5 @@
-import type { Bus, Phase } from "../shared/bus/contract.ts";
+import type { Bus } from "../shared/bus/contract.ts";
+import type { Phase } from "../shared/bus/events.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { parsed } from "./jobs.ts";
 

@@ -1,5 +1,6 @@
-import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
-import { isTerminal } from "../shared/bus/contract.ts";
+import type { Bus } from "../shared/bus/contract.ts";
+import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
+import { isTerminal } from "../shared/bus/events.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
-import type { Lane } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
+import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { callerOf } from "./auth.ts";
 import type { Body } from "./body.ts";

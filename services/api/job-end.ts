@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { tellingShape } from "../shared/batches/batch.ts";
 import { readDocument } from "../shared/batches/document.ts";
-import type { Document, JobRequest, LogRecord } from "../shared/bus/contract.ts";
+import type { Document } from "../shared/bus/contract.ts";
+import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { answerId, submittedView } from "./view.ts";
 
 const jobEndShape = z.object({

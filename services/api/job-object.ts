@@ -1,4 +1,4 @@
-import { isTerminal, type JobRequest, type LogRecord } from "../shared/bus/contract.ts";
+import { isTerminal, type JobRequest, type LogRecord } from "../shared/bus/events.ts";
 import { cacheUseOf, timelineOf } from "./timeline.ts";
 
 /** A job, and all that its log says of it. */

@@ -1,6 +1,7 @@
-import type { Bus, JobEvent, JobLog, JobRequest, LogRecord, Noted, StoredRecord } from "../shared/bus/contract.ts";
-import { isTerminal } from "../shared/bus/contract.ts";
+import type { Bus, JobLog, Noted } from "../shared/bus/contract.ts";
 import { isDamaged } from "../shared/bus/damage.ts";
+import type { JobEvent, JobRequest, LogRecord, StoredRecord } from "../shared/bus/events.ts";
+import { isTerminal } from "../shared/bus/events.ts";
 import { holds } from "../shared/bus/standing.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { isTold } from "./job-end.ts";

@@ -1,4 +1,5 @@
-import { type Bus, isTerminal, type Noted } from "../shared/bus/contract.ts";
+import type { Bus, Noted } from "../shared/bus/contract.ts";
+import { isTerminal } from "../shared/bus/events.ts";
 import { leftBy, REPLICAS, readersOf } from "./beats.ts";
 import { type Note, readNote } from "./jobs.ts";
 

@@ -1,4 +1,4 @@
-import type { JobRequest } from "../shared/bus/contract.ts";
+import type { JobRequest } from "../shared/bus/events.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import { invalid } from "./errors.ts";
 import type { ServedModel } from "./model.ts";

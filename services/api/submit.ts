@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import type { Bus, JobRequest, LogRecord } from "../shared/bus/contract.ts";
+import type { Bus } from "../shared/bus/contract.ts";
 import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
+import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";

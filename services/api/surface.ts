@@ -1,4 +1,4 @@
-import type { JobRequest } from "../shared/bus/contract.ts";
+import type { JobRequest } from "../shared/bus/events.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
 import type { ServingError } from "../shared/runtime/errors.ts";
 import type { Addition, Ending, Score } from "./answer.ts";

@@ -1,4 +1,4 @@
-import type { JobEvent, LogRecord } from "../shared/bus/contract.ts";
+import type { JobEvent, LogRecord } from "../shared/bus/events.ts";
 import { WAITS_FOR_PREFIX } from "../shared/bus/reasons.ts";
 
 /** One stretch of a job's life, as `GET /v1/jobs/{id}` tells it. */

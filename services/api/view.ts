@@ -1,4 +1,4 @@
-import type { JobRequest } from "../shared/bus/contract.ts";
+import type { JobRequest } from "../shared/bus/events.ts";
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";

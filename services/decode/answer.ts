@@ -1,4 +1,4 @@
-import type { JobRequest } from "../shared/bus/contract.ts";
+import type { JobRequest } from "../shared/bus/events.ts";
 
 /** Sees the answer's ids one by one; true once the text contains a stop string. */
 export interface TextWatcher {

@@ -1,4 +1,4 @@
-import type { Tokens } from "../shared/bus/contract.ts";
+import type { Tokens } from "../shared/bus/events.ts";
 import type { Opened, SequenceId } from "../shared/engine/engine.ts";
 import { always } from "../shared/worker/chunk-size.ts";
 import type { Context, contextFactory, Found } from "../shared/worker/context.ts";

@@ -1,4 +1,4 @@
-import type { Tokens } from "../shared/bus/contract.ts";
+import type { Tokens } from "../shared/bus/events.ts";
 import { Pause } from "../shared/bus/pause.ts";
 import type { Drawn, TokenLogprobs } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";

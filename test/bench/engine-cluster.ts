@@ -1,6 +1,7 @@
 import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
-import { type Bus, isTerminal, type JobEvent } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobEvent } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { engineFromConfig } from "../../services/shared/engine/from-config.ts";

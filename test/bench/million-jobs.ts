@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { deleteJob } from "../../services/api/jobs.ts";
 import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
 import { encodeRecord } from "../../services/shared/bus/codec.ts";
-import type { JobEvent } from "../../services/shared/bus/contract.ts";
+import type { JobEvent } from "../../services/shared/bus/events.ts";
 import { natsBus } from "../../services/shared/bus/nats/bus.ts";
 import { Connection } from "../../services/shared/bus/nats/connection.ts";
 import { NatsJournal } from "../../services/shared/bus/nats/journal.ts";

@@ -1,4 +1,4 @@
-import type { LogRecord } from "../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../services/shared/bus/events.ts";
 import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import { answered } from "../support/answers.ts";
 import { faultsOf } from "../support/bus.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { LogRecord } from "../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../services/shared/bus/events.ts";
 import { audit, type Verdict } from "./audit.ts";
 import { ask } from "./client.ts";
 import { type ChaosCluster, startChaosCluster } from "./cluster.ts";

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Bus, JobRequest, LogRecord } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import type { JobRequest, LogRecord } from "../../services/shared/bus/events.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import type { EngineInfo } from "../../services/shared/engine/engine.ts";
 import { engineFromConfig, type OpenedEngine } from "../../services/shared/engine/from-config.ts";

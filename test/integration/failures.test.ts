@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { JobEvent, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
+import type { JobEvent, LogRecord, Phase } from "../../services/shared/bus/events.ts";
 import { audit, type Verdict } from "../chaos/audit.ts";
 import { ask, type Reply } from "../chaos/client.ts";
 import { type ChaosCluster, SEGMENT_TOKENS, settings, startChaosCluster } from "../chaos/cluster.ts";

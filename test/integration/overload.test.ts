@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Admission } from "../../services/api/admission.ts";
 import { submit } from "../../services/api/submit.ts";
-import { type Bus, isTerminal } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import { isTerminal } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";

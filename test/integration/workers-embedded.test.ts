@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Embedded, startEmbedded } from "../../services/cli/embedded.ts";
-import type { JobRequest } from "../../services/shared/bus/contract.ts";
+import type { JobRequest } from "../../services/shared/bus/events.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";

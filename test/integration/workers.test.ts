@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { Bus, LogRecord } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../services/shared/bus/events.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";

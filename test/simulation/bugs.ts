@@ -1,5 +1,6 @@
 import { decodeRecord, encodeLive, encodeRecord } from "../../services/shared/bus/codec.ts";
-import type { Bus, Claim, JobEvent, LogRecord, Message } from "../../services/shared/bus/contract.ts";
+import type { Bus, Claim, Message } from "../../services/shared/bus/contract.ts";
+import type { JobEvent, LogRecord } from "../../services/shared/bus/events.ts";
 import type { Journal } from "../../services/shared/bus/journal.ts";
 import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";

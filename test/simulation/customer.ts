@@ -1,6 +1,6 @@
 import { answerSoFar } from "../../services/api/follow.ts";
 import type { Submission } from "../../services/api/submit.ts";
-import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import type { Dice } from "../support/dice.ts";
 import { EOS, letter, promptIds } from "../support/model.ts";

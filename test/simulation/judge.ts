@@ -1,5 +1,6 @@
 import { decodeRecord } from "../../services/shared/bus/codec.ts";
-import { isTerminal, type JobEvent, type LogRecord, type Phase, type WorkItem } from "../../services/shared/bus/contract.ts";
+import type { WorkItem } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../services/shared/bus/events.ts";
 
 type Touch = "working" | "ack" | "nak";
 

@@ -1,4 +1,4 @@
-import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import { type Alone, alone } from "../support/alone.ts";
 import { answered, logprobsOf } from "../support/answers.ts";
 import { engineOptions } from "../support/model.ts";

@@ -1,4 +1,4 @@
-import type { JobRequest } from "../../services/shared/bus/contract.ts";
+import type { JobRequest } from "../../services/shared/bus/events.ts";
 import type { Drawn, TokenLogprobs } from "../../services/shared/engine/engine.ts";
 import { openWeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";
 import { engineOptions, grammars, letter } from "./model.ts";

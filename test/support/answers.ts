@@ -1,4 +1,5 @@
-import { type Bus, isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import type { TokenLogprobs } from "../../services/shared/engine/engine.ts";
 
 export interface Answered {

@@ -1,6 +1,7 @@
 import { startApi } from "../../services/api/api.ts";
 import { openServedModel, type ServedModel } from "../../services/api/model.ts";
-import type { Bus, Claim, JobRequest } from "../../services/shared/bus/contract.ts";
+import type { Bus, Claim } from "../../services/shared/bus/contract.ts";
+import type { JobRequest } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { type Config, loadConfig } from "../../services/shared/runtime/config.ts";

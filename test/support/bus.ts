@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Bus, Claim, ClaimResult, JobRequest, LogRecord, Phase } from "../../services/shared/bus/contract.ts";
+import type { Bus, Claim, ClaimResult } from "../../services/shared/bus/contract.ts";
+import type { JobRequest, LogRecord, Phase } from "../../services/shared/bus/events.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 
 export const never = new AbortController().signal;

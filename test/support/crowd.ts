@@ -1,5 +1,6 @@
 import { expect } from "vitest";
-import type { Bus, JobRequest, LogRecord } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import type { JobRequest, LogRecord } from "../../services/shared/bus/events.ts";
 import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { alone } from "./alone.ts";

@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { Reconciler, type ReconcilerDeps } from "../../services/api/reconciler/reconciler.ts";
-import type { Bus, Phase } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
+import type { Phase } from "../../services/shared/bus/events.ts";
 import type { BusOptions } from "../../services/shared/bus/settings.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { request } from "./bus.ts";

@@ -1,7 +1,8 @@
 import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
-import type { Bus, JobRequest, LogRecord } from "../../services/shared/bus/contract.ts";
+import type { Bus } from "../../services/shared/bus/contract.ts";
 import { enqueue } from "../../services/shared/bus/enqueue.ts";
+import type { JobRequest, LogRecord } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless.ts";

@@ -1,4 +1,4 @@
-import { isTerminal, type LogRecord } from "../../shared/bus/contract.ts";
+import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
 import { type Delta, joinDeltas } from "../../shared/engine/chat/output.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { type Ending, JobError } from "../answer.ts";

@@ -1,4 +1,5 @@
-import { type Bus, isTerminal, type Noted } from "../../shared/bus/contract.ts";
+import type { Bus, Noted } from "../../shared/bus/contract.ts";
+import { isTerminal } from "../../shared/bus/events.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { readNote, requestOf } from "../jobs.ts";
 

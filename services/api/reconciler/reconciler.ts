@@ -1,7 +1,8 @@
-import type { Bus, JobEvent, LogRecord, Phase, StoredRecord, Waiting } from "../../shared/bus/contract.ts";
-import { isTerminal } from "../../shared/bus/contract.ts";
+import type { Bus, Waiting } from "../../shared/bus/contract.ts";
 import { isDamaged } from "../../shared/bus/damage.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
+import type { JobEvent, LogRecord, Phase, StoredRecord } from "../../shared/bus/events.ts";
+import { isTerminal } from "../../shared/bus/events.ts";
 import { holds, quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";

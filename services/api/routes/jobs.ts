@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
-import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/contract.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { tenantOf } from "../auth.ts";

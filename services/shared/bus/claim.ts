@@ -1,5 +1,6 @@
 import { ServingError } from "../runtime/errors.ts";
-import type { Claim, JobEvent, LogRecord, Phase } from "./contract.ts";
+import type { Claim } from "./contract.ts";
+import type { JobEvent, LogRecord, Phase } from "./events.ts";
 import { endsClaim } from "./standing.ts";
 import type { Tip, Writer } from "./writer.ts";
 

@@ -1,7 +1,8 @@
 import protobuf from "protobufjs/light.js";
 import definitions from "../../../proto/gen/job.ts";
 import { ServingError } from "../runtime/errors.ts";
-import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Tokens, Usage, WorkItem } from "./contract.ts";
+import type { WorkItem } from "./contract.ts";
+import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Tokens, Usage } from "./events.ts";
 import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
 import { decodeIdsFast } from "./token-ids.ts";
 

@@ -1,4 +1,5 @@
-import type { JobQueue, JobRequest, LogRecord, Phase } from "./contract.ts";
+import type { JobQueue } from "./contract.ts";
+import type { JobRequest, LogRecord, Phase } from "./events.ts";
 
 /** What an answer counts in the backlog at most: few use all the tokens they may have. */
 const OUTPUT_TOKENS_EXPECTED = 1_024;

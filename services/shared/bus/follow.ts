@@ -1,6 +1,6 @@
 import type { Clock } from "../runtime/clock.ts";
 import { decodeLive } from "./codec.ts";
-import { isTerminal, type LogRecord } from "./contract.ts";
+import { isTerminal, type LogRecord } from "./events.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { Mailbox } from "./mailbox.ts";
 import { isUnavailable, onAbort } from "./pause.ts";

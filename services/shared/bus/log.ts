@@ -3,17 +3,9 @@ import { ServingError } from "../runtime/errors.ts";
 import type { Random } from "../runtime/random.ts";
 import { HeldClaim } from "./claim.ts";
 import { decodeRecord, encodeRequest } from "./codec.ts";
-import {
-  type ClaimResult,
-  isTerminal,
-  type JobEvent,
-  type JobLog,
-  type JobRequest,
-  type LogRecord,
-  type Phase,
-  type StoredRecord,
-} from "./contract.ts";
+import type { ClaimResult, JobLog } from "./contract.ts";
 import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type Phase, type StoredRecord } from "./events.ts";
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { backoffMs, Pause } from "./pause.ts";

@@ -1,5 +1,5 @@
 import { ServingError } from "../runtime/errors.ts";
-import type { JobEvent, LogRecord, Tokens } from "./contract.ts";
+import type { JobEvent, LogRecord, Tokens } from "./events.ts";
 
 /** Where a job stands after its last event. */
 export type Standing = Pick<LogRecord, "epoch" | "phase" | "attempt" | "tokenCount">;

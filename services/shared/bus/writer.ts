@@ -1,6 +1,6 @@
 import type { Clock } from "../runtime/clock.ts";
 import { encodeLive, encodeRecord, mayFit } from "./codec.ts";
-import type { JobEvent, LogRecord } from "./contract.ts";
+import type { JobEvent, LogRecord } from "./events.ts";
 import type { Journal } from "./journal.ts";
 import { untilKnown } from "./known.ts";
 import { advance, type Standing } from "./standing.ts";

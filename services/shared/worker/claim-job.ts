@@ -1,5 +1,6 @@
-import type { Bus, Claim, LogRecord, Message, Phase } from "../bus/contract.ts";
+import type { Bus, Claim, Message } from "../bus/contract.ts";
 import { enqueue } from "../bus/enqueue.ts";
+import type { LogRecord, Phase } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { HeldJob } from "./held-job.ts";
 

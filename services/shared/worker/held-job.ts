@@ -1,4 +1,5 @@
-import type { Claim, JobEvent, JobRequest, LogRecord, Message } from "../bus/contract.ts";
+import type { Claim, Message } from "../bus/contract.ts";
+import type { JobEvent, JobRequest, LogRecord } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { Interrupted } from "./interrupted.ts";
 import { Turn } from "./turn.ts";

@@ -1,5 +1,5 @@
-import type { Phase } from "../bus/contract.ts";
 import { tellDamage } from "../bus/damage.ts";
+import type { Phase } from "../bus/events.ts";
 import { busFromConfig } from "../bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";

@@ -1,4 +1,5 @@
-import type { JobRequest, PayloadStore } from "../bus/contract.ts";
+import type { PayloadStore } from "../bus/contract.ts";
+import type { JobRequest } from "../bus/events.ts";
 import { isUnavailable } from "../bus/pause.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 import { ServingError } from "../runtime/errors.ts";

@@ -1,5 +1,6 @@
-import type { Bus, JobEvent, Phase } from "../bus/contract.ts";
+import type { Bus } from "../bus/contract.ts";
 import { enqueue } from "../bus/enqueue.ts";
+import type { JobEvent, Phase } from "../bus/events.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { WorkerDeps } from "./deps.ts";

@@ -1,6 +1,7 @@
 import { beatWhile } from "../bus/beat.ts";
-import type { Message, Phase } from "../bus/contract.ts";
+import type { Message } from "../bus/contract.ts";
 import { isDamaged } from "../bus/damage.ts";
+import type { Phase } from "../bus/events.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";

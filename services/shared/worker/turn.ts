@@ -1,4 +1,4 @@
-import type { LogRecord } from "../bus/contract.ts";
+import type { LogRecord } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 
 /** A turn goes on for at least so many times as long as it took to repeat what had been done. */

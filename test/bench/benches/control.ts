@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Admission } from "../../../services/api/admission.ts";
 import { type SubmitDeps, submit } from "../../../services/api/submit.ts";
 import { readCompose } from "../../../services/cli/cluster/compose.ts";
-import { isTerminal } from "../../../services/shared/bus/contract.ts";
+import { isTerminal } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";

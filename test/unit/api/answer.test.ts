@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Answer } from "../../../services/api/answer.ts";
 import { parserFor } from "../../../services/api/view.ts";
-import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { usage } from "../../support/bus.ts";
 

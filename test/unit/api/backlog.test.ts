@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Backlog, type Load } from "../../../services/api/backlog.ts";
-import type { JobQueue, Phase, Waiting } from "../../../services/shared/bus/contract.ts";
+import type { JobQueue, Waiting } from "../../../services/shared/bus/contract.ts";
+import type { Phase } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { overriding } from "../../support/overriding.ts";

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { leftBy } from "../../../services/api/beats.ts";
 import { makeKey } from "../../../services/api/keys/key.ts";
-import type { JobRequest } from "../../../services/shared/bus/contract.ts";
+import type { JobRequest } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 

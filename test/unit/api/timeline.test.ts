@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { jobObject } from "../../../services/api/job-object.ts";
 import { cacheUseOf, timelineOf } from "../../../services/api/timeline.ts";
 import { renderJob } from "../../../services/cli/commands/job.ts";
-import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { WAITS_FOR_PREFIX } from "../../../services/shared/bus/reasons.ts";
 import { advance, unborn } from "../../../services/shared/bus/standing.ts";

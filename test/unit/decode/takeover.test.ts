@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../services/shared/bus/events.ts";
 import type { Engine } from "../../../services/shared/engine/engine.ts";
 import { alone } from "../../support/alone.ts";
 import { erasableStore } from "../../support/forgetful-store.ts";

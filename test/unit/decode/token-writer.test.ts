@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { TokenWriter } from "../../../services/decode/token-writer.ts";
-import type { JobEvent } from "../../../services/shared/bus/contract.ts";
+import type { JobEvent } from "../../../services/shared/bus/events.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import type { HeldJob } from "../../../services/shared/worker/held-job.ts";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../services/shared/bus/events.ts";
 import { depth } from "../../support/bus.ts";
 import { promptIds } from "../../support/model.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";

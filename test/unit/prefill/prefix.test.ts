@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { JobEvent, LogRecord } from "../../../services/shared/bus/contract.ts";
+import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { alone } from "../../support/alone.ts";
 import { EOS, promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";

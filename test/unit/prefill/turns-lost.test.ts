@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import type { Claim, JobEvent } from "../../../services/shared/bus/contract.ts";
+import type { Claim } from "../../../services/shared/bus/contract.ts";
+import type { JobEvent } from "../../../services/shared/bus/events.ts";
 import { TURN_IS_OVER } from "../../../services/shared/bus/reasons.ts";
 import { crowd, long, short, yields } from "../../support/crowd.ts";
 import { overriding } from "../../support/overriding.ts";

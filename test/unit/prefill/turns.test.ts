@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import type { LogRecord } from "../../../services/shared/bus/contract.ts";
 import { enqueue } from "../../../services/shared/bus/enqueue.ts";
+import type { LogRecord } from "../../../services/shared/bus/events.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import { alone } from "../../support/alone.ts";
 import { answered } from "../../support/answers.ts";

@@ -1,6 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
-import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
+import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
+import type { Lane, Phase } from "../events.ts";
 import { linked, Pause } from "../pause.ts";
 
 interface QueueBounds {

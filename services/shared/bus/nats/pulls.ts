@@ -1,6 +1,6 @@
 import type { Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
-import type { Lane } from "../contract.ts";
+import type { Lane } from "../events.ts";
 import { Pause } from "../pause.ts";
 import type { Connection } from "./connection.ts";
 import { PullLine } from "./pull-line.ts";

@@ -1,7 +1,8 @@
 import { createInbox, type Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
-import type { JobQueue, Lane, Message, Phase, Waiting, WorkItem } from "../contract.ts";
+import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
+import type { Lane, Phase } from "../events.ts";
 import { token, untoken } from "../name.ts";
 import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";

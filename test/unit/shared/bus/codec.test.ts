@@ -12,7 +12,7 @@ import {
   encodeRequest,
   RECORD_BYTES_MAX,
 } from "../../../../services/shared/bus/codec.ts";
-import type { JobEvent, JobRequest, LogRecord } from "../../../../services/shared/bus/contract.ts";
+import type { JobEvent, JobRequest, LogRecord } from "../../../../services/shared/bus/events.ts";
 import { finished, request } from "../../../support/bus.ts";
 
 const count = fc.maxSafeNat();

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { JobEvent } from "../../../../services/shared/bus/contract.ts";
+import type { JobEvent } from "../../../../services/shared/bus/events.ts";
 import { advance, type Standing, unborn } from "../../../../services/shared/bus/standing.ts";
 import { finished, handedOver, progress, tokens } from "../../../support/bus.ts";
 

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { Claim, LogRecord, Message } from "../../../../services/shared/bus/contract.ts";
+import type { Claim, Message } from "../../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../../services/shared/bus/events.ts";
 import type { Sealed } from "../../../../services/shared/engine/engine.ts";
 import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
 import { silentLog } from "../../../../services/shared/runtime/log.ts";

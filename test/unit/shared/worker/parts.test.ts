@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { LogRecord } from "../../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../../services/shared/bus/events.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import type { SegmentKey } from "../../../../services/shared/segments/contract.ts";
 import { boundaryPlaces } from "../../../../services/shared/worker/boundary-places.ts";
