@@ -34,7 +34,8 @@ export async function startApi(
   const { bus, clock, config, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
-  const readers = new Readers({ bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica });
+  const shown = { bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica };
+  const readers = new Readers(shown);
   const admission = new Admission(bus, clock, model.name, config);
   const ring = new KeyRing(bus.registry);
   await ring.look().catch(() => {}); // the record is away: nobody gets in before it is back
@@ -45,7 +46,7 @@ export async function startApi(
     replica,
     readers,
     admission,
-    retries: new Retries(bus),
+    retries: new Retries(shown),
     bodies: new BodyRoom(config),
     identify,
     limits,
@@ -62,24 +63,24 @@ export async function startApi(
       { cause },
     );
   });
-  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, () => "", stop.signal).catch(() => {});
+  let beats = 0;
+  const counted = () => String(++beats); // so that one that still stands is told from one that comes
+  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, counted, stop.signal).catch(() => {});
   void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
-  const { claimMs, beatMs, retentionSeconds, webhookUrl } = config;
-  void reconcileUntil(
-    { ...deps, claimMs, beatMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "", replica },
-    stop.signal,
-  );
+  const { claimMs, retentionSeconds, webhookUrl } = config;
+  void reconcileUntil({ ...deps, ...shown, claimMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "" }, stop.signal);
   return {
     url,
     grpc: grpc?.address ?? null,
     close: async () => {
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
+      const gone = bus.registry.retire(REPLICAS, replica).catch(() => {}); // its readers are lost from now on, or else when its beat ends
       const told = grpc?.close(LAST_WORDS_MS);
       const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
       await app.close();
       clearTimeout(cut);
-      await told;
+      await Promise.all([told, gone]);
     },
   };
 }

@@ -41,8 +41,8 @@ export async function submitChoices(
   written: WrittenPrompt,
   options: SubmitOptions,
 ): Promise<readonly Choice[]> {
-  const prompt = await admissible(deps, request, generation, written, options);
   const choices: Choice[] = [];
+  let prompt: Prompt | null = null;
   try {
     for (let index = 0; index < (generation.n ?? 1); index++) choices.push(await submitChoice(index));
     return choices;
@@ -56,6 +56,9 @@ export async function submitChoices(
   }
 
   async function submitChoice(index: number): Promise<Choice> {
+    const joined = await jobToJoin(deps, request, options, index);
+    if (joined !== null) return { jobId: joined, created: false, view: await viewOf(deps.bus, joined) };
+    prompt ??= await admissible(deps, request, generation, written, options);
     const [first] = choices;
     const view = first === undefined ? prompt.view : { ...first.view, choice: { index, of: first.jobId } };
     const job = await submitJob(deps, request, generation, { ...prompt, view }, options);
@@ -64,8 +67,8 @@ export async function submitChoices(
 }
 
 /**
- * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What may join a job that
- * is there already is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
+ * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with a key may
+ * be there already, and is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
  */
 export async function admissible(
   deps: ApiDeps,
@@ -75,7 +78,7 @@ export async function admissible(
   options: SubmitOptions,
 ): Promise<Prompt> {
   const { admission, limits } = deps;
-  if (idempotencyKeyOf(request) === null && (await jobToJoin(deps, request, options, 0)) === null) {
+  if (idempotencyKeyOf(request) === null) {
     const promptTokens = written.atLeast();
     const job = {
       lane: options.lane,
@@ -90,7 +93,7 @@ export async function admissible(
   return tokenized(written);
 }
 
-/** Puts the job into the record, or finds it there for a request that comes again; what follows only reads it. */
+/** Puts the job into the record, or finds it there for a request that comes again with its key; what follows only reads it. */
 export async function submitJob(
   deps: ApiDeps,
   request: Asking,
@@ -102,8 +105,6 @@ export async function submitJob(
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const key = idempotencyKeyOf(request);
-  const joined = await jobToJoin(deps, request, options, index);
-  if (joined !== null) return { jobId: joined, created: false };
   const submission = {
     ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
     ...{ tenant, bodyHash: hashOf(request, index) },
@@ -119,7 +120,7 @@ export async function submitJob(
 async function jobToJoin({ retries }: ApiDeps, request: Asking, { detached }: SubmitOptions, index: number): Promise<string | null> {
   return detached || !isRetry(request) || idempotencyKeyOf(request) !== null
     ? null
-    : retries.lost(callerOf(request).tenant, hashOf(request, index));
+    : retries.join(callerOf(request).tenant, hashOf(request, index));
 }
 
 async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {

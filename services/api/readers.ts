@@ -24,7 +24,7 @@ interface Reading {
 
 /**
  * Knows who reads what, so that work nobody waits for is not done (design 4.6). The replica that took a request cancels it once no reader
- * has been here for `graceMs` and no other replica shows one; if that replica dies, the job runs to its end.
+ * has been here for `graceMs` and no other replica shows one; if that replica is gone, the reconciler does (`reconciler/orphans.ts`).
  */
 export class Readers {
   readonly #deps: ReadersDeps;

@@ -1,11 +1,26 @@
 import type { Bus, Noted } from "../shared/bus/contract.ts";
 import { isTerminal } from "../shared/bus/events.ts";
+import { quietMs } from "../shared/bus/standing.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
 import { leftBy, REPLICAS, readersOf } from "./beats.ts";
 import { type Note, readNote } from "./jobs.ts";
 
 /** Jobs remembered, and those read of the index when this replica first sees a retry. */
 const JOBS_MAX = 20_000;
+/** Of one body: equal requests that are under way at once. */
+const ALIKE_MAX = 64;
 const PAGE = 1_000;
+/** Beats of its life that a replica is waited for until it shows itself again or counts as gone; more is the record's delay. */
+const BEATS_MAX = 8;
+const LOOKS_A_BEAT = 4;
+
+export interface RetriesDeps {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly graceMs: number;
+  readonly beatMs: number;
+  readonly replica: string;
+}
 
 /** A job that was asked for with a body, and the replica that took it. */
 interface Asked {
@@ -14,37 +29,83 @@ interface Asked {
 }
 
 /**
- * Finds the job that a request which is sent again asked for the first time: the tenant's latest with the same body, and only if it has lost
- * its reader. Equal requests that are no retries are never one job (design 4.5).
+ * Finds the job that a request which is sent again asked for the first time: the tenant's latest with the same body that has lost its reader.
+ * Each is found by one retry. Equal requests that are no retries are never one job (design 4.5).
  */
 export class Retries {
-  readonly #bus: Bus;
-  /** By tenant and body, in the order of the index. */
-  readonly #asked = new Map<string, Asked>();
+  readonly #deps: RetriesDeps;
+  /** By tenant and body: those of one in the order of the index, and bodies by their latest. */
+  readonly #asked = new Map<string, readonly Asked[]>();
+  #count = 0;
   #place: number | null = null;
+  /** Jobs that a retry is looking at. */
+  readonly #joining = new Set<string>();
 
-  constructor(bus: Bus) {
-    this.#bus = bus;
+  constructor(deps: RetriesDeps) {
+    this.#deps = deps;
   }
 
-  async lost(tenant: string, bodyHash: string): Promise<string | null> {
+  /** The job to join; whoever asked must read it soon, and is seen to read it from now on. Null: there is none, and the request is a new one. */
+  async join(tenant: string, bodyHash: string): Promise<string | null> {
     await this.#hear();
-    const asked = this.#asked.get(keyOf(tenant, bodyHash));
-    if (asked === undefined || !(await this.#hasLostItsReader(asked))) return null;
-    const record = (await this.#bus.log.lastStored(asked.jobId))?.record ?? null; // what cannot be read is asked anew
-    const over = record === null || (isTerminal(record.event) && record.event.type !== "finished");
-    return over ? null : asked.jobId;
+    const gone = new Map<string, Promise<boolean>>();
+    const isGone = (replica: string): Promise<boolean> => {
+      const known = gone.get(replica) ?? this.#isGone(replica);
+      gone.set(replica, known);
+      return known;
+    };
+    for (const asked of (this.#asked.get(keyOf(tenant, bodyHash)) ?? []).toReversed()) {
+      if (this.#joining.has(asked.jobId)) continue;
+      this.#joining.add(asked.jobId);
+      try {
+        if ((await this.#hasLostItsReader(asked, isGone)) && (await this.#isTaken(asked.jobId))) return asked.jobId;
+      } finally {
+        this.#joining.delete(asked.jobId);
+      }
+    }
+    return null;
   }
 
-  /** Nobody reads it now, and whoever did said that it lost its reader, or is gone himself. */
-  async #hasLostItsReader({ jobId, replica }: Asked): Promise<boolean> {
-    const { registry } = this.#bus;
-    if ((await registry.beats(readersOf(jobId))).size > 0) return false;
-    return (await registry.beats(leftBy(jobId))).size > 0 || !(await registry.beats(REPLICAS)).has(replica);
+  /** Nobody reads it now, and whoever did said that it lost its reader, or is gone himself. What cannot be read, or ended otherwise, is asked anew. */
+  async #hasLostItsReader({ jobId, replica }: Asked, isGone: (replica: string) => Promise<boolean>): Promise<boolean> {
+    const { bus, graceMs } = this.#deps;
+    const last = await bus.log.lastStored(jobId);
+    if (last === null || last.record === null) return false;
+    const { event } = last.record;
+    if (isTerminal(event)) {
+      // A replica that is gone does not say whether its reader had the answer: after the grace he had it, or gave up.
+      const isFresh = event.type === "finished" && quietMs(last.storedMs, await bus.log.nowMs(last.storedMs)) < graceMs;
+      if (!isFresh) return false;
+    }
+    if ((await bus.registry.beats(readersOf(jobId))).size > 0) return false;
+    return (await bus.registry.beats(leftBy(jobId))).size > 0 || isGone(replica);
+  }
+
+  /** A retry comes sooner than a killed replica counts as gone: it is waited for until it shows itself once more or does. */
+  async #isGone(replica: string): Promise<boolean> {
+    const { bus, clock, beatMs } = this.#deps;
+    if (replica === this.#deps.replica) return false;
+    const lookedAt = async () => (await bus.registry.beats(REPLICAS)).get(replica);
+    const first = await lookedAt();
+    const untilMs = clock.monotonicMs() + BEATS_MAX * beatMs;
+    for (let beat = first; beat !== undefined; beat = await lookedAt()) {
+      if (beat !== first || clock.monotonicMs() > untilMs) return false;
+      await clock.sleep(beatMs / LOOKS_A_BEAT);
+    }
+    return true;
+  }
+
+  /** Shows a reader here. Of two replicas that do so at once neither has it. */
+  async #isTaken(jobId: string): Promise<boolean> {
+    const { bus, replica } = this.#deps;
+    await bus.registry.beat(readersOf(jobId), replica, "");
+    if ((await bus.registry.beats(readersOf(jobId))).size === 1) return true;
+    await bus.registry.retire(readersOf(jobId), replica);
+    return false;
   }
 
   async #hear(): Promise<void> {
-    const { registry } = this.#bus;
+    const { registry } = this.#deps.bus;
     if (this.#place === null) this.#take([...(await registry.jobs(JOBS_MAX))].reverse());
     for (;;) {
       const notes = await registry.notes(this.#place ?? 0, PAGE);
@@ -63,10 +124,20 @@ export class Retries {
   }
 
   #remember(key: string, asked: Asked): void {
+    const others = (this.#asked.get(key) ?? []).filter(({ jobId }) => jobId !== asked.jobId);
+    this.#forget(key);
+    const alike = [...others.slice(1 - ALIKE_MAX), asked];
+    this.#asked.set(key, alike);
+    this.#count += alike.length;
+    for (const oldest of this.#asked.keys()) {
+      if (this.#count <= JOBS_MAX) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(key: string): void {
+    this.#count -= this.#asked.get(key)?.length ?? 0;
     this.#asked.delete(key);
-    this.#asked.set(key, asked);
-    const [oldest] = this.#asked.keys();
-    if (this.#asked.size > JOBS_MAX && oldest !== undefined) this.#asked.delete(oldest);
   }
 }
 

@@ -32,7 +32,7 @@ export interface Submission {
   readonly abandon?: (jobId: string) => void;
 }
 
-/** The job of a submission, and whether it was made for it. */
+/** The job of a submission, and whether this one made it, whoever came with its key before and was refused. */
 export interface Submitted {
   readonly jobId: string;
   readonly created: boolean;
@@ -58,13 +58,13 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
-  if (earlier === null) return { jobId, created: !known, ...(await admitted(deps, jobId, submission)) };
+  if (earlier === null) return { jobId, ...(await admitted(deps, jobId, submission)) };
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
   if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request });
-  return { jobId, created: !known };
+  return { jobId, created: false };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Pick<Submitted, "log" | "giveBack">> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Omit<Submitted, "jobId">> {
   const { bus, admission } = deps;
   const { request, ids, spend } = submission;
   const tokens = ids.length + expectedOutput(request);
@@ -77,7 +77,7 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
     recorded = await record(deps, jobId, submission);
     if (recorded.log === undefined) giveBack(); // the other has paid
     await send(bus, jobId, recorded);
-    return recorded.log === undefined ? {} : { log: recorded.log, giveBack };
+    return recorded.log === undefined ? { created: false } : { created: true, log: recorded.log, giveBack };
   } catch (error) {
     if (isOverload(error) && (recorded === null || !isShared(submission))) giveBack();
     // Whoever was told 429 will come again: for a job of his own, or for this one.

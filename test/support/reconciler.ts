@@ -11,10 +11,12 @@ import { overriding } from "./overriding.ts";
 /** Long beside what a test does between two looks at the record's clock, which it moves on itself. */
 export const CLAIM_MS = 10_000;
 export const DAY_MS = 86_400_000;
+export const GRACE_MS = 30_000;
+export const BEAT_MS = 1_000;
 
 /** What a reconciler of a test is opened with. */
 export const reconcilerOf = (bus: Bus, changes: Partial<ReconcilerDeps> = {}): ReconcilerDeps => ({
-  ...{ bus, metrics: openMetrics(), claimMs: CLAIM_MS, retentionMs: DAY_MS },
+  ...{ bus, metrics: openMetrics(), claimMs: CLAIM_MS, graceMs: GRACE_MS, beatMs: BEAT_MS, retentionMs: DAY_MS },
   ...changes,
 });
 

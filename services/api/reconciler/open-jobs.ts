@@ -21,6 +21,8 @@ export interface Open {
   readonly sinceMs: number;
   /** Null until it is known. */
   deadlineMs: number | null;
+  /** The replica that took it, of a job that is for a reader; null where there is none, or it is not known. */
+  replica: string | null;
   cancelledBy: string | null;
 }
 
@@ -61,7 +63,7 @@ export class OpenJobs {
     for await (const { jobId, record, storedMs } of bus.log.lasts()) {
       if (++read % PAGE === 0) await alive();
       if (record !== null && isTerminal(record.event) && nowMs - storedMs >= unbornMs) continue;
-      jobs.#add(jobId, null, nowMs, record?.event.type === "submitted" ? record.event.request.deadlineMs : null);
+      jobs.#add({ jobId, sinceMs: nowMs, deadlineMs: record?.event.type === "submitted" ? record.event.request.deadlineMs : null });
     }
     for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);
     return jobs;
@@ -120,6 +122,13 @@ export class OpenJobs {
     return found;
   }
 
+  /** Those for a reader whose replica is of that kind. */
+  takenBy(kind: (replica: string) => boolean): Open[] {
+    const found: Open[] = [];
+    for (const job of this.#jobs.values()) if (job.replica !== null && kind(job.replica)) found.push(job);
+    return found;
+  }
+
   /** Asks the log for deadlines that are not known yet, some at a time. */
   async learn({ log }: Bus): Promise<void> {
     const unknown: Open[] = [];
@@ -132,15 +141,17 @@ export class OpenJobs {
   }
 
   #note(note: Noted): void {
-    this.#add(note.jobId, note.place, note.notedMs, readNote(note)?.deadlineMs ?? null);
+    const { deadlineMs = null, replica = null } = readNote(note) ?? {};
+    this.#add({ jobId: note.jobId, place: note.place, sinceMs: note.notedMs, deadlineMs, replica });
   }
 
-  #add(jobId: string, place: number | null, sinceMs: number, deadlineMs: number | null): void {
+  #add({ jobId, place = null, sinceMs, deadlineMs, replica = null }: Pick<Open, "jobId" | "sinceMs" | "deadlineMs"> & Partial<Open>): void {
     const known = this.#jobs.get(jobId);
     if (known !== undefined) {
       known.place ??= place;
       known.deadlineMs ??= deadlineMs;
-    } else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, cancelledBy: null });
+      known.replica ??= replica;
+    } else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, replica, cancelledBy: null });
   }
 }
 

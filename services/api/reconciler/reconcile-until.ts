@@ -15,8 +15,6 @@ export interface ReconcilingOptions extends ReconcilerDeps {
   readonly log: Logger;
   /** The name of this process among the others. */
   readonly replica: string;
-  /** Twice this between two passes, more or less. */
-  readonly beatMs: number;
 }
 
 /**

@@ -8,8 +8,9 @@ import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import { endOf, isTold } from "../job-end.ts";
-import { endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
+import { cancelJob, endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
+import { Orphans } from "./orphans.ts";
 import { Retention } from "./retention.ts";
 
 /** Jobs looked at in one pass, and of these at once: bounds what a pass asks of the record. */
@@ -27,6 +28,9 @@ export interface ReconcilerDeps {
   readonly metrics: Metrics;
   /** As long as a claim without an event lives. */
   readonly claimMs: number;
+  /** A job whose last reader left is cancelled after this, and whoever shows himself does so as often as `beatMs`. */
+  readonly graceMs: number;
+  readonly beatMs: number;
   /** How long an ended job is kept. */
   readonly retentionMs: number;
   /** Ends of jobs are written down for webhooks. */
@@ -36,12 +40,13 @@ export interface ReconcilerDeps {
 }
 
 /**
- * Sees to it that every job that has not ended has a message that workers get and no other job has one, that deadlines and cancel marks hold where nobody holds the job, and that
- * ended jobs go after their retention. All it does is done by compare-and-set, or harmless when done twice: several may run at once.
+ * Sees to it that every job that has not ended has a message that workers get and no other job has one, that deadlines and cancel marks hold where nobody holds the job, that
+ * nothing runs for readers whose replica is gone and who did not come back, and that ended jobs go after their retention. All it does is done by compare-and-set, or harmless when done twice: several may run at once.
  */
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
   #jobs: OpenJobs;
+  readonly #orphans: Orphans;
   readonly #retention: Retention;
   readonly #reconciled: ReturnType<Metrics["counter"]>;
   /** Where messages lie that nobody seems to be given, and whose they are. */
@@ -54,6 +59,7 @@ export class Reconciler {
     this.#deps = deps;
     this.#jobs = jobs;
     this.#reconciled = reconciledJobs(deps.metrics);
+    this.#orphans = new Orphans(deps.bus, deps.graceMs, deps.beatMs);
     this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => this.#jobs.has(jobId));
   }
 
@@ -87,6 +93,7 @@ export class Reconciler {
     await atMost(LOOKS_AT_ONCE, suspects, (job) => this.#unlessFull(() => this.#look(job, live.get(job.jobId) ?? none, nowMs)));
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
+    await atMost(LOOKS_AT_ONCE, await this.#orphans.pass(this.#jobs, nowMs), (job) => this.#unlessFull(() => this.#cancel(job)));
     await this.#renew(nowMs);
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
@@ -120,6 +127,10 @@ export class Reconciler {
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
     if (place !== undefined && silenceMs >= this.#givenMs(last)) this.#suspect(place, job.jobId);
+  }
+
+  async #cancel({ jobId }: Open): Promise<void> {
+    if (await cancelJob(this.#deps.bus, jobId, "its last reader left")) this.#reconciled.inc({ reason: "no reader" });
   }
 
   #suspect(place: Place, jobId: string): void {

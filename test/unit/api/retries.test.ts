@@ -1,5 +1,7 @@
 import { afterEach, expect, test } from "vitest";
+import { REPLICAS, readersOf } from "../../../services/api/beats.ts";
 import { Retries } from "../../../services/api/retries.ts";
+import { beatWhile } from "../../../services/shared/bus/beat.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";
@@ -15,7 +17,7 @@ let there: TestApi;
 let graces: (() => void)[];
 
 /** Nothing is over because this process stood still: whoever shows himself is seen for a minute, and a grace ends when the test says so. */
-async function open(beatLifeMs = 60_000): Promise<void> {
+async function open(beatLifeMs = 60_000, graceMs = GRACE_MS): Promise<void> {
   graces = [];
   const sleep: Clock["sleep"] = (ms, signal) =>
     ms !== GRACE_MS
@@ -25,7 +27,7 @@ async function open(beatLifeMs = 60_000): Promise<void> {
           signal?.addEventListener("abort", () => reject(signal.reason));
         });
   bus = openBus({ url: "memory:", beatLifeMs });
-  const replica = () => testApi({ graceMs: GRACE_MS, beatMs: 100 }, bus, overriding(systemClock, { sleep }));
+  const replica = () => testApi({ graceMs, beatMs: 100 }, bus, overriding(systemClock, { sleep }));
   [here, there] = [await replica(), await replica()];
 }
 /** Ends the grace of the job that was left, and waits until its replica has looked and gives it another. */
@@ -89,12 +91,71 @@ test.each(["has not come", "is whole"])("the readers of a replica that is gone a
   expect((await ask(there, retry)).jobId).toBe(first.jobId);
 });
 
+test("an answer that has been whole for the grace was read, or is not waited for: the same request is a new one", async () => {
+  await open(60_000, 300);
+  const first = await ask(here);
+  await playJob(bus, "yardlog", { ids: [...(await here.tokenizer.encode("Bay 42."))] });
+  await first.text();
+  await here.close();
+  const whole = (await bus.log.lastStored(first.jobId!))!;
+  await expect.poll(async () => (await bus.log.nowMs()) - whole.storedMs).toBeGreaterThan(300);
+  expect((await ask(there, retry)).jobId).not.toBe(first.jobId);
+});
+
+test("each of several equal jobs that lost their readers is joined by one retry, and the next one is a new job", async () => {
+  await open();
+  const asked = await Promise.all(Array.from({ length: 4 }, () => ask(here)));
+  await here.close();
+  const again = await Promise.all(Array.from({ length: 5 }, () => ask(there, retry)));
+  const ids = again.map(({ jobId }) => jobId);
+  expect(new Set(ids).size).toBe(5);
+  expect(ids).toEqual(expect.arrayContaining(asked.map(({ jobId }) => jobId)));
+});
+
+/** A replica that has no sockets, and what another left in the record. */
+function retriesOf(replica: string, beatLifeMs = 60_000): Retries {
+  return new Retries({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: beatLifeMs / 5, replica });
+}
+async function taken(jobId: string, replica: string): Promise<void> {
+  await bus.log.submit(jobId, request());
+  await bus.registry.noteJob(jobId, JSON.stringify({ tenant: "t", body: "digest", replica }));
+}
+
 test("what one tenant asked for is not given to another who sends the same", async () => {
   await open();
-  await bus.log.submit("job", request());
-  await bus.registry.noteJob("job", JSON.stringify({ tenant: "t", body: "digest", replica: "gone" }));
-  const retries = new Retries(bus);
-  expect([await retries.lost("another", "digest"), await retries.lost("t", "digest")]).toEqual([null, "job"]);
+  const retries = retriesOf("here");
+  await taken("job", "gone");
+  expect([await retries.join("another", "digest"), await retries.join("t", "digest")]).toEqual([null, "job"]);
+});
+
+test("a retry that comes before a killed replica counts as gone waits for that; one whose replica lives does not join", async () => {
+  await open(500);
+  const retries = retriesOf("here", 500);
+  await bus.registry.beat(REPLICAS, "killed", "1");
+  await taken("job", "killed");
+  expect(await retries.join("t", "digest")).toBe("job");
+  await bus.registry.retire(readersOf("job"), "here");
+  const showing = new AbortController();
+  let beats = 0;
+  const shown = beatWhile(
+    { registry: bus.registry, clock: systemClock, beatMs: 100 },
+    REPLICAS,
+    "killed",
+    () => String(++beats),
+    showing.signal,
+  );
+  await expect.poll(() => beats).toBeGreaterThan(0);
+  expect(await retries.join("t", "digest"), "it was not killed").toBe(null);
+  showing.abort(new Error("the end"));
+  await expect(shown).rejects.toThrow("the end");
+});
+
+test("of two replicas that retries of one job reach at once, one at most has it", async () => {
+  await open();
+  const both = [retriesOf("a"), retriesOf("b")];
+  await taken("job", "gone");
+  const joined = await Promise.all(both.map((retries) => retries.join("t", "digest")));
+  expect(joined.filter((jobId) => jobId === "job").length).toBeLessThanOrEqual(1);
 });
 
 test("a reader who joined by his key on another replica keeps the job when the first one leaves", async () => {

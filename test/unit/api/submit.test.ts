@@ -49,6 +49,14 @@ test("requests with one key that come at once are one job, paid for once, though
   expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
 });
 
+test("a request that was refused before made no job: whoever comes again with its key makes it, and answers for its readers", async () => {
+  const bus = openBus({ url: "memory:" });
+  const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 1 }) };
+  await expect(submit(full, keyed(1n))).rejects.toMatchObject({ code: "OVERLOADED" });
+  const created = [(await submit(deps(bus), keyed(2n))).created, (await submit(deps(bus), keyed(3n))).created];
+  expect(created).toEqual([true, false]);
+});
+
 test("of jobs that come at once no more are let in than of those that come one by one", async () => {
   const one = deps(openBus({ url: "memory:" }));
   const come = (_: unknown, i: number) => submit(one, { ...keyed(1n), idempotencyKey: null, jobId: `job_${i}` });
