@@ -518,9 +518,9 @@ export default {
             },
             "WorkItem": {
               "oneofs": {
-                "_epoch": {
+                "_follows": {
                   "oneof": [
-                    "epoch"
+                    "follows"
                   ]
                 },
                 "_outputTokens": {
@@ -535,7 +535,7 @@ export default {
                   "id": 1,
                   "protoName": "job_id"
                 },
-                "epoch": {
+                "follows": {
                   "type": "uint64",
                   "id": 2,
                   "options": {

@@ -1210,9 +1210,9 @@ export default {
             },
             "WorkItem": {
               "oneofs": {
-                "_epoch": {
+                "_follows": {
                   "oneof": [
-                    "epoch"
+                    "follows"
                   ]
                 },
                 "_output_tokens": {
@@ -1226,7 +1226,7 @@ export default {
                   "type": "string",
                   "id": 1
                 },
-                "epoch": {
+                "follows": {
                   "type": "uint64",
                   "id": 2,
                   "options": {

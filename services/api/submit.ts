@@ -60,7 +60,7 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const earlier = known ? await bus.log.last(jobId) : null;
   if (earlier === null) return { jobId, ...(await admitted(deps, jobId, submission)) };
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
-  if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request });
+  if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request, follows: earlier.sequence });
   return { jobId, created: false };
 }
 
@@ -92,11 +92,13 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
 /** A job that waits for its first worker; `log`: all there is of it, where this process wrote it. */
 interface Recorded {
   readonly request: JobRequest;
+  /** Where its `submitted` lies. */
+  readonly follows: number | undefined;
   readonly log?: readonly LogRecord[];
 }
 
-const send = (bus: Bus, jobId: string, { request, log }: Recorded): Promise<void> =>
-  enqueue(bus.queue, "prefill", jobId, request, 0, log).catch((error: unknown) => {
+const send = (bus: Bus, jobId: string, { request, follows, log }: Recorded): Promise<void> =>
+  enqueue(bus.queue, "prefill", jobId, request, follows, log).catch((error: unknown) => {
     if (!isUnavailable(error)) throw error;
   });
 
@@ -120,7 +122,8 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
   await bus.registry.noteJob(jobId, JSON.stringify(note));
   const job = { ...request, tenant, prompt, promptTokens: ids.length };
   try {
-    return { request: job, log: [await bus.log.submit(jobId, job)] };
+    const submitted = await bus.log.submit(jobId, job);
+    return { request: job, follows: submitted.sequence, log: [submitted] };
   } catch (error) {
     // What is stored under an id that is shared may serve another request.
     if (isOverload(error) && !shared)
@@ -128,7 +131,7 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
     // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed and the time.
     const joined = shared && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
-    return { request: job };
+    return { request: job, follows: (await bus.log.first(jobId))?.sequence };
   }
 }
 

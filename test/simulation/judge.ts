@@ -83,8 +83,8 @@ export class Judge {
     if (isTerminal(record.event)) for (const resolve of this.#ends.get(jobId) ?? []) resolve();
   }
 
-  published(phase: Phase, { jobId, epoch }: WorkItem): void {
-    this.#published.add(`${jobId} ${phase} ${epoch}`);
+  published(phase: Phase, { jobId, follows }: WorkItem): void {
+    this.#published.add(`${jobId} ${phase} ${follows}`);
   }
 
   /** How much of a job's log there is; `touched` wants to know it from when the message was delivered. */
@@ -97,7 +97,7 @@ export class Judge {
     const permit = [...permits.values()].findLast(({ event }) => permitted[event.type].includes(touch));
     if (permit !== undefined) {
       permits.delete(permit.epoch);
-      const early = passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.epoch}`);
+      const early = passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.sequence}`);
       if (early && touch === "ack" && this.#at(jobId, lengthThen)?.phase === phase)
         this.fault(`${by} acked ${jobId} before the next message was there`);
     } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {

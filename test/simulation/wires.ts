@@ -55,7 +55,7 @@ function queueOf(world: World, process: Process, road: Road): JobQueue {
         const lost = world.stormy && process.dice.chance(world.weather.lostInQueue);
         const kept = world.stormy && process.dice.chance(world.weather.keptFromAll);
         const fate = lost ? ", and lost" : kept ? ", for nobody" : "";
-        world.note(process.name, `${item.jobId} published for ${phase} e${item.epoch}${fate}`);
+        world.note(process.name, `${item.jobId} published for ${phase} behind ${item.follows}${fate}`);
         if (lost) await world.queue.withdraw(phase, item.jobId);
         if (kept) world.kept.add(`${phase} ${item.jobId}`);
         else world.kept.delete(`${phase} ${item.jobId}`);

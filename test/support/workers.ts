@@ -145,8 +145,8 @@ export const memoryStore = (clock: Clock = systemClock): MemoryStore =>
 
 /** As the API does. */
 export async function submitJob(bus: Bus, jobId: string, request: JobRequest): Promise<void> {
-  await bus.log.submit(jobId, request);
-  await enqueue(bus.queue, "prefill", jobId, request, 0);
+  const { sequence } = await bus.log.submit(jobId, request);
+  await enqueue(bus.queue, "prefill", jobId, request, sequence);
 }
 
 export function requestOf(request: Partial<JobRequest>): JobRequest {

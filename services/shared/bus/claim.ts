@@ -11,6 +11,8 @@ export class HeldClaim implements Claim {
   readonly epoch: number;
   readonly #writer: Writer;
   readonly #patienceMs: number;
+  /** Of no other claim, also where the job was deleted and its id is used again. */
+  readonly #name: string;
   #tip: Tip;
   #appends = 0;
   #state: "held" | "ended" | "lost" = "held";
@@ -20,6 +22,7 @@ export class HeldClaim implements Claim {
     this.#writer = writer;
     this.#patienceMs = patienceMs;
     this.#tip = claimed;
+    this.#name = `${claimed.jobId}:${claimed.sequence}`;
     this.jobId = claimed.jobId;
     this.phase = claimed.phase;
     this.epoch = claimed.epoch;
@@ -44,7 +47,7 @@ export class HeldClaim implements Claim {
 
   async #append(event: JobEvent): Promise<LogRecord | null> {
     if (this.#state !== "held") return null;
-    const id = `${this.jobId}:${this.epoch}:${++this.#appends}`;
+    const id = `${this.#name}:${++this.#appends}`;
     const record = await this.#write(event, id);
     if (record === null) this.#state = "lost";
     else if (endsClaim(event)) this.#state = "ended";

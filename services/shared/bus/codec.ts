@@ -76,7 +76,7 @@ export function decodeItem(bytes: Uint8Array): WorkItem {
     return {
       jobId,
       promptTokens: whole(fields.promptTokens),
-      ...(Object.hasOwn(fields, "epoch") && { epoch: whole(fields.epoch) }),
+      ...(Object.hasOwn(fields, "follows") && { follows: whole(fields.follows) }),
       ...(Object.hasOwn(fields, "outputTokens") && { outputTokens: whole(fields.outputTokens) }),
       ...(log !== null && { log }),
     };

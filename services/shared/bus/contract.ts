@@ -87,8 +87,8 @@ export interface Claim {
 
 export interface WorkItem {
   readonly jobId: string;
-  /** Epoch of the log record this message follows (0 after `submitted`): publishing the same again within the dedupe window then changes nothing. */
-  readonly epoch?: number;
+  /** Sequence of the log record this message follows: publishing the same again within the dedupe window then changes nothing. */
+  readonly follows?: number;
   readonly promptTokens: number;
   /** Tokens the answer is expected to have: its share of the backlog. */
   readonly outputTokens?: number;

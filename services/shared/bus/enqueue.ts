@@ -7,7 +7,7 @@ const OUTPUT_TOKENS_EXPECTED = 1_024;
 export const expectedOutput = ({ maxTokens }: Pick<JobRequest, "maxTokens">): number => Math.min(maxTokens, OUTPUT_TOKENS_EXPECTED);
 
 /**
- * Sends the message of a job that waits in `phase`. `epoch`: of the log record it follows; without one it is sent whatever was sent before.
+ * Sends the message of a job that waits in `phase`. `follows`: sequence of the log record it follows; without one it is sent whatever was sent before.
  * One more than there is need for is harmless: whoever pulls it sees in the log that there is nothing to do. `log`: all of it, where the
  * caller happens to know it.
  */
@@ -16,10 +16,10 @@ export async function enqueue(
   phase: Phase,
   jobId: string,
   request: JobRequest,
-  epoch?: number,
+  follows?: number,
   log?: readonly LogRecord[],
 ): Promise<void> {
   const { model, lane, promptTokens } = request;
   const item = { jobId, promptTokens, outputTokens: expectedOutput(request) };
-  await queue.publish(phase, model, lane, { ...item, ...(epoch !== undefined && { epoch }), ...(log !== undefined && { log }) });
+  await queue.publish(phase, model, lane, { ...item, ...(follows !== undefined && { follows }), ...(log !== undefined && { log }) });
 }

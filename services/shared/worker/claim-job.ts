@@ -38,7 +38,7 @@ async function passAlong(bus: Bus, message: Message): Promise<void> {
   const last = await bus.log.last(message.item.jobId);
   if (last !== null && (last.event.type === "handed_over" || last.event.type === "sent_back") && last.phase !== message.phase) {
     const first = await bus.log.first(last.jobId);
-    if (first?.event.type === "submitted") await enqueue(bus.queue, last.phase, last.jobId, first.event.request, last.epoch);
+    if (first?.event.type === "submitted") await enqueue(bus.queue, last.phase, last.jobId, first.event.request, last.sequence);
   }
   message.ack();
 }

@@ -14,7 +14,7 @@ import { Interrupted } from "./interrupted.ts";
 export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent, ready?: Promise<void>): Promise<void> {
   await job.end(event);
   await ready;
-  await enqueue(bus.queue, next, job.jobId, job.request, job.claim.epoch, job.log);
+  await enqueue(bus.queue, next, job.jobId, job.request, job.ended?.sequence, job.log);
   job.message.ack();
 }
 

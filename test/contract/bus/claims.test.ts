@@ -94,6 +94,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(faultsOf(await bus.log.read("job"))).toEqual([]);
     });
 
+    test("of a job whose id is used again, right after it was deleted, is nobody else's: what its writer appends is in the log", async () => {
+      const bus = await fresh(kind);
+      for (let life = 0; life < 2; life++) {
+        await bus.log.submit("job", request());
+        await held(await bus.log.claim("job", "prefill", "w")).append(finished);
+        expect((await bus.log.read("job")).map(({ event }) => event.type)).toEqual(["submitted", "claimed", "finished"]);
+        await bus.log.delete("job");
+      }
+    });
+
     test("by a hint of a job that was deleted is over", async () => {
       const bus = await fresh(kind);
       const submitted = await bus.log.submit("job", request());

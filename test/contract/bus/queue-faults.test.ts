@@ -9,7 +9,7 @@ const { ready } = own;
 
 test("what was acked just before close is gone for the next process", async () => {
   const bus = await ready();
-  for (let i = 0; i < 20; i++) await bus.queue.publish("prefill", "m", "batch", { jobId: `job${i}`, epoch: 0, promptTokens: 1 });
+  for (let i = 0; i < 20; i++) await bus.queue.publish("prefill", "m", "batch", { jobId: `job${i}`, follows: 1, promptTokens: 1 });
   for (let i = 0; i < 20; i++) (await bus.queue.pull("prefill", "m", 1_000, never))?.ack();
   await bus.close();
   const next = await ready();

@@ -7,7 +7,7 @@ const { fresh } = freshRecord({});
 
 describe.each(["memory", "nats"])("%s", (kind) => {
   describe("queue", () => {
-    const item = (jobId: string, epoch = 0) => ({ jobId, epoch, promptTokens: 3 });
+    const item = (jobId: string, follows = 1) => ({ jobId, follows, promptTokens: 3 });
 
     test("gives interactive work before batch work, each oldest first, to one taker each", async () => {
       const bus = await fresh(kind);
@@ -168,12 +168,21 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       await expect.poll(() => depth(bus, "prefill", "m"), { timeout: 20_000 }).toBe(0);
     });
 
-    test("takes a repeated publish of the same epoch and phase once", async () => {
+    test("takes a repeated publish behind the same event and of the same phase once", async () => {
       const bus = await fresh(kind);
       for (let i = 0; i < 3; i++) await bus.queue.publish("prefill", "m", "batch", item("job", 1));
       await bus.queue.publish("prefill", "m", "batch", item("job", 2));
       await bus.queue.publish("decode", "m", "batch", item("job", 1));
       expect([await depth(bus, "prefill", "m"), await depth(bus, "decode", "m")]).toEqual([2, 1]);
+    });
+
+    test("a publish that was refused for want of room is no repetition when it comes again", async () => {
+      const bus = await fresh(kind, { queueMessagesMax: 1 });
+      await bus.queue.publish("prefill", "m", "batch", item("first"));
+      await expect(bus.queue.publish("prefill", "m", "batch", item("second"))).rejects.toMatchObject({ code: "OVERLOADED" });
+      await bus.queue.withdraw("prefill", "first");
+      await bus.queue.publish("prefill", "m", "batch", item("second"));
+      expect(await depth(bus, "prefill", "m")).toBe(1);
     });
 
     test("loses nothing to a puller that goes away while it waits", async () => {

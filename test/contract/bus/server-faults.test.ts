@@ -59,7 +59,7 @@ test("a server that comes back empty is prepared again", async () => {
   await bus.ready(60_000);
   expect(await bus.log.last("job")).toBeNull();
   await bus.log.submit("job", request());
-  await bus.queue.publish("prefill", "m", "batch", { jobId: "job", epoch: 0, promptTokens: 3 });
+  await bus.queue.publish("prefill", "m", "batch", { jobId: "job", follows: 1, promptTokens: 3 });
   expect((await pulled)?.item.jobId).toBe("job");
 });
 
@@ -98,8 +98,8 @@ test("a log that holds more than its new size is left as it is, and who asked fo
 test("changed settings reach streams that exist", async () => {
   await ready({ logMaxAgeMs: 3_600_000 });
   const bus = await ready({ logMaxAgeMs: 7_200_000, queueMessagesMax: 1 });
-  await bus.queue.publish("prefill", "m", "batch", { jobId: "a", epoch: 0, promptTokens: 1 });
-  await expect(bus.queue.publish("prefill", "m", "batch", { jobId: "b", epoch: 0, promptTokens: 1 })).rejects.toMatchObject({
+  await bus.queue.publish("prefill", "m", "batch", { jobId: "a", follows: 1, promptTokens: 1 });
+  await expect(bus.queue.publish("prefill", "m", "batch", { jobId: "b", follows: 1, promptTokens: 1 })).rejects.toMatchObject({
     code: "OVERLOADED",
   });
 });

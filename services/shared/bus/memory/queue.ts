@@ -46,9 +46,11 @@ export class MemoryQueue implements JobQueue {
   }
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
-    if (item.epoch !== undefined && this.#isRepeated(`${item.jobId}:${item.epoch}:${phase}`)) return;
+    const id = item.follows === undefined ? null : `${item.jobId}:${item.follows}:${phase}`;
+    if (id !== null && this.#isRepeated(id)) return;
     const line = this.#line(phase, model, lane);
     if (line.size >= this.#bounds.messagesMax) throw new ServingError("OVERLOADED", `the ${phase} queue is full; try again later`);
+    if (id !== null) this.#published.set(id, this.#clock.monotonicMs());
     line.add({ item, deliveries: 0, dueMs: 0 });
     this.#wake();
   }
@@ -115,9 +117,7 @@ export class MemoryQueue implements JobQueue {
       if (nowMs - publishedMs < this.#bounds.dedupeMs) break;
       this.#published.delete(old);
     }
-    if (this.#published.has(id)) return true;
-    this.#published.set(id, nowMs);
-    return false;
+    return this.#published.has(id);
   }
 
   #next(phase: Phase, model: string, nowMs: number, of: readonly Lane[]): Message | null {

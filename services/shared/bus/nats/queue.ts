@@ -55,7 +55,7 @@ export class NatsQueue implements JobQueue {
   }
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
-    const id = item.epoch === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.epoch}:${phase}`;
+    const id = item.follows === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.follows}:${phase}`;
     const subject = `${this.#lane(phase, model, lane)}.${item.promptTokens}-${item.outputTokens ?? 0}.${token(item.jobId)}`;
     await this.#streams[phase].put(subject, encodeItem(item), {}, id);
   }

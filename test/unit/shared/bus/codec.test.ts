@@ -115,7 +115,7 @@ test("every record comes back exactly, from the log and from the live fan-out", 
 });
 
 test("every work item comes back exactly, with the log of its job where that fits", () => {
-  const items = fc.record({ jobId: text, promptTokens: count, epoch: count }, { requiredKeys: ["jobId", "promptTokens"] });
+  const items = fc.record({ jobId: text, promptTokens: count, follows: count }, { requiredKeys: ["jobId", "promptTokens"] });
   fc.assert(
     fc.property(items, fc.array(records, { minLength: 1, maxLength: 3 }), (item, others) => {
       expect(decodeItem(encodeItem(item))).toEqual(item);
@@ -141,7 +141,7 @@ test("whoever passes a log on passes on the bytes that came, with what a newer v
   const newer = Buffer.concat([encodeLive({ ...record, jobId: "job-1" }), Buffer.from([0xfa, 0x07, 0x01, 0x2a])]); // field 127: a byte
   const read = decodeItem(Buffer.concat([encodeItem(item), Buffer.from([0x2a, newer.length]), newer]));
   expect(read).toEqual({ ...item, log: [{ ...record, jobId: "job-1" }] });
-  expect(Buffer.from(encodeItem({ ...read, epoch: 1 })).includes(newer)).toBe(true);
+  expect(Buffer.from(encodeItem({ ...read, follows: 1 })).includes(newer)).toBe(true);
 });
 
 test("requests have equal bytes exactly when they are equal", () => {
