@@ -92,9 +92,10 @@ export class Answer {
       case "finished": {
         const last = event.tokens === undefined ? NOTHING : this.take(event.tokens);
         const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
-        const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         const { reasoningTokens } = this;
-        this.ending = { reason, stop: this.text.stopped, usage: event.usage, reasoningTokens, atMs };
+        const stop = this.text.stopped; // it may cut the last call off
+        const reason = this.calls > 0 && event.reason === "stop" && stop === null ? "tool_calls" : event.reason;
+        this.ending = { reason, stop, usage: event.usage, reasoningTokens, atMs };
         return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":

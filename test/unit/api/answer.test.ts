@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { Answer } from "../../../services/api/answer.ts";
+import { messagesSurface } from "../../../services/api/anthropic/surface.ts";
+import { chatSurface } from "../../../services/api/openai/surfaces.ts";
 import { parserFor } from "../../../services/api/view.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { EOS, THINK_END } from "../../../services/shared/engine/chat/dialect.ts";
@@ -123,6 +125,21 @@ test("a stop string has no part of </think>: the reasoning ends with its token, 
   const stopped = answered(ids.slice(0, count), thinking, ["r<", THINK_END]);
   expect(joinDeltas(stopped.deltas)).toMatchObject({ reasoning: "r", content: "" });
   expect(stopped.end).toMatchObject({ reason: "stop", stop: THINK_END, reasoningTokens: count });
+});
+
+test("a call that a stop string cut off ends the answer as that string, not as a call", async () => {
+  const text = '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="f">\n<｜DSML｜parameter name="k" string="true">one STOP two';
+  const { deltas, scores, end } = answered(await tokens(text), chat, ["STOP"]);
+  expect(end).toMatchObject({ reason: "stop", stop: "STOP" });
+  const whole = [{ jobId: "job_1", index: 0, deltas, scores, end: end! }];
+  const calls = [{ function: { name: "f", arguments: '{"k": "one ' } }];
+  expect(chatSurface(() => ({}), { jobId: "job_1", index: 0 }, false).whole(whole)).toMatchObject({
+    choices: [{ finish_reason: "stop", message: { tool_calls: calls } }],
+  });
+  expect(messagesSurface("job_1", "yardlog").whole(whole)).toMatchObject({
+    ...{ stop_reason: "stop_sequence", stop_sequence: "STOP" },
+    content: [{ type: "tool_use", input: { arguments: '{"k": "one ' } }],
+  });
 });
 
 test("a job that failed with a code of a newer program fails for its reader as one of ours", () => {
