@@ -1,14 +1,17 @@
 import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/events.ts";
+import { THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { Delta } from "../shared/engine/chat/output.ts";
-import { TextStream } from "../shared/engine/text.ts";
-import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import { TextStream, type TokenTexts } from "../shared/engine/text.ts";
 import { isErrorCode, ServingError } from "../shared/runtime/errors.ts";
 
-/** Sorts the text of an answer into deltas. Its state follows from the text alone, however it was cut. */
+/** Sorts an answer into deltas. Its state follows from the text and the mark in it alone, however the text was cut. */
 export interface DeltaParser {
   /** The text so far ends inside the reasoning. */
   readonly reasoning: boolean;
+  /** Text without the mark: where it spells one, that is text. */
   push(text: string): readonly Delta[];
+  /** `</think>` as a token of its own. */
+  thinkEnd(): readonly Delta[];
   end(): readonly Delta[];
 }
 
@@ -54,7 +57,7 @@ const NOTHING: Addition = { deltas: [], scores: [] };
  * nothing but the records so far.
  */
 export class Answer {
-  private readonly bytesOf: (id: number) => Uint8Array;
+  private readonly tokenizer: TokenTexts;
   private readonly text: TextStream;
   private readonly parser: DeltaParser;
   private readonly stopIds: ReadonlySet<number>;
@@ -64,11 +67,11 @@ export class Answer {
   private ending: Ending | null = null;
 
   constructor(
-    tokenizer: Pick<Tokenizer, "bytesOf">,
+    tokenizer: TokenTexts,
     request: { readonly stop: readonly string[]; readonly stopIds: readonly number[] },
     parser: DeltaParser,
   ) {
-    this.bytesOf = (id) => tokenizer.bytesOf(id);
+    this.tokenizer = tokenizer;
     this.text = new TextStream(tokenizer, request.stop);
     this.stopIds = new Set(request.stopIds);
     this.parser = parser;
@@ -89,9 +92,10 @@ export class Answer {
       case "finished": {
         const last = event.tokens === undefined ? NOTHING : this.take(event.tokens);
         const rest = this.count([...this.parser.push(this.text.flush()), ...this.parser.end()]);
-        const reason = this.calls > 0 && event.reason === "stop" ? "tool_calls" : event.reason;
         const { reasoningTokens } = this;
-        this.ending = { reason, stop: this.text.stopped, usage: event.usage, reasoningTokens, atMs };
+        const stop = this.text.stopped; // it may cut the last call off
+        const reason = this.calls > 0 && event.reason === "stop" && stop === null ? "tool_calls" : event.reason;
+        this.ending = { reason, stop, usage: event.usage, reasoningTokens, atMs };
         return { deltas: joined([...last.deltas, ...rest]), scores: last.scores };
       }
       case "failed":
@@ -114,14 +118,20 @@ export class Answer {
       if (this.stopIds.has(ids[i]!)) continue;
       if (this.parser.reasoning) this.reasoningTokens++;
       if (logprobs[i] !== undefined) scores.push(this.score(ids[i]!, logprobs[i]!));
-      deltas.push(...this.parser.push(this.text.push(ids[i]!)));
+      deltas.push(...this.read(ids[i]!));
     }
     return { deltas: this.count(joined(deltas)), scores };
   }
 
+  private read(id: number): readonly Delta[] {
+    const text = this.text.push(id);
+    if (id !== this.tokenizer.ids.thinkEnd || this.text.stopped !== null) return this.parser.push(text);
+    return [...this.parser.push(text.slice(0, -THINK_END.length)), ...this.parser.thinkEnd()];
+  }
+
   private score(id: number, { logprob, top }: TokenLogprobs): Score {
-    const likely = top.map((each) => ({ bytes: this.bytesOf(each.id), logprob: each.logprob }));
-    return { bytes: this.bytesOf(id), logprob, reasoning: this.parser.reasoning, top: likely };
+    const likely = top.map((each) => ({ bytes: this.tokenizer.bytesOf(each.id), logprob: each.logprob }));
+    return { bytes: this.tokenizer.bytesOf(id), logprob, reasoning: this.parser.reasoning, top: likely };
   }
 
   private count(deltas: readonly Delta[]): readonly Delta[] {

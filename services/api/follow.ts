@@ -1,7 +1,7 @@
 import type { Bus } from "../shared/bus/contract.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { isTerminal } from "../shared/bus/events.ts";
-import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import type { TokenTexts } from "../shared/engine/text.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";
 import { echoKept } from "./responses/kept.ts";
@@ -43,7 +43,7 @@ export const unknownJob = (jobId: string) =>
   new ServingError("NOT_FOUND", `no job ${jobId}; results are kept for a limited time`, { apiCode: "job_not_found" });
 
 /** The answer as far as `records` go, and the error it ended with if it did. */
-export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobRequest, view: View, records: readonly LogRecord[]) {
+export function answerSoFar(tokenizer: TokenTexts, request: JobRequest, view: View, records: readonly LogRecord[]) {
   const answer = new Answer(tokenizer, request, parserFor(view));
   const added: Addition[] = [];
   let error: ServingError | null = null;
@@ -61,7 +61,7 @@ export function answerSoFar(tokenizer: Pick<Tokenizer, "bytesOf">, request: JobR
 /** The answer of a job from its beginning, as it grows. Ends after the last step; throws what the job failed with. `known`: as in `JobLog.follow`. */
 export async function* followAnswer(
   bus: Bus,
-  tokenizer: Pick<Tokenizer, "bytesOf">,
+  tokenizer: TokenTexts,
   jobId: string,
   signal: AbortSignal,
   known?: readonly LogRecord[],

@@ -1,6 +1,7 @@
 import type { JobRequest } from "../shared/bus/events.ts";
+import { THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { Release } from "../shared/engine/chat/messages.ts";
-import { OutputStream } from "../shared/engine/chat/output.ts";
+import { type Delta, OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";
 import type { ResponseView } from "./responses/kept.ts";
 
@@ -26,11 +27,11 @@ export const submittedView = ({ view }: Pick<JobRequest, "view">): View => JSON.
 /** A completion is text and nothing else; a chat's reasoning and tool calls are told apart. */
 export function parserFor(view: View): DeltaParser {
   if (view.surface === "completion") return plainText;
-  const parser = new OutputStream(view);
+  const parser = new OutputStream({ ...view, marks: "apart" });
   return view.begun === undefined ? parser : behind(view.begun, parser);
 }
 
-/** Gives what `begun` means with the first text that comes. */
+/** Gives what `begun` means with the first of the answer that comes. */
 function behind(begun: string, parser: OutputStream): DeltaParser {
   let first = begun;
   const once = () => {
@@ -43,13 +44,16 @@ function behind(begun: string, parser: OutputStream): DeltaParser {
       return parser.reasoning;
     },
     push: (text) => parser.push(once() + text),
+    thinkEnd: () => [...parser.push(once()), ...parser.thinkEnd()],
     end: () => [...parser.push(once()), ...parser.end()],
   };
 }
 
+const plain = (text: string): readonly Delta[] => (text === "" ? [] : [{ type: "content", text }]);
 const plainText: DeltaParser = {
   reasoning: false,
-  push: (text) => (text === "" ? [] : [{ type: "content", text }]),
+  push: plain,
+  thinkEnd: () => plain(THINK_END),
   end: () => [],
 };
 

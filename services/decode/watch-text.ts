@@ -1,10 +1,9 @@
-import { TextStream } from "../shared/engine/text.ts";
-import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import { TextStream, type TokenTexts } from "../shared/engine/text.ts";
 import type { WatchText } from "./answer.ts";
 
 /** Finds stop strings in the text of an answer, by the same rules that cut it for its readers. */
 export const watchTextOf =
-  (tokenizer: Pick<Tokenizer, "bytesOf">): WatchText =>
+  (tokenizer: TokenTexts): WatchText =>
   (stops) => {
     const text = new TextStream(tokenizer, stops);
     return {

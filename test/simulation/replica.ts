@@ -16,7 +16,7 @@ import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 /** How long a customer waits for an answer. */
 const ANSWER_MS = 15_000;
 
-export const tokenizer = { bytesOf: (id: number) => Buffer.from(letter(id)) };
+export const tokenizer = { bytesOf: (id: number) => Buffer.from(letter(id)), ids: { thinkEnd: null } };
 
 /** One API replica, as far as it can be had without sockets. */
 export class Replica {

@@ -43,7 +43,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   "GET /v1/responses/:id": {
     ...{ tag: "openai", summary: "A response as it stands" },
-    ...{ query: { stream: "true: its events", starting_after: "sequence_number of the last event seen" } },
+    ...{ query: { stream: "true: its events", starting_after: "sequence_number of the last event seen; -1: none" } },
     ...{ answer: "response", streams: "The response's events" },
   },
   "GET /v1/responses/:id/input_items": {

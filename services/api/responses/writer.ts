@@ -94,10 +94,10 @@ export class ResponseWriter {
     return this.#whole("response.failed");
   }
 
-  /** The reader is told that no more comes here; the job goes on. */
+  /** The reader is told that no more comes here; the job goes on. This event bears the number of the one before: from behind it nothing is missed. */
   breakOff(error: ServingError): StreamEvent[] {
     const { code, message, param } = openaiErrors.body(error).error;
-    return this.#event("error", { code, message, param });
+    return [numbered("error", Math.max(this.#number - 1, this.#after), { code, message, param })];
   }
 
   response(): object {
@@ -187,10 +187,15 @@ export class ResponseWriter {
   }
 
   #event(type: string, fields: object): StreamEvent[] {
-    const sequence_number = this.#number++;
-    return sequence_number <= this.#after ? [] : [{ name: type, data: JSON.stringify({ type, sequence_number, ...fields }) }];
+    const number = this.#number++;
+    return number <= this.#after ? [] : [numbered(type, number, fields)];
   }
 }
+
+const numbered = (type: string, sequence_number: number, fields: object): StreamEvent => ({
+  name: type,
+  data: JSON.stringify({ type, sequence_number, ...fields }),
+});
 
 const ofText = ({ type }: OutputItem): object => (type === "message" ? { logprobs: [] } : {});
 

@@ -82,8 +82,10 @@ async function resume(deps: ApiDeps, reply: FastifyReply, { jobId, request, view
 
 function startingAfter({ starting_after: number }: Asking["Querystring"]): number {
   if (number === undefined) return -1;
-  if (/^\d{1,15}$/.test(number)) return Number(number);
-  throw new ServingError("INVALID_REQUEST", "starting_after: must be the sequence_number of an event", { param: "starting_after" });
+  if (/^(?:-1|\d{1,15})$/.test(number)) return Number(number);
+  throw new ServingError("INVALID_REQUEST", "starting_after: must be the sequence_number of an event, or -1 for all of them", {
+    param: "starting_after",
+  });
 }
 
 /** Resolves when the job has ended, or nobody noticed in time. */

@@ -1,20 +1,31 @@
 import { ServingError } from "../runtime/errors.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import { THINK_END } from "./chat/dialect.ts";
+import type { SpecialIds, Tokenizer } from "./tokenizer.ts";
+
+/** What of a tokenizer makes text of tokens. */
+export interface TokenTexts extends Pick<Tokenizer, "bytesOf"> {
+  readonly ids: Pick<SpecialIds, "thinkEnd">;
+}
 
 /**
  * Turns token ids into text as they come: whole characters only, nothing that may yet become a stop string, and nothing from a stop
- * string on. The state follows from the ids alone: after a takeover, push the logged ids again and go on.
+ * string on. `</think>` as a token of its own is never held back: a stop string may be this mark, but has no other part in it. The state
+ * follows from the ids alone: after a takeover, push the logged ids again and go on.
  */
 export class TextStream {
   private readonly bytesOf: (id: number) => Uint8Array;
+  private readonly thinkEnd: number | null;
+  private readonly stopsAtThinkEnd: boolean;
   /** A BOM is text like any other; bytes that are not UTF-8 become U+FFFD at the place where a browser would put it. */
   private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   private readonly matcher: StopMatcher;
   private stop: string | null = null;
 
   /** Throws INVALID_REQUEST for stop strings out of bounds. */
-  constructor(tokenizer: Pick<Tokenizer, "bytesOf">, stops: readonly string[]) {
+  constructor(tokenizer: TokenTexts, stops: readonly string[]) {
     this.bytesOf = (id) => tokenizer.bytesOf(id);
+    this.thinkEnd = tokenizer.ids.thinkEnd;
+    this.stopsAtThinkEnd = stops.includes(THINK_END);
     this.matcher = new StopMatcher(stops);
   }
 
@@ -23,17 +34,23 @@ export class TextStream {
     return this.stop;
   }
 
-  /** The text that is certain now that `id` is known. */
+  /** The text that is certain now that `id` is known; it ends with `</think>` where `id` is that and no stop. */
   push(id: number): string {
     if (this.stop !== null) return "";
+    if (id === this.thinkEnd) return this.flush() + this.mark();
     return this.match(this.decoder.decode(this.bytesOf(id), { stream: true }));
   }
 
-  /** The rest of the text when no more ids come: what was held back, and U+FFFD for half a character. */
+  /** What was held back, and U+FFFD for half a character, when no more ids come, or none that go on with it. */
   flush(): string {
     if (this.stop !== null) return "";
     const text = this.match(this.decoder.decode());
     return this.stop === null ? text + this.matcher.flush() : text;
+  }
+
+  private mark(): string {
+    if (this.stop === null && this.stopsAtThinkEnd) this.stop = THINK_END;
+    return this.stop === null ? THINK_END : "";
   }
 
   private match(text: string): string {
@@ -76,10 +93,11 @@ export class StopMatcher {
     return { text: all.slice(0, certain), stop: null };
   }
 
-  /** What was held back, if no more text comes. */
+  /** What was held back, if no more text comes that goes on with it. */
   flush(): string {
     const rest = this.held;
     this.held = "";
+    this.matched.fill(0);
     return rest;
   }
 

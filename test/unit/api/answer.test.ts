@@ -1,7 +1,11 @@
 import { expect, test } from "vitest";
 import { Answer } from "../../../services/api/answer.ts";
+import { messagesSurface } from "../../../services/api/anthropic/surface.ts";
+import { chatSurface } from "../../../services/api/openai/surfaces.ts";
 import { parserFor } from "../../../services/api/view.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
+import { EOS, THINK_END } from "../../../services/shared/engine/chat/dialect.ts";
+import { joinDeltas } from "../../../services/shared/engine/chat/output.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { usage } from "../../support/bus.ts";
 
@@ -10,14 +14,13 @@ const ids = [...(await tokenizer.encode("Container red-fox is stowed in bay 42."
 const request = { stop: [], stopIds: [1] };
 const logprobs = ids.slice(3).map((_, i) => ({ logprob: -i, top: [] }));
 
-function read(events: readonly JobEvent[], view: object = { surface: "completion" }) {
-  const answer = new Answer(tokenizer, request, parserFor(view as never));
+function read(events: readonly JobEvent[], view: object = { surface: "completion" }, stop: readonly string[] = []) {
+  const answer = new Answer(tokenizer, { ...request, stop }, parserFor(view as never));
   const additions = events.map((event) => answer.push({ event } as LogRecord));
+  const deltas = additions.flatMap(({ deltas }) => deltas);
   return {
-    text: additions
-      .flatMap(({ deltas }) => deltas)
-      .map((delta) => ("text" in delta ? delta.text : ""))
-      .join(""),
+    deltas,
+    text: deltas.map((delta) => ("text" in delta ? delta.text : "")).join(""),
     scores: additions.flatMap(({ scores }) => scores),
     end: answer.end,
   };
@@ -62,6 +65,81 @@ test("an answer that was cut off behind a call ends as one that was cut off", as
     const events: JobEvent[] = [handedOver(first!), { type: "tokens", first: 1, ids: rest }, { type: "finished", reason, usage }];
     expect(read(events, { surface: "chat", thinking: false, tools: true, release: "0731" }).end).toMatchObject({ reason: ended });
   }
+});
+
+const chat = { surface: "chat", thinking: false, tools: true, release: "0731" };
+const thinking = { ...chat, thinking: true };
+
+/** An answer of these tokens, each with its logprob. */
+const answered = (ids: readonly number[], view: object, stop: readonly string[] = []) =>
+  read(
+    [
+      { type: "tokens", first: 0, ids, logprobs: ids.map(() => ({ logprob: -1, top: [] })) },
+      { type: "finished", reason: "stop", usage },
+    ],
+    view,
+    stop,
+  );
+
+const tokens = async (text: string) => [...(await tokenizer.encode(text))];
+
+/** Text in tokens of single characters: a mark comes as text, not as the token it has of its own. */
+const spelled = async (text: string) => (await Promise.all([...text].map(tokens))).flat();
+
+test("marks spelled with other tokens are text, and nothing behind them is lost", async () => {
+  const begin = '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="f">\n<｜DSML｜parameter name="k" string="true">';
+  const end = "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+  for (const mark of [EOS, THINK_END]) {
+    const text = await spelled(`a${mark}b`);
+    const ids = [text, await tokens(THINK_END), text, await tokens(begin), text, await tokens(end), text].flat();
+    const { deltas, scores, end: ending } = answered(ids, thinking);
+    expect(joinDeltas(deltas)).toEqual({
+      reasoning: `a${mark}b`,
+      content: `a${mark}ba${mark}b`,
+      toolCalls: [{ name: "f", arguments: `{"k": "a${mark}b"}` }],
+    });
+    expect(ending).toMatchObject({ reason: "tool_calls", reasoningTokens: text.length + 1 });
+    expect(scores.filter(({ reasoning }) => reasoning)).toHaveLength(text.length + 1);
+    const broken = [await tokens(`${begin}v</｜DSML｜parameter>`), text].flat();
+    expect(joinDeltas(answered(broken, chat).deltas)).toMatchObject({ content: `a${mark}b`, toolCalls: [{ arguments: '{"k": "v"' }] });
+  }
+});
+
+test("the token </think> ends the reasoning alone, and elsewhere is text", async () => {
+  const ids = await tokens("\n\n<</think></think>x");
+  expect(joinDeltas(answered(ids, thinking).deltas)).toMatchObject({ reasoning: "\n\n<", content: "</think>x" });
+  expect(answered(ids, { surface: "completion" }).text).toBe("\n\n<</think></think>x");
+  const begun = { ...chat, begun: "\n\n<｜DSML｜tool_calls>\n" };
+  expect(joinDeltas(answered(await tokens(THINK_END), begun).deltas).content).toBe("\n\n<｜DSML｜tool_calls>\n</think>");
+});
+
+test("a stop string has no part of </think>: the reasoning ends with its token, in text and in counts", async () => {
+  const ids = await tokens("r</think>>>x");
+  const count = ids.indexOf(tokenizer.ids.thinkEnd!) + 1;
+  for (const stop of [">>>", "</think>>", "r<", "<"]) {
+    const { deltas, scores, end } = answered(ids, thinking, [stop]);
+    expect(joinDeltas(deltas), stop).toMatchObject({ reasoning: "r", content: ">>x" });
+    expect(end, stop).toMatchObject({ stop: null, reasoningTokens: count });
+    expect(scores.map(({ reasoning }) => reasoning)).toEqual(ids.map((_, i) => i < count));
+  }
+  const stopped = answered(ids.slice(0, count), thinking, ["r<", THINK_END]);
+  expect(joinDeltas(stopped.deltas)).toMatchObject({ reasoning: "r", content: "" });
+  expect(stopped.end).toMatchObject({ reason: "stop", stop: THINK_END, reasoningTokens: count });
+});
+
+test("a call that a stop string cut off ends the answer as that string, not as a call", async () => {
+  const text = '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="f">\n<｜DSML｜parameter name="k" string="true">one STOP two';
+  const { deltas, scores, end } = answered(await tokens(text), chat, ["STOP"]);
+  expect(end).toMatchObject({ reason: "stop", stop: "STOP" });
+  const whole = [{ jobId: "job_1", index: 0, deltas, scores, end: end! }];
+  const calls = [{ function: { name: "f", arguments: '{"k": "one ' } }];
+  expect(chatSurface(() => ({}), { jobId: "job_1", index: 0 }, false).whole(whole)).toMatchObject({
+    choices: [{ finish_reason: "stop", message: { tool_calls: calls } }],
+  });
+  expect(messagesSurface("job_1", "yardlog").whole(whole)).toMatchObject({
+    ...{ stop_reason: "stop_sequence", stop_sequence: "STOP" },
+    content: [{ type: "tool_use", input: { arguments: '{"k": "one ' } }],
+  });
 });
 
 test("a job that failed with a code of a newer program fails for its reader as one of ours", () => {

@@ -13,6 +13,11 @@ export interface OutputOptions {
   readonly release: Release;
   /** The prompt ended in `<think>`: the text begins with reasoning. */
   readonly thinking: boolean;
+  /**
+   * Where `</think>` and the end of the sentence are: in the text, as in output that is given as text alone (the default), or told apart from
+   * it, as tokens tell them. Then what spells them is text like any other, and `problem` knows nothing of the end.
+   */
+  readonly marks?: "in text" | "apart";
 }
 
 export interface ParsedOutput {
@@ -64,6 +69,7 @@ export class OutputStream {
   private readonly tags: Tags;
   private readonly opener: string;
   private readonly textMarks: readonly string[];
+  private readonly endMarks: readonly string[];
   private state: State;
   private readonly scanner = new Scanner();
   private deltas: Delta[] = [];
@@ -71,10 +77,11 @@ export class OutputStream {
   private calls = 0;
   private call: Call = newCall();
 
-  constructor({ release, thinking }: OutputOptions) {
+  constructor({ release, thinking, marks = "in text" }: OutputOptions) {
     this.tags = tagsOf(release);
     this.opener = `\n\n<${this.tags.calls}>\n`;
-    this.textMarks = [EOS, BOS, THINK_START, THINK_END, DSML, this.opener];
+    this.endMarks = marks === "apart" ? [] : [EOS];
+    this.textMarks = [...this.endMarks, ...(marks === "apart" ? [] : [THINK_END]), BOS, THINK_START, DSML, this.opener];
     this.state = thinking ? "reasoning" : "content";
   }
 
@@ -90,6 +97,14 @@ export class OutputStream {
   push(text: string): Delta[] {
     this.scanner.feed(text);
     while (this.advance());
+    return this.take();
+  }
+
+  /** `</think>` as a token of its own: the end of the reasoning, and text everywhere else. */
+  thinkEnd(): Delta[] {
+    if (this.state !== "reasoning") return this.push(THINK_END);
+    this.emitText("reasoning", this.scanner.rest());
+    this.state = "content";
     return this.take();
   }
 
@@ -194,7 +209,7 @@ export class OutputStream {
   }
 
   private readValue(): boolean {
-    const { text, mark } = this.scanner.upTo([`</${this.tags.parameter}>`, EOS]);
+    const { text, mark } = this.scanner.upTo([`</${this.tags.parameter}>`, ...this.endMarks]);
     this.emitValue(text);
     if (mark === null) return false;
     if (mark === EOS) return this.breaks("parameter", mark);
@@ -211,9 +226,10 @@ export class OutputStream {
   }
 
   private readClosed(): boolean {
-    const eos = this.scanner.takes(EOS);
-    if (eos === true) this.state = "ended";
-    return eos === false ? this.breaks("text_after_tools") : eos !== null;
+    const { text, mark } = this.scanner.upTo(this.endMarks);
+    if (text !== "") return this.breaks("text_after_tools", text + (mark ?? ""));
+    if (mark !== null) this.state = "ended";
+    return mark !== null;
   }
 
   private readEnded(): false {
@@ -222,7 +238,7 @@ export class OutputStream {
   }
 
   private readBroken(): boolean {
-    const { text, mark } = this.scanner.upTo([EOS]);
+    const { text, mark } = this.scanner.upTo(this.endMarks);
     this.emitText("content", text);
     if (mark !== null) this.state = "ended";
     return mark !== null;

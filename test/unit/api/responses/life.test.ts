@@ -1,5 +1,7 @@
 import type OpenAI from "openai";
 import { expect, test } from "vitest";
+import { responsesSurface } from "../../../../services/api/responses/surface.ts";
+import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { type Script, testApi } from "../../../support/api.ts";
 import { all, ask, CALLS, callsRequest, clientOf, freshResponses, order } from "../../../support/responses.ts";
 
@@ -20,7 +22,8 @@ test("from behind any event on, any replica tells exactly the rest", async () =>
       expect(await all(await elsewhere.responses.retrieve(id, { stream: true, starting_after: n })), `after ${n}`).toEqual(
         events.slice(n + 1),
       );
-    await expect(elsewhere.responses.retrieve(id, { stream: true, starting_after: -1 })).rejects.toMatchObject({
+    expect(await all(await elsewhere.responses.retrieve(id, { stream: true, starting_after: -1 }))).toEqual(events);
+    await expect(elsewhere.responses.retrieve(id, { stream: true, starting_after: -2 })).rejects.toMatchObject({
       status: 400,
       param: "starting_after",
     });
@@ -77,12 +80,27 @@ test("a response whose job failed says so: by status to whoever waits, in band t
   expect(await run.client.responses.retrieve(id)).toMatchObject(failed);
 });
 
-test("a replica that stops ends the stream with an error, not with the response's end", async () => {
+test("a replica that stops ends the stream with an error, not with the response's end, and behind its number nothing is missed", async () => {
   const other = await testApi({}, run.api.bus);
   const { id } = await run.client.responses.create({ ...ask, background: true });
-  const stream = await fetch(`${other.url}/v1/responses/${id}?stream=true`);
+  const streams = await Promise.all(["", "&starting_after=5"].map((after) => fetch(`${other.url}/v1/responses/${id}?stream=true${after}`)));
   await other.close();
-  const events = (await stream.text()).split("\n\n").filter((block) => block.startsWith("event: "));
-  expect(events.at(-1)).toContain('event: error\ndata: {"type":"error","sequence_number":2,"code":"shutting_down"');
-  await run.client.responses.cancel(id);
+  const [events, resumed] = await Promise.all(streams.map(async (stream) => eventsIn(await stream.text())));
+  expect(events).toMatchObject([
+    { sequence_number: 0 },
+    { sequence_number: 1 },
+    { type: "error", code: "shutting_down", sequence_number: 1 },
+  ]);
+  expect(resumed).toMatchObject([{ type: "error", code: "shutting_down", sequence_number: 5 }]);
+  const rest = all(await run.client.responses.retrieve(id, { stream: true, starting_after: 1 }));
+  await says("In bay 42.");
+  expect([...events!.slice(0, 2), ...(await rest)]).toEqual(await all(await run.client.responses.retrieve(id, { stream: true })));
 });
+
+test("the error of a stream that had no event yet has the number before the first", () => {
+  const written = { jobId: "job_1", model: "m", created: 0, background: true, echo: { fields: {}, encrypted: false } };
+  const [error] = responsesSurface(written as never, -1).failure(new ServingError("UNAVAILABLE", "m"));
+  expect(JSON.parse(error!.data)).toMatchObject({ type: "error", sequence_number: -1 });
+});
+
+const eventsIn = (text: string): object[] => [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data!));

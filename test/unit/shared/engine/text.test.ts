@@ -2,8 +2,12 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { StopMatcher, TextStream } from "../../../../services/shared/engine/text.ts";
 
-/** A tokenizer of one token per byte. */
-const bytewise = { bytesOf: (id: number) => Uint8Array.of(id) };
+/** A tokenizer of one token per byte, and one for the end of the reasoning. */
+const THINK_END = 256;
+const bytewise = {
+  bytesOf: (id: number) => (id === THINK_END ? Buffer.from("</think>") : Uint8Array.of(id)),
+  ids: { thinkEnd: THINK_END },
+};
 
 /** The rule in its plainest form: try every end, then every stop string, the longest first. */
 function slowStop(text: string, stops: readonly string[]): { text: string; stop: string | null } {
@@ -50,6 +54,16 @@ test("the stream tells which stop string it found, and is silent afterwards", ()
   const text = ids.map((id) => stream.push(id)).join("") + stream.flush();
   expect(text).toBe("im 日月 und ");
   expect(stream.stopped).toBe("日本");
+});
+
+test("the token that ends the reasoning is never held back, and no stop string goes across it", () => {
+  const stream = new TextStream(bytewise, [">>>", "ab", "a</think>"]);
+  const ids = [...Buffer.from("xa"), THINK_END, ...Buffer.from(">>b"), 0xe6, THINK_END, ...Buffer.from(">>>")];
+  expect(ids.map((id) => stream.push(id))).toEqual(["x", "", "a</think>", "", "", ">>b", "", "\ufffd</think>", "", "", ""]);
+  expect(stream.stopped).toBe(">>>");
+  const stopped = new TextStream(bytewise, ["b", "</think>"]);
+  expect([97, THINK_END, 98].map((id) => stopped.push(id))).toEqual(["a", "", ""]);
+  expect(stopped.stopped).toBe("</think>");
 });
 
 test("text is whole characters at every token, and replaying the ids restores the state", () => {
