@@ -12,7 +12,7 @@ import { type Prompt, tokenized, type WrittenPrompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
-import { bodyHash, type Submission, type Submitted, submit } from "./submit.ts";
+import { bodyHash, rememberedAs, type Submission, type Submitted, submit } from "./submit.ts";
 import type { View } from "./view.ts";
 
 /** What a request tells beside what it asks for. */
@@ -67,8 +67,8 @@ export async function submitChoices(
 }
 
 /**
- * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with a key may
- * be there already, and is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
+ * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with a key that
+ * is known may be there already, and is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
  */
 export async function admissible(
   deps: ApiDeps,
@@ -77,8 +77,10 @@ export async function admissible(
   written: WrittenPrompt,
   options: SubmitOptions,
 ): Promise<Prompt> {
-  const { admission, limits } = deps;
-  if (idempotencyKeyOf(request) === null) {
+  const { admission, bus, limits } = deps;
+  const { key, tenant } = callerOf(request);
+  const own = idempotencyKeyOf(request);
+  if (own === null || (await bus.registry.recall(rememberedAs(tenant, own))) === null) {
     const promptTokens = written.atLeast();
     const job = {
       lane: options.lane,
@@ -86,7 +88,6 @@ export async function admissible(
       promptTokens,
       deadlineMs: await deadlineOf(deps, generation),
     };
-    const { key } = callerOf(request);
     if (key !== null) limits.require(key, { requests: 1, tokens: promptTokens + expectedOutput(job) });
     await admission.require(job);
   }

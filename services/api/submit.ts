@@ -137,6 +137,12 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
 
 const isOverload = (error: unknown): boolean => error instanceof ServingError && error.code === "OVERLOADED";
 
+/** Under which name the record knows a tenant's Idempotency-Key. */
+export const rememberedAs = (tenant: string, idempotencyKey: string): string =>
+  createHash("sha256")
+    .update(JSON.stringify([tenant, idempotencyKey]))
+    .digest("base64url");
+
 async function jobIdFor(
   { bus, random }: SubmitDeps,
   { tenant, idempotencyKey, jobId: own, bodyHash }: Submission,
@@ -144,10 +150,7 @@ async function jobIdFor(
   if (own !== undefined) return { jobId: own, known: true };
   const jobId = random.id("job_");
   if (idempotencyKey === null) return { jobId, known: false };
-  const key = createHash("sha256")
-    .update(JSON.stringify([tenant, idempotencyKey]))
-    .digest("base64url");
-  const earlier = await bus.registry.remember(key, JSON.stringify({ jobId, bodyHash }));
+  const earlier = await bus.registry.remember(rememberedAs(tenant, idempotencyKey), JSON.stringify({ jobId, bodyHash }));
   if (earlier === null) return { jobId, known: false };
   const found = JSON.parse(earlier) as { jobId: string; bodyHash: string };
   if (found.bodyHash !== bodyHash) {

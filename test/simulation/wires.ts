@@ -125,6 +125,7 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   beats: (role) => road.ask(() => registry.beats(role)),
   retire: (role, id) => road.ask(() => registry.retire(role, id)),
   remember: (key, value) => road.ask(() => registry.remember(key, value)),
+  recall: (key) => road.ask(() => registry.recall(key)),
   markCancelled: (jobId, by) => road.ask(() => registry.markCancelled(jobId, by)),
   cancelMark: (jobId) => road.ask(() => registry.cancelMark(jobId)),
   onCancel: (callback, signal) => registry.onCancel((jobId) => road.hear(() => callback(jobId)), signal),

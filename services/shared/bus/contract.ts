@@ -192,6 +192,8 @@ export interface Registry {
   retire(role: string, id: string): Promise<void>;
   /** The value of `key` if somebody created it within a day, else `value` becomes it and null is returned. */
   remember(key: string, value: string): Promise<string | null>;
+  /** What is remembered of `key`, perhaps as of a moment ago; null: nothing. */
+  recall(key: string): Promise<string | null>;
   markCancelled(jobId: string, by: string): Promise<void>;
   /** Perhaps as of a moment ago: whoever holds a job looks again and again. */
   cancelMark(jobId: string): Promise<string | null>;

@@ -43,10 +43,14 @@ const asked: readonly [string, object][] = [
   ["/v1/jobs", { kind: "chat", request: { model: "yardlog", messages } }],
 ];
 
-/** Everything is refused, and no text becomes tokens. */
+/** Everything is refused, and no text becomes tokens; nor is a key remembered that nothing came of. */
 async function refusesAll(busy: number): Promise<void> {
   made.mockClear();
-  for (const [path, body] of asked) expect((await post(path, body)).status, path).toBe(path === "/v1/messages" ? busy : 429);
+  const remember = vi.spyOn(api.bus.registry, "remember");
+  for (const [i, [path, body]] of asked.entries())
+    for (const more of [{}, { "idempotency-key": `refused ${i}` }])
+      expect((await post(path, body, more)).status, path).toBe(path === "/v1/messages" ? busy : 429);
+  expect(remember).not.toHaveBeenCalled();
   const metadata = new grpc.Metadata();
   metadata.set("authorization", headers.authorization!);
   const submitted = call(jobsAt(api.grpc!), "Submit", { model: "yardlog", text: "Where?" }, metadata);

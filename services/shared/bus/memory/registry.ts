@@ -47,6 +47,10 @@ export class MemoryRegistry implements Registry {
     return earlier;
   }
 
+  async recall(key: string): Promise<string | null> {
+    return this.#keys.get(key);
+  }
+
   async markCancelled(jobId: string, by: string): Promise<void> {
     this.#marks.set(jobId, by);
     for (const callback of this.#cancelListeners) callback(jobId);

@@ -42,14 +42,18 @@ export class NatsRegistry implements Registry {
     return this.#buckets.beats.purge(this.#beat(role, token(id)));
   }
 
-  /** Keys come from clients and may be long, so their hash stands for them. */
   async remember(key: string, value: string): Promise<string | null> {
-    const subject = `${this.#names.keys.subject}.${createHash("sha256").update(key).digest("hex")}`;
+    const subject = this.#key(key);
     for (;;) {
       if ((await this.#buckets.keys.put(subject, encode(value), { after: 0 })) !== null) return null;
       const earlier = await this.#buckets.keys.last(subject);
       if (earlier !== null) return decode(earlier.bytes);
     }
+  }
+
+  async recall(key: string): Promise<string | null> {
+    const earlier = await this.#buckets.keys.glance(this.#key(key));
+    return earlier === null ? null : decode(earlier.bytes);
   }
 
   async markCancelled(jobId: string, by: string): Promise<void> {
@@ -130,6 +134,11 @@ export class NatsRegistry implements Registry {
   async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
     const kept = await this.#buckets.access.page(`${this.#names.access.subject}.*`, after, max);
     return kept.map(({ sequence, subject, bytes }) => ({ place: sequence, id: lastToken(subject), text: decode(bytes) }));
+  }
+
+  /** Keys come from clients and may be long, so their hash stands for them. */
+  #key(key: string): string {
+    return `${this.#names.keys.subject}.${createHash("sha256").update(key).digest("hex")}`;
   }
 
   #beat(role: string, id: string): string {
