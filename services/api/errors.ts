@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { toldOfFailure } from "./told.ts";
 
 /** How a surface says what went wrong. */
 export interface ErrorForm<Body extends object = object> {
@@ -16,7 +17,7 @@ export const openaiErrors = {
   status: (error: ServingError): number => error.http,
   body: (error: ServingError): ErrorBody => ({
     error: {
-      message: publicMessage(error),
+      message: toldOfFailure(error),
       type: error.type,
       param: error.param,
       code: error.apiCode ?? error.code.toLowerCase(),
@@ -28,12 +29,9 @@ export const openaiErrors = {
 export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>
   new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode });
 
-const publicMessage = ({ code, message }: ServingError): string =>
-  code === "INTERNAL" ? "internal error; the request id names it in our log" : message;
-
 /** Where there is no field for the place of a mistake. */
 export function placedMessage(error: ServingError): string {
-  const message = publicMessage(error);
+  const message = toldOfFailure(error);
   return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
 }
 

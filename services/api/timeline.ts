@@ -1,5 +1,6 @@
 import type { JobEvent, LogRecord } from "../shared/bus/events.ts";
 import { WAITS_FOR_PREFIX } from "../shared/bus/reasons.ts";
+import { toldOfEvent } from "./told.ts";
 
 /** One stretch of a job's life, as `GET /v1/jobs/{id}` tells it. */
 export interface Stage {
@@ -28,7 +29,7 @@ export interface Stage {
 /** Stages that are told: of a job that was handed back more often, the latest. */
 const STAGES_MAX = 256;
 
-/** The life of a job, from its log alone. `storedMs`: when a record was stored, by the record's clock. */
+/** The life of a job as its tenant may read it, from its log alone. `storedMs`: when a record was stored, by the record's clock. */
 export function timelineOf(records: readonly LogRecord[], storedMs: (record: LogRecord) => number): readonly Stage[] {
   const stages: Stage[] = [];
   for (const record of records) {
@@ -44,7 +45,8 @@ export function timelineOf(records: readonly LogRecord[], storedMs: (record: Log
 }
 
 /** The stage that begins with a record; null where the one before lasts. */
-function stageAfter({ event, phase }: LogRecord, at: number): Stage | null {
+function stageAfter({ event: logged, phase }: LogRecord, at: number): Stage | null {
+  const event = toldOfEvent(logged);
   const begun = { at, seconds: null };
   switch (event.type) {
     case "submitted":

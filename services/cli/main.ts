@@ -119,7 +119,7 @@ program
   .description("the latest jobs and where they stand, or the life of one")
   .argument("[job]", "its stages with their times, and what the cache did for it")
   .option("--limit <n>", "how many, 100 at most", positive, 20)
-  .option("--failed", "only those that no worker could do, and why")
+  .option("--failed", "only those that no worker could do, and why, as far as clients are told")
   .action(async (job: string | undefined, { limit, failed }: { limit: number; failed?: boolean }) => {
     if (job !== undefined) return (await import("./commands/job.ts")).showJob(client(), job);
     const { listFailedJobs, listJobs } = await import("./commands/jobs.ts");

@@ -10,6 +10,7 @@ import { Stream } from "../../services/shared/bus/nats/stream.ts";
 import { names } from "../../services/shared/bus/nats/subjects.ts";
 import { busSettings } from "../../services/shared/bus/settings.ts";
 import { advance, type Standing, unborn } from "../../services/shared/bus/standing.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import { finished, handedOver, request, tokens } from "../support/bus.ts";
@@ -65,7 +66,7 @@ await timed("written", async () => {
 await timed("1,000 last events", () => inLanes(1, 1_000, (i) => journal.last(jobs[i % jobs.length]!)));
 
 const metrics = openMetrics();
-const reconcilerDeps = { bus, metrics, claimMs: 20_000, graceMs: 30_000, beatMs: 1_000, retentionMs: 1e12 };
+const reconcilerDeps = { bus, metrics, log: silentLog, claimMs: 20_000, graceMs: 30_000, beatMs: 1_000, retentionMs: 1e12 };
 await besides("audit of the whole log", () => Reconciler.audit(reconcilerDeps));
 await bus.registry.raiseLowWater((await bus.registry.jobs(1))[0]!.place);
 await besides("take-over from the low-water mark, and a pass", async () => (await Reconciler.open(reconcilerDeps)).pass());

@@ -3,6 +3,7 @@ import { Reconciler, type ReconcilerDeps } from "../../services/api/reconciler/r
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import type { Phase } from "../../services/shared/bus/events.ts";
 import type { BusOptions } from "../../services/shared/bus/settings.ts";
+import { silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { request } from "./bus.ts";
 import { freshRecord } from "./fresh-record.ts";
@@ -16,7 +17,7 @@ export const BEAT_MS = 1_000;
 
 /** What a reconciler of a test is opened with. */
 export const reconcilerOf = (bus: Bus, changes: Partial<ReconcilerDeps> = {}): ReconcilerDeps => ({
-  ...{ bus, metrics: openMetrics(), claimMs: CLAIM_MS, graceMs: GRACE_MS, beatMs: BEAT_MS, retentionMs: DAY_MS },
+  ...{ bus, metrics: openMetrics(), log: silentLog, claimMs: CLAIM_MS, graceMs: GRACE_MS, beatMs: BEAT_MS, retentionMs: DAY_MS },
   ...changes,
 });
 

@@ -1,6 +1,5 @@
 import { isUnavailable } from "../../shared/bus/pause.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import type { Logger } from "../../shared/runtime/log.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { Reconciler, type ReconcilerDeps, reconciledJobs } from "./reconciler.ts";
 
@@ -12,7 +11,6 @@ const ROLE = "reconciler";
 export interface ReconcilingOptions extends ReconcilerDeps {
   readonly clock: Clock;
   readonly random: Random;
-  readonly log: Logger;
   /** The name of this process among the others. */
   readonly replica: string;
 }

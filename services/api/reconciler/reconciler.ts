@@ -6,6 +6,7 @@ import { isTerminal } from "../../shared/bus/events.ts";
 import { holds, quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Logger } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import { endOf, isTold } from "../job-end.ts";
 import { cancelJob, endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
@@ -26,6 +27,7 @@ const HANDED_BACK_MS = 30_000;
 export interface ReconcilerDeps {
   readonly bus: Bus;
   readonly metrics: Metrics;
+  readonly log: Logger;
   /** As long as a claim without an event lives. */
   readonly claimMs: number;
   /** A job whose last reader left is cancelled after this, and whoever shows himself does so as often as `beatMs`. */
@@ -185,14 +187,15 @@ export class Reconciler {
     await Promise.all([queue.withdraw("prefill", jobId), queue.withdraw("decode", jobId)]);
   }
 
-  /** The one place where every end is seen, some twice: those that failed are kept where they can be listed, those to be told where webhooks find them. */
+  /** The one place where every end is seen, some twice: those that failed are logged, because their tenants are not told everything, and kept where they can be listed, those to be told where webhooks find them. */
   async #ended(last: LogRecord, endedMs: number): Promise<void> {
     const { jobId, event, attempt, epoch } = last;
-    const { bus, webhooks = false } = this.#deps;
+    const { bus, log, webhooks = false } = this.#deps;
     const request = event.type === "failed" || webhooks ? await requestOf(bus.log, jobId) : null;
     if (event.type === "failed" && request !== null) {
       const { model, tenant } = request;
       const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
+      log.warn({ jobId, ...failure }, "a job failed");
       await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
     if (webhooks && request !== null && isTold(request))

@@ -19,6 +19,7 @@ import { jobRequest, optional, parseBody } from "../requests.ts";
 import { stream } from "../respond.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
+import { toldOfEvent, toldOfFailure } from "../told.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
@@ -117,14 +118,23 @@ async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
     });
 }
 
-/** The dead letters: what no worker could do, with the reason. */
+/** The dead letters: what no worker could do, with the reason as far as it is told. */
 async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
   const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, failure: parsed<Failure>(noted.text) }));
   return failures
     .flatMap(({ noted, failure }) => (failure?.tenant === tenant ? [{ noted, ...failure }] : []))
     .map(({ noted, model, code, message, attempt, claims }) => {
       const failed_at = Math.floor(noted.notedMs / 1_000);
-      return { id: noted.jobId, object: "job", status: "failed", model, failed_at, attempt, claims, error: { code, message } };
+      return {
+        id: noted.jobId,
+        object: "job",
+        status: "failed",
+        model,
+        failed_at,
+        attempt,
+        claims,
+        error: { code, message: toldOfFailure({ code, message }) },
+      };
     });
 }
 
@@ -162,9 +172,9 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
   });
 }
 
-/** An event without what only workers need, and with what can be told of the time until the answer. */
+/** An event without what only workers need or the operator may read, and with what can be told of the time until the answer. */
 function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord, outlook: Outlook): object {
-  const { request: _, ...shown } = event as JobEvent & { request?: JobRequest };
+  const { request: _, ...shown } = toldOfEvent(event) as JobEvent & { request?: JobRequest };
   if (event.type === "progress") outlook.read(event);
   const eta = event.type === "progress" ? { eta_seconds: outlook.now().eta_seconds } : {};
   return { ...shown, ...eta, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };

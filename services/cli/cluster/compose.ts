@@ -1,7 +1,19 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
+import type { Environment } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+
+/** `SOURCE:TARGET[:ro]`, or a folder or file of the host at length. */
+const volumeSchema = z.union([
+  z.string().transform((volume) => {
+    const [source = "", target = ""] = volume.split(":");
+    return { source, target, bind: /^[./]/.test(source) };
+  }),
+  z
+    .object({ type: z.literal("bind"), source: z.string(), target: z.string() })
+    .transform(({ source, target }) => ({ source, target, bind: true })),
+]);
 
 /** What the local cluster reads of a compose file. Everything else in it concerns containers alone. */
 const composeSchema = z.object({
@@ -10,9 +22,9 @@ const composeSchema = z.object({
     z.object({
       image: z.string(),
       command: z.array(z.string()),
-      environment: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).default({}),
+      environment: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String).nullable()).default({}),
       ports: z.array(z.string()).default([]),
-      volumes: z.array(z.string()).default([]),
+      volumes: z.array(volumeSchema).default([]),
       depends_on: z.record(z.string(), z.unknown()).default({}),
       restart: z.string().default("no"),
       deploy: z.object({ replicas: z.number().int().min(0).max(64).default(1) }).default({ replicas: 1 }),
@@ -30,12 +42,14 @@ export interface Service {
   readonly hostPorts: ReadonlyMap<string, readonly number[]>;
   /** Container folder -> volume name. */
   readonly volumes: ReadonlyMap<string, string>;
+  /** Container path -> what of the host is mounted there. */
+  readonly mounts: ReadonlyMap<string, string>;
   readonly dependsOn: readonly string[];
   readonly restarts: boolean;
 }
 
-/** The services of a compose file, those others depend on first. `env` fills `${NAME:-default}` as compose does. */
-export function readCompose(path: string, env: Readonly<Record<string, string | undefined>>): Service[] {
+/** The services of a compose file, those others depend on first. `env` fills `${NAME:-default}`, `${NAME:+words}` and names without a value as compose does. */
+export function readCompose(path: string, env: Environment): Service[] {
   const parsed = composeSchema.safeParse(read(path, env));
   if (!parsed.success)
     throw new ServingError("INVALID_REQUEST", `${path} cannot be run as a local cluster: ${z.prettifyError(parsed.error)}`);
@@ -43,19 +57,28 @@ export function readCompose(path: string, env: Readonly<Record<string, string | 
     name,
     image: service.image,
     command: service.command,
-    environment: service.environment,
+    environment: resolved(service.environment, env),
     replicas: service.deploy.replicas,
     hostPorts: new Map(service.ports.map(hostPorts)),
-    volumes: new Map(service.volumes.map((volume) => volume.split(":").slice(0, 2).reverse() as [string, string])),
+    volumes: targets(service.volumes.filter(({ bind }) => !bind)),
+    mounts: targets(service.volumes.filter(({ bind }) => bind)),
     dependsOn: Object.keys(service.depends_on),
     restarts: service.restart !== "no",
   }));
   return dependenciesFirst(services);
 }
 
-function read(path: string, env: Readonly<Record<string, string | undefined>>): unknown {
+const targets = (volumes: readonly { readonly source: string; readonly target: string }[]): Map<string, string> =>
+  new Map(volumes.map(({ source, target }) => [target, source]));
+
+function resolved(environment: Readonly<Record<string, string | null>>, env: Environment): Record<string, string> {
+  const values = Object.entries(environment).map(([name, value]) => [name, value ?? env[name]] as const);
+  return Object.fromEntries(values.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+function read(path: string, env: Environment): unknown {
   try {
-    return parse(interpolate(readFileSync(path, "utf8"), env), { merge: true });
+    return parse(readFileSync(path, "utf8"), (_, value) => (typeof value === "string" ? interpolate(value, env) : value), { merge: true });
   } catch (cause) {
     const why = (cause as Error).message;
     throw new ServingError(
@@ -68,8 +91,10 @@ function read(path: string, env: Readonly<Record<string, string | undefined>>): 
   }
 }
 
-const interpolate = (text: string, env: Readonly<Record<string, string | undefined>>): string =>
-  text.replace(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, name: string, fallback: string) => env[name] || fallback);
+const interpolate = (text: string, env: Environment): string =>
+  text.replace(/\$\{([A-Z_]+):([-+])([^}]*)\}/g, (_, name: string, sign: string, words: string) =>
+    sign === "-" ? env[name] || words : env[name] ? words : "",
+  );
 
 /** `"8000-8001:8000"` -> ["8000", [8000, 8001]] */
 function hostPorts(mapping: string): [string, readonly number[]] {

@@ -45,7 +45,7 @@ const programs: Record<string, { program: string; before: string[]; after: (dir:
   longshore: { program: process.execPath, before: ["--enable-source-maps", main], after: () => [], without: [] },
 };
 
-/** Container addresses become loopback ports, volumes become folders under `stateDir`; nothing else of the file changes. */
+/** Container addresses become loopback ports, volumes become folders under `stateDir`, what is mounted is read where it lies; nothing else of the file changes. */
 export async function planProcesses(services: readonly Service[], options: PlanOptions): Promise<ProcessPlan[]> {
   const addresses = new Map<string, string>();
   const plans: ProcessPlan[] = [];
@@ -76,7 +76,7 @@ async function planReplica(
   };
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(service.environment)) {
-    env[name] = name.endsWith("_PORT") ? await localPort(value) : localAddress(value, addresses);
+    env[name] = name.endsWith("_PORT") ? await localPort(value) : (service.mounts.get(value) ?? localAddress(value, addresses));
   }
   const args: string[] = [];
   const command = service.command[0] === recipe.program ? service.command.slice(1) : service.command;

@@ -28,7 +28,7 @@ interface FailedJob {
   readonly error: { readonly code: string; readonly message: string };
 }
 
-/** The latest jobs that failed, newest first, with the reason. */
+/** The latest jobs that failed, newest first, with the reason as far as clients are told: the log of the API has all of it. */
 export async function listFailedJobs(client: Client, limit: number): Promise<void> {
   const { data } = (await client.get(`/v1/jobs?status=failed&limit=${limit}`)) as { data: FailedJob[] };
   if (data.length === 0) console.log("no job failed");

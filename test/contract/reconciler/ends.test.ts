@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
@@ -81,9 +82,10 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(await lastType(bus, "job")).toBe("submitted");
   });
 
-  test("keeps the jobs that failed where they can be listed, latest first, until they are forgotten", async () => {
+  test("logs the jobs that failed, and keeps them where they can be listed, latest first, until they are forgotten", async () => {
     const bus = await fresh(kind);
-    const reconciler = await open(bus);
+    const lines: { msg: string; jobId: string; message: string }[] = [];
+    const reconciler = await open(bus, { log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }) });
     for (const jobId of ["first", "second", "fine"]) await submitted(bus, jobId);
     for (const jobId of ["first", "second"]) {
       const failed = { type: "failed", code: "INTERNAL", message: `no luck with ${jobId}` } as const;
@@ -97,6 +99,10 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(failures).toEqual([
       ["second", { ...failure, message: "no luck with second" }],
       ["first", { ...failure, message: "no luck with first" }],
+    ]);
+    expect(lines.map(({ msg, jobId, message }) => [msg, jobId, message])).toEqual([
+      ["a job failed", "first", "no luck with first"],
+      ["a job failed", "second", "no luck with second"],
     ]);
     await bus.registry.forget("second");
     expect((await bus.registry.failures(10)).map(({ jobId }) => jobId)).toEqual(["first"]);

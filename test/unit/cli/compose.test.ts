@@ -1,13 +1,20 @@
+import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { parse } from "yaml";
 import { readCompose } from "../../../services/cli/cluster/compose.ts";
 import { planProcesses } from "../../../services/cli/cluster/plan.ts";
+import { type Environment, envName, settingGroups } from "../../../services/shared/runtime/config.ts";
 
-const services = readCompose("docker-compose.yml", {});
+const COMPOSE = "docker-compose.yml";
+const services = readCompose(COMPOSE, {});
 
-async function plan(publish: boolean, tls = false) {
+async function plan(publish: boolean, tls = false, env: Environment = {}) {
   let port = 20_000;
-  return planProcesses(services, { stateDir: "state", publish, tls, freePort: async () => port++ });
+  return planProcesses(readCompose(COMPOSE, env), { stateDir: "state", publish, tls, freePort: async () => port++ });
 }
+
+/** The roles' containers, with these settings in the shell or in .env. */
+const roles = (env: Environment) => readCompose(COMPOSE, env).filter(({ image }) => image.startsWith("longshore:"));
 
 test("the compose file has two of every role, after the stores they need", () => {
   expect(services.map(({ name, replicas }) => `${name} x${replicas}`)).toEqual([
@@ -54,9 +61,74 @@ test("published ports are those of the file", async () => {
   ]);
 });
 
-test("the environment of the caller fills placeholders", () => {
-  const api = readCompose("docker-compose.yml", { LONGSHORE_ENGINE: "weightless" }).find(({ name }) => name === "api");
-  expect(api!.environment).toMatchObject({ LONGSHORE_ENGINE: "weightless", LONGSHORE_MODEL_PATH: "deploy/models/yardlog" });
+/** Settings that no container is given, and why. */
+const notHandedOn: Readonly<Record<string, string>> = {
+  LONGSHORE_NATS_URL: "the file's own server",
+  LONGSHORE_REDIS_URL: "the file's own server",
+  LONGSHORE_HOST: "inside its network a container is reached at all its addresses",
+  LONGSHORE_PORT: "the file publishes it",
+  LONGSHORE_GRPC_PORT: "the file publishes it",
+  LONGSHORE_STATUS_PORT: "the file's health checks ask there",
+  LONGSHORE_MEMORY_STORE_BYTES: "the cache is the file's Redis",
+  LONGSHORE_KEY: "of commands, and no role is one",
+};
+/** Settings that name files: a container is told where they are mounted. */
+const mounted: Readonly<Record<string, readonly string[]>> = {
+  LONGSHORE_MODEL_PATH: ["api", "prefill", "decode", "batch"],
+  LONGSHORE_TLS_CERT_FILE: ["api"],
+  LONGSHORE_TLS_KEY_FILE: ["api"],
+};
+
+test("every setting that is set reaches every role, but for those that say nothing to a container", () => {
+  const names = Object.values(settingGroups).flatMap((group) => Object.keys(group).map(envName));
+  expect(names).toEqual(expect.arrayContaining([...Object.keys(notHandedOn), ...Object.keys(mounted)]));
+  for (const { name: role, environment } of roles(Object.fromEntries(names.map((name) => [name, `# ${name}`])))) {
+    const left = names.filter((name) => environment[name] !== `# ${name}` && !(name in mounted));
+    expect([role, left.sort()]).toEqual([role, Object.keys(notHandedOn).sort()]);
+  }
+});
+
+test.each(Object.entries(mounted))(
+  "what %s names is mounted where its roles look for it, and read in place without containers",
+  async (name, readers) => {
+    const path = "/srv/our files/v4-flash";
+    const containers = roles({ [name]: path }).filter(({ environment, mounts }) => mounts.get(environment[name] ?? "") === path);
+    expect(containers.map((service) => service.name)).toEqual(readers);
+    const plans = (await plan(false, false, { [name]: path })).filter(({ service }) => readers.includes(service));
+    expect(new Set(plans.map(({ env }) => env[name]))).toEqual(new Set([path]));
+  },
+);
+
+test("the model keeps the name of its folder, and the default one is the image's own", () => {
+  const [named] = roles({ LONGSHORE_MODEL_PATH: "/srv/models/v4-flash" });
+  expect(named!.environment.LONGSHORE_MODEL_PATH).toMatch(/^\/model\/.*\/v4-flash$/);
+  for (const { environment } of roles({})) expect(environment.LONGSHORE_MODEL_PATH).toBe("deploy/models/yardlog");
+});
+
+test("what is mounted is there, whatever is set, and nobody writes to it", () => {
+  const { services } = parse(readFileSync(COMPOSE, "utf8"), { merge: true }) as {
+    services: Record<string, { volumes?: (string | { type: string; source: string; read_only: boolean; bind: object })[] }>;
+  };
+  const mounts = Object.values(services).flatMap(({ volumes = [] }) => volumes.filter((volume) => typeof volume === "object"));
+  expect(mounts).toHaveLength(6);
+  for (const mount of mounts) expect(mount).toMatchObject({ type: "bind", read_only: true, bind: { create_host_path: false } });
+  for (const { mounts } of roles({})) for (const source of mounts.values()) expect([source, existsSync(source)]).toEqual([source, true]);
+});
+
+test("without settings the containers have the file's, and no others", () => {
+  const [api, prefill] = roles({ LONGSHORE_KEY: "lsk_ours", LONGSHORE_PORT: "1", LONGSHORE_NATS_URL: "nats://elsewhere:4222" });
+  const shared = {
+    LONGSHORE_NATS_URL: "nats://nats:4222",
+    LONGSHORE_REDIS_URL: "redis://redis:6379",
+    LONGSHORE_MODEL_PATH: "deploy/models/yardlog",
+    LONGSHORE_ENGINE: "native",
+    LONGSHORE_LOG_LEVEL: "info",
+    LONGSHORE_HOST: "0.0.0.0",
+    NODE_OPTIONS: "--max-semi-space-size=32",
+  };
+  const tls = { LONGSHORE_TLS_CERT_FILE: "", LONGSHORE_TLS_KEY_FILE: "" };
+  expect(api!.environment).toEqual({ ...shared, ...tls, LONGSHORE_PORT: "8000", LONGSHORE_GRPC_PORT: "9000" });
+  expect(prefill!.environment).toEqual({ ...shared, LONGSHORE_STATUS_PORT: "8100", LONGSHORE_THREADS: "1" });
 });
 
 test("where the API speaks https it is asked so whether it is ready, and the others are not", async () => {
