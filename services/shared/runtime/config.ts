@@ -88,7 +88,11 @@ const prefill = {
 } as const;
 
 const decode = {
-  batchMax: whole(32, { min: 1, max: 1_024 }, "Sequences stepped together."),
+  batchMax: whole(
+    32,
+    { min: 1, max: 1_024 },
+    "Sequences stepped together, however long each is: what they hold is bounded by this alone (see `longshore sizes`).",
+  ),
   flushTokens: whole(8, { min: 1, max: 256 }, "Tokens appended to the log together."),
   flushMs: whole(20, { min: 1, max: 1_000 }, "The longest a token waits for others before it is appended."),
 } as const;
