@@ -55,7 +55,7 @@ export class Readers {
     reading.count++;
     reading.arrivals++;
     reading.owned ||= owned;
-    if (!reading.owned && reading.count === 1) inBackground(this.#beatWhileRead(jobId, reading));
+    if (!owned && reading.count === 1) inBackground(this.#beatWhileRead(jobId, reading));
     return (ended) => {
       reading.count--;
       if (reading.count > 0) return;

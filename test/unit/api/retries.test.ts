@@ -68,6 +68,20 @@ test("a request sent again joins the job that lost its reader, on any replica, a
   expect(await again.text()).toMatch(/"role":"assistant".*\[DONE\]/s);
 });
 
+test("whoever joined his job and lost it again joins it again, also at the replica that took it", async () => {
+  await open();
+  const first = await ask(here);
+  first.leave();
+  await left(first.jobId);
+  for (const api of [here, there, here]) {
+    const again = await ask(api, retry);
+    expect(again.jobId).toBe(first.jobId);
+    again.leave();
+    await expect.poll(async () => (await bus.registry.beats(readersOf(first.jobId!))).size, { timeout: 20_000 }).toBe(0);
+    await left(first.jobId);
+  }
+});
+
 test("no other equal request is merged: without the mark, with a reader, another body, or once it is cancelled", async () => {
   await open();
   const first = await ask(here);
