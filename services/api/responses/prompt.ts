@@ -19,11 +19,12 @@ export async function responsesPrompt(
   exact: () => Printable,
 ): Promise<WrittenPrompt> {
   const { model, config } = deps;
-  const items = await conversationOf(deps, tenant, request);
+  const { earlier, own } = await conversationOf(deps, tenant, request);
+  const items = [...earlier, ...own];
   const effort = request.reasoning?.effort;
   const exactly = onDemand(exact);
   const conversation = {
-    messages: [...instructions(request), ...chatMessages(items)],
+    messages: [...instructions(request), ...chatMessages(items, earlier.length)],
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: effort === undefined ? model.thinking : effort !== "none",
     effort,
