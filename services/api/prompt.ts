@@ -1,4 +1,4 @@
-import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
+import type { ChatMessage } from "../shared/engine/chat/messages.ts";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../shared/engine/grammar/following.ts";
@@ -7,6 +7,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
+import { type EffortWord, effortOf, thinksBy } from "./effort.ts";
 import { invalid } from "./errors.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
 import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
@@ -38,7 +39,7 @@ export async function chatPrompt(deps: PromptDeps, tenant: string, request: Chat
   const conversation: Conversation = {
     messages: request.messages as ChatMessage[],
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
-    thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
+    thinking: request.thinking === undefined ? thinksBy(request.reasoning_effort, model.thinking) : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
     format: formatOf(request, exactly),
     forced: forcedBy(typeof request.tool_choice === "object" ? request.tool_choice.function : request.tool_choice),
@@ -52,7 +53,7 @@ export interface Conversation {
   /** OpenAI's form. */
   readonly tools: readonly Printable[];
   readonly thinking: boolean;
-  readonly effort: ChatRequest["reasoning_effort"];
+  readonly effort: EffortWord | undefined;
   readonly format?: AnswerFormat | undefined;
   readonly forced?: ForcedCall | undefined;
 }
@@ -74,7 +75,7 @@ export async function conversationPrompt(
   const text = encodePrompt(messages, {
     release,
     thinking,
-    effort: thinking ? effortOf(effort, release) : null,
+    effort: effortOf(effort),
     tools,
     responseFormat: format?.written,
   });
@@ -144,13 +145,6 @@ function nameOf(tool: Printable): string {
   const described = isObject(tool) ? field(tool, "function") : undefined;
   const name = isObject(described) ? field(described, "name") : undefined;
   return typeof name === "string" ? name : "";
-}
-
-/** DeepSeek's mapping of OpenAI's words (docs/api.md); the preview release has no low effort. */
-function effortOf(word: ChatRequest["reasoning_effort"], release: Release): Effort | null {
-  if (word === undefined || word === "none") return null;
-  if (word === "minimal" || word === "low") return release === "preview" ? null : "low";
-  return word === "max" ? "max" : "high";
 }
 
 const seconds = (clock: Clock): number => Math.floor(clock.nowMs() / 1_000);

@@ -72,7 +72,7 @@ const generation = {
 /** What an answer may be held to; grammar/schema.ts has the word on the schema itself. */
 export const jsonSchema = z.record(z.string(), z.unknown(), { error: "must be a JSON Schema" });
 export const schemaName = z.string().regex(/^[\w-]{1,64}$/, { error: "must be 1 to 64 letters, digits, _ or -" });
-export const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
+export const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]);
 /** What a client keeps beside a batch or a response. */
 export const metadata = membersUpTo(
   16,
