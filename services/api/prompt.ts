@@ -1,5 +1,4 @@
 import type { ChatMessage } from "../shared/engine/chat/messages.ts";
-import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../shared/engine/grammar/following.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
@@ -12,6 +11,8 @@ import { invalid } from "./errors.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
 import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
 import type { ServedModel } from "./model.ts";
+import { chatMessages } from "./openai/messages.ts";
+import { openedPrompt } from "./opened-prompt.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
 import type { View } from "./view.ts";
 
@@ -37,7 +38,7 @@ export async function chatPrompt(deps: PromptDeps, tenant: string, request: Chat
   const { model } = deps;
   const exactly = onDemand(exact);
   const conversation: Conversation = {
-    messages: request.messages as ChatMessage[],
+    messages: chatMessages(request),
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: request.thinking === undefined ? thinksBy(request.reasoning_effort, model.thinking) : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
@@ -72,14 +73,8 @@ export async function conversationPrompt(
   const asked = await asSampled({ bus, model }, tenant, conversation.messages);
   const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, tools.map(nameOf), asked, release);
   const messages: readonly ChatMessage[] = begun === undefined ? asked : [...asked, { role: "assistant", written: begun, wo_eos: true }];
-  const text = encodePrompt(messages, {
-    release,
-    thinking,
-    effort: effortOf(effort),
-    tools,
-    responseFormat: format?.written,
-  });
-  const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
+  const options = { release, thinking, effort: effortOf(effort), tools, responseFormat: format?.written };
+  const { text, thinks } = openedPrompt(messages, options);
   const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
   const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
   const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };

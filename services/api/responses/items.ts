@@ -1,6 +1,7 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
+import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
 
 /**
@@ -65,7 +66,7 @@ class AssistantTurn {
 }
 
 function askingMessage(item: Exclude<Item, AssistantItem> | MessageItem): ChatMessage {
-  if (item.type === "message") return { role: item.role, content: textOf(item) };
+  if (item.type === "message") return { role: knownRole(item.role), content: textOf(item) };
   const { output } = item;
   const content = typeof output === "string" ? output : output.map((part) => (part.text === undefined ? part : { ...part, type: "text" }));
   return { role: "tool", tool_call_id: item.call_id, content: content as NonNullable<ChatMessage["content"]> };
