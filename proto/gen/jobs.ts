@@ -260,6 +260,10 @@ export default {
                     "tool_call_id": {
                       "type": "string",
                       "id": 5
+                    },
+                    "prefix": {
+                      "type": "bool",
+                      "id": 6
                     }
                   }
                 },

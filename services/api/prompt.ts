@@ -1,5 +1,4 @@
-import type { ChatMessage, Effort, Release } from "../shared/engine/chat/messages.ts";
-import { encodePrompt } from "../shared/engine/chat/prompt.ts";
+import type { ChatMessage } from "../shared/engine/chat/messages.ts";
 import { field, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../shared/engine/grammar/following.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
@@ -7,10 +6,13 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import type { ApiDeps } from "./deps.ts";
+import { type EffortWord, effortOf, thinksBy } from "./effort.ts";
 import { invalid } from "./errors.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
 import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
 import type { ServedModel } from "./model.ts";
+import { chatMessages } from "./openai/messages.ts";
+import { openedPrompt } from "./opened-prompt.ts";
 import type { ChatRequest, CompletionRequest } from "./requests.ts";
 import type { View } from "./view.ts";
 
@@ -36,9 +38,9 @@ export async function chatPrompt(deps: PromptDeps, tenant: string, request: Chat
   const { model } = deps;
   const exactly = onDemand(exact);
   const conversation: Conversation = {
-    messages: request.messages as ChatMessage[],
+    messages: chatMessages(request),
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
-    thinking: request.thinking === undefined ? model.thinking : request.thinking.type === "enabled",
+    thinking: request.thinking === undefined ? thinksBy(request.reasoning_effort, model.thinking) : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
     format: formatOf(request, exactly),
     forced: forcedBy(typeof request.tool_choice === "object" ? request.tool_choice.function : request.tool_choice),
@@ -52,7 +54,7 @@ export interface Conversation {
   /** OpenAI's form. */
   readonly tools: readonly Printable[];
   readonly thinking: boolean;
-  readonly effort: ChatRequest["reasoning_effort"];
+  readonly effort: EffortWord | undefined;
   readonly format?: AnswerFormat | undefined;
   readonly forced?: ForcedCall | undefined;
 }
@@ -71,14 +73,8 @@ export async function conversationPrompt(
   const asked = await asSampled({ bus, model }, tenant, conversation.messages);
   const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, tools.map(nameOf), asked, release);
   const messages: readonly ChatMessage[] = begun === undefined ? asked : [...asked, { role: "assistant", written: begun, wo_eos: true }];
-  const text = encodePrompt(messages, {
-    release,
-    thinking,
-    effort: thinking ? effortOf(effort, release) : null,
-    tools,
-    responseFormat: format?.written,
-  });
-  const thinks = thinking && messages.at(-1)?.wo_eos !== true; // a begun answer is continued behind its thoughts
+  const options = { release, thinking, effort: effortOf(effort), tools, responseFormat: format?.written };
+  const { text, thinks } = openedPrompt(messages, options);
   const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
   const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
   const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };
@@ -144,13 +140,6 @@ function nameOf(tool: Printable): string {
   const described = isObject(tool) ? field(tool, "function") : undefined;
   const name = isObject(described) ? field(described, "name") : undefined;
   return typeof name === "string" ? name : "";
-}
-
-/** DeepSeek's mapping of OpenAI's words (docs/api.md); the preview release has no low effort. */
-function effortOf(word: ChatRequest["reasoning_effort"], release: Release): Effort | null {
-  if (word === undefined || word === "none") return null;
-  if (word === "minimal" || word === "low") return release === "preview" ? null : "low";
-  return word === "max" ? "max" : "high";
 }
 
 const seconds = (clock: Clock): number => Math.floor(clock.nowMs() / 1_000);

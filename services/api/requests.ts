@@ -3,6 +3,9 @@ import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling-logprobs.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { requireBounded } from "./bounded.ts";
 
+/** Absent and null mean the same. */
+export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
+
 /** What clients may send (docs/api.md). Unknown fields are dropped, so that nothing unchecked goes further; a known field of the wrong type is a 400 that names it. */
 const text = z.string();
 /** Half a surrogate pair has no UTF-8, which is what the record keeps. */
@@ -22,14 +25,12 @@ const message = z.object({
   reasoning_content: z.union([text, z.null()]).optional(),
   tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
+  prefix: optional(z.boolean()),
 });
 const tool = z.object({
   type: z.literal("function"),
   function: z.object({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
 });
-/** Absent and null mean the same. */
-export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
-
 /** Of each check on what lies in a list: zod goes on behind a value that is of the right type, to the next problem of a million. */
 export const LAST = { abort: true };
 export const toolName = z.string().min(1, LAST).max(128, LAST);
@@ -72,7 +73,7 @@ const generation = {
 /** What an answer may be held to; grammar/schema.ts has the word on the schema itself. */
 export const jsonSchema = z.record(z.string(), z.unknown(), { error: "must be a JSON Schema" });
 export const schemaName = z.string().regex(/^[\w-]{1,64}$/, { error: "must be 1 to 64 letters, digits, _ or -" });
-export const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
+export const effort = z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]);
 /** What a client keeps beside a batch or a response. */
 export const metadata = membersUpTo(
   16,

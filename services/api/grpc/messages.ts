@@ -26,6 +26,7 @@ export interface ChatMessage {
     readonly reasoning_content?: string;
     readonly tool_calls: readonly Partial<ToolCallMessage>[];
     readonly tool_call_id?: string;
+    readonly prefix?: boolean;
   }[];
   readonly tools: readonly { readonly name?: string; readonly description?: string; readonly parameters?: string }[];
   readonly thinking?: boolean;

@@ -45,11 +45,12 @@ function secondsLeft({ clock }: ApiDeps, { deadline_seconds }: SubmitMessage, { 
 }
 
 const chatBody = ({ messages, tools, thinking, effort, response_format }: ChatMessage) => ({
-  messages: messages.map(({ role = "", content, reasoning_content, tool_call_id, tool_calls }) => ({
+  messages: messages.map(({ role = "", content, reasoning_content, tool_call_id, tool_calls, prefix }) => ({
     role,
     content: content ?? "",
     reasoning_content,
     tool_call_id,
+    prefix,
     tool_calls: tool_calls.map(({ id, name = "", arguments: given = "" }) => ({ id, function: { name, arguments: given } })),
   })),
   tools: tools.map(({ name = "", description }) => ({ type: "function", function: { name, description } })),

@@ -47,13 +47,20 @@ export async function writeSoFar(
   return writer;
 }
 
-/** Everything before the answer: what earlier responses asked and said, then what the request adds. */
-export async function conversationOf(deps: Deps, tenant: string, request: ResponsesRequest): Promise<readonly Item[]> {
+/** Everything before the answer. */
+export interface ItemsBefore {
+  /** What earlier responses asked and said. */
+  readonly earlier: readonly Item[];
+  /** What the request adds, an item for each of its own. */
+  readonly own: readonly Item[];
+}
+
+export async function conversationOf(deps: Deps, tenant: string, request: ResponsesRequest): Promise<ItemsBefore> {
   const earlier = request.previous_response_id === undefined ? [] : await continued(deps, tenant, request.previous_response_id);
   const { input } = request;
   const own: readonly Item[] =
     typeof input === "string" ? [{ type: "message", id: undefined, role: "user", content: input }] : await resolved(deps, tenant, input);
-  return [...earlier, ...own];
+  return { earlier, own };
 }
 
 async function continued(deps: Deps, tenant: string, id: string): Promise<readonly Item[]> {

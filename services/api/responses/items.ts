@@ -1,16 +1,20 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
+import type { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
+import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
 
-/** The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item. */
-export function chatMessages(items: readonly Item[]): ChatMessage[] {
+/**
+ * The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item by
+ * its place in the request, which brought all but the first `earlier`.
+ */
+export function chatMessages(items: readonly Item[], earlier: number): ChatMessage[] {
   const messages: ChatMessage[] = [];
   const calls = new Set<string>();
   let turn: AssistantTurn | null = null;
   for (const [i, item] of items.entries()) {
     if (!isAssistants(item)) {
-      if (item.type === "function_call_output" && !calls.has(item.call_id))
-        throw invalid(`input[${i}].call_id`, `no function_call before it has the call_id ${JSON.stringify(item.call_id.slice(0, 100))}`);
+      if (item.type === "function_call_output" && !calls.has(item.call_id)) throw unknownCall(i - earlier, item.call_id);
       messages.push(askingMessage(item));
       turn = null;
       continue;
@@ -26,6 +30,9 @@ export function chatMessages(items: readonly Item[]): ChatMessage[] {
   if (turn !== null) throw invalid("input", "the last item must be a message that asks something, or the output of a function");
   return messages;
 }
+
+const unknownCall = (place: number, callId: string): ServingError =>
+  invalid(`input[${place}].call_id`, `no function_call before it has the call_id ${JSON.stringify(callId.slice(0, 100))}`);
 
 type AssistantItem = Extract<Item, { type: "reasoning" | "function_call" }> | MessageItem;
 type MessageItem = Extract<Item, { type: "message" }>;
@@ -59,7 +66,7 @@ class AssistantTurn {
 }
 
 function askingMessage(item: Exclude<Item, AssistantItem> | MessageItem): ChatMessage {
-  if (item.type === "message") return { role: item.role, content: textOf(item) };
+  if (item.type === "message") return { role: knownRole(item.role), content: textOf(item) };
   const { output } = item;
   const content = typeof output === "string" ? output : output.map((part) => (part.text === undefined ? part : { ...part, type: "text" }));
   return { role: "tool", tool_call_id: item.call_id, content: content as NonNullable<ChatMessage["content"]> };

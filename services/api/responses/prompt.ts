@@ -3,6 +3,7 @@ import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { flatFormat } from "../answer-format.ts";
 import type { ApiDeps } from "../deps.ts";
+import { thinksBy } from "../effort.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import { forcedBy } from "../forced-call.ts";
 import { conversationPrompt, type WrittenPrompt } from "../prompt.ts";
@@ -19,13 +20,14 @@ export async function responsesPrompt(
   exact: () => Printable,
 ): Promise<WrittenPrompt> {
   const { model, config } = deps;
-  const items = await conversationOf(deps, tenant, request);
+  const { earlier, own } = await conversationOf(deps, tenant, request);
+  const items = [...earlier, ...own];
   const effort = request.reasoning?.effort;
   const exactly = onDemand(exact);
   const conversation = {
-    messages: [...instructions(request), ...chatMessages(items)],
+    messages: [...instructions(request), ...chatMessages(items, earlier.length)],
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
-    thinking: effort === undefined ? model.thinking : effort !== "none",
+    thinking: thinksBy(effort, model.thinking),
     effort,
     forced: forcedBy(request.tool_choice),
     format: flatFormat(request.text?.format, () => exactly("text", "format"), "text.format"),

@@ -76,6 +76,16 @@ test("a job is submitted, watched from the other replica, and got: thoughts, tex
     expect(await updatesOf(client.Watch!({ id: job.id, after: sequence })), `after ${sequence}`).toEqual(updates.slice(i + 1));
 });
 
+test("an effort, a developer's message and an answer to be continued mean what they do over HTTP", async () => {
+  const messages = [{ role: "developer", content: "Say bays." }, ...ask.chat.messages, { role: "assistant", content: "In", prefix: true }];
+  await call(client, "Submit", { ...ask, chat: { messages } });
+  expect(await promptOf(replicas[0], await says(" bay 42."))).toBe(
+    "<｜begin▁of▁sentence｜>Say bays.<｜User｜>Where is red-fox?<｜Assistant｜></think>In",
+  );
+  await call(client, "Submit", { ...ask, chat: { ...ask.chat, effort: "low" } });
+  expect(await promptOf(replicas[0], await says("</think>42"))).toMatch(/<｜Assistant｜><think>$/);
+});
+
 test("a text and ids are completed as they are, in the lane that is asked for", async () => {
   const ids = [...(await replicas[0].tokenizer.encode("Yard log."))];
   for (const prompt of [{ text: "Yard log." }, { ids: { ids } }]) {

@@ -46,6 +46,13 @@ const refused: readonly (readonly [string, string, Message, grpc.status, RegExp]
     grpc.status.INVALID_ARGUMENT,
     /response_format/,
   ],
+  [
+    "the assistant's last word",
+    "Submit",
+    { ...ask, chat: { messages: [...ask.chat.messages, { role: "assistant", content: "In" }] } },
+    grpc.status.INVALID_ARGUMENT,
+    /messages\[1\].*prefix/,
+  ],
   ["an unknown job", "Get", { id: "job_00000000000000000000" }, grpc.status.NOT_FOUND, /no job/],
   ["no job", "Cancel", {}, grpc.status.NOT_FOUND, /no job/],
 ];

@@ -121,9 +121,20 @@ test("items of 64 responses may be referred to, each of which is read once, and 
     const input = ids.slice(0, count).flatMap((id) => Array(2).fill({ type: "item_reference" as const, id: `msg_${id}_0` }));
     return conversationOf(deps, "tenant", responsesRequest.parse({ model: "yardlog", input }));
   };
-  expect(await referring(64)).toHaveLength(128);
+  expect((await referring(64)).own).toHaveLength(128);
   expect(reads).toBe(64);
   await expect(referring(65)).rejects.toMatchObject({ code: "INVALID_REQUEST", param: "input" });
+});
+
+test("what is wrong with an item is told by its place in the request, whatever was said before", async () => {
+  const first = run.client.responses.create(ask);
+  await says("In bay 42.");
+  const { id: previous_response_id } = await first;
+  const output = { type: "function_call_output" as const, call_id: "call_nobody_made", output: "42" };
+  const refused = (input: ResponseInput, param: string) =>
+    expect(run.client.responses.create({ ...ask, previous_response_id, input })).rejects.toMatchObject({ status: 400, param });
+  await refused([output], "input[0].call_id");
+  await refused([{ role: "user", content: "Where?" }, output], "input[1].call_id");
 });
 
 test("what was not to be stored is neither retrieved nor continued", async () => {

@@ -1,0 +1,25 @@
+import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
+import { invalid } from "../errors.ts";
+import type { ChatRequest } from "../requests.ts";
+
+/** The messages of a chat completion as the model knows them, the last of which asks or is continued. INVALID_REQUEST names the message. */
+export const chatMessages = ({ messages }: ChatRequest): ChatMessage[] =>
+  messages.map(({ prefix, ...message }, i) => {
+    const role = knownRole(message.role);
+    const answersLast = role === "assistant" && i === messages.length - 1;
+    if (answersLast) requireBegun({ prefix, ...message }, i);
+    else if (prefix === true) throw invalid(`messages[${i}].prefix`, "belongs on the last message alone, and that the assistant's");
+    return { ...message, role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
+  });
+
+/** OpenAI's name for the system message of models that think. DeepSeek's own role of that name is another: a thinking model forgets it. */
+export const knownRole = <Role extends string>(role: Role): Exclude<Role, "developer"> | "system" =>
+  role === "developer" ? "system" : (role as Exclude<Role, "developer">);
+
+function requireBegun({ prefix, tool_calls }: ChatRequest["messages"][number], i: number): void {
+  if (prefix !== true) {
+    const why = `messages[${i}], the last, is the assistant's, which asks nothing`;
+    throw invalid("messages", `${why}: end with a user's or a tool's message, or set "prefix": true on it to have it continued`);
+  }
+  if ((tool_calls ?? []).length > 0) throw invalid(`messages[${i}].tool_calls`, "the result of a tool must follow its call");
+}
