@@ -33,7 +33,7 @@ export interface PromptOptions {
 /** The prompt of a conversation, ready to be tokenized (spec 5.2-5.4). Throws INVALID_REQUEST for what no prompt can say. */
 export function encodePrompt(messages: readonly ChatMessage[], options: PromptOptions): string {
   requireEncodable(messages, options.release);
-  const turns = mergeMessages(withAppendices(messages, options.tools ?? [], options.responseFormat ?? null));
+  const turns = turnsOf(messages, options.tools ?? [], options.responseFormat ?? null);
   const drop = options.thinking && (options.dropThinking ?? true) && turns.every((turn) => turn.tools.length === 0);
   const kept = drop ? withoutOldDevelopers(turns, options.release) : turns;
   const prompt: Prompt = {
@@ -57,11 +57,13 @@ interface Prompt {
   readonly keepFrom: number;
 }
 
-function withAppendices(messages: readonly ChatMessage[], tools: readonly Printable[], format: Printable): readonly ChatMessage[] {
+/** Tools and format go into the first system message, or make one of their own, which counts for no place in `messages`. */
+function turnsOf(messages: readonly ChatMessage[], tools: readonly Printable[], format: Printable): readonly Turn[] {
   const appendices = { ...(tools.length > 0 && { tools }), ...(format !== null && { response_format: format }) };
-  if (Object.keys(appendices).length === 0) return messages;
+  if (Object.keys(appendices).length === 0) return mergeMessages(messages);
   const [first, ...rest] = messages;
-  return first?.role === "system" ? [{ ...first, ...appendices }, ...rest] : [{ role: "system", content: "", ...appendices }, ...messages];
+  if (first?.role === "system") return mergeMessages([{ ...first, ...appendices }, ...rest]);
+  return [...mergeMessages([{ role: "system", content: "", ...appendices }]), ...mergeMessages(messages)];
 }
 
 function withoutOldDevelopers(turns: readonly Turn[], release: Release): readonly Turn[] {

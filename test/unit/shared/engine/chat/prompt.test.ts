@@ -56,6 +56,7 @@ test("what no prompt can say is refused, with the field at fault", () => {
   refused([{ role: "developer", content: "x" }], "messages[0].role", { release: "v41" });
   refused([user, { ...user, task: "dance" as "title" }], "messages[1].task");
   refused([{ role: "user", content: [{ type: "text", text: "x" }, { type: "image_url" }] }], "messages[0].content[1]");
+  refused([{ role: "user", content: [{ type: "image_url" }] }], "messages[0].content[0]", { responseFormat: { type: "json_object" } });
   refused([user], "tools", { tools: [{ name: "f" }] });
   refused([user], "tools", { tools: ["f"] });
   refused([user, { role: "assistant", tool_calls: [{ function: { name: "f", arguments: "[1]" } }] }], "messages");
