@@ -21,9 +21,15 @@ const ANY_OBJECT = JSON.stringify({ type: "object" });
 export function formatOf({ response_format }: ChatRequest, exactly: Exactly): AnswerFormat | undefined {
   if (response_format === undefined || response_format.type === "text") return undefined;
   const written = exactly("response_format");
-  const schema = response_format.type === "json_object" ? ANY_OBJECT : JSON.stringify(response_format.json_schema.schema);
+  const schema = response_format.type === "json_object" ? ANY_OBJECT : schemaText(response_format.json_schema.schema);
   return { schema, written, param: { format: "response_format", schema: "response_format.json_schema.schema" } };
 }
+
+/** 1e400 has been read as Infinity, which would be printed as null and be another value: the largest number is refused in its place where it counts. */
+const schemaText = (schema: unknown): string =>
+  JSON.stringify(schema, (_, part: unknown) =>
+    part === Number.POSITIVE_INFINITY || part === Number.NEGATIVE_INFINITY ? Math.sign(part) * Number.MAX_VALUE : part,
+  );
 
 /** Of the surfaces that put name and schema beside the type. `exactly`: the format as it was sent. */
 export function flatFormat(
@@ -35,7 +41,7 @@ export function flatFormat(
   const sent = exactly();
   const rest = isObject(sent) ? Object.fromEntries(entries(sent).filter(([name]) => name !== "type")) : {};
   const written = { type: format.type, ...(format.schema !== undefined && { json_schema: rest }) };
-  const schema = format.schema === undefined ? ANY_OBJECT : JSON.stringify(format.schema);
+  const schema = format.schema === undefined ? ANY_OBJECT : schemaText(format.schema);
   return { schema, written, param: { format: param, schema: `${param}.schema` } };
 }
 

@@ -53,6 +53,8 @@ class Generating implements Member {
   readonly #outcome: Outcome;
   readonly #sample: Sampling;
   #stepping = false;
+  /** Whether the sequence counts the answer: it was told what there was, and each step adds its token. */
+  #counted = false;
   #soon: Promise<void> | null = null;
   #allowed: Allowed | null = null;
 
@@ -71,7 +73,8 @@ class Generating implements Member {
     const { sequence, answer, writer } = this.#parts;
     if (writer.full || this.#soon !== null) return null;
     this.#stepping = true;
-    const before = penalises(this.#sample) ? { answer: Int32Array.from(answer.ids) } : {};
+    const before = penalises(this.#sample) && !this.#counted ? { answer: Int32Array.from(answer.ids) } : {};
+    this.#counted = true;
     const among = this.#allowed === null ? {} : { allowed: this.#allowed };
     return { sequence, token: answer.ids.at(-1)!, sample: this.#sample, ...before, ...among };
   }

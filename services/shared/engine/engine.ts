@@ -143,7 +143,7 @@ export interface StepInput {
   readonly sequence: SequenceId;
   readonly token: number;
   readonly sample: Sampling;
-  /** The answer's ids up to `token`: what penalties count. Looked at only if there are any. */
+  /** The answer's ids up to `token`: what penalties count. Absent: those of the sequence's steps before, and `token`. Looked at only if there are any. */
   readonly answer?: Int32Array;
   /** Absent: all. */
   readonly allowed?: Allowed;

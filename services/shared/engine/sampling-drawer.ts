@@ -1,4 +1,4 @@
-import type { Allowed, Drawn, Sampling } from "./engine.ts";
+import type { Allowed, Drawn, Sampling, StepInput } from "./engine.ts";
 import { BANNED, Sampler } from "./sampling.ts";
 import { logprobs } from "./sampling-logprobs.ts";
 
@@ -12,15 +12,15 @@ export class Drawer {
     this.#adjusted = new Float32Array(vocabSize);
   }
 
-  /** `answer`: the ids before `position` that penalties count. `allowed`: absent, all. Throws INTERNAL for a logit that is not finite. */
-  draw(logits: Float32Array, sampling: Sampling, position: number, answer: ArrayLike<number> = [], allowed?: Allowed): Drawn {
-    const adjusted = this.#adjust(logits, sampling, answer);
+  /** `counts`: of the answer before `position`. `allowed`: absent, all. Throws INTERNAL for a logit that is not finite. */
+  draw(logits: Float32Array, sampling: Sampling, position: number, counts: Counts = NONE, allowed?: Allowed): Drawn {
+    const adjusted = this.#adjust(logits, sampling, counts);
     const token = this.#sampler.sample(allowed === undefined ? adjusted : this.#ban(adjusted, allowed), sampling, position);
     if (sampling.topLogprobs === undefined) return { token };
     return { token, logprobs: logprobs(logits, token, sampling.topLogprobs, position) };
   }
 
-  #adjust(logits: Float32Array, sampling: Sampling, answer: ArrayLike<number>): Float32Array {
+  #adjust(logits: Float32Array, sampling: Sampling, counts: Counts): Float32Array {
     const { bias, presencePenalty = 0, frequencyPenalty = 0 } = sampling;
     if (bias === undefined && !penalises(sampling)) return logits;
     const adjusted = this.#adjusted;
@@ -28,7 +28,7 @@ export class Drawer {
     bias?.ids.forEach((id, i) => {
       adjusted[id]! += bias.values[i]!;
     });
-    if (penalises(sampling)) for (const [id, times] of countsOf(answer)) adjusted[id]! -= presencePenalty + frequencyPenalty * times;
+    if (penalises(sampling)) for (const [id, times] of counts) adjusted[id]! -= presencePenalty + frequencyPenalty * times;
     return adjusted;
   }
 
@@ -47,8 +47,17 @@ export class Drawer {
 export const penalises = ({ presencePenalty = 0, frequencyPenalty = 0 }: Sampling): boolean =>
   presencePenalty !== 0 || frequencyPenalty !== 0;
 
-function countsOf(ids: ArrayLike<number>): ReadonlyMap<number, number> {
-  const counts = new Map<number, number>();
-  for (let i = 0; i < ids.length; i++) counts.set(ids[i]!, (counts.get(ids[i]!) ?? 0) + 1);
-  return counts;
+/**
+ * How often each token has come in an answer, for its penalties. Lives with the sequence and grows with its steps, so that none of them
+ * looks at the answer again. It is in no boundary: who continues a sequence tells the answer in its first step.
+ */
+export type Counts = ReadonlyMap<number, number>;
+
+const NONE: Counts = new Map();
+
+/** Counts what a step feeds: all of the answer where it is told, else one more token. */
+export function count(counts: Map<number, number>, { token, sample, answer }: Pick<StepInput, "token" | "sample" | "answer">): void {
+  if (!penalises(sample)) return;
+  if (answer !== undefined) counts.clear();
+  for (const id of answer ?? [token]) counts.set(id, (counts.get(id) ?? 0) + 1);
 }

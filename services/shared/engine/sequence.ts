@@ -22,6 +22,8 @@ export interface Sequence {
   readonly exactFrom: number;
   readonly layers: readonly LayerState[];
   readonly state: NativeBuffer;
+  /** Of the answer that steps have fed. */
+  readonly counts: Map<number, number>;
   position: number;
 }
 
@@ -58,6 +60,7 @@ export function createSequence(config: ModelConfig, layout: PayloadLayout, segme
     ...at,
     layers,
     state,
+    counts: new Map(),
   };
   for (const segment of segments) addPage(sequence, segment);
   grow(sequence, 0); // a boundary behind the last segment brings rows of the tail

@@ -49,6 +49,11 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   return { native, file, ids, stopIds: stops(folder, ids, generation, native) };
 }
 
+/** Above every id: eight times the vocabulary of DeepSeek-V4, because memory and time at start grow with the largest. */
+const IDS_MAX = 2 ** 20;
+
+const isId = (id: unknown): id is number => Number.isInteger(id) && Number(id) >= 0 && Number(id) < IDS_MAX;
+
 const refuse = (path: string, why: string, cause?: unknown): never => {
   throw new ServingError("BAD_CHECKPOINT", `${path} ${why}`, { cause });
 };
@@ -57,6 +62,9 @@ function parse(path: string, text: string): { native: Native; file: TokenizerFil
   try {
     const file = JSON.parse(text) as TokenizerFile;
     if (file.model?.type !== "BPE" || typeof file.model.vocab !== "object") return refuse(path, "is not a byte-level BPE tokenizer");
+    const ids = [...Object.values(file.model.vocab), ...(file.added_tokens ?? []).map(({ id }) => id)];
+    const wrong = ids.findIndex((id) => !isId(id));
+    if (wrong >= 0) return refuse(path, `has a token with the id ${ids[wrong]}, which must be a whole number below ${IDS_MAX}`);
     return { native: Native.fromString(text), file };
   } catch (error) {
     if (error instanceof ServingError) throw error;
@@ -83,10 +91,11 @@ const tokenName = (field: unknown): string | null => {
   return typeof name === "string" ? name : null;
 };
 
+/** The library alone would take 1.5 for 1, and 2^32 for 0. */
 function stops(folder: string, ids: SpecialIds, generation: Fields, native: Native): number[] {
   const stopIds = new Set([ids.eos]);
   for (const id of [generation.eos_token_id ?? []].flat()) {
-    if (typeof id !== "number" || !(id >= 0) || native.idToToken(id) === null)
+    if (!isId(id) || native.idToToken(id) === null)
       return refuse(join(folder, "generation_config.json"), `names the stop token ${id}, which tokenizer.json does not have`);
     stopIds.add(id);
   }

@@ -22,6 +22,8 @@ export interface Timeline {
   stored: Uint32Array;
   /** Rows of the segment that `position` lies in. */
   tail: number[];
+  /** Of the answer that steps have fed. */
+  readonly counts: Map<number, number>;
 }
 
 export const fresh = (segmentTokens: number, windowTokens: number): Timeline => ({
@@ -34,6 +36,7 @@ export const fresh = (segmentTokens: number, windowTokens: number): Timeline => 
   pages: [],
   stored: new Uint32Array(0),
   tail: [],
+  counts: new Map(),
 });
 
 /** Continues `timeline` (a fresh one) after stored state, by the rules of Engine.open. */

@@ -14,7 +14,7 @@ import type {
   SequenceId,
   SequenceStart,
 } from "./engine.ts";
-import { Drawer, penalises } from "./sampling-drawer.ts";
+import { count, Drawer, penalises } from "./sampling-drawer.ts";
 import { type Counted, countedMemory } from "./weightless-memory.ts";
 import { boundaryOf, drawFrom, extend, fresh, logitsOf, restore, type Timeline } from "./weightless-timeline.ts";
 
@@ -65,9 +65,9 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
   };
   const vocabulary = { vocabSize: info.vocabSize, eosId, eosOneIn };
   const drawer = new Drawer(info.vocabSize);
-  const draw = (timeline: Timeline, sampling: Sampling, answer?: Int32Array, allowed?: Allowed): Drawn =>
+  const draw = (timeline: Timeline, sampling: Sampling, allowed?: Allowed): Drawn =>
     allowed !== undefined || needsLogits(sampling)
-      ? drawer.draw(logitsOf(timeline, vocabulary), sampling, timeline.position, answer, allowed)
+      ? drawer.draw(logitsOf(timeline, vocabulary), sampling, timeline.position, timeline.counts, allowed)
       : { token: drawFrom(timeline, sampling, vocabulary) };
   const run = (timeline: Timeline, ids: ArrayLike<number>): Sealed[] => {
     if (timeline.position + ids.length > info.contextTokens) throw refusal(`the context is ${info.contextTokens} tokens long`);
@@ -105,7 +105,7 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
           throw error;
         }
         const sealed = run(timeline, ids);
-        return { sealed, ...(sample === undefined ? { token: null } : draw(timeline, sample, undefined, allowed)) } satisfies ChunkResult;
+        return { sealed, ...(sample === undefined ? { token: null } : draw(timeline, sample, allowed)) } satisfies ChunkResult;
       }),
     step: (batch) =>
       inOrder(async () => {
@@ -113,10 +113,12 @@ export function openWeightlessEngine(options: WeightlessOptions = {}): Weightles
         if (batch.length > info.batchMax) throw refusal(`a step runs at most ${info.batchMax} sequences`);
         const timelines = batch.map(({ sequence }) => timelineOf(sequence));
         if (stepMs > 0) await clock.sleep(stepMs);
-        return batch.map(({ token, sample, answer, allowed }, i) => ({
-          sealed: run(timelines[i]!, [token]),
-          ...draw(timelines[i]!, sample, answer, allowed),
-        }));
+        return batch.map((input, i) => {
+          const timeline = timelines[i]!;
+          const sealed = run(timeline, [input.token]);
+          count(timeline.counts, input);
+          return { sealed, ...draw(timeline, input.sample, input.allowed) };
+        });
       }),
     boundary: (sequence) => inOrder(async () => boundaryOf(timelineOf(sequence))),
     close: (sequence) =>

@@ -3,6 +3,30 @@ import { expect, test } from "vitest";
 import { type GenerationParts, generate } from "../../../services/decode/generation.ts";
 import type { Member, RunningBatch } from "../../../services/decode/running-batch.ts";
 
+test("an answer with penalties is told in its first step alone, as it was taken over: what a step sends does not grow with it", async () => {
+  const sampling = { temperature: 0, frequencyPenalty: 0.5 };
+  const ids = Array.from({ length: 30_000 }, (_, i) => i % 9);
+  const parts = {
+    job: { signal: new AbortController().signal, check: () => {}, request: { sampling } },
+    context: { push: () => {}, keep: () => {} },
+    answer: { ids, take: (id: number) => (ids.push(id) < 30_003 ? null : "length"), isStop: () => false },
+    writer: { full: false, add: () => {} },
+    following: null,
+    sequence: 1,
+  };
+  const members: Member[] = [];
+  const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
+  const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
+  const [member] = members;
+  expect(member!.next()).toEqual({ sequence: 1, token: 2, sample: sampling, answer: Int32Array.from(ids) });
+  for (const token of [40, 41]) {
+    member!.deliver({ token, sealed: [] });
+    expect(member!.next()).toEqual({ sequence: 1, token, sample: sampling });
+  }
+  member!.deliver({ token: 42, sealed: [] });
+  expect(await generated).toBe("length");
+});
+
 test("a job that is interrupted within a step leaves once the step is done, so that its context says what has run", async () => {
   const interrupting = new AbortController();
   const { signal } = interrupting;

@@ -3,7 +3,8 @@ import { type Fields, isFields } from "../../runtime/json.ts";
 
 /**
  * The part of JSON Schema that an answer can be held to. What the library would read otherwise than the standard says, or not at all, is
- * refused here by name, so that whatever is accepted holds to the letter; and everything that costs it time or stack has a bound.
+ * refused here by name, so that whatever is accepted holds; and everything that costs it time or stack has a bound. Numbers are doubles, as
+ * in JSON.parse: 0.1 may be answered as 0.10000000000000001, which is the same one.
  */
 const SCHEMA_BYTES_MAX = 32_768;
 /** Subschemas inside one another, and in all. */
@@ -56,6 +57,7 @@ class Reader {
   }
 
   #form(form: string, schema: Fields, at: At, depth: number): void {
+    if (form === "enum" || form === "const") checkNumbers(schema[form], at(form));
     if (form === "$ref") this.#ref(schema.$ref, at("$ref"));
     else if (form === "enum") this.#enum(schema, schema.enum, at("enum"));
     else if (form === "const") this.#enum(schema, [schema.const], at("const"));
@@ -138,6 +140,15 @@ class Reader {
       throw refusal(at("minimum"), `is supported alone where it is 0 or 1, or with a maximum less than ${VALUES_MAX} above it`);
     const values = Array.from({ length: most - least + 1 }, (_, i) => least + i);
     this.#enum(schema, values, at("minimum"));
+  }
+}
+
+/** Of a whole number beyond 2^53, or one beyond all doubles, another has been read than was written, and that one would be forced. */
+function checkNumbers(value: unknown, place: string): void {
+  const parts: [unknown, string][] = [[value, place]];
+  for (const [part, at] of parts) {
+    if (typeof part === "number" && Math.abs(part) > Number.MAX_SAFE_INTEGER) throw refusal(at, "must be a number below 2^53");
+    if (typeof part === "object" && part !== null) for (const [key, inner] of Object.entries(part)) parts.push([inner, `${at}.${key}`]);
   }
 }
 

@@ -7,7 +7,7 @@ import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { type Model, placeModel } from "../model.ts";
-import { Drawer } from "../sampling-drawer.ts";
+import { count, Drawer } from "../sampling-drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
 
@@ -97,16 +97,16 @@ export class EngineCore {
     const ids = batch.map(({ sequence }) => sequence);
     if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
     const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
-    const draws = batch.map(({ sequence: id, sample, answer, allowed }, row) => ({
+    const draws = batch.map(({ sequence: id, sample, allowed }, row) => ({
       id,
       sequence: feeds[row]!.sequence,
       tokens: 1,
       row,
       sample,
-      answer,
       allowed,
     }));
     const logits = this.#feed(ids, feeds, draws);
+    for (const [row, input] of batch.entries()) count(feeds[row]!.sequence.counts, input);
     return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
   }
 
@@ -153,9 +153,9 @@ export class EngineCore {
   }
 
   /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
-  #draw({ id, sequence, sample, answer, allowed }: Draw, logits: Float32Array): Drawn {
+  #draw({ id, sequence, sample, allowed }: Draw, logits: Float32Array): Drawn {
     try {
-      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, answer, allowed);
+      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, sequence.counts, allowed);
     } catch (error) {
       this.#broken.add(id);
       throw error;
@@ -179,7 +179,6 @@ interface Draw {
   /** Of its last token, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
-  readonly answer?: Int32Array | undefined;
   readonly allowed?: Allowed | undefined;
 }
 

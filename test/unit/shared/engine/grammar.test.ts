@@ -40,6 +40,7 @@ const held: readonly object[] = [
   { enum: ['a"\\\n\u2028é😀', 1.5, null, { b: [1, "x"], a: {} }] },
   { const: { b: 1, a: [true] } },
   { type: "string", enum: ["a", "b"] },
+  { enum: [0.1, -1e-7, 5e-324, [1 / 3], { a: 123.456 }] },
   { type: "integer", minimum: -5, maximum: 123 },
   { type: "integer", exclusiveMinimum: 0 },
   { type: "integer", minimum: 1001, exclusiveMaximum: 1100 },
@@ -302,6 +303,23 @@ test.each(refused.map(([schema, message]) => [message, schema]))(
     });
   },
 );
+
+const rounded = "must be a number below 2^53";
+test.each([
+  ['{"enum":[1,9007199254740993]}', `enum.1 ${rounded}`],
+  ['{"const":12345678901234567890}', `const ${rounded}`],
+  ['{"type":"number","enum":[-1e400]}', `enum.0 ${rounded}`],
+  ['{"const":1e300}', `const ${rounded}`],
+  ['{"type":"object","properties":{"a":{"const":{"b":[0,{"c":-9007199254740992}]}}}}', `properties.a.const.b.1.c ${rounded}`],
+])("a value that a double does not hold is refused by its place: %s", async (schema, message) => {
+  await expect(grammars.check(schema)).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining(message) });
+});
+
+test("of numbers that are held each is answered, and no other", async () => {
+  const values = [0.1, 1 / 3, -1e-7, 5e-324, 123.456, 4503599627370495.5, 2 ** 53 - 1, 1 - 2 ** 53, [0.7, { a: 1.1 }]];
+  expect(await textsOf({ enum: values })).toEqual(new Set(values.map((value) => JSON.stringify(value))));
+  expect(await textsOf({ const: 0.1 })).toEqual(new Set(["0.1"]));
+});
 
 test("a schema that would take the library along costs the others nothing but time", async () => {
   const following = grammars.follow({ schema: '{"type":"array","items":{"type":"integer"}}' });

@@ -100,11 +100,11 @@ describe("the engine in its thread", () => {
     const wanted: Sampling = {
       ...sample,
       presencePenalty: 0.5,
-      frequencyPenalty: 0.25,
-      bias: { ids: [3, 9], values: [2, -100] },
+      frequencyPenalty: 20,
+      bias: { ids: [5, 9], values: [2, -100] },
       topLogprobs: 3,
     };
-    const allowed = Uint32Array.of(0xfffffff0, 0xffff); // of 48 tokens all but the first four
+    const allowed = Uint32Array.of(0xff0, 0); // tokens 4 to 11
     const opened = async (ids: Int32Array) => {
       const { sequence } = await engine.open({ segments: [], boundary: null });
       for (let at = 0; at < ids.length; at += 64) {
@@ -114,12 +114,18 @@ describe("the engine in its thread", () => {
       }
       throw new Error("no ids");
     };
-    const goOn = async (sequence: SequenceId, before: readonly Drawn[], beside: SequenceId | null): Promise<Drawn[]> => {
+    const goOn = async (
+      sequence: SequenceId,
+      before: readonly Drawn[],
+      tells: "always" | "once",
+      beside?: SequenceId,
+    ): Promise<Drawn[]> => {
       const all = [...before];
       while (all.length < 24) {
         const { token } = all.at(-1)!;
-        const own = { sequence, token, sample: wanted, answer: Int32Array.from(all, (drawn) => drawn.token), allowed };
-        const other = beside === null ? [] : [{ sequence: beside, token: 1, sample }];
+        const told = tells === "always" || all.length === before.length ? { answer: Int32Array.from(all, (drawn) => drawn.token) } : {};
+        const own = { sequence, token, sample: wanted, ...told, allowed };
+        const other = beside === undefined ? [] : [{ sequence: beside, token: 1, sample }];
         const results = (await engine.step([...other, own])).map(stepped);
         for (const { sealed } of results) release(sealed);
         const { sealed: _, ...drawn } = results.at(-1)!;
@@ -129,14 +135,16 @@ describe("the engine in its thread", () => {
       return all;
     };
     const first = await opened(prompt.slice(0, 200));
-    const alone = await goOn(first.sequence, [first.drawn], null);
-    expect(alone.every(({ token, logprobs }) => token > 3 && token !== 9 && logprobs?.top.length === 3)).toBe(true);
+    const alone = await goOn(first.sequence, [first.drawn], "always");
+    expect(alone.every(({ token, logprobs }) => token > 3 && token < 12 && token !== 9 && logprobs?.top.length === 3)).toBe(true);
+    const times = [4, 5, 6, 7, 8, 10, 11].map((id) => alone.filter(({ token }) => token === id).length);
+    expect(times.sort()).toEqual([3, 3, 3, 3, 4, 4, 4]); // a token that came once more than another is not drawn before it
     const [again, neighbour] = [await opened(prompt.slice(0, 200)), await opened(prompt.slice(0, 150))];
-    expect(await goOn(again.sequence, [again.drawn], neighbour.sequence)).toEqual(alone);
+    expect(await goOn(again.sequence, [again.drawn], "once", neighbour.sequence)).toEqual(alone);
     await engine.close(neighbour.sequence);
     const answer = alone.slice(0, 10).map(({ token }) => token);
     const over = await opened(Int32Array.from([...prompt.slice(0, 200), ...answer.slice(0, -1)]));
-    expect(await goOn(over.sequence, alone.slice(0, 10), null)).toEqual(alone);
+    expect(await goOn(over.sequence, alone.slice(0, 10), "once")).toEqual(alone);
     expect(liveHandles()).toBe(handlesBefore);
   });
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Sampling } from "../../../../services/shared/engine/engine.ts";
 import { Sampler } from "../../../../services/shared/engine/sampling.ts";
-import { Drawer } from "../../../../services/shared/engine/sampling-drawer.ts";
+import { count, Drawer } from "../../../../services/shared/engine/sampling-drawer.ts";
 import { logprobs } from "../../../../services/shared/engine/sampling-logprobs.ts";
 
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
@@ -17,6 +17,7 @@ test("bias and penalties change the logits that are drawn from, token by token, 
   const cases = {
     logits: anyLogits,
     answer: fc.array(anyId, { maxLength: 30 }),
+    told: fc.nat(30),
     bias: fc.uniqueArray(fc.tuple(anyId, fc.double({ min: -100, max: 100, noNaN: true })), { selector: ([id]) => id }),
     presencePenalty: anyPenalty,
     frequencyPenalty: anyPenalty,
@@ -26,7 +27,7 @@ test("bias and penalties change the logits that are drawn from, token by token, 
   };
   const drawer = new Drawer(VOCAB);
   fc.assert(
-    fc.property(fc.record(cases), ({ logits, answer, bias, position, ...changes }) => {
+    fc.property(fc.record(cases), ({ logits, answer, told, bias, position, ...changes }) => {
       const { presencePenalty, frequencyPenalty } = changes;
       const before = Float32Array.from(logits);
       const sampling = { ...greedy, ...changes, bias: { ids: bias.map(([id]) => id), values: bias.map(([, value]) => value) } };
@@ -36,10 +37,31 @@ test("bias and penalties change the logits that are drawn from, token by token, 
         return times === 0 ? biased : biased - (presencePenalty + frequencyPenalty * times);
       });
       const expected = new Sampler(VOCAB).sample(adjusted, sampling, position);
-      expect(drawer.draw(logits, sampling, position, Int32Array.from(answer))).toEqual({ token: expected });
+      const counts = new Map([[0, 7]]); // of what is no part of the answer that is told
+      for (let at = Math.min(told, answer.length); at <= answer.length; at++) {
+        const whole = at <= told ? { answer: Int32Array.from(answer.slice(0, at)) } : {};
+        count(counts, { token: answer[at - 1] ?? 0, sample: sampling, ...whole });
+      }
+      expect(drawer.draw(logits, sampling, position, counts)).toEqual({ token: expected });
       expect(logits).toEqual(before);
     }),
   );
+});
+
+test("a step looks at one token of the answer, however long it is, and a draw at each different one", () => {
+  const counts = new Map<number, number>();
+  const sample = { ...greedy, presencePenalty: 1 };
+  count(counts, { token: 3, sample, answer: Int32Array.from({ length: 30_000 }, (_, i) => i % 4) });
+  const touched = vi.spyOn(counts, "set");
+  for (const token of [1, 2, 5]) count(counts, { token, sample });
+  expect(touched).toHaveBeenCalledTimes(3);
+  expect([...counts]).toEqual([
+    [0, 7_500],
+    [1, 7_501],
+    [2, 7_501],
+    [3, 7_500],
+    [5, 1],
+  ]);
 });
 
 test("of the tokens that are allowed one is drawn as if there were no others, at any temperature", () => {
@@ -57,7 +79,7 @@ test("of the tokens that are allowed one is drawn as if there were no others, at
     fc.property(fc.record(cases), ({ logits, allowed, position, topLogprobs, ...changes }) => {
       const sampling = { ...greedy, ...changes, seed: 9n, ...(topLogprobs && { topLogprobs }) };
       const mask = Uint32Array.of(allowed.reduce((bits, id) => bits | (1 << id), 0));
-      const { token, ...drawn } = drawer.draw(logits, sampling, position, [], mask);
+      const { token, ...drawn } = drawer.draw(logits, sampling, position, undefined, mask);
       const others = [...allowed].sort((a, b) => a - b);
       const scale = new Sampler(VOCAB); // as many tokens as the vocabulary has, so that weights are rounded alike
       const alone = logits.map((logit, id) => (others.includes(id) ? logit : -1e30));
@@ -69,7 +91,9 @@ test("of the tokens that are allowed one is drawn as if there were no others, at
 });
 
 test("a logit that is not finite is noticed, allowed or not", () => {
-  expect(() => new Drawer(3).draw(Float32Array.of(1, Number.NaN, 2), greedy, 0, [], Uint32Array.of(1))).toThrow("logit 1 at position 0");
+  expect(() => new Drawer(3).draw(Float32Array.of(1, Number.NaN, 2), greedy, 0, undefined, Uint32Array.of(1))).toThrow(
+    "logit 1 at position 0",
+  );
 });
 
 test("a bias of -100 bans and one of 100 forces a token of a usual model", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
-import type { TokenizerFile } from "../../../../services/shared/engine/tokenizer-files.ts";
+import { readTokenizerFiles, type TokenizerFile } from "../../../../services/shared/engine/tokenizer-files.ts";
 import { cutter } from "../../../../services/shared/engine/tokenizer-pieces.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { decode } from "../../../support/decode.ts";
@@ -159,4 +159,28 @@ test("a missing or damaged file is a bad checkpoint and is named", async () => {
   await bad(await broken("tokenizer.json", whole.replaceAll("<｜end▁of▁sentence｜>", "<|end|>")), "<｜end▁of▁sentence｜>");
   await bad(await broken("tokenizer_config.json", "{"), "tokenizer_config.json");
   await bad(await broken("generation_config.json", '{"eos_token_id": [1, 99999]}'), "99999");
+});
+
+test("a token's id is a whole number, of a size that a table of all can have", async () => {
+  const file = JSON.parse(await readFile(join(model, "tokenizer.json"), "utf8")) as TokenizerFile;
+  const read = async (vocab: object, added: object = {}) => {
+    const added_tokens = [...file.added_tokens!, { ...file.added_tokens![0], content: "<last>", ...added }];
+    const changed = { ...file, model: { ...file.model, vocab: { ...file.model.vocab, ...vocab } }, added_tokens };
+    return readTokenizerFiles(await broken("tokenizer.json", JSON.stringify(changed)));
+  };
+  for (const id of [2 ** 20, 60_000_000, 2 ** 32 - 1, 1.5, -1]) {
+    const refusal = { code: "BAD_CHECKPOINT", message: expect.stringContaining(`tokenizer.json has a token with the id ${id}, `) };
+    await expect(read({ last: id })).rejects.toMatchObject(refusal);
+    await expect(read({}, { id })).rejects.toMatchObject(refusal);
+  }
+  expect((await read({ last: 2 ** 20 - 1 }, { id: 3_000 })).native.tokenToId("last")).toBe(2 ** 20 - 1);
+});
+
+test("a stop token is one of the vocabulary, and not what its number would be cut to", async () => {
+  const read = async (eos: unknown) => readTokenizerFiles(await broken("generation_config.json", JSON.stringify({ eos_token_id: eos })));
+  for (const id of [1.5, -1, 2_028, 2 ** 32, 2 ** 32 + 1, "1"]) {
+    const message = expect.stringContaining(`generation_config.json names the stop token ${id}, which`);
+    for (const eos of [id, [1, id]]) await expect(read(eos)).rejects.toMatchObject({ code: "BAD_CHECKPOINT", message });
+  }
+  expect((await read([1, 5])).stopIds).toEqual([1, 5, 2016, 2017]);
 });

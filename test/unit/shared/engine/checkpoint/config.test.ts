@@ -174,6 +174,11 @@ test.each<[string, Json, string]>([
   ],
   ["a width without blocks", { hidden_size: 4000 }, "hidden_size: 4000, must be a multiple of 128"],
   ["a size from nowhere", { n_routed_experts: 1e9 }, "n_routed_experts: 1000000000, must be a whole number from 1 to 8192"],
+  [
+    "more entries than a context has",
+    { index_topk: 1_025, max_position_embeddings: 4_099 },
+    "index_topk: 1025, but max_position_embeddings 4099 makes 1024 entries to select from",
+  ],
 ])("%s", (_, change, expected) => {
   expect(problems({ ...release, ...change }).join("\n")).toContain(expected);
 });
@@ -194,6 +199,10 @@ test.each<[string, Json, string]>([
   ],
 ])("in the style of transformers: %s", (_, change, expected) => {
   expect(problems({ ...transformersStyle(release), ...change }).join("\n")).toContain(expected);
+});
+
+test("a model may select every entry of its longest context", () => {
+  expect(parseModelConfig({ ...release, index_topk: 1_024, max_position_embeddings: 4_099 })).toMatchObject({ indexTopK: 1_024 });
 });
 
 test("tiny dimensions are served where nothing is quantised", () => {
