@@ -30,26 +30,51 @@ bool isPage(const ls_tensor& page, int64_t least) {
          holds(*page.buffer, page.offset, static_cast<uint64_t>(page.shape[0]));
 }
 
-[[noreturn]] void failPage(const Inspector& look, const ls_tensor& page, int64_t p) {
+Operand pageOperand(const Inspector& look, const ls_tensor& page, int64_t p) {
   Dim bytes{"bytes"};
-  const Operand operand = look.tensor("page " + std::to_string(p), page, {LS_U8}, {bytes});
-  look.fail(operand.name + " of " + std::to_string(bytes.value) + " bytes is too small for its rows");
+  return look.tensor("page " + std::to_string(p), page, {LS_U8}, {bytes});
 }
 
-// Addresses of the first row of each page, U8 each, of as many as hold rows [0, visible).
-std::vector<const uint8_t*> readPages(const Inspector& look, ls_list& list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes) {
+[[noreturn]] void failPage(const Inspector& look, const ls_tensor& page, int64_t p) {
+  const Operand operand = pageOperand(look, page, p);
+  look.fail(operand.name + " of " + std::to_string(operand.bytes) + " bytes is too small for its rows");
+}
+
+// From the first byte that a call writes to the last: only a page in there is looked at more closely.
+struct Span {
+  const uint8_t* begin;
+  const uint8_t* end;
+  bool meets(const uint8_t* at, int64_t bytes) const { return at < end && begin < at + bytes; }
+};
+
+Span spanOf(std::initializer_list<const Operand*> outputs) {
+  Span span{nullptr, nullptr};
+  for (const Operand* output : outputs) {
+    if (!output->present) continue;
+    span.begin = span.begin == nullptr ? output->data : std::min<const uint8_t*>(span.begin, output->data);
+    span.end = std::max<const uint8_t*>(span.end, output->data + output->bytes);
+  }
+  return span;
+}
+
+// Addresses of the first row of each page, U8 each, of as many as hold rows [0, visible). None of these pages overlaps an output.
+std::vector<const uint8_t*> readPages(const Inspector& look, ls_list& list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes,
+                                      std::initializer_list<const Operand*> outputs) {
   const std::lock_guard<std::mutex> turn(list.mutex);
   const int64_t needed = (visible + rowsPerPage - 1) / rowsPerPage;
   if (needed > static_cast<int64_t>(list.tensors.size()))
     look.fail(std::to_string(visible) + " rows are visible, but the list has only " + std::to_string(list.tensors.size()) + " pages of " +
               std::to_string(rowsPerPage));
-  std::vector<const uint8_t*> pages;
-  pages.reserve(static_cast<size_t>(needed));
+  std::vector<const uint8_t*> pages(static_cast<size_t>(needed));
+  const Span written = spanOf(outputs);
   for (int64_t p = 0; p < needed; p++) {
     const int64_t least = pageOffset + std::min(rowsPerPage, visible - p * rowsPerPage) * rowBytes;
     const ls_tensor& page = list.tensors[static_cast<size_t>(p)];
     if (!isPage(page, least)) failPage(look, page, p);
-    pages.push_back(page.buffer->data + page.offset + pageOffset);
+    const uint8_t* const at = page.buffer->data + page.offset;
+    if (written.meets(at, page.shape[0]))
+      for (const Operand* output : outputs) look.apart(*output, pageOperand(look, page, p));
+    pages[static_cast<size_t>(p)] = at + pageOffset;
   }
   return pages;
 }
@@ -77,7 +102,7 @@ Work checkSelect(Call& c) {
 
   SelectArgs args{T, h, dim, K, start, m, layout, scale, iq.data, iw.view<float>(), {nullptr, rowsPerPage, bytes}, sel.as<int32_t>(),
                   scores.as<float>(), scores.present ? S.value : 0};
-  return [args, pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes)](const Path& path, Pool& pool) mutable {
+  return [args, pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes, {&sel, &scores})](const Path& path, Pool& pool) mutable {
     args.keys.pages = pages.data();
     path.select(args, pool);
   };
@@ -109,7 +134,7 @@ Work checkAttention(Call& c) {
   const int64_t visible = m > 0 ? (start + T) / m : 0;
   c.require(visible == 0 || list != nullptr, "entries are visible, but there are no pages");
   std::vector<const uint8_t*> pages;
-  if (visible > 0) pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes);
+  if (visible > 0) pages = readPages(c, *list, visible, pageOffset, rowsPerPage, bytes, {&o});
   AttentionArgs args{T, h, D - rope, rope, W, sel.present ? K.value : 0, start, first, m, layout, scale, q.in(), fresh.data, ring.data, bytes,
                      sink.view<float>(), sel.view<int32_t>(), {nullptr, rowsPerPage, bytes}, o.out()};
   return [args, pages = std::move(pages), look = Inspector(c)](const Path& path, Pool& pool) mutable {

@@ -103,6 +103,14 @@ uint32_t numberOf(const ls_dtype& dtype) {
   return number;
 }
 
+bool overlap(const Operand& a, const Operand& b) {
+  return a.bytes > 0 && b.bytes > 0 && a.data < b.data + b.bytes && b.data < a.data + a.bytes;
+}
+
+void Inspector::apart(const Operand& output, const Operand& member) const {
+  if (overlap(output, member)) fail(output.name + " overlaps " + member.name);
+}
+
 Operand Inspector::tensor(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) const {
   Operand operand = describedBy(*this, name, tensor, dtypes, shape, written);
   place(*this, operand, tensor);
@@ -170,8 +178,7 @@ void Call::finish(std::initializer_list<std::pair<const char*, const char*>> may
   if (dry_) return;
   for (const Operand& out : taken_)
     for (const Operand& other : taken_) {
-      if (!out.written || &out == &other || out.bytes == 0 || other.bytes == 0) continue;
-      if (out.data >= other.data + other.bytes || other.data >= out.data + out.bytes) continue;
+      if (!out.written || &out == &other || !overlap(out, other)) continue;
       bool twin = false;
       for (const auto& [output, input] : mayCoincide)
         twin = twin || (out.name == output && other.name == input && out.data == other.data && out.bytes == other.bytes);

@@ -64,6 +64,9 @@ struct Operand {
   T* as() const { return reinterpret_cast<T*>(data); }
 };
 
+// Whether they share a byte; an absent one has none.
+bool overlap(const Operand& a, const Operand& b);
+
 // A caller in C can put any number there; reading it as the enum would already be undefined.
 uint32_t numberOf(const ls_dtype& dtype);
 
@@ -77,6 +80,8 @@ struct Inspector {
   }
   // Dtype, shape and span.
   Operand tensor(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written = false) const;
+  // `member`, which a list names, shares no byte with `output`.
+  void apart(const Operand& output, const Operand& member) const;
   // Every one of `count` values lies in [min, end).
   template <class T>
   void indices(const char* name, View<T> values, int64_t count, int64_t min, int64_t end) const;
@@ -106,6 +111,7 @@ class Call : public Inspector {
   uint32_t nextRank() const { return nextTensor_ < tensorCount_ ? tensors_[nextTensor_].rank : 0; }
 
   // Ends the checks of operands: all were taken, no output overlaps another operand except an exact twin named here.
+  // What a list names is kept apart by whoever reads it.
   void finish(std::initializer_list<std::pair<const char*, const char*>> mayCoincide = {}) const;
 
   bool dry() const { return dry_; }

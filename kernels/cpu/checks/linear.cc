@@ -17,16 +17,21 @@ Shape scaleShape(ls_dtype dtype, int64_t rows, int64_t K) {
 
 constexpr int kExpertTensors = 6;  // w1, s1, w3, s3, w2, s2
 
-// One weight and its scale, `at` and `at + 1` of an expert's tensors.
-void readWeight(const Inspector& look, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w, View<uint8_t>& scale) {
+// One weight and its scale, `at` and `at + 1` of an expert's tensors, for a call that writes `y`.
+void readWeight(const Inspector& look, const Operand& y, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w,
+                View<uint8_t>& scale) {
   const Operand weight = look.tensor(name, at[0], {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {rows, K});
+  look.apart(y, weight);
   w = weight.in();
   const Shape shape = scaleShape(weight.dtype, rows, K);
-  scale = {shape.empty() ? nullptr : look.tensor(name + " scale", at[1], {LS_F8_E8M0}, shape).data};
+  if (shape.empty()) return;
+  const Operand scales = look.tensor(name + " scale", at[1], {LS_F8_E8M0}, shape);
+  look.apart(y, scales);
+  scale = {scales.data};
 }
 
-// The experts that `named` values of idx name, or the first one; their hidden width is that of the first one's w1.
-std::vector<Expert> readExperts(const Inspector& look, ls_list& list, View<int32_t> idx, int64_t named, int64_t d, int64_t& I) {
+// The experts that `named` values of idx name, or the first one, none of which lies in `y`; their hidden width is that of the first one's w1.
+std::vector<Expert> readExperts(const Inspector& look, const Operand& y, ls_list& list, View<int32_t> idx, int64_t named, int64_t d, int64_t& I) {
   const std::lock_guard<std::mutex> turn(list.mutex);
   const int64_t count = static_cast<int64_t>(list.tensors.size()) / kExpertTensors;
   look.require(count > 0 && list.tensors.size() % kExpertTensors == 0, "experts must hold w1, s1, w3, s3, w2, s2 for each expert");
@@ -41,9 +46,9 @@ std::vector<Expert> readExperts(const Inspector& look, ls_list& list, View<int32
     if (experts[e].w1.data != nullptr) continue;
     const ls_tensor* at = &list.tensors[e * kExpertTensors];
     const std::string name = "expert " + std::to_string(e);
-    readWeight(look, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
-    readWeight(look, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
-    readWeight(look, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
+    readWeight(look, y, at, name + " w1", I, d, experts[e].w1, experts[e].s1);
+    readWeight(look, y, at + 2, name + " w3", I, d, experts[e].w3, experts[e].s3);
+    readWeight(look, y, at + 4, name + " w2", d, I, experts[e].w2, experts[e].s2);
     if (i == 0) dtype = experts[e].w1.dtype;
     look.require(experts[e].w1.dtype == dtype && experts[e].w3.dtype == dtype && experts[e].w2.dtype == dtype, "all experts must have the same dtype");
   }
@@ -111,8 +116,8 @@ Work checkExperts(Call& c) {
   if (T == 0) return {};
   ExpertsArgs args{T, idx.present ? k.value : 1, d, 0, 0, static_cast<float>(limit), x.in(), idx.view<int32_t>(), weights.view<float>(), nullptr,
                    y.as<float>()};
-  return [args, list, look = Inspector(c)](const Path& path, Pool& pool) mutable {
-    const std::vector<Expert> experts = readExperts(look, *list, args.idx, args.idx ? args.T * args.k : 1, args.d, args.I);
+  return [args, list, y, look = Inspector(c)](const Path& path, Pool& pool) mutable {
+    const std::vector<Expert> experts = readExperts(look, y, *list, args.idx, args.idx ? args.T * args.k : 1, args.d, args.I);
     args.experts = experts.data();
     args.count = static_cast<int64_t>(experts.size());
     path.experts(args, pool);

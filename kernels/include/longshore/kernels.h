@@ -14,8 +14,8 @@
  * Threads  Buffers and lists may be used from any thread. A stream belongs to one thread at a time.
  * Ties     Wherever two values compare equal, the lower index wins.
  *
- * Order    A row of an output depends on the same row of the inputs alone. An output overlaps no other operand, except where the table
- *          says "in place" or "may be".
+ * Order    A row of an output depends on the same row of the inputs alone. An output overlaps no other operand, nor what a call reads of a
+ *          list (pages with rows that are visible, experts that idx names), except where the table says "in place" or "may be".
  *
  * Notation in the operation table: A = the activation type, F32 (exact mode) or BF16 (serving mode), the same for every A of one
  * call. [T, C] are shapes. "p: x, y" are the call's scalar parameters in order. "spec n" = the model specification, section n.

@@ -43,7 +43,7 @@ export interface Backend {
 
 /**
  * Operations in the order they are called, as if one after the other. Until `wait`, operands must not be released, nor written to by anybody else, and results may
- * not be there yet. What is wrong with a call is told by a later one or by `wait`; until `wait` has told it nothing else runs. One thread at a time.
+ * not be there yet. What is wrong with a call is told by a later one or by `wait`; what is called behind it, before `wait` has told it, never runs. One thread at a time.
  */
 export type Stream = { readonly [O in Operation]: (args: Arguments<O>) => void } & {
   wait(): void;
@@ -131,6 +131,7 @@ function createStream(handle: number): Stream {
       try {
         flush();
       } finally {
+        length = 0; // of what was called behind a refused call
         failure = null;
         calling(() => n.wait(handle));
       }

@@ -43,7 +43,7 @@ export interface Continuation {
   readonly exactFrom: number;
 }
 
-/** Takes over `segments` unless it throws: INVALID_REQUEST for one of another size. All state is zero. */
+/** Takes over `segments` unless it throws: INVALID_REQUEST for one of another size, OVERLOADED without memory. All state is zero. */
 export function createSequence(config: ModelConfig, layout: PayloadLayout, segments: readonly NativeBuffer[], at: Continuation): Sequence {
   for (const [index, { size }] of segments.entries())
     if (size !== layout.segmentBytes)
@@ -51,19 +51,15 @@ export function createSequence(config: ModelConfig, layout: PayloadLayout, segme
         "INVALID_REQUEST",
         `segment ${index} has ${size} bytes; segments of ${layout.name} have ${layout.segmentBytes}`,
       );
-  const { state, layers } = createState(config, layout);
-  const sequence: Sequence = {
-    layout,
-    pages: [],
-    list: new TensorList(),
-    stored: segments.length * layout.segmentTokens,
-    ...at,
-    layers,
-    state,
-    counts: new Map(),
-  };
-  for (const segment of segments) addPage(sequence, segment);
-  grow(sequence, 0); // a boundary behind the last segment brings rows of the tail
+  const sequence = withoutPages(config, layout, segments.length * layout.segmentTokens, at);
+  try {
+    for (const segment of segments) addPage(sequence, segment);
+    grow(sequence, 0); // a boundary behind the last segment brings rows of the tail
+  } catch (error) {
+    sequence.pages.splice(0, segments.length); // they stay the caller's
+    freeSequence(sequence);
+    throw error;
+  }
   return sequence;
 }
 
@@ -99,6 +95,16 @@ export function pageRows(sequence: Sequence, block: Block, first: number, count:
     row += rows;
   }
   return pieces;
+}
+
+function withoutPages(config: ModelConfig, layout: PayloadLayout, stored: number, at: Continuation): Sequence {
+  const list = new TensorList();
+  try {
+    return { layout, pages: [], list, stored, ...at, ...createState(config, layout) };
+  } catch (error) {
+    list.release(); // a list is not collected
+    throw error;
+  }
 }
 
 function addPage(sequence: Sequence, page: NativeBuffer): void {

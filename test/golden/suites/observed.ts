@@ -50,7 +50,7 @@ export class ObservedModel {
     this.#backend = openBackend({ path: kernelPath, threads: 2 });
     this.ops = this.#backend.createStream();
     const { config, layout, activation } = this.model;
-    const work = createWorkspace(config, layout, activation, { rowsMax, logitRows: rowsMax });
+    const work = createWorkspace(config, layout, activation, { rowsMax, logitRows: rowsMax, drafts: this.model.weights.mtp !== null });
     this.#means = { model: this.model, ops: this.ops, work, tap: this.#tap() };
   }
 

@@ -6,7 +6,7 @@ import type { ModelConfig } from "../model-config.ts";
  * Every intermediate tensor of a forward pass, allocated once for `rowsMax` rows and reused by all layers and calls.
  *
  * Memory: rowsMax x (sum of the regions' values x their widths) + logitRows x (n·d + 2·d in activations, 4·vocab). V4-Flash in serving mode: about
- * 270 KB a row, of which q and o (heads · headDim each) are half.
+ * 268 KB a row, of which q and o (heads · headDim each) are half.
  */
 export interface Workspace {
   /** The first values of a region under `shape`: valid until the region is written again. */
@@ -19,6 +19,8 @@ export type Region = keyof ReturnType<typeof regions>;
 export interface WorkspaceSize {
   readonly rowsMax: number;
   readonly logitRows: number;
+  /** Whether mtpBlock runs in it. The engine does not draft: only the golden runner, which looks at what the block predicts. */
+  readonly drafts?: boolean | undefined;
 }
 
 export function createWorkspace(config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize): Workspace {
@@ -39,7 +41,7 @@ export const workspaceBytes = (config: ModelConfig, layout: PayloadLayout, activ
   place(config, layout, activation, size).bytes;
 
 function place(config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize) {
-  const table = regions(config, layout, activation, size.logitRows / size.rowsMax);
+  const table = regions(config, layout, activation, size);
   const places = new Map<Region, { readonly dtype: Dtype; readonly values: number; readonly offset: number }>();
   let bytes = 0;
   for (const [name, [dtype, perRow]] of Object.entries(table) as [Region, readonly [Dtype, number]][]) {
@@ -53,7 +55,9 @@ function place(config: ModelConfig, layout: PayloadLayout, activation: Activatio
 const CACHE_LINE = 64;
 
 /** dtype and values per row. A = the activation type of the mode. */
-function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, logitShare: number) {
+function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, { rowsMax, logitRows, drafts = false }: WorkspaceSize) {
+  const logitShare = logitRows / rowsMax;
+  const drafted = drafts ? c.hidden : 0;
   const ratios = new Set(c.ratios).size;
   const width = Math.max(2 * c.headDim, 2 * c.indexDim);
   return {
@@ -91,9 +95,9 @@ function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, logitShar
     routed: ["F32", c.hidden],
     shared: ["F32", c.hidden],
 
-    nextEmbedding: [A, c.mtpLayers * c.hidden],
-    nextProjected: [A, c.mtpLayers * c.hidden],
-    streamsProjected: [A, c.mtpLayers * c.hcMult * c.hidden],
+    nextEmbedding: [A, drafted],
+    nextProjected: [A, drafted],
+    streamsProjected: [A, c.hcMult * drafted],
 
     wanted: ["I32", logitShare],
     wantedStreams: [A, logitShare * c.hcMult * c.hidden],

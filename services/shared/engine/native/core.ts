@@ -1,6 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
-import { openCheckpoint } from "../checkpoint/open.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
 import type { Allowed, Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } from "../engine.ts";
 import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
@@ -38,19 +38,12 @@ export class EngineCore {
 
   constructor(options: NativeOptions) {
     const checkpoint = openCheckpoint(options.modelPath);
-    const { batchMax, chunkTokens } = options;
-    this.#backend = openBackend({ path: options.kernelPath, threads: options.threads });
-    try {
-      this.#model = placeModel(checkpoint, options);
-    } catch (error) {
-      this.#backend.close();
-      throw error;
-    }
-    const { config, layout, activation } = this.#model;
-    const work = createWorkspace(config, layout, activation, { rowsMax: Math.max(chunkTokens, batchMax), logitRows: batchMax });
-    this.#means = { model: this.#model, ops: this.#backend.createStream(), work, tap: null };
-    this.#drawer = new Drawer(config.vocab);
-    this.info = engineInfo(options, checkpoint, layout, this.#backend.path);
+    const { backend, means } = openMeans(checkpoint, options);
+    this.#backend = backend;
+    this.#means = means;
+    this.#model = means.model;
+    this.#drawer = new Drawer(checkpoint.config.vocab);
+    this.info = engineInfo(options, checkpoint, means.model.layout, backend.path);
   }
 
   /** Takes over the segments. Where it throws, whoever gave them releases them. */
@@ -168,6 +161,26 @@ export class EngineCore {
     } catch (error) {
       return { failed: ServingError.from(error) };
     }
+  }
+}
+
+/** Where a part of it cannot be had, nothing of it stays. */
+function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly backend: Backend; readonly means: Means } {
+  const { batchMax, chunkTokens } = options;
+  const undo: (() => void)[] = [];
+  try {
+    const backend = openBackend({ path: options.kernelPath, threads: options.threads });
+    undo.push(() => backend.close());
+    const model = placeModel(checkpoint, options);
+    undo.push(() => model.release());
+    const ops = backend.createStream();
+    undo.push(() => ops.release());
+    const size = { rowsMax: Math.max(chunkTokens, batchMax), logitRows: batchMax };
+    const work = createWorkspace(model.config, model.layout, model.activation, size);
+    return { backend, means: { model, ops, work, tap: null } };
+  } catch (error) {
+    for (const release of undo.reverse()) release();
+    throw error;
   }
 }
 

@@ -78,7 +78,9 @@ export const weightsCases = {
     const last = draw.whole(first, E - 1); // a row may name one twice, and all rows the same
     const slots = () => Array.from({ length: k }, () => draw.whole(first, last)).sort((p, q) => p - q);
     const idx = routed ? from("I32", [T, k], Int32Array.from(flat(T, slots))) : null;
-    const weights = routed ? draw.floats("F32", [T, k]) : null;
+    const share = () => Math.abs(draw.float()); // as a router's: of one expert twice, more and less of it would leave nothing but rounding
+    const shares = () => flat(T, () => Array.from({ length: k }, share));
+    const weights = routed ? from("F32", [T, k], shares()) : null;
     const c = plain("experts", `${dtype} [${T}, ${d}] ${format} I ${I}, ${routed ? `${k} of ${E}` : "shared"}`, T, (stream, a, b) => {
       const y = zeros("F32", [b - a, d]);
       stream.experts({
