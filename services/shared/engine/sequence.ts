@@ -100,7 +100,7 @@ export function pageRows(sequence: Sequence, block: Block, first: number, count:
 function withoutPages(config: ModelConfig, layout: PayloadLayout, stored: number, at: Continuation): Sequence {
   const list = new TensorList();
   try {
-    return { layout, pages: [], list, stored, ...at, ...createState(config, layout) };
+    return { layout, pages: [], list, stored, ...at, ...createState(config, layout), counts: new Map() };
   } catch (error) {
     list.release(); // a list is not collected
     throw error;
