@@ -72,6 +72,19 @@ export async function shownLine(
   return jobIds.map((jobId, i) => ({ jobId, surface: surfaceOf({ jobId, model, view: views[i]!, fingerprint }, false) }));
 }
 
+/** Waits for the end of a line's answers, and holds nothing of them meanwhile. Resolves to how many log probabilities they have. */
+export async function logprobsOf({ bus }: LineDeps, jobIds: readonly string[], signal: AbortSignal): Promise<number> {
+  let logprobs = 0;
+  for (const jobId of jobIds) {
+    let each = 0;
+    for await (const { event } of bus.log.follow(jobId, 0, signal)) {
+      if (event.type === "submitted") each = 1 + (event.request.sampling.topLogprobs ?? 0);
+      if (event.type === "finished") logprobs += each * event.usage.completionTokens;
+    }
+  }
+  return logprobs;
+}
+
 /** What has ended stays as it did. */
 export async function cancelLine({ bus }: LineDeps, jobIds: readonly string[], by: string): Promise<void> {
   await Promise.all(jobIds.map((jobId) => cancelJob(bus, jobId, by)));

@@ -11,13 +11,19 @@ export class LineBody implements Body {
   readonly json: unknown;
   /** How many the line asks for. */
   readonly answers: number;
+  /** It asks for log probabilities: its answers may be large. */
+  readonly logprobs: boolean;
   readonly #text: string;
 
   constructor(bytes: Uint8Array, endpoint: Endpoint) {
     this.#text = utf8.decode(bytes);
-    const { custom_id, body } = JSON.parse(this.#text) as { readonly custom_id: string; readonly body: { readonly n?: unknown } };
+    const { custom_id, body } = JSON.parse(this.#text) as {
+      readonly custom_id: string;
+      readonly body: { readonly n?: unknown; readonly logprobs?: unknown };
+    };
     this.customId = custom_id;
     this.json = body;
+    this.logprobs = body.logprobs === true || typeof body.logprobs === "number";
     this.answers = typeof body.n === "number" && endpoint !== "/v1/responses" ? body.n : 1;
   }
 

@@ -1,6 +1,6 @@
 import type { Ending } from "../api/answer.ts";
 import { openaiErrors } from "../api/errors.ts";
-import { cancelLine, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
+import { cancelLine, jobsOf, type Line, type LineDeps, logprobsOf, shownLine, submitLine, submittedJobs } from "../api/line.ts";
 import { wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
@@ -25,6 +25,8 @@ export interface LineRun {
   readonly read: () => Promise<Uint8Array>;
   /** Hears when what was read is held no more. */
   readonly dropped: () => void;
+  /** Resolves once an answer that takes so many bytes may be held. */
+  readonly turn: (bytes: number) => Promise<void>;
   /** Aborts when the batch ends early; its reason is the cause. */
   readonly ending: AbortSignal;
   /** Aborts when this coordinator has to leave the line to others. */
@@ -74,6 +76,7 @@ interface Begun {
   readonly customId: string;
   /** How many it asks for. */
   readonly answers: number;
+  readonly logprobs: boolean;
   /** The ids of its jobs; null where the batch ended before. */
   readonly submission: PromiseSettledResult<readonly string[] | null>;
 }
@@ -81,14 +84,19 @@ interface Begun {
 /** Holds what the line asks until it is submitted, and no longer: it may be a long document, and hundreds are under way. */
 async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: LineRun, line: Line): Promise<Begun> {
   const body = new LineBody(await persistently(deps, stop, read), batch.endpoint);
-  const { customId, answers } = body;
+  const { customId, answers, logprobs } = body;
   const [submission] = await Promise.allSettled([submitted(deps, line, body, ending, stop)]);
   dropped();
-  return { customId, answers, submission };
+  return { customId, answers, logprobs, submission };
 }
 
-/** The line's answer; null if the batch ended before the line was submitted. Throws what the answer failed with. */
-async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, { answers, submission }: Begun) {
+/** What a log probability takes, at most about: 16 to 24 while it is read, then its object in the body beside the body's text. */
+const LOGPROB_BYTES = 300;
+
+/**
+ * The line's answer. One with log probabilities may take hundreds of times what its text does: it is read in its turn once it has ended, others as
+ * they grow. Null if the batch ended before the line was submitted. Throws what the answer failed with. */
+async function answered(deps: LineDeps, { ending, stop, turn }: LineRun, line: Line, { answers, logprobs, submission }: Begun) {
   if (submission.status === "rejected") throw submission.reason;
   let jobIds = submission.value;
   const cancel = async () => {
@@ -104,6 +112,7 @@ async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, {
     }
     if (jobIds === null || jobIds.length < answers) return null;
     const all = jobIds;
+    if (logprobs) await turn(LOGPROB_BYTES * (await logprobsOf(deps, all, stop)));
     return await wholeOf(deps, await persistently(deps, stop, () => shownLine(deps, all)), stop);
   } finally {
     ending.removeEventListener("abort", onEnding);
