@@ -9,6 +9,12 @@ export class GrowingAnswer {
   readonly #deltas: Delta[] = [];
   readonly #scores = new PackedScores();
   #end: Ending | null = null;
+  #characters = 0;
+
+  /** About, and less than what showing it takes. */
+  get bytes(): number {
+    return this.#characters + this.#scores.bytes;
+  }
 
   add({ deltas, scores, end }: Pick<Step, "deltas" | "scores" | "end">): void {
     for (const delta of deltas) this.#join(delta);
@@ -23,6 +29,7 @@ export class GrowingAnswer {
 
   /** Neighbours of one kind are one. */
   #join(delta: Delta): void {
+    if ("text" in delta) this.#characters += delta.text.length;
     const last = this.#deltas.at(-1);
     if (last !== undefined && last.type === delta.type && last.type !== "call" && delta.type !== "call" && indexOf(last) === indexOf(delta))
       this.#deltas[this.#deltas.length - 1] = { ...last, text: last.text + delta.text };
@@ -40,6 +47,10 @@ class PackedScores {
   /** Of each token. */
   readonly #alternatives: number[] = [];
   readonly #reasoning: boolean[] = [];
+
+  get bytes(): number {
+    return 16 * this.#logprobs.length;
+  }
 
   add(score: Score): void {
     for (const { bytes, logprob } of [score, ...score.top]) {

@@ -65,14 +65,23 @@ async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]
   return (await wholeOf(deps, shown, gone.signal)).body;
 }
 
-/** The answers of one request in one body, once all have ended, and how they did. Throws what one of them failed with. */
+/** Answers are larger than whoever waits for them would hold meanwhile. */
+export class LargeAnswers extends Error {
+  override readonly name = "LargeAnswers";
+}
+
+/** The answers of one request in one body, once all have ended, and how they did. Throws what one of them failed with; LargeAnswers beyond `bytesMax`. */
 export async function wholeOf(
   deps: Pick<ApiDeps, "bus" | "model" | "stopping">,
   shown: readonly Shown[],
   signal: AbortSignal,
+  bytesMax = Number.POSITIVE_INFINITY,
 ): Promise<{ readonly body: object; readonly ends: readonly Ending[] }> {
   const growing = shown.map(() => new GrowingAnswer());
-  for await (const [i, step] of followed(deps, shown, signal)) growing[i]!.add(step);
+  for await (const [i, step] of followed(deps, shown, signal)) {
+    growing[i]!.add(step);
+    if (growing.reduce((sum, { bytes }) => sum + bytes, 0) > bytesMax) throw new LargeAnswers();
+  }
   const answers = shown.map(({ jobId }, index) => growing[index]!.whole(jobId, index));
   return { body: shown[0]!.surface.whole(answers), ends: answers.map(({ end }) => end) };
 }

@@ -11,8 +11,6 @@ export class LineBody implements Body {
   readonly json: unknown;
   /** How many the line asks for. */
   readonly answers: number;
-  /** It asks for log probabilities: its answers may be large. */
-  readonly logprobs: boolean;
   readonly #text: string;
 
   constructor(bytes: Uint8Array, endpoint: Endpoint) {
@@ -23,7 +21,6 @@ export class LineBody implements Body {
     };
     this.customId = custom_id;
     this.json = body;
-    this.logprobs = body.logprobs === true || typeof body.logprobs === "number";
     this.answers = typeof body.n === "number" && endpoint !== "/v1/responses" ? body.n : 1;
   }
 

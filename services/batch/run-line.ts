@@ -1,7 +1,7 @@
 import type { Ending } from "../api/answer.ts";
 import { openaiErrors } from "../api/errors.ts";
-import { cancelLine, jobsOf, type Line, type LineDeps, logprobsOf, shownLine, submitLine, submittedJobs } from "../api/line.ts";
-import { wholeOf } from "../api/respond.ts";
+import { cancelLine, endedBytes, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
+import { LargeAnswers, wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
@@ -76,7 +76,6 @@ interface Begun {
   readonly customId: string;
   /** How many it asks for. */
   readonly answers: number;
-  readonly logprobs: boolean;
   /** The ids of its jobs; null where the batch ended before. */
   readonly submission: PromiseSettledResult<readonly string[] | null>;
 }
@@ -84,19 +83,17 @@ interface Begun {
 /** Holds what the line asks until it is submitted, and no longer: it may be a long document, and hundreds are under way. */
 async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: LineRun, line: Line): Promise<Begun> {
   const body = new LineBody(await persistently(deps, stop, read), batch.endpoint);
-  const { customId, answers, logprobs } = body;
+  const { customId, answers } = body;
   const [submission] = await Promise.allSettled([submitted(deps, line, body, ending, stop)]);
   dropped();
-  return { customId, answers, logprobs, submission };
+  return { customId, answers, submission };
 }
 
-/** What a log probability takes, at most about: 16 to 24 while it is read, then its object in the body beside the body's text. */
-const LOGPROB_BYTES = 300;
+/** What is held of a line's answers while they grow. What becomes larger is let go, and read again in its turn once it has ended. */
+const GROWING_BYTES_MAX = 65_536;
 
-/**
- * The line's answer. One with log probabilities may take hundreds of times what its text does: it is read in its turn once it has ended, others as
- * they grow. Null if the batch ended before the line was submitted. Throws what the answer failed with. */
-async function answered(deps: LineDeps, { ending, stop, turn }: LineRun, line: Line, { answers, logprobs, submission }: Begun) {
+/** The line's answer; null if the batch ended before the line was submitted. Throws what the answer failed with. */
+async function answered(deps: LineDeps, { ending, stop, turn }: LineRun, line: Line, { answers, submission }: Begun) {
   if (submission.status === "rejected") throw submission.reason;
   let jobIds = submission.value;
   const cancel = async () => {
@@ -112,8 +109,14 @@ async function answered(deps: LineDeps, { ending, stop, turn }: LineRun, line: L
     }
     if (jobIds === null || jobIds.length < answers) return null;
     const all = jobIds;
-    if (logprobs) await turn(LOGPROB_BYTES * (await logprobsOf(deps, all, stop)));
-    return await wholeOf(deps, await persistently(deps, stop, () => shownLine(deps, all)), stop);
+    const shown = await persistently(deps, stop, () => shownLine(deps, all));
+    try {
+      return await wholeOf(deps, shown, stop, GROWING_BYTES_MAX);
+    } catch (error) {
+      if (!(error instanceof LargeAnswers)) throw error;
+    }
+    await turn(await endedBytes(deps, all, stop));
+    return await wholeOf(deps, shown, stop);
   } finally {
     ending.removeEventListener("abort", onEnding);
   }
