@@ -15,10 +15,7 @@ export class LineBody implements Body {
 
   constructor(bytes: Uint8Array, endpoint: Endpoint) {
     this.#text = utf8.decode(bytes);
-    const { custom_id, body } = JSON.parse(this.#text) as {
-      readonly custom_id: string;
-      readonly body: { readonly n?: unknown; readonly logprobs?: unknown };
-    };
+    const { custom_id, body } = JSON.parse(this.#text) as { readonly custom_id: string; readonly body: { readonly n?: unknown } };
     this.customId = custom_id;
     this.json = body;
     this.answers = typeof body.n === "number" && endpoint !== "/v1/responses" ? body.n : 1;
