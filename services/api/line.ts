@@ -72,6 +72,25 @@ export async function shownLine(
   return jobIds.map((jobId, i) => ({ jobId, surface: surfaceOf({ jobId, model, view: views[i]!, fingerprint }, false) }));
 }
 
+/** What a token of an answer and each of its log probabilities take while it is read and shown, at most about: mostly objects of the body, and its text. */
+const TOKEN_BYTES = 32;
+const LOGPROB_BYTES = 300;
+
+/** Waits for the end of a line's answers, and holds nothing of them meanwhile. Resolves to about how many bytes it takes to show them. */
+export async function endedBytes({ bus }: LineDeps, jobIds: readonly string[], signal: AbortSignal): Promise<number> {
+  let bytes = 0;
+  for (const jobId of jobIds) {
+    let [each, tokens] = [TOKEN_BYTES, 0];
+    for await (const { event, tokenCount } of bus.log.follow(jobId, 0, signal)) {
+      const top = event.type === "submitted" ? event.request.sampling.topLogprobs : undefined;
+      if (top !== undefined) each += LOGPROB_BYTES * (1 + top);
+      tokens = tokenCount;
+    }
+    bytes += each * tokens;
+  }
+  return bytes;
+}
+
 /** What has ended stays as it did. */
 export async function cancelLine({ bus }: LineDeps, jobIds: readonly string[], by: string): Promise<void> {
   await Promise.all(jobIds.map((jobId) => cancelJob(bus, jobId, by)));

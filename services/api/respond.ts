@@ -5,11 +5,12 @@ import { dropBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
 import type { Choice } from "./generate.ts";
+import { GrowingAnswer } from "./growing-answer.ts";
 import { interleaved } from "./interleaved.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { openEventStream, type StreamEvent, whenLeft } from "./sse.ts";
-import type { Surface, WholeAnswer } from "./surface.ts";
+import type { Surface } from "./surface.ts";
 import { surfaceOf } from "./surfaces.ts";
 
 /** An answer that is read, and how it is shown. */
@@ -64,22 +65,25 @@ async function whole(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[]
   return (await wholeOf(deps, shown, gone.signal)).body;
 }
 
-/** The answers of one request in one body, once all have ended, and how they did. Throws what one of them failed with. */
+/** Answers are larger than whoever waits for them would hold meanwhile. */
+export class LargeAnswers extends Error {
+  override readonly name = "LargeAnswers";
+}
+
+/** The answers of one request in one body, once all have ended, and how they did. Throws what one of them failed with; LargeAnswers beyond `bytesMax`. */
 export async function wholeOf(
   deps: Pick<ApiDeps, "bus" | "model" | "stopping">,
   shown: readonly Shown[],
   signal: AbortSignal,
+  bytesMax = Number.POSITIVE_INFINITY,
 ): Promise<{ readonly body: object; readonly ends: readonly Ending[] }> {
-  const steps: Step[][] = shown.map(() => []);
-  for await (const [i, step] of followed(deps, shown, signal)) steps[i]!.push(step);
-  const answers = shown.map(({ jobId }, index) => wholeAnswer(jobId, index, steps[index]!));
+  const growing = shown.map(() => new GrowingAnswer());
+  for await (const [i, step] of followed(deps, shown, signal)) {
+    growing[i]!.add(step);
+    if (growing.reduce((sum, { bytes }) => sum + bytes, 0) > bytesMax) throw new LargeAnswers();
+  }
+  const answers = shown.map(({ jobId }, index) => growing[index]!.whole(jobId, index));
   return { body: shown[0]!.surface.whole(answers), ends: answers.map(({ end }) => end) };
-}
-
-function wholeAnswer(jobId: string, index: number, steps: readonly Step[]): WholeAnswer {
-  const end = steps.at(-1)?.end ?? null;
-  if (end === null) throw new ServingError("INTERNAL", `the log of ${jobId} ended without an ending`);
-  return { jobId, index, end, deltas: steps.flatMap(({ deltas }) => deltas), scores: steps.flatMap(({ scores }) => scores) };
 }
 
 /**

@@ -1,7 +1,8 @@
 import { Admission } from "../api/admission.ts";
-import { type Batch, batchOf, documentsBehind, hasEnded, isFree } from "../shared/batches/batch.ts";
+import { type Batch, batchOf, hasEnded, isFree } from "../shared/batches/batch.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { documentReader } from "../shared/bus/damage.ts";
+import { Heard } from "./heard.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { runBatch } from "./run-batch.ts";
@@ -19,16 +20,19 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const admission = new Admission(bus, clock, model.name, config);
   const deps: BatchDeps = { ...given, admission, stopping: stop, readable: documentReader(log, metrics) };
   const name = random.id("coordinator_");
-  let open = new OpenBatches();
+  const open = new OpenBatches(deps);
   const running = new Map<string, Promise<void>>();
   const webhooks = new Webhooks(deps);
   let sweepMs = 0;
   let swept: Promise<void> = Promise.resolve();
+  let isDoubtful = false;
   batchLines(metrics);
   checkWebhook(config);
   while (!stop.aborted) {
     try {
-      await open.hear(deps);
+      if (isDoubtful) await Promise.all([open.recheck(), webhooks.recheck()]);
+      isDoubtful = false;
+      await open.hear();
       const nowMs = await bus.log.nowMs(open.seenMs);
       if (config.webhookUrl !== "") {
         await webhooks.hear();
@@ -49,8 +53,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
           );
       }
     } catch (error) {
-      open = new OpenBatches(); // the record may come back with less than it had
-      webhooks.restart();
+      isDoubtful = true;
       if (!stop.aborted) log.warn({ err: error }, "the batches could not be looked at; the next try is a moment off");
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
@@ -91,23 +94,35 @@ interface Open {
 
 /** The batches that have not ended, as the record last told: each look reads what was written since the one before. */
 class OpenBatches {
+  readonly #deps: Pick<BatchDeps, "bus" | "readable">;
+  readonly #heard: Heard;
   readonly #open = new Map<string, Open>();
-  #place = 0;
   #seenMs = 0;
+
+  constructor(deps: Pick<BatchDeps, "bus" | "readable">) {
+    this.#deps = deps;
+    this.#heard = new Heard(deps.bus, "batch");
+  }
 
   /** The latest that a batch was written, by the record's clock. */
   get seenMs(): number {
     return this.#seenMs;
   }
 
-  async hear({ bus, readable }: BatchDeps): Promise<void> {
-    for await (const document of documentsBehind(bus, "batch", null, this.#place)) {
-      const batch = readable("batch", document, batchOf);
+  async hear(): Promise<void> {
+    for await (const document of this.#heard.more()) {
+      const batch = this.#deps.readable("batch", document, batchOf);
       this.#open.delete(document.id);
       if (batch !== null && !hasEnded(batch)) this.#open.set(document.id, { batch, document });
-      this.#place = document.place;
       this.#seenMs = Math.max(this.#seenMs, document.storedMs);
     }
+  }
+
+  /** After the record was away. */
+  async recheck(): Promise<void> {
+    if (!(await this.#heard.isToBeginAgain())) return;
+    this.#open.clear();
+    this.#seenMs = 0;
   }
 
   /** Files that are read yet. */

@@ -9,11 +9,12 @@ import type { HeldBatch } from "./held-batch.ts";
 import { PartReader } from "./lines.ts";
 import { doneLines, isDone, type LineResult, piecesOf, Results, withResults } from "./results.ts";
 import { type Cause, runLine } from "./run-line.ts";
+import { Turns } from "./turns.ts";
 import type { LineIndex } from "./validate.ts";
 
 export type BatchDeps = LineDeps & { readonly log: Logger; readonly metrics: Metrics; readonly readable: ReadDocument };
 
-/** What lines ask that are not submitted yet, and results that wait for their part: beyond either no more lines are begun. */
+/** What lines ask that are not submitted yet, and results that wait for their part: beyond either no more lines are begun, nor large answers read. */
 const ASKED_BYTES_MAX = 33_554_432;
 const WAITING_BYTES_MAX = 33_554_432;
 /** Between two looks at whether the batch has to end, and at what has ended. */
@@ -27,6 +28,7 @@ export class LinesRun {
   readonly #stop: AbortSignal;
   readonly #reader: PartReader;
   readonly #results = new Results();
+  readonly #turns = new Turns(WAITING_BYTES_MAX, () => this.#results.bytes);
   readonly #ending = new AbortController();
   readonly #pause = new Pause();
   /** What no line may outlive: the end of this run, however it ends. */
@@ -90,6 +92,7 @@ export class LinesRun {
   async #run(line: number): Promise<void> {
     const { offsets, lengths, numbers } = this.#index;
     const length = lengths[line]!;
+    let answerBytes = 0;
     this.#running++;
     this.#askedBytes += length;
     try {
@@ -100,13 +103,18 @@ export class LinesRun {
       };
       const { batch } = this.#held;
       const stop = this.#deps.stopping;
-      const about = { batch, line, number: numbers[line]!, read, dropped };
+      const turn = async (bytes: number) => {
+        await this.#turns.take(bytes, stop);
+        answerBytes = bytes;
+      };
+      const about = { batch, line, number: numbers[line]!, read, dropped, turn };
       const result = await runLine(this.#deps, { ...about, ending: this.#ending.signal, stop });
       this.#results.add(result, this.#deps.clock.monotonicMs());
     } catch (error) {
       this.#failure ??= error;
     } finally {
       this.#running--;
+      this.#turns.give(answerBytes);
       this.#pause.end();
     }
   }
@@ -114,6 +122,7 @@ export class LinesRun {
   /** Puts what has ended into parts, and then, with one write, both into the batch. */
   async #checkpoint(): Promise<void> {
     const results = this.#results.take();
+    this.#turns.look();
     if (results.length === 0) return;
     const parts = { output: await this.#store(results, "output"), errors: await this.#store(results, "errors") };
     await this.#held.write(withResults(this.#held.batch, results, parts)); // parts of a write that was refused, perhaps after one that was not, go with their age

@@ -3,7 +3,7 @@ import { saveFile, storedFile } from "../shared/batches/file.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { HeldBatch } from "./held-batch.ts";
 import { type BatchDeps, LinesRun, untilRoom } from "./lines-run.ts";
-import { validate } from "./validate.ts";
+import { findAgain, validate } from "./validate.ts";
 
 /**
  * Takes a batch from wherever its document says it stands to its end. Everything that decides is in the record: whoever comes after a coordinator that
@@ -32,10 +32,11 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   const file = await storedFile(deps.bus, batch.tenant, batch.inputFileId);
   if (file === null) return failed("file_not_found", `the input file ${batch.inputFileId} is gone`);
   const isNew = batch.status === "validating";
-  const { index, problems } = await validate(deps.bus, batch, file, isNew ? deps.model.name : null, deps.config.bodyMaxBytes, () =>
-    held.beat(),
-  );
-  if (isNew && problems.length > 0) return end(deps, held, "failed", { problems });
+  const beat = () => held.beat();
+  const { index, problems } = isNew
+    ? await validate(deps.bus, batch, file, deps.model.name, deps.config.bodyMaxBytes, beat)
+    : await findAgain(deps.bus, batch, file, beat);
+  if (problems.length > 0) return end(deps, held, "failed", { problems });
   if (isNew) await held.write({ status: "in_progress", inProgressAt: await seconds(deps), total: index.count, model: index.model });
   const cause = await new LinesRun(deps, held, file, index, stop).toEnd();
   if (cause !== null) return end(deps, held, cause);

@@ -1,7 +1,7 @@
 import type { Ending } from "../api/answer.ts";
 import { openaiErrors } from "../api/errors.ts";
-import { cancelLine, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
-import { wholeOf } from "../api/respond.ts";
+import { cancelLine, endedBytes, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
+import { LargeAnswers, wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
@@ -25,6 +25,8 @@ export interface LineRun {
   readonly read: () => Promise<Uint8Array>;
   /** Hears when what was read is held no more. */
   readonly dropped: () => void;
+  /** Resolves once an answer that takes so many bytes may be held. */
+  readonly turn: (bytes: number) => Promise<void>;
   /** Aborts when the batch ends early; its reason is the cause. */
   readonly ending: AbortSignal;
   /** Aborts when this coordinator has to leave the line to others. */
@@ -87,8 +89,11 @@ async function begin(deps: LineDeps, { batch, read, dropped, ending, stop }: Lin
   return { customId, answers, submission };
 }
 
+/** What is held of a line's answers while they grow. What becomes larger is let go, and read again in its turn once it has ended. */
+const GROWING_BYTES_MAX = 65_536;
+
 /** The line's answer; null if the batch ended before the line was submitted. Throws what the answer failed with. */
-async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, { answers, submission }: Begun) {
+async function answered(deps: LineDeps, { ending, stop, turn }: LineRun, line: Line, { answers, submission }: Begun) {
   if (submission.status === "rejected") throw submission.reason;
   let jobIds = submission.value;
   const cancel = async () => {
@@ -104,7 +109,14 @@ async function answered(deps: LineDeps, { ending, stop }: LineRun, line: Line, {
     }
     if (jobIds === null || jobIds.length < answers) return null;
     const all = jobIds;
-    return await wholeOf(deps, await persistently(deps, stop, () => shownLine(deps, all)), stop);
+    const shown = await persistently(deps, stop, () => shownLine(deps, all));
+    try {
+      return await wholeOf(deps, shown, stop, GROWING_BYTES_MAX);
+    } catch (error) {
+      if (!(error instanceof LargeAnswers)) throw error;
+    }
+    await turn(await endedBytes(deps, all, stop));
+    return await wholeOf(deps, shown, stop);
   } finally {
     ending.removeEventListener("abort", onEnding);
   }

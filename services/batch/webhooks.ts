@@ -1,9 +1,10 @@
 import { createHmac } from "node:crypto";
 import { type JobEnd, jobEndOf } from "../api/job-end.ts";
-import { batchOf, documentsBehind, hasEnded } from "../shared/batches/batch.ts";
+import { batchOf, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { Heard } from "./heard.ts";
 import type { BatchDeps } from "./lines-run.ts";
 
 /** Tries of one event, and the time between them: about two hours altogether. */
@@ -42,29 +43,31 @@ interface Untold {
 /** The ends of batches and jobs that are not told, as the record last told: each look reads what was written since the one before. */
 export class Webhooks {
   readonly #deps: WebhookDeps;
-  readonly #places: Record<Kind, number> = { batch: 0, event: 0 };
+  readonly #heard: Record<Kind, Heard>;
   readonly #untold = new Map<string, Untold>();
   readonly #telling = new Set<string>();
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
+    this.#heard = { batch: new Heard(deps.bus, "batch"), event: new Heard(deps.bus, "event") };
   }
 
-  /** Reads all of the record again: it may come back with less than it had. */
-  restart(): void {
-    for (const kind of KINDS) this.#places[kind] = 0;
-    this.#untold.clear();
+  /** After the record was away. */
+  async recheck(): Promise<void> {
+    for (const kind of KINDS) {
+      if (!(await this.#heard[kind].isToBeginAgain())) continue;
+      for (const [key, untold] of this.#untold) if (untold.kind === kind) this.#untold.delete(key);
+    }
   }
 
   async hear(): Promise<void> {
     for (const kind of KINDS)
-      for await (const document of documentsBehind(this.#deps.bus, kind, null, this.#places[kind])) {
+      for await (const document of this.#heard[kind].more()) {
         const end = this.#deps.readable(kind, document, () => endOf(kind, document));
         const webhook = end?.webhook ?? null;
         const key = keyOfDocument(kind, document);
         if (webhook === null) this.#untold.delete(key);
         else this.#untold.set(key, { kind, document, nextAt: webhook.nextAt });
-        this.#places[kind] = document.place;
       }
   }
 

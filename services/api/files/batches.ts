@@ -107,9 +107,14 @@ const RETRY_SECONDS = 600;
 
 /** The latest batch that the same was asked for a while ago, for a request that says it is sent again; null if there is none. */
 export async function lostBatch(bus: Bus, batch: Batch): Promise<Batch | null> {
-  const alike = (await batchesOf(bus, batch.tenant)).filter((one) => asked(one) === asked(batch));
-  return alike.findLast(({ createdAt }) => batch.createdAt - createdAt <= RETRY_SECONDS) ?? null;
+  let lost: Batch | null = null;
+  for await (const one of batchesOf(bus, batch.tenant))
+    if (comesToSomething(one) && batch.createdAt - one.createdAt <= RETRY_SECONDS && asked(one) === asked(batch)) lost = one;
+  return lost;
 }
+
+/** Who asks for what was cancelled, failed or expired asks for it anew. */
+const comesToSomething = (batch: Batch): boolean => batch.status === "completed" || (!hasEnded(batch) && batch.cancellingAt === null);
 
 /** Creates the batch, or finds it there for a request that comes again under its key. CONFLICT for another request under that key. */
 export async function createBatch(bus: Bus, batch: Batch): Promise<Batch> {
@@ -134,12 +139,10 @@ export async function cancelBatch(bus: Bus, tenant: string, id: string): Promise
   }
 }
 
-/** Every batch of the tenant that can be read. */
-export async function batchesOf(bus: Bus, tenant: string): Promise<Batch[]> {
-  const batches: Batch[] = [];
+/** Every batch of the tenant that can be read, in the order they were last written. A tenant may have many: keep of each what is needed. */
+export async function* batchesOf(bus: Bus, tenant: string): AsyncGenerator<Batch> {
   for await (const document of documentsBehind(bus, "batch", tenant, 0)) {
     const batch = unlessDamaged(() => batchOf(document));
-    if (batch !== null) batches.push(batch);
+    if (batch !== null) yield batch;
   }
-  return batches;
 }

@@ -42,7 +42,7 @@ export async function findFile(bus: Bus, tenant: string, id: string, param = "id
 export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
   const nowSeconds = (await bus.log.nowMs()) / 1_000;
   const files = new Map<string, StoredFile>();
-  for (const batch of await runningOf(bus, tenant))
+  for await (const batch of runningOf(bus, tenant))
     for (const file of [soFar(batch, "output"), soFar(batch, "errors")]) if (file !== null) files.set(file.id, file);
   for await (const document of documentsBehind(bus, "file", tenant, 0)) {
     const file = unlessDamaged(() => fileOf(document));
@@ -53,14 +53,15 @@ export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
 
 /** CONFLICT while a batch that has not ended reads or writes it. */
 export async function requireUnused(bus: Bus, tenant: string, { id }: StoredFile): Promise<void> {
-  for (const batch of await runningOf(bus, tenant)) {
+  for await (const batch of runningOf(bus, tenant)) {
     if (batch.inputFileId !== id && producerOf(id)?.batchId !== batch.id) continue;
     throw new ServingError("CONFLICT", `${id} is in use by ${batch.id}, which has not ended; cancel the batch first`);
   }
 }
 
-const runningOf = async (bus: Bus, tenant: string): Promise<readonly Batch[]> =>
-  (await batchesOf(bus, tenant)).filter((batch) => !hasEnded(batch));
+async function* runningOf(bus: Bus, tenant: string): AsyncGenerator<Batch> {
+  for await (const batch of batchesOf(bus, tenant)) if (!hasEnded(batch)) yield batch;
+}
 
 /** Files of an ended batch have documents of their own. */
 const soFar = (batch: Batch | undefined, kind: "output" | "errors"): StoredFile | null =>

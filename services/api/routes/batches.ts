@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { findBatch } from "../../shared/batches/batch.ts";
 import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -22,8 +23,13 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.get("/v1/batches", async (request) => {
-    const page = parseBody(query, request.query);
-    return pageOf(byAge((await batchesOf(bus, tenantOf(request))).map(batchObject)), page);
+    const asked = parseBody(query, request.query);
+    const tenant = tenantOf(request);
+    const all: { id: string; created_at: number }[] = []; // a page is read whole, once it is known which batches are on it
+    for await (const { id, createdAt } of batchesOf(bus, tenant)) all.push({ id, created_at: createdAt });
+    const page = pageOf(byAge(all), asked);
+    const found = await Promise.all(page.data.map(({ id }) => findBatch(bus, tenant, id)));
+    return { ...page, data: found.flatMap((one) => (one === null ? [] : [batchObject(one.batch)])) };
   });
 
   app.get<BatchParams>("/v1/batches/:id", async (request) =>

@@ -99,8 +99,8 @@ const PAGE = 500;
 export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: string | null, after: number): AsyncGenerator<Document> {
   for (let place = after; ; ) {
     const page = await bus.documents.behind(kind, tenant, place, PAGE);
+    if (page.length === 0) return;
     yield* page;
-    if (page.length < PAGE) return;
     place = page.at(-1)!.place;
   }
 }

@@ -163,7 +163,7 @@ export interface Documents {
   /** Writes if the document lies at `after` (0: nowhere) and resolves to its new place, or to null if it does not. OVERLOADED when there is no room. UNAVAILABLE leaves open whether it was written. */
   put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null>;
   get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null>;
-  /** Documents behind a place, of one tenant or of all (null), in the order they were last written. */
+  /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
 }

@@ -27,17 +27,22 @@ export class TokenBytes {
   readonly size: number;
   readonly table: TokenTable;
   private readonly special: ReadonlySet<number>;
+  /** Of the ids that were asked for: one view each, as answers with log probabilities hold many. */
+  private readonly views: (Uint8Array | undefined)[];
 
   constructor(table: TokenTable) {
     this.size = table.starts.length - 1;
+    this.views = new Array(this.size);
     this.table = table;
     this.special = new Set(table.special);
   }
 
-  /** A view; empty for ids without text. */
+  /** A view, always the same for an id; empty for ids without text. */
   of(id: number): Uint8Array {
+    if (id < 0 || id >= this.size) return EMPTY;
     const { block, starts } = this.table;
-    return id >= 0 && id < this.size ? block.subarray(starts[id]!, starts[id + 1]!) : EMPTY;
+    this.views[id] ??= block.subarray(starts[id]!, starts[id + 1]!);
+    return this.views[id];
   }
 
   isSpecial(id: number): boolean {

@@ -101,7 +101,7 @@ const batch = {
   batchLines: whole(
     256,
     { min: 1, max: 10_000 },
-    "Lines of one batch under way at once. More keep more workers busy; each holds its answer in memory.",
+    "Lines of one batch under way at once. More keep more workers busy; each holds up to 64 KiB of its answer in memory.",
   ),
   batchesMax: whole(
     8,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { documentsBehind } from "../../../services/shared/batches/batch.ts";
 import { sinceMs, until } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
@@ -78,6 +79,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await documents.put("file", "t", "new", "larger", place)).not.toBeNull();
       await until(async () => (await documents.behind("file", "t", 0, 10)).length === 0);
       expect(await documents.put("file", "t", "new", text, 0)).not.toBeNull();
+    });
+
+    test("come in pages of bounded size, and all of them, however large they are", async () => {
+      const bus = await fresh(kind);
+      const ids = Array.from({ length: 20 }, (_, i) => String(i).padStart(2, "0"));
+      for (const id of ids) await bus.documents.put("batch", "t", id, "x".repeat(700_000), 0);
+      if (kind === "nats") expect((await bus.documents.behind("batch", null, 0, 500)).map(({ id }) => id)).toEqual(ids.slice(0, 5));
+      const found: string[] = [];
+      for await (const { id } of documentsBehind(bus, "batch", null, 0)) found.push(id);
+      expect(found).toEqual(ids);
     });
 
     test("are told apart by kind, tenant and id, and listed in the order they were last written", async () => {

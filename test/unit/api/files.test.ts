@@ -195,6 +195,44 @@ test("a batch is created once under its key, and cancelled as long as there is s
 });
 
 test.each([
+  ["in_progress", null, true],
+  ["completed", null, true],
+  ["in_progress", 1, false],
+  ["cancelled", 1, false],
+  ["failed", null, false],
+  ["expired", null, false],
+])(
+  "a request that is sent again and finds an equal batch that is %s, cancelled at %j: joined is %j",
+  async (status, cancellingAt, joins) => {
+    api = await testApi();
+    const client = clientOf("none");
+    const { id } = await upload(client, "{}");
+    const ask = { input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h" } as const;
+    const earlier = (await client.batches.create(ask)).id;
+    const { text, place } = (await api.bus.documents.get("batch", "default", earlier))!;
+    const changed = { ...JSON.parse(text), status, cancellingAt };
+    await api.bus.documents.put("batch", "default", earlier, JSON.stringify(changed), place);
+    const answered = await client.batches.create(ask, { headers: { "x-stainless-retry-count": "1" } });
+    expect(answered.id === earlier).toBe(joins);
+  },
+);
+
+test("batches are listed newest first in pages, each as it stands", async () => {
+  api = await testApi();
+  const client = clientOf("none");
+  const { id } = await upload(client, "{}");
+  const made: OpenAI.Batch[] = [];
+  for (let i = 0; i < 5; i++)
+    made.push(await client.batches.create({ input_file_id: id, endpoint: "/v1/completions", completion_window: "24h" }));
+  const newest = made.toSorted((a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1));
+  expect(await client.batches.list({ limit: 2 })).toMatchObject({ data: newest.slice(0, 2), has_more: true });
+  const all: OpenAI.Batch[] = [];
+  for await (const batch of client.batches.list({ limit: 2 })) all.push(batch);
+  expect(all).toEqual(newest);
+  await expect(client.batches.list({ after: "batch_none" })).rejects.toMatchObject({ status: 404, param: "after" });
+});
+
+test.each([
   [{ endpoint: "/v1/embeddings" }, 400, "endpoint"],
   [{ completion_window: "1h" }, 400, "completion_window"],
   [{ metadata: { ["k".repeat(65)]: "v" } }, 400, "metadata"],

@@ -3,7 +3,14 @@ import { connect } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
+import { openServedModel } from "../../../services/api/model.ts";
+import { wholeOf } from "../../../services/api/respond.ts";
+import { surfaceOf } from "../../../services/api/surfaces.ts";
+import { openBus } from "../../../services/shared/bus/open.ts";
+import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { testApi } from "../../support/api.ts";
+import { held, never, request } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
 
 setFlagsFromString("--expose_gc");
 const collect = runInNewContext("gc") as () => void;
@@ -30,4 +37,40 @@ test("what was asked is in the record, and not held beside it while it is answer
   expect(heapBytes() - before, "held for ten requests").toBeLessThan(2 * body.length);
   for (const socket of waiting) socket.destroy();
   await api.close();
+});
+
+test("of an answer with log probabilities that is waited for, each is held in less than 40 bytes, and shown as it was", async () => {
+  const [tokens, alternatives] = [2_048, 20];
+  const bus = openBus({ url: "memory:" });
+  const model = await openServedModel(loadConfig({}));
+  const view = { surface: "chat", created: 1, thinking: false, tools: false, release: model.release } as const;
+  await bus.log.submit("job_a", request({ view: JSON.stringify(view) }));
+  const top = Array.from({ length: alternatives }, (_, i) => ({ id: 40 + i, logprob: -1.5 - i }));
+  const score = { logprob: -0.5, top };
+  const prefill = held(await bus.log.claim("job_a", "prefill", "w"));
+  await prefill.append({ type: "handed_over", token: 40, boundary: 3, cached: 0, recomputed: 3, logprobs: score });
+  const decode = held(await bus.log.claim("job_a", "decode", "w"));
+  for (let first = 1; first < tokens; first++) await decode.append({ type: "tokens", first, ids: [40], logprobs: [score] });
+
+  const surface = surfaceOf({ jobId: "job_a", model: model.name, view, fingerprint: "f" }, false);
+  let seen = 0;
+  const bytesOf = (id: number) => {
+    seen++;
+    return model.tokenizer.bytesOf(id);
+  };
+  const deps = { bus, model: { ...model, tokenizer: overriding(model.tokenizer, { bytesOf }) }, stopping: never };
+  const before = heapBytes();
+  const answer = wholeOf(deps, [{ jobId: "job_a", surface }], never);
+  await expect.poll(() => seen, { timeout: 30_000 }).toBe(tokens * (2 + alternatives)); // the text's, the token's and the others'
+  expect((heapBytes() - before) / (tokens * (1 + alternatives)), "bytes each").toBeLessThan(40);
+  await decode.append({ type: "finished", reason: "stop", usage: { promptTokens: 3, completionTokens: tokens, cachedTokens: 0 } });
+  const spelled = (id: number) => Buffer.from(model.tokenizer.bytesOf(id));
+  const shown = (id: number, logprob: number) => ({ token: String(spelled(id)), logprob, bytes: [...spelled(id)] });
+  const { choices } = (await answer).body as { choices: { message: object; logprobs: { content: object[] } }[] };
+  expect(choices[0]!.message).toMatchObject({ content: String(spelled(40)).repeat(tokens) });
+  expect(choices[0]!.logprobs.content).toHaveLength(tokens);
+  expect(choices[0]!.logprobs.content.at(-1)).toEqual({
+    ...shown(40, -0.5),
+    top_logprobs: top.map(({ id, logprob }) => shown(id, logprob)),
+  });
 });

@@ -125,6 +125,25 @@ test("batches are found though the record came back with less than it had", asyn
   await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
 });
 
+test("where a page of the list cannot be read, what was read before is not read again", async () => {
+  const id = await batchOfTenant("a");
+  const { text } = (await bus.documents.get("batch", tenantOf("a"), id))!;
+  const ended = JSON.stringify({ ...JSON.parse(text), status: "failed", endedAt: 1 });
+  for (let i = 0; i < 6; i++) await bus.documents.put("batch", "t", `batch_${i}`, ended.replace(id, `batch_${i}`), 0);
+  const other = await batchOfTenant("b");
+  const asked: number[] = [];
+  const behind: Bus["documents"]["behind"] = async (kind, tenant, after) => {
+    if (kind !== "batch") return bus.documents.behind(kind, tenant, after, 1);
+    const isFirst = !asked.includes(after);
+    asked.push(after);
+    if (isFirst && after > 0) throw new ServingError("UNAVAILABLE", "the record is slow"); // so every page fails once
+    return bus.documents.behind(kind, tenant, after, 2);
+  };
+  await start(9, { ...bus, documents: overriding(bus.documents, { behind }) });
+  await expect.poll(async () => (await heldIds()).toSorted(), { timeout: 20_000 }).toEqual([id, other].toSorted());
+  expect(asked.filter((after) => after === 0)).toEqual([0]);
+});
+
 test.each([
   ["cancelled", async (id: string) => void (await clientOf("b").batches.cancel(id))],
   [

@@ -6,6 +6,7 @@ import { coordinate } from "../../../services/batch/coordinator.ts";
 import { lineJobId } from "../../../services/batch/run-line.ts";
 import { type Embedded, startEmbedded } from "../../../services/cli/embedded.ts";
 import { findBatch } from "../../../services/shared/batches/batch.ts";
+import { storedFile } from "../../../services/shared/batches/file.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";
@@ -129,6 +130,45 @@ test("a coordinator that dies at any moment of a cancel: what has ended is in th
     const batch = await died(at, at - 2);
     expect(["cancelled", "completed"], `died at ${at}`).toContain(batch?.status ?? "cancelled");
   }
+});
+
+/** A batch that a coordinator has found valid, and left with its first line done. */
+async function left(text: readonly string[]): Promise<string> {
+  const { bus } = cluster;
+  const { id } = await createBatch(client, text);
+  const { batch, place } = (await findBatch(bus, "default", id))!;
+  const line = Buffer.from(`${JSON.stringify({ custom_id: "line 0" })}\n`);
+  await bus.files.put(`done of ${id}`, line);
+  const output = { lines: 1, parts: [{ key: `done of ${id}`, bytes: line.length }] };
+  const changed = { ...batch, ...{ status: "in_progress", inProgressAt: 1, total: LINES, output, done: Buffer.of(1).toString("base64") } };
+  await bus.documents.put("batch", "default", id, JSON.stringify(changed), place);
+  return id;
+}
+
+test("a batch whose file lost a part meanwhile fails and says why, and has what had ended", async () => {
+  const { bus } = cluster;
+  const id = await left(lines.map((line) => JSON.stringify(line) + " ".repeat(600_000)));
+  const { inputFileId } = (await findBatch(bus, "default", id))!.batch;
+  const { parts } = (await storedFile(bus, "default", inputFileId))!;
+  await bus.files.delete(parts.at(-1)!.key);
+  const stop = new AbortController();
+  const coordinator = start(bus, stop.signal);
+  const batch = await batchUntil(client, id, hasEnded);
+  expect(batch).toMatchObject({ status: "failed", request_counts: { total: LINES, completed: 1, failed: 0 } });
+  expect(batch.errors?.data).toMatchObject([{ code: "file_not_found", message: expect.stringContaining(inputFileId) }]);
+  expect(await outputLines(client, batch.output_file_id)).toEqual([{ custom_id: "line 0" }]);
+  stop.abort(new Error("over"));
+  await coordinator;
+});
+
+test("lines that were allowed when their batch was found valid are run, though less is allowed now", async () => {
+  const id = await left(lines.map((line, i) => JSON.stringify(line) + " ".repeat(20_000 * i)));
+  const stop = new AbortController();
+  const coordinator = start(cluster.bus, stop.signal, { bodyMaxBytes: 30_000 });
+  const batch = await batchUntil(client, id, hasEnded);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { total: LINES, completed: LINES, failed: 0 } });
+  stop.abort(new Error("over"));
+  await coordinator;
 });
 
 test("a file that takes longer to read than a claim lives is read by one coordinator, of two that are there", async () => {

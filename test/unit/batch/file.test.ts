@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { batchRequest, newBatch } from "../../../services/api/files/batches.ts";
 import { linesOf, PartReader, type RawLine } from "../../../services/batch/lines.ts";
 import { PrefixOrder } from "../../../services/batch/order.ts";
 import { sweepFiles } from "../../../services/batch/sweep.ts";
-import { validate } from "../../../services/batch/validate.ts";
+import { findAgain, validate } from "../../../services/batch/validate.ts";
 import { type StoredFile, saveFile, storedFile } from "../../../services/shared/batches/file.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { documentReader } from "../../../services/shared/bus/damage.ts";
@@ -174,26 +175,31 @@ test("every line at fault is named with its number and what is wrong, no other i
   );
 });
 
-test("however long the name of a model is, what is told of it is short", async () => {
-  const lines = Array.from({ length: 101 }, (_, i) => chatLine(`${i}`, "", { model: i === 0 ? "m".repeat(100_000) : "other" }));
-  const file = await stored(Buffer.from(jsonLines(lines)), []);
+test.each([
+  ["names of models", (i: number) => chatLine(`${i}`, "", { model: i === 0 ? "\u0001".repeat(100_000) : "other" })],
+  ["custom ids", () => chatLine("\u0001".repeat(512), "")],
+])("however long %s are, what is told of them is short, and so is what is kept of the batch", async (_, line) => {
+  const file = await stored(Buffer.from(jsonLines(Array.from({ length: 102 }, (_, i) => line(i)))), []);
   const { problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "yardlog", 1_000_000, noBeat);
   expect(problems).toHaveLength(100);
-  expect(JSON.stringify(problems).length).toBeLessThan(40_000);
+  const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`${"\u0001".repeat(62)}${i + 10}`, "\u0001".repeat(512)]));
+  const asked = batchRequest.parse({ input_file_id: file.id, endpoint: "/v1/chat/completions", completion_window: "24h", metadata });
+  const batch = newBatch("batch_00000000000000000000", "tenant", asked, 0);
+  expect(Buffer.byteLength(JSON.stringify({ ...batch, problems }))).toBeLessThan(100_000);
 });
 
-test("a model that is not served fails the first line, and what was found valid before stays valid", async () => {
-  const file = await stored(Buffer.from(jsonLines([chatLine("a", "1"), chatLine("b", "2")])), []);
-  const look = async (served: string | null) =>
-    (await validate(bus, { endpoint: "/v1/chat/completions" }, file, served, 1_000_000, noBeat)).problems.map(({ code, line }) => [
-      code,
-      line,
-    ]);
-  expect(await look("other")).toEqual([
+test("a model that is not served fails every line, and what was found valid before stays valid, whatever is allowed by now", async () => {
+  const file = await stored(Buffer.from(jsonLines([chatLine("a", "1"), "", chatLine("a", "2".repeat(5_000))])), [100]);
+  const { problems } = await validate(bus, { endpoint: "/v1/chat/completions" }, file, "other", 1_000_000, noBeat);
+  expect(problems.map(({ code, line }) => [code, line])).toEqual([
     ["model_not_found", 1],
-    ["model_not_found", 2],
+    ["duplicate_custom_id", 3],
   ]);
-  expect(await look(null)).toEqual([]);
+  const again = await findAgain(bus, { total: 2 }, file, noBeat);
+  expect([again.problems, [...again.index.numbers], [...again.index.order]]).toEqual([[], [1, 3], [0, 1]]);
+  expect((await findAgain(bus, { total: 3 }, file, noBeat)).problems).toMatchObject([{ code: "file_changed" }]);
+  await bus.files.delete(file.parts[1]!.key);
+  expect((await findAgain(bus, { total: 2 }, file, noBeat)).problems).toMatchObject([{ code: "file_not_found" }]);
 });
 
 test("50,000 lines are taken, one more is not; a hundred problems are told", async () => {

@@ -4,8 +4,10 @@ import OpenAI from "openai";
 import { expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { coordinate } from "../../../services/batch/coordinator.ts";
+import { lineJobId } from "../../../services/batch/run-line.ts";
 import { findBatch } from "../../../services/shared/batches/batch.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
+import type { LogRecord } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
@@ -14,7 +16,8 @@ import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { testApi } from "../../support/api.ts";
-import { chatLine, createBatch } from "../../support/batches.ts";
+import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../../support/batches.ts";
+import { held } from "../../support/bus.ts";
 import { overriding } from "../../support/overriding.ts";
 
 setFlagsFromString("--expose_gc");
@@ -111,4 +114,62 @@ test("a line that is not taken at once is not encoded anew with each try", async
   await expect.poll(async () => (await bus.queue.messages("prefill")).length, { timeout: 30_000 }).toBe(1);
   expect([refused, promptsEncoded()]).toEqual([6, 1]);
   await end();
+});
+
+test("large answers are let go while they grow, and read once they have ended, no more at once than may be held", async () => {
+  const [lines, tokens] = [6, 2_048];
+  const config = loadConfig({ LONGSHORE_BEAT_MS: "100" });
+  const bus = openBus({ url: "memory:" });
+  const model = await openServedModel(config);
+  const api = await testApi({}, bus);
+  const client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const asked = { logprobs: true, top_logprobs: 20, max_tokens: tokens };
+  const { id } = await createBatch(
+    client,
+    Array.from({ length: lines }, (_, i) => chatLine(`${i}`, "Where?", asked)),
+  );
+  const jobIds = Array.from({ length: lines }, (_, i) => lineJobId(id, i + 1, 0));
+
+  let [reading, most] = [0, 0];
+  const followed = new Map<string, number>();
+  async function* follow(...args: Parameters<Bus["log"]["follow"]>): AsyncGenerator<LogRecord> {
+    const times = 1 + (followed.get(args[0]) ?? 0); // as it grows, then to its end, then all of it
+    followed.set(args[0], times);
+    if (times < 3) return yield* bus.log.follow(...args);
+    most = Math.max(most, ++reading);
+    try {
+      yield* bus.log.follow(...args);
+    } finally {
+      reading--;
+    }
+  }
+  const stop = new AbortController();
+  const given = { bus: { ...bus, log: overriding(bus.log, { follow }) }, model, config, log: silentLog, metrics: openMetrics() };
+  const coordinator = coordinate({ ...given, clock: systemClock, random: systemRandom }, stop.signal);
+
+  await expect.poll(() => followed.size, { timeout: 30_000 }).toBe(lines);
+  const score = { logprob: -0.5, top: Array.from({ length: 20 }, (_, i) => ({ id: 40 + i, logprob: -1.5 - i })) };
+  const answering = await Promise.all(
+    jobIds.map(async (jobId) => {
+      const prefill = held(await bus.log.claim(jobId, "prefill", "w"));
+      await prefill.append({ type: "handed_over", token: 40, boundary: 3, cached: 0, recomputed: 3, logprobs: score });
+      const decode = held(await bus.log.claim(jobId, "decode", "w"));
+      for (let first = 1; first < tokens; first += 64) {
+        const count = Math.min(64, tokens - first);
+        await decode.append({ type: "tokens", first, ids: Array(count).fill(40), logprobs: Array(count).fill(score) });
+      }
+      return decode;
+    }),
+  );
+  await expect.poll(() => [...followed.values()], { timeout: 30_000 }).toEqual(Array(lines).fill(2));
+  const usage = { promptTokens: 3, completionTokens: tokens, cachedTokens: 0 };
+  for (const decode of answering) await decode.append({ type: "finished", reason: "stop", usage });
+  const batch = await batchUntil(client, id, hasEnded);
+  expect(batch).toMatchObject({ status: "completed", request_counts: { completed: lines } });
+  expect([1, 2]).toContain(most); // 2,048 x 21 log probabilities are 13 MB
+  for (const { response } of await outputLines(client, batch.output_file_id))
+    expect(response?.body).toMatchObject({ choices: [{ logprobs: { content: { length: tokens } } }] });
+  stop.abort(new Error("over"));
+  await coordinator;
+  await api.close();
 });

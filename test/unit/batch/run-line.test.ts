@@ -19,7 +19,7 @@ test("an answer that a predecessor asked for is the line's, though its batch was
   const expiresAt = Math.floor(Date.now() / 1_000) + 3_600;
   const batch = { id: "batch_00000000000000000000", tenant: "t", endpoint: "/v1/chat/completions", expiresAt } as const;
   const bytes = Buffer.from(JSON.stringify(chatLine("a", "Where?")));
-  const about = { batch, line: 0, number: 1, read: async () => bytes, dropped: () => {}, stop: never };
+  const about = { batch, line: 0, number: 1, read: async () => bytes, dropped: () => {}, turn: async () => {}, stop: never };
   const predecessor = runLine(deps, { ...about, ending: never });
   await playJob(bus, model.name, { ids: [300, 301] });
   const answered = await predecessor;

@@ -3,6 +3,9 @@ import { token, untoken } from "../name.ts";
 import type { Stored } from "./messages.ts";
 import type { Stream } from "./stream.ts";
 
+/** What one request brings: it has to come within `tryMs`, and there may be many documents of hundreds of kilobytes. More than any message. */
+const PAGE_BYTES = 4_194_304;
+
 /** A bucket that keeps the last message of each subject: kind, tenant, id. */
 export class NatsDocuments implements Documents {
   readonly #stream: Stream;
@@ -23,7 +26,7 @@ export class NatsDocuments implements Documents {
   }
 
   async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
-    return (await this.#stream.page(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max)).map(document);
+    return (await this.#stream.page(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max, PAGE_BYTES)).map(document);
   }
 
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {

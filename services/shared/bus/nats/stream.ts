@@ -98,12 +98,15 @@ export class Stream {
     });
   }
 
-  /** Up to `max` messages behind a sequence whose subjects match, in order, without holes; perhaps not the newest. */
-  page(filter: string, after: number, max: number): Promise<readonly Stored[]> {
+  /**
+   * Up to `max` messages behind a sequence whose subjects match, in order, without holes; perhaps not the newest. `bytesMax`: fewer where they would
+   * be more than that; it must have room for any one.
+   */
+  page(filter: string, after: number, max: number, bytesMax?: number): Promise<readonly Stored[]> {
     return this.#patiently(async () => {
       const consumer = await this.#readConsumer(filter, { deliver_policy: "by_start_sequence", opt_start_seq: after + 1 });
       try {
-        return await this.#collect(consumer.name, Math.min(max, consumer.num_pending));
+        return await this.#collect(consumer.name, Math.min(max, consumer.num_pending), bytesMax);
       } finally {
         this.#drop(consumer.name);
       }
