@@ -143,13 +143,16 @@ export class Answer {
 /** Neighbours of one kind as one: what a record brings together is told together. */
 function joined(deltas: readonly Delta[]): Delta[] {
   const all: Delta[] = [];
-  for (const delta of deltas) {
-    const last = all.at(-1);
-    if (last !== undefined && "text" in last && "text" in delta && last.type === delta.type && indexOf(last) === indexOf(delta))
-      all[all.length - 1] = { ...last, text: last.text + delta.text };
-    else all.push(delta);
-  }
+  for (const delta of deltas) join(all, delta);
   return all;
+}
+
+/** Puts a delta behind others, into the last of them where it goes on with it. */
+export function join(deltas: Delta[], delta: Delta): void {
+  const last = deltas.at(-1);
+  if (last !== undefined && "text" in last && "text" in delta && last.type === delta.type && indexOf(last) === indexOf(delta))
+    deltas[deltas.length - 1] = { ...last, text: last.text + delta.text };
+  else deltas.push(delta);
 }
 
 const indexOf = (delta: Delta): number | null => ("index" in delta ? delta.index : null);

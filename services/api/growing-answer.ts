@@ -1,6 +1,6 @@
 import type { Delta } from "../shared/engine/chat/output.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { Ending, Likely, Score } from "./answer.ts";
+import { type Ending, join, type Likely, type Score } from "./answer.ts";
 import type { Step } from "./follow.ts";
 import type { WholeAnswer } from "./surface.ts";
 
@@ -17,7 +17,10 @@ export class GrowingAnswer {
   }
 
   add({ deltas, scores, end }: Pick<Step, "deltas" | "scores" | "end">): void {
-    for (const delta of deltas) this.#join(delta);
+    for (const delta of deltas) {
+      if ("text" in delta) this.#characters += delta.text.length;
+      join(this.#deltas, delta);
+    }
     for (const score of scores) this.#scores.add(score);
     this.#end = end;
   }
@@ -26,18 +29,7 @@ export class GrowingAnswer {
     if (this.#end === null) throw new ServingError("INTERNAL", `the log of ${jobId} ended without an ending`);
     return { jobId, index, end: this.#end, deltas: this.#deltas, scores: this.#scores.unpacked() };
   }
-
-  /** Neighbours of one kind are one. */
-  #join(delta: Delta): void {
-    if ("text" in delta) this.#characters += delta.text.length;
-    const last = this.#deltas.at(-1);
-    if (last !== undefined && last.type === delta.type && last.type !== "call" && delta.type !== "call" && indexOf(last) === indexOf(delta))
-      this.#deltas[this.#deltas.length - 1] = { ...last, text: last.text + delta.text };
-    else this.#deltas.push(delta);
-  }
 }
-
-const indexOf = (delta: Delta): number | null => ("index" in delta ? delta.index : null);
 
 /** Scores as columns: 16 bytes for a token and for each alternative, whose spellings are the tokenizer's own. */
 class PackedScores {
