@@ -1,9 +1,7 @@
 import type { FastifyInstance } from "fastify";
-import { beatWhile } from "../shared/bus/beat.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
 import { identifier } from "./auth.ts";
-import { REPLICAS } from "./beats.ts";
 import { BodyRoom } from "./body-room.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
@@ -12,6 +10,7 @@ import { Limits } from "./keys/limits.ts";
 import { shareLimitsUntil } from "./keys/share-limits.ts";
 import { Readers } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
+import { Replicas } from "./replicas.ts";
 import { Retries } from "./retries.ts";
 import { openApi } from "./server.ts";
 
@@ -36,6 +35,7 @@ export async function startApi(
   const replica = random.id("api_");
   const shown = { bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica };
   const readers = new Readers(shown);
+  const replicas = new Replicas(shown);
   const admission = new Admission(bus, clock, model.name, config);
   const ring = new KeyRing(bus.registry);
   await ring.look().catch(() => {}); // the record is away: nobody gets in before it is back
@@ -46,7 +46,7 @@ export async function startApi(
     replica,
     readers,
     admission,
-    retries: new Retries(shown),
+    retries: new Retries({ ...shown, replicas }),
     bodies: new BodyRoom(config),
     identify,
     limits,
@@ -63,9 +63,7 @@ export async function startApi(
       { cause },
     );
   });
-  let beats = 0;
-  const counted = () => String(++beats); // so that one that still stands is told from one that comes
-  void beatWhile({ registry: bus.registry, clock, beatMs: config.beatMs }, REPLICAS, replica, counted, stop.signal).catch(() => {});
+  const showing = replicas.show(stop.signal);
   void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
   const { claimMs, retentionSeconds, webhookUrl } = config;
   void reconcileUntil({ ...deps, ...shown, claimMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "" }, stop.signal);
@@ -75,12 +73,11 @@ export async function startApi(
     close: async () => {
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
-      const gone = bus.registry.retire(REPLICAS, replica).catch(() => {}); // its readers are lost from now on, or else when its beat ends
       const told = grpc?.close(LAST_WORDS_MS);
       const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
       await app.close();
       clearTimeout(cut);
-      await Promise.all([told, gone]);
+      await Promise.all([told, showing]);
     },
   };
 }

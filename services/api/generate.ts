@@ -57,7 +57,7 @@ export async function submitChoices(
 
   async function submitChoice(index: number): Promise<Choice> {
     const joined = await jobToJoin(deps, request, options, index);
-    if (joined !== null) return { jobId: joined, created: false, view: await viewOf(deps.bus, joined) };
+    if (joined !== null) return { jobId: joined, created: false, shared: true, view: await viewOf(deps.bus, joined) };
     prompt ??= await admissible(deps, request, generation, written, options);
     const [first] = choices;
     const view = first === undefined ? prompt.view : { ...first.view, choice: { index, of: first.jobId } };

@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { beatWhile } from "../shared/bus/beat.ts";
 import type { Bus } from "../shared/bus/contract.ts";
-import { isUnavailable } from "../shared/bus/pause.ts";
+import { isUnavailable, linked } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
@@ -14,10 +14,19 @@ export interface ReadersDeps {
   readonly replica: string;
 }
 
+/** Who comes to read a job. */
+export interface Reader {
+  readonly owned: boolean;
+  readonly shared?: boolean;
+  readonly detached: boolean;
+}
+
 /** One job's readers on this replica. */
 interface Reading {
   count: number;
   owned: boolean;
+  /** Takes back what others see of it; null: they see nothing. */
+  hide: (() => void) | null;
   /** Grows with every arrival, so that a grace knows whether somebody came since it began. */
   arrivals: number;
 }
@@ -47,18 +56,20 @@ export class Readers {
 
   /**
    * A reader of this replica came; call the result when it left, with true if it saw the job's end. `owned`: this replica took the request
-   * and answers for its end. `detached`: the job lives on without readers.
+   * and answers for its end. `shared`: others may too, since its id is not of this request alone. `detached`: the job lives on without readers.
    */
-  enter(jobId: string, { owned, detached }: { readonly owned: boolean; readonly detached: boolean }): (ended: boolean) => void {
-    const reading = this.#readings.get(jobId) ?? { count: 0, owned: false, arrivals: 0 };
+  enter(jobId: string, { owned, shared = false, detached }: Reader): (ended: boolean) => void {
+    const reading = this.#readings.get(jobId) ?? { count: 0, owned: false, hide: null, arrivals: 0 };
     this.#readings.set(jobId, reading);
     reading.count++;
     reading.arrivals++;
     reading.owned ||= owned;
-    if (!owned && reading.count === 1) inBackground(this.#beatWhileRead(jobId, reading));
+    if (!owned || shared) reading.hide ??= this.#show(jobId);
     return (ended) => {
       reading.count--;
       if (reading.count > 0) return;
+      reading.hide?.();
+      reading.hide = null;
       if (reading.owned && !detached && !ended) {
         inBackground(this.#beatWhileLeft(jobId, reading));
         inBackground(this.#cancelUnread(jobId, reading));
@@ -66,18 +77,27 @@ export class Readers {
     };
   }
 
-  #beatWhileRead(jobId: string, reading: Reading): Promise<void> {
-    return this.#beat(readersOf(jobId), () => reading.count > 0);
+  /** Shows that it is read here, until the result is called. */
+  #show(jobId: string): () => void {
+    const { bus, replica } = this.#deps;
+    const hidden = new AbortController();
+    const either = linked(hidden.signal, this.#closing.signal);
+    inBackground(this.#beat(readersOf(jobId), () => true, either.signal));
+    return () => {
+      hidden.abort(new Error("its last reader left"));
+      either.release();
+      inBackground(bus.registry.retire(readersOf(jobId), replica));
+    };
   }
 
   /** A retry of the request may join the job then, on any replica. */
   #beatWhileLeft(jobId: string, reading: Reading): Promise<void> {
-    return this.#beat(leftBy(jobId), () => reading.count === 0 && this.#readings.get(jobId) === reading);
+    return this.#beat(leftBy(jobId), () => reading.count === 0 && this.#readings.get(jobId) === reading, this.#closing.signal);
   }
 
-  #beat(role: string, wanted: () => boolean): Promise<void> {
+  #beat(role: string, wanted: () => boolean, signal: AbortSignal): Promise<void> {
     const { bus, clock, beatMs, replica } = this.#deps;
-    return beatWhile({ registry: bus.registry, clock, beatMs }, role, replica, () => (wanted() ? "" : null), this.#closing.signal);
+    return beatWhile({ registry: bus.registry, clock, beatMs }, role, replica, () => (wanted() ? "" : null), signal);
   }
 
   async #cancelUnread(jobId: string, reading: Reading): Promise<void> {

@@ -42,7 +42,7 @@ async function answered(
     surface: surfaceOf({ jobId: job.jobId, model, view, fingerprint }, includeUsage),
   }));
   reply.header("x-job-id", choices.map(({ jobId }) => jobId).join(", "));
-  const leaves = choices.map(({ jobId, created }) => deps.readers.enter(jobId, { owned: created, detached }));
+  const leaves = choices.map(({ jobId, created, shared }) => deps.readers.enter(jobId, { owned: created, shared, detached }));
   let ended: ReadonlySet<string> = new Set();
   try {
     if (streams) {

@@ -1,25 +1,21 @@
 import type { Bus, Noted } from "../shared/bus/contract.ts";
 import { isTerminal } from "../shared/bus/events.ts";
 import { quietMs } from "../shared/bus/standing.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
-import { leftBy, REPLICAS, readersOf } from "./beats.ts";
+import { leftBy, readersOf } from "./beats.ts";
 import { type Note, readNote } from "./jobs.ts";
+import type { Replicas } from "./replicas.ts";
 
 /** Jobs remembered, and those read of the index when this replica first sees a retry. */
 const JOBS_MAX = 20_000;
 /** Of one body: equal requests that are under way at once. */
 const ALIKE_MAX = 64;
 const PAGE = 1_000;
-/** Beats of its life that a replica is waited for until it shows itself again or counts as gone; more is the record's delay. */
-const BEATS_MAX = 8;
-const LOOKS_A_BEAT = 4;
 
 export interface RetriesDeps {
   readonly bus: Bus;
-  readonly clock: Clock;
   readonly graceMs: number;
-  readonly beatMs: number;
   readonly replica: string;
+  readonly replicas: Pick<Replicas, "isGone">;
 }
 
 /** A job that was asked for with a body, and the replica that took it. */
@@ -38,6 +34,8 @@ export class Retries {
   readonly #asked = new Map<string, readonly Asked[]>();
   #count = 0;
   #place: number | null = null;
+  /** All who come at once hear the index once. */
+  #hearing: Promise<void> | null = null;
   /** Jobs that a retry is looking at. */
   readonly #joining = new Set<string>();
 
@@ -47,18 +45,21 @@ export class Retries {
 
   /** The job to join; whoever asked must read it soon, and is seen to read it from now on. Null: there is none, and the request is a new one. */
   async join(tenant: string, bodyHash: string): Promise<string | null> {
-    await this.#hear();
-    const gone = new Map<string, Promise<boolean>>();
+    this.#hearing ??= this.#hear().finally(() => {
+      this.#hearing = null;
+    });
+    await this.#hearing;
+    const known = new Map<string, Promise<boolean>>();
     const isGone = (replica: string): Promise<boolean> => {
-      const known = gone.get(replica) ?? this.#isGone(replica);
-      gone.set(replica, known);
-      return known;
+      const gone = known.get(replica) ?? this.#deps.replicas.isGone(replica);
+      known.set(replica, gone);
+      return gone;
     };
     for (const asked of (this.#asked.get(keyOf(tenant, bodyHash)) ?? []).toReversed()) {
       if (this.#joining.has(asked.jobId)) continue;
       this.#joining.add(asked.jobId);
       try {
-        if ((await this.#hasLostItsReader(asked, isGone)) && (await this.#isTaken(asked.jobId))) return asked.jobId;
+        if ((await this.#hasLostItsReader(asked, isGone)) && (await this.#isTaken(asked.jobId, isGone))) return asked.jobId;
       } finally {
         this.#joining.delete(asked.jobId);
       }
@@ -66,7 +67,7 @@ export class Retries {
     return null;
   }
 
-  /** Nobody reads it now, and whoever did said that it lost its reader, or is gone himself. What cannot be read, or ended otherwise, is asked anew. */
+  /** No replica that lives reads it, and the one that took it said that it lost its reader, or is gone. What cannot be read, or ended otherwise, is asked anew. */
   async #hasLostItsReader({ jobId, replica }: Asked, isGone: (replica: string) => Promise<boolean>): Promise<boolean> {
     const { bus, graceMs } = this.#deps;
     const last = await bus.log.lastStored(jobId);
@@ -77,29 +78,16 @@ export class Retries {
       const isFresh = event.type === "finished" && quietMs(last.storedMs, await bus.log.nowMs(last.storedMs)) < graceMs;
       if (!isFresh) return false;
     }
-    if ((await bus.registry.beats(readersOf(jobId))).size > 0) return false;
+    for (const reader of (await bus.registry.beats(readersOf(jobId))).keys()) if (!(await isGone(reader))) return false;
     return (await bus.registry.beats(leftBy(jobId))).size > 0 || isGone(replica);
   }
 
-  /** A retry comes sooner than a killed replica counts as gone: it is waited for until it shows itself once more or does. */
-  async #isGone(replica: string): Promise<boolean> {
-    const { bus, clock, beatMs } = this.#deps;
-    if (replica === this.#deps.replica) return false;
-    const lookedAt = async () => (await bus.registry.beats(REPLICAS)).get(replica);
-    const first = await lookedAt();
-    const untilMs = clock.monotonicMs() + BEATS_MAX * beatMs;
-    for (let beat = first; beat !== undefined; beat = await lookedAt()) {
-      if (beat !== first || clock.monotonicMs() > untilMs) return false;
-      await clock.sleep(beatMs / LOOKS_A_BEAT);
-    }
-    return true;
-  }
-
   /** Shows a reader here. Of two replicas that do so at once neither has it. */
-  async #isTaken(jobId: string): Promise<boolean> {
+  async #isTaken(jobId: string, isGone: (replica: string) => Promise<boolean>): Promise<boolean> {
     const { bus, replica } = this.#deps;
     await bus.registry.beat(readersOf(jobId), replica, "");
-    if ((await bus.registry.beats(readersOf(jobId))).size === 1) return true;
+    const readers = [...(await bus.registry.beats(readersOf(jobId))).keys()];
+    if ((await Promise.all(readers.map((reader) => reader === replica || isGone(reader)))).every(Boolean)) return true;
     await bus.registry.retire(readersOf(jobId), replica);
     return false;
   }

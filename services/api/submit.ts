@@ -36,6 +36,8 @@ export interface Submission {
 export interface Submitted {
   readonly jobId: string;
   readonly created: boolean;
+  /** Its id is not of this request alone: whoever else came with its key may have been promised the same job. */
+  readonly shared: boolean;
   /** How its log begins, where this process has just written that: for `JobLog.follow`. */
   readonly log?: readonly LogRecord[];
   /** Gives back what it took from the limits of whoever asked: for one that is cancelled before anybody heard of it. */
@@ -58,13 +60,14 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const { bus } = deps;
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
-  if (earlier === null) return { jobId, ...(await admitted(deps, jobId, submission)) };
+  const shared = isShared(submission);
+  if (earlier === null) return { jobId, shared, ...(await admitted(deps, jobId, submission)) };
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
   if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request, follows: earlier.sequence });
-  return { jobId, created: false };
+  return { jobId, shared, created: false };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Omit<Submitted, "jobId">> {
+async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Omit<Submitted, "jobId" | "shared">> {
   const { bus, admission } = deps;
   const { request, ids, spend } = submission;
   const tokens = ids.length + expectedOutput(request);
@@ -102,7 +105,6 @@ const send = (bus: Bus, jobId: string, { request, follows, log }: Recorded): Pro
     if (!isUnavailable(error)) throw error;
   });
 
-/** Its id is not of this request alone. */
 const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotencyKey !== null || jobId !== undefined;
 
 /**

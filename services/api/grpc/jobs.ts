@@ -2,6 +2,7 @@ import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { ApiDeps } from "../deps.ts";
 import { findJob } from "../follow.ts";
 import { cancelJob } from "../jobs.ts";
+import type { Reader } from "../readers.ts";
 import { jobMessage, updates } from "./answers.ts";
 import { type Call, streaming, unary } from "./calls.ts";
 import type { IdMessage, JobMessage, SubmitMessage, UpdateMessage, WatchMessage } from "./messages.ts";
@@ -23,8 +24,8 @@ export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
   };
 
   /** Told to whoever reads, and to those who count readers. */
-  async function* read(jobId: string, options: { owned: boolean; detached: boolean }, after: number, { signal }: Call) {
-    const leave = readers.enter(jobId, options);
+  async function* read(jobId: string, reader: Reader, after: number, { signal }: Call) {
+    const leave = readers.enter(jobId, reader);
     let ended = false;
     try {
       for await (const update of updates(deps, jobId, after, signal)) {
@@ -42,8 +43,8 @@ export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
   }
 
   async function* generate(message: SubmitMessage, call: Call): AsyncGenerator<UpdateMessage> {
-    const { jobId, created } = await submit(message, call, false);
-    yield* read(jobId, { owned: created, detached: false }, 0, call);
+    const { jobId, created, shared } = await submit(message, call, false);
+    yield* read(jobId, { owned: created, shared, detached: false }, 0, call);
   }
 
   return {

@@ -122,10 +122,10 @@ export class OpenJobs {
     return found;
   }
 
-  /** Those for a reader whose replica is of that kind. */
+  /** Those for a reader whose replica is of that kind, and that nobody cancelled. */
   takenBy(kind: (replica: string) => boolean): Open[] {
     const found: Open[] = [];
-    for (const job of this.#jobs.values()) if (job.replica !== null && kind(job.replica)) found.push(job);
+    for (const job of this.#jobs.values()) if (job.replica !== null && job.cancelledBy === null && kind(job.replica)) found.push(job);
     return found;
   }
 
@@ -150,7 +150,7 @@ export class OpenJobs {
     if (known !== undefined) {
       known.place ??= place;
       known.deadlineMs ??= deadlineMs;
-      known.replica ??= replica;
+      known.replica = replica ?? known.replica; // whoever noted it last may have been the first to submit it
     } else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, replica, cancelledBy: null });
   }
 }

@@ -1,7 +1,8 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { REPLICAS, readersOf } from "../beats.ts";
+import { readersOf } from "../beats.ts";
+import { replicasSeen } from "../replicas.ts";
 import type { Open, OpenJobs } from "./open-jobs.ts";
 
 /** Jobs whose readers are asked for in one pass, and of these at once. */
@@ -34,7 +35,7 @@ export class Orphans {
 
   /** Those whom nobody came back for. */
   async pass(jobs: OpenJobs, nowMs: number): Promise<readonly Open[]> {
-    const replicas = await this.#bus.registry.beats(REPLICAS);
+    const replicas = await replicasSeen(this.#bus.registry);
     const orphans = jobs.takenBy((replica) => !replicas.has(replica));
     const due = orphans.filter(({ jobId }) => this.#isDue(jobId, nowMs)).slice(0, LOOKS_MAX);
     const unread: Open[] = [];

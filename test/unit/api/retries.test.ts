@@ -1,13 +1,15 @@
 import { afterEach, expect, test } from "vitest";
 import { REPLICAS, readersOf } from "../../../services/api/beats.ts";
+import { Replicas } from "../../../services/api/replicas.ts";
 import { Retries } from "../../../services/api/retries.ts";
-import { beatWhile } from "../../../services/shared/bus/beat.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { playJob, type TestApi, testApi } from "../../support/api.ts";
 import { request } from "../../support/bus.ts";
 import { overriding } from "../../support/overriding.ts";
+import { counting } from "../../support/reconciler.ts";
 
 const GRACE_MS = 30_000;
 let bus: Bus;
@@ -17,7 +19,7 @@ let there: TestApi;
 let graces: (() => void)[];
 
 /** Nothing is over because this process stood still: whoever shows himself is seen for a minute, and a grace ends when the test says so. */
-async function open(beatLifeMs = 60_000, graceMs = GRACE_MS): Promise<void> {
+async function open(beatLifeMs = 60_000, graceMs = GRACE_MS, record: Bus = openBus({ url: "memory:", beatLifeMs })): Promise<void> {
   graces = [];
   const sleep: Clock["sleep"] = (ms, signal) =>
     ms !== GRACE_MS
@@ -26,7 +28,7 @@ async function open(beatLifeMs = 60_000, graceMs = GRACE_MS): Promise<void> {
           graces.push(resolve);
           signal?.addEventListener("abort", () => reject(signal.reason));
         });
-  bus = openBus({ url: "memory:", beatLifeMs });
+  bus = record;
   const replica = () => testApi({ graceMs, beatMs: 100 }, bus, overriding(systemClock, { sleep }));
   [here, there] = [await replica(), await replica()];
 }
@@ -127,8 +129,17 @@ test("each of several equal jobs that lost their readers is joined by one retry,
 });
 
 /** A replica that has no sockets, and what another left in the record. */
-function retriesOf(replica: string, beatLifeMs = 60_000): Retries {
-  return new Retries({ bus, clock: systemClock, graceMs: GRACE_MS, beatMs: beatLifeMs / 5, replica });
+function retriesOf(replica: string, on = bus): Retries {
+  return new Retries({ bus: on, graceMs: GRACE_MS, replica, replicas: new Replicas({ bus: on, clock: systemClock, beatMs: 50, replica }) });
+}
+/** Replicas that live until the result is called. */
+function showing(...replicas: readonly string[]): () => Promise<unknown> {
+  const stop = new AbortController();
+  const lives = replicas.map((replica) => new Replicas({ bus, clock: systemClock, beatMs: 50, replica }).show(stop.signal));
+  return () => {
+    stop.abort(new Error("the end"));
+    return Promise.all(lives);
+  };
 }
 async function taken(jobId: string, replica: string): Promise<void> {
   await bus.log.submit(jobId, request());
@@ -142,34 +153,63 @@ test("what one tenant asked for is not given to another who sends the same", asy
   expect([await retries.join("another", "digest"), await retries.join("t", "digest")]).toEqual([null, "job"]);
 });
 
-test("a retry that comes before a killed replica counts as gone waits for that; one whose replica lives does not join", async () => {
-  await open(500);
-  const retries = retriesOf("here", 500);
+test("a retry that comes before a killed replica counts as gone waits for that", async () => {
+  await open(250);
   await bus.registry.beat(REPLICAS, "killed", "1");
   await taken("job", "killed");
-  expect(await retries.join("t", "digest")).toBe("job");
-  await bus.registry.retire(readersOf("job"), "here");
-  const showing = new AbortController();
-  let beats = 0;
-  const shown = beatWhile(
-    { registry: bus.registry, clock: systemClock, beatMs: 100 },
-    REPLICAS,
-    "killed",
-    () => String(++beats),
-    showing.signal,
-  );
-  await expect.poll(() => beats).toBeGreaterThan(0);
-  expect(await retries.join("t", "digest"), "it was not killed").toBe(null);
-  showing.abort(new Error("the end"));
-  await expect(shown).rejects.toThrow("the end");
+  expect(await retriesOf("here").join("t", "digest")).toBe("job");
+});
+
+test("a job whose replica lives is not joined, nor one that a replica reads which lives; one whose reader died with his is", async () => {
+  await open();
+  const end = showing("alive");
+  await taken("job", "alive");
+  expect(await retriesOf("here").join("t", "digest")).toBe(null);
+  await taken("left", "gone");
+  await bus.registry.beat(readersOf("left"), "alive", "");
+  expect(await retriesOf("here").join("t", "digest")).toBe(null);
+  await bus.registry.retire(readersOf("left"), "alive");
+  await bus.registry.beat(readersOf("left"), "killed", "");
+  expect(await retriesOf("here").join("t", "digest")).toBe("left");
+  await end();
+});
+
+test("retries that come at once hear of the jobs that there are once", async () => {
+  await open();
+  await taken("job", "gone");
+  const asked: string[] = [];
+  const retries = retriesOf("here", { ...bus, registry: counting(bus.registry, asked) });
+  const joined = await Promise.all(Array.from({ length: 20 }, () => retries.join("t", "digest")));
+  expect(joined.filter((jobId) => jobId === "job")).toHaveLength(1);
+  expect(asked.filter((name) => name === "jobs")).toHaveLength(1);
 });
 
 test("of two replicas that retries of one job reach at once, one at most has it", async () => {
   await open();
+  const end = showing("a", "b");
   const both = [retriesOf("a"), retriesOf("b")];
   await taken("job", "gone");
   const joined = await Promise.all(both.map((retries) => retries.join("t", "digest")));
   expect(joined.filter((jobId) => jobId === "job").length).toBeLessThanOrEqual(1);
+  await end();
+});
+
+test("a job that one replica refused and another made for the same key is left to its reader, whoever of both ends or looks", async () => {
+  let full = true;
+  const record = openBus({ url: "memory:", beatLifeMs: 60_000 });
+  const submit: Bus["log"]["submit"] = (...job) => {
+    if (!full) return record.log.submit(...job);
+    full = false;
+    throw new ServingError("UNAVAILABLE", "the record is away");
+  };
+  await open(60_000, GRACE_MS, { ...record, log: overriding(record.log, { submit }) });
+  const key = { "idempotency-key": "once" };
+  expect((await ask(here, key)).jobId).toBe(null);
+  const made = await ask(there, key);
+  await passGrace(); // of whoever refused it
+  expect((await bus.log.last(made.jobId!))?.event.type).toBe("submitted");
+  expect([...(await bus.registry.beats(readersOf(made.jobId!))).keys()]).toHaveLength(1);
+  made.leave();
 });
 
 test("a reader who joined by his key on another replica keeps the job when the first one leaves", async () => {

@@ -21,9 +21,9 @@ export function contradictions(
   if (c.ratios.includes(4)) atMost("qk_rope_head_dim", c.rope, "index_head_dim", c.indexDim);
   atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
   atMost("num_hash_layers", c.hashLayers, "num_hidden_layers", layers);
-  const entries = Math.floor(c.contextTokens / 4); // of a layer that selects, in the longest context; each row of a chunk has room for index_topk
+  const entries = Math.floor(c.contextTokens / 4); // of a layer that selects, in the longest context; each row of a chunk has room for what it selects
   rules.forbid(
-    c.indexTopK > entries,
+    c.ratios.includes(4) && c.indexTopK > entries,
     `${name("index_topk")}: ${c.indexTopK}, but ${name("max_position_embeddings")} ${c.contextTokens} makes ${entries} entries to select from`,
   );
   rules.forbid(c.bos >= c.vocab, `bos_token_id: ${c.bos}, but vocab_size is ${c.vocab}`);

@@ -87,7 +87,7 @@ function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, { rowsMax
     indexQ: [A, c.indexHeads * c.indexDim],
     indexQPacked: ["U8", c.indexHeads * layout.keyBytes],
     indexWeights: ["F32", c.indexHeads],
-    selected: ["I32", c.indexTopK],
+    selected: ["I32", c.ratios.includes(4) ? c.indexTopK : 0],
 
     gate: ["F32", c.experts],
     experts: ["I32", c.expertsPerToken],
