@@ -1,7 +1,6 @@
-import type { Bus, Waiting } from "../../shared/bus/contract.ts";
-import { isDamaged } from "../../shared/bus/damage.ts";
+import type { Bus } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
-import type { JobEvent, LogRecord, Phase, StoredRecord } from "../../shared/bus/events.ts";
+import type { JobEvent, LogRecord, StoredRecord } from "../../shared/bus/events.ts";
 import { isTerminal } from "../../shared/bus/events.ts";
 import { holds, quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
@@ -10,6 +9,7 @@ import type { Logger } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
 import { endOf, isTold } from "../job-end.ts";
 import { cancelJob, endJob, type Failure, hasEnded, requestOf } from "../jobs.ts";
+import { type Places, StuckMessages, withMessage } from "./messages.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
 import { Orphans } from "./orphans.ts";
 import { Retention } from "./retention.ts";
@@ -19,10 +19,6 @@ const LOOKS_MAX = 1_000;
 const LOOKS_AT_ONCE = 32;
 /** A job is noted before it is submitted: a note without a log waits this long for its job. */
 const UNBORN_MS = 60_000;
-/** Claim times after which every message that somebody was given and said nothing about has come again. */
-const GIVEN_AGAIN = 3;
-/** A message that was handed back may wait so long before it is given again. */
-const HANDED_BACK_MS = 30_000;
 
 export interface ReconcilerDeps {
   readonly bus: Bus;
@@ -51,16 +47,14 @@ export class Reconciler {
   readonly #orphans: Orphans;
   readonly #retention: Retention;
   readonly #reconciled: ReturnType<Metrics["counter"]>;
-  /** Where messages lie that nobody seems to be given, and whose they are. */
-  readonly #stuck = new Map<string, { readonly place: Place; readonly jobIds: string[] }>();
+  readonly #stuck: StuckMessages;
   #noRoom: ServingError | null = null;
-  /** When messages were given out again last. */
-  #renewedMs = 0;
 
   private constructor(deps: ReconcilerDeps, jobs: OpenJobs) {
     this.#deps = deps;
     this.#jobs = jobs;
     this.#reconciled = reconciledJobs(deps.metrics);
+    this.#stuck = new StuckMessages(deps.bus, deps.claimMs);
     this.#orphans = new Orphans(deps.bus, deps.graceMs, deps.beatMs);
     this.#retention = new Retention(deps.bus, deps.retentionMs, (jobId) => this.#jobs.has(jobId));
   }
@@ -96,7 +90,7 @@ export class Reconciler {
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
     await atMost(LOOKS_AT_ONCE, await this.#orphans.pass(this.#jobs, nowMs), (job) => this.#unlessFull(() => this.#cancel(job)));
-    await this.#renew(nowMs);
+    this.#reconciled.inc({ reason: "message not given" }, await this.#stuck.renew(nowMs));
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
     return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && this.#noRoom === null); // others would not fare better at once
@@ -128,48 +122,11 @@ export class Reconciler {
     if (last === null) return;
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
-    if (place !== undefined && silenceMs >= this.#givenMs(last)) this.#suspect(place, job.jobId);
+    if (place !== undefined) this.#stuck.look(last, place, silenceMs);
   }
 
   async #cancel({ jobId }: Open): Promise<void> {
     if (await cancelJob(this.#deps.bus, jobId, "its last reader left")) this.#reconciled.inc({ reason: "no reader" });
-  }
-
-  #suspect(place: Place, jobId: string): void {
-    const key = JSON.stringify(place);
-    const stuck = this.#stuck.get(key) ?? { place, jobIds: [] };
-    stuck.jobIds.push(jobId);
-    this.#stuck.set(key, stuck);
-  }
-
-  /** When a worker that asks has been given a job's message, whatever became of it before. */
-  #givenMs({ event }: LogRecord): number {
-    return GIVEN_AGAIN * this.#deps.claimMs + (event.type === "released" ? HANDED_BACK_MS : 0);
-  }
-
-  /** Jobs may wait long because there are many before them; but then nobody asks for work in vain. */
-  async #renew(nowMs: number): Promise<void> {
-    const suspected = [...this.#stuck.values()];
-    this.#stuck.clear();
-    if (quietMs(this.#renewedMs, nowMs) < GIVEN_AGAIN * this.#deps.claimMs) return;
-    for (const { place, jobIds } of suspected) {
-      if (!(await this.#someCanBeRead(jobIds)) || !(await this.#deps.bus.queue.renew(place.phase, place.model, place.lane))) continue;
-      this.#renewedMs = nowMs;
-      this.#reconciled.inc({ reason: "message not given" });
-    }
-  }
-
-  /** A job that cannot be read is claimed by nobody, though its message is given. Mostly the first can: one log is read, not each. */
-  async #someCanBeRead(jobIds: readonly string[]): Promise<boolean> {
-    for (const jobId of jobIds) {
-      try {
-        await this.#deps.bus.log.read(jobId);
-        return true;
-      } catch (thrown) {
-        if (!isDamaged(thrown)) throw thrown;
-      }
-    }
-    return false;
   }
 
   /** What is known is the note's deadline, and that may be of an earlier try to submit the job: the log decides. */
@@ -232,17 +189,4 @@ const unreadable = ({ jobId, sequence }: StoredRecord): JobEvent => ({
 export const reconciledJobs = (metrics: Metrics): ReturnType<Metrics["counter"]> =>
   metrics.counter("longshore_reconciled_jobs_total", "Jobs put back or ended because nobody held them, by reason.", ["reason"]);
 
-/** Where a message lies. */
-type Place = Pick<Waiting, "model" | "lane"> & { readonly phase: Phase };
-/** The messages of a job. */
-type Places = ReadonlyMap<Phase, Place>;
 const none: Places = new Map();
-
-/** Prefill first: a job that moves on meanwhile gets its decode message before it loses this one. */
-async function withMessage({ queue }: Bus): Promise<ReadonlyMap<string, Places>> {
-  const found = new Map<string, Map<Phase, Place>>();
-  for (const phase of ["prefill", "decode"] as const)
-    for (const { jobId, model, lane } of await queue.messages(phase))
-      found.set(jobId, (found.get(jobId) ?? new Map<Phase, Place>()).set(phase, { phase, model, lane }));
-  return found;
-}
