@@ -90,7 +90,8 @@ export class Reconciler {
     const strays = [...live.keys()].filter((jobId) => !this.#jobs.has(jobId)).slice(0, LOOKS_MAX);
     await atMost(LOOKS_AT_ONCE, strays, (jobId) => this.#sweep(jobId));
     await atMost(LOOKS_AT_ONCE, await this.#orphans.pass(this.#jobs, nowMs), (job) => this.#unlessFull(() => this.#cancel(job)));
-    this.#reconciled.inc({ reason: "message not given" }, await this.#stuck.renew(nowMs));
+    const renewed = await this.#stuck.renew(nowMs);
+    if (renewed > 0) this.#reconciled.inc({ reason: "message not given" }, renewed);
     await this.#jobs.learn(bus);
     await this.#jobs.mark(bus);
     return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && this.#noRoom === null); // others would not fare better at once
