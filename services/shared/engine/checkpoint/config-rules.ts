@@ -19,6 +19,7 @@ export function contradictions(
   rules.multiple(name("num_attention_heads"), c.heads, c.oGroups);
   atMost("qk_rope_head_dim", c.rope, "head_dim", c.headDim);
   if (c.ratios.includes(4)) atMost("qk_rope_head_dim", c.rope, "index_head_dim", c.indexDim);
+  atMost("sliding_window", c.window, "max_position_embeddings", c.contextTokens);
   atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
   atMost("num_hash_layers", c.hashLayers, "num_hidden_layers", layers);
   const entries = Math.floor(c.contextTokens / 4); // of a layer that selects, in the longest context; each row of a chunk has room for what it selects

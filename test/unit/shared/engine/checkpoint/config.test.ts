@@ -179,6 +179,11 @@ test.each<[string, Json, string]>([
     { index_topk: 1_025, max_position_embeddings: 4_099 },
     "index_topk: 1025, but max_position_embeddings 4099 makes 1024 entries to select from",
   ],
+  [
+    "a window longer than the longest context",
+    { sliding_window: 4_097, max_position_embeddings: 4_096 },
+    "sliding_window: 4097, but max_position_embeddings is 4096",
+  ],
 ])("%s", (_, change, expected) => {
   expect(problems({ ...release, ...change }).join("\n")).toContain(expected);
 });
@@ -199,6 +204,11 @@ test.each<[string, Json, string]>([
   ],
 ])("in the style of transformers: %s", (_, change, expected) => {
   expect(problems({ ...transformersStyle(release), ...change }).join("\n")).toContain(expected);
+});
+
+test("what a model without layers of ratio 4 would select says nothing", () => {
+  const compress_ratios = (release.compress_ratios as number[]).map((ratio) => (ratio === 4 ? 128 : ratio));
+  expect(parseModelConfig({ ...release, compress_ratios, max_position_embeddings: 1_024 })).toMatchObject({ indexTopK: 512 });
 });
 
 test("a model may select every entry of its longest context", () => {
