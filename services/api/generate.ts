@@ -31,6 +31,8 @@ interface SubmitOptions {
 /** One of the answers that a request asked for. */
 export interface Choice extends Submitted {
   readonly view: View;
+  /** It is a retry that joined the job of another request: the first, which lost its reader. */
+  readonly joined?: true;
 }
 
 /** Puts a job for each answer that is asked for into the record, and only then resolves: all of them, or an error and none that runs on. */
@@ -57,7 +59,7 @@ export async function submitChoices(
 
   async function submitChoice(index: number): Promise<Choice> {
     const joined = await jobToJoin(deps, request, options, index);
-    if (joined !== null) return { jobId: joined, created: false, shared: true, view: await viewOf(deps.bus, joined) };
+    if (joined !== null) return { jobId: joined, joined: true, created: false, shared: true, view: await viewOf(deps.bus, joined) };
     prompt ??= await admissible(deps, request, generation, written, options);
     const [first] = choices;
     const view = first === undefined ? prompt.view : { ...first.view, choice: { index, of: first.jobId } };

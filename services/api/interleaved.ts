@@ -1,8 +1,8 @@
 /**
  * The items of all sources as they come, with the index of their source. At most one item of each is asked for ahead. An error of one ends
- * all; so that no source is left waiting, the caller's `abort` then makes every one of them end.
+ * all, as does who reads no further; so that no source is left waiting, the caller's `abort` then makes every one of them end.
  */
-export async function* interleaved<T>(sources: readonly AsyncIterator<T>[], abort: () => void): AsyncGenerator<readonly [number, T]> {
+export async function* interleaved<T>(sources: readonly AsyncGenerator<T>[], abort: () => void): AsyncGenerator<readonly [number, T]> {
   const next = async (index: number) => ({ index, result: await sources[index]!.next() });
   const waiting = new Map(sources.map((_, index) => [index, next(index)]));
   try {
@@ -17,5 +17,6 @@ export async function* interleaved<T>(sources: readonly AsyncIterator<T>[], abor
     }
   } finally {
     abort();
+    for (const source of sources) source.return(undefined).catch(() => {}); // one that has given what it was asked for waits for nothing
   }
 }

@@ -53,7 +53,10 @@ async function answered(
     ended = new Set(choices.map(({ jobId }) => jobId));
     return body;
   } finally {
-    for (const [i, { jobId }] of choices.entries()) leaves[i]!(ended.has(jobId));
+    for (const [i, { jobId, joined }] of choices.entries()) {
+      leaves[i]!(ended.has(jobId));
+      if (joined && ended.has(jobId)) void deps.retries.answered(jobId).catch(() => {}); // at worst it is given again within the grace
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Bus, Noted } from "../shared/bus/contract.ts";
-import { isTerminal } from "../shared/bus/events.ts";
+import { isTerminal, type LogRecord } from "../shared/bus/events.ts";
 import { quietMs } from "../shared/bus/standing.ts";
+import { atMost } from "../shared/runtime/at-most.ts";
 import { leftBy, readersOf } from "./beats.ts";
 import { type Note, readNote } from "./jobs.ts";
 import type { Replicas } from "./replicas.ts";
@@ -10,6 +11,7 @@ const JOBS_MAX = 20_000;
 /** Of one body: equal requests that are under way at once. */
 const ALIKE_MAX = 64;
 const PAGE = 1_000;
+const LOOKS_AT_ONCE = 16;
 
 export interface RetriesDeps {
   readonly bus: Bus;
@@ -36,8 +38,9 @@ export class Retries {
   #place: number | null = null;
   /** All who come at once hear the index once. */
   #hearing: Promise<void> | null = null;
-  /** Jobs that a retry is looking at. */
-  readonly #joining = new Set<string>();
+  /** When a job was joined here, counted in joins: who looked at it before that knows nothing of it. */
+  readonly #joinedAt = new Map<string, number>();
+  #joins = 0;
 
   constructor(deps: RetriesDeps) {
     this.#deps = deps;
@@ -49,47 +52,71 @@ export class Retries {
       this.#hearing = null;
     });
     await this.#hearing;
-    const known = new Map<string, Promise<boolean>>();
-    const isGone = (replica: string): Promise<boolean> => {
-      const gone = known.get(replica) ?? this.#deps.replicas.isGone(replica);
-      known.set(replica, gone);
-      return gone;
-    };
-    for (const asked of (this.#asked.get(keyOf(tenant, bodyHash)) ?? []).toReversed()) {
-      if (this.#joining.has(asked.jobId)) continue;
-      this.#joining.add(asked.jobId);
-      try {
-        if ((await this.#hasLostItsReader(asked, isGone)) && (await this.#isTaken(asked.jobId, isGone))) return asked.jobId;
-      } finally {
-        this.#joining.delete(asked.jobId);
-      }
+    const joins = this.#joins;
+    const alike = (this.#asked.get(keyOf(tenant, bodyHash)) ?? []).toReversed();
+    const waitedFor = new Map<Asked, readonly string[]>();
+    await atMost(LOOKS_AT_ONCE, alike, async (asked) => {
+      const attending = await this.#attending(asked);
+      if (attending !== null) waitedFor.set(asked, attending);
+    });
+    for (const asked of alike) if (waitedFor.get(asked)?.length === 0 && (await this.#takes(asked.jobId, joins))) return asked.jobId;
+    const gone = await this.#goneOf(new Set([...waitedFor.values()].flat()));
+    for (const asked of alike.filter((one) => waitedFor.get(one)?.every((replica) => gone.has(replica)))) {
+      const attending = await this.#attending(asked); // that was a while ago
+      if (attending?.every((replica) => gone.has(replica)) && (await this.#takes(asked.jobId, joins))) return asked.jobId;
     }
     return null;
   }
 
-  /** No replica that lives reads it, and the one that took it said that it lost its reader, or is gone. What cannot be read, or ended otherwise, is asked anew. */
-  async #hasLostItsReader({ jobId, replica }: Asked, isGone: (replica: string) => Promise<boolean>): Promise<boolean> {
-    const { bus, graceMs } = this.#deps;
-    const last = await bus.log.lastStored(jobId);
-    if (last === null || last.record === null) return false;
-    const { event } = last.record;
-    if (isTerminal(event)) {
-      // A replica that is gone does not say whether its reader had the answer: after the grace he had it, or gave up.
-      const isFresh = event.type === "finished" && quietMs(last.storedMs, await bus.log.nowMs(last.storedMs)) < graceMs;
-      if (!isFresh) return false;
-    }
-    for (const reader of (await bus.registry.beats(readersOf(jobId))).keys()) if (!(await isGone(reader))) return false;
-    return (await bus.registry.beats(leftBy(jobId))).size > 0 || isGone(replica);
+  /** The retry that joined the job read its answer to the end: another that asked for the same waits for one of its own. */
+  async answered(jobId: string): Promise<void> {
+    await this.#deps.bus.registry.remember(answerOf(jobId), "");
   }
 
-  /** Shows a reader here. Of two replicas that do so at once neither has it. */
-  async #isTaken(jobId: string, isGone: (replica: string) => Promise<boolean>): Promise<boolean> {
-    const { bus, replica } = this.#deps;
+  /**
+   * The replicas that must be gone before the job has no reader: those that read it, and the one that took it unless that said that its reader
+   * left. Null: it is not to be joined. What cannot be read, or ended without an answer, is asked anew.
+   */
+  async #attending({ jobId, replica }: Asked): Promise<readonly string[] | null> {
+    const { log, registry } = this.#deps.bus;
+    const last = await log.lastStored(jobId);
+    if (last === null || last.record === null) return null;
+    if (isTerminal(last.record.event) && !(await this.#isWaitedFor(last.record, last.storedMs))) return null;
+    const readers = [...(await registry.beats(readersOf(jobId))).keys()];
+    const attending = (await registry.beats(leftBy(jobId))).size > 0 ? readers : [...readers, replica];
+    return attending.includes(this.#deps.replica) ? null : attending;
+  }
+
+  /** A replica that is gone does not say whether its reader had the answer: after the grace he had it, or gave up. */
+  async #isWaitedFor({ jobId, event }: LogRecord, storedMs: number): Promise<boolean> {
+    const { bus, graceMs } = this.#deps;
+    if (event.type !== "finished" || quietMs(storedMs, await bus.log.nowMs(storedMs)) >= graceMs) return false;
+    return (await bus.registry.recall(answerOf(jobId))) === null;
+  }
+
+  async #goneOf(replicas: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+    const gone = new Set<string>();
+    await Promise.all([...replicas].map(async (replica) => (await this.#deps.replicas.isGone(replica)) && gone.add(replica)));
+    return gone;
+  }
+
+  /** Shows a reader here. `joins`: how many there were before the job was looked at. Of two replicas that do so at once neither has it. */
+  async #takes(jobId: string, joins: number): Promise<boolean> {
+    const { bus, replica, replicas } = this.#deps;
+    if ((this.#joinedAt.get(jobId) ?? 0) > joins) return false;
+    this.#noteJoin(jobId);
     await bus.registry.beat(readersOf(jobId), replica, "");
-    const readers = [...(await bus.registry.beats(readersOf(jobId))).keys()];
-    if ((await Promise.all(readers.map((reader) => reader === replica || isGone(reader)))).every(Boolean)) return true;
+    const others = [...(await bus.registry.beats(readersOf(jobId))).keys()].filter((reader) => reader !== replica);
+    if ((await Promise.all(others.map((other) => replicas.isGone(other)))).every(Boolean)) return true;
     await bus.registry.retire(readersOf(jobId), replica);
     return false;
+  }
+
+  #noteJoin(jobId: string): void {
+    this.#joinedAt.delete(jobId);
+    this.#joinedAt.set(jobId, ++this.#joins);
+    const [oldest] = this.#joinedAt.keys();
+    if (this.#joinedAt.size > JOBS_MAX && oldest !== undefined) this.#joinedAt.delete(oldest);
   }
 
   async #hear(): Promise<void> {
@@ -129,4 +156,5 @@ export class Retries {
   }
 }
 
+const answerOf = (jobId: string): string => `answer of ${jobId}`;
 const keyOf = (tenant: Note["tenant"], bodyHash: string): string => `${tenant}\n${bodyHash}`;

@@ -12,6 +12,19 @@ test("sources take turns, and one that has ended leaves the others theirs", asyn
   expect(all).toEqual(["0a", "1d", "0b", "0c"]);
 });
 
+test("who reads no further leaves no source behind in the middle", async () => {
+  const ended: string[] = [];
+  async function* counting(name: string) {
+    try {
+      for (let i = 0; ; i++) yield i;
+    } finally {
+      ended.push(name);
+    }
+  }
+  for await (const [, count] of interleaved([counting("a"), counting("b")], () => {})) if (count === 2) break;
+  await expect.poll(() => ended.sort()).toEqual(["a", "b"]);
+});
+
 test.each(["fails", "is read no further"])("when one of the sources %s, those that wait are made to end", async (how) => {
   const left = new AbortController();
   let ended = false;

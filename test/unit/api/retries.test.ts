@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { REPLICAS, readersOf } from "../../../services/api/beats.ts";
+import { leftBy, REPLICAS, readersOf } from "../../../services/api/beats.ts";
 import { Replicas } from "../../../services/api/replicas.ts";
 import { Retries } from "../../../services/api/retries.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
@@ -128,6 +128,23 @@ test("each of several equal jobs that lost their readers is joined by one retry,
   expect(ids).toEqual(expect.arrayContaining(asked.map(({ jobId }) => jobId)));
 });
 
+test("an answer that a retry read to its end is not given to the next one", async () => {
+  await open();
+  const asked = [await ask(here), await ask(here)];
+  await here.close();
+  const texts = ["Bay 42.", "Bay 17."];
+  for (const text of texts) await playJob(bus, "yardlog", { ids: [...(await there.tokenizer.encode(text))] });
+  const again = [];
+  for (let i = 0; i < 2; i++) {
+    const joined = await ask(there, retry);
+    await joined.text();
+    again.push(joined.jobId);
+    await expect.poll(() => bus.registry.recall(`answer of ${joined.jobId}`)).toBe("");
+  }
+  expect(again.sort()).toEqual(asked.map(({ jobId }) => jobId).sort());
+  expect(again).not.toContain((await ask(there, retry)).jobId);
+});
+
 /** A replica that has no sockets, and what another left in the record. */
 function retriesOf(replica: string, on = bus): Retries {
   return new Retries({ bus: on, graceMs: GRACE_MS, replica, replicas: new Replicas({ bus: on, clock: systemClock, beatMs: 50, replica }) });
@@ -172,6 +189,22 @@ test("a job whose replica lives is not joined, nor one that a replica reads whic
   await bus.registry.beat(readersOf("left"), "killed", "");
   expect(await retriesOf("here").join("t", "digest")).toBe("left");
   await end();
+});
+
+test("the replicas of all equal jobs are waited for together, and none where one job is certain to be lost", async () => {
+  await open();
+  for (let i = 0; i < 5; i++) await taken(`job${i}`, `replica${i}`);
+  const asked: string[] = [];
+  const isGone = (replica: string) => {
+    asked.push(replica);
+    return new Promise<boolean>((resolve) => asked.length === 5 && resolve(replica === "replica4"));
+  };
+  const retries = new Retries({ bus, graceMs: GRACE_MS, replica: "here", replicas: { isGone } });
+  void retries.join("t", "digest");
+  await expect.poll(() => asked.length).toBe(5);
+  await bus.registry.beat(leftBy("job2"), "replica2", "");
+  expect(await retries.join("t", "digest")).toBe("job2");
+  expect(asked).toHaveLength(5);
 });
 
 test("retries that come at once hear of the jobs that there are once", async () => {
