@@ -1,6 +1,5 @@
 import type { Bus } from "../shared/bus/contract.ts";
-import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
-import { isTerminal } from "../shared/bus/events.ts";
+import { isTerminal, type JobRequest, type LogRecord } from "../shared/bus/events.ts";
 import type { TokenTexts } from "../shared/engine/text.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";

@@ -31,7 +31,7 @@ interface SubmitOptions {
 /** One of the answers that a request asked for. */
 export interface Choice extends Submitted {
   readonly view: View;
-  /** It is a retry that joined the job of another request: the first, which lost its reader. */
+  /** The job is an earlier request's that lost its reader: this one is its retry. */
   readonly joined?: true;
 }
 

@@ -1,7 +1,6 @@
 import type { Bus, JobLog, Noted } from "../shared/bus/contract.ts";
 import { isDamaged } from "../shared/bus/damage.ts";
-import type { JobEvent, JobRequest, LogRecord, StoredRecord } from "../shared/bus/events.ts";
-import { isTerminal } from "../shared/bus/events.ts";
+import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type StoredRecord } from "../shared/bus/events.ts";
 import { holds } from "../shared/bus/standing.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { isTold } from "./job-end.ts";

@@ -3,7 +3,7 @@ import { beatWhile } from "../shared/bus/beat.ts";
 import type { Bus } from "../shared/bus/contract.ts";
 import { isUnavailable, linked } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { leftBy, readersOf } from "./beats.ts";
+import { ABSENT_BEATS, leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
 
 export interface ReadersDeps {
@@ -125,11 +125,11 @@ export class Readers {
     return false;
   }
 
-  /** Asked twice, two beats apart: a server that was started again has forgotten those who still read. */
+  /** Asked twice, some beats apart: those who still read may have been forgotten. */
   async #isReadElsewhere(jobId: string): Promise<boolean> {
     const { bus, clock, beatMs } = this.#deps;
     if ((await bus.registry.beats(readersOf(jobId))).size > 0) return true;
-    await clock.sleep(2 * beatMs, this.#closing.signal);
+    await clock.sleep(ABSENT_BEATS * beatMs, this.#closing.signal);
     return (await bus.registry.beats(readersOf(jobId))).size > 0;
   }
 }

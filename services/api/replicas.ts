@@ -1,7 +1,7 @@
 import { beatWhile } from "../shared/bus/beat.ts";
 import type { Bus, Registry } from "../shared/bus/contract.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { REPLICAS } from "./beats.ts";
+import { ABSENT_BEATS, REPLICAS } from "./beats.ts";
 
 export interface ReplicasDeps {
   readonly bus: Bus;
@@ -14,8 +14,6 @@ export interface ReplicasDeps {
 /** What one that stops leaves behind, and what those of an older version say that live. */
 const GONE = "gone";
 const UNCOUNTED = "";
-/** A server that was started again has forgotten who is there: nobody is gone before he was not seen for so many beats. */
-const ABSENT_BEATS = 2;
 /** So long a replica is waited for until it shows itself again or counts as gone: its beat lives for five, and more is the record's delay. */
 const BEATS_MAX = 10;
 const LOOKS_A_BEAT = 2;

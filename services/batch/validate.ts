@@ -76,7 +76,7 @@ export async function validate(
     if (typeof body.model !== "string") return at("missing_required_parameter", "body.model: must be a text", "body.model");
     model ??= body.model;
     if (body.model !== model) return at("mismatched_model", `body.model: must be ${quoted(model)}, as in the first line`, "body.model");
-    if (served !== null && model !== served) return at("model_not_found", `body.model: this cluster serves ${served}`, "body.model");
+    if (model !== served) return at("model_not_found", `body.model: this cluster serves ${served}`, "body.model");
     if (body.stream === true || body.background === true)
       return at("unsupported_parameter", "body: lines of a batch neither stream nor run in the background", "body");
     return null;

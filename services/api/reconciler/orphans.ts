@@ -1,15 +1,13 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { readersOf } from "../beats.ts";
+import { ABSENT_BEATS, readersOf } from "../beats.ts";
 import { replicasSeen } from "../replicas.ts";
 import type { Open, OpenJobs } from "./open-jobs.ts";
 
 /** Jobs whose readers are asked for in one pass, and of these at once. */
 const LOOKS_MAX = 1_000;
 const LOOKS_AT_ONCE = 32;
-/** A server that was started again has forgotten who reads: nobody is gone before he was not seen for so many beats. */
-const BEATS = 2;
 
 /** Since when nobody is known to read a job, and since when its readers were asked for in vain, both by the record's clock. */
 interface Left {
@@ -24,13 +22,13 @@ interface Left {
 export class Orphans {
   readonly #bus: Bus;
   readonly #graceMs: number;
-  readonly #beatsMs: number;
+  readonly #absentMs: number;
   readonly #left = new Map<string, Left>();
 
   constructor(bus: Bus, graceMs: number, beatMs: number) {
     this.#bus = bus;
-    this.#graceMs = Math.max(graceMs, BEATS * beatMs);
-    this.#beatsMs = BEATS * beatMs;
+    this.#graceMs = Math.max(graceMs, ABSENT_BEATS * beatMs);
+    this.#absentMs = ABSENT_BEATS * beatMs;
   }
 
   /** Those whom nobody came back for. */
@@ -61,6 +59,6 @@ export class Orphans {
       return false;
     }
     left.unreadMs ??= nowMs;
-    return quietMs(left.unreadMs, nowMs) >= this.#beatsMs;
+    return quietMs(left.unreadMs, nowMs) >= this.#absentMs;
   }
 }

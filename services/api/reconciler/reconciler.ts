@@ -1,7 +1,6 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { enqueue } from "../../shared/bus/enqueue.ts";
-import type { JobEvent, LogRecord, StoredRecord } from "../../shared/bus/events.ts";
-import { isTerminal } from "../../shared/bus/events.ts";
+import { isTerminal, type JobEvent, type LogRecord, type StoredRecord } from "../../shared/bus/events.ts";
 import { holds, quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";

@@ -6,7 +6,7 @@ import { forward } from "../forward/forward.ts";
 import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
-import { type Model, placeModel } from "../model.ts";
+import { placeModel } from "../model.ts";
 import { count, Drawer } from "../sampling-drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
@@ -28,7 +28,6 @@ const SEQUENCES_MAX = 4096;
 export class EngineCore {
   readonly info: EngineInfo;
   readonly #backend: Backend;
-  readonly #model: Model;
   readonly #means: Means;
   readonly #drawer: Drawer;
   readonly #sequences = new Map<number, Sequence>();
@@ -41,7 +40,6 @@ export class EngineCore {
     const { backend, means } = openMeans(checkpoint, options);
     this.#backend = backend;
     this.#means = means;
-    this.#model = means.model;
     this.#drawer = new Drawer(checkpoint.config.vocab);
     this.info = engineInfo(options, checkpoint, means.model.layout, backend.path);
   }
@@ -52,7 +50,7 @@ export class EngineCore {
     boundary: { position: number; bytes: Uint8Array } | null,
   ): { sequence: number; position: number; exactFrom: number } {
     if (this.#sequences.size >= SEQUENCES_MAX) throw new ServingError("OVERLOADED", `${SEQUENCES_MAX} sequences are open: close some`);
-    const { config, layout } = this.#model;
+    const { config, layout } = this.#means.model;
     const at = boundary === null ? replayFrom(this.info, segments.length) : resumeAt(this.info, segments.length, boundary.position);
     const sequence = createSequence(config, layout, segments, at);
     try {
@@ -122,7 +120,7 @@ export class EngineCore {
     for (const id of [...this.#sequences.keys()]) this.close(id);
     this.#means.work.release();
     this.#means.ops.release();
-    this.#model.release();
+    this.#means.model.release();
     this.#backend.close();
   }
 

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import type { Claim, JobLog } from "../../../../services/shared/bus/contract.ts";
-import type { JobEvent, LogRecord, Phase } from "../../../../services/shared/bus/events.ts";
-import { isTerminal } from "../../../../services/shared/bus/events.ts";
+import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../../../services/shared/bus/events.ts";
 import { FencedLog } from "../../../../services/shared/bus/log.ts";
 import { MemoryJournal } from "../../../../services/shared/bus/memory/journal.ts";
 import { isUnavailable } from "../../../../services/shared/bus/pause.ts";
