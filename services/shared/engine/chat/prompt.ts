@@ -28,6 +28,11 @@ export interface PromptOptions {
   readonly tools?: readonly Printable[] | null | undefined;
   /** Of the request: it goes into the system message, too. */
   readonly responseFormat?: Printable | undefined;
+  /**
+   * The conversation waits for an answer, or has one begun at its end. The release's own encoder opens the assistant's turn behind what asks something;
+   * then it is opened behind anything else, in the same way: without its header the model would not know that it is to answer, nor whether to think.
+   */
+  readonly opened?: boolean | undefined;
 }
 
 /** The prompt of a conversation, ready to be tokenized (spec 5.2-5.4). Throws INVALID_REQUEST for what no prompt can say. */
@@ -42,6 +47,7 @@ export function encodePrompt(messages: readonly ChatMessage[], options: PromptOp
     tags: tagsOf(options.release),
     thinking: options.thinking,
     keepFrom: drop ? lastAsking(kept, options.release) : Number.NEGATIVE_INFINITY,
+    openFrom: options.opened === true ? lastUnopened(kept, options.release) : null,
   };
   const effort = options.thinking ? effortText(options.release, options.effort ?? null) : "";
   const systemFirst = options.release === "v41" && (effort !== "" || kept[0]?.role === "system") ? SYSTEM : "";
@@ -55,6 +61,8 @@ interface Prompt {
   readonly thinking: boolean;
   /** Reasoning is written for answers after this turn, and a new answer at or after it begins by thinking. */
   readonly keepFrom: number;
+  /** The turn behind which the assistant's is opened though nothing asks; null: none. */
+  readonly openFrom: number | null;
 }
 
 /** Tools and format go into the first system message, or make one of their own, which counts for no place in `messages`. */
@@ -69,6 +77,13 @@ function turnsOf(messages: readonly ChatMessage[], tools: readonly Printable[], 
 function withoutOldDevelopers(turns: readonly Turn[], release: Release): readonly Turn[] {
   const last = lastAsking(turns, release);
   return turns.filter((turn, i) => turn.role !== "developer" || i >= last);
+}
+
+/** The last turn before the answer, unless that is opened behind it, or before the reminder that it is. */
+function lastUnopened(turns: readonly Turn[], release: Release): number | null {
+  const before = turns.at(-1)?.closed === false ? turns.slice(0, -1) : turns;
+  const last = before.findLastIndex(({ role }) => role !== "latest_reminder");
+  return last >= 0 && asks(turns, last, release) ? null : before.length - 1;
 }
 
 /** One turn, as far as it is over. */
@@ -94,14 +109,14 @@ function reasoningText({ turns, thinking, keepFrom }: Prompt, i: number): string
 }
 
 /** What opens the next answer, if one comes after turn i: the assistant's header, or the token of a task. */
-function headerText({ turns, release, thinking, keepFrom }: Prompt, i: number): string {
+function headerText({ turns, release, thinking, keepFrom, openFrom }: Prompt, i: number): string {
   const next = turns[i + 1]?.role;
   if (next !== undefined && next !== "assistant" && next !== "latest_reminder") return "";
   const { task } = turns[i]!;
   const think = thinking && i >= keepFrom ? THINK_START : THINK_END;
   if (task === "action") return ASSISTANT + (thinking ? THINK_START : THINK_END) + taskToken(task);
   if (task !== null) return taskToken(task);
-  return asks(turns, i, release) ? ASSISTANT + think : "";
+  return i === openFrom || asks(turns, i, release) ? ASSISTANT + think : "";
 }
 
 const taskToken = (task: Task) => `<｜${task}｜>`;
