@@ -35,7 +35,7 @@ export function sizesReport(config: ModelConfig, name: string): SizesReport {
     kv,
     boundaryBytes: boundaryBytes(config, layout, config.contextTokens),
     contextBytes: kv.bytesPerToken * config.contextTokens,
-    fixedBytes: kv.windowBytes + kv.compressorBytes,
+    fixedBytes: kv.stateBytes,
   };
 }
 

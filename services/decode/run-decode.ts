@@ -22,6 +22,8 @@ export interface DecodeWorker {
   readonly batch: RunningBatch;
 }
 
+/** Tokens of an answer for which there is room when it is begun; beyond them it goes on while there is. Many requests allow all that the context has, and need little of it. */
+const EXPECTED_TOKENS = 4_096;
 /** Segments a decode worker computes itself: as many as a worker that died may have had on their way to the store. */
 const MISSING_MAX = 4;
 /** Tokens fed together while a sequence is brought up to date: few, because the running batch waits for them. */
@@ -44,6 +46,7 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
   const context = worker.contextOf(job, prompt, logged, Math.min(job.request.maxTokens, engine.info.contextTokens - prompt.length));
   const tokens = context.ids.length;
   try {
+    await context.enter(tokens + Math.min(job.request.maxTokens - logged.length + 1, EXPECTED_TOKENS));
     const whole = Math.floor(tokens / engine.info.segmentTokens); // all are expected: counting them first would be a round trip for nothing
     const found = await context.find(tokens, whole, job.request.stopIds);
     const missing = Math.floor((tokens - found.storedTokens) / engine.info.segmentTokens);

@@ -35,6 +35,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const context = worker.contextOf(job, prompt, logged);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
+    await context.enter(context.ids.length);
     const found = await findStored(job, context, claims, engine.info.segmentTokens);
     job.turn.loaded();
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);

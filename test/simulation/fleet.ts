@@ -6,6 +6,7 @@ import { openWeightlessEngine, type WeightlessEngine } from "../../services/shar
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
+import { countingPages } from "../support/held-pages.ts";
 import { engineOptions, grammars, watchText } from "../support/model.ts";
 import { overriding } from "../support/overriding.ts";
 import { settings as workerSettings } from "../support/workers.ts";
@@ -16,6 +17,7 @@ import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
 const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS, flushMs: 20 };
 
+const SEQUENCES_MAX = 6;
 /** A worker that was told to stop is done within this. */
 const DRAIN_MS = 30_000;
 
@@ -29,7 +31,9 @@ export class Fleet {
 
   constructor(world: World) {
     this.#world = world;
-    this.#pace = { chunkMs: world.dice.size(4, 1_000), stepMs: world.dice.size(1, 60), prefillSlots: world.dice.whole(1, 2) };
+    const { dice } = world;
+    const kvPages = dice.chance(0.5) ? dice.whole(1, 6) : 1e6;
+    this.#pace = { chunkMs: dice.size(4, 1_000), stepMs: dice.size(1, 60), prefillSlots: dice.whole(1, 2), kvPages };
     for (const phase of ["prefill", "decode"] as const) for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start(phase);
   }
 
@@ -69,17 +73,28 @@ interface Pace {
   readonly chunkMs: number;
   readonly stepMs: number;
   readonly prefillSlots: number;
+  /** What the sequences of a worker may hold together. */
+  readonly kvPages: number;
 }
 
-function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs, prefillSlots }: Pace): Worker {
+function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs, prefillSlots, kvPages }: Pace): Worker {
   const process = new Process(world, name);
   const { clock } = process;
   process.note("starts");
-  const engine = openWeightlessEngine({ ...engineOptions, chunkMs, stepMs, layers: 2, batchMax: 6, clock, turn: () => clock.sleep(0) });
+  const engine = openWeightlessEngine({
+    ...engineOptions,
+    chunkMs,
+    stepMs,
+    layers: 2,
+    batchMax: SEQUENCES_MAX,
+    clock,
+    turn: () => clock.sleep(0),
+  });
+  const pages = countingPages(engine);
   const metrics = openMetrics();
   const deps: WorkerDeps = {
     bus: recordOf(world, process),
-    engine: engineOf(world, process, engine),
+    engine: engineOf(world, process, pages.engine),
     engineFailure: () => null,
     grammars,
     pulse: new Pulse(),
@@ -95,10 +110,14 @@ function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs
       if (!process.dead) world.judge.fault(`${name} was told to stop and does not`);
     });
   });
-  const own = { ...settings, worker: name, chunkMs, prefillSlots }; // turns are some chunks long
+  const kvBytes = kvPages * engine.info.segmentBytes + SEQUENCES_MAX * engine.info.stateBytes;
+  const own = { ...settings, worker: name, chunkMs, prefillSlots, kvBytes }; // turns are some chunks long
   const done = phase === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
   done.then(
-    () => leave(world, process, engine, metrics, stop.signal.aborted),
+    () => {
+      if (pages.most.pages > kvPages) world.judge.fault(`${name} held ${pages.most.pages} pages and may hold ${kvPages}`);
+      leave(world, process, engine, metrics, stop.signal.aborted);
+    },
     (error) => world.judge.fault(`${name} ended with ${error}`),
   );
   return { process, gone: new Promise((resolve) => process.onEnd(resolve)) };

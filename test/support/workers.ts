@@ -24,6 +24,7 @@ export const settings = {
   beatMs: 100,
   uploadsMax: 2,
   boundaryTokens: 256,
+  kvBytes: 1e8,
   sharedSalt: "",
   strictNumerics: false,
   prefillSlots: 2,

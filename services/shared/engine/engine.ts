@@ -62,6 +62,8 @@ export interface EngineInfo {
   /** Tokens a segment covers: a multiple of 128. */
   readonly segmentTokens: number;
   readonly segmentBytes: number;
+  /** What a sequence holds beside its segments, however long it is. */
+  readonly stateBytes: number;
   /** Layers x (window - 1), rounded up to 128: how far back an exact restart without a boundary reaches. */
   readonly replayTokens: number;
   readonly chunkTokens: number;

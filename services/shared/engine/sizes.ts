@@ -16,6 +16,8 @@ export interface KvSizes {
   readonly windowBytes: number;
   /** Rings of float32 k and z of all compressors. */
   readonly compressorBytes: number;
+  /** Both: what a sequence holds however long it is. */
+  readonly stateBytes: number;
 }
 
 export interface KindSizes {
@@ -31,7 +33,8 @@ export function kvSizes(
   layout: PayloadLayout = payloadLayout(config, { mode: "serving", segmentTokens: 512 }),
 ): KvSizes {
   const { rowBytes, keyBytes, segmentTokens, segmentBytes } = layout;
-  const compressed = config.ratios.filter((ratio) => ratio > 0);
+  const windowBytes = config.ratios.length * config.window * rowBytes;
+  const compressorBytes = sum(config.ratios.filter((ratio) => ratio > 0).map((ratio) => compressorBytesOf(config, ratio)));
   return {
     layout: layout.name,
     entryBytes: rowBytes,
@@ -40,8 +43,9 @@ export function kvSizes(
     bytesPerToken: segmentBytes / segmentTokens,
     segmentTokens,
     segmentBytes,
-    windowBytes: config.ratios.length * config.window * rowBytes,
-    compressorBytes: sum(compressed.map((ratio) => compressorBytes(config, ratio))),
+    windowBytes,
+    compressorBytes,
+    stateBytes: windowBytes + compressorBytes,
   };
 }
 
@@ -70,7 +74,7 @@ function layerStateBytes(config: ModelConfig, layout: PayloadLayout, ratio: numb
 }
 
 /** Overlap doubles channels and rows, and the indexer has a compressor of its own (spec 2.4). */
-const compressorBytes = (config: ModelConfig, ratio: number): number =>
+const compressorBytesOf = (config: ModelConfig, ratio: number): number =>
   layerKind(ratio) === "csa" ? 2 * ratio * compressorRow(2 * (config.headDim + config.indexDim)) : ratio * compressorRow(config.headDim);
 
 /** float32 k and z of one token. */

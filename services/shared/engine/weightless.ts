@@ -155,6 +155,7 @@ function infoOf(options: WeightlessOptions): EngineInfo {
     contextTokens: options.contextTokens ?? 1_048_576,
     segmentTokens,
     segmentBytes: 4 * segmentTokens,
+    stateBytes: 4,
     replayTokens: options.replayTokens ?? 128,
     chunkTokens: options.chunkTokens ?? 256,
     batchMax: options.batchMax ?? 32,

@@ -52,6 +52,11 @@ const work = {
   deadlineSeconds: whole(86_400, { min: 1 }, "A job ends after this, sooner if its request says so; a batch's line with its batch."),
   retentionSeconds: whole(259_200, { min: 1 }, "How long a job, its answer included, is kept after its end."),
   claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
+  kvBytes: whole(
+    0,
+    { min: 0 },
+    "Bytes of KV that the sequences of a worker hold together; one that is alone may hold more. What several share counts once. 0: an eighth of the memory of the machine or the container.",
+  ),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
   graceMs: whole(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
   queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting or under way before new ones are answered 429."),
@@ -82,17 +87,13 @@ const prefill = {
   prefillSlots: whole(
     2,
     { min: 1, max: 64 },
-    "Jobs a prefill worker holds at once, which take turns by chunks. While others wait, all but the first give up their places after a turn; each more costs the KV of a prompt.",
+    "Jobs a prefill worker holds at once, which take turns by chunks. While others wait, all but the first give up their places after a turn. LONGSHORE_KV_BYTES bounds what they hold.",
   ),
   uploadsMax: whole(8, { min: 1, max: 64 }, "Segments on their way to the store while the next chunk is computed."),
 } as const;
 
 const decode = {
-  batchMax: whole(
-    32,
-    { min: 1, max: 1_024 },
-    "Sequences stepped together, however long each is: what they hold is bounded by this alone (see `longshore sizes`).",
-  ),
+  batchMax: whole(32, { min: 1, max: 1_024 }, "Sequences stepped together. LONGSHORE_KV_BYTES bounds what they hold."),
   flushTokens: whole(8, { min: 1, max: 256 }, "Tokens appended to the log together."),
   flushMs: whole(20, { min: 1, max: 1_000 }, "The longest a token waits for others before it is appended."),
 } as const;

@@ -6,8 +6,9 @@ import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts"
 import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, lastProgress } from "./held-job.ts";
+import { Holding, type KvRoom } from "./kv-room.ts";
 import { loadLeading } from "./load-leading.ts";
-import { Shelf, type Taken } from "./shelf.ts";
+import type { Taken } from "./shelf.ts";
 import { Uploads } from "./uploads.ts";
 
 /** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
@@ -18,16 +19,16 @@ const SPACES_MAX = 1_024;
 interface ContextDeps {
   readonly engine: Engine;
   readonly store: SegmentStore;
-  readonly shelf: Shelf;
+  readonly room: KvRoom;
   readonly log: Logger;
   readonly uploadsMax: number;
   readonly boundaryTokens: number;
 }
 
-/** Makes the contexts of one worker's jobs, which share its shelf: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
-export function contextFactory({ engine, store, log }: WorkerDeps, settings: WorkerSettings) {
+/** Makes the contexts of one worker's jobs, which share its room: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
+export function contextFactory({ engine, store, log }: WorkerDeps, settings: WorkerSettings, room: KvRoom) {
   const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
-  const deps: ContextDeps = { engine, store, log, shelf: new Shelf(), uploadsMax, boundaryTokens };
+  const deps: ContextDeps = { engine, store, log, room, uploadsMax, boundaryTokens };
   const { fingerprint, kvLayout, layers, kernelPath } = engine.info;
   const path = strictNumerics ? kernelPath : null;
   const spaces = new Map<string, KeySpace>();
@@ -61,7 +62,10 @@ export class Context {
   readonly #keys: SegmentKey[] = [];
   readonly #uploads: Uploads;
   readonly #job: HeldJob;
+  readonly #holding = new Holding();
   #length: number;
+  /** Gives up what neighbours had loaded when it came. */
+  #letGo: (() => void)[] = [];
   #loans: readonly Taken[] = [];
   /** What the store refused, by index: memory that the sequence holds too while it is open. */
   readonly #refused = new Map<number, Sealed>();
@@ -102,6 +106,23 @@ export class Context {
     return this.#keys[index]!;
   }
 
+  /** Takes room for a sequence of `tokens` tokens, before anything of it is loaded. What neighbours have loaded of it stays here. Throws Interrupted (crowded) where there is none. */
+  async enter(tokens: number): Promise<void> {
+    const { room } = this.#deps;
+    for (let index = 0; (index + 1) * this.segmentTokens <= this.#length; index++) {
+      const letGo = room.shelf.keep(this.key(index));
+      if (letGo === null) break;
+      this.#letGo.push(letGo);
+    }
+    this.#holding.shared = this.#letGo.length;
+    await room.enter(this.#holding, tokens, this.#job);
+  }
+
+  /** Whether there is room for one more token. */
+  grow(): boolean {
+    return this.#deps.room.grow(this.#holding, this.#length + 1);
+  }
+
   /** How many leading segments of the first `tokens` tokens the store has, as far as it knows. */
   countStored(tokens: number): Promise<number> {
     const count = Math.floor(tokens / this.segmentTokens);
@@ -121,6 +142,8 @@ export class Context {
       return loan;
     });
     this.#loans = segments;
+    for (const letGo of this.#letGo.splice(0)) letGo();
+    this.#holding.shared = segments.length;
     const end = segments.length * this.segmentTokens;
     const boundary = await (segments.length === count && ahead !== null ? ahead : behind(segments.length));
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
@@ -147,9 +170,11 @@ export class Context {
     return this.#uploads.settled();
   }
 
-  /** Returns what was on loan, and gives up what the store refused. Called once settled. Idempotent. */
+  /** Returns what was on loan, gives up what the store refused, and leaves the room. Called once settled. Idempotent. */
   release(): void {
     for (const loan of this.#loans) loan.putBack();
+    for (const letGo of this.#letGo.splice(0)) letGo();
+    this.#deps.room.leave(this.#holding);
     for (const { payload } of this.#refused.values()) payload.release();
     this.#loans = [];
     this.#refused.clear();
@@ -187,10 +212,13 @@ export class Context {
   }
 
   async #borrow(index: number): Promise<Taken | null> {
-    const { engine, store, shelf } = this.#deps;
+    const { engine, store, room } = this.#deps;
     const key = this.key(index);
     this.#job.check();
-    const taken = await shelf.take(key, () => store.get(key, this.#segmentHead(index), (bytes) => engine.allocate(bytes)));
+    const isNew = index >= this.#letGo.length; // else it counts as shared already
+    if (isNew) this.#holding.shared++;
+    const taken = await room.shelf.take(key, () => store.get(key, this.#segmentHead(index), (bytes) => engine.allocate(bytes)));
+    if (isNew && taken === null) this.#holding.shared--;
     this.#job.pulse();
     return taken;
   }

@@ -1,4 +1,5 @@
 import type { Bus } from "../bus/contract.ts";
+import { memoryPresent } from "../engine/checkpoint/memory.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Grammars } from "../engine/grammar/grammars.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -35,12 +36,18 @@ export interface WorkerSettings {
   readonly beatMs: number;
   readonly uploadsMax: number;
   readonly boundaryTokens: number;
+  /** The most bytes of KV that its sequences hold together. */
+  readonly kvBytes: number;
   readonly sharedSalt: string;
   readonly strictNumerics: boolean;
 }
 
+/** Of memory, for the KV of one worker: two of each kind on a machine leave half of it for what weights, chunks and the store take. */
+const KV_SHARE = 8;
+
 /** A worker's settings as the configuration has them. */
 export function workerSettings(config: Config, model: string, worker: string): WorkerSettings {
   const { claimMs, beatMs, uploadsMax, boundaryTokens, sharedSalt, strictNumerics } = config;
-  return { model, worker, claimMs, beatMs, uploadsMax, boundaryTokens, sharedSalt, strictNumerics };
+  const kvBytes = config.kvBytes || Math.floor(memoryPresent().bytes / KV_SHARE);
+  return { model, worker, claimMs, beatMs, uploadsMax, boundaryTokens, kvBytes, sharedSalt, strictNumerics };
 }

@@ -58,11 +58,16 @@ export class Roster {
    */
   leaver(taken: number): { readonly job: HeldJob; readonly reason: Interrupted } | null {
     const jobs = [...this.#jobs.keys()];
-    if (jobs.some(({ leaving }) => leaving)) return null;
+    if (this.leaving) return null;
     const batch = jobs.findLast(({ request }) => request.lane === "batch");
     if (batch !== undefined) return { job: batch, reason: new Interrupted("overtaken", "interactive work goes first") };
     const over = jobs.slice(taken > 1 ? 1 : 0).findLast(({ turnIsOver }) => turnIsOver);
     return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
+  }
+
+  /** Whether somebody is on the way out. */
+  get leaving(): boolean {
+    return [...this.#jobs.keys()].some(({ leaving }) => leaving);
   }
 
   /** Whether interactive work whose turn is over keeps its place all the same, since the store lacks what it did. */

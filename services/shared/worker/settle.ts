@@ -48,6 +48,7 @@ async function stopped(bus: Bus, job: HeldJob, { why, message }: Interrupted): P
       return passOn(bus, job, job.claim.phase, { type: "released", reason: message, excused: true });
     case "drained":
     case "overtaken":
+    case "crowded":
     case "waiting":
     case "away":
       await job.end({ type: "released", reason: message, excused: true });

@@ -19,36 +19,55 @@ export class Shelf {
   /** The value, fetched by whoever asks first; null if `fetch` found none. */
   async take(key: SegmentKey, fetch: () => Promise<Memory | null>): Promise<Taken | null> {
     const entry = this.#entries.get(key) ?? this.#add(key, fetch());
-    entry.users++;
+    const putBack = this.#join(key, entry);
     try {
       const memory = await entry.memory;
-      if (memory !== null) return { memory, putBack: once(() => this.#leave(key, entry) && memory.release()) };
+      if (memory !== null) return { memory, putBack };
     } catch (error) {
-      this.#leave(key, entry);
+      putBack();
       throw error;
     }
-    this.#leave(key, entry);
+    putBack();
     return null;
   }
 
+  /** Keeps a value that is here, or on its way, until the returned function is called, which is idempotent; null if it is neither. */
+  keep(key: SegmentKey): (() => void) | null {
+    const entry = this.#entries.get(key);
+    return entry === undefined ? null : this.#join(key, entry);
+  }
+
   #add(key: SegmentKey, memory: Promise<Memory | null>): Entry {
-    const entry = { users: 0, memory };
+    const entry: Entry = { users: 0, memory, found: null };
     this.#entries.set(key, entry);
+    const missing = () => this.#forget(key, entry); // whoever keeps it keeps nobody from asking again
+    memory.then((found) => {
+      entry.found = found;
+      if (found === null) missing();
+      else if (entry.users === 0) found.release();
+    }, missing);
     return entry;
   }
 
-  /** True for the last user. */
-  #leave(key: SegmentKey, entry: Entry): boolean {
-    entry.users--;
-    if (entry.users > 0) return false;
+  #join(key: SegmentKey, entry: Entry): () => void {
+    entry.users++;
+    return once(() => {
+      if (--entry.users > 0) return;
+      this.#forget(key, entry);
+      entry.found?.release();
+    });
+  }
+
+  #forget(key: SegmentKey, entry: Entry): void {
     if (this.#entries.get(key) === entry) this.#entries.delete(key);
-    return true;
   }
 }
 
 interface Entry {
   users: number;
   readonly memory: Promise<Memory | null>;
+  /** What came of it. */
+  found: Memory | null;
 }
 
 function once(action: () => void): () => void {

@@ -23,9 +23,9 @@ export class Slots {
     return this.#running.size >= this.#max;
   }
 
-  /** Resolves as soon as there is room, `stop` aborts, or `ms` have passed. One caller at a time. */
-  async free(clock: Clock, ms: number, stop: AbortSignal): Promise<void> {
-    if (this.full) await this.#pause.wait(clock, ms, stop);
+  /** Resolves as soon as a piece of work ends, `stop` aborts, or `ms` have passed. One caller at a time. */
+  async ended(clock: Clock, ms: number, stop: AbortSignal): Promise<void> {
+    await this.#pause.wait(clock, ms, stop);
   }
 
   /** `work` must not reject. */

@@ -6,6 +6,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, loggedTokens, sinceSubmittedMs, waitedMs } from "./held-job.ts";
+import type { KvRoom } from "./kv-room.ts";
 import { Pace } from "./pace.ts";
 import { drained, Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
@@ -13,7 +14,7 @@ import { Slots } from "./slots.ts";
 
 /** How long one pull waits for a message; also the longest until a lost connection is noticed and tried again. */
 const PULL_MS = 2_000;
-/** How often a worker without a free slot looks whether interactive work waits. */
+/** How often a worker without a free slot, or without room, looks whether interactive work waits. */
 const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
@@ -26,6 +27,8 @@ export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" 
   readonly chunkMs?: number;
   /** Jobs held at once. */
   readonly slots: number;
+  /** For what they hold. */
+  readonly room: KvRoom;
 }
 
 type StationDeps = Omit<WorkerDeps, "engine" | "store" | "grammars">;
@@ -44,6 +47,11 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const here: Station = { ...deps, ...options, roster, held, pace: new Pace(clock), figures: figuresOf(metrics) };
   const done = new AbortController();
   const background = inBackground(here, done.signal);
+  options.room.onCrowded(() => {
+    const leaver = roster.leaver(held.taken);
+    leaver?.job.handBack(leaver.reason);
+    return roster.leaving;
+  });
   const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
@@ -52,7 +60,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
     while (!stop.aborted) {
       const failure = deps.engineFailure();
       if (failure !== null) throw failure; // a worker without an engine must not take jobs only to give them back
-      if (held.full) await overtake(here, work, stop);
+      if (isShort(here)) await overtake(here, work, stop);
       else await pull(here, work, stop);
     }
   } finally {
@@ -70,6 +78,9 @@ interface Station extends StationDeps, StationOptions {
   readonly pace: Pace;
   readonly figures: ReturnType<typeof figuresOf>;
 }
+
+/** Of slots, or of room for what a job holds: then nothing is pulled. */
+const isShort = ({ held, room }: Station): boolean => held.full || room.owedTo !== null;
 
 /** Claims the job of a message. From then on it hears of everything, whether it has a place or waits for one. Null if it is not ours to do now. Never rejects. */
 async function take(here: Station, message: Message): Promise<HeldJob | null> {
@@ -113,6 +124,7 @@ function count(figures: Station["figures"], phase: Phase, { ended, history, requ
 const figuresOf = (metrics: Metrics) => ({
   ended: metrics.counter("longshore_worker_jobs_total", "Jobs a worker took, by how its part ended.", ["phase", "end"]),
   held: metrics.gauge("longshore_worker_jobs_held", "Jobs held now.", ["phase"]),
+  kv: metrics.gauge("longshore_worker_kv_bytes", "KV that jobs hold, or that is promised to them.", ["phase"]),
   first: metrics.histogram(
     "longshore_worker_first_token_seconds",
     "From when a job was submitted until its first token was in the record.",
@@ -126,9 +138,12 @@ const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000
 
 /** The signs of life, and the ears for cancels and deadlines. */
 async function inBackground(here: Station, done: AbortSignal) {
-  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, turnMs, chunkMs, pace } = here;
+  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, turnMs, chunkMs, pace, room, figures } = here;
   const turns = () => Number.isFinite(turnMs) && !roster.stuck && { turnMs, chunkMs };
-  const load = () => JSON.stringify({ phase, model, jobs: held.taken, slots, ...turns(), ...pace.figures() });
+  const load = () => {
+    figures.kv.set({ phase }, room.bytes);
+    return JSON.stringify({ phase, model, jobs: held.taken, slots, ...turns(), ...pace.figures() });
+  };
   const beat = beatWhile({ registry: bus.registry, clock, beatMs }, phase, worker, load, done);
   const loops = [beat, roster.watch(done)];
   const ended = (error: unknown) => {
@@ -139,28 +154,32 @@ async function inBackground(here: Station, done: AbortSignal) {
 }
 
 /**
- * Has somebody here make way for interactive work that nobody else has room for; does nothing while nobody may, or a slot is free. What waits is claimed
- * before anybody leaves: of many workers one makes way for it, and only for what is to be done. Its claim is kept while it waits for the slot.
+ * Has somebody here make way for interactive work that nobody else has room for; does nothing while nobody may, or nothing is short any more. What waits is
+ * claimed before anybody leaves: of many workers one makes way for it, and only for what is to be done. Its claim is kept while it waits for the slot.
+ * Where a batch job waits for room, interactive work needs nobody to leave: it may need less.
  */
 async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
-  const { bus, clock, phase, model, roster, held } = here;
-  await held.free(clock, MAKE_WAY_MS, stop);
-  const leaver = held.full && !stop.aborted ? roster.leaver(held.taken) : null;
-  if (leaver === null) return;
+  const { bus, clock, phase, model, roster, held, room } = here;
+  await held.ended(clock, MAKE_WAY_MS, stop);
+  if (stop.aborted || !isShort(here)) return;
+  const leaver = roster.leaver(held.taken);
+  if (leaver === null && (held.full || room.owedTo === "interactive")) return;
   const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
   const job = message === null ? null : await take(here, message);
   if (job === null) return;
-  if (held.full) leaver.job.handBack(leaver.reason);
-  while (held.full && !stop.aborted) await held.free(clock, MAKE_WAY_MS, stop);
+  if (held.full) leaver?.job.handBack(leaver.reason);
+  while (held.full && !stop.aborted) await held.ended(clock, MAKE_WAY_MS, stop);
   held.occupy(carry(here, work, job, stop));
 }
 
 /** Has the next job done while there is a free slot, which it occupies from its message on. */
 async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
-  const { bus, clock, log, phase, model, held } = here;
+  const { bus, clock, log, phase, model, held, room } = here;
   try {
     const message = await bus.queue.pull(phase, model, PULL_MS, stop, held.room);
-    if (message !== null) held.occupy(take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop))));
+    if (message !== null && room.owedTo !== null)
+      message.nak(0); // it was delivered for us, this moment: nobody is disturbed
+    else if (message !== null) held.occupy(take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop))));
   } catch (error) {
     if (stop.aborted) return;
     log.warn({ err: error }, "no work can be pulled");

@@ -8,7 +8,7 @@ test("an answer with penalties is told in its first step alone, as it was taken 
   const ids = Array.from({ length: 30_000 }, (_, i) => i % 9);
   const parts = {
     job: { signal: new AbortController().signal, check: () => {}, request: { sampling } },
-    context: { push: () => {}, keep: () => {} },
+    context: { push: () => {}, keep: () => {}, grow: () => true },
     answer: { ids, take: (id: number) => (ids.push(id) < 30_003 ? null : "length"), isStop: () => false },
     writer: { full: false, add: () => {} },
     following: null,
@@ -33,7 +33,7 @@ test("a job that is interrupted within a step leaves once the step is done, so t
   const [ids, ran, closed]: number[][] = [[5], [], []];
   const parts = {
     job: { signal, check: () => signal.throwIfAborted(), request: { sampling: { temperature: 0 } } },
-    context: { push: (id: number) => ran!.push(id), keep: () => {} },
+    context: { push: (id: number) => ran!.push(id), keep: () => {}, grow: () => true },
     answer: { ids, take: () => null, isStop: () => false },
     writer: { full: false, add: () => {} },
     following: { allowed: async () => null, close: () => closed!.push(0) },

@@ -4,6 +4,7 @@ import type { Checkpoint } from "../checkpoint/open.ts";
 import type { EngineInfo } from "../engine.ts";
 import type { PayloadLayout } from "../layout.ts";
 import { layerKind, type ModelConfig } from "../model-config.ts";
+import { kvSizes } from "../sizes.ts";
 
 export interface NativeOptions {
   /** Folder of the checkpoint. */
@@ -35,6 +36,7 @@ export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layou
     contextTokens: Math.min(options.contextTokens ?? config.contextTokens, config.contextTokens),
     segmentTokens: layout.segmentTokens,
     segmentBytes: layout.segmentBytes,
+    stateBytes: kvSizes(config, layout).stateBytes,
     replayTokens: replayTokens(config),
     chunkTokens: options.chunkTokens,
     batchMax: options.batchMax,

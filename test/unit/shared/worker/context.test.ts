@@ -11,6 +11,7 @@ import { contextFactory } from "../../../../services/shared/worker/context.ts";
 import type { WorkerDeps } from "../../../../services/shared/worker/deps.ts";
 import { HeldJob } from "../../../../services/shared/worker/held-job.ts";
 import { Interrupted } from "../../../../services/shared/worker/interrupted.ts";
+import { KvRoom } from "../../../../services/shared/worker/kv-room.ts";
 import { engineOptions, promptIds, SEGMENT } from "../../../support/model.ts";
 import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
@@ -45,7 +46,8 @@ function contextOf(store: Partial<SegmentStore>) {
     store: overriding(memoryStore(), store),
     log: silentLog,
   } as Partial<WorkerDeps> as WorkerDeps;
-  return { job, context: contextFactory(deps, { ...settings, worker: "w" })(job, ids) };
+  const room = new KvRoom(deps.engine.info, settings.kvBytes, clock);
+  return { job, context: contextFactory(deps, { ...settings, worker: "w" }, room)(job, ids) };
 }
 
 /** A job that looks for all of its prompt in a store whose last segment arrives when told; `asked` for it calls `onLast`. */

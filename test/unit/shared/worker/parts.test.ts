@@ -88,21 +88,20 @@ test("uploads run side by side up to their bound, and there is room once none st
   await uploads.settled();
 });
 
-test("whoever waits for a slot waits until work ends, for his time, or until the stop", async () => {
+test("whoever waits for the end of work waits until there is one, for his time, or until the stop", async () => {
   const slots = new Slots(1);
   const clock = new VirtualClock();
   const stop = new AbortController();
   const work = later<void>();
   slots.occupy(work.promise);
-  await clock.run(slots.free(clock, 250, stop.signal));
+  await clock.run(slots.ended(clock, 250, stop.signal));
   expect([clock.monotonicMs(), slots.room]).toEqual([250, 0]);
-  const free = slots.free(clock, 250, stop.signal);
+  const ended = slots.ended(clock, 250, stop.signal);
   work.resolve();
-  await free;
+  await ended;
   expect([clock.monotonicMs(), slots.room]).toEqual([250, 1]);
-  await slots.free(clock, 250, stop.signal);
   slots.occupy(later<void>().promise);
-  const never = slots.free(clock, 250, stop.signal);
+  const never = slots.ended(clock, 250, stop.signal);
   stop.abort();
   await never;
   expect([clock.monotonicMs(), slots.room]).toEqual([250, 0]);
