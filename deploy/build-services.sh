@@ -4,3 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 rm -rf dist
 npx --no-install tsc -p .
+chmod +x dist/services/cli/main.js # npx makes it so once, when it links the command

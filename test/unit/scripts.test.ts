@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { RoleProcess } from "../support/role-process.ts";
 
@@ -33,4 +33,9 @@ test("--help prints it, and so does what was not understood, each with its own e
 
 test("a test that needs what was not built says what builds it", () => {
   expect(() => RoleProcess.spawn("api", {}, ["dist/none.js"])).toThrow("dist/none.js is missing: run `npm run build:services`");
+});
+
+test("the command can be run after each build, not only after the one that npx linked", () => {
+  const { bin } = JSON.parse(readFileSync("package.json", "utf8")) as { bin: { longshore: string } };
+  expect(() => accessSync(bin.longshore, constants.X_OK)).not.toThrow();
 });

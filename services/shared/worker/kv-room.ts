@@ -25,6 +25,7 @@ export class KvRoom {
   readonly #holdings = new Set<Holding>();
   readonly #waiting = new Set<Pause>();
   #makeWay: () => boolean = () => false;
+  #onEntered: () => void = () => {};
   #owed: { readonly bytes: number; readonly lane: Lane; readonly untilMs: number } | null = null;
 
   constructor(info: EngineInfo, bytesMax: number, clock: Clock) {
@@ -43,6 +44,11 @@ export class KvRoom {
     let pages = this.shelf.size;
     for (const { own } of this.#holdings) pages += own;
     return this.#bytesOf(pages) + this.#holdings.size * this.#info.stateBytes;
+  }
+
+  /** Whether jobs found no room lately: the next ones come one by one, so that those that will find none are not claimed for it. */
+  get tight(): boolean {
+    return this.#owed !== null;
   }
 
   /** The lane of a job that found no room and has not got it yet: what comes after it must not take what it waits for. Null: nobody waits. */
@@ -69,6 +75,15 @@ export class KvRoom {
       job.check();
     }
     this.#holdings.add(holding);
+    if (this.#owed !== null && this.bytes + this.#owed.bytes <= this.#bytesMax) this.#owed = null;
+    this.#onEntered();
+  }
+
+  /** Resolves when the next sequence has entered. One caller at a time. */
+  entered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEntered = resolve;
+    });
   }
 
   /** Whether a holding may have `tokens` tokens. It has room for them from then on. */

@@ -176,10 +176,13 @@ async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<v
 async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
   const { bus, clock, log, phase, model, held, room } = here;
   try {
-    const message = await bus.queue.pull(phase, model, PULL_MS, stop, held.room);
-    if (message !== null && room.owedTo !== null)
-      message.nak(0); // it was delivered for us, this moment: nobody is disturbed
-    else if (message !== null) held.occupy(take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop))));
+    const message = await bus.queue.pull(phase, model, PULL_MS, stop, room.tight ? 1 : held.room);
+    if (message === null) return;
+    if (room.owedTo !== null) return message.nak(0); // it was delivered for us, this moment: nobody is disturbed
+    const entered = room.entered();
+    const carried = take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop)));
+    held.occupy(carried);
+    if (room.tight) await Promise.race([entered, carried]);
   } catch (error) {
     if (stop.aborted) return;
     log.warn({ err: error }, "no work can be pulled");

@@ -69,6 +69,7 @@ test.each(["prefill", "decode"] as const)("a %s worker holds no more KV than it 
   const logs = await ended(requests, await submitAll(requests));
   expect(counted.most).toEqual({ pages: 6, sequences: 2 });
   expect(crowdedOut(logs)).toBeGreaterThan(0);
+  expect(crowdedOut(logs)).toBeLessThanOrEqual(4 + 4); // those that came with the first two, and one for each end
 });
 
 test("segments that sequences share take room once", async () => {
