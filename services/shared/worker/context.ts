@@ -1,27 +1,24 @@
 import type { Engine, Sealed } from "../engine/engine.ts";
-import type { Logger } from "../runtime/log.ts";
 import { heapMemory } from "../runtime/memory.ts";
-import type { SegmentKey, SegmentStore, ValueHead } from "../segments/contract.ts";
-import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts";
+import type { SegmentKey } from "../segments/contract.ts";
+import type { KeySpace } from "../segments/keys.ts";
+import { Addresses } from "./addresses.ts";
 import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, lastProgress } from "./held-job.ts";
+import { Keeping, type KeepingDeps } from "./keeping.ts";
 import { Holding, type KvRoom } from "./kv-room.ts";
 import { loadLeading } from "./load-leading.ts";
 import type { Taken } from "./shelf.ts";
-import { Uploads } from "./uploads.ts";
 
 /** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
 export const LOADS_MAX = 32;
 /** Tenants whose key spaces are kept: each is hashed once. */
 const SPACES_MAX = 1_024;
 
-interface ContextDeps {
+interface ContextDeps extends KeepingDeps {
   readonly engine: Engine;
-  readonly store: SegmentStore;
   readonly room: KvRoom;
-  readonly log: Logger;
-  readonly uploadsMax: number;
   readonly boundaryTokens: number;
 }
 
@@ -57,31 +54,26 @@ export interface Found {
 /** The ids of one job's sequence, prompt and answer, and what the store keeps of it. */
 export class Context {
   readonly #deps: ContextDeps;
-  readonly #space: KeySpace;
-  readonly #ids: Int32Array;
-  readonly #keys: SegmentKey[] = [];
-  readonly #uploads: Uploads;
   readonly #job: HeldJob;
+  readonly #ids: Int32Array;
+  readonly #addresses: Addresses;
+  readonly #keeping: Keeping;
   readonly #holding = new Holding();
   #length: number;
   /** Gives up what neighbours had loaded when it came. */
   #letGo: (() => void)[] = [];
   #loans: readonly Taken[] = [];
-  /** What the store refused, by index: memory that the sequence holds too while it is open. */
-  readonly #refused = new Map<number, Sealed>();
-  /** Whether it took what it was given last. */
-  #takes = false;
 
-  /** Room for `moreMax` more ids. What is fetched or stored keeps the job's claim; a segment stored makes its attempt count. */
+  /** Room for `moreMax` more ids. What is fetched keeps the job's claim. */
   constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
     this.#deps = deps;
-    this.#space = space;
+    this.#job = job;
     this.#length = prompt.length + fed.length;
     this.#ids = new Int32Array(this.#length + moreMax);
     this.#ids.set(prompt);
     this.#ids.set(fed, prompt.length);
-    this.#uploads = new Uploads(deps.uploadsMax, () => this.#again());
-    this.#job = job;
+    this.#addresses = new Addresses(deps.engine.info, space, this.#ids);
+    this.#keeping = new Keeping(deps, job, this.#addresses);
   }
 
   get ids(): Int32Array {
@@ -98,12 +90,7 @@ export class Context {
 
   /** Key of a whole segment. */
   key(index: number): SegmentKey {
-    const { segmentTokens } = this;
-    while (this.#keys.length <= index) {
-      const from = this.#keys.length * segmentTokens;
-      this.#keys.push(nextSegmentKey(this.#space, this.#keys.at(-1) ?? null, this.#ids.subarray(from, from + segmentTokens)));
-    }
-    return this.#keys[index]!;
+    return this.#addresses.key(index);
   }
 
   /** Takes room for a sequence of `tokens` tokens, before anything of it is loaded. What neighbours have loaded of it stays here. Throws Interrupted (crowded) where there is none. */
@@ -149,75 +136,42 @@ export class Context {
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 
-  /** Stores a segment while the caller goes on. Takes over the payload. What the store refuses is kept, and offered again once it takes something else. */
+  /** Stores a segment while the caller goes on. Takes over the payload. */
   keep(sealed: Sealed): void {
-    this.#uploads.add(() => this.#offer(sealed));
+    this.#keeping.segment(sealed);
   }
 
   /** Stores the boundary of a sequence at `position` while the caller goes on. */
   keepBoundary(position: number, bytes: Uint8Array): void {
-    const key = this.#boundaryKey(position);
-    this.#uploads.add(async () => void (await this.#put(key, this.#boundaryHead(position), bytes)));
+    this.#keeping.boundary(position, bytes);
   }
 
   /** Resolves once the store has caught up enough for the engine to go on. */
-  room(): Promise<void> {
-    return this.#uploads.room();
+  caughtUp(): Promise<void> {
+    return this.#keeping.caughtUp();
   }
 
   /** Resolves once everything kept so far is stored or given up. */
   settled(): Promise<void> {
-    return this.#uploads.settled();
+    return this.#keeping.settled();
   }
 
   /** Returns what was on loan, gives up what the store refused, and leaves the room. Called once settled. Idempotent. */
   release(): void {
     for (const loan of this.#loans) loan.putBack();
     for (const letGo of this.#letGo.splice(0)) letGo();
-    this.#deps.room.leave(this.#holding);
-    for (const { payload } of this.#refused.values()) payload.release();
     this.#loans = [];
-    this.#refused.clear();
-  }
-
-  async #offer(sealed: Sealed): Promise<void> {
-    const { index, payload } = sealed;
-    const end = await this.#put(this.key(index), this.#segmentHead(index), payload.bytes);
-    if (end === "stored") {
-      this.#job.stored++;
-      this.#job.unstored.delete(index);
-    } else this.#job.unstored.add(index);
-    if (end === "refused") this.#refused.set(index, sealed);
-    else payload.release();
-    this.#job.pulse();
-  }
-
-  /** The first of what was refused, while the store takes what it is given and the job stays here. */
-  #again(): (() => Promise<void>) | null {
-    const sealed = this.#refused.get(Math.min(...this.#refused.keys()));
-    if (sealed === undefined || !this.#takes || this.#job.signal.aborted || this.#job.leaving) return null;
-    this.#refused.delete(sealed.index);
-    return () => this.#offer(sealed);
-  }
-
-  /** Never rejects. */
-  async #put(key: SegmentKey, head: ValueHead, bytes: Uint8Array): Promise<"stored" | "refused" | "failed"> {
-    try {
-      this.#takes = await this.#deps.store.put(key, head, bytes);
-      return this.#takes ? "stored" : "refused";
-    } catch (error) {
-      this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: whoever needs it computes it");
-      return "failed";
-    }
+    this.#keeping.giveUp();
+    this.#deps.room.leave(this.#holding);
   }
 
   async #borrow(index: number): Promise<Taken | null> {
     const { engine, store, room } = this.#deps;
-    const key = this.key(index);
+    const { key, head } = this.#addresses.segment(index);
     this.#job.check();
     const isNew = index >= this.#letGo.length; // else it counts as shared already
     if (isNew) this.#holding.shared++;
-    const taken = await room.shelf.take(key, () => store.get(key, this.#segmentHead(index), (bytes) => engine.allocate(bytes)));
+    const taken = await room.shelf.take(key, () => store.get(key, head, (bytes) => engine.allocate(bytes)));
     if (isNew && taken === null) this.#holding.shared--;
     this.#job.pulse();
     return taken;
@@ -231,30 +185,11 @@ export class Context {
     const left = lastProgress(this.#job.history);
     for (const position of boundaryPlaces(this.#ids, { low, high, every, endings, left })) {
       this.#job.check();
-      const memory = await this.#deps.store.get(this.#boundaryKey(position), this.#boundaryHead(position), heapMemory);
+      const { key, head } = this.#addresses.boundary(position);
+      const memory = await this.#deps.store.get(key, head, heapMemory);
       this.#job.pulse();
       if (memory !== null) return { position, bytes: memory.bytes };
     }
     return null;
-  }
-
-  #boundaryKey(position: number): SegmentKey {
-    const { segmentTokens } = this;
-    const whole = Math.floor(position / segmentTokens);
-    const parent = whole === 0 ? null : this.key(whole - 1);
-    return boundaryKey(this.#space, parent, this.#ids.subarray(whole * segmentTokens, position), position);
-  }
-
-  #segmentHead(index: number): ValueHead {
-    return this.#head("segment", index * this.segmentTokens, this.segmentTokens);
-  }
-
-  #boundaryHead(position: number): ValueHead {
-    return this.#head("boundary", position, 0);
-  }
-
-  #head(kind: ValueHead["kind"], firstToken: number, tokenCount: number): ValueHead {
-    const { fingerprint, kvLayout, layers } = this.#deps.engine.info;
-    return { kind, fingerprint, layout: kvLayout, firstToken, tokenCount, firstLayer: 0, layerCount: layers };
   }
 }

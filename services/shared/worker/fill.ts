@@ -54,7 +54,7 @@ export async function fill(filling: Filling): Promise<Filled> {
     // A boundary in the middle of a replay would have half its windows.
     if (position >= exactFrom && position % boundaryTokens === 0 && position < ids.length)
       context.keepBoundary(position, await engine.boundary(sequence));
-    await context.room();
+    await context.caughtUp();
   }
   return drawn;
 }

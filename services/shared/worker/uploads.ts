@@ -20,7 +20,7 @@ export class Uploads {
   }
 
   /** Resolves once nothing stands in line: the engine never runs further ahead of the store than one chunk. */
-  async room(): Promise<void> {
+  async caughtUp(): Promise<void> {
     while (this.#waiting.length > 0) await Promise.race(this.#running);
   }
 

@@ -76,7 +76,7 @@ test("uploads run side by side up to their bound, and there is room once none st
     });
   }
   let hasRoom = false;
-  const room = uploads.room().then(() => {
+  const room = uploads.caughtUp().then(() => {
     hasRoom = true;
   });
   await Promise.resolve();

@@ -1,0 +1,88 @@
+import type { Sealed } from "../engine/engine.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { SegmentStore } from "../segments/contract.ts";
+import type { Address, Addresses } from "./addresses.ts";
+import type { HeldJob } from "./held-job.ts";
+import { Uploads } from "./uploads.ts";
+
+export interface KeepingDeps {
+  readonly store: SegmentStore;
+  readonly log: Logger;
+  readonly uploadsMax: number;
+}
+
+/** What one job has the store keep, while the engine goes on. What is stored keeps its claim; a segment makes its attempt count. */
+export class Keeping {
+  readonly #deps: KeepingDeps;
+  readonly #job: HeldJob;
+  readonly #addresses: Addresses;
+  readonly #uploads: Uploads;
+  /** What the store refused, by index: memory that the sequence holds too while it is open. */
+  readonly #refused = new Map<number, Sealed>();
+  /** Whether it took what it was given last. */
+  #takes = false;
+
+  constructor(deps: KeepingDeps, job: HeldJob, addresses: Addresses) {
+    this.#deps = deps;
+    this.#job = job;
+    this.#addresses = addresses;
+    this.#uploads = new Uploads(deps.uploadsMax, () => this.#again());
+  }
+
+  /** Takes over the payload. What the store refuses is kept, and offered again once it takes something else. */
+  segment(sealed: Sealed): void {
+    this.#uploads.add(() => this.#offer(sealed));
+  }
+
+  boundary(position: number, bytes: Uint8Array): void {
+    const address = this.#addresses.boundary(position);
+    this.#uploads.add(async () => void (await this.#put(address, bytes)));
+  }
+
+  /** Resolves once the store has caught up enough for the engine to go on. */
+  caughtUp(): Promise<void> {
+    return this.#uploads.caughtUp();
+  }
+
+  /** Resolves once everything so far is stored or given up. */
+  settled(): Promise<void> {
+    return this.#uploads.settled();
+  }
+
+  /** Gives up what the store refused. Called once settled. Idempotent. */
+  giveUp(): void {
+    for (const { payload } of this.#refused.values()) payload.release();
+    this.#refused.clear();
+  }
+
+  async #offer(sealed: Sealed): Promise<void> {
+    const { index, payload } = sealed;
+    const end = await this.#put(this.#addresses.segment(index), payload.bytes);
+    if (end === "stored") {
+      this.#job.stored++;
+      this.#job.unstored.delete(index);
+    } else this.#job.unstored.add(index);
+    if (end === "refused") this.#refused.set(index, sealed);
+    else payload.release();
+    this.#job.pulse();
+  }
+
+  /** The first of what was refused, while the store takes what it is given and the job stays here. */
+  #again(): (() => Promise<void>) | null {
+    const sealed = this.#refused.get(Math.min(...this.#refused.keys()));
+    if (sealed === undefined || !this.#takes || this.#job.signal.aborted || this.#job.leaving) return null;
+    this.#refused.delete(sealed.index);
+    return () => this.#offer(sealed);
+  }
+
+  /** Never rejects. */
+  async #put({ key, head }: Address, bytes: Uint8Array): Promise<"stored" | "refused" | "failed"> {
+    try {
+      this.#takes = await this.#deps.store.put(key, head, bytes);
+      return this.#takes ? "stored" : "refused";
+    } catch (error) {
+      this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: whoever needs it computes it");
+      return "failed";
+    }
+  }
+}
