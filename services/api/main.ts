@@ -1,4 +1,3 @@
-import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
@@ -15,7 +14,7 @@ export async function runApi(config: Config): Promise<void> {
   const log = openLog("api", config.logLevel);
   const model = await openServedModel(config);
   const metrics = openMetrics({ process: true });
-  const bus = busFromConfig(config, tellDamage(log, metrics));
+  const bus = busFromConfig(config, { tell: { log, metrics } });
   const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics };
   const api = await startApi(deps);
   log.info({ url: api.url, grpc: api.grpc, model: model.name }, "listening");

@@ -1,5 +1,4 @@
 import { openServedModel } from "../api/model.ts";
-import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
@@ -18,7 +17,7 @@ export async function runBatchCoordinator(config: Config): Promise<void> {
   requireServers(config, "natsUrl");
   const log = openLog("batch", config.logLevel);
   const metrics = openMetrics({ process: true });
-  const bus = busFromConfig(config, tellDamage(log, metrics));
+  const bus = busFromConfig(config, { tell: { log, metrics } });
   let ready = false;
   const status = { healthy: () => null, ready: () => (ready ? null : "starting"), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);

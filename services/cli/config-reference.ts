@@ -3,6 +3,7 @@ import type { Setting } from "../shared/runtime/settings.ts";
 
 const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
   cluster: "Must agree across the cluster",
+  record: "Must agree across the cluster: what the record keeps (the largest that a process asked for stands)",
   stores: "Record and cache",
   work: "Jobs",
   prefill: "Prefill workers",

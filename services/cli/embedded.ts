@@ -2,7 +2,6 @@ import { watchTextOf } from "../decode/watch-text.ts";
 import { decodeWorker } from "../decode/worker.ts";
 import { prefillWorker } from "../prefill/worker.ts";
 import type { Bus } from "../shared/bus/contract.ts";
-import { tellDamage } from "../shared/bus/damage.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../shared/engine/from-config.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
@@ -42,7 +41,7 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const clock = systemClock;
   const inMemory: Config = { ...config, natsUrl: "memory:", redisUrl: "memory:" };
   const opened = await engineFromConfig(config);
-  const bus = busFromConfig(inMemory, tellDamage(log, metrics));
+  const bus = busFromConfig(inMemory, { tell: { log, metrics } });
   const sums = await sumsFromConfig(config);
   const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics, sums });
   const engine = measured(opened.engine, clock, metrics);

@@ -60,7 +60,7 @@ const keysOf = async ({ registry }: Bus): Promise<readonly ApiKey[]> =>
 
 async function withRecord(config: Config, work: (bus: Bus) => Promise<void>): Promise<void> {
   requireServers(config, "natsUrl");
-  const bus = busFromConfig(config);
+  const bus = busFromConfig(config, { streams: "access" });
   try {
     await bus.ready(READY_MS);
     await work(bus);

@@ -1,10 +1,19 @@
 import type { Config } from "../runtime/config.ts";
+import type { Logger } from "../runtime/log.ts";
+import type { Metrics } from "../runtime/metrics.ts";
 import type { Bus } from "./contract.ts";
-import type { OnDamage } from "./damage.ts";
+import { tellDamage } from "./damage.ts";
 import { openBus } from "./open.ts";
+import type { BusSettings } from "./settings.ts";
+
+interface Opening {
+  /** Where what the bus notices is told. */
+  readonly tell?: { readonly log: Logger; readonly metrics: Metrics };
+  readonly streams?: BusSettings["streams"];
+}
 
 /** The bus a process of the cluster uses: every process with the same settings meets the others there. */
-export function busFromConfig(config: Config, onDamage: OnDamage = () => {}): Bus {
+export function busFromConfig(config: Config, { tell, streams = "all" }: Opening = {}): Bus {
   return openBus({
     url: config.natsUrl,
     prefix: config.natsPrefix,
@@ -17,6 +26,20 @@ export function busFromConfig(config: Config, onDamage: OnDamage = () => {}): Bu
     logMaxAgeMs: config.logMaxAgeSeconds * 1_000,
     queueMessagesMax: config.queueJobsMax,
     beatLifeMs: 5 * config.beatMs,
-    onDamage,
+    streams,
+    ...(tell !== undefined && { onDamage: tellDamage(tell.log, tell.metrics), onKept: tellKept(tell.log) }),
   });
+}
+
+/** Once, until something else is kept: the record is prepared again after every reconnect. */
+function tellKept(log: Logger): BusSettings["onKept"] {
+  let told = "";
+  return (kept) => {
+    if (told === kept.join()) return;
+    told = kept.join();
+    log.warn(
+      { kept },
+      "the record keeps more than this process asks for: give it the settings of the others, or lower what is kept with `nats stream edit` once all ask for less",
+    );
+  };
 }

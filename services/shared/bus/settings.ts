@@ -2,7 +2,10 @@ import { type Clock, systemClock } from "../runtime/clock.ts";
 import { type Random, systemRandom } from "../runtime/random.ts";
 import type { LogRules } from "./log.ts";
 
-/** Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random and the waits. */
+/**
+ * Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random, the waits, and what they are told; of sizes,
+ * copies and ages the largest stands.
+ */
 export interface BusSettings extends LogRules {
   /** `memory:`, or `nats://host:4222` with `user:password@` or `token@` where needed, `tls://` for TLS; several whole URLs separated by commas. */
   readonly url: string;
@@ -31,6 +34,10 @@ export interface BusSettings extends LogRules {
   readonly keyLifeMs: number;
   /** How long one try of a request waits before it is repeated. */
   readonly tryMs: number;
+  /** Which streams are prepared: all, or those of API keys alone, for a command that knows nothing of the cluster's settings. */
+  readonly streams: "all" | "access";
+  /** Told each time the record is prepared and keeps more than these settings ask for: one line for each limit that stays. */
+  readonly onKept: (lines: readonly string[]) => void;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -54,6 +61,8 @@ const defaults = {
   beatLifeMs: 5_000,
   keyLifeMs: 86_400_000,
   tryMs: 2_000,
+  streams: "all" as const,
+  onKept: () => {},
   clock: systemClock,
   random: systemRandom,
 };

@@ -20,7 +20,6 @@ const cluster = {
 const stores = {
   natsUrl: url(["nats:", "tls:", "memory:"], "memory:", "The record. `memory:` lives and dies with the process."),
   natsPrefix: text("longshore", "Begins the name of every stream, bucket and subject, so that clusters can share a server."),
-  natsReplicas: whole(1, { min: 1, max: 5 }, "Copies of every stream and bucket. 3 survives the loss of a server."),
   redisUrl: url(["redis:", "rediss:", "unix:", "memory:"], "memory:", "The cache of segments. `memory:` lives and dies with the process."),
   redisPrefix: text("longshore", "Begins every key."),
   redisConnections: whole(2, { min: 1, max: 16 }, "Connections that move segment values, per process."),
@@ -30,6 +29,11 @@ const stores = {
   segmentTtlSeconds: whole(86_400, { min: 60 }, "How long an unused segment is kept."),
   boundaryTtlSeconds: whole(1_800, { min: 10 }, "How long a boundary is kept."),
   boundaryTokens: multipleOf(128, 4_096, "A boundary is stored after every so many tokens of a prompt."),
+} as const;
+
+/** Limits of what the record keeps, which no process lowers: `bus/nats/ensure-stream.ts`. */
+const record = {
+  natsReplicas: whole(1, { min: 1, max: 5 }, "Copies of every stream and bucket. 3 survives the loss of a server."),
   logMaxBytes: whole(4_294_967_296, { min: 1_048_576 }, "Size of the job log. At 80 % of it new work is answered 429."),
   payloadsMaxBytes: whole(
     2_147_483_648,
@@ -160,9 +164,9 @@ const runtime = {
   logLevel: oneOf(["trace", "debug", "info", "warn", "error", "silent"], "info", "Least level that is written."),
 } as const;
 
-export const settingGroups = { cluster, stores, work, prefill, decode, batch, engine, api, client, runtime } as const;
+export const settingGroups = { cluster, record, stores, work, prefill, decode, batch, engine, api, client, runtime } as const;
 
-const settings = { ...cluster, ...stores, ...work, ...prefill, ...decode, ...batch, ...engine, ...api, ...client, ...runtime };
+const settings = { ...cluster, ...record, ...stores, ...work, ...prefill, ...decode, ...batch, ...engine, ...api, ...client, ...runtime };
 
 export type Config = { readonly [Name in keyof typeof settings]: (typeof settings)[Name] extends Setting<infer T> ? T : never };
 

@@ -1,4 +1,3 @@
-import { tellDamage } from "../bus/damage.ts";
 import type { Phase } from "../bus/events.ts";
 import { busFromConfig } from "../bus/from-config.ts";
 import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../engine/from-config.ts";
@@ -35,7 +34,7 @@ export async function workerProcess(
   const log = openLog(role, config.logLevel);
   const clock = systemClock;
   const metrics = openMetrics({ process: true });
-  const bus = busFromConfig(config, tellDamage(log, metrics));
+  const bus = busFromConfig(config, { tell: { log, metrics } });
   const store = storeFromConfig(config, { clock, log, random: systemRandom, metrics, sums: await sumsFromConfig(config) });
   let opened: OpenedEngine | null = null;
   const ended = new AbortController();

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect, type JetStreamManager, type StreamConfig } from "nats";
 import { expect, test } from "vitest";
 import { Connection } from "../../../services/shared/bus/nats/connection.ts";
-import { ensureStream } from "../../../services/shared/bus/nats/layout.ts";
+import { ensureStream } from "../../../services/shared/bus/nats/ensure-stream.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
-import { collect, finished, never, request, submitAndClaim } from "../../support/bus.ts";
+import { collect, depth, finished, never, request, submitAndClaim } from "../../support/bus.ts";
 import { losesNothing } from "../../support/loses-nothing.ts";
 import { ownServer } from "../../support/own-server.ts";
 
@@ -75,8 +76,8 @@ test("a setting the server drops without a word is noticed", async () => {
       )
       .toBe(true);
     const config = { name: "X", subjects: ["x"], retention: "limits", storage: "file" };
-    await ensureStream(connection, config);
-    await expect(ensureStream(connection, { ...config, no_such_setting: true })).rejects.toThrow(
+    await ensureStream(connection, { config, from: {} });
+    await expect(ensureStream(connection, { config: { ...config, no_such_setting: true }, from: {} })).rejects.toThrow(
       "did not take no_such_setting of stream X",
     );
   } finally {
@@ -84,22 +85,52 @@ test("a setting the server drops without a word is noticed", async () => {
   }
 });
 
-test("a log that holds more than its new size is left as it is, and who asked for that is told", async () => {
-  const bus = await ready({ logMaxBytes: 2_097_152 });
+test("a process with smaller settings leaves what others keep, in number, size and age, and is told what stays", async () => {
+  const bus = await ready({ logMaxBytes: 2_097_152, logMaxAgeMs: 7_200_000, queueMessagesMax: 2 });
   const large = request({ prompt: { ids: new Int32Array(200_000).fill(1) } });
   for (const jobId of ["first", "second", "third", "fourth", "fifth", "sixth"]) await bus.log.submit(jobId, large);
-  const narrow = open({ logMaxBytes: 1_048_576 });
-  const told = () => narrow.ready(500).catch(({ message }: Error) => message);
-  await expect.poll(told, { timeout: 20_000 }).toMatch(/^stream \w+_LOG holds 12\d{5} bytes .* raise LONGSHORE_LOG_MAX_BYTES/);
+  for (const jobId of ["a", "b"]) await bus.queue.publish("prefill", "m", "batch", { jobId, promptTokens: 1 });
+  const before = await configs();
+  const told: string[] = [];
+  await ready({ logMaxBytes: 1_048_576, logMaxAgeMs: 1, queueMessagesMax: 1, onKept: (lines) => void told.push(...lines) });
+  expect(await configs()).toEqual(before);
   expect((await bus.log.first("first"))?.event.type).toBe("submitted");
-  expect((await bus.log.submit("seventh", large)).event.type, "the size is what it was").toBe("submitted");
+  expect(await depth(bus, "prefill", "m")).toBe(2);
+  expect(told).toContain("LONGSHORE_LOG: max_age 7200 s, LONGSHORE_LOG_MAX_AGE_SECONDS asks for 0.001 s");
+  expect(told).toContain("LONGSHORE_LOG: max_bytes 2097152, LONGSHORE_LOG_MAX_BYTES asks for 1048576");
+  expect(told).toContain("LONGSHORE_PREFILL: max_msgs 2, LONGSHORE_QUEUE_JOBS_MAX asks for 1");
 });
 
-test("changed settings reach streams that exist", async () => {
-  await ready({ logMaxAgeMs: 3_600_000 });
-  const bus = await ready({ logMaxAgeMs: 7_200_000, queueMessagesMax: 1 });
-  await bus.queue.publish("prefill", "m", "batch", { jobId: "a", follows: 1, promptTokens: 1 });
-  await expect(bus.queue.publish("prefill", "m", "batch", { jobId: "b", follows: 1, promptTokens: 1 })).rejects.toMatchObject({
-    code: "OVERLOADED",
+test("what is lowered by hand stays so for processes that ask for no more, and nobody is told anything", async () => {
+  await ready({ logMaxAgeMs: 7_200_000 });
+  await withHand(async ({ streams }) => {
+    for (const { config } of await streams.list().next())
+      if (config.max_age === 7_200e9) await streams.update(config.name, { ...config, max_age: 3_600e9 });
   });
+  const before = await configs();
+  const told: string[] = [];
+  await ready({ logMaxAgeMs: 3_600_000, onKept: (lines) => void told.push(...lines) });
+  expect([await configs(), told]).toEqual([before, []]);
 });
+
+test("larger settings reach streams that exist, and leave what an operator set beside ours", async () => {
+  await ready({ logMaxAgeMs: 3_600_000, queueMessagesMax: 1 });
+  await withHand(({ streams }) => streams.update("LONGSHORE_LOG", { description: "of the yard" }));
+  const bus = await ready({ logMaxAgeMs: 7_200_000, queueMessagesMax: 2 });
+  for (const jobId of ["a", "b"]) await bus.queue.publish("prefill", "m", "batch", { jobId, promptTokens: 1 });
+  await expect(bus.queue.publish("prefill", "m", "batch", { jobId: "c", promptTokens: 1 })).rejects.toMatchObject({ code: "OVERLOADED" });
+  expect((await configs()).LONGSHORE_LOG).toMatchObject({ max_age: 7_200e9, description: "of the yard" });
+});
+
+async function withHand<T>(act: (manager: JetStreamManager) => Promise<T>): Promise<T> {
+  const hand = await connect({ servers: own.server.url });
+  try {
+    return await act(await hand.jetstreamManager());
+  } finally {
+    await hand.close();
+  }
+}
+
+/** Of every stream, by its name. */
+const configs = (): Promise<Record<string, StreamConfig>> =>
+  withHand(async ({ streams }) => Object.fromEntries((await streams.list().next()).map(({ config }) => [config.name, config])));

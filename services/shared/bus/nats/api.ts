@@ -2,7 +2,7 @@ import type { Connection } from "./connection.ts";
 
 /** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
 export const apiCodes = {
-  streamNameInUse: 10058,
+  streamNotFound: 10059,
   noMessageFound: 10037,
   wrongLastSequence: 10071,
   wrongLastSequenceConstant: 10164,

@@ -4,8 +4,9 @@ import { patiently } from "../pause.ts";
 import type { BusSettings } from "../settings.ts";
 import { Connection } from "./connection.ts";
 import { NatsDocuments } from "./documents.ts";
+import { ensureStream } from "./ensure-stream.ts";
 import { NatsJournal } from "./journal.ts";
-import { ensureStream, layout } from "./layout.ts";
+import { layout } from "./layout.ts";
 import { NatsPayloads } from "./payloads.ts";
 import { NatsQueue } from "./queue.ts";
 import { NatsRegistry } from "./registry.ts";
@@ -18,7 +19,9 @@ export function natsBus(settings: BusSettings): Bus {
   const named = names(settings.prefix);
   const streams = layout(named, settings);
   const connection = new Connection(settings.url, settings, async (ready) => {
-    for (const config of streams) await ensureStream(ready, config);
+    const kept: string[] = [];
+    for (const plan of streams) kept.push(...(await ensureStream(ready, plan)));
+    if (kept.length > 0) settings.onKept(kept);
   });
   const stream = ({ stream: name }: { readonly stream: string }) => new Stream(name, connection, settings);
   const phases = { prefill: stream(named.prefill), decode: stream(named.decode) };

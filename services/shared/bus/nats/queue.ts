@@ -7,7 +7,7 @@ import { token, untoken } from "../name.ts";
 import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
-import { checkEcho, type Echo } from "./layout.ts";
+import { checkEcho, type Echo } from "./ensure-stream.ts";
 import { deliveryOf, isStatus } from "./messages.ts";
 import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
 import type { Patience, Stream } from "./stream.ts";

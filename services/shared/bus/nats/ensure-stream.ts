@@ -1,0 +1,82 @@
+import { ServingError } from "../../runtime/errors.ts";
+import { apiCodes, callApi, isApiError, noRoom } from "./api.ts";
+import type { Connection } from "./connection.ts";
+
+export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
+
+/** Beyond these a server drops what it keeps, or copies of it, without a word. */
+const limits = ["num_replicas", "max_age", "max_bytes", "max_msgs", "duplicate_window"] as const;
+export type Limit = (typeof limits)[number];
+
+export interface StreamPlan {
+  readonly config: StreamConfig;
+  /** The settings of a process that its limits come from; others are the same in every process. */
+  readonly from: Readonly<Partial<Record<Limit, string>>>;
+}
+
+/**
+ * Creates a stream, or gives an existing one these settings, but lowers none of its limits: a process that lacks a setting would do so to all others,
+ * and what they keep would be dropped. Resolves to what stays above what is asked, for people.
+ */
+export async function ensureStream(connection: Connection, { config, from }: StreamPlan): Promise<readonly string[]> {
+  const { name } = config;
+  const existing = await configOf(connection, name);
+  if (existing === null) {
+    checkEcho(`stream ${name}`, config, (await change(connection, "CREATE", config)).config);
+    return [];
+  }
+  const larger = limits.filter((limit) => limit in config && most(limit, existing[limit]) > most(limit, config[limit]));
+  const wanted = { ...config, ...Object.fromEntries(larger.map((limit) => [limit, existing[limit]])) };
+  if (differing(wanted, existing).length > 0)
+    checkEcho(`stream ${name}`, wanted, (await change(connection, "UPDATE", { ...existing, ...wanted })).config);
+  return larger.map((limit) => {
+    const asking = from[limit] ?? "this version";
+    return `${name}: ${limit} ${shown(limit, existing[limit])}, ${asking} asks for ${shown(limit, config[limit])}`;
+  });
+}
+
+export interface Echo {
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Servers drop settings they do not know without a word, so what they answer is compared with what was asked. */
+export function checkEcho(what: string, asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): void {
+  const dropped = differing(asked, answered);
+  if (dropped.length === 0) return;
+  throw new ServingError("UNAVAILABLE", `nats-server did not take ${dropped.join(", ")} of ${what}; use 2.9.10 or newer`);
+}
+
+const differing = (asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): readonly string[] =>
+  Object.keys(asked).filter((key) => JSON.stringify(answered[key]) !== JSON.stringify(asked[key]));
+
+/** Zero and less are no limit. */
+const most = (limit: Limit, value: unknown): number =>
+  typeof value === "number" && (value > 0 || limit === "num_replicas") ? value : Number.POSITIVE_INFINITY;
+
+function shown(limit: Limit, value: unknown): string {
+  const count = most(limit, value);
+  if (!Number.isFinite(count)) return "unlimited";
+  return limit === "max_age" || limit === "duplicate_window" ? `${count / 1e9} s` : String(count);
+}
+
+async function configOf(connection: Connection, name: string): Promise<Echo["config"] | null> {
+  try {
+    return (await callApi<Echo>(connection, `STREAM.INFO.${name}`)).config;
+  } catch (thrown) {
+    if (isApiError(thrown, apiCodes.streamNotFound)) return null;
+    throw thrown;
+  }
+}
+
+async function change(connection: Connection, verb: "CREATE" | "UPDATE", config: StreamConfig): Promise<Echo> {
+  try {
+    return await callApi(connection, `STREAM.${verb}.${config.name}`, config);
+  } catch (thrown) {
+    if (!isApiError(thrown, ...noRoom)) throw thrown;
+    const advice =
+      "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
+    throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
+      cause: thrown,
+    });
+  }
+}
