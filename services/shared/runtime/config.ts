@@ -18,9 +18,17 @@ const cluster = {
 
 /** Where the two stores are, and how they keep what they are given. */
 const stores = {
-  natsUrl: url(["nats:", "tls:", "memory:"], "memory:", "The record. `memory:` lives and dies with the process."),
+  natsUrl: url(
+    ["nats:", "tls:", "memory:"],
+    "memory:",
+    "The record. `memory:` lives and dies with the process. In a user or a password % is written %25, / %2F, # %23 and @ %40.",
+  ),
   natsPrefix: text("longshore", "Begins the name of every stream, bucket and subject, so that clusters can share a server."),
-  redisUrl: url(["redis:", "rediss:", "unix:", "memory:"], "memory:", "The cache of segments. `memory:` lives and dies with the process."),
+  redisUrl: url(
+    ["redis:", "rediss:", "unix:", "memory:"],
+    "memory:",
+    "The cache of segments. `memory:` lives and dies with the process. A password as in LONGSHORE_NATS_URL.",
+  ),
   redisPrefix: text("longshore", "Begins every key."),
   redisConnections: whole(2, { min: 1, max: 16 }, "Connections that move segment values, per process."),
   redisPieceBytes: whole(262_144, { min: 4096, max: 1_048_576 }, "Values travel and are kept in pieces of this size."),
@@ -182,12 +190,12 @@ export const envName = (name: string): string => `LONGSHORE_${name.replace(/[A-Z
 export function loadConfig(env: Environment = environment): Config {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
-  for (const [name, { parse, fallback }] of Object.entries<Setting<unknown>>(settings)) {
+  for (const [name, { parse, fallback, secret }] of Object.entries<Setting<unknown>>(settings)) {
     const value = env[envName(name)] ?? fallback;
     try {
       config[name] = parse(value);
     } catch (error) {
-      problems.push(`${envName(name)}=${withoutPassword(value)}: ${(error as Error).message}`);
+      problems.push(`${envName(name)}${secret === true ? "" : `=${value}`}: ${(error as Error).message}`);
     }
   }
   problems.push(...unknownNames(env));
@@ -195,8 +203,6 @@ export function loadConfig(env: Environment = environment): Config {
   if (problems.length > 0) throw new ServingError("INVALID_REQUEST", `bad configuration\n  ${problems.join("\n  ")}`);
   return Object.freeze(config) as Config;
 }
-
-const withoutPassword = (value: string): string => value.replace(/\/\/.*@/, "//***@");
 
 /** The log must not drop the beginning of a job that runs, nor an answer that is kept; the largest body must find room at some time; and a worker told to stop must have time for its chunk. */
 function contradictions(config: Config): string[] {

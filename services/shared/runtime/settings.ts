@@ -6,6 +6,8 @@ export interface Setting<T> {
   readonly doc: string;
   /** Shown in the reference: `whole number, 1 to 1024`. */
   readonly kind: string;
+  /** What is refused is not repeated: it may hold a password. */
+  readonly secret?: true;
 }
 
 const setting = <T>(kind: string, fallback: string, doc: string, parse: (text: string) => T): Setting<T> => ({
@@ -47,12 +49,14 @@ export const multipleOf = (step: number, fallback: number, doc: string) =>
     return number;
   });
 
-export const url = (protocols: readonly string[], fallback: string, doc: string) =>
-  setting(`URL: ${protocols.join(", ")}`, fallback, doc, (value) => {
+export const url = (protocols: readonly string[], fallback: string, doc: string): Setting<string> => ({
+  ...setting(`URL: ${protocols.join(", ")}`, fallback, doc, (value) => {
     const [protocol] = value.split(":", 1);
     if (!protocols.includes(`${protocol}:`)) throw new Error(`must begin with ${protocols.join(" or ")}`);
     return value;
-  });
+  }),
+  secret: true,
+});
 
 function wholeNumber(value: string, range: { min: number; max?: number }): number {
   const number = /^-?\d+$/.test(value) ? Number(value) : Number.NaN;

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { ServingError } from "../runtime/errors.ts";
+import { parseStoreUrl } from "../runtime/store-url.ts";
 
 /** Where a Redis is and who we are there. */
 export interface RedisTarget {
@@ -14,21 +15,23 @@ export interface RedisTarget {
   readonly db: number;
 }
 
+const NAME = "LONGSHORE_REDIS_URL";
+const FORM = "must begin with redis://, rediss:// or unix://";
+
 /** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@localhost]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
 export function parseRedisUrl(text: string): RedisTarget {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !["redis:", "rediss:", "unix:"].includes(url.protocol))
-    throw badUrl("must begin with redis://, rediss:// or unix://");
+  const { url, username, password } = parseStoreUrl(NAME, text, FORM);
+  if (!["redis:", "rediss:", "unix:"].includes(url.protocol)) throw badUrl(FORM);
   const unix = url.protocol === "unix:";
   const db = (unix ? url.searchParams.get("db") : url.pathname.slice(1)) || "0";
-  if (!/^\d{1,5}$/.test(db)) throw badUrl(`database "${db}" must be a number`);
+  if (!/^\d{1,5}$/.test(db)) throw badUrl("the database, behind the last /, must be a number");
   return {
-    path: unix ? decodeURIComponent(url.pathname) : null,
+    path: unix ? pathOf(url) : null,
     host: url.hostname.replace(/^\[|\]$/g, "") || "127.0.0.1",
     port: Number(url.port || 6379),
     tls: url.protocol === "rediss:",
-    username: decodeURIComponent(url.username),
-    password: decodeURIComponent(url.password),
+    username,
+    password,
     db: Number(db),
   };
 }
@@ -36,4 +39,12 @@ export function parseRedisUrl(text: string): RedisTarget {
 /** What a TLS handshake asks for; certificates are verified against the system's and NODE_EXTRA_CA_CERTS. */
 export const serverName = (target: RedisTarget): { servername?: string } => (isIP(target.host) ? {} : { servername: target.host });
 
-const badUrl = (problem: string): ServingError => new ServingError("INVALID_REQUEST", `LONGSHORE_REDIS_URL: ${problem}`);
+function pathOf({ pathname }: URL): string {
+  try {
+    return decodeURIComponent(pathname);
+  } catch {
+    throw badUrl("a % in the socket's path is written %25");
+  }
+}
+
+const badUrl = (problem: string): ServingError => new ServingError("INVALID_REQUEST", `${NAME}: ${problem}`);

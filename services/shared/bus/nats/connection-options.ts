@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from "nats";
-import { ServingError } from "../../runtime/errors.ts";
+import { parseStoreUrl, type StoreUrl } from "../../runtime/store-url.ts";
 
 /** Two unanswered pings end a connection to a server that is frozen. */
 const PING_MS = 5_000;
@@ -9,9 +9,9 @@ export function connectionOptions(url: string, tryMs: number): ConnectionOptions
   const urls = url.split(",").map(parsed);
   const [first] = urls;
   return {
-    servers: urls.map(({ host }) => host),
-    ...(first?.protocol === "tls:" && { tls: {} }),
-    ...credentials(first),
+    servers: urls.map(({ url }) => url.host),
+    ...(first?.url.protocol === "tls:" && { tls: {} }),
+    ...(first !== undefined && credentials(first)),
     name: "longshore",
     timeout: tryMs,
     reconnect: true,
@@ -23,15 +23,11 @@ export function connectionOptions(url: string, tryMs: number): ConnectionOptions
   };
 }
 
-/** INVALID_REQUEST never repeats the URL, which may hold a password. */
-function parsed(text: string): URL {
-  if (URL.canParse(text)) return new URL(text);
-  throw new ServingError("INVALID_REQUEST", "LONGSHORE_NATS_URL: must be nats://host:4222, or several of them separated by commas");
-}
+const parsed = (text: string): StoreUrl =>
+  parseStoreUrl("LONGSHORE_NATS_URL", text, "must be nats://host:4222, or several of them separated by commas");
 
 /** `nats://user:password@host`, or `nats://token@host`. */
-function credentials(url: URL | undefined): ConnectionOptions {
-  const [user, password] = [url?.username ?? "", url?.password ?? ""].map(decodeURIComponent);
-  if (user === undefined || user === "") return {};
-  return password === undefined || password === "" ? { token: user } : { user, pass: password };
+function credentials({ username, password }: StoreUrl): ConnectionOptions {
+  if (username === "") return {};
+  return password === "" ? { token: username } : { user: username, pass: password };
 }

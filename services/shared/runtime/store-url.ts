@@ -1,0 +1,25 @@
+import { ServingError } from "./errors.ts";
+
+/** The URL of a store, from the setting `name`, with user and password as they were meant. What is refused is never repeated: it may hold a password. */
+export interface StoreUrl {
+  readonly url: URL;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** INVALID_REQUEST, which names the setting and begins with `form`, where a URL cannot be read. */
+export function parseStoreUrl(name: string, text: string, form: string): StoreUrl {
+  const refused = (why: string) => new ServingError("INVALID_REQUEST", `${name}: ${why}`);
+  if (!URL.canParse(text)) throw refused(`${form}; in a user or a password / is written %2F, # %23 and @ %40`);
+  const url = new URL(text);
+  if (url.protocol !== "unix:" && url.pathname.includes("@")) throw refused("a / in a user or a password is written %2F");
+  return { url, username: decoded(url.username, refused), password: decoded(url.password, refused) };
+}
+
+function decoded(part: string, refused: (why: string) => ServingError): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw refused("a % in a user or a password is written %25");
+  }
+}
