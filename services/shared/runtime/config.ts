@@ -1,5 +1,5 @@
 import { ServingError } from "./errors.ts";
-import { multipleOf, oneOf, optionalPort, type Setting, text, url, whole, yesNo } from "./settings.ts";
+import { milliseconds, multipleOf, oneOf, optionalPort, type Setting, seconds, text, url, whole, yesNo } from "./settings.ts";
 
 /** Part of every segment key or of every job: processes that differ here do not share work. */
 const cluster = {
@@ -32,10 +32,10 @@ const stores = {
   redisPrefix: text("longshore", "Begins every key."),
   redisConnections: whole(2, { min: 1, max: 16 }, "Connections that move segment values, per process."),
   redisPieceBytes: whole(262_144, { min: 4096, max: 1_048_576 }, "Values travel and are kept in pieces of this size."),
-  redisTimeoutMs: whole(5_000, { min: 50 }, "After this a store operation counts as a miss."),
+  redisTimeoutMs: milliseconds(5_000, { min: 50 }, "After this a store operation counts as a miss."),
   memoryStoreBytes: whole(2_147_483_648, { min: 1_048_576 }, "Bound of the `memory:` cache; the least recently used values go first."),
-  segmentTtlSeconds: whole(86_400, { min: 60 }, "How long an unused segment is kept."),
-  boundaryTtlSeconds: whole(1_800, { min: 10 }, "How long a boundary is kept."),
+  segmentTtlSeconds: seconds(86_400, { min: 60 }, "How long an unused segment is kept."),
+  boundaryTtlSeconds: seconds(1_800, { min: 10 }, "How long a boundary is kept."),
   boundaryTokens: multipleOf(128, 4_096, "A boundary is stored after every so many tokens of a prompt."),
 } as const;
 
@@ -53,7 +53,7 @@ const record = {
     { min: 1_048_576 },
     "Room for uploaded and produced files. Without any, uploads are answered 429 and batches wait.",
   ),
-  logMaxAgeSeconds: whole(
+  logMaxAgeSeconds: seconds(
     604_800,
     { min: 3_600 },
     "Age at which the log drops an event. Longer than the longest deadline plus the time results are kept.",
@@ -61,24 +61,24 @@ const record = {
 } as const;
 
 const work = {
-  deadlineSeconds: whole(86_400, { min: 1 }, "A job ends after this, sooner if its request says so; a batch's line with its batch."),
-  retentionSeconds: whole(259_200, { min: 1 }, "How long a job, its answer included, is kept after its end."),
-  claimMs: whole(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
+  deadlineSeconds: seconds(86_400, { min: 1 }, "A job ends after this, sooner if its request says so; a batch's line with its batch."),
+  retentionSeconds: seconds(259_200, { min: 1 }, "How long a job, its answer included, is kept after its end."),
+  claimMs: milliseconds(20_000, { min: 200 }, "A claim without progress for this long may be taken over."),
   kvBytes: whole(
     0,
     { min: 0 },
     "Bytes of KV that the sequences of a worker hold together; one that is alone may hold more. What several share counts once. 0: an eighth of the memory of the machine or the container.",
   ),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
-  graceMs: whole(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
+  graceMs: milliseconds(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
   queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting or under way before new ones are answered 429."),
   backlogTokensMax: whole(
     200_000_000,
     { min: 1 },
     "Tokens waiting or under way, of prompts and expected answers, before new jobs are answered 429. Sooner where a deadline cannot be met.",
   ),
-  beatMs: whole(1_000, { min: 100 }, "How often a process shows it is alive."),
-  drainMs: whole(
+  beatMs: milliseconds(1_000, { min: 100, times: 3 }, "How often a process shows it is alive."),
+  drainMs: milliseconds(
     10_000,
     { min: 100 },
     "How long a process told to stop may take to finish its chunk and hand back. More than LONGSHORE_CHUNK_MS.",
@@ -91,7 +91,7 @@ const prefill = {
     { min: 128, max: 16_384 },
     "The most prompt tokens computed together. What they work in is set aside at the start.",
   ),
-  chunkMs: whole(
+  chunkMs: milliseconds(
     4_000,
     { min: 10 },
     "Chunks are made as large as takes this long: a killed worker loses one, one told to stop finishes it, a turn is three of them. Less than LONGSHORE_DRAIN_MS.",
@@ -129,13 +129,13 @@ const engine = {
   engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
   kernelPath: text("", "reference, avx2, avx512, ... Empty: the best this machine has."),
   threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: as many as cores."),
-  stallMs: whole(
+  stallMs: milliseconds(
     120_000,
     { min: 2_000 },
     "A worker whose engine finishes nothing for this long, not even a layer, is killed: others take over.",
   ),
-  weightlessChunkMs: whole(0, { min: 0 }, "The weightless engine pretends that a chunk takes this long."),
-  weightlessStepMs: whole(0, { min: 0 }, "The weightless engine pretends that a step takes this long."),
+  weightlessChunkMs: milliseconds(0, { min: 0 }, "The weightless engine pretends that a chunk takes this long."),
+  weightlessStepMs: milliseconds(0, { min: 0 }, "The weightless engine pretends that a step takes this long."),
 } as const;
 
 const api = {
@@ -149,7 +149,7 @@ const api = {
     { min: 4_194_304 },
     "Request bodies held at once: as they arrive (64 KiB at most when they are announced), or read and not yet a job (over gRPC: until the call ends). Beyond it, and for a tenant beyond half of it or one of the largest: 429. At least one of the largest.",
   ),
-  heartbeatMs: whole(10_000, { min: 100 }, "Silence on an event stream before a comment line is sent."),
+  heartbeatMs: milliseconds(10_000, { min: 100, times: 3 }, "Silence on an event stream before a comment line is sent."),
   streamBufferBytes: whole(
     1_048_576,
     { min: 262_144 },

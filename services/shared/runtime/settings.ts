@@ -38,6 +38,19 @@ export const whole = (fallback: number, range: { min: number; max?: number }, do
     wholeNumber(value, range),
   );
 
+/** Beyond it a timer of Node runs out at once. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** What a timer is set to. `times`: the most of it that one timer waits for. */
+export const milliseconds = (fallback: number, { min, times = 1 }: { min: number; times?: number }, doc: string) =>
+  whole(fallback, { min, max: Math.floor(TIMER_MS_MAX / times) }, doc);
+
+/** The record counts in nanoseconds, of which 63 bits hold so many seconds: 292 years. */
+const SECONDS_MAX = 9_223_372_036;
+
+/** How long something is kept or may take, which no timer waits for. */
+export const seconds = (fallback: number, { min }: { min: number }, doc: string) => whole(fallback, { min, max: SECONDS_MAX }, doc);
+
 /** Empty: none, as null. */
 export const optionalPort = (doc: string) =>
   setting("whole number, 0 to 65535, or nothing", "", doc, (value) => (value === "" ? null : wholeNumber(value, { min: 0, max: 65_535 })));

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { envName, loadConfig, refuseServers } from "../../../../services/shared/runtime/config.ts";
+import { stalledMs } from "../../../../services/api/sse.ts";
+import { envName, loadConfig, refuseServers, settingGroups } from "../../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 
 test("an empty environment gives the defaults", () => {
@@ -54,4 +55,22 @@ test("what keeps everything in its own process refuses servers, by name", () => 
   expect(() => refuseServers(loadConfig({}))).not.toThrow();
   const servers = loadConfig({ LONGSHORE_NATS_URL: "nats://127.0.0.1:1", LONGSHORE_REDIS_URL: "redis://127.0.0.1:1" });
   expect(() => refuseServers(servers)).toThrow("unset LONGSHORE_NATS_URL and LONGSHORE_REDIS_URL;");
+});
+
+test("no time is longer than a timer can wait, or the record can count: beyond that a timer of Node runs out at once", () => {
+  const names = Object.values(settingGroups).flatMap((group) => Object.keys(group).map(envName));
+  const all = (unit: RegExp, value: number) =>
+    Object.fromEntries(names.filter((name) => unit.test(name)).map((name) => [name, String(value)]));
+  const [ms, seconds] = [all(/_MS$/, 2 ** 31), all(/_SECONDS$/, 9_223_372_037)];
+  for (const [name, value] of Object.entries({ ...ms, ...seconds })) {
+    expect(() => loadConfig({ [name]: value }), name).toThrow(new RegExp(`${name}=${value}: must be at most \\d+$`));
+  }
+  expect(Object.keys(ms).length + Object.keys(seconds).length).toBeGreaterThan(14);
+  expect(loadConfig({ LONGSHORE_GRACE_MS: "2147483647", LONGSHORE_LOG_MAX_AGE_SECONDS: "9223372036" }).graceMs).toBe(2_147_483_647);
+});
+
+test("of what is waited for several times in one, the longest fits", () => {
+  const { beatMs, heartbeatMs } = loadConfig({ LONGSHORE_BEAT_MS: "715827882", LONGSHORE_HEARTBEAT_MS: "715827882" });
+  expect(Math.max(3 * beatMs, stalledMs({ heartbeatMs }))).toBeLessThan(2 ** 31);
+  expect(() => loadConfig({ LONGSHORE_BEAT_MS: "715827883" })).toThrow("must be at most 715827882");
 });
