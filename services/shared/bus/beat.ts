@@ -5,18 +5,20 @@ export interface Beating {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly beatMs: number;
+  /** Told of each beat whether the record took it: null, or why not. */
+  readonly told?: (failure: unknown) => void;
 }
 
 /** Shows `id` under `role`, with what `value` says, until that is null; then takes it away. Rejects when `signal` aborts: the beat then ends by itself. */
 export async function beatWhile(
-  { registry, clock, beatMs }: Beating,
+  { registry, clock, beatMs, told = () => {} }: Beating,
   role: string,
   id: string,
   value: () => string | null,
   signal: AbortSignal,
 ): Promise<void> {
   for (let said = value(); said !== null; said = value()) {
-    await registry.beat(role, id, said).catch(() => {}); // the record is away: the next beat tells
+    await registry.beat(role, id, said).then(() => told(null), told); // the record is away: the next beat tells
     await clock.sleep(beatMs, signal);
   }
   await registry.retire(role, id);

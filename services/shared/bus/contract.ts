@@ -109,8 +109,9 @@ export interface JobQueue {
   /** Resolves once the queue accepted the message. OVERLOADED when the queue is full. */
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
   /**
-   * The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted. `room`: how
-   * many the caller would take now, this one included. That many may be fetched together: those that nobody pulls at once go back.
+   * The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted, UNAVAILABLE when
+   * the record could not be asked at the end of that time. `room`: how many the caller would take now, this one included. That many may be
+   * fetched together: those that nobody pulls at once go back.
    */
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room?: number): Promise<Message | null>;
   /** The next message of one lane, if one waits now that nobody else asks for; else null, at once. */

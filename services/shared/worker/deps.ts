@@ -24,6 +24,8 @@ export interface WorkerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Hears what a worker cannot do at the record, for people, and null once it can. */
+  readonly onReach?: (problem: string | null) => void;
 }
 
 /** What both kinds of worker are told. Names as in runtime/config.ts. */

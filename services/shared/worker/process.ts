@@ -43,7 +43,8 @@ export async function workerProcess(
     endAtOnce();
   };
   const failure = () => opened?.failure()?.message ?? null;
-  const status = { healthy: failure, ready: () => (opened === null ? "starting" : failure()), metrics };
+  let away: string | null = null;
+  const status = { healthy: failure, ready: () => (opened === null ? "starting" : (failure() ?? away)), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
   try {
     await bus.ready(READY_MS);
@@ -60,6 +61,9 @@ export async function workerProcess(
       clock,
       log,
       metrics,
+      onReach: (problem) => {
+        away = problem;
+      },
     };
     log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
     const run: WorkerRun = { deps, settings, opened };

@@ -8,6 +8,7 @@ import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, loggedTokens, sinceSubmittedMs, waitedMs } from "./held-job.ts";
 import type { KvRoom } from "./kv-room.ts";
 import { Pace } from "./pace.ts";
+import { Reach } from "./reach.ts";
 import { drained, Roster } from "./roster.ts";
 import { settle } from "./settle.ts";
 import { Slots } from "./slots.ts";
@@ -44,7 +45,8 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const { bus, clock, metrics } = deps;
   const roster = new Roster(bus.registry, clock);
   const held = new Slots(options.slots);
-  const here: Station = { ...deps, ...options, roster, held, pace: new Pace(clock), figures: figuresOf(metrics) };
+  const reach = new Reach(deps.log, deps.onReach ?? (() => {}));
+  const here: Station = { ...deps, ...options, roster, held, reach, pace: new Pace(clock), figures: figuresOf(metrics) };
   const done = new AbortController();
   const background = inBackground(here, done.signal);
   options.room.onCrowded(() => {
@@ -75,6 +77,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
 interface Station extends StationDeps, StationOptions {
   readonly roster: Roster;
   readonly held: Slots;
+  readonly reach: Reach;
   readonly pace: Pace;
   readonly figures: ReturnType<typeof figuresOf>;
 }
@@ -138,13 +141,14 @@ const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000
 
 /** The signs of life, and the ears for cancels and deadlines. */
 async function inBackground(here: Station, done: AbortSignal) {
-  const { bus, clock, log, phase, model, worker, beatMs, roster, held, slots, turnMs, chunkMs, pace, room, figures } = here;
+  const { bus, clock, log, phase, model, worker, beatMs, roster, held, reach, slots, turnMs, chunkMs, pace, room, figures } = here;
   const turns = () => Number.isFinite(turnMs) && !roster.stuck && { turnMs, chunkMs };
   const load = () => {
     figures.kv.set({ phase }, room.bytes);
     return JSON.stringify({ phase, model, jobs: held.taken, slots, ...turns(), ...pace.figures() });
   };
-  const beat = beatWhile({ registry: bus.registry, clock, beatMs }, phase, worker, load, done);
+  const told = (failure: unknown) => (failure === null ? reach.worked("beat") : reach.failed("beat", failure));
+  const beat = beatWhile({ registry: bus.registry, clock, beatMs, told }, phase, worker, load, done);
   const loops = [beat, roster.watch(done)];
   const ended = (error: unknown) => {
     if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
@@ -174,9 +178,10 @@ async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<v
 
 /** Has the next job done while there is a free slot, which it occupies from its message on. */
 async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
-  const { bus, clock, log, phase, model, held, room } = here;
+  const { bus, clock, phase, model, held, reach, room } = here;
   try {
     const message = await bus.queue.pull(phase, model, PULL_MS, stop, room.tight ? 1 : held.room);
+    reach.worked("work");
     if (message === null) return;
     if (room.owedTo !== null) return message.nak(0); // it was delivered for us, this moment: nobody is disturbed
     const entered = room.entered();
@@ -185,7 +190,7 @@ async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void>
     if (room.tight) await Promise.race([entered, carried]);
   } catch (error) {
     if (stop.aborted) return;
-    log.warn({ err: error }, "no work can be pulled");
+    reach.failed("work", error);
     await clock.sleep(AWAY_MS, stop).catch(() => {}); // stop: the loop looks
   }
 }

@@ -41,7 +41,7 @@ test("a bus opened before its server says what is missing, and finds it when it 
   await own.server.kill();
   const bus = open();
   await expect(bus.ready(300)).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("LONGSHORE_NATS_URL") });
-  expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
+  await expect(bus.queue.pull("prefill", "m", 50, never)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   const nudged = new Promise((resolve) => void bus.registry.onCancel(resolve, never));
   await own.server.restart();
   await bus.ready(60_000);

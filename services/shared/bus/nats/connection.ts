@@ -59,7 +59,7 @@ export class Connection {
   async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
     if (!this.#connected) throw away(this.#trouble);
     try {
-      return await this.#requests.ask((reply, failed) =>
+      return await this.#requests.ask(subject, (reply, failed) =>
         this.#send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
@@ -179,7 +179,8 @@ export class Connection {
   }
 
   async #heed(nats: NatsConnection): Promise<void> {
-    for await (const { type } of nats.status()) {
+    for await (const { type, permissionContext } of nats.status()) {
+      if (permissionContext?.operation === "publish") this.#requests.refuse(permissionContext.subject, mayNot(permissionContext.subject));
       if (type === Events.Disconnect) this.#break();
       if (type === Events.Reconnect) void this.#arrive();
     }
@@ -244,6 +245,9 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
   if (nats.isClosed() || nats.isDraining()) return null;
   return nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
 }
+
+const mayNot = (subject: string): ServingError =>
+  new ServingError("UNAVAILABLE", `nats-server does not let the user of LONGSHORE_NATS_URL publish to ${subject}; see its permissions`);
 
 /** A trouble that says itself what to do keeps its words. */
 function away(cause: unknown): ServingError {

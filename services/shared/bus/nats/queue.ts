@@ -76,6 +76,7 @@ export class NatsQueue implements JobQueue {
         const either = linked(signal, this.#connection.closing);
         await new Pause().wait(clock, Math.min(backoffMs(troubles++), Math.max(0, endMs - clock.monotonicMs())), either.signal);
         either.release();
+        if (clock.monotonicMs() >= endMs && !either.signal.aborted) throw thrown;
       }
       if (clock.monotonicMs() >= endMs) return null;
     }

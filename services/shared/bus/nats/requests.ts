@@ -2,6 +2,7 @@ import { createInbox, type Msg } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 
 interface Waiting {
+  readonly subject: string;
   readonly dueMs: number;
   resolve(message: Msg): void;
   reject(cause: Error): void;
@@ -30,11 +31,11 @@ export class Requests {
     this.#tryMs = tryMs;
   }
 
-  /** Has `send` ask, with the subject to answer to. Rejects after `tryMs`, when nobody listens, and when the connection breaks. */
-  ask(send: (reply: string, failed: (cause: Error) => void) => void): Promise<Msg> {
+  /** Has `send` ask at `subject`, with the one to answer to. Rejects after `tryMs`, when nobody listens or we may not ask, and when the connection breaks. */
+  ask(subject: string, send: (reply: string, failed: (cause: Error) => void) => void): Promise<Msg> {
     const name = (++this.#last).toString(36);
     return new Promise((resolve, reject) => {
-      this.#waiting.set(name, { dueMs: this.#clock.monotonicMs() + this.#tryMs, resolve, reject });
+      this.#waiting.set(name, { subject, dueMs: this.#clock.monotonicMs() + this.#tryMs, resolve, reject });
       if (this.#unwatch === null) this.#watch(this.#tryMs);
       send(`${this.inbox}.${name}`, (cause) => {
         this.#waiting.delete(name);
@@ -50,6 +51,15 @@ export class Requests {
     this.#waiting.delete(name);
     if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) waiting.reject(new Error("nobody answers there"));
     else waiting.resolve(message);
+  }
+
+  /** The server takes nothing for this subject from us. */
+  refuse(subject: string, cause: Error): void {
+    for (const [name, waiting] of this.#waiting) {
+      if (waiting.subject !== subject) continue;
+      this.#waiting.delete(name);
+      waiting.reject(cause);
+    }
   }
 
   /** None of them will be answered any more. */

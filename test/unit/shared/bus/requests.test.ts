@@ -12,7 +12,7 @@ function open() {
   const clock = new VirtualClock();
   const requests = new Requests(clock, TRY_MS);
   const replies: string[] = [];
-  const ask = () => requests.ask((reply) => void replies.push(reply));
+  const ask = () => requests.ask("s", (reply) => void replies.push(reply));
   return { clock, requests, replies, ask };
 }
 
@@ -49,9 +49,19 @@ test("what nobody listens to, what cannot be sent, and what a broken connection 
   const unheard = ask();
   requests.answered(answerTo(replies[0]!, 503));
   await expect(unheard).rejects.toThrow("nobody answers there");
-  await expect(requests.ask((_, failed) => failed(new Error("too large")))).rejects.toThrow("too large");
+  await expect(requests.ask("s", (_, failed) => failed(new Error("too large")))).rejects.toThrow("too large");
   const [one, other] = [ask(), ask()];
   requests.fail(new Error("the connection broke"));
   await expect(one).rejects.toThrow("the connection broke");
   await expect(other).rejects.toThrow("the connection broke");
+});
+
+test("what may not be asked is an error at once, and nobody else's", async () => {
+  const { requests, replies, ask } = open();
+  const asked = ask();
+  const forbidden = requests.ask("forbidden", () => {});
+  requests.refuse("forbidden", new Error("may not"));
+  await expect(forbidden).rejects.toThrow("may not");
+  requests.answered(answerTo(replies[0]!));
+  expect((await asked).subject).toBe(replies[0]);
 });
