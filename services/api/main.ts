@@ -1,4 +1,6 @@
+import type { Bus } from "../shared/bus/contract.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
+import { isUnavailable } from "../shared/bus/pause.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
 import { runUntilStopped } from "../shared/runtime/lifecycle.ts";
@@ -19,8 +21,17 @@ export async function runApi(config: Config): Promise<void> {
   const api = await startApi(deps);
   log.info({ url: api.url, grpc: api.grpc, model: model.name }, "listening");
   await runUntilStopped(log, config.drainMs, async (stop) => {
-    await new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
+    const stopped = new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
+    await Promise.race([stopped, refused(bus)]);
     await api.close();
     await bus.close();
   });
+}
+
+/** Rejects when the record refuses our settings; a record that is away is waited for. */
+async function refused(bus: Bus): Promise<never> {
+  await bus.ready(Number.POSITIVE_INFINITY).catch((error: unknown) => {
+    if (!isUnavailable(error)) throw error;
+  });
+  return new Promise(() => {});
 }

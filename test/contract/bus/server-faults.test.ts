@@ -3,6 +3,7 @@ import { connect, type JetStreamManager, type StreamConfig } from "nats";
 import { expect, test } from "vitest";
 import { Connection } from "../../../services/shared/bus/nats/connection.ts";
 import { ensureStream } from "../../../services/shared/bus/nats/ensure-stream.ts";
+import type { BusOptions } from "../../../services/shared/bus/settings.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { collect, depth, finished, never, request, submitAndClaim } from "../../support/bus.ts";
@@ -83,6 +84,41 @@ test("a setting the server drops without a word is noticed", async () => {
   } finally {
     await connection.close();
   }
+});
+
+test("what the server refuses, however often it is asked, is said at once and in its words", async () => {
+  const refusal = (options: Partial<BusOptions>) =>
+    open(options)
+      .ready(600_000)
+      .catch((error: unknown) => error); // longer than the test may take
+  expect(await refusal({ replicas: 3 })).toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringMatching(/^nats-server refuses stream LONGSHORE_LOG: replicas > 1 not supported .*LONGSHORE_NATS_REPLICAS/),
+  });
+  expect(await refusal({ logMaxAgeMs: 1e16 })).toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringMatching(/^nats-server refuses stream LONGSHORE_LOG: invalid JSON/),
+  });
+  await withHand(({ streams }) => streams.add({ name: "OTHER", subjects: ["taken.log.*"] }));
+  expect(await refusal({ prefix: "taken" })).toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringContaining("LONGSHORE_NATS_PREFIX"),
+  });
+});
+
+test("a process that was prepared once waits for the operator where its server comes to refuse it", async () => {
+  const bus = await ready({ prefix: "taken" });
+  await withHand(async ({ streams }) => {
+    await streams.delete("TAKEN_LOG");
+    await streams.add({ name: "OTHER", subjects: ["taken.log.*"] });
+  });
+  await own.server.kill();
+  await own.server.restart();
+  const refusal = () => bus.ready(100).catch((error: unknown) => error);
+  const waiting = { code: "UNAVAILABLE", message: expect.stringContaining("LONGSHORE_NATS_PREFIX") };
+  await expect.poll(refusal, { timeout: 60_000 }).toMatchObject(waiting);
+  await withHand(({ streams }) => streams.delete("OTHER"));
+  await bus.ready(60_000);
 });
 
 test("a process with smaller settings leaves what others keep, in number, size and age, and is told what stays", async () => {

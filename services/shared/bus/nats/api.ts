@@ -3,6 +3,10 @@ import type { Connection } from "./connection.ts";
 /** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
 export const apiCodes = {
   streamNotFound: 10059,
+  invalidJson: 10025,
+  streamInvalidConfig: 10052,
+  streamSubjectOverlap: 10065,
+  replicasNotSupported: 10074,
   noMessageFound: 10037,
   wrongLastSequence: 10071,
   wrongLastSequenceConstant: 10164,

@@ -24,6 +24,7 @@ export class Connection {
   #nats: NatsConnection | null = null;
   #connected = false;
   #prepared = false;
+  #wasPrepared = false;
   #trouble: unknown = null;
   #dials = 0;
   /** What this turn of the event loop has to say goes out at its end, in one piece. */
@@ -50,9 +51,10 @@ export class Connection {
     return this.#closing.signal;
   }
 
-  /** Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. */
+  /** Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. With INVALID_REQUEST where that was refused for good the first time: later the operator is waited for. */
   async prepared(): Promise<void> {
-    if (!this.#prepared || !this.#connected) throw away(this.#trouble);
+    if (this.#prepared && this.#connected) return;
+    throw this.#wasPrepared || !isRefused(this.#trouble) ? away(this.#trouble) : this.#trouble;
   }
 
   /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
@@ -193,6 +195,7 @@ export class Connection {
       try {
         await this.#prepare(this);
         this.#prepared = true;
+        this.#wasPrepared = true;
         break;
       } catch (cause) {
         this.#trouble = cause;
@@ -248,6 +251,8 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
 
 const mayNot = (subject: string): ServingError =>
   new ServingError("UNAVAILABLE", `nats-server does not let the user of LONGSHORE_NATS_URL publish to ${subject}; see its permissions`);
+
+const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError && trouble.code === "INVALID_REQUEST";
 
 /** A trouble that says itself what to do keeps its words. */
 function away(cause: unknown): ServingError {

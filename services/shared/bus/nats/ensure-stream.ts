@@ -14,9 +14,18 @@ export interface StreamPlan {
   readonly from: Readonly<Partial<Record<Limit, string>>>;
 }
 
+/** Refusals that repeating does not mend, and what does. */
+const lasting: ReadonlyMap<number, string> = new Map([
+  [apiCodes.replicasNotSupported, "LONGSHORE_NATS_REPLICAS above 1 needs a cluster of nats-servers"],
+  [apiCodes.streamSubjectOverlap, "a stream of somebody else has these subjects: set LONGSHORE_NATS_PREFIX"],
+  [apiCodes.streamInvalidConfig, "check the sizes and ages of docs/configuration.md, and who else made it"],
+  [apiCodes.invalidJson, "check the sizes and ages of docs/configuration.md"],
+]);
+
 /**
  * Creates a stream, or gives an existing one these settings, but lowers none of its limits: a process that lacks a setting would do so to all others,
- * and what they keep would be dropped. Resolves to what stays above what is asked, for people.
+ * and what they keep would be dropped. Resolves to what stays above what is asked, for people. INVALID_REQUEST where the server refuses what
+ * repeating does not mend, UNAVAILABLE for anything else, both in its words.
  */
 export async function ensureStream(connection: Connection, { config, from }: StreamPlan): Promise<readonly string[]> {
   const { name } = config;
@@ -64,7 +73,7 @@ async function configOf(connection: Connection, name: string): Promise<Echo["con
     return (await callApi<Echo>(connection, `STREAM.INFO.${name}`)).config;
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNotFound)) return null;
-    throw thrown;
+    throw refusal(name, thrown);
   }
 }
 
@@ -72,11 +81,21 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
   try {
     return await callApi(connection, `STREAM.${verb}.${config.name}`, config);
   } catch (thrown) {
-    if (!isApiError(thrown, ...noRoom)) throw thrown;
-    const advice =
-      "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
-    throw new ServingError("UNAVAILABLE", `nats-server has no room for stream ${config.name}: ${thrown.message}; ${advice}`, {
-      cause: thrown,
-    });
+    throw refusal(config.name, thrown);
   }
+}
+
+const NO_ROOM =
+  "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
+
+/** What did not come from the server is passed on. */
+function refusal(name: string, thrown: unknown): unknown {
+  if (!isApiError(thrown)) return thrown;
+  const { code, message } = thrown;
+  const details = { cause: thrown };
+  if (noRoom.some((each) => each === code))
+    return new ServingError("UNAVAILABLE", `nats-server has no room for stream ${name}: ${message}; ${NO_ROOM}`, details);
+  const advice = lasting.get(code);
+  const why = `nats-server refuses stream ${name}: ${message}; ${advice ?? "see its log"}`;
+  return new ServingError(advice === undefined ? "UNAVAILABLE" : "INVALID_REQUEST", why, details);
 }
