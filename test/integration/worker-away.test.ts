@@ -48,20 +48,24 @@ test("a worker whose record is killed says so once and is not ready, and once mo
   }
 });
 
-test("a worker that is refused its consumers says so, why, and is not ready until it is let", async () => {
-  const users = (denied: string) =>
-    `authorization { users: [{ user: u, password: p, permissions: { publish: { deny: [${denied}] } } }] }\n`;
-  const directory = mkdtempSync(join(tmpdir(), "longshore-nats-"));
-  const allow = (denied: string) => writeFileSync(join(directory, "users.conf"), users(denied));
-  allow('"$JS.API.CONSUMER.DURABLE.CREATE.>"');
-  nats = await NatsServer.start(directory, 'include "users.conf"\n');
-  const ready = await start(nats.url.replace("//", "//u:p@"));
-  const refused =
-    /^503 no work can be pulled: nats-server does not let the user of LONGSHORE_NATS_URL publish to \$JS\.API\.CONSUMER\.DURABLE\.CREATE\.LONGSHORE_PREFILL\./;
-  await expect.poll(ready, PATIENCE).toMatch(refused);
-  allow("");
-  await nats.kill("SIGTERM");
-  await nats.restart();
-  await expect.poll(ready, PATIENCE).toBe("200 ok\n");
-  await expect.poll(() => [said(LOST), said(BACK)], PATIENCE).toEqual([1, 1]);
-});
+test.each(["$JS.API.CONSUMER.DURABLE.CREATE.", "$JS.API.CONSUMER.MSG.NEXT."])(
+  "a worker that may not publish to %s says so, why, and is not ready until it is let",
+  async (begin) => {
+    const users = (denied: string) =>
+      `authorization { users: [{ user: u, password: p, permissions: { publish: { deny: [${denied}] } } }] }\n`;
+    const directory = mkdtempSync(join(tmpdir(), "longshore-nats-"));
+    const allow = (denied: string) => writeFileSync(join(directory, "users.conf"), users(denied));
+    allow(`"${begin}>"`);
+    nats = await NatsServer.start(directory, 'include "users.conf"\n');
+    const ready = await start(nats.url.replace("//", "//u:p@"));
+    const why = `nats-server does not let us publish to ${begin}LONGSHORE_PREFILL.`;
+    await expect
+      .poll(ready, PATIENCE)
+      .toMatch(new RegExp(`^503 no work can be pulled: .*${why.replaceAll(".", "\\.").replaceAll("$", "\\$")}`));
+    allow("");
+    await nats.kill("SIGTERM");
+    await nats.restart();
+    await expect.poll(ready, PATIENCE).toBe("200 ok\n");
+    await expect.poll(() => [said(LOST), said(BACK)], PATIENCE).toEqual([1, 1]);
+  },
+);

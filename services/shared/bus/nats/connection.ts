@@ -19,6 +19,7 @@ export class Connection {
   readonly #prepare: (connection: Connection) => Promise<void>;
   readonly #closing = new AbortController();
   readonly #interrupted = new Set<(what: Interruption) => void>();
+  readonly #refused = new Set<(subject: string, cause: ServingError) => void>();
   readonly #listeners = new Set<Listener>();
   readonly #running: Promise<void>;
   #nats: NatsConnection | null = null;
@@ -141,6 +142,18 @@ export class Connection {
     return () => void this.#interrupted.delete(callback);
   }
 
+  /** Calls back when the server says that nothing may be published to a subject, as it does each time we try. */
+  onRefusal(callback: (subject: string, cause: ServingError) => void): void {
+    this.#refused.add(callback);
+  }
+
+  #refuse(subject: string): void {
+    const advice = "see the permissions of the user in LONGSHORE_NATS_URL";
+    const cause = new ServingError("UNAVAILABLE", `nats-server does not let us publish to ${subject}; ${advice}`);
+    this.#requests.refuse(subject, cause);
+    for (const callback of this.#refused) callback(subject, cause);
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#sendAll();
@@ -182,7 +195,7 @@ export class Connection {
 
   async #heed(nats: NatsConnection): Promise<void> {
     for await (const { type, permissionContext } of nats.status()) {
-      if (permissionContext?.operation === "publish") this.#requests.refuse(permissionContext.subject, mayNot(permissionContext.subject));
+      if (permissionContext?.operation === "publish") this.#refuse(permissionContext.subject);
       if (type === Events.Disconnect) this.#break();
       if (type === Events.Reconnect) void this.#arrive();
     }
@@ -248,9 +261,6 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
   if (nats.isClosed() || nats.isDraining()) return null;
   return nats.subscribe(subject, { callback: (error, message) => (error === null ? callback(message) : undefined) });
 }
-
-const mayNot = (subject: string): ServingError =>
-  new ServingError("UNAVAILABLE", `nats-server does not let the user of LONGSHORE_NATS_URL publish to ${subject}; see its permissions`);
 
 const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError && trouble.code === "INVALID_REQUEST";
 

@@ -27,6 +27,7 @@ export class Pulls {
   readonly #batch: PullLine;
   readonly #waiting: Pause[] = [];
   #ready: Delivered[] = [];
+  #nexts: Nexts | null = null;
   /** Whoever began to wait before a trouble hears of it: consumers may have to be made anew. */
   #troubles = 0;
   #trouble = "";
@@ -43,15 +44,20 @@ export class Pulls {
     this.#interactive = line("interactive");
     this.#batch = line("batch");
     connection.closing.addEventListener("abort", () => this.#wakeAll());
-    connection.onInterruption(() => {
+    const gone = (trouble: string) => {
       for (const each of [this.#interactive, this.#batch]) each.forget();
-      this.#fail("the connection broke");
+      this.#fail(trouble);
+    };
+    connection.onInterruption(() => gone("the connection broke"));
+    connection.onRefusal((subject, { message }) => {
+      if (this.#nexts !== null && Object.values(this.#nexts).includes(subject)) gone(message);
     });
   }
 
   /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses, or may be gone. */
   async next(nexts: Nexts, room: number, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
     const { clock } = this.#patience;
+    this.#nexts = nexts;
     const waits = this.#take();
     if (waits !== null) return waits;
     const endMs = clock.monotonicMs() + waitMs;
