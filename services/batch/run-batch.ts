@@ -2,6 +2,7 @@ import { type Batch, producedFile } from "../shared/batches/batch.ts";
 import { saveFile, storedFile } from "../shared/batches/file.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { HeldBatch } from "./held-batch.ts";
+import { cancelLeft } from "./left-jobs.ts";
 import { type BatchDeps, LinesRun, untilRoom } from "./lines-run.ts";
 import { findAgain, validate } from "./validate.ts";
 
@@ -24,7 +25,12 @@ export async function runBatch(deps: BatchDeps, held: HeldBatch, stop: AbortSign
 async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promise<void> {
   const { attemptsMax } = deps.config;
   const { batch } = held;
-  const failed = (code: string, message: string) => end(deps, held, "failed", { problems: [{ code, message, param: null, line: null }] });
+  const beat = () => held.beat();
+  const fail = async (problems: Batch["problems"]) => {
+    await cancelLeft(deps, held.batch, "its batch failed", stop, beat); // a predecessor may have submitted them
+    await end(deps, held, "failed", { problems });
+  };
+  const failed = (code: string, message: string) => fail([{ code, message, param: null, line: null }]);
   if (batch.attempt > attemptsMax)
     return failed("internal_error", `${attemptsMax} coordinators in a row came to nothing with it; what was done before is in its files`);
   if (batch.status === "finalizing") return end(deps, held, "completed");
@@ -32,11 +38,10 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   const file = await storedFile(deps.bus, batch.tenant, batch.inputFileId);
   if (file === null) return failed("file_not_found", `the input file ${batch.inputFileId} is gone`);
   const isNew = batch.status === "validating";
-  const beat = () => held.beat();
   const { index, problems } = isNew
     ? await validate(deps.bus, batch, file, deps.model.name, deps.config.bodyMaxBytes, beat)
     : await findAgain(deps.bus, batch, file, beat);
-  if (problems.length > 0) return end(deps, held, "failed", { problems });
+  if (problems.length > 0) return fail(problems);
   if (isNew) await held.write({ status: "in_progress", inProgressAt: await seconds(deps), total: index.count, model: index.model });
   const cause = await new LinesRun(deps, held, file, index, stop).toEnd();
   if (cause !== null) return end(deps, held, cause);
