@@ -1,9 +1,10 @@
-import { type Batch, producedFile } from "../shared/batches/batch.ts";
+import { type Batch, findBatch, hasEnded, producedFile } from "../shared/batches/batch.ts";
 import { saveFile, storedFile } from "../shared/batches/file.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { HeldBatch } from "./held-batch.ts";
+import { type HeldBatch, HoldLost } from "./held-batch.ts";
 import { cancelLeft } from "./left-jobs.ts";
 import { type BatchDeps, LinesRun, untilRoom } from "./lines-run.ts";
+import { persistently } from "./run-line.ts";
 import { findAgain, validate } from "./validate.ts";
 
 /**
@@ -15,11 +16,19 @@ export async function runBatch(deps: BatchDeps, held: HeldBatch, stop: AbortSign
   try {
     await carry(deps, held, stop);
   } catch (error) {
+    if (error instanceof HoldLost) await leave(deps, held.batch, stop);
     // That this coordinator stops, or the record is away, is no fault of the batch: another goes on at once, and no attempt is counted.
     const excused = stop.aborted || (error instanceof ServingError && error.retryable);
     if (excused) await held.write({ holder: null, attempt: Math.max(0, held.batch.attempt - 1) }).catch(() => {});
     throw error;
   }
+}
+
+/** Who stood still, and lost the batch meanwhile, may have submitted a line behind its end, when nobody looks for jobs of it any more. */
+async function leave(deps: BatchDeps, before: Batch, stop: AbortSignal): Promise<void> {
+  const { batch = null } = (await persistently(deps, stop, () => findBatch(deps.bus, before.tenant, before.id))) ?? {};
+  if (batch === null || (hasEnded(batch) && batch.status !== "completed"))
+    await cancelLeft(deps, before, "its batch had ended", stop, async () => {});
 }
 
 async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promise<void> {

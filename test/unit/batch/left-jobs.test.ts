@@ -140,3 +140,27 @@ test.each(endings)(
     expect(at).toBeGreaterThan(2 * (2 * 4 + 1)); // a mark and an event for each job, and the end
   },
 );
+
+test("a coordinator that stood still while another ended its batch cancels what it submitted behind that", async () => {
+  await fresh();
+  const { id } = await createBatch(client, [chatLine("a", "Where?")]);
+  const life = new Life();
+  const isAtIt = new Promise<void>((begun) => {
+    const log = overriding(bus.log, {
+      submit: async (...args: Parameters<Bus["log"]["submit"]>) => {
+        life.freeze();
+        begun();
+        await life.awake;
+        return bus.log.submit(...args);
+      },
+    });
+    coordinators.push(coordinator(life.bus({ ...bus, log })));
+  });
+  await isAtIt;
+  await client.batches.cancel(id);
+  start();
+  expect(await batchUntil(client, id, hasEnded)).toMatchObject({ status: "cancelled" });
+  expect(await ends()).toEqual(["open"]); // noted, and not submitted
+  life.thaw();
+  await expect.poll(ends).toEqual(["cancelled"]);
+});
