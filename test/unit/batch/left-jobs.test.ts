@@ -2,11 +2,11 @@ import OpenAI from "openai";
 import { afterEach, expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { coordinate } from "../../../services/batch/coordinator.ts";
+import { lineJobId } from "../../../services/batch/run-line.ts";
 import { type Batch, findBatch } from "../../../services/shared/batches/batch.ts";
 import { deleteStored, storedFile } from "../../../services/shared/batches/file.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { isTerminal } from "../../../services/shared/bus/events.ts";
-import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
@@ -14,17 +14,19 @@ import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 import { batchUntil, chatLine, createBatch, hasEnded } from "../../support/batches.ts";
+import { memoryOpenToOthers, newer, type OpenToOthers } from "../../support/damage.ts";
 import { Life } from "../../support/life.ts";
 import { overriding } from "../../support/overriding.ts";
 
 let bus: Bus;
+let writeLog: OpenToOthers["write"];
 let api: TestApi | null = null;
 let client: OpenAI;
 let stop = new AbortController();
 let coordinators: Promise<void>[] = [];
 
 async function fresh(): Promise<void> {
-  bus = openBus({ url: "memory:", claimMs: 200 });
+  ({ bus, write: writeLog } = memoryOpenToOthers({ claimMs: 200 }));
   api = await testApi({}, bus);
   client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
   stop = new AbortController();
@@ -90,6 +92,17 @@ test.each(spoilers)("a batch that fails because its %s leaves no job at work", a
   start();
   expect(await batchUntil(client, id, hasEnded)).toMatchObject({ status: "failed", request_counts: { total: 3, completed: 0, failed: 0 } });
   expect(await ends()).toEqual(Array(4).fill("cancelled"));
+});
+
+test("a job whose log cannot be read is marked as cancelled, and keeps neither others from being it nor the batch from its end", async () => {
+  const id = await left();
+  const jobIds = (await bus.registry.jobs(9)).map(({ jobId }) => jobId);
+  const first = jobIds.find((jobId) => [0, 1, 2].some((line) => jobId === lineJobId(id, line, 0)))!;
+  await writeLog(first, newer);
+  await write(id, { attempt: 100 });
+  start();
+  expect(await batchUntil(client, id, hasEnded)).toMatchObject({ status: "failed" });
+  expect(await Promise.all(jobIds.map((jobId) => bus.registry.cancelMark(jobId)))).toEqual(Array(4).fill("its batch failed"));
 });
 
 /** What lasts of the end of a batch, counted; `at` is called before and after each. */
