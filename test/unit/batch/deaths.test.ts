@@ -111,7 +111,7 @@ async function expectWhole(batch: OpenAI.Batch): Promise<void> {
   if (batch.status === "cancelled" && total === 0) return; // before it was found valid
   expect([...output, ...errors].map(({ custom_id }) => custom_id).toSorted()).toEqual(lines.map(({ custom_id }) => custom_id));
   for (const { custom_id } of output) {
-    const records = await cluster.bus.log.read(lineJobId(batch.id, 1 + Number(custom_id.split(" ")[1]), 0));
+    const records = await cluster.bus.log.read(lineJobId(batch.id, Number(custom_id.split(" ")[1]), 0));
     expect([faultsOf(records), records.at(-1)!.event.type]).toEqual([[], "finished"]);
   }
 }
