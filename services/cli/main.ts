@@ -157,7 +157,7 @@ program
   .command("doctor")
   .description("what this machine has and lacks: kernel paths, servers, model")
   .action(async () => {
-    if (!(await import("./commands/doctor.ts")).doctor(config())) process.exitCode = 1;
+    if (!(await (await import("./commands/doctor.ts")).doctor(config()))) process.exitCode = 1;
   });
 
 program
@@ -176,7 +176,7 @@ program
   .argument("<folder>")
   .action(async (folder: string) => {
     const { inspectReport, renderInspect } = await import("./inspect.ts");
-    console.log(renderInspect(inspectReport(folder)));
+    console.log(renderInspect(await inspectReport(folder)));
   });
 
 program
