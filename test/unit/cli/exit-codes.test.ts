@@ -40,6 +40,18 @@ test.each([
   expect(await run()).toEqual([code, expect.stringMatching(words)]);
 });
 
+test("a gRPC port that is taken is said in a sentence of ours, and nothing in a library's", async () => {
+  await against(
+    () => {},
+    async (url) => {
+      const { port } = new URL(url);
+      const env = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_GRPC_PORT: port, LONGSHORE_LOG_LEVEL: "error" };
+      const sentence = `longshore: cannot listen at 127.0.0.1:${port} (EADDRINUSE); set LONGSHORE_GRPC_PORT or LONGSHORE_HOST\n`;
+      expect(await longshore(["up"], env)).toEqual([1, sentence]);
+    },
+  );
+});
+
 test("the roles that a process is told to run are listed", async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [...fromSources, "--help"]);
   expect(stdout).toMatch(/Roles.*:\n +api .*\n +prefill .*\n +decode .*\n +batch-coordinator .*\n/);
