@@ -1,5 +1,6 @@
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import type { OnAway } from "./absence.ts";
 import { type FormFile, formOf } from "./form.ts";
 
 export interface ServerEvent {
@@ -11,6 +12,7 @@ export interface ServerEvent {
 
 /** The API as the commands use it. */
 export interface Client {
+  readonly url: string;
   get(path: string): Promise<unknown>;
   post(path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<unknown>;
   /** Sends a form with one file, however large. Throws what reading the file throws, if that is a ServingError. */
@@ -21,6 +23,12 @@ export interface Client {
 }
 
 const ANSWER_MS = 60_000;
+
+/** The API's own words are for programs, which send a header. */
+const lacksKey = (url: string, key: string | undefined): string =>
+  key === undefined
+    ? `${url} lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key`
+    : `${url} does not take the API key of LONGSHORE_KEY or --key: it is another cluster's, revoked or mistyped`;
 
 export function openClient(url: string, key: string | undefined): Client {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
@@ -39,6 +47,7 @@ export function openClient(url: string, key: string | undefined): Client {
           : `no longshore answers at ${url} (${cause.cause?.code || cause.cause?.message || cause.message}); start one with \`longshore up\`, or name another with --url`;
       throw new ServingError("UNAVAILABLE", why, { cause });
     });
+    if (response.status === 401) throw new ServingError("UNAUTHORIZED", lacksKey(url, key));
     if (!response.ok) throw new ServingError(codeOf(response.status), await reason(response));
     return response;
   };
@@ -58,6 +67,7 @@ export function openClient(url: string, key: string | undefined): Client {
     }
   };
   return {
+    url,
     get: async (path) => read(await get(path, timely())),
     post: async (path, body = {}, more = {}) => {
       const headers = { "content-type": "application/json", ...more };
@@ -94,7 +104,7 @@ const AGAIN_MS = 1_000;
 const PASSING = ["shutting_down", "unavailable"];
 
 /** A job's events until it ended, each once: where their stream breaks off it goes on, at whatever replica answers. Throws if none does any more. */
-export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES_MAX): AsyncGenerator<JobEvent> {
+export async function* jobEvents(client: Client, jobId: string, onAway: OnAway = () => {}, triesMax = TRIES_MAX): AsyncGenerator<JobEvent> {
   let after = "0";
   for (let tries = 0; ; await systemClock.sleep(AGAIN_MS)) {
     try {
@@ -104,11 +114,13 @@ export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
         if (id !== "") after = id.slice(id.indexOf(":") + 1);
         tries = 0;
+        onAway(false);
         yield { ...event, name };
       }
       return;
     } catch (error) {
       if (!(error instanceof ServingError && error.retryable) || ++tries > triesMax) throw error;
+      onAway(true);
     }
   }
 }
