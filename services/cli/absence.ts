@@ -3,7 +3,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 
 const AGAIN_MS = 1_000;
 /** How long the cluster may not answer to a command that waits for it. */
-const AWAY_MS = 300_000;
+export const AWAY_MS = 300_000;
 
 /** Is told that the API is away, and that it is there, as often as it is found so. */
 export type OnAway = (away: boolean) => void;

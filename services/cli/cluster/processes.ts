@@ -106,10 +106,11 @@ function makeFolder(path: string): void {
 /** Two servers over one record would destroy it. Call the result when the last process has ended. */
 function lock(stateDir: string): () => void {
   const path = join(stateDir, "cluster.pid");
-  const holder = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
-  if (holder > 0 && holder !== process.pid && isAlive(holder))
-    throw new ServingError("UNAVAILABLE", `process ${holder} runs a cluster in ${stateDir}; stop it, or name another folder with --state`);
-  writeFileSync(path, String(process.pid));
+  const [holder = 0, begun = ""] = existsSync(path) ? readFileSync(path, "utf8").split(" ") : [];
+  const pid = Number(holder);
+  if (pid > 0 && pid !== process.pid && isAlive(pid) && (begun === "" || begun === begunAt(pid)))
+    throw new ServingError("UNAVAILABLE", `process ${pid} runs a cluster in ${stateDir}; stop it, or name another folder with --state`);
+  writeFileSync(path, `${process.pid} ${begunAt(process.pid)}`);
   return () => rmSync(path, { force: true });
 }
 
@@ -118,6 +119,16 @@ function isAlive(pid: number): boolean {
     return process.kill(pid, 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** When a process began, in a word; empty where the system does not say. A number is soon another process's, above all in a container. */
+function begunAt(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""; // proc(5): field 22, the third stands behind the name
+  } catch {
+    return "";
   }
 }
 

@@ -87,7 +87,9 @@ function watch(client: Client, jobId: string): Promise<void> {
     jobId,
     `\`longshore answer ${jobId}\` waits for its answer, \`longshore cancel ${jobId}\` cancels it`,
     async (progress) => {
-      for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId, sayingAway(client.url, progress.say))) {
+      for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId, {
+        onAway: sayingAway(client.url, progress.say),
+      })) {
         if (name === "progress") progress.update(done, total, "prefill");
         else if (name === "handed_over") progress.update(1, 1, "prefill");
         else if (name === "tokens") progress.update(1, 1, `${tokens} tokens answered`);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
-import { type OnAway, sayingAway } from "../../../services/cli/absence.ts";
+import { sayingAway } from "../../../services/cli/absence.ts";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
@@ -21,10 +21,9 @@ const bufferBytes = () => {
   return process.memoryUsage().arrayBuffers;
 };
 
-const collect = async (url: string, triesMax = 0, onAway?: OnAway) => {
+const collect = async (url: string, following: Parameters<typeof jobEvents>[2] = { awayMaxMs: 0 }) => {
   const names: string[] = [];
-  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1", onAway, triesMax))
-    names.push(`${name} ${done ?? ""}`.trim());
+  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1", following)) names.push(`${name} ${done ?? ""}`.trim());
   return names;
 };
 
@@ -81,12 +80,22 @@ test("events go on behind the last one where a replica stops, breaks off or is a
     },
     async (url) => {
       const onAway = sayingAway("API", (text) => said.push(text));
-      expect(await collect(url, 2, onAway)).toEqual(["claimed 2", "progress 5", "finished 9"]);
-      await expect(collect(url, 2)).rejects.toMatchObject({ code: "INTERNAL", message: "job_1: cannot be read" });
+      expect(await collect(url, { onAway })).toEqual(["claimed 2", "progress 5", "finished 9"]);
+      await expect(collect(url, {})).rejects.toMatchObject({ code: "INTERNAL", message: "job_1: cannot be read" });
     },
   );
   expect(asked.map((url) => url.replace("/v1/jobs/job_1/events?after=", ""))).toEqual(["0", "2", "2", "5", "0"]);
   expect(said).toEqual(["no answer from API, trying again", "API answers again", "no answer from API, trying again", "API answers again"]);
+});
+
+test("a replica that takes a request for events and says nothing is asked again, and given up in time", async () => {
+  let asked = 0;
+  const silent: RequestListener = (_, response) => {
+    if (++asked === 2) response.write("event: claimed\ndata: {}\n\n: it lives\n\n"); // and nothing behind it
+  };
+  const collected = against(silent, (url) => collect(url, { silentMs: 100, awayMaxMs: 1_500 }));
+  await expect(collected).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(asked).toBeGreaterThanOrEqual(3);
 });
 
 const call = { content: null, tool_calls: [{ id: "call_1" }] };
@@ -108,6 +117,14 @@ test.each([
 
 test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API, and that is said before anything is asked", (url) => {
   expect(() => openClient(url, undefined)).toThrow("--url takes one like http://127.0.0.1:8000");
+});
+
+test("a key that no header can hold, and a URL with a password, are refused before anything is asked, and not repeated", () => {
+  const refused = (url: string, key?: string) => expect(() => openClient(url, key));
+  refused("http://127.0.0.1:8000", "schlüssel").toThrow(/^the API key of LONGSHORE_KEY or --key holds what no key has/);
+  refused("http://me:secret@127.0.0.1:8000").toThrow(
+    /^the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key$/,
+  );
 });
 
 test.each([

@@ -101,6 +101,18 @@ test("a folder whose cluster still runs is not shared, one whose cluster died is
   expect(existsSync(file)).toBe(false);
 });
 
+test("a number that is another process's by now holds no folder", async () => {
+  const { stateDir } = options();
+  const file = join(stateDir, "cluster.pid");
+  const written: string[] = [];
+  const store = plan("store", await freePort());
+  await (await launch([store], options({ stateDir, onStarted: () => written.push(readFileSync(file, "utf8")) }))).stop();
+  const [pid, begun] = written[0]!.split(" ");
+  expect([Number(pid), begun]).toEqual([process.pid, expect.stringMatching(/^\d+$/)]);
+  writeFileSync(file, `${process.ppid} ${Number(begun) + 1}`); // what has the number now began at another time
+  await (await launch([store], options({ stateDir }))).stop();
+});
+
 test("a log that cannot be written is told once, and costs lines alone", async () => {
   const port = await freePort();
   const given = options();
