@@ -48,6 +48,7 @@ install_tools() {
 
 install_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return 0
+  [ -L node_modules ] && fail "node_modules is a link, and npm ci would empty the folder that it leads to: remove the link, then repeat."
   say "installing npm packages"
   npm ci --no-audit --no-fund --loglevel=error
 }

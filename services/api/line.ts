@@ -56,10 +56,10 @@ export async function submitLine(deps: LineDeps, line: Line, { jobs, deadlineMs 
   return jobIds;
 }
 
-/** The jobs of a line that are in the record already. */
-export async function submittedJobs({ bus }: LineDeps, { jobId }: Line): Promise<readonly string[]> {
+/** The jobs of a line that are in the record already, those whose logs cannot be read included. */
+export async function submittedJobs({ bus }: LineDeps, { jobId }: Pick<Line, "jobId">): Promise<readonly string[]> {
   const jobIds: string[] = [];
-  while (jobIds.length < CHOICES_MAX && (await bus.log.last(jobId(jobIds.length))) !== null) jobIds.push(jobId(jobIds.length));
+  while (jobIds.length < CHOICES_MAX && (await bus.log.lastStored(jobId(jobIds.length))) !== null) jobIds.push(jobId(jobIds.length));
   return jobIds;
 }
 

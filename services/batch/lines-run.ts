@@ -5,7 +5,7 @@ import { backoffMs, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
-import type { HeldBatch } from "./held-batch.ts";
+import { type HeldBatch, HoldLost } from "./held-batch.ts";
 import { PartReader } from "./lines.ts";
 import { doneLines, isDone, type LineResult, piecesOf, Results, withResults } from "./results.ts";
 import { type Cause, runLine } from "./run-line.ts";
@@ -48,7 +48,7 @@ export class LinesRun {
     this.#beganMs = deps.clock.monotonicMs();
   }
 
-  /** Resolves to why it ended early, or null. */
+  /** Resolves to why it ended early, or null. Once it rejects with HoldLost nothing more is submitted. */
   async toEnd(): Promise<Cause | null> {
     const { clock, config } = this.#deps;
     const done = doneLines(this.#held.batch);
@@ -66,9 +66,17 @@ export class LinesRun {
       }
       await this.#checkpoint();
       return this.#ending.signal.aborted ? (this.#ending.signal.reason as Cause) : null;
+    } catch (error) {
+      this.#leave();
+      while (error instanceof HoldLost && this.#running > 0 && !this.#stop.aborted) await this.#pause.wait(clock, TICK_MS, this.#stop);
+      throw error;
     } finally {
-      this.#over.abort(new Error("the run of this batch is over"));
+      this.#leave();
     }
+  }
+
+  #leave(): void {
+    this.#over.abort(new Error("the run of this batch is over"));
   }
 
   /** Whether the batch has to end early. */

@@ -1,8 +1,10 @@
-import { type Batch, producedFile } from "../shared/batches/batch.ts";
+import { type Batch, findBatch, hasEnded, producedFile } from "../shared/batches/batch.ts";
 import { saveFile, storedFile } from "../shared/batches/file.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { HeldBatch } from "./held-batch.ts";
+import { type HeldBatch, HoldLost } from "./held-batch.ts";
+import { cancelLeft } from "./left-jobs.ts";
 import { type BatchDeps, LinesRun, untilRoom } from "./lines-run.ts";
+import { persistently } from "./run-line.ts";
 import { findAgain, validate } from "./validate.ts";
 
 /**
@@ -14,6 +16,7 @@ export async function runBatch(deps: BatchDeps, held: HeldBatch, stop: AbortSign
   try {
     await carry(deps, held, stop);
   } catch (error) {
+    if (error instanceof HoldLost) await leave(deps, held.batch, stop);
     // That this coordinator stops, or the record is away, is no fault of the batch: another goes on at once, and no attempt is counted.
     const excused = stop.aborted || (error instanceof ServingError && error.retryable);
     if (excused) await held.write({ holder: null, attempt: Math.max(0, held.batch.attempt - 1) }).catch(() => {});
@@ -21,10 +24,22 @@ export async function runBatch(deps: BatchDeps, held: HeldBatch, stop: AbortSign
   }
 }
 
+/** Who stood still, and lost the batch meanwhile, may have submitted a line behind its end, when nobody looks for jobs of it any more. */
+async function leave(deps: BatchDeps, before: Batch, stop: AbortSignal): Promise<void> {
+  const { batch = null } = (await persistently(deps, stop, () => findBatch(deps.bus, before.tenant, before.id))) ?? {};
+  if (batch === null || (hasEnded(batch) && batch.status !== "completed"))
+    await cancelLeft(deps, before, "its batch had ended", stop, async () => {});
+}
+
 async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promise<void> {
   const { attemptsMax } = deps.config;
   const { batch } = held;
-  const failed = (code: string, message: string) => end(deps, held, "failed", { problems: [{ code, message, param: null, line: null }] });
+  const beat = () => held.beat();
+  const fail = async (problems: Batch["problems"]) => {
+    await cancelLeft(deps, held.batch, "its batch failed", stop, beat); // a predecessor may have submitted them
+    await end(deps, held, "failed", { problems });
+  };
+  const failed = (code: string, message: string) => fail([{ code, message, param: null, line: null }]);
   if (batch.attempt > attemptsMax)
     return failed("internal_error", `${attemptsMax} coordinators in a row came to nothing with it; what was done before is in its files`);
   if (batch.status === "finalizing") return end(deps, held, "completed");
@@ -32,11 +47,10 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   const file = await storedFile(deps.bus, batch.tenant, batch.inputFileId);
   if (file === null) return failed("file_not_found", `the input file ${batch.inputFileId} is gone`);
   const isNew = batch.status === "validating";
-  const beat = () => held.beat();
   const { index, problems } = isNew
     ? await validate(deps.bus, batch, file, deps.model.name, deps.config.bodyMaxBytes, beat)
     : await findAgain(deps.bus, batch, file, beat);
-  if (problems.length > 0) return end(deps, held, "failed", { problems });
+  if (problems.length > 0) return fail(problems);
   if (isNew) await held.write({ status: "in_progress", inProgressAt: await seconds(deps), total: index.count, model: index.model });
   const cause = await new LinesRun(deps, held, file, index, stop).toEnd();
   if (cause !== null) return end(deps, held, cause);

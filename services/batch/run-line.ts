@@ -33,8 +33,8 @@ export interface LineRun {
   readonly stop: AbortSignal;
 }
 
-/** The jobs of a line follow from the batch and the line's number: submitted again, they are the same jobs. */
-export const lineJobId = (batchId: string, number: number, index: number): string => derivedId("job_", batchId, number, index);
+/** The jobs of a line follow from the batch and the line's place among all: submitted again they are the same jobs, and found without the file. */
+export const lineJobId = (batchId: string, line: number, index: number): string => derivedId("job_", batchId, line + 1, index);
 
 /** Runs a line to its end, or, when the batch ends early, finds out what came of it. Rejects only when `stop` aborted. */
 export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult> {
@@ -42,7 +42,7 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
   const asked: Line = {
     tenant: batch.tenant,
     endpoint: batch.endpoint,
-    jobId: (index) => lineJobId(batch.id, number, index),
+    jobId: (index) => lineJobId(batch.id, line, index),
     sinceMs: await persistently(deps, stop, () => deps.bus.log.nowMs()),
     deadlineMs: 1_000 * batch.expiresAt,
   };
@@ -147,7 +147,7 @@ async function submitted(
 const RETRY_MS_MAX = 10_000;
 
 /** Tries again while the cluster has no room or the record is away, until `signal` aborts. */
-async function persistently<T>(deps: LineDeps, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+export async function persistently<T>(deps: LineDeps, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++) {
     signal.throwIfAborted();
     try {

@@ -1,5 +1,6 @@
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import { AWAY_MS, type OnAway } from "./absence.ts";
 import { type FormFile, formOf } from "./form.ts";
 
 export interface ServerEvent {
@@ -11,20 +12,35 @@ export interface ServerEvent {
 
 /** The API as the commands use it. */
 export interface Client {
+  readonly url: string;
   get(path: string): Promise<unknown>;
   post(path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<unknown>;
   /** Sends a form with one file, however large. Throws what reading the file throws, if that is a ServingError. */
   send(path: string, fields: Readonly<Record<string, string>>, file: FormFile): Promise<unknown>;
   /** The bytes at `path`, as they come. */
   read(path: string): AsyncIterable<Uint8Array>;
-  events(path: string, signal?: AbortSignal): AsyncGenerator<ServerEvent>;
+  /** Ends with UNAVAILABLE where nothing comes for `silentMs`, not even a comment. */
+  events(path: string, silentMs: number): AsyncGenerator<ServerEvent>;
 }
 
 const ANSWER_MS = 60_000;
 
+/** The API's own words are for programs, which send a header. */
+const lacksKey = (url: string, key: string | undefined): string =>
+  key === undefined
+    ? `${url} lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key`
+    : `${url} does not take the API key of LONGSHORE_KEY or --key: it is another cluster's, revoked or mistyped`;
+
 export function openClient(url: string, key: string | undefined): Client {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new ServingError("INVALID_REQUEST", `${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
+  if (new URL(url).username + new URL(url).password !== "")
+    throw new ServingError("INVALID_REQUEST", "the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
+  if (!/^[!-~]*$/.test(key ?? ""))
+    throw new ServingError(
+      "INVALID_REQUEST",
+      "the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII",
+    );
   const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
@@ -39,6 +55,7 @@ export function openClient(url: string, key: string | undefined): Client {
           : `no longshore answers at ${url} (${cause.cause?.code || cause.cause?.message || cause.message}); start one with \`longshore up\`, or name another with --url`;
       throw new ServingError("UNAVAILABLE", why, { cause });
     });
+    if (response.status === 401) throw new ServingError("UNAUTHORIZED", lacksKey(url, key));
     if (!response.ok) throw new ServingError(codeOf(response.status), await reason(response));
     return response;
   };
@@ -58,6 +75,7 @@ export function openClient(url: string, key: string | undefined): Client {
     }
   };
   return {
+    url,
     get: async (path) => read(await get(path, timely())),
     post: async (path, body = {}, more = {}) => {
       const headers = { "content-type": "application/json", ...more };
@@ -68,9 +86,21 @@ export function openClient(url: string, key: string | undefined): Client {
       const { body } = await get(path);
       if (body !== null) yield* arriving(body);
     },
-    async *events(path, signal) {
-      const { body } = await get(path, signal);
-      if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream())));
+    async *events(path, silentMs) {
+      const silence = new AbortController();
+      const timer = setTimeout(() => silence.abort(new DOMException("nothing came", "TimeoutError")), silentMs);
+      const heard = new TransformStream<string, string>({
+        transform: (text, to) => {
+          timer.refresh();
+          to.enqueue(text);
+        },
+      });
+      try {
+        const { body } = await get(path, silence.signal);
+        if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream()).pipeThrough(heard)));
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
 }
@@ -87,28 +117,44 @@ export interface JobEvent {
   readonly tokens?: number;
 }
 
-/** How often, and how far apart, a job's events are asked for while nobody tells them: about five minutes. */
-const TRIES_MAX = 300;
+/** How far apart a job's events are asked for while nobody tells them. */
 const AGAIN_MS = 1_000;
+/** An API says on a stream that it is there, six times as often unless it was set otherwise: whoever says nothing for so long is asked again. */
+const SILENT_MS = 60_000;
 /** What the end of a replica, or of its record, says on a stream. */
 const PASSING = ["shutting_down", "unavailable"];
 
+interface Following {
+  readonly onAway: OnAway;
+  readonly silentMs: number;
+  /** How long nobody may tell events. */
+  readonly awayMaxMs: number;
+}
+
 /** A job's events until it ended, each once: where their stream breaks off it goes on, at whatever replica answers. Throws if none does any more. */
-export async function* jobEvents(client: Client, jobId: string, triesMax = TRIES_MAX): AsyncGenerator<JobEvent> {
+export async function* jobEvents(
+  client: Client,
+  jobId: string,
+  { onAway = () => {}, silentMs = SILENT_MS, awayMaxMs = AWAY_MS }: Partial<Following> = {},
+): AsyncGenerator<JobEvent> {
   let after = "0";
-  for (let tries = 0; ; await systemClock.sleep(AGAIN_MS)) {
+  for (let awayMs: number | null = null; ; await systemClock.sleep(AGAIN_MS)) {
     try {
-      for await (const { name, id, data } of client.events(`/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`)) {
+      for await (const { name, id, data } of client.events(`/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`, silentMs)) {
         const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
         if (event.error !== undefined)
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
         if (id !== "") after = id.slice(id.indexOf(":") + 1);
-        tries = 0;
+        awayMs = null;
+        onAway(false);
         yield { ...event, name };
       }
       return;
     } catch (error) {
-      if (!(error instanceof ServingError && error.retryable) || ++tries > triesMax) throw error;
+      const nowMs = systemClock.monotonicMs();
+      awayMs ??= nowMs;
+      if (!(error instanceof ServingError && error.retryable) || nowMs - awayMs >= awayMaxMs) throw error;
+      onAway(true);
     }
   }
 }

@@ -28,9 +28,10 @@ export function configReference(): string {
   return [
     "# Configuration",
     "",
-    "Every setting is an environment variable. A process names all bad or unknown `LONGSHORE_` variables at once and exits with 2.",
-    "Containers are handed those of your shell and of a file `.env` beside `docker-compose.yml`, but for its own servers, addresses and ports. It knows them by name and",
-    "does not notice a misspelt one: `docker compose config` shows what each role gets.",
+    "Every setting is an environment variable. What serves, `longshore keys` and `longshore doctor` name all bad or unknown `LONGSHORE_` variables at once and exit with 2;",
+    "commands that ask an API read `LONGSHORE_KEY` alone.",
+    "Containers are handed those of your shell and of a file `.env` beside `docker-compose.yml`, but for its own servers, addresses and ports, which `longshore up --cluster`",
+    "refuses to be told. The file knows them by name and does not notice a misspelt one: `docker compose config` shows what each role gets.",
     "This file is made by `longshore config`; the source is `services/shared/runtime/config.ts`.",
     "",
     ...sections,

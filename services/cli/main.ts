@@ -8,10 +8,11 @@ import type { BatchOptions } from "./commands/batch.ts";
 import type { DemoOptions } from "./commands/demo.ts";
 import type { KeyOptions } from "./commands/keys.ts";
 import type { SubmitOptions } from "./commands/submit.ts";
+import type { ClusterOptions } from "./commands/up-cluster.ts";
 
 /**
  * `longshore`: everything from one command. Commands load what they need when they run, so that `--help` is instant and `sizes` works on a
- * machine without kernels. Exit codes: 0 done, 1 failed, 2 a wrong command line, configuration or request.
+ * machine without kernels. Exit codes: 0 done, 1 failed, 2 a wrong command line, configuration or request, 130 left with Ctrl-C.
  */
 const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
@@ -32,8 +33,11 @@ Begin with:
   longshore batch questions.jsonl -o answers.jsonl
 
 Settings are LONGSHORE_ environment variables: longshore config lists them.
-Exit codes: 0 done; 1 failed, or try again later; 2 the command line, the configuration or the request is at fault.`,
+Exit codes: 0 done; 1 failed, or try again later; 2 the command line, the configuration or the request is at fault;
+130 left with Ctrl-C: what it watched goes on.`,
   );
+
+const ROLES = "Roles, each a process of a cluster over servers of yours (LONGSHORE_NATS_URL, LONGSHORE_REDIS_URL):";
 
 const config = (): Config => loadConfig();
 const client = () => {
@@ -67,9 +71,11 @@ program
   .description("serve until stopped: in this process, or as a local cluster of processes")
   .option("--cluster", "separate processes with real nats-server and redis-server, from docker-compose.yml")
   .option("--free-ports", "with --cluster: any free ports instead of those of docker-compose.yml")
-  .option("--state <folder>", "with --cluster: where logs and the record are kept", ".longshore/cluster")
-  .action(async (options: { cluster?: boolean; freePorts?: boolean; state: string }) => {
+  .option("--state <folder>", "with --cluster: where logs and the record are kept (default: .longshore/cluster)", named)
+  .action(async (options: ClusterOptions & { cluster?: boolean }) => {
     if (options.cluster === true) await (await import("./commands/up-cluster.ts")).upCluster(config(), options);
+    else if (options.state !== undefined)
+      throw new ServingError("INVALID_REQUEST", "--state goes with --cluster; without it nothing is kept, and logs go to standard error");
     else if (options.freePorts === true)
       throw new ServingError("INVALID_REQUEST", "--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
     else await (await import("./commands/up.ts")).up(config());
@@ -157,7 +163,7 @@ program
   .command("doctor")
   .description("what this machine has and lacks: kernel paths, servers, model")
   .action(async () => {
-    if (!(await import("./commands/doctor.ts")).doctor(config())) process.exitCode = 1;
+    if (!(await (await import("./commands/doctor.ts")).doctor(config()))) process.exitCode = 1;
   });
 
 program
@@ -176,7 +182,7 @@ program
   .argument("<folder>")
   .action(async (folder: string) => {
     const { inspectReport, renderInspect } = await import("./inspect.ts");
-    console.log(renderInspect(inspectReport(folder)));
+    console.log(renderInspect(await inspectReport(folder)));
   });
 
 program
@@ -197,20 +203,24 @@ program
   });
 
 program
-  .command("api", { hidden: true })
-  .description("role: one API replica")
+  .command("api")
+  .description("one API replica")
+  .helpGroup(ROLES)
   .action(async () => (await import("../api/main.ts")).runApi(config()));
 program
-  .command("prefill", { hidden: true })
-  .description("role: one prefill worker")
+  .command("prefill")
+  .description("one prefill worker")
+  .helpGroup(ROLES)
   .action(async () => (await import("../prefill/main.ts")).runPrefill(config()));
 program
-  .command("decode", { hidden: true })
-  .description("role: one decode worker")
+  .command("decode")
+  .description("one decode worker")
+  .helpGroup(ROLES)
   .action(async () => (await import("../decode/main.ts")).runDecode(config()));
 program
-  .command("batch-coordinator", { hidden: true })
-  .description("role: one coordinator of batches")
+  .command("batch-coordinator")
+  .description("one coordinator of batches")
+  .helpGroup(ROLES)
   .action(async () => (await import("../batch/main.ts")).runBatchCoordinator(config()));
 
 // Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.

@@ -1,6 +1,8 @@
 /** Where something long stands, for a person. On a terminal one line that is drawn over; elsewhere a line for every tenth. */
 export interface Progress {
   update(done: number, total: number, note?: string): void;
+  /** A line of its own, beside what is drawn. */
+  say(text: string): void;
   /** Leaves the last state standing. */
   end(note?: string): void;
 }
@@ -30,6 +32,9 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
       drawnMs = now;
       tenth = Math.floor(10 * share);
       draw(line);
+    },
+    say(text) {
+      out.write(`${out.isTTY ? "\r\x1b[2K" : ""}${text}\n${out.isTTY ? last : ""}`);
     },
     end(note) {
       if (note !== undefined) draw(`${label} ${note}`);

@@ -59,13 +59,12 @@ export class Replica {
     return this.#process.output.includes(worker);
   }
 
-  /** kill -9, or SIGTERM: to drain. Resolves once it is ready again, to how it ended, and how long that took. */
-  async end(signal: "SIGKILL" | "SIGTERM"): Promise<End & { readonly ms: number }> {
-    const startMs = performance.now();
+  /** kill -9, or SIGTERM: to drain. Resolves once it is ready again, to how it ended. */
+  async end(signal: "SIGKILL" | "SIGTERM"): Promise<End> {
     const ending = this.#process;
     this.#told = signal;
     ending.signal(signal);
-    const end = { ...(await ending.exited), ms: performance.now() - startMs };
+    const end = await ending.exited;
     while (this.#process === ending) await sleep(RESTART_MS / 5);
     await this.ready();
     return end;

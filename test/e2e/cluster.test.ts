@@ -76,7 +76,7 @@ test("kill -9 of both prefill workers in the middle of a long prompt costs time 
   const client = openClient(cluster.apis[0]!, undefined);
   const { id } = (await client.post("/v1/jobs", { kind: "chat", request })) as { id: string };
   let killed = false;
-  for await (const { name, data } of client.events(`/v1/jobs/${id}/events`)) {
+  for await (const { name, data } of client.events(`/v1/jobs/${id}/events`, 60_000)) {
     if (killed || name !== "progress" || (JSON.parse(data) as { done: number }).done === 0) continue; // nearly all of it is still to come
     for (const worker of ["prefill-1", "prefill-2"]) process.kill(cluster.pids.get(worker)!, "SIGKILL");
     killed = true;

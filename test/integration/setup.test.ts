@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -32,8 +32,8 @@ const aptGet = () =>
 
 const calls = () => (existsSync(join(bin, "calls")) ? readFileSync(join(bin, "calls"), "utf8").trim().split("\n") : []);
 
-function run(goal: "tools" | "demo" | "test") {
-  const { status, stdout, stderr } = spawnSync("/bin/sh", [setup, goal], { env: { PATH: bin, SETUP_SBIN: "" }, encoding: "utf8" });
+function run(goal: "tools" | "demo" | "test", script = setup) {
+  const { status, stdout, stderr } = spawnSync("/bin/sh", [script, goal], { env: { PATH: bin, SETUP_SBIN: "" }, encoding: "utf8" });
   return { status, output: stdout + stderr };
 }
 
@@ -83,4 +83,20 @@ test("an installation that fails, and one that brings nothing, end with 3 and sa
 test("where there is no apt-get it names the packages", () => {
   user(0);
   expect(run("tools")).toMatchObject({ status: 3, output: expect.stringContaining(`missing: ${ALL}`) });
+});
+
+test("packages are installed where they are missing, and not through a link: that would empty what it leads to", () => {
+  for (const tool of ["g++", "cmake", "make"]) stub(tool, "");
+  stub("npm", `echo "$1" >> "${bin}/calls"`);
+  const clone = join(bin, "clone");
+  const script = join(clone, "deploy", "setup.sh");
+  mkdirSync(join(clone, "deploy"), { recursive: true });
+  copyFileSync(setup, script);
+  writeFileSync(join(clone, "package-lock.json"), "{}");
+  expect(run("demo", script)).toMatchObject({ status: 0 });
+  expect(calls()).toEqual(["ci", "run", "run"]);
+  mkdirSync(join(bin, "shared"));
+  symlinkSync(join(bin, "shared"), join(clone, "node_modules"));
+  expect(run("demo", script)).toMatchObject({ status: 3, output: expect.stringContaining("node_modules is a link") });
+  expect(calls()).toEqual(["ci", "run", "run"]);
 });

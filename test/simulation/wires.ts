@@ -28,6 +28,7 @@ export function recordOf(world: World, process: Process): Bus {
       get: (...args) => road.ask(() => world.documents.get(...args)),
       behind: (...args) => road.ask(() => world.documents.behind(...args)),
       delete: (...args) => road.ask(() => world.documents.delete(...args)),
+      room: () => road.ask(() => world.documents.room()),
     },
     registry: registryOf(world.registry, road),
     ready: async () => {},
@@ -118,6 +119,7 @@ const objectsOf = (objects: PayloadStore, road: Road): PayloadStore => ({
   put: (key, bytes) => road.ask(() => objects.put(key, bytes)),
   get: (key) => road.ask(() => objects.get(key)),
   delete: (key) => road.ask(() => objects.delete(key)),
+  room: () => road.ask(() => objects.room()),
 });
 
 const registryOf = (registry: Registry, road: Road): Registry => ({

@@ -134,7 +134,7 @@ async function judged(client: OpenAI, bus: Bus, batch: OpenAI.Batch, { lines, do
   const prompts: Int32Array[][] = Array.from({ length: documents }, () => []);
   const cached: number[][] = Array.from({ length: documents }, () => []);
   for (let i = 0; i < lines; i++) {
-    const records = await bus.log.read(lineJobId(batch.id, i + 1, 0));
+    const records = await bus.log.read(lineJobId(batch.id, i, 0));
     const { request, usage } = endsOf(records);
     faults.push(...faultsOf(records).map((fault) => `line ${i}: ${fault}`));
     const { ids } = await alone(request, engine);

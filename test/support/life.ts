@@ -14,6 +14,11 @@ export class Life {
     return this.#dead;
   }
 
+  /** Resolves once it is not frozen. */
+  get awake(): Promise<void> {
+    return this.#gate;
+  }
+
   freeze(): void {
     this.#frozen = true;
     this.#gate = new Promise((resolve) => {

@@ -139,6 +139,14 @@ export async function cancelBatch(bus: Bus, tenant: string, id: string): Promise
   }
 }
 
+/** CONFLICT while it may run, and for one whose lines were run: under its key others would be answered with theirs. */
+export async function deleteBatch(bus: Bus, tenant: string, id: string): Promise<void> {
+  const { batch } = await requireBatch(bus, tenant, id);
+  if (!hasEnded(batch)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
+  if (batch.total > 0) throw new ServingError("CONFLICT", `lines of ${id} were run: it is kept for 31 days; its files can be deleted`);
+  await bus.documents.delete("batch", tenant, id);
+}
+
 /** Every batch of the tenant that can be read, in the order they were last written. A tenant may have many: keep of each what is needed. */
 export async function* batchesOf(bus: Bus, tenant: string): AsyncGenerator<Batch> {
   for await (const document of documentsBehind(bus, "batch", tenant, 0)) {

@@ -9,11 +9,11 @@ import type { IdMessage, SubmitBatchMessage } from "./messages.ts";
 
 /** The service longshore.v1.Batches. */
 export const batchMethods = (deps: ApiDeps): UntypedServiceImplementation => ({
-  Submit: unary<SubmitBatchMessage, object>(deps, async (message, { tenant }) => {
+  Submit: unary<SubmitBatchMessage, object>(deps, async (message, { caller }) => {
     const { input_file_id = "", endpoint = "", metadata, output_expires_after_seconds: seconds } = message;
     const expires = seconds === undefined ? {} : { output_expires_after: { anchor: "created_at", seconds } };
     const request = parseBody(batchRequest, { input_file_id, endpoint, metadata, ...expires, completion_window: "24h" });
-    return batchMessage(await submitBatch(deps, tenant, request, message.idempotency_key || null));
+    return batchMessage(await submitBatch(deps, caller, request, message.idempotency_key || null));
   }),
   Get: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage((await requireBatch(deps.bus, tenant, id)).batch)),
   Cancel: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage(await cancelBatch(deps.bus, tenant, id))),

@@ -19,6 +19,7 @@ import { refuseCompressed, watchArrival, watchEnd, watchTaking } from "./transpo
 
 /** What a method knows of the call beside its request. */
 export interface Call extends Caller {
+  readonly caller: Caller;
   readonly path: string;
   /** Aborts when the client leaves, its deadline passes, or the process stops. */
   readonly signal: AbortSignal;
@@ -72,8 +73,10 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
   const gone = new AbortController();
   call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
   const deadline = Number(call.getDeadline());
+  const caller = identify(headersOf(call));
   return {
-    ...identify(headersOf(call)),
+    ...caller,
+    caller,
     path: call.getPath(),
     signal: AbortSignal.any([gone.signal, stopping]),
     deadlineMs: Number.isFinite(deadline) ? deadline : null,

@@ -1,4 +1,4 @@
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, setLogger } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -26,7 +26,8 @@ export interface RunningGrpc {
 
 /** The gRPC service of proto/longshore/v1/jobs.proto, with health and reflection. Port 0 takes any free one. */
 export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc> {
-  const { config } = deps;
+  const { config, log } = deps;
+  setLogger({ error: (text: string) => log.warn({ grpc: text }, "the gRPC library complains") }); // its own lines are none of a log's
   const server = new Server({
     "grpc.max_receive_message_length": config.bodyMaxBytes,
     "grpc.max_concurrent_streams": STREAMS_MAX,
@@ -83,12 +84,8 @@ function credentialsOf({ config }: ApiDeps): ServerCredentials {
 const bind = (server: Server, address: string, credentials: ServerCredentials): Promise<number> =>
   new Promise((resolve, reject) => {
     server.bindAsync(address, credentials, (cause, port) => {
-      if (cause === null) resolve(port);
-      else
-        reject(
-          new ServingError("UNAVAILABLE", `cannot listen at ${address} (${cause.message}); set LONGSHORE_GRPC_PORT or LONGSHORE_HOST`, {
-            cause,
-          }),
-        );
+      if (cause === null) return resolve(port);
+      const why = /\bE[A-Z]{3,}\b/.exec(cause.message)?.[0] ?? cause.message; // the system's code is somewhere in it
+      reject(new ServingError("UNAVAILABLE", `cannot listen at ${address} (${why}); set LONGSHORE_GRPC_PORT or LONGSHORE_HOST`, { cause }));
     });
   });

@@ -72,6 +72,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   "GET /v1/batches/:id": { tag: "openai", summary: "Where a batch stands", answer: "batch" },
   "POST /v1/batches/:id/cancel": { tag: "openai", summary: "Cancel a batch; what has ended stays", answer: "batch" },
+  "DELETE /v1/batches/:id": { tag: "openai", summary: "Forget a batch that ended before a line of it was run", answer: "The batch's id" },
   "GET /v1/models": { tag: "openai", summary: "The models served here", answer: "A list of models" },
   "GET /v1/models/:id": { tag: "openai", summary: "One model", answer: "model" },
   "POST /v1/messages": {

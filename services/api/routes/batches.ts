@@ -1,9 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import { findBatch } from "../../shared/batches/batch.ts";
-import { tenantOf } from "../auth.ts";
+import { callerOf, tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
-import { batchesOf, batchObject, batchRequest, cancelBatch, requireBatch } from "../files/batches.ts";
+import { batchesOf, batchObject, batchRequest, cancelBatch, deleteBatch, requireBatch } from "../files/batches.ts";
 import { submitBatch } from "../files/submit-batch.ts";
 import { idempotencyKeyOf, isRetry } from "../generate.ts";
 import { byAge, pageOf, pageQuery } from "../page.ts";
@@ -18,8 +18,7 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   app.post<{ Body: Body }>("/v1/batches", async (request) => {
     const body = parseBody(batchRequest, request.body.json);
-    const tenant = tenantOf(request);
-    return batchObject(await submitBatch(deps, tenant, body, idempotencyKeyOf(request), isRetry(request)));
+    return batchObject(await submitBatch(deps, callerOf(request), body, idempotencyKeyOf(request), isRetry(request)));
   });
 
   app.get("/v1/batches", async (request) => {
@@ -39,4 +38,10 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.post<BatchParams>("/v1/batches/:id/cancel", async (request) =>
     batchObject(await cancelBatch(bus, tenantOf(request), request.params.id)),
   );
+
+  app.delete<BatchParams>("/v1/batches/:id", async (request) => {
+    const { id } = request.params;
+    await deleteBatch(bus, tenantOf(request), id);
+    return { id, object: "batch", deleted: true };
+  });
 }

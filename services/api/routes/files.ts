@@ -6,12 +6,13 @@ import { deleteParts, deleteStored, FILE_LIFE_SECONDS, type Part, type StoredFil
 import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
-import { tenantOf } from "../auth.ts";
+import { callerOf, tenantOf } from "../auth.ts";
 import { counted, UPLOAD_BYTES } from "../body.ts";
 import type { Share } from "../body-room.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
+import { requireRoom } from "../files/tenant-room.ts";
 import { byAge, pageOf, pageQuery } from "../page.ts";
 import { optional, parseBody } from "../requests.ts";
 
@@ -72,6 +73,7 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
 /** Stores the file while it arrives; its fields may come before or behind it. Whether an answer was lost or not, parts that a document may name stay. */
 async function receive({ bus, random }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
   const tenant = tenantOf(request);
+  await requireRoom(bus, callerOf(request));
   const { filename, parts, lifeSeconds } = await receiveParts(bus, random, request);
   const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
   const id = random.id("file-");
@@ -92,6 +94,7 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
     }
     const { "expires_after[seconds]": lifeSeconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
     if (received === null) throw invalid("file", "send a file", "missing_required_parameter");
+    await requireRoom(bus, callerOf(request), sizeOf(received.parts)); // others may have arrived meanwhile
     return { ...received, lifeSeconds };
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);

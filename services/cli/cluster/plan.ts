@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Environment } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Service } from "./compose.ts";
 
@@ -54,6 +55,18 @@ export async function planProcesses(services: readonly Service[], options: PlanO
     for (let replica = 0; replica < replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
   }
   return plans;
+}
+
+/** Refuses settings of the shell for which the file has its own: who set them would look for the cluster where it is not. */
+export function refuseOverridden(plans: readonly ProcessPlan[], shell: Environment): void {
+  const isOverridden = (name: string, value: string) => name.startsWith("LONGSHORE_") && shell[name] !== undefined && shell[name] !== value;
+  const overridden = plans.flatMap(({ env }) => Object.entries(env).flatMap(([name, value]) => (isOverridden(name, value) ? [name] : [])));
+  if (overridden.length === 0) return;
+  throw new ServingError(
+    "INVALID_REQUEST",
+    `\`longshore up --cluster\` has servers, addresses and ports of its own: unset ${[...new Set(overridden)].join(" and ")}; ` +
+      "the API's ports are those that docker-compose.yml publishes, or any free ones with --free-ports",
+  );
 }
 
 async function planReplica(

@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import type { Probe } from "./plan.ts";
 
 const PROBE_MS = 1_000;
+const BROKE_OFF = "it broke off its answer";
 
 /** Null when the process answers as it should, else what it said. */
 export function probe(target: Probe): Promise<string | null> {
@@ -24,6 +25,7 @@ export const probeHttp = ({ port, path, tls = false }: Omit<Extract<Probe, { kin
     });
     request.on("timeout", () => request.destroy(new Error("no answer")));
     request.on("error", (error) => resolve(error.message));
+    request.on("close", () => resolve(BROKE_OFF)); // in the middle of its answer, else it is resolved
   });
 
 const probeRedis = (port: number): Promise<string | null> =>
@@ -37,4 +39,5 @@ const probeRedis = (port: number): Promise<string | null> =>
     socket.on("data", (data) => done(data.toString().startsWith("+PONG") ? null : data.toString().trim()));
     socket.on("timeout", () => done("no answer"));
     socket.on("error", (error) => done(error.message));
+    socket.on("close", () => done(BROKE_OFF));
   });

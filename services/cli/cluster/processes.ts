@@ -10,6 +10,7 @@ import type { ProcessPlan } from "./plan.ts";
 import { isFree } from "./ports.ts";
 import { probe } from "./probe.ts";
 import { withServers } from "./servers-path.ts";
+import { type End, startFailure } from "./start-failure.ts";
 
 const PROBE_EVERY_MS = 50;
 const RESTART_FIRST_MS = 250;
@@ -47,7 +48,7 @@ export interface LaunchOptions {
 
 /**
  * Starts the processes, each once those it needs answer their probe. Output goes to stateDir/NAME.log. If one does not come up, or `signal`
- * aborts meanwhile, everything is stopped again and this rejects.
+ * aborts meanwhile, everything is stopped again and this rejects: where processes ended, with what the first of them said.
  */
 export async function launch(plans: readonly ProcessPlan[], options: LaunchOptions): Promise<Cluster> {
   makeFolder(options.stateDir);
@@ -70,8 +71,8 @@ export async function launch(plans: readonly ProcessPlan[], options: LaunchOptio
       );
     }
   } catch (error) {
-    await stop();
-    throw error;
+    await stop(); // what they said last has come by then
+    throw error instanceof EndedEarly ? startFailure(waves.flat()) : error;
   }
   return { processes: waves.flat(), stop };
 }
@@ -105,10 +106,11 @@ function makeFolder(path: string): void {
 /** Two servers over one record would destroy it. Call the result when the last process has ended. */
 function lock(stateDir: string): () => void {
   const path = join(stateDir, "cluster.pid");
-  const holder = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
-  if (holder > 0 && holder !== process.pid && isAlive(holder))
-    throw new ServingError("UNAVAILABLE", `process ${holder} runs a cluster in ${stateDir}; stop it, or name another folder with --state`);
-  writeFileSync(path, String(process.pid));
+  const [holder = 0, begun = ""] = existsSync(path) ? readFileSync(path, "utf8").split(" ") : [];
+  const pid = Number(holder);
+  if (pid > 0 && pid !== process.pid && isAlive(pid) && (begun === "" || begun === begunAt(pid)))
+    throw new ServingError("UNAVAILABLE", `process ${pid} runs a cluster in ${stateDir}; stop it, or name another folder with --state`);
+  writeFileSync(path, `${process.pid} ${begunAt(process.pid)}`);
   return () => rmSync(path, { force: true });
 }
 
@@ -120,14 +122,35 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** When a process began, in a word; empty where the system does not say. A number is soon another process's, above all in a container. */
+function begunAt(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""; // proc(5): field 22, the third stands behind the name
+  } catch {
+    return "";
+  }
+}
+
 /** Another process on our port would answer the probe in our process's name. */
 async function requireFree(name: string, port: number): Promise<void> {
   if (await isFree(port)) return;
-  throw new ServingError("UNAVAILABLE", `port ${port} of ${name} is taken; stop what listens there, or start with --free-ports`);
+  throw new ServingError(
+    "UNAVAILABLE",
+    `port ${port} of ${name} is taken; stop what listens there, publish another in docker-compose.yml, or start with --free-ports`,
+  );
 }
+
+/** A process ended before it was ready. */
+class EndedEarly extends Error {}
+
+/** What of a process's output is kept to be told. */
+const TAIL_CHARS = 4_000;
 
 class Supervised implements RunningProcess {
   restarts = 0;
+  end: End | null = null;
+  tail = "";
   readonly plan: ProcessPlan;
   private child: ChildProcess;
   private readonly options: LaunchOptions;
@@ -147,7 +170,7 @@ class Supervised implements RunningProcess {
     return this.child.pid;
   }
 
-  private get logPath(): string {
+  get logPath(): string {
     return join(this.options.stateDir, `${this.plan.name}.log`);
   }
 
@@ -157,7 +180,8 @@ class Supervised implements RunningProcess {
     for (;;) {
       const problem = await probe(this.plan.probe);
       signal.throwIfAborted();
-      if (this.restarts > 0) throw new ServingError("UNAVAILABLE", `${this.plan.name} ended while it started; see ${this.logPath}`);
+      this.stopping.signal.throwIfAborted();
+      if (this.end !== null) throw new EndedEarly();
       if (problem === null) return;
       if (clock.monotonicMs() > until)
         throw new ServingError(
@@ -193,8 +217,12 @@ class Supervised implements RunningProcess {
       stderr: "pipe",
       detached: true, // Ctrl-C is for us alone: we stop them in order, the record last
     });
-    child.stdout.pipe(this.output, { end: false });
-    child.stderr.pipe(this.output, { end: false });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.pipe(this.output, { end: false });
+      stream.on("data", (text: Buffer) => {
+        this.tail = (this.tail + text).slice(-TAIL_CHARS);
+      });
+    }
     return child;
   }
 
@@ -203,9 +231,10 @@ class Supervised implements RunningProcess {
     const { clock } = this.options;
     for (let backoffMs = RESTART_FIRST_MS; ; backoffMs = Math.min(2 * backoffMs, RESTART_MAX_MS)) {
       const startMs = clock.monotonicMs();
-      const how = await ended(this.child);
+      const { how, code } = await ended(this.child);
       if (clock.monotonicMs() - startMs >= RAN_WELL_MS) backoffMs = RESTART_FIRST_MS;
       if (this.stopping.signal.aborted) return;
+      this.end ??= { ms: clock.monotonicMs(), how, code };
       this.options.onExit?.(this, how);
       if (!this.plan.restarts) return;
       await clock.sleep(backoffMs, this.stopping.signal).catch(() => {});
@@ -216,8 +245,8 @@ class Supervised implements RunningProcess {
   }
 }
 
-const ended = (child: ChildProcess): Promise<string> =>
+const ended = (child: ChildProcess): Promise<Pick<End, "how" | "code">> =>
   new Promise((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(signal === null ? `exit ${code}` : `signal ${signal}`));
+    child.once("error", (error) => resolve({ how: error.message, code: null }));
+    child.once("exit", (code, signal) => resolve({ how: signal === null ? `exit ${code}` : `signal ${signal}`, code }));
   });

@@ -7,6 +7,7 @@ import { pipeline } from "node:stream/promises";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
+import { acrossAbsence, type OnAway, sayingAway } from "../absence.ts";
 import type { Client } from "../client.ts";
 import { watching } from "../progress.ts";
 
@@ -48,8 +49,6 @@ interface Ticket {
 }
 
 const LOOK_MS = 1_000;
-/** How long the cluster may not answer while a batch is watched, or its answers are fetched. */
-const AWAY_MS = 300_000;
 const ENDED = ["completed", "failed", "expired", "cancelled"];
 
 /** Runs a file of requests and writes what they answered. What was begun before with the same files is gone on with. */
@@ -78,7 +77,7 @@ export async function batch(client: Client, path: string, { output, detach, canc
     throw new ServingError("NOT_FOUND", `${error.message}; to begin anew, remove ${ticketPath}`, { cause: error });
   });
   await fetched(client, ended, output);
-  await rm(ticketPath);
+  await rm(ticketPath, { force: true }); // who watched it too may have been first
   if (ended.status === "failed") throw new ServingError("INVALID_REQUEST", `${id} failed: no line was run`);
 }
 
@@ -126,8 +125,9 @@ async function cancelled(client: Client, id: string): Promise<void> {
 /** Shows where the batch stands until it ended. */
 function watched(client: Client, id: string): Promise<Batch> {
   return watching(id, "the same command again goes on watching it, with --cancel it cancels it", async (progress) => {
+    const onAway = sayingAway(client.url, progress.say);
     for (; ; await systemClock.sleep(LOOK_MS)) {
-      const batch = (await acrossAbsence(() => client.get(`/v1/batches/${id}`))) as Batch;
+      const batch = (await acrossAbsence(() => client.get(`/v1/batches/${id}`), onAway)) as Batch;
       const { total, completed, failed } = batch.request_counts;
       const note = `${batch.status}, ${completed + failed} of ${total} lines${failed > 0 ? `, ${failed} failed` : ""}`;
       if (total > 0) progress.update(completed + failed, total, note);
@@ -136,26 +136,20 @@ function watched(client: Client, id: string): Promise<Batch> {
   });
 }
 
-/** Asks again while the cluster is away, for AWAY_MS since it was found so. */
-async function acrossAbsence<T>(ask: () => Promise<T>): Promise<T> {
-  for (let awayMs: number | null = null; ; await systemClock.sleep(LOOK_MS)) {
-    try {
-      return await ask();
-    } catch (error) {
-      const nowMs = systemClock.monotonicMs();
-      awayMs ??= nowMs; // what was on its way until then may have taken longer
-      const passes = error instanceof ServingError && error.retryable;
-      if (!passes || nowMs - awayMs > AWAY_MS) throw error;
-    }
-  }
-}
-
 async function fetched(client: Client, batch: Batch, output: string): Promise<void> {
   const { id, status, errors, usage, request_counts } = batch;
   for (const { code, message, line } of errors?.data ?? [])
     console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
   if (status === "failed") return;
-  await Promise.all([download(client, batch.output_file_id, output), download(client, batch.error_file_id, errorsOf(output))]);
+  const onAway = sayingAway(client.url, console.error);
+  await Promise.all(
+    (
+      [
+        [batch.output_file_id, output],
+        [batch.error_file_id, errorsOf(output)],
+      ] as const
+    ).map(([fileId, path]) => download(client, fileId, path, onAway)),
+  );
   const { total, completed, failed } = request_counts;
   console.error(
     `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${errorsOf(output)}` : ""}; ` +
@@ -165,15 +159,18 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
 }
 
 const errorsOf = (output: string): string => `${output}.errors`;
-const partOf = (path: string): string => `${path}.part`;
+/** Of this download alone: the same command may run twice. */
+const partOf = (path: string): string => `${path}.${systemRandom.id("")}.part`;
 
 /** A file that is there is whole. */
-async function download(client: Client, fileId: string | null, path: string): Promise<void> {
+async function download(client: Client, fileId: string | null, path: string, onAway: OnAway): Promise<void> {
   if (fileId === null) return;
+  const part = partOf(path);
   try {
-    await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(partOf(path))));
-    await rename(partOf(path), path);
+    await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(part)), onAway);
+    await rename(part, path);
   } catch (cause) {
+    await rm(part, { force: true });
     if (cause instanceof ServingError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     throw new ServingError("UNAVAILABLE", `${path} cannot be written (${code}); the same command again fetches the answers`, { cause });
@@ -182,9 +179,10 @@ async function download(client: Client, fileId: string | null, path: string): Pr
 
 /** Whole, whatever ends this process: without it the batch it names could not be found again. */
 async function writeTicket(path: string, ticket: Ticket): Promise<void> {
+  const part = partOf(path);
   try {
-    await writeFile(partOf(path), JSON.stringify(ticket));
-    await rename(partOf(path), path);
+    await writeFile(part, JSON.stringify(ticket));
+    await rename(part, path);
   } catch (cause) {
     throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
       cause,

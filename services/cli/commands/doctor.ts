@@ -1,12 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
-import { openCheckpoint } from "../../shared/engine/checkpoint/open.ts";
 import { warningText } from "../../shared/engine/checkpoint/warnings.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
 import { bytes } from "../../shared/runtime/units.ts";
 import { withServers } from "../cluster/servers-path.ts";
+import { openFolder } from "../inspect.ts";
 
 /** `needed`: without it nothing can be served here. */
 interface Finding {
@@ -17,8 +17,8 @@ interface Finding {
 }
 
 /** Says what this machine has and what it lacks. Resolves to false if something needed is missing. */
-export function doctor(config: Config): boolean {
-  const findings = [machine(), ...kernelPaths(), ascend(), ...servers(), ...model(config)];
+export async function doctor(config: Config): Promise<boolean> {
+  const findings = [machine(), ...kernelPaths(), ascend(), ...servers(), ...(await model(config))];
   const marks = { yes: "ok", no: "--", note: "!!" };
   for (const { what, state, text } of findings) console.log(`${marks[state]}  ${what.padEnd(24)} ${text}`);
   const missing = findings.filter(({ needed, state }) => needed === true && state === "no");
@@ -65,10 +65,10 @@ function servers(): Finding[] {
   });
 }
 
-function model(config: Config): Finding[] {
+async function model(config: Config): Promise<Finding[]> {
   const folder = resolve(config.modelPath);
   try {
-    const { stored, mapped, warnings } = openCheckpoint(folder);
+    const { stored, mapped, warnings } = await openFolder(folder);
     const held: Finding = {
       what: "model",
       state: "yes",

@@ -1,3 +1,4 @@
+import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Client } from "../client.ts";
 import { table } from "../table.ts";
 
@@ -41,7 +42,10 @@ export async function listFailedJobs(client: Client, limit: number): Promise<voi
 const find = (client: Client, id: string): Promise<Job | null> =>
   client.get(`/v1/jobs/${id}`).then(
     (job) => job as Job,
-    () => null,
+    (thrown: unknown) => {
+      if (thrown instanceof ServingError && thrown.code === "NOT_FOUND") return null;
+      throw thrown;
+    },
   );
 
 function row(listed: Listed, job: Job | null): string[] {

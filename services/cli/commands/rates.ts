@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tokenizer } from "../../shared/engine/tokenizer.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import type { Client } from "../client.ts";
 import { openProgress } from "../progress.ts";
@@ -21,7 +22,13 @@ export async function rates(
   client: Client,
   { folder, tokenizer, model }: { folder: string; tokenizer: Tokenizer; model: string },
 ): Promise<void> {
-  const rows = JSON.parse(await readFile(join(folder, "rates.json"), "utf8")) as Rate[];
+  const path = join(folder, "rates.json");
+  const text = await readFile(path, "utf8").catch((cause: Error) => {
+    throw new ServingError("INVALID_REQUEST", `--long compares with ${path}, which only the demonstration model has: ${cause.message}`, {
+      cause,
+    });
+  });
+  const rows = JSON.parse(text) as Rate[];
   console.log("\ndocument tokens   documents   answered exactly          reference");
   for (const { tokens, documents, questions, exact, seed } of rows) {
     const random = seededRandom(seed);

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { systemRandom } from "../../shared/runtime/random.ts";
+import { acrossAbsence, sayingAway } from "../absence.ts";
 import { type Client, jobAnswer, jobEvents } from "../client.ts";
 import { watching } from "../progress.ts";
 
@@ -13,12 +15,20 @@ export interface SubmitOptions {
 
 /** Submits a request file (JSON with `messages` or `prompt`) or a text, shows its way through the cluster, prints the answer. */
 export async function submitFile(client: Client, path: string, options: SubmitOptions): Promise<void> {
-  const job = (await client.post("/v1/jobs", await requestOf(client, path, options))) as { readonly id: string };
+  const job = await submitted(client, await requestOf(client, path, options));
   if (options.detach === true) {
     console.log(job.id);
     return;
   }
   await waitAndPrint(client, job.id);
+}
+
+/** The job of this request, one however often it is sent: an API that went away meanwhile may have taken it, and nobody would see it run. */
+async function submitted(client: Client, request: object): Promise<{ readonly id: string }> {
+  const key = { "idempotency-key": systemRandom.id("cli_") };
+  const ask = () => client.post("/v1/jobs", request, key);
+  const passing = ({ code }: ServingError) => code === "UNAVAILABLE"; // a busy cluster is the user's to wait for
+  return (await acrossAbsence(ask, sayingAway(client.url, console.error), passing)) as { readonly id: string };
 }
 
 /** Waits for a job that was submitted before, and prints its answer. */
@@ -39,6 +49,7 @@ async function requestOf(client: Client, path: string, { question, maxTokens }: 
   const limit = maxTokens === undefined ? {} : { max_tokens: maxTokens };
   const model = async () => ((await client.get("/v1/models")) as { data: Array<{ id: string }> }).data[0]!.id;
   if (!path.endsWith(".json")) {
+    if (question === undefined && text.trim() === "") throw new ServingError("INVALID_REQUEST", `${path} holds no text`);
     const content = question === undefined ? text : `${text}\n\n${question}`;
     return { kind: "chat", request: { model: await model(), messages: [{ role: "user", content }], ...limit } };
   }
@@ -76,7 +87,9 @@ function watch(client: Client, jobId: string): Promise<void> {
     jobId,
     `\`longshore answer ${jobId}\` waits for its answer, \`longshore cancel ${jobId}\` cancels it`,
     async (progress) => {
-      for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId)) {
+      for await (const { name, done = 0, total = 0, tokens = 0 } of jobEvents(client, jobId, {
+        onAway: sayingAway(client.url, progress.say),
+      })) {
         if (name === "progress") progress.update(done, total, "prefill");
         else if (name === "handed_over") progress.update(1, 1, "prefill");
         else if (name === "tokens") progress.update(1, 1, `${tokens} tokens answered`);

@@ -139,12 +139,20 @@ export interface Message {
   nak(delayMs: number): void;
 }
 
+/** What a store holds, and may hold. */
+export interface Room {
+  readonly bytes: number;
+  readonly bytesMax: number;
+}
+
 /** Prompts too large for a message, up to `payloadBytesMax` each. */
 export interface PayloadStore {
   put(key: string, bytes: Uint8Array): Promise<void>;
   /** Null if absent. */
   get(key: string): Promise<Uint8Array | null>;
   delete(key: string): Promise<void>;
+  /** Of all payloads. */
+  room(): Promise<Room>;
 }
 
 /** What batches and files are described by, and what webhooks tell of jobs. */
@@ -167,6 +175,8 @@ export interface Documents {
   /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
+  /** Of all documents, and what it takes to keep them. */
+  room(): Promise<Room>;
 }
 
 /** A note or a mark, and its place in the order in which they were made. A place is used once, and grows. */

@@ -13,7 +13,7 @@ const UNBROKEN_CHARS = 262_144;
  */
 export function cutter(file: TokenizerFile, pieceChars = PIECE_CHARS): (text: string) => Iterable<string> {
   if (!isV4(file)) return (text) => [text];
-  const added = (file.added_tokens ?? []).map((token) => token.content);
+  const added = (file.added_tokens ?? []).map((token) => token.content).filter(holdsCut);
   return (text) => pieces(text, added, pieceChars);
 }
 
@@ -50,12 +50,17 @@ function* pieces(text: string, added: readonly string[], pieceChars: number): Ge
  */
 const CUT = /(?<=\p{L})(?=[\0-@[-`{-\x7f])|(?<=[0-9])(?=[\0-/:-\x7f])|(?<=[一-龥぀-ヿ])(?=[^一-龥぀-ヿ])|(?<=\n)(?=[!-~])/gu;
 
+/** Whether there is a place to cut inside: any of them shows in the two characters around it. */
+const holdsCut = (token: string): boolean => token.search(CUT) !== -1;
+
+/** The first place from `from` on that is inside none of `added`; where that is too far, any that is. */
 function nextCut(text: string, from: number, added: readonly string[]): number {
   const cut = new RegExp(CUT);
   cut.lastIndex = outsidePair(text, from);
   for (;;) {
     const found = cut.exec(text);
     if (found === null) return text.length;
+    if (found.index - from > UNBROKEN_CHARS) return found.index;
     if (!added.some((token) => text.slice(Math.max(0, found.index - token.length + 1), found.index + token.length - 1).includes(token)))
       return found.index;
     cut.lastIndex = outsidePair(text, found.index + 1);

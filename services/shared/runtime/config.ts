@@ -51,7 +51,7 @@ const record = {
   filesMaxBytes: whole(
     4_294_967_296,
     { min: 1_048_576 },
-    "Room for uploaded and produced files. Without any, uploads are answered 429 and batches wait.",
+    "Room for uploaded and produced files. Without any, uploads are answered 429 and batches wait. A tenant may upload while its files take no more than is free.",
   ),
   logMaxAgeSeconds: seconds(
     604_800,

@@ -48,14 +48,13 @@ export class KvRoom {
 
   /** Whether jobs found no room lately: the next ones come one by one, so that those that will find none are not claimed for it. */
   get tight(): boolean {
-    return this.#owed !== null;
+    return this.#owed !== null && this.#clock.monotonicMs() < this.#owed.untilMs;
   }
 
   /** The lane of a job that found no room and has not got it yet: what comes after it must not take what it waits for. Null: nobody waits. */
   get owedTo(): Lane | null {
-    if (this.#owed === null || this.#holdings.size === 0) return null;
-    const isOwed = this.#clock.monotonicMs() < this.#owed.untilMs && this.bytes + this.#owed.bytes > this.#bytesMax;
-    return isOwed ? this.#owed.lane : null;
+    if (this.#owed === null || !this.tight || this.#holdings.size === 0) return null;
+    return this.bytes + this.#owed.bytes > this.#bytesMax ? this.#owed.lane : null;
   }
 
   /**

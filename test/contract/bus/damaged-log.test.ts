@@ -63,7 +63,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     await write("job", newer);
     const askedMs = performance.now();
     for (let i = 0; i < 3; i++) {
-      const message = await bus.queue.pull("prefill", "m", 5_000, never);
+      const message = await bus.queue.pull("prefill", "m", 20_000, never);
       expect(performance.now() - askedMs).toBeGreaterThanOrEqual(i * (ACK_WAIT_MS - CLOCKS_MS));
       await expect(bus.log.claim(message!.item.jobId, "prefill", "old")).rejects.toMatchObject({ code: "DAMAGED" });
     }

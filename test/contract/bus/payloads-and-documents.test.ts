@@ -39,6 +39,17 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect((await bus.payloads.get("key1"))?.length).toBe(MIB);
     });
 
+    test("tell what they take of how much", async () => {
+      const { payloads } = await fresh(kind, { payloadsMaxBytes: 3 * MIB });
+      expect(await payloads.room()).toEqual({ bytes: 0, bytesMax: 3 * MIB });
+      await payloads.put("a", new Uint8Array(MIB));
+      await payloads.put("a", new Uint8Array(MIB));
+      const { bytes } = await payloads.room();
+      expect([bytes >= MIB, bytes < 1.01 * MIB]).toEqual([true, true]);
+      await payloads.delete("a");
+      expect((await payloads.room()).bytes).toBe(0);
+    });
+
     test("live no longer than the log: an old one makes room", async () => {
       const bus = await fresh(kind, { logMaxAgeMs: 500, payloadsMaxBytes: 3 * MIB });
       await bus.payloads.put("old", new Uint8Array(2 * MIB));
@@ -79,6 +90,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await documents.put("file", "t", "new", "larger", place)).not.toBeNull();
       await until(async () => (await documents.behind("file", "t", 0, 10)).length === 0);
       expect(await documents.put("file", "t", "new", text, 0)).not.toBeNull();
+    });
+
+    test("tell what they take of how much", async () => {
+      const { documents } = await fresh(kind, { documentsMaxBytes: MIB });
+      for (let i = 0; i < 10; i++) await documents.put(i < 5 ? "file" : "batch", `tenant ${i}`, `id ${i}`, "x".repeat(1_000), 0);
+      await documents.put("event", "tenant", "id", "small", (await documents.put("event", "tenant", "id", "x".repeat(9_000), 0))!);
+      const { bytes, bytesMax } = await documents.room();
+      expect([bytes >= 10_000, bytes <= 10_000 + 11 * 256, bytesMax]).toEqual([true, true, MIB]);
+      for (let i = 0; i < 10; i++) await documents.delete(i < 5 ? "file" : "batch", `tenant ${i}`, `id ${i}`);
+      expect((await documents.room()).bytes).toBeLessThan(300);
     });
 
     test("come in pages of bounded size, and all of them, however large they are", async () => {

@@ -10,7 +10,7 @@ const { ready } = own;
 test("what was acked just before close is gone for the next process", async () => {
   const bus = await ready();
   for (let i = 0; i < 20; i++) await bus.queue.publish("prefill", "m", "batch", { jobId: `job${i}`, follows: 1, promptTokens: 1 });
-  for (let i = 0; i < 20; i++) (await bus.queue.pull("prefill", "m", 1_000, never))?.ack();
+  for (let i = 0; i < 20; i++) (await bus.queue.pull("prefill", "m", 10_000, never))?.ack();
   await bus.close();
   const next = await ready();
   await expect.poll(() => depth(next, "prefill", "m")).toBe(0);
@@ -46,9 +46,9 @@ test("a consumer that somebody deleted is made again, whether or not a request w
   };
   for (const waits of [true, false]) {
     expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
-    const early = waits ? bus.queue.pull("prefill", "m", 5_000, never) : null;
+    const early = waits ? bus.queue.pull("prefill", "m", 20_000, never) : null;
     await remove();
-    const pulled = early ?? bus.queue.pull("prefill", "m", 5_000, never);
+    const pulled = early ?? bus.queue.pull("prefill", "m", 20_000, never);
     await bus.queue.publish("prefill", "m", "interactive", { jobId: `job ${waits}`, promptTokens: 3 });
     const message = await pulled;
     expect(message?.item.jobId).toBe(`job ${waits}`);

@@ -79,7 +79,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     await queued(bus, "job");
     await write("job", junk);
     expect(await bus.log.appendAfter((await bus.log.lastStored("job"))!, { type: "sent_back", reason: "the test" })).toBe(true);
-    expect(await bus.queue.pull("prefill", "m", 1_000, never)).not.toBeNull();
+    expect(await bus.queue.pull("prefill", "m", 10_000, never)).not.toBeNull();
     const leaving = new AbortController();
     const idle = bus.queue.pull("prefill", "m", 30_000, leaving.signal);
     const metrics = openMetrics();

@@ -16,7 +16,7 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await reconciler.pass();
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["prefill job"]);
-    expect((await bus.queue.pull("prefill", "m", 1_000, never))?.item).toEqual({ jobId: "job", promptTokens: 3, outputTokens: 100 });
+    expect((await bus.queue.pull("prefill", "m", 10_000, never))?.item).toEqual({ jobId: "job", promptTokens: 3, outputTokens: 100 });
   });
 
   test("finds jobs from the log alone: without index, whatever phase they are in", async () => {
@@ -80,8 +80,8 @@ test("a queue purged by somebody's hand is filled again, and the consumers that 
   const jobs = ["waits", "waits too", "in flight", "acked"];
   for (const jobId of jobs) await submitted(bus, jobId);
   for (const jobId of ["acked", "in flight", "waits", "waits too"]) await publish(bus, "prefill", jobId);
-  (await bus.queue.pull("prefill", "m", 1_000, never))!.ack(); // its holder dies, and its message with him
-  const inFlight = await bus.queue.pull("prefill", "m", 1_000, never);
+  (await bus.queue.pull("prefill", "m", 10_000, never))!.ack(); // its holder dies, and its message with him
+  const inFlight = await bus.queue.pull("prefill", "m", 10_000, never);
   const hand = await connect({ servers: natsUrl() });
   await hand.request("$JS.API.STREAM.PURGE.PURGED_PREFILL");
   await hand.close();
@@ -92,7 +92,7 @@ test("a queue purged by somebody's hand is filled again, and the consumers that 
   inFlight!.nak(0);
   const pulled: string[] = [];
   for (const _ of jobs) {
-    const message = await bus.queue.pull("prefill", "m", 2_000, never);
+    const message = await bus.queue.pull("prefill", "m", 10_000, never);
     pulled.push(message?.item.jobId ?? "nothing");
     message?.ack();
   }

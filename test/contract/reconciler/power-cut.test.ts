@@ -23,7 +23,7 @@ afterEach(async () => {
 test("a queue that lost its end in a power cut, and gives nobody what comes next, is made to give it", async () => {
   for (let i = 0; i < 20; i++) {
     await publish(bus, "prefill", `before ${i}`);
-    (await bus.queue.pull("prefill", "m", 1_000, never))!.ack();
+    (await bus.queue.pull("prefill", "m", 10_000, never))!.ack();
   }
   await expect.poll(() => messages(bus)).toEqual([]);
   const stream = join(nats.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL");

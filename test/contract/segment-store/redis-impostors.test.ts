@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis-values.ts";
 import { freshLedger, put, stored } from "../../support/fresh-redis.ts";
 import { forReads, impostor, readsIn } from "../../support/impostor.ts";
@@ -9,6 +8,11 @@ import { redisStore, sample } from "../../support/segments.ts";
 const books = freshLedger();
 const { get } = books;
 const bulk = (bytes: Uint8Array) => Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]);
+
+/** From here on time passes for a store only as a test lets it: nobody is late because this process stood still. */
+const stopClock = () => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+afterEach(() => void vi.useRealTimers());
+const turn = () => new Promise(setImmediate);
 
 describe("a server that misbehaves", () => {
   test.each([
@@ -101,26 +105,31 @@ describe("a server that misbehaves", () => {
   test("what makes progress may take longer than the deadline of one exchange, what makes none after a rest may not", async () => {
     const timeoutMs = 800;
     const value = sample("a", 10);
-    const asked = new Set<Socket>();
-    let turn = Promise.resolve();
-    let silent = false;
-    const fake = await impostor(
-      forReads((socket) => {
-        asked.add(socket);
-        if (!silent) turn = turn.then(() => sleep(60)).then(() => void socket.write(bulk(stored(value))));
-      }),
-    );
+    const asked: Socket[] = [];
+    let answered = 0;
+    const fake = await impostor(forReads((socket) => asked.push(socket)));
+    stopClock();
     const store = redisStore(fake.url, { timeoutMs, connections: 1 });
-    const began = performance.now();
-    const all = await Promise.all(Array.from({ length: 16 }, () => get(store, value)));
-    expect(new Set(all)).toEqual(new Set([true]));
-    expect(performance.now() - began).toBeGreaterThan(timeoutMs);
-    await sleep(1.25 * timeoutMs);
-    expect(await get(store, value)).toBe(true);
-    await sleep(1.25 * timeoutMs);
-    silent = true;
-    expect(await get(store, value)).toBeNull();
-    expect(asked.size).toBe(1); // nobody is sent away for having nothing to ask
+    const ask = () => get(store, value).finally(() => answered++);
+    const answerAfter = async (ms: number) => {
+      while (asked.length === answered) await turn();
+      vi.advanceTimersByTime(ms);
+      asked[answered]!.write(bulk(stored(value)));
+      for (const before = answered; answered === before; ) await turn();
+    };
+    const all = Array.from({ length: 16 }, ask);
+    while (answered < all.length) await answerAfter(0.9 * timeoutMs);
+    expect(new Set(await Promise.all(all))).toEqual(new Set([true]));
+    vi.advanceTimersByTime(1.25 * timeoutMs);
+    const rested = ask();
+    await answerAfter(0);
+    expect(await rested).toBe(true);
+    vi.advanceTimersByTime(1.25 * timeoutMs);
+    const silent = ask();
+    while (asked.length === answered) await turn();
+    vi.advanceTimersByTime(timeoutMs);
+    expect(await silent).toBeNull();
+    expect(new Set(asked).size).toBe(1); // nobody is sent away for having nothing to ask
     expect(store.stats().failuresBy).toEqual({ deadline: 1 });
     await store.close();
     await fake.stop();
@@ -133,20 +142,32 @@ describe("a server that misbehaves", () => {
       greeted++;
       socket.end();
     });
+    stopClock();
     const store = redisStore(fake.url, { connections: 1 });
-    // Ten pauses of at most 50 ms each; were they to double as where nobody answers, 5 s at least.
-    await vi.waitFor(() => expect(greeted).toBeGreaterThan(10), { timeout: 4_000 });
+    let passedMs = 0;
+    for (; greeted <= 10; passedMs++) {
+      vi.advanceTimersByTime(1);
+      await turn();
+    }
+    // Ten pauses of at most 50 ms each, and the turns in which a connection is made; were they to double as where nobody answers, 5 s at least.
+    expect(passedMs).toBeLessThan(4_000);
     await store.close();
     await fake.stop();
   });
 
   test("a connection has at most sixteen values on their way, whatever waits", async () => {
+    const timeoutMs = 500;
     const asked = new Map<Socket, number>();
     const fake = await impostor((socket, data) => void asked.set(socket, (asked.get(socket) ?? 0) + readsIn(data)));
-    const store = redisStore(fake.url, { timeoutMs: 500, connections: 1 });
+    const most = () => Math.max(0, ...asked.values());
+    stopClock();
+    const store = redisStore(fake.url, { timeoutMs, connections: 1 });
     const values = Array.from({ length: 40 }, (_, index) => sample(`n${index}`, 10));
-    expect(new Set(await Promise.all(values.map((value) => get(store, value))))).toEqual(new Set([null]));
-    await vi.waitFor(() => expect([...asked.values()][0]).toBe(16), { timeout: 20_000 });
+    const all = Promise.all(values.map((value) => get(store, value)));
+    while (most() < 16) await turn();
+    vi.advanceTimersByTime(timeoutMs);
+    expect(new Set(await all)).toEqual(new Set([null]));
+    expect(most()).toBe(16);
     expect(store.stats().failures).toBe(40);
     await store.close();
     await fake.stop();

@@ -68,8 +68,9 @@ const same = (content: string) => ({ messages: [{ role: "user", content }] });
 const jobOf = (response: Response) => response.headers.get("x-job-id")!;
 const cancelled = (jobId: string) =>
   expect.poll(async () => (await record.log.last(jobId))?.event.type, { timeout: 20_000 }).toBe("cancelled");
+/** By whom and how often does not matter: a reconciler may come before whoever asks again, and one message too many is harmless. */
 const queued = (jobId: string) =>
-  expect.poll(async () => (await record.queue.messages("prefill")).filter((message) => message.jobId === jobId).length).toBe(1);
+  expect.poll(async () => (await record.queue.messages("prefill")).map((message) => message.jobId)).toContain(jobId);
 
 test.each([true, false])("a client who leaves while his job is being written leaves it like any other (stream: %s)", async (stream) => {
   const leaving = new AbortController();

@@ -76,9 +76,9 @@ test("a batch is begun while old files are swept, however long that takes", asyn
   const going = new Promise<void>((resolve) => {
     go = resolve;
   });
-  const asked = vi.spyOn(bus.documents, "behind").mockImplementation(async (kind, ...rest) => {
-    if (kind === "file") await going;
-    return behind(kind, ...rest);
+  const asked = vi.spyOn(bus.documents, "behind").mockImplementation(async (kind, tenant, ...rest) => {
+    if (kind === "file" && tenant === null) await going;
+    return behind(kind, tenant, ...rest);
   });
   await start(1);
   await expect.poll(() => asked.mock.calls.some(([kind]) => kind === "file"), { timeout: 20_000 }).toBe(true);

@@ -128,7 +128,7 @@ test("large answers are let go while they grow, and read once they have ended, n
     client,
     Array.from({ length: lines }, (_, i) => chatLine(`${i}`, "Where?", asked)),
   );
-  const jobIds = Array.from({ length: lines }, (_, i) => lineJobId(id, i + 1, 0));
+  const jobIds = Array.from({ length: lines }, (_, i) => lineJobId(id, i, 0));
 
   let [reading, most] = [0, 0];
   const followed = new Map<string, number>();

@@ -1,10 +1,11 @@
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -147,20 +148,66 @@ test("answers are fetched anew where their replica breaks off", async () => {
   expect(readFileSync(output, "utf8")).toBe("an answer, whole");
 });
 
-test("answers that find no room on the disk are fetched by the same command once there is", async () => {
+test("answers that cannot be written are fetched by the same command once they can", async () => {
   const client = ended(async function* () {
+    if (!existsSync(output)) mkdirSync(output); // where they are to go
     yield Buffer.from("an answer");
   });
-  symlinkSync("/dev/full", `${output}.part`);
   const said = vi.spyOn(console, "error").mockImplementation(() => {});
   await expect(batch(client, input, { output })).rejects.toMatchObject({
     code: "UNAVAILABLE",
-    message: `${output} cannot be written (ENOSPC); the same command again fetches the answers`,
+    message: `${output} cannot be written (EISDIR); the same command again fetches the answers`,
   });
-  rmSync(`${output}.part`);
-  await batch(client, input, { output });
+  expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl", "out.jsonl.batch"]);
+  const free = ended(async function* () {
+    yield Buffer.from("an answer");
+  });
+  rmSync(output, { recursive: true });
+  await batch(free, input, { output });
   said.mockRestore();
   expect(readFileSync(output, "utf8")).toBe("an answer");
+});
+
+test("two that watch one batch both have its answers", async () => {
+  let reading = 0;
+  let bothRead = () => {};
+  const together = new Promise<void>((resolve) => {
+    bothRead = resolve;
+  });
+  const client = ended(async function* () {
+    yield Buffer.from("an answer, ");
+    if (++reading === 2) bothRead();
+    await together;
+    yield Buffer.from("whole");
+  });
+  const [printed, said] = [vi.spyOn(console, "log"), vi.spyOn(console, "error")].map((spy) => spy.mockImplementation(() => {}));
+  await batch(client, input, { output, detach: true });
+  await Promise.all([batch(client, input, { output }), batch(client, input, { output })]);
+  for (const spy of [printed, said]) spy!.mockRestore();
+  expect(readFileSync(output, "utf8")).toBe("an answer, whole");
+  expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl"]);
+});
+
+test("who watches is told once that the API is away, and that it is back", async () => {
+  const { get, ...rest } = ended(async function* () {
+    yield Buffer.from("an answer");
+  });
+  let asked = 0;
+  const away = async (path: string) => {
+    if (++asked <= 2) throw new ServingError("UNAVAILABLE", "no longshore answers");
+    return get(path);
+  };
+  const written: string[] = [];
+  const stderr = vi.spyOn(process.stderr, "write").mockImplementation((text) => written.push(String(text)) > 0);
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  await batch({ ...rest, url: "http://api", get: away }, input, { output }).finally(() => {
+    stderr.mockRestore();
+    said.mockRestore();
+  });
+  expect(written.filter((line) => line.includes("http://api"))).toEqual([
+    "no answer from http://api, trying again\n",
+    "http://api answers again\n",
+  ]);
 });
 
 test("a note of what was begun that is no JSON is named, with what to do", async () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
+import { sayingAway } from "../../../services/cli/absence.ts";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
@@ -20,9 +21,9 @@ const bufferBytes = () => {
   return process.memoryUsage().arrayBuffers;
 };
 
-const collect = async (url: string, triesMax = 0) => {
+const collect = async (url: string, following: Parameters<typeof jobEvents>[2] = { awayMaxMs: 0 }) => {
   const names: string[] = [];
-  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1", triesMax)) names.push(`${name} ${done ?? ""}`.trim());
+  for await (const { name, done } of jobEvents(openClient(url, undefined), "job_1", following)) names.push(`${name} ${done ?? ""}`.trim());
   return names;
 };
 
@@ -58,8 +59,9 @@ test("what the server says in band, a broken connection and a refusal each reach
   await expect(refused).rejects.toMatchObject({ code: "UNAVAILABLE", message: "no record" });
 });
 
-test("events go on behind the last one where a replica stops, breaks off or is away; what will not pass ends them", async () => {
+test("events go on behind the last one where a replica stops, breaks off or is away, which is said; what will not pass ends them", async () => {
   const asked: string[] = [];
+  const said: string[] = [];
   const event = (name: string, sequence: number) => `event: ${name}\nid: job_1:${sequence}\ndata: {"done":${sequence}}\n\n`;
   const answers: RequestListener[] = [
     (_, response) => response.end(`${event("claimed", 2)}event: error\ndata: {"error":{"message":"m","code":"shutting_down"}}\n\n`),
@@ -77,11 +79,23 @@ test("events go on behind the last one where a replica stops, breaks off or is a
       answers[asked.length - 1]!(request, response);
     },
     async (url) => {
-      expect(await collect(url, 2)).toEqual(["claimed 2", "progress 5", "finished 9"]);
-      await expect(collect(url, 2)).rejects.toMatchObject({ code: "INTERNAL", message: "job_1: cannot be read" });
+      const onAway = sayingAway("API", (text) => said.push(text));
+      expect(await collect(url, { onAway })).toEqual(["claimed 2", "progress 5", "finished 9"]);
+      await expect(collect(url, {})).rejects.toMatchObject({ code: "INTERNAL", message: "job_1: cannot be read" });
     },
   );
   expect(asked.map((url) => url.replace("/v1/jobs/job_1/events?after=", ""))).toEqual(["0", "2", "2", "5", "0"]);
+  expect(said).toEqual(["no answer from API, trying again", "API answers again", "no answer from API, trying again", "API answers again"]);
+});
+
+test("a replica that takes a request for events and says nothing is asked again, and given up in time", async () => {
+  let asked = 0;
+  const silent: RequestListener = (_, response) => {
+    if (++asked === 2) response.write("event: claimed\ndata: {}\n\n: it lives\n\n"); // and nothing behind it
+  };
+  const collected = against(silent, (url) => collect(url, { silentMs: 100, awayMaxMs: 1_500 }));
+  await expect(collected).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(asked).toBeGreaterThanOrEqual(3);
 });
 
 const call = { content: null, tool_calls: [{ id: "call_1" }] };
@@ -105,9 +119,16 @@ test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API,
   expect(() => openClient(url, undefined)).toThrow("--url takes one like http://127.0.0.1:8000");
 });
 
+test("a key that no header can hold, and a URL with a password, are refused before anything is asked, and not repeated", () => {
+  const refused = (url: string, key?: string) => expect(() => openClient(url, key));
+  refused("http://127.0.0.1:8000", "schlüssel").toThrow(/^the API key of LONGSHORE_KEY or --key holds what no key has/);
+  refused("http://me:secret@127.0.0.1:8000").toThrow(
+    /^the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key$/,
+  );
+});
+
 test.each([
   [400, "INVALID_REQUEST"],
-  [401, "UNAUTHORIZED"],
   [404, "NOT_FOUND"],
   [429, "OVERLOADED"],
   [500, "INTERNAL"],
@@ -118,6 +139,17 @@ test.each([
     (url) => openClient(url, undefined).get("/v1/jobs"),
   );
   await expect(refused).rejects.toMatchObject({ code, message: "no" });
+});
+
+test.each([
+  ["without a key", undefined, "lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key"],
+  ["with a wrong one", "lsk_old", "does not take the API key of LONGSHORE_KEY or --key"],
+])("who is turned away %s is told what a command is given, no header", async (_, key, words) => {
+  const refused = against(
+    (_, response) => response.writeHead(401).end('{"error":{"message":"send Authorization: Bearer KEY"}}'),
+    (url) => openClient(url, key).get("/v1/jobs"),
+  );
+  await expect(refused).rejects.toMatchObject({ code: "UNAUTHORIZED", message: expect.stringContaining(words) });
 });
 
 test("an API that is not reached: why is said, also where it is a certificate that nobody knows", async () => {

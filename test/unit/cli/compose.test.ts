@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { readCompose } from "../../../services/cli/cluster/compose.ts";
-import { planProcesses } from "../../../services/cli/cluster/plan.ts";
+import { planProcesses, refuseOverridden } from "../../../services/cli/cluster/plan.ts";
 import { type Environment, envName, settingGroups } from "../../../services/shared/runtime/config.ts";
 
 const COMPOSE = "docker-compose.yml";
@@ -72,6 +72,18 @@ const notHandedOn: Readonly<Record<string, string>> = {
   LONGSHORE_MEMORY_STORE_BYTES: "the cache is the file's Redis",
   LONGSHORE_KEY: "of commands, and no role is one",
 };
+test("a local cluster refuses what the shell says and the file overrides, and takes the rest", async () => {
+  const names = Object.values(settingGroups).flatMap((group) => Object.keys(group).map(envName));
+  const refused = names.filter((name) => name in notHandedOn && !["LONGSHORE_MEMORY_STORE_BYTES", "LONGSHORE_KEY"].includes(name));
+  expect(refused).toHaveLength(6);
+  for (const name of names) {
+    const env = { [name]: "18200", NODE_OPTIONS: "--no-warnings" };
+    const refusing = plan(true, false, env).then((plans) => refuseOverridden(plans, env));
+    if (refused.includes(name)) await expect(refusing).rejects.toThrow(`unset ${name};`);
+    else await refusing;
+  }
+});
+
 /** Settings that name files: a container is told where they are mounted. */
 const mounted: Readonly<Record<string, readonly string[]>> = {
   LONGSHORE_MODEL_PATH: ["api", "prefill", "decode", "batch"],

@@ -4,6 +4,7 @@ import { appendFileSync, closeSync, mkdtempSync, openSync, rmSync, truncateSync,
 import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, expect, test } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { against } from "../../support/against.ts";
@@ -21,6 +22,13 @@ test.each([
   ["a folder that holds no checkpoint", 2, /config\.json/, () => longshore(["inspect", empty])],
   ["a model's folder that is none", 2, /LONGSHORE_MODEL_PATH/, () => longshore(["up"], { LONGSHORE_MODEL_PATH: empty })],
   ["a kernel path that there is not", 2, /no kernel path abacus/, () => longshore(["up"], { LONGSHORE_KERNEL_PATH: "abacus" })],
+  ["a folder for what is not kept", 2, /--state goes with --cluster/, () => longshore(["up", "--state", "state"])],
+  [
+    "ports that a local cluster does not take",
+    2,
+    /unset LONGSHORE_PORT; .* --free-ports/,
+    () => longshore(["up", "--cluster"], { LONGSHORE_PORT: "18200" }),
+  ],
   ["an output without a name", 2, /must not be empty/, () => longshore(["batch", "in.jsonl", "-o", ""])],
   [
     "an API that does not answer",
@@ -30,6 +38,23 @@ test.each([
   ],
 ])("a command says by its exit code whether to try again: %s", async (_, code, words, run) => {
   expect(await run()).toEqual([code, expect.stringMatching(words)]);
+});
+
+test("a gRPC port that is taken is said in a sentence of ours, and nothing in a library's", async () => {
+  await against(
+    () => {},
+    async (url) => {
+      const { port } = new URL(url);
+      const env = { LONGSHORE_ENGINE: "weightless", LONGSHORE_PORT: "0", LONGSHORE_GRPC_PORT: port, LONGSHORE_LOG_LEVEL: "error" };
+      const sentence = `longshore: cannot listen at 127.0.0.1:${port} (EADDRINUSE); set LONGSHORE_GRPC_PORT or LONGSHORE_HOST\n`;
+      expect(await longshore(["up"], env)).toEqual([1, sentence]);
+    },
+  );
+});
+
+test("the roles that a process is told to run are listed", async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [...fromSources, "--help"]);
+  expect(stdout).toMatch(/Roles.*:\n +api .*\n +prefill .*\n +decode .*\n +batch-coordinator .*\n/);
 });
 
 test("a file that changes while it is sent is the command line's fault, on every Node", async () => {

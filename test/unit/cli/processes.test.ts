@@ -83,7 +83,9 @@ test("a folder that cannot hold the record is named, with what to do", async () 
 test("a port that is taken is named, and whoever has it is not taken for ours", async () => {
   const port = await freePort();
   const other = createServer((_, response) => response.end()).listen(port, "127.0.0.1");
-  await expect(launch([plan("api", port)], options())).rejects.toThrow(`port ${port} of api-1 is taken`);
+  await expect(launch([plan("api", port)], options())).rejects.toThrow(
+    `port ${port} of api-1 is taken; stop what listens there, publish another in docker-compose.yml, or start with --free-ports`,
+  );
   other.close();
 });
 
@@ -97,6 +99,18 @@ test("a folder whose cluster still runs is not shared, one whose cluster died is
   writeFileSync(file, String(pid));
   await (await launch([store], options({ stateDir }))).stop();
   expect(existsSync(file)).toBe(false);
+});
+
+test("a number that is another process's by now holds no folder", async () => {
+  const { stateDir } = options();
+  const file = join(stateDir, "cluster.pid");
+  const written: string[] = [];
+  const store = plan("store", await freePort());
+  await (await launch([store], options({ stateDir, onStarted: () => written.push(readFileSync(file, "utf8")) }))).stop();
+  const [pid, begun] = written[0]!.split(" ");
+  expect([Number(pid), begun]).toEqual([process.pid, expect.stringMatching(/^\d+$/)]);
+  writeFileSync(file, `${process.ppid} ${Number(begun) + 1}`); // what has the number now began at another time
+  await (await launch([store], options({ stateDir }))).stop();
 });
 
 test("a log that cannot be written is told once, and costs lines alone", async () => {
@@ -130,9 +144,32 @@ test("a log that is not ours is told too, and what comes later is written where 
 
 test("a process that ends while it starts ends the start at once; what ran before it is stopped", async () => {
   const port = await freePort();
-  const broken = plan("api", await freePort(), "process.exit(3)", ["store"]);
-  await expect(launch([plan("store", port), broken], options())).rejects.toThrow(/api-1 ended while it started; see .*api-1\.log/);
+  const broken = plan("api", await freePort(), "console.log(6 * 7); process.exit(3)", ["store"]);
+  await expect(launch([plan("store", port), broken], options())).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+    message: expect.stringMatching(/^api-1 ended while it started \(exit 3\); all it said is in .*api-1\.log\n {2}42$/),
+  });
   expect(await isFree(port)).toBe(true);
+});
+
+test("a start that fails says what the first that ended said, and whose fault it is", async () => {
+  const store = await freePort();
+  const gone = `http.get("http://127.0.0.1:${store}").on("error", () => process.exit(1))`;
+  const victim = `const http = require("node:http"); console.error("longshore: the store is gone"); setInterval(() => ${gone}, 20)`;
+  const dies = `setTimeout(() => { console.error("{}\\nlonghorn\\nlongshore: no such folder;\\n  name another"); process.exit(2); }, 500)`;
+  const plans = [plan("store", store, `${listens(store)}; ${dies}`), plan("api", await freePort(), victim, ["store"])];
+  await expect(launch(plans, options())).rejects.toMatchObject({
+    code: "INVALID_REQUEST",
+    message: expect.stringMatching(/^store-1 ended .*\n {2}no such folder;\n {4}name another$/),
+  });
+});
+
+test("a server that is not on this machine is named, with what installs it", async () => {
+  const store = { ...plan("store", await freePort()), program: "longshore-none" };
+  await expect(launch([store], options())).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+    message: "store-1: longshore-none was not found; `sh deploy/setup.sh test` installs it",
+  });
 });
 
 test("a process that ends again and again is started later each time; one that ran well in between, at once", async () => {

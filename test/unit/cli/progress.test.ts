@@ -31,6 +31,18 @@ test("elsewhere than on a terminal there is a line for every tenth, and the time
   ]);
 });
 
+test("what is said beside it has a line of its own, and on a terminal the state stays below", () => {
+  const use = (progress: ReturnType<typeof openProgress>) => {
+    vi.advanceTimersByTime(200_000);
+    progress.update(1, 2, "prefill");
+    progress.say("no answer");
+    progress.end();
+  };
+  const [state] = draw({ columns: 80 }, use);
+  expect(draw({ columns: 80 }, use)).toEqual([state, `\r\x1b[2Kno answer\n${state!.slice("\r\x1b[2K".length)}`, "\n"]);
+  expect(draw(null, use).at(-1)).toBe("no answer\n");
+});
+
 test("on a terminal of 80 columns one line is drawn over, and does not wrap", () => {
   const drawn = draw({ columns: 80 }, (progress) => {
     progress.update(0, 9_000, "prefill");

@@ -1,6 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { openClient } from "../../../services/cli/client.ts";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
@@ -9,6 +11,7 @@ import { printAnswer, submitFile } from "../../../services/cli/commands/submit.t
 import { type Served, serveEmbedded } from "../../../services/cli/serve.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { against } from "../../support/against.ts";
 
 let cluster: Served;
 let folder: string;
@@ -57,6 +60,49 @@ test("a request file may begin with a mark of byte order; what is no text is not
   writeFileSync(join(folder, "report.pdf"), Buffer.from("%PDF-1.7\n%\xe2\xe3\xcf\xd3", "latin1"));
   const refused = submitFile(client(), join(folder, "report.pdf"), {});
   await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("no text in UTF-8") });
+});
+
+test("a file without text asks nothing, unless a question goes with it", async () => {
+  const path = join(folder, "empty.txt");
+  writeFileSync(path, "\n");
+  await expect(submitFile(client(), path, {})).rejects.toMatchObject({ code: "INVALID_REQUEST", message: `${path} holds no text` });
+  await submitFile(client(), path, { question: "Where is crate 7?", detach: true });
+  expect(printed()).toHaveLength(1);
+});
+
+/** An API that answers submissions like these, one after the other; resolves to what it was sent. */
+async function submissions(...answers: readonly ((response: ServerResponse) => void)[]) {
+  const sent: { key: unknown; body: string }[] = [];
+  const ended = await against(
+    async (asked, response) => {
+      if (asked.method === "GET") return response.end('{"data":[{"id":"yardlog"}]}');
+      sent.push({ key: asked.headers["idempotency-key"], body: await textOf(asked) });
+      return answers[sent.length - 1]!(response);
+    },
+    (url) => submitFile(openClient(url, undefined), request(20), { detach: true }).catch((error: Error) => error.message),
+  );
+  return { sent, ended };
+}
+
+test("a submission whose answer did not come is sent again as the same one, and that is said", async () => {
+  const { sent } = await submissions(
+    (response) => response.destroy(),
+    (response) => response.writeHead(503).end('{"error":{"message":"no record"}}'),
+    (response) => response.end('{"id":"job_1"}'),
+  );
+  expect(sent).toHaveLength(3);
+  expect(sent[0]!.key).toMatch(/^cli_/);
+  expect(sent).toEqual([sent[0], sent[0], sent[0]]);
+  expect(printed()).toEqual(["job_1"]);
+  expect(said.mock.calls.flat()).toEqual([
+    expect.stringMatching(/^no answer from .*, trying again$/),
+    expect.stringMatching(/ answers again$/),
+  ]);
+});
+
+test("a busy cluster's refusal is handed on at once", async () => {
+  const { sent, ended } = await submissions((response) => response.writeHead(429).end('{"error":{"message":"too much"}}'));
+  expect([sent.length, ended, said.mock.calls]).toEqual([1, "too much", []]);
 });
 
 test("a job that has no answer says why, and one that is unknown that it is", async () => {

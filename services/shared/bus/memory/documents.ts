@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
-import type { Document, DocumentKind, Documents } from "../contract.ts";
+import type { Document, DocumentKind, Documents, Room } from "../contract.ts";
 
 interface DocumentBounds {
   /** Of all together, in UTF-16 units of their texts. */
@@ -53,6 +53,11 @@ export class MemoryDocuments implements Documents {
 
   async delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
     this.#remove(keyOf(kind, tenant, id));
+  }
+
+  async room(): Promise<Room> {
+    this.#forget();
+    return { bytes: this.#bytes, bytesMax: this.#bounds.bytesMax };
   }
 
   #remove(key: string): void {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
-import type { PayloadStore } from "../contract.ts";
+import type { PayloadStore, Room } from "../contract.ts";
 
 interface PayloadBounds {
   /** Of one payload. */
@@ -41,6 +41,11 @@ export class MemoryPayloads implements PayloadStore {
 
   async delete(key: string): Promise<void> {
     this.#remove(key);
+  }
+
+  async room(): Promise<Room> {
+    this.#forget();
+    return { bytes: this.#totalBytes, bytesMax: this.#bounds.totalBytesMax };
   }
 
   #remove(key: string): void {

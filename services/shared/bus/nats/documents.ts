@@ -1,4 +1,4 @@
-import type { Document, DocumentKind, Documents } from "../contract.ts";
+import type { Document, DocumentKind, Documents, Room } from "../contract.ts";
 import { token, untoken } from "../name.ts";
 import type { Stored } from "./messages.ts";
 import type { Stream } from "./stream.ts";
@@ -31,6 +31,10 @@ export class NatsDocuments implements Documents {
 
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
     return this.#stream.purge(this.#of(kind, token(tenant), token(id)));
+  }
+
+  room(): Promise<Room> {
+    return this.#stream.room();
   }
 
   #of(kind: DocumentKind, tenant: string, id: string): string {

@@ -1,4 +1,5 @@
 import { ServingError } from "../../runtime/errors.ts";
+import type { Room } from "../contract.ts";
 import type { Appended, Entry, Journal } from "../journal.ts";
 import { token } from "../name.ts";
 import type { Connection } from "./connection.ts";
@@ -22,7 +23,7 @@ export class NatsJournal implements Journal {
   readonly #names: Names;
   readonly #patience: Patience;
   readonly #offset: Aged<number>;
-  readonly #filled: Aged<{ readonly bytes: number; readonly bytesMax: number }>;
+  readonly #filled: Aged<Room>;
   /** Appended from here since the stream was last asked for its size. */
   #addedBytes = 0;
 
@@ -126,11 +127,11 @@ export class NatsJournal implements Journal {
     return stream.last(subject);
   }
 
-  async #measureFill(): Promise<{ readonly bytes: number; readonly bytesMax: number }> {
+  async #measureFill(): Promise<Room> {
     const before = this.#addedBytes;
-    const { config, state } = await this.#stream.info();
+    const room = await this.#stream.room();
     this.#addedBytes -= before;
-    return { bytes: state.bytes, bytesMax: config.max_bytes };
+    return room;
   }
 }
 

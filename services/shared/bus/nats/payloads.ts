@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { ServingError } from "../../runtime/errors.ts";
-import type { PayloadStore } from "../contract.ts";
+import type { PayloadStore, Room } from "../contract.ts";
 import { backoffMs, Pause } from "../pause.ts";
 import type { Connection } from "./connection.ts";
 import type { Patience, Stream } from "./stream.ts";
@@ -75,6 +75,10 @@ export class NatsPayloads implements PayloadStore {
     if (description === null) return;
     await this.#stream.purge(this.#meta(key));
     await this.#stream.purge(this.#chunks(description));
+  }
+
+  room(): Promise<Room> {
+    return this.#stream.room();
   }
 
   #meta(key: string): string {

@@ -2,6 +2,7 @@ import { createInbox } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
+import type { Room } from "../contract.ts";
 import type { Appended } from "../journal.ts";
 import { untilKnown } from "../known.ts";
 import { Pause, patiently } from "../pause.ts";
@@ -140,6 +141,11 @@ export class Stream {
 
   async purge(filter: string): Promise<void> {
     await this.#patiently(() => callApi(this.#connection, `STREAM.PURGE.${this.name}`, { filter }));
+  }
+
+  async room(): Promise<Room> {
+    const { config, state } = await this.info();
+    return { bytes: state.bytes, bytesMax: config.max_bytes };
   }
 
   info(options: { readonly subjects_filter?: string; readonly offset?: number } = {}): Promise<StreamState> {

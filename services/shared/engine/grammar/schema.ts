@@ -181,7 +181,7 @@ function formOf(schema: Fields, at: At): string {
 
 function typesOf(type: unknown, place: string): readonly string[] {
   const types = [type].flat();
-  if (types.length === 0 || !types.every((one): one is string => TYPES.includes(String(one))))
+  if (types.length === 0 || !types.every((one): one is string => typeof one === "string" && TYPES.includes(one)))
     throw refusal(place, `must be ${TYPES.join(", ")}, or a list of these`);
   return types;
 }

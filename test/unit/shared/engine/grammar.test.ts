@@ -285,6 +285,7 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ $ref: "http://example.com/x" }, "$ref must be # or #/$defs/NAME"],
   [{ $ref: "#/$defs/x" }, "$ref must be # or #/$defs/NAME"],
   [{ type: "nonsense" }, "type must be string, number"],
+  [{ type: null }, "type must be string, number"],
   [{ type: "string", enum: ["a", 5] }, "enum has a value that is not of the type beside it"],
   [{ enum: [] }, "enum must be a list with at least one value"],
   [{ enum: Array.from({ length: 501 }, (_, i) => i) }, "enum has more than the 500 values"],

@@ -76,6 +76,14 @@ test("cutting a text into pieces changes no id, wherever the cuts fall", async (
   expect(cuts).toBeGreaterThan(1_500);
 });
 
+test("a text of nothing but tokens that hold places to cut is refused at its first stretch, however many tokens there are", async () => {
+  const file = JSON.parse(await readFile(join(model, "tokenizer.json"), "utf8")) as TokenizerFile;
+  const more = Array.from({ length: 1_000 }, (_, i) => ({ id: 100_000 + i, content: `<｜place▁holder▁no▁${i}｜>`, special: true }));
+  const cut = cutter({ ...file, added_tokens: [...more, ...(file.added_tokens ?? [])] } as TokenizerFile);
+  expect(() => [...cut("<think>".repeat(4_000_000))]).toThrow("more than 262144 characters without a space"); // took a minute for a quarter of it
+  expect([...cut(`${"<think>".repeat(30_000)} a`)].join("")).toBe(`${"<think>".repeat(30_000)} a`);
+});
+
 test("decoding gives the text back, and the bytes of the tokens are its UTF-8", async () => {
   const random = seededRandom(testSeed());
   for (let round = 0; round < 300; round++) {

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { JobRequest, LogRecord } from "../../../../services/shared/bus/events.ts";
 import { NO_ROOM } from "../../../../services/shared/bus/reasons.ts";
+import type { EngineInfo } from "../../../../services/shared/engine/engine.ts";
 import type { WeightlessOptions } from "../../../../services/shared/engine/weightless.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
+import type { HeldJob } from "../../../../services/shared/worker/held-job.ts";
+import { Holding, KvRoom } from "../../../../services/shared/worker/kv-room.ts";
 import { alone } from "../../../support/alone.ts";
 import { Dice } from "../../../support/dice.ts";
 import { countingPages, type HeldPages } from "../../../support/held-pages.ts";
@@ -166,3 +169,18 @@ test.each(Array.from({ length: 8 }, (_, seed) => [seed]))(
     for (const { most } of [prefill, ...decode]) expect(most.pages).toBeLessThanOrEqual(pages);
   },
 );
+
+test("a job that was larger than all of the room is not waited for for ever: others come together again", async () => {
+  const info = { segmentTokens: SEGMENT, segmentBytes: PAGE, stateBytes: 0 } as EngineInfo;
+  const room = new KvRoom(info, 10 * PAGE, clock);
+  const held = { request: { lane: "interactive" }, signal: new AbortController().signal } as HeldJob;
+  const first = new Holding();
+  await room.enter(first, SEGMENT, held);
+  await expect(room.enter(new Holding(), 11 * SEGMENT, held)).rejects.toMatchObject({ why: "crowded" });
+  expect([room.tight, room.owedTo]).toEqual([true, "interactive"]);
+  room.leave(first);
+  expect([room.tight, room.owedTo]).toEqual([true, null]);
+  await room.enter(first, 11 * SEGMENT, held);
+  await clock.run(clock.sleep(10_000));
+  expect([room.tight, room.owedTo]).toEqual([false, null]);
+});
