@@ -16,7 +16,10 @@ export interface Bus {
   readonly files: PayloadStore;
   readonly documents: Documents;
   readonly registry: Registry;
-  /** Resolves when the record answers; rejects with UNAVAILABLE and what to do when it does not within `ms`, and at once with INVALID_REQUEST when it refuses these settings. */
+  /**
+   * Resolves when the record answers; rejects with UNAVAILABLE and what to do when it does not within `ms`, and at once with INVALID_REQUEST when
+   * it refuses these settings.
+   */
   ready(ms: number): Promise<void>;
   close(): Promise<void>;
 }

@@ -52,7 +52,10 @@ export class Connection {
     return this.#closing.signal;
   }
 
-  /** Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. With INVALID_REQUEST where that was refused for good the first time: later the operator is waited for. */
+  /**
+   * Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. With INVALID_REQUEST where that was refused for good
+   * the first time: later the operator is waited for.
+   */
   async prepared(): Promise<void> {
     if (this.#prepared && this.#connected) return;
     throw this.#wasPrepared || !isRefused(this.#trouble) ? away(this.#trouble) : this.#trouble;
