@@ -25,6 +25,9 @@ declare module "fastify" {
 /** A body that has not arrived whole by then is given up: one of the largest size needs half a megabyte a second. */
 export const BODY_MS = 60_000;
 
+/** So is an upload: as for bodies, half a megabyte a second is fast enough. */
+export const UPLOAD_MS = 400_000;
+
 /** An upload is stored while it arrives: a part that waits, and its copy on the way. */
 export const UPLOAD_BYTES = 2 * PART_BYTES;
 

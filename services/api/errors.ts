@@ -42,11 +42,15 @@ export function retryHeaders(error: ServingError): Record<string, string> {
 }
 
 /** Errors of the HTTP layer itself, in our words. */
-export function fromHttpLayer(thrown: unknown): ServingError {
+export function fromHttpLayer(thrown: unknown, bodyMaxBytes: number): ServingError {
   const { statusCode, code, message } = thrown as { statusCode?: number; code?: string; message?: string };
   if (thrown instanceof ServingError || statusCode === undefined || statusCode >= 500) return ServingError.from(thrown);
   if (statusCode === 413)
-    return new ServingError("TOO_LARGE", "the request body is larger than this server takes", { apiCode: "request_too_large" });
+    return new ServingError(
+      "TOO_LARGE",
+      `the request body is larger than ${bodyMaxBytes} bytes, which is all that this server takes (LONGSHORE_BODY_MAX_BYTES)`,
+      { apiCode: "request_too_large" },
+    );
   const [words, apiCode] =
     code === "FST_ERR_CTP_INVALID_MEDIA_TYPE"
       ? ["send the body as content-type: application/json", "unsupported_media_type"]

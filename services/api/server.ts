@@ -2,10 +2,11 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type CountAnswer, countAnswers } from "./answered.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
-import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom } from "./body.ts";
+import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
+import { linger } from "./linger.ts";
 import { batchRoutes } from "./routes/batches.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { fileRoutes } from "./routes/files.ts";
@@ -17,9 +18,6 @@ import { responseRoutes } from "./routes/responses.ts";
 import { statusRoutes } from "./routes/status.ts";
 import { stalledMs } from "./sse.ts";
 import { tlsOf } from "./tls.ts";
-
-/** An upload that has not arrived whole by then is given up: as for bodies, half a megabyte a second is fast enough. */
-const UPLOAD_MS = 400_000;
 
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
 export function openApi(deps: ApiDeps): FastifyInstance {
@@ -79,10 +77,10 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     }
   });
   const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
-    const error = fromHttpLayer(thrown);
+    const error = fromHttpLayer(thrown, config.bodyMaxBytes);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
-    if (error.code === "OVERLOADED") reply.removeHeader("connection"); // the rest of its body is read, not cut off: or its client may never see why
+    linger(request, reply);
     const form = formOf(request);
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));
   };
