@@ -132,6 +132,8 @@ async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: Genera
 
 const askedTokens = ({ max_completion_tokens, max_tokens }: GenerationRequest): number | undefined => max_completion_tokens ?? max_tokens;
 
+export const asksForUsage = ({ stream_options }: GenerationRequest): boolean => stream_options?.include_usage === true;
+
 /** What the record is told of an answer, the one of `prompt.view.choice`. CONTEXT_LENGTH if prompt and answer do not fit the model. */
 export function jobOf(
   { model, random }: Pick<ApiDeps, "model" | "random">,
@@ -147,7 +149,7 @@ export function jobOf(
     const message = `the prompt has ${ids.length} tokens and ${param} asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
     throw new ServingError("CONTEXT_LENGTH", message, { param, apiCode: "context_length_exceeded" });
   }
-  const { text: view, payloads } = writtenView(prompt.view);
+  const { text: view, payloads } = writtenView({ ...prompt.view, ...(asksForUsage(generation) && { usage: true }) });
   const request = {
     model: model.name,
     maxTokens,

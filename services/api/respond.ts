@@ -4,7 +4,7 @@ import type { Ending } from "./answer.ts";
 import { dropBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { followAnswer, type Step } from "./follow.ts";
-import type { Choice } from "./generate.ts";
+import { asksForUsage, type Choice } from "./generate.ts";
 import { GrowingAnswer } from "./growing-answer.ts";
 import { interleaved } from "./interleaved.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
@@ -23,11 +23,11 @@ export function answer(
   deps: ApiDeps,
   reply: FastifyReply,
   choices: readonly Choice[],
-  { stream, stream_options }: GenerationRequest,
+  generation: GenerationRequest,
   detached = false,
 ): Promise<unknown> {
   dropBody(reply.request);
-  return answered(deps, reply, choices, { streams: stream === true, includeUsage: stream_options?.include_usage === true, detached });
+  return answered(deps, reply, choices, { streams: generation.stream === true, includeUsage: asksForUsage(generation), detached });
 }
 
 async function answered(

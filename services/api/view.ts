@@ -17,6 +17,8 @@ export interface View {
   /** Of a request for several answers, all but the first: its place among them, and the job of the first. */
   readonly choice?: { readonly index: number; readonly of: string };
   readonly response?: ResponseView;
+  /** The request asked for the usage behind its stream. */
+  readonly usage?: true;
   /** What the prompt has of the answer already: the model goes on behind it, and readers get it first. */
   readonly begun?: string;
 }

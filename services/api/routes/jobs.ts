@@ -84,7 +84,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<JobParams>("/v1/jobs/:id/stream", async (request, reply) => {
     const jobId = request.params.id;
     const { request: job, view } = await find(request);
-    const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, true);
+    const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, view.usage === true);
     reply.header("x-job-id", jobId);
     const after = lastEventId(request);
     const shown = asksForProgress(request) ? withProgress(surface, new Outlook(deps.clock, await deps.admission.estimate(job))) : surface;

@@ -90,30 +90,33 @@ test("a stream opens with the role, carries the text in order, ends with reason,
   expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
 });
 
-test("from any id on, a resumed stream brings exactly the rest", async () => {
-  const answer = post("/v1/chat/completions", chat({ stream: true, stream_options: { include_usage: true } }));
-  await playJob(api.bus, "yardlog", { ids });
-  const response = await answer;
-  const jobId = response.headers.get("x-job-id")!;
-  const blocksOf = (text: string) => text.split("\n\n").filter((block) => !block.startsWith(":"));
-  const whole = blocksOf(await response.text());
-  const afters = whole.flatMap((block, i) => {
-    const id = /^id: (.*)$/m.exec(block)?.[1];
-    return id === undefined ? [] : [{ id, i }];
-  });
-  expect(afters.length).toBeGreaterThan(3);
-  for (const { id, i } of afters) {
-    const rest = await (await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } })).text();
-    expect(blocksOf(rest), `after ${id}`).toEqual(whole.slice(i + 1));
-  }
-  for (const id of ["job_00000000000000000000:7", `${jobId}:x`, ""]) {
-    const refused = await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } });
-    expect(refused.status, `after "${id}"`).toBe(400);
-  }
-  const beyond = await fetch(`${api.url}/v1/jobs/${jobId}/stream?after=999999`);
-  expect(beyond.headers.get("x-request-id")).toMatch(/^req_/);
-  expect(await beyond.text()).toBe("data: [DONE]\n\n");
-});
+test.each([[{ include_usage: true }], [{ include_usage: false }], [undefined]])(
+  "from any id on, a resumed stream brings exactly the rest: %j",
+  async (stream_options) => {
+    const answer = post("/v1/chat/completions", chat({ stream: true, stream_options }));
+    await playJob(api.bus, "yardlog", { ids });
+    const response = await answer;
+    const jobId = response.headers.get("x-job-id")!;
+    const blocksOf = (text: string) => text.split("\n\n").filter((block) => !block.startsWith(":"));
+    const whole = blocksOf(await response.text());
+    const afters = whole.flatMap((block, i) => {
+      const id = /^id: (.*)$/m.exec(block)?.[1];
+      return id === undefined ? [] : [{ id, i }];
+    });
+    expect(afters.length).toBeGreaterThan(3);
+    for (const { id, i } of afters) {
+      const rest = await (await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } })).text();
+      expect(blocksOf(rest), `after ${id}`).toEqual(whole.slice(i + 1));
+    }
+    for (const id of ["job_00000000000000000000:7", `${jobId}:x`, ""]) {
+      const refused = await fetch(`${api.url}/v1/jobs/${jobId}/stream`, { headers: { "last-event-id": id } });
+      expect(refused.status, `after "${id}"`).toBe(400);
+    }
+    const beyond = await fetch(`${api.url}/v1/jobs/${jobId}/stream?after=999999`);
+    expect(beyond.headers.get("x-request-id")).toMatch(/^req_/);
+    expect(await beyond.text()).toBe("data: [DONE]\n\n");
+  },
+);
 
 test("a job ends when its request says, and no later than the operator allows", async () => {
   const { deadlineSeconds } = loadConfig({});
