@@ -42,7 +42,7 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   const failed = (code: string, message: string) => fail([{ code, message, param: null, line: null }]);
   if (batch.attempt > attemptsMax)
     return failed("internal_error", `${attemptsMax} coordinators in a row came to nothing with it; what was done before is in its files`);
-  if (batch.status === "finalizing") return end(deps, held, "completed");
+  if (batch.status === "finalizing") return end(deps, held, asTold(batch));
   if (batch.status === "validating" && batch.cancellingAt !== null) return end(deps, held, "cancelled");
   const file = await storedFile(deps.bus, batch.tenant, batch.inputFileId);
   if (file === null) return failed("file_not_found", `the input file ${batch.inputFileId} is gone`);
@@ -55,8 +55,11 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   const cause = await new LinesRun(deps, held, file, index, stop).toEnd();
   if (cause !== null) return end(deps, held, cause);
   await held.write({ status: "finalizing", finalizingAt: await seconds(deps) });
-  await end(deps, held, "completed");
+  await end(deps, held, asTold(held.batch));
 }
+
+/** How a batch ends whose lines have: who was told that it is cancelled waits for that, though the last line was faster. */
+const asTold = ({ cancellingAt }: Batch): Batch["status"] => (cancellingAt === null ? "completed" : "cancelled");
 
 /** Its files get documents of their own, then the batch ends: who finds it ended finds them. */
 async function end(deps: BatchDeps, held: HeldBatch, status: Batch["status"], more: Partial<Batch> = {}): Promise<void> {

@@ -59,7 +59,7 @@ export function newBatch(id: string, tenant: string, request: BatchRequest, crea
 /** The batch object of OpenAI. */
 export function batchObject(batch: Batch) {
   const { id, endpoint, model, problems, inputFileId, output, errors, createdAt, expiresAt, usage } = batch;
-  const cancelling = batch.cancellingAt !== null && (batch.status === "validating" || batch.status === "in_progress");
+  const cancelling = batch.cancellingAt !== null && !hasEnded(batch);
   const endedAs = (status: Batch["status"]) => (batch.status === status ? batch.endedAt : null);
   return {
     id,

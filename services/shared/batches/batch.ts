@@ -39,7 +39,7 @@ const batchShape = z.object({
   metadata: z.record(z.string(), z.string()).nullable(),
   /** Of both output files, from their creation on. */
   outputLifeSeconds: z.number(),
-  /** `in_progress` and `validating` are shown as `cancelling` once `cancellingAt` is set. */
+  /** Until it has ended it is shown as `cancelling` once `cancellingAt` is set. */
   status: z.enum(["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"]),
   model: z.string().nullable(),
   problems: z.array(errorShape).readonly(),

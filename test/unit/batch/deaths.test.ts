@@ -129,8 +129,35 @@ test("a coordinator that dies at any moment of a batch: another ends it, each li
 test("a coordinator that dies at any moment of a cancel: what has ended is in the output, the rest in the error file", async () => {
   for (let at = 4; at < 30; at += 3) {
     const batch = await died(at, at - 2);
-    expect(["cancelled", "completed"], `died at ${at}`).toContain(batch?.status ?? "cancelled");
+    if (batch !== null) expect(batch.status, `died at ${at}`).toBe(batch.cancelling_at === null ? "completed" : "cancelled");
   }
+});
+
+test("a cancel that is taken, at any moment, ends as cancelled, though all lines have ended meanwhile", async () => {
+  const statuses = new Set<string>();
+  for (let at = 1; !statuses.has("completed"); at++) {
+    const stop = new AbortController();
+    let id = "";
+    let taken = false;
+    const cancelling = counted(cluster.bus, async (moment) => {
+      if (moment !== at) return;
+      taken = await cancelBatch(cluster.bus, "default", id).then(
+        () => true,
+        () => false,
+      );
+    });
+    id = (await createBatch(client, lines)).id;
+    const coordinator = start(cancelling, stop.signal);
+    const batch = await batchUntil(client, id, hasEnded);
+    await expectWhole(batch);
+    expect([batch.status, batch.cancelled_at], `cancelled at ${at}`).toEqual(
+      taken ? ["cancelled", expect.any(Number)] : ["completed", null],
+    );
+    statuses.add(batch.status);
+    stop.abort(new Error("over"));
+    await coordinator;
+  }
+  expect(statuses).toEqual(new Set(["cancelled", "completed"]));
 });
 
 /** A batch that a coordinator has found valid, and left with its first line done. */
