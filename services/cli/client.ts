@@ -202,6 +202,7 @@ interface EndedJob {
   readonly result: {
     readonly choices?: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
   } | null;
+  readonly partial?: { readonly content: string | null } | null;
   readonly error: { readonly message: string } | null;
 }
 
@@ -214,10 +215,11 @@ export interface Answer {
   readonly answerTokens: number;
 }
 
-/** The answer of a job that ended. Throws with the job's own words if it ended in any other way. */
-export async function jobAnswer(client: Client, jobId: string): Promise<Answer> {
+/** The answer of a job that ended. Throws with the job's own words if it ended in any other way; `onPartial` hears first what text came of it. */
+export async function jobAnswer(client: Client, jobId: string, onPartial: (text: string) => void = () => {}): Promise<Answer> {
   const job = (await client.get(`/v1/jobs/${encodeURIComponent(jobId)}`)) as EndedJob;
-  const { result, error, cache } = job;
+  const { result, error, cache, partial } = job;
+  if (partial?.content) onPartial(partial.content);
   if (error !== null || result === null) throw new ServingError("INTERNAL", `${jobId}: ${error?.message ?? "ended without a result"}`);
   const choice = result.choices?.[0];
   return {

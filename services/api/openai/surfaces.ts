@@ -113,7 +113,7 @@ function chatDelta(delta: Delta, jobId: string): object {
   }
 }
 
-function chatMessage(deltas: readonly Delta[], jobId: string): object {
+export function chatMessage(deltas: readonly Delta[], jobId: string): object {
   const { reasoning, content, toolCalls } = joinDeltas(deltas);
   return {
     role: "assistant",

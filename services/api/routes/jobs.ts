@@ -12,6 +12,7 @@ import { admissible, submitJob } from "../generate.ts";
 import { jobObject, type LoggedJob } from "../job-object.ts";
 import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs.ts";
 import { requireModel } from "../model.ts";
+import { chatMessage } from "../openai/surfaces.ts";
 import { Outlook, withProgress } from "../outlook.ts";
 import { pageQuery } from "../page.ts";
 import { chatPrompt, completionPrompt } from "../prompt.ts";
@@ -67,6 +68,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return {
       ...jobObject(logged),
       result: end === null ? null : surface.whole([{ ...added, end, jobId, index: view.choice?.index ?? 0 }]),
+      partial: end !== null || added.deltas.length === 0 ? null : chatMessage(added.deltas, jobId),
       error: error === null ? null : openaiErrors.body(error).error,
     };
   });

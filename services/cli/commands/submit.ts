@@ -39,7 +39,7 @@ export async function printAnswer(client: Client, jobId: string): Promise<void> 
 
 async function waitAndPrint(client: Client, jobId: string): Promise<void> {
   await watch(client, jobId);
-  const { text, promptTokens, cachedTokens, answerTokens } = await jobAnswer(client, jobId);
+  const { text, promptTokens, cachedTokens, answerTokens } = await jobAnswer(client, jobId, console.log);
   console.log(text);
   console.error(`${jobId}: ${promptTokens} prompt tokens, ${cachedTokens} of them from cache; ${answerTokens} tokens answered`);
 }

@@ -115,6 +115,17 @@ test.each([
   expect(answer).toEqual({ text, promptTokens: 9, cachedTokens: 4, answerTokens: 3 });
 });
 
+test("of a job that ended without an answer the text that came is told, and then why", async () => {
+  const heard: string[] = [];
+  const job = { result: null, partial: { content: "In bay" }, error: { message: "the job was cancelled" } };
+  const asked = against(
+    (_, response) => response.end(JSON.stringify(job)),
+    (url) => jobAnswer(openClient(url, undefined), "job_1", (text) => heard.push(text)),
+  );
+  await expect(asked).rejects.toThrow("job_1: the job was cancelled");
+  expect(heard).toEqual(["In bay"]);
+});
+
 test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API, and that is said before anything is asked", (url) => {
   expect(() => openClient(url, undefined)).toThrow("--url takes one like http://127.0.0.1:8000");
 });
