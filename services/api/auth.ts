@@ -17,7 +17,8 @@ export interface Caller {
 /** Whoever it is, where there is no key to tell them apart by. */
 export const EVERYBODY: Caller = { tenant: "default", key: null };
 
-export type Identify = (headers: Headers) => Caller;
+/** `header`: how whoever comes without a key is told to send it. */
+export type Identify = (headers: Headers, header?: string) => Caller;
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -44,7 +45,7 @@ export interface Doors {
 /** Throws UNAUTHORIZED for whoever does not get in. */
 export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Identify {
   const accepted = acceptedDigests(apiKeys);
-  return (headers) => {
+  return (headers, header = "Authorization: Bearer KEY") => {
     if (accepted.length === 0 && ring.empty && !requireKeys) return EVERYBODY;
     const secret = secretOf(headers);
     const key = ring.find(secret);
@@ -53,7 +54,7 @@ export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Iden
     // Every digest is compared, whichever matches: the time says nothing.
     const match = accepted.reduce<Buffer | null>((found, digest) => (timingSafeEqual(digest, presented) ? digest : found), null);
     if (match !== null) return { tenant: match.toString("hex").slice(0, 16), key: null };
-    throw new ServingError("UNAUTHORIZED", "no valid API key: send Authorization: Bearer KEY", { apiCode: "invalid_api_key" });
+    throw new ServingError("UNAUTHORIZED", `no valid API key: send ${header}`, { apiCode: "invalid_api_key" });
   };
 }
 

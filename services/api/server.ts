@@ -53,7 +53,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     head(request, reply);
     deps.stopping.throwIfAborted();
     // By the route that was found: the same path can be spelled in many ways.
-    if ((request.routeOptions.url ?? request.url).startsWith("/v1/")) request.caller = deps.identify(request.headers);
+    if ((request.routeOptions.url ?? request.url).startsWith("/v1/"))
+      request.caller = deps.identify(request.headers, isAnthropic(request) ? "x-api-key: KEY" : undefined);
   });
   app.addHook("preParsing", async (request, reply, payload) => {
     if (request.is404) throw unknownUrl(request); // whoever sends it

@@ -127,10 +127,16 @@ test("where keys are required, nobody gets in before there is one; where they ar
   const status = async (url: string, key = "") =>
     (await fetch(`${url}/v1/models`, { headers: key === "" ? {} : { authorization: `Bearer ${key}` } })).status;
   expect([await status(strict.url), await status(open.url)]).toEqual([401, 200]);
+  const told = async (path: string) => ((await (await fetch(strict.url + path, { method: "POST" })).json()) as { error: object }).error;
+  expect(await told("/v1/chat/completions")).toMatchObject({ message: "no valid API key: send Authorization: Bearer KEY" });
+  expect(await told("/v1/messages")).toMatchObject({ type: "authentication_error", message: "no valid API key: send x-api-key: KEY" });
   const { secret, key } = makeKey({ name: "n", tenant: "t", requestsPerMinute: null, tokensPerMinute: null, createdMs: 0 });
   await bus.registry.keepKey(key.id, JSON.stringify(key));
   await expect.poll(() => status(open.url)).toBe(401);
   expect(await status(open.url, secret)).toBe(200);
+  await bus.registry.keepKey(key.id, JSON.stringify({ ...key, revokedMs: Date.now() }));
+  await expect.poll(() => status(open.url, secret)).toBe(401);
+  expect(await status(open.url), "the door stays closed").toBe(401);
   await Promise.all([strict.close(), open.close()]);
 });
 
