@@ -1,4 +1,4 @@
-import { type Config, refuseServers } from "../../shared/runtime/config.ts";
+import { type Config, refuseLockedDoor, refuseServers } from "../../shared/runtime/config.ts";
 import { runUntilStopped } from "../../shared/runtime/lifecycle.ts";
 import { openLog } from "../../shared/runtime/log.ts";
 import { serveEmbedded } from "../serve.ts";
@@ -6,6 +6,7 @@ import { serveEmbedded } from "../serve.ts";
 /** Serves from this process until told to stop. */
 export async function up(config: Config): Promise<void> {
   refuseServers(config);
+  refuseLockedDoor(config);
   const log = openLog("up", config.logLevel);
   const { api, cluster, stop } = await serveEmbedded(config, log);
   const { model } = cluster.opened;

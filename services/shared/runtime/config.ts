@@ -236,6 +236,16 @@ export function refuseServers(config: Config): void {
   );
 }
 
+/** Refuses keys that nobody can have: those of `longshore keys` lie in a record that only this process reaches. */
+export function refuseLockedDoor({ requireKeys, apiKeys }: Pick<Config, "requireKeys" | "apiKeys">): void {
+  if (!requireKeys || apiKeys !== "") return;
+  throw new ServingError(
+    "INVALID_REQUEST",
+    "LONGSHORE_REQUIRE_KEYS lets nobody into a cluster in one process, where `longshore keys` can make none: set LONGSHORE_API_KEYS to the digests of yours" +
+      " (printf %s KEY | sha256sum), or start `longshore up --cluster`",
+  );
+}
+
 function unknownNames(env: Environment): string[] {
   const known = new Set(Object.keys(settings).map(envName));
   return Object.keys(env)

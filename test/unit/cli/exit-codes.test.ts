@@ -29,6 +29,7 @@ test.each([
     /unset LONGSHORE_PORT; .* --free-ports/,
     () => longshore(["up", "--cluster"], { LONGSHORE_PORT: "18200" }),
   ],
+  ["a door that no key opens", 2, /LONGSHORE_API_KEYS/, () => longshore(["up"], { LONGSHORE_REQUIRE_KEYS: "yes" })],
   ["an output without a name", 2, /must not be empty/, () => longshore(["batch", "in.jsonl", "-o", ""])],
   [
     "an API that does not answer",

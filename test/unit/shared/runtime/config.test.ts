@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { stalledMs } from "../../../../services/api/sse.ts";
-import { envName, loadConfig, refuseServers, settingGroups } from "../../../../services/shared/runtime/config.ts";
+import { envName, loadConfig, refuseLockedDoor, refuseServers, settingGroups } from "../../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 
 test("an empty environment gives the defaults", () => {
@@ -73,4 +73,13 @@ test("of what is waited for several times in one, the longest fits", () => {
   const { beatMs, heartbeatMs } = loadConfig({ LONGSHORE_BEAT_MS: "715827882", LONGSHORE_HEARTBEAT_MS: "715827882" });
   expect(Math.max(3 * beatMs, stalledMs({ heartbeatMs }))).toBeLessThan(2 ** 31);
   expect(() => loadConfig({ LONGSHORE_BEAT_MS: "715827883" })).toThrow("must be at most 715827882");
+});
+
+test("a cluster in one process does not require keys that nobody can make", () => {
+  expect(() => refuseLockedDoor({ requireKeys: true, apiKeys: "" })).toThrow("printf %s KEY | sha256sum");
+  for (const door of [
+    { requireKeys: false, apiKeys: "" },
+    { requireKeys: true, apiKeys: "a" },
+  ])
+    expect(() => refuseLockedDoor(door)).not.toThrow();
 });
