@@ -58,11 +58,12 @@ test("over TLS everywhere: who has a key is answered, who has none or a revoked 
 
   const made = await longshore(["keys", "create", "ada", "--tenant", "research", "--requests-per-minute", "3"]);
   expect(made.out).toMatch(/^lsk_[0-9a-f]{12}_[\w-]{43}$/);
+  expect(made.said).toContain("requests without a key are refused (401), also once all keys are revoked");
   await expect.poll(async () => (await submit(made.out)).code, { timeout: 20_000 }).toBe(0);
 
   const [, id] = made.out.split("_");
   expect((await longshore(["keys", "list"])).out).toMatch(new RegExp(`${id}  ada   research  3 +none`));
-  expect((await longshore(["keys", "revoke", id!])).code).toBe(0);
+  expect(await longshore(["keys", "revoke", id!])).toMatchObject({ code: 0, out: expect.stringContaining("no key is left") });
   await expect.poll(async () => (await submit(made.out)).said, { timeout: 20_000 }).toContain("no valid API key");
   expect((await longshore(["keys", "list"])).out).toContain("revoked");
   expect((await longshore(["keys", "revoke", "nobody"])).code).toBe(2);

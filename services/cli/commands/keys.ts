@@ -18,8 +18,8 @@ export interface KeyOptions {
 /** Prints the new key on standard output, and nothing else there: it is never shown again. */
 export function createKey(config: Config, options: KeyOptions): Promise<void> {
   return withRecord(config, async ({ registry }) => {
-    if ((await registry.keptKeys(0, KEYS_MAX)).length >= KEYS_MAX)
-      throw new ServingError("OVERLOADED", `there are ${KEYS_MAX} keys already`);
+    const kept = (await registry.keptKeys(0, KEYS_MAX)).length;
+    if (kept >= KEYS_MAX) throw new ServingError("OVERLOADED", `there are ${KEYS_MAX} keys already`);
     const { secret, key } = makeKey({
       name: options.name,
       tenant: options.tenant ?? options.name,
@@ -29,6 +29,8 @@ export function createKey(config: Config, options: KeyOptions): Promise<void> {
     });
     await registry.keepKey(key.id, JSON.stringify(key));
     console.error(`key ${key.id} of tenant ${key.tenant}: keep it now, only its hash is stored; the API takes it within seconds`);
+    if (kept === 0)
+      console.error("it is the first one: from now on requests without a key are refused (401), also once all keys are revoked");
     console.log(secret);
   });
 }
@@ -48,10 +50,13 @@ export function listKeys(config: Config): Promise<void> {
 
 export function revokeKey(config: Config, id: string): Promise<void> {
   return withRecord(config, async (bus) => {
-    const key = (await keysOf(bus)).find((known) => known.id === id);
+    const keys = await keysOf(bus);
+    const key = keys.find((known) => known.id === id);
     if (key === undefined) throw new ServingError("NOT_FOUND", `no key ${id}; \`longshore keys list\` shows them`);
     if (key.revokedMs === null) await bus.registry.keepKey(id, JSON.stringify({ ...key, revokedMs: Date.now() }));
     console.log(`${id}: revoked; the API refuses it within seconds. Jobs it has submitted run on.`);
+    const left = keys.filter((other) => other.id !== id && other.revokedMs === null);
+    if (left.length === 0) console.log("no key is left: nobody gets in until there is another, but by those of LONGSHORE_API_KEYS");
   });
 }
 
