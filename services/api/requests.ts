@@ -106,10 +106,18 @@ export const chatRequest = z.object({
   reasoning_effort: optional(effort),
 });
 
+/** Of a list of prompts. */
+const onePrompt: z.core.$ZodErrorMap = ({ input }) =>
+  Array.isArray(input) || typeof input === "string"
+    ? "only one prompt a request is supported: send each in a request of its own, or all as lines of a batch"
+    : undefined;
+
 export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
-  prompt: z.union([text, z.array(z.int(LAST).min(0, LAST)).min(1)], { error: "must be a text or a list of token ids" }),
+  prompt: z.union([text, z.array(z.int({ ...LAST, error: onePrompt }).min(0, LAST)).min(1), z.tuple([text]).transform(([only]) => only)], {
+    error: "must be a text or a list of token ids",
+  }),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),
   suffix: optional(z.literal("", { error: "suffix is not supported" })),
@@ -139,23 +147,28 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
   requireBounded(body);
   const parsed = schema.safeParse(body, FIRST_PROBLEM);
   if (parsed.success) return parsed.data;
-  const { path, message } = deepest(parsed.error.issues[0]!);
+  const { path, ...problem } = deepest(parsed.error.issues[0]!);
+  const missing = problem.code !== "custom" && isMissing(body, path);
+  const message = missing ? "is missing" : problem.message;
   const param = path.reduce<string>(
     (dotted, key) => (typeof key === "number" ? `${dotted}[${key}]` : dotted === "" ? String(key) : `${dotted}.${String(key)}`),
     "",
   );
-  const apiCode = /not supported|only /.test(message) ? "unsupported_parameter" : "invalid_value";
+  const apiCode = missing ? "missing_required_parameter" : /not supported|only /.test(message) ? "unsupported_parameter" : "invalid_value";
   throw new ServingError("INVALID_REQUEST", param === "" ? message : `${param}: ${message}`, {
     apiCode,
     ...(param === "" ? {} : { param }),
   });
 }
 
-type Problem = Pick<z.core.$ZodIssue, "path" | "message">;
+const isMissing = (body: unknown, path: readonly PropertyKey[]): boolean =>
+  path.reduce<unknown>((value, key) => (value as Readonly<Record<PropertyKey, unknown>> | null | undefined)?.[key], body) === undefined;
+
+type Problem = Pick<z.core.$ZodIssue, "code" | "path" | "message">;
 
 /** Of a union's branches, the problem of the one that came furthest. */
 function deepest(issue: z.core.$ZodIssue): Problem {
   if (issue.code !== "invalid_union") return issue;
   const [inner] = issue.errors.flatMap((branch) => branch.slice(0, 1).map(deepest)).sort((a, b) => b.path.length - a.path.length);
-  return inner === undefined || inner.path.length === 0 ? issue : { path: [...issue.path, ...inner.path], message: inner.message };
+  return inner === undefined || inner.path.length === 0 ? issue : { ...inner, path: [...issue.path, ...inner.path] };
 }

@@ -63,7 +63,8 @@ test.each<[string, z.ZodType, object, string]>([
 });
 
 test.each<[string, object, string, string]>([
-  ["no messages", { model: "yardlog" }, "messages", "invalid_value"],
+  ["no messages", { model: "yardlog" }, "messages", "missing_required_parameter"],
+  ["a message without a role", { ...ok, messages: [{ content: "x" }] }, "messages[0].role", "missing_required_parameter"],
   ["messages of the wrong type", { ...ok, messages: "hi" }, "messages", "invalid_value"],
   ["an unknown role", { ...ok, messages: [{ role: "boss", content: "" }] }, "messages[0].role", "invalid_value"],
   ["content of the wrong type", { ...ok, messages: [{ role: "user", content: 5 }] }, "messages[0].content", "invalid_value"],
@@ -83,7 +84,12 @@ test.each<[string, object, string, string]>([
   ["a bias by name", { ...ok, logit_bias: { the: 1 } }, "logit_bias.the", "invalid_value"],
   ["a bias for no token", { ...ok, logit_bias: { 99999999: 1 } }, "logit_bias", "invalid_value"],
   ["a format nobody knows", { ...ok, response_format: { type: "yaml" } }, "response_format.type", "invalid_value"],
-  ["a schema that is missing", { ...ok, response_format: { type: "json_schema" } }, "response_format.json_schema", "invalid_value"],
+  [
+    "a schema that is missing",
+    { ...ok, response_format: { type: "json_schema" } },
+    "response_format.json_schema",
+    "missing_required_parameter",
+  ],
   ["a schema without a name", { ...ok, response_format: format({}, "") }, "response_format.json_schema.name", "invalid_value"],
   ["a schema that is a list", { ...ok, response_format: format([]) }, "response_format.json_schema.schema", "invalid_value"],
   ["a pattern", { ...ok, response_format: format({ type: "string", pattern: "a" }) }, ...unsupportedSchema],
@@ -212,6 +218,25 @@ test.each([
   expect(head).toMatch(/^HTTP\/1.1 408 .*\r\nretry-after: 1\r\n/s);
   expect(JSON.parse(body!)).toMatchObject(told);
   await own.close();
+});
+
+test.each([
+  ["/v1/chat/completions", {}, "model: is missing"],
+  ["/v1/completions", { model: "yardlog" }, "prompt: is missing"],
+  ["/v1/completions", { model: "yardlog", prompt: ["a", "b"] }, /^prompt\[0\]: only one prompt a request is supported: .* batch$/],
+  ["/v1/completions", { model: "yardlog", prompt: [[1], [2]] }, /^prompt\[0\]: only one prompt a request/],
+  ["/v1/completions", { model: "yardlog", prompt: [1, null] }, /^prompt\[1\]: Invalid input: expected number/],
+  ["/v1/messages", { ...ok }, "max_tokens: is missing"],
+  ["/v1/responses", { model: "yardlog" }, "input: is missing"],
+  ["/v1/jobs", { kind: "chat", request: { model: "yardlog" } }, "request.messages: is missing"],
+  ["/v1/jobs", { request: ok }, "kind: is missing"],
+])("what is wrong is said so that it can be mended: %s %j", async (path, body, words) => {
+  const response = await ask(path, JSON.stringify(body));
+  expect([response.status, await response.json()]).toMatchObject([400, { error: { message: expect.stringMatching(words) } }]);
+});
+
+test("a list of one text is that text, as some clients send it", () => {
+  expect(parseBody(completionRequest, { model: "yardlog", prompt: ["a"] })).toMatchObject({ prompt: "a" });
 });
 
 test("an unknown model is 404 and names the one that is served", async () => {
