@@ -6,6 +6,7 @@ import type { ChatRequest } from "../requests.ts";
 export const chatMessages = ({ messages }: ChatRequest): ChatMessage[] =>
   messages.map(({ prefix, ...message }, i) => {
     const role = knownRole(message.role);
+    if (role !== "assistant" && role !== "tool") requireContent(message, i);
     const answersLast = role === "assistant" && i === messages.length - 1;
     if (answersLast) requireBegun({ prefix, ...message }, i);
     else if (prefix === true) throw invalid(`messages[${i}].prefix`, "belongs on the last message alone, and that the assistant's");
@@ -15,6 +16,12 @@ export const chatMessages = ({ messages }: ChatRequest): ChatMessage[] =>
 /** OpenAI's name for the system message of models that think. DeepSeek's own role of that name is another: a thinking model forgets it. */
 export const knownRole = <Role extends string>(role: Role): Exclude<Role, "developer"> | "system" =>
   role === "developer" ? "system" : (role as Exclude<Role, "developer">);
+
+/** A tool may have nothing to say, and an assistant calls. */
+function requireContent({ content }: Pick<ChatRequest["messages"][number], "content">, i: number): void {
+  if (content === undefined) throw invalid(`messages[${i}].content`, "is missing", "missing_required_parameter");
+  if (content === null) throw invalid(`messages[${i}].content`, "must be a text or a list of parts");
+}
 
 function requireBegun({ prefix, tool_calls }: ChatRequest["messages"][number], i: number): void {
   if (prefix !== true) {

@@ -52,6 +52,9 @@ test.each<[string, readonly Extra[], Extra, string, RegExp]>([
   ["a prefix that is not the last", [user, begun, user], {}, "messages[1].prefix", /last message alone/],
   ["a prefix of the user's", [user, { ...user, prefix: true }], {}, "messages[1].prefix", /the assistant's/],
   ["a prefix that is no yes or no", [user, { ...said, prefix: "yes" }], {}, "messages[1].prefix", /boolean/],
+  ["a user without a word", [{ role: "user" }], {}, "messages[0].content", /is missing/],
+  ["a user who says null", [system, { role: "user", content: null }], {}, "messages[1].content", /must be a text/],
+  ["a system message without a word", [{ role: "developer", content: null }, user], {}, "messages[0].content", /must be a text/],
   ["a call to be continued", [user, { ...calling, prefix: true }], {}, "messages[1].tool_calls", /must follow its call/],
   ["a begun answer in a form", [user, begun], { response_format: { type: "json_object" } }, "response_format", /begun already/],
 ])("400 names the message and what to do: %s", async (_, messages, extra, param, message) => {
@@ -86,4 +89,10 @@ test("in responses, too, a developer's message is kept while the model thinks, a
   expect(prompt).toContain("<｜begin▁of▁sentence｜>Say bays.<｜User｜>Where?");
   const { data } = await client.responses.inputItems.list((await answer).id, { order: "asc" });
   expect(data[0]).toMatchObject({ role: "developer" });
+});
+
+test("a call has no content, and a tool may have none", async () => {
+  const answer = ask([user, { ...calling, content: null }, { role: "tool", tool_call_id: "a" }, { role: "tool", content: null }]);
+  expect(await promptOf(api, await playText(api, "Bay."))).toContain("<tool_result></tool_result>\n\n<tool_result></tool_result>");
+  await answer;
 });
