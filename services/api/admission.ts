@@ -103,7 +103,10 @@ function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job
   }
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds <= 0 || load.jobs === 0) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
-  throw refused("this deadline cannot be met at the load there is", excessSeconds * overlap(load, speed, job));
+  const alone = secondsAlone(speed, { ...job, outputTokens });
+  const hopeless = `, nor likely without it: alone it takes about ${Math.ceil(alone)} s at the speed the workers show, so give it more time`; // unless its prompt is cached
+  const why = `this deadline cannot be met at the load there is${alone > (job.deadlineMs - nowMs) / 1_000 ? hopeless : ""}`;
+  throw refused(why, excessSeconds * overlap(load, speed, job));
 }
 
 /** How many times as much prefill has to do, until a long prompt is done, as is counted of it: turns take the same until then. 1 where decode decides. */
@@ -117,6 +120,10 @@ function overlap(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptToke
 function secondsUntilDone(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptTokens"> & { outputTokens: number }): number {
   return speed.decode.workers === 0 ? 0 : secondsUntilBegun(load, speed, job) + job.outputTokens / speed.decode.tokensPerJobSecond;
 }
+
+/** On a cluster with nothing else to do, of which all of the prompt is computed. */
+const secondsAlone = ({ prefill, decode }: Speed, job: Pick<Asked, "promptTokens"> & { outputTokens: number }): number =>
+  (prefill.workers * job.promptTokens) / prefill.tokensPerSecond + job.outputTokens / decode.tokensPerJobSecond;
 
 function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: Pick<Asked, "lane" | "promptTokens">): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;

@@ -113,6 +113,12 @@ test("who is refused is told when there is room: turns take the same until a lon
   await expect(require(5)).rejects.toMatchObject({ ...told, retryAfterSeconds: 3 }); // 6.11 - 0.7 * 5
 });
 
+test("a deadline that the job alone would miss is told so: to come again does not help", async () => {
+  const refusal = async (seconds: number) => (await doorBehind(6_000)).require(seconds).catch((error: Error) => error.message);
+  expect(await refusal(0.2)).toMatch(/at the load there is; try again in \d+ s$/);
+  expect(await refusal(0.1)).toMatch(/alone it takes about 1 s at the speed the workers show, so give it more time; try again/); // 0.11
+});
+
 test("where nobody waits a job is tried, however slow the workers showed themselves", async () => {
   await (await doorBehind(0, { tokensPerSecond: 0.01 })).require(1);
   await expect((await doorBehind(1, { tokensPerSecond: 0.01 })).require(1)).rejects.toMatchObject({ code: "OVERLOADED" });
