@@ -65,7 +65,7 @@ test("the official client is told the limit of a body, and the setting that rais
 });
 
 test("what is sent behind a refusal is read for a minute at most, and up to 256 MiB", async () => {
-  const own = await testApi(settings); // its timers are lost
+  const own = await testApi({ ...settings, heartbeatMs: 600_000 }); // its timers are lost
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   const refused = async () => {
     const socket = open(own, "/v1/chat/completions", [json, "content-length: 1000000000"]);
@@ -81,4 +81,4 @@ test("what is sent behind a refusal is read for a minute at most, and up to 256 
   vi.useRealTimers();
   await Promise.all([slow.closed, fast.closed]);
   await own.close();
-});
+}, 60_000); // Node closes what is idle for 72 s
