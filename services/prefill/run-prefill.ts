@@ -35,8 +35,9 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const context = worker.contextOf(job, prompt, logged);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
+    const stored = await countStored(job, context, claims, engine.info.segmentTokens);
     await context.enter(context.ids.length);
-    const found = await findStored(job, context, claims, engine.info.segmentTokens);
+    const found = await context.find(context.ids.length - 1, stored, job.request.stopIds);
     job.turn.loaded();
     const cached = firstCached(job.history) ?? Math.min(found.storedTokens, prompt.length);
     const draws = logged.length === 0;
@@ -53,16 +54,16 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   }
 }
 
-/** What is stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
-async function findStored(job: HeldJob, context: Context, claims: SegmentClaims, segmentTokens: number): Promise<Found> {
+/** Segments that are stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
+async function countStored(job: HeldJob, context: Context, claims: SegmentClaims, segmentTokens: number): Promise<number> {
   const tokens = context.ids.length - 1;
   const whole = Math.floor(tokens / segmentTokens); // the rest is run by everybody
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);
-    if (stored === whole) return context.find(tokens, stored, job.request.stopIds);
+    if (stored === whole) return stored;
     if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
-    if ((await context.countStored(tokens)) === stored) return context.find(tokens, stored, job.request.stopIds); // else its holder finished while we asked
+    if ((await context.countStored(tokens)) === stored) return stored; // else its holder finished while we asked
   }
 }
 

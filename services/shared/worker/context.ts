@@ -1,3 +1,4 @@
+import { NO_ROOM } from "../bus/reasons.ts";
 import type { Engine, Sealed } from "../engine/engine.ts";
 import { heapMemory } from "../runtime/memory.ts";
 import type { SegmentKey } from "../segments/contract.ts";
@@ -6,6 +7,7 @@ import { Addresses } from "./addresses.ts";
 import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, lastProgress } from "./held-job.ts";
+import { Interrupted } from "./interrupted.ts";
 import { Keeping, type KeepingDeps } from "./keeping.ts";
 import { Holding, type KvRoom } from "./kv-room.ts";
 import { loadLeading } from "./load-leading.ts";
@@ -58,7 +60,7 @@ export class Context {
   readonly #ids: Int32Array;
   readonly #addresses: Addresses;
   readonly #keeping: Keeping;
-  readonly #holding = new Holding();
+  readonly #holding: Holding;
   #length: number;
   /** Gives up what neighbours had loaded when it came. */
   #letGo: (() => void)[] = [];
@@ -68,6 +70,7 @@ export class Context {
   constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
     this.#deps = deps;
     this.#job = job;
+    this.#holding = new Holding(job);
     this.#length = prompt.length + fed.length;
     this.#ids = new Int32Array(this.#length + moreMax);
     this.#ids.set(prompt);
@@ -93,7 +96,7 @@ export class Context {
     return this.#addresses.key(index);
   }
 
-  /** Takes room for a sequence of `tokens` tokens, before anything of it is loaded. What neighbours have loaded of it stays here. Throws Interrupted (crowded) where there is none. */
+  /** Takes room for a sequence of `tokens` tokens, before anything of it is loaded. What neighbours have loaded of it stays here. The job's turn begins then. Throws Interrupted: crowded where there is none, or what interrupted the job. */
   async enter(tokens: number): Promise<void> {
     const { room } = this.#deps;
     for (let index = 0; (index + 1) * this.segmentTokens <= this.#length; index++) {
@@ -102,7 +105,8 @@ export class Context {
       this.#letGo.push(letGo);
     }
     this.#holding.shared = this.#letGo.length;
-    await room.enter(this.#holding, tokens, this.#job);
+    await room.enter(this.#holding, tokens);
+    this.#job.turn.begin();
   }
 
   /** Whether there is room for one more token. */
@@ -116,8 +120,9 @@ export class Context {
     return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
   }
 
-  /** The best start of which at most `tokens` tokens and `count` segments are stored already. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
-  async find(tokens: number, count: number, endings: readonly number[]): Promise<Found> {
+  /** The best start of which at most `tokens` tokens and `stored` segments are in the store. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
+  async find(tokens: number, stored: number, endings: readonly number[]): Promise<Found> {
+    const count = Math.max(stored, Math.min(this.#letGo.length, Math.floor(tokens / this.segmentTokens))); // what is here the store may have forgotten
     const behind = (segments: number) => this.#bestBoundary(segments * this.segmentTokens, tokens, endings);
     let ahead = null as ReturnType<typeof behind> | null;
     const segments = await loadLeading(count, LOADS_MAX, (index) => {
@@ -130,7 +135,7 @@ export class Context {
     });
     this.#loans = segments;
     for (const letGo of this.#letGo.splice(0)) letGo();
-    this.#holding.shared = segments.length;
+    if (!this.#deps.room.share(this.#holding, segments.length)) throw new Interrupted("crowded", NO_ROOM);
     const end = segments.length * this.segmentTokens;
     const boundary = await (segments.length === count && ahead !== null ? ahead : behind(segments.length));
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };

@@ -1,20 +1,22 @@
-import type { Lane } from "../bus/events.ts";
 import { Pause } from "../bus/pause.ts";
 import { NO_ROOM } from "../bus/reasons.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
+import type { Leaver } from "./roster.ts";
 import { Shelf } from "./shelf.ts";
 
-/** How long a worker waits for what a job wanted before it asks the queue again: another worker may have had room for it. */
-const OWED_MS = 10_000;
-/** How often a job that waits for another to leave looks. */
+/** How often whoever waits for room looks who might leave by now. */
 const LOOK_MS = 250;
+/** How long a job waits here before another worker may have it, at first; each time it comes again half as long more. */
+const WAIT_MS = 10_000;
+const WAIT_MS_MAX = 300_000;
 
 /**
- * The KV that the sequences of a worker hold together, in bytes, so that it has a bound (I8). Pages that several share count once. Whoever comes
- * first to an empty worker is let in whatever he needs, and who is alone may grow: every job gets done somewhere.
+ * The KV that the sequences of a worker hold together, in bytes, so that it has a bound (I8). Pages that several share count once. Jobs that find no
+ * room wait in line, interactive work before a batch's and who came first before others; nobody gets in past those before him. Whoever comes to an
+ * empty worker is let in whatever he needs, and who is alone may grow.
  */
 export class KvRoom {
   /** Segments that were loaded. */
@@ -23,10 +25,10 @@ export class KvRoom {
   readonly #bytesMax: number;
   readonly #clock: Clock;
   readonly #holdings = new Set<Holding>();
-  readonly #waiting = new Set<Pause>();
-  #makeWay: () => boolean = () => false;
-  #onEntered: () => void = () => {};
-  #owed: { readonly bytes: number; readonly lane: Lane; readonly untilMs: number } | null = null;
+  readonly #line: Waiting[] = [];
+  readonly #decision = new Pause();
+  #careful = false;
+  #mayLeave: () => readonly Leaver[] = () => [];
 
   constructor(info: EngineInfo, bytesMax: number, clock: Clock) {
     this.#info = info;
@@ -34,9 +36,9 @@ export class KvRoom {
     this.#clock = clock;
   }
 
-  /** `makeWay`: has somebody leave for interactive work, if anybody may; whether somebody is on the way out then. */
-  onCrowded(makeWay: () => boolean): void {
-    this.#makeWay = makeWay;
+  /** `mayLeave`: who may be put out for interactive work now, the first before others. */
+  clearedBy(mayLeave: () => readonly Leaver[]): void {
+    this.#mayLeave = mayLeave;
   }
 
   /** Held now, or promised to who is here. */
@@ -46,43 +48,36 @@ export class KvRoom {
     return this.#bytesOf(pages) + this.#holdings.size * this.#info.stateBytes;
   }
 
-  /** Whether jobs found no room lately: the next ones come one by one, so that those that will find none are not claimed for it. */
-  get tight(): boolean {
-    return this.#owed !== null && this.#clock.monotonicMs() < this.#owed.untilMs;
+  /** Who waits first; null: nobody waits. */
+  get first(): HeldJob | null {
+    return this.#line[0]?.holding.job ?? null;
   }
 
-  /** The lane of a job that found no room and has not got it yet: what comes after it must not take what it waits for. Null: nobody waits. */
-  get owedTo(): Lane | null {
-    if (this.#owed === null || !this.tight || this.#holdings.size === 0) return null;
-    return this.bytes + this.#owed.bytes > this.#bytesMax ? this.#owed.lane : null;
+  /** Whether jobs had to wait, and none came since that left room for another like it: then they come one by one, so that few wait here and not elsewhere. */
+  get careful(): boolean {
+    return this.#careful;
   }
 
-  /**
-   * Room for a sequence of `tokens` tokens, of whose segments the first `holding.shared` are on the shelf for it. Waits while somebody makes way. Throws
-   * Interrupted (crowded) where there is none now, and what interrupted the job.
-   */
-  async enter(holding: Holding, tokens: number, job: HeldJob): Promise<void> {
-    const { lane } = job.request;
+  /** Resolves when a job has entered or begun to wait; after `ms`, or when `stop` aborts, in any case. One caller at a time. */
+  decision(ms: number, stop: AbortSignal): Promise<void> {
+    return this.#decision.wait(this.#clock, ms, stop);
+  }
+
+  /** Takes room for a sequence of `tokens` tokens. Throws Interrupted: crowded when it waited in vain, or what interrupted the job. */
+  async enter(holding: Holding, tokens: number): Promise<void> {
+    holding.job.check();
     holding.pages = this.#pagesOf(tokens);
-    const bytes = this.#bytesOf(holding.own) + this.#info.stateBytes;
-    while (this.#holdings.size > 0 && this.bytes + bytes > this.#bytesMax) {
-      if (lane === "batch" || !this.#makeWay()) {
-        this.#owe(bytes, lane);
-        throw new Interrupted("crowded", NO_ROOM);
-      }
-      await this.#left(job.signal);
-      job.check();
-    }
+    const waits = this.#line.some(({ holding: { job } }) => !(isInteractive(holding.job) && !isInteractive(job)));
+    if (waits || !this.#fits(holding)) return await this.#wait(holding);
+    if (this.bytes + 2 * this.#needOf(holding) <= this.#bytesMax) this.#careful = false;
     this.#holdings.add(holding);
-    if (this.#owed !== null && this.bytes + this.#owed.bytes <= this.#bytesMax) this.#owed = null;
-    this.#onEntered();
+    this.#decision.end();
   }
 
-  /** Resolves when the next sequence has entered. One caller at a time. */
-  entered(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onEntered = resolve;
-    });
+  /** So many of a holding's pages are on the shelf now. False where that is fewer than before, and what it needs of its own instead finds no room. */
+  share(holding: Holding, shared: number): boolean {
+    holding.shared = shared;
+    return this.#holdings.size < 2 || this.bytes <= this.#bytesMax;
   }
 
   /** Whether a holding may have `tokens` tokens. It has room for them from then on. */
@@ -96,22 +91,62 @@ export class KvRoom {
 
   /** Idempotent. */
   leave(holding: Holding): void {
-    if (this.#holdings.delete(holding)) for (const pause of this.#waiting) pause.end();
+    if (this.#holdings.delete(holding)) this.#wakeAll();
   }
 
-  /** First come, first served; but interactive work before a batch's. */
-  #owe(bytes: number, lane: Lane): void {
-    const owedTo = this.owedTo;
-    if (owedTo === "interactive" || owedTo === lane) return;
-    this.#owed = { bytes, lane, untilMs: this.#clock.monotonicMs() + OWED_MS };
+  async #wait(holding: Holding): Promise<void> {
+    const { job } = holding;
+    const waiting = { holding, pause: new Pause() };
+    const behind = isInteractive(job) ? this.#line.findIndex((other) => !isInteractive(other.holding.job)) : -1;
+    this.#line.splice(behind < 0 ? this.#line.length : behind, 0, waiting);
+    this.#careful = true;
+    this.#decision.end();
+    const untilMs = this.#clock.monotonicMs() + Math.min(WAIT_MS * 1.5 ** (job.message.deliveries - 1), WAIT_MS_MAX);
+    try {
+      while (this.#line[0] !== waiting || !this.#fits(holding)) {
+        const isCleared = this.#line[0] === waiting && isInteractive(job) && this.#clear(holding);
+        if (!isCleared && this.#clock.monotonicMs() >= untilMs) throw new Interrupted("crowded", NO_ROOM);
+        await waiting.pause.wait(this.#clock, LOOK_MS, job.signal);
+        job.check();
+      }
+      this.#holdings.add(holding); // before anybody else in line looks
+    } finally {
+      this.#line.splice(this.#line.indexOf(waiting), 1);
+      this.#wakeAll();
+    }
   }
 
-  /** Somebody left, or it is time to look again. */
-  async #left(signal: AbortSignal): Promise<void> {
-    const pause = new Pause();
-    this.#waiting.add(pause);
-    await pause.wait(this.#clock, LOOK_MS, signal);
-    this.#waiting.delete(pause);
+  /** Has as many leave as `holding` needs, or nobody where all who may are not enough. Whether those on the way out are enough. */
+  #clear(holding: Holding): boolean {
+    let missing = this.bytes + this.#needOf(holding) - this.#bytesMax;
+    const staying = new Map([...this.#holdings].map((each) => [each.job, each]));
+    const goes = (each: Holding) => {
+      staying.delete(each.job);
+      missing -= this.#needOf(each);
+    };
+    for (const each of this.#holdings) if (each.job.leaving) goes(each);
+    const leavers: Leaver[] = [];
+    for (const leaver of this.#mayLeave()) {
+      const held = staying.get(leaver.job);
+      if (held === undefined || missing <= 0) continue;
+      leavers.push(leaver);
+      goes(held);
+    }
+    if (missing > 0 && staying.size > 0) return false;
+    for (const { job, reason } of leavers) job.handBack(reason);
+    return true;
+  }
+
+  #fits(holding: Holding): boolean {
+    return this.#holdings.size === 0 || this.bytes + this.#needOf(holding) <= this.#bytesMax;
+  }
+
+  #wakeAll(): void {
+    for (const { pause } of this.#line) pause.end();
+  }
+
+  #needOf({ own }: Holding): number {
+    return this.#bytesOf(own) + this.#info.stateBytes;
   }
 
   #pagesOf(tokens: number): number {
@@ -123,10 +158,22 @@ export class KvRoom {
   }
 }
 
-/** What one sequence has of the room: pages, of which `shared` are segments on the shelf. */
+interface Waiting {
+  readonly holding: Holding;
+  readonly pause: Pause;
+}
+
+const isInteractive = ({ request }: HeldJob): boolean => request.lane === "interactive";
+
+/** What the sequence of one job has of the room: pages, of which `shared` are segments on the shelf. */
 export class Holding {
+  readonly job: HeldJob;
   pages = 0;
   shared = 0;
+
+  constructor(job: HeldJob) {
+    this.job = job;
+  }
 
   get own(): number {
     return Math.max(0, this.pages - this.shared);

@@ -12,6 +12,12 @@ const PULSE_MS = 20;
 /** Nudges for jobs that are not here are remembered: the job may be on its way to us. */
 const HEARD_MAX = 4_096;
 
+/** Who makes way for interactive work, and why. */
+export interface Leaver {
+  readonly job: HeldJob;
+  readonly reason: Interrupted;
+}
+
 /** The jobs a worker holds now, and the one place that hears for all of them of cancels, deadlines and the end of the worker. */
 export class Roster {
   /** Each with what takes back its first look. */
@@ -56,18 +62,23 @@ export class Roster {
    * keeps its place: whatever others come, it gets done. Null while nobody may, or somebody is on the way out already. `taken`: slots, of which some may
    * belong to jobs that are being claimed.
    */
-  leaver(taken: number): { readonly job: HeldJob; readonly reason: Interrupted } | null {
-    const jobs = [...this.#jobs.keys()];
-    if (this.leaving) return null;
-    const batch = jobs.findLast(({ request }) => request.lane === "batch");
-    if (batch !== undefined) return { job: batch, reason: new Interrupted("overtaken", "interactive work goes first") };
-    const over = jobs.slice(taken > 1 ? 1 : 0).findLast(({ turnIsOver }) => turnIsOver);
-    return over === undefined ? null : { job: over, reason: new Interrupted("yielded", TURN_IS_OVER) };
+  leaver(taken: number): Leaver | null {
+    if ([...this.#jobs.keys()].some(({ leaving }) => leaving)) return null;
+    return this.leavers(taken)[0] ?? null;
   }
 
-  /** Whether somebody is on the way out. */
-  get leaving(): boolean {
-    return [...this.#jobs.keys()].some(({ leaving }) => leaving);
+  /** All who may be put out for interactive work, in the order of `leaver`. */
+  leavers(taken: number): readonly Leaver[] {
+    const jobs = [...this.#jobs.keys()];
+    const batch = jobs.filter(({ request }) => request.lane === "batch").reverse();
+    const over = jobs
+      .slice(taken > 1 ? 1 : 0)
+      .filter(({ request, turnIsOver }) => request.lane !== "batch" && turnIsOver)
+      .reverse();
+    return [
+      ...batch.map((job) => ({ job, reason: new Interrupted("overtaken", "interactive work goes first") })),
+      ...over.map((job) => ({ job, reason: new Interrupted("yielded", TURN_IS_OVER) })),
+    ];
   }
 
   /** Whether interactive work whose turn is over keeps its place all the same, since the store lacks what it did. */

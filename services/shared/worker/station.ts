@@ -49,11 +49,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const here: Station = { ...deps, ...options, roster, held, reach, pace: new Pace(clock), figures: figuresOf(metrics) };
   const done = new AbortController();
   const background = inBackground(here, done.signal);
-  options.room.onCrowded(() => {
-    const leaver = roster.leaver(held.taken);
-    leaver?.job.handBack(leaver.reason);
-    return roster.leaving;
-  });
+  options.room.clearedBy(() => roster.leavers(held.taken));
   const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
@@ -83,7 +79,7 @@ interface Station extends StationDeps, StationOptions {
 }
 
 /** Of slots, or of room for what a job holds: then nothing is pulled. */
-const isShort = ({ held, room }: Station): boolean => held.full || room.owedTo !== null;
+const isShort = ({ held, room }: Station): boolean => held.full || room.first !== null;
 
 /** Claims the job of a message. From then on it hears of everything, whether it has a place or waits for one. Null if it is not ours to do now. Never rejects. */
 async function take(here: Station, message: Message): Promise<HeldJob | null> {
@@ -158,36 +154,35 @@ async function inBackground(here: Station, done: AbortSignal) {
 }
 
 /**
- * Has somebody here make way for interactive work that nobody else has room for; does nothing while nobody may, or nothing is short any more. What waits is
- * claimed before anybody leaves: of many workers one makes way for it, and only for what is to be done. Its claim is kept while it waits for the slot.
- * Where a batch job waits for room, interactive work needs nobody to leave: it may need less.
+ * Has interactive work done for which nobody else has a free slot, while this worker is short of slots or room: at once where only batch jobs wait for
+ * room, else once somebody here may make way. What waits is claimed before anybody leaves: of many workers one makes way for it, and only for what is to
+ * be done. Its claim is kept while it waits for the slot.
  */
 async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
   const { bus, clock, phase, model, roster, held, room } = here;
   await held.ended(clock, MAKE_WAY_MS, stop);
-  if (stop.aborted || !isShort(here)) return;
-  const leaver = roster.leaver(held.taken);
-  if (leaver === null && (held.full || room.owedTo === "interactive")) return;
-  const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
-  const job = message === null ? null : await take(here, message);
-  if (job === null) return;
-  if (held.full) leaver?.job.handBack(leaver.reason);
-  while (held.full && !stop.aborted) await held.ended(clock, MAKE_WAY_MS, stop);
-  held.occupy(carry(here, work, job, stop));
+  while (!stop.aborted && isShort(here) && room.first?.request.lane !== "interactive") {
+    const leaver = held.full ? roster.leaver(held.taken) : null;
+    if (held.full && leaver === null) return;
+    const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
+    const job = message === null ? null : await take(here, message);
+    if (job === null) return;
+    if (held.full) leaver?.job.handBack(leaver.reason);
+    while (held.full && !stop.aborted) await held.ended(clock, MAKE_WAY_MS, stop);
+    held.occupy(carry(here, work, job, stop));
+  }
 }
 
 /** Has the next job done while there is a free slot, which it occupies from its message on. */
 async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
   const { bus, clock, phase, model, held, reach, room } = here;
   try {
-    const message = await bus.queue.pull(phase, model, PULL_MS, stop, room.tight ? 1 : held.room);
+    const message = await bus.queue.pull(phase, model, PULL_MS, stop, room.careful ? 1 : held.room);
     reach.worked("work");
     if (message === null) return;
-    if (room.owedTo !== null) return message.nak(0); // it was delivered for us, this moment: nobody is disturbed
-    const entered = room.entered();
     const carried = take(here, message).then((job) => (job === null ? undefined : carry(here, work, job, stop)));
     held.occupy(carried);
-    if (room.tight) await Promise.race([entered, carried]);
+    if (room.careful) await Promise.race([room.decision(PULL_MS, stop), carried]);
   } catch (error) {
     if (stop.aborted) return;
     reach.failed("work", error);
