@@ -78,7 +78,11 @@ export async function batch(client: Client, path: string, { output, detach, canc
   });
   await fetched(client, ended, output);
   await rm(ticketPath, { force: true }); // who watched it too may have been first
-  if (ended.status === "failed") throw new ServingError("INVALID_REQUEST", `${id} failed: no line was run`);
+  if (ended.status === "failed")
+    throw new ServingError(
+      "INVALID_REQUEST",
+      `${id} failed${begun(ended) ? "" : `: no line was ${ended.request_counts.total === 0 ? "run" : "answered"}`}`,
+    );
 }
 
 async function begin(
@@ -140,7 +144,7 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
   const { id, status, errors, usage, request_counts } = batch;
   for (const { code, message, line } of errors?.data ?? [])
     console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
-  if (status === "failed") return;
+  if (status === "failed" && !begun(batch)) return;
   const onAway = sayingAway(client.url, console.error);
   await Promise.all(
     (
@@ -158,6 +162,8 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
   if (status !== "completed" || failed > 0) process.exitCode = 1;
 }
 
+/** One that failed midway has the answers that were there by then. */
+const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
 /** Of this download alone: the same command may run twice. */
 const partOf = (path: string): string => `${path}.${systemRandom.id("")}.part`;
