@@ -146,7 +146,7 @@ export async function* jobEvents(
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
         if (id !== "") after = id.slice(id.indexOf(":") + 1);
         awayMs = null;
-        onAway(false);
+        onAway(null);
         yield { ...event, name };
       }
       return;
@@ -154,7 +154,7 @@ export async function* jobEvents(
       const nowMs = systemClock.monotonicMs();
       awayMs ??= nowMs;
       if (!(error instanceof ServingError && error.retryable) || nowMs - awayMs >= awayMaxMs) throw error;
-      onAway(true);
+      onAway(error);
     }
   }
 }

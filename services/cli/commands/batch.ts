@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream } from "node:fs";
 import { access, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { createInterface } from "node:readline";
-import { pipeline } from "node:stream/promises";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
-import { acrossAbsence, type OnAway, sayingAway } from "../absence.ts";
+import { acrossAbsence, sayingAway } from "../absence.ts";
 import type { Client } from "../client.ts";
+import { download, partOf } from "../download.ts";
 import { watching } from "../progress.ts";
 
 export interface BatchOptions {
@@ -146,14 +146,8 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
     console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
   if (status === "failed" && !begun(batch)) return;
   const onAway = sayingAway(client.url, console.error);
-  await Promise.all(
-    (
-      [
-        [batch.output_file_id, output],
-        [batch.error_file_id, errorsOf(output)],
-      ] as const
-    ).map(([fileId, path]) => download(client, fileId, path, onAway)),
-  );
+  if (batch.output_file_id !== null) await download(client, batch.output_file_id, output, onAway);
+  if (batch.error_file_id !== null) await download(client, batch.error_file_id, errorsOf(output), onAway);
   const { total, completed, failed } = request_counts;
   console.error(
     `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${errorsOf(output)}` : ""}; ` +
@@ -165,23 +159,6 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
 /** One that failed midway has the answers that were there by then. */
 const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
-/** Of this download alone: the same command may run twice. */
-const partOf = (path: string): string => `${path}.${systemRandom.id("")}.part`;
-
-/** A file that is there is whole. */
-async function download(client: Client, fileId: string | null, path: string, onAway: OnAway): Promise<void> {
-  if (fileId === null) return;
-  const part = partOf(path);
-  try {
-    await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(part)), onAway);
-    await rename(part, path);
-  } catch (cause) {
-    await rm(part, { force: true });
-    if (cause instanceof ServingError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new ServingError("UNAVAILABLE", `${path} cannot be written (${code}); the same command again fetches the answers`, { cause });
-  }
-}
 
 /** Whole, whatever ends this process: without it the batch it names could not be found again. */
 async function writeTicket(path: string, ticket: Ticket): Promise<void> {
