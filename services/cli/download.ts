@@ -1,20 +1,27 @@
-import { createWriteStream } from "node:fs";
+import { createWriteStream, rmSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { systemRandom } from "../shared/runtime/random.ts";
 import { acrossAbsence, type OnAway } from "./absence.ts";
 import type { Client } from "./client.ts";
+import { leavable } from "./progress.ts";
 
 /** Where a file is written until it is whole: of this process alone, as the same command may run twice. */
 export const partOf = (path: string): string => `${path}.${systemRandom.id("")}.part`;
 
-/** Fetches a file of the cluster, anew where the connection breaks. A file that is there is whole. */
+/** Fetches a file of the cluster, anew where the connection breaks. A file that is there is whole; nothing stays of one that is left with Ctrl-C. */
 export async function download(client: Client, fileId: string, path: string, onAway: OnAway): Promise<void> {
   const part = partOf(path);
+  const onInterrupt = () => {
+    rmSync(part, { force: true });
+    console.error(`${path} is not there yet; the same command again fetches it`);
+  };
   try {
-    await fetchTo(client, fileId, part, onAway);
-    await rename(part, path);
+    await leavable(onInterrupt, async () => {
+      await fetchTo(client, fileId, part, onAway);
+      await rename(part, path);
+    });
   } catch (cause) {
     await rm(part, { force: true });
     if (cause instanceof ServingError) throw cause;

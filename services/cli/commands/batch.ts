@@ -167,6 +167,7 @@ async function writeTicket(path: string, ticket: Ticket): Promise<void> {
     await writeFile(part, JSON.stringify(ticket));
     await rename(part, path);
   } catch (cause) {
+    await rm(part, { force: true });
     throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
       cause,
     });

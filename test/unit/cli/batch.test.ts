@@ -62,6 +62,12 @@ test.each([
   expect(existsSync(`${output}.batch`)).toBe(false);
 });
 
+test("nothing stays of a note that cannot be put where it belongs", async () => {
+  mkdirSync(`${output}.batch`);
+  await expect(batch(untouched, input, { output })).rejects.toMatchObject({ message: expect.stringContaining("cannot be written") });
+  expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl.batch"]);
+});
+
 const LINE = '{"url":"/v1/chat/completions"}\n';
 const LARGE = LINE.repeat(10_000);
 
