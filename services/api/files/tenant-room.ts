@@ -30,7 +30,7 @@ export async function requireRoom(bus: Bus, caller: Caller, asked: "batch" | "fi
   if (looksAtDocuments && ofBatches.documentBytes + ofFiles.documentBytes + growthBytes > free(await bus.documents.room()) - growthBytes)
     throw new ServingError(
       "OVERLOADED",
-      "the records of your batches and files take as much room as is left for others: wait for batches to end, or delete files you no longer need (DELETE /v1/files/FILE) and batches that failed (DELETE /v1/batches/BATCH)",
+      "the records of your batches and files take as much room as is left for others: wait for batches to end, or delete files you no longer need (DELETE /v1/files/FILE) and batches that ended before a line was run (DELETE /v1/batches/BATCH, for those whose request_counts.total is 0)",
     );
   if (looksAtFiles && ofBatches.fileBytes + ofFiles.fileBytes + fileBytes > free(await bus.files.room()))
     throw new ServingError(
