@@ -19,6 +19,7 @@ export class HoldLost extends Error {
 /**
  * The right to write a batch. Every write names the one before, so of two coordinators one is refused; `turn` tells a write of ours whose answer
  * was lost from another's. Only the API writes beside us, and only that the batch is to be cancelled: that is taken over, and we write again.
+ * Epochs begin anew in a batch that was deleted and made again under its key, so the holder is compared, too.
  */
 export class HeldBatch {
   readonly #bus: Bus;
@@ -39,7 +40,7 @@ export class HeldBatch {
     this.#writtenMs = clock.monotonicMs();
   }
 
-  /** Null if another was faster, or the record did not say. */
+  /** `holder`: a name that no other coordinator has, and that holds the batch once at a time. Null if another was faster, or the record did not say. */
   static async claim(deps: HoldDeps, document: Document, holder: string, stop: AbortSignal): Promise<HeldBatch | null> {
     const before = batchOf(document);
     const batch: Batch = { ...before, holder, epoch: before.epoch + 1, turn: before.turn + 1, attempt: before.attempt + 1 };
@@ -86,9 +87,11 @@ export class HeldBatch {
     }
     const found = await documents.get("batch", tenant, id);
     const batch = found === null ? null : batchOf(found);
-    if (found === null || batch === null || batch.epoch !== epoch) throw new HoldLost(`${id} is another's`);
+    const wasStored = batch?.turn === next.turn && batch.holder === next.holder;
+    const isOurs = batch?.epoch === epoch && (wasStored || batch.holder === this.#batch.holder);
+    if (found === null || batch === null || !isOurs) throw new HoldLost(`${id} is another's`);
     this.#become(batch, found.place);
-    return batch.turn === next.turn;
+    return wasStored;
   }
 
   #become(batch: Batch, place: number): void {

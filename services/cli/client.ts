@@ -19,8 +19,8 @@ export interface Client {
   send(path: string, fields: Readonly<Record<string, string>>, file: FormFile): Promise<unknown>;
   /** The bytes at `path`, as they come. */
   read(path: string): AsyncIterable<Uint8Array>;
-  /** Ends with UNAVAILABLE where nothing comes for `silentMs`, not even a comment. */
-  events(path: string, silentMs: number): AsyncGenerator<ServerEvent>;
+  /** Ends with UNAVAILABLE where nothing comes for `silentMs`, not even a comment, of which `onComment` is told. */
+  events(path: string, silentMs: number, onComment?: () => void): AsyncGenerator<ServerEvent>;
 }
 
 const ANSWER_MS = 60_000;
@@ -86,7 +86,7 @@ export function openClient(url: string, key: string | undefined): Client {
       const { body } = await get(path);
       if (body !== null) yield* arriving(body);
     },
-    async *events(path, silentMs) {
+    async *events(path, silentMs, onComment) {
       const silence = new AbortController();
       const timer = setTimeout(() => silence.abort(new DOMException("nothing came", "TimeoutError")), silentMs);
       const heard = new TransformStream<string, string>({
@@ -97,7 +97,7 @@ export function openClient(url: string, key: string | undefined): Client {
       });
       try {
         const { body } = await get(path, silence.signal);
-        if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream()).pipeThrough(heard)));
+        if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream()).pipeThrough(heard)), onComment);
       } finally {
         clearTimeout(timer);
       }
@@ -138,15 +138,20 @@ export async function* jobEvents(
   { onAway = () => {}, silentMs = SILENT_MS, awayMaxMs = AWAY_MS }: Partial<Following> = {},
 ): AsyncGenerator<JobEvent> {
   let after = "0";
-  for (let awayMs: number | null = null; ; await systemClock.sleep(AGAIN_MS)) {
+  let awayMs: number | null = null;
+  const answers = () => {
+    awayMs = null;
+    onAway(null);
+  };
+  for (; ; await systemClock.sleep(AGAIN_MS)) {
     try {
-      for await (const { name, id, data } of client.events(`/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`, silentMs)) {
+      const path = `/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`;
+      for await (const { name, id, data } of client.events(path, silentMs, answers)) {
         const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
         if (event.error !== undefined)
           throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
         if (id !== "") after = id.slice(id.indexOf(":") + 1);
-        awayMs = null;
-        onAway(false);
+        answers();
         yield { ...event, name };
       }
       return;
@@ -154,7 +159,7 @@ export async function* jobEvents(
       const nowMs = systemClock.monotonicMs();
       awayMs ??= nowMs;
       if (!(error instanceof ServingError && error.retryable) || nowMs - awayMs >= awayMaxMs) throw error;
-      onAway(true);
+      onAway(error);
     }
   }
 }
@@ -179,8 +184,8 @@ async function reason(response: Response): Promise<string> {
   }
 }
 
-/** Server-sent events of a text stream (WHATWG HTML, 9.2.6, without `retry`); comments are dropped. */
-export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerator<ServerEvent> {
+/** Server-sent events of a text stream (WHATWG HTML, 9.2.6, without `retry`); of what holds no data, a comment, `onComment` is told. */
+export async function* parseEvents(chunks: AsyncIterable<string>, onComment: () => void = () => {}): AsyncGenerator<ServerEvent> {
   let rest = "";
   for await (const chunk of chunks) {
     const blocks = (rest + chunk).split("\n\n");
@@ -190,6 +195,7 @@ export async function* parseEvents(chunks: AsyncIterable<string>): AsyncGenerato
       const value = (name: string) => fields.filter((field) => field?.[1] === name).map((field) => field![2]!);
       if (value("data").length > 0)
         yield { name: value("event")[0] ?? "message", id: value("id")[0] ?? "", data: value("data").join("\n") };
+      else onComment();
     }
   }
 }

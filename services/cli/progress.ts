@@ -49,14 +49,21 @@ export async function watching<T>(label: string, next: string, watch: (progress:
   const onInterrupt = () => {
     progress.end();
     console.error(`${label} goes on; ${next}`);
+  };
+  return leavable(onInterrupt, () => watch(progress).finally(() => progress.end()));
+}
+
+/** Ctrl-C during `work` ends the process, `onInterrupt` first. */
+export async function leavable<T>(onInterrupt: () => void, work: () => Promise<T>): Promise<T> {
+  const leave = () => {
+    onInterrupt();
     process.exit(130);
   };
-  process.once("SIGINT", onInterrupt);
+  process.once("SIGINT", leave);
   try {
-    return await watch(progress);
+    return await work();
   } finally {
-    progress.end();
-    process.off("SIGINT", onInterrupt);
+    process.off("SIGINT", leave);
   }
 }
 

@@ -139,11 +139,12 @@ export async function cancelBatch(bus: Bus, tenant: string, id: string): Promise
   }
 }
 
-/** CONFLICT while it may run, and for one whose lines were run: under its key others would be answered with theirs. */
+/** CONFLICT while it may run, and once its file was found valid, as lines may have been run: under its key others would be answered with theirs. */
 export async function deleteBatch(bus: Bus, tenant: string, id: string): Promise<void> {
   const { batch } = await requireBatch(bus, tenant, id);
   if (!hasEnded(batch)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
-  if (batch.total > 0) throw new ServingError("CONFLICT", `lines of ${id} were run: it is kept for 31 days; its files can be deleted`);
+  if (batch.total > 0)
+    throw new ServingError("CONFLICT", `lines of ${id} may have been run: it is kept for 31 days; its files can be deleted`);
   await bus.documents.delete("batch", tenant, id);
 }
 

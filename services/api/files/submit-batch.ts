@@ -25,6 +25,6 @@ export async function submitBatch(
   const batch = newBatch(id, tenant, request, Math.floor((await bus.log.nowMs()) / 1_000));
   const lost = key === null && again ? await lostBatch(bus, batch) : null;
   if (lost !== null) return lost;
-  if (key === null || (await bus.documents.get("batch", tenant, id)) === null) await requireRoom(bus, caller);
+  if (key === null || (await bus.documents.get("batch", tenant, id)) === null) await requireRoom(bus, caller, "batch");
   return createBatch(bus, batch);
 }

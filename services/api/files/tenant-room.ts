@@ -13,16 +13,26 @@ const BESIDE_BYTES = 256;
 /**
  * A tenant may keep as many documents, and as many bytes of files, as are left free for others: one half of either room, two a third each, and whoever comes
  * finds some. EVERYBODY may have all. Throws OVERLOADED where there is more already, or with `fileBytes` that are in no document yet.
+ *
+ * A tenant has no more than all together. So what it has of files, of which there may be very many, is looked at only where all would be too much for one, and
+ * an upload, whose document does not grow, looks at nothing while either room is at most half full.
  */
-export async function requireRoom(bus: Bus, caller: Caller, fileBytes = 0): Promise<void> {
+export async function requireRoom(bus: Bus, caller: Caller, asked: "batch" | "file", fileBytes = 0): Promise<void> {
   if (caller === EVERYBODY) return;
-  const kept = await keptBy(bus, caller.tenant);
-  if (kept.documentBytes + kept.growthBytes > free(await bus.documents.room()) - kept.growthBytes)
+  const [documents, files] = await Promise.all([bus.documents.room(), bus.files.room()]);
+  const looksAtDocuments = asked === "batch" || documents.bytes > free(documents);
+  const looksAtFiles = files.bytes > free(files);
+  if (!looksAtDocuments && !looksAtFiles) return;
+  const ofBatches = await keptOfBatches(bus, caller.tenant);
+  const { growthBytes } = ofBatches;
+  if (!looksAtFiles && documents.bytes + growthBytes <= free(documents) - growthBytes) return;
+  const ofFiles = await keptOfFiles(bus, caller.tenant);
+  if (looksAtDocuments && ofBatches.documentBytes + ofFiles.documentBytes + growthBytes > free(await bus.documents.room()) - growthBytes)
     throw new ServingError(
       "OVERLOADED",
-      "the records of your batches and files take as much room as is left for others: wait for batches to end, or delete files you no longer need (DELETE /v1/files/FILE) and batches that failed (DELETE /v1/batches/BATCH)",
+      "the records of your batches and files take as much room as is left for others: wait for batches to end, or delete files you no longer need (DELETE /v1/files/FILE) and batches that ended before a line was run (DELETE /v1/batches/BATCH, for those whose request_counts.total is 0)",
     );
-  if (kept.fileBytes + fileBytes > free(await bus.files.room()))
+  if (looksAtFiles && ofBatches.fileBytes + ofFiles.fileBytes + fileBytes > free(await bus.files.room()))
     throw new ServingError(
       "OVERLOADED",
       "your files, those that batches wrote included, take as much room as is left for others: delete those you no longer need (DELETE /v1/files/FILE)",
@@ -31,31 +41,27 @@ export async function requireRoom(bus: Bus, caller: Caller, fileBytes = 0): Prom
 
 const free = ({ bytes, bytesMax }: Room): number => bytesMax - bytes;
 
-interface Kept {
-  readonly documentBytes: number;
-  /** By which its documents will become more, at most about. */
-  readonly growthBytes: number;
-  readonly fileBytes: number;
-}
-
-/** Takes a look at every document of the tenant, as a list does. */
-async function keptBy(bus: Bus, tenant: string): Promise<Kept> {
-  let documentBytes = 0;
-  let growthBytes = 0;
-  let fileBytes = 0;
+/** `growthBytes`: by which the documents will become more, at most about. */
+async function keptOfBatches(bus: Bus, tenant: string) {
+  const kept = { documentBytes: 0, growthBytes: 0, fileBytes: 0 };
   for await (const document of documentsBehind(bus, "batch", tenant, 0)) {
     const batch = unlessDamaged(() => batchOf(document));
     const bytes = sizeOfDocument(document);
-    documentBytes += bytes;
+    kept.documentBytes += bytes;
     if (batch === null || hasEnded(batch)) continue;
-    growthBytes += Math.max(0, OPEN_BYTES - bytes);
-    fileBytes += sizeOf(batch.output.parts) + sizeOf(batch.errors.parts); // once it has ended they are files
+    kept.growthBytes += Math.max(0, OPEN_BYTES - bytes);
+    kept.fileBytes += sizeOf(batch.output.parts) + sizeOf(batch.errors.parts); // once it has ended they are files
   }
+  return kept;
+}
+
+async function keptOfFiles(bus: Bus, tenant: string) {
+  const kept = { documentBytes: 0, fileBytes: 0 };
   for await (const document of documentsBehind(bus, "file", tenant, 0)) {
-    documentBytes += sizeOfDocument(document);
-    fileBytes += unlessDamaged(() => fileOf(document))?.bytes ?? 0;
+    kept.documentBytes += sizeOfDocument(document);
+    kept.fileBytes += unlessDamaged(() => fileOf(document))?.bytes ?? 0;
   }
-  return { documentBytes, growthBytes, fileBytes };
+  return kept;
 }
 
 const sizeOfDocument = ({ text }: Document): number => Buffer.byteLength(text) + BESIDE_BYTES;

@@ -73,7 +73,7 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
 /** Stores the file while it arrives; its fields may come before or behind it. Whether an answer was lost or not, parts that a document may name stay. */
 async function receive({ bus, random }: ApiDeps, request: FastifyRequest): Promise<StoredFile> {
   const tenant = tenantOf(request);
-  await requireRoom(bus, callerOf(request));
+  await requireRoom(bus, callerOf(request), "file");
   const { filename, parts, lifeSeconds } = await receiveParts(bus, random, request);
   const createdAt = Math.floor((await bus.log.nowMs()) / 1_000);
   const id = random.id("file-");
@@ -94,7 +94,7 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
     }
     const { "expires_after[seconds]": lifeSeconds = FILE_LIFE_SECONDS } = parseBody(uploadRequest, fields);
     if (received === null) throw invalid("file", "send a file", "missing_required_parameter");
-    await requireRoom(bus, callerOf(request), sizeOf(received.parts)); // others may have arrived meanwhile
+    await requireRoom(bus, callerOf(request), "file", sizeOf(received.parts)); // others may have arrived meanwhile
     return { ...received, lifeSeconds };
   } catch (error) {
     await deleteParts(bus, received?.parts ?? []);

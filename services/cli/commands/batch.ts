@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream } from "node:fs";
 import { access, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { createInterface } from "node:readline";
-import { pipeline } from "node:stream/promises";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
-import { acrossAbsence, type OnAway, sayingAway } from "../absence.ts";
+import { acrossAbsence, sayingAway } from "../absence.ts";
 import type { Client } from "../client.ts";
+import { download, partOf } from "../download.ts";
 import { watching } from "../progress.ts";
 
 export interface BatchOptions {
@@ -78,7 +78,11 @@ export async function batch(client: Client, path: string, { output, detach, canc
   });
   await fetched(client, ended, output);
   await rm(ticketPath, { force: true }); // who watched it too may have been first
-  if (ended.status === "failed") throw new ServingError("INVALID_REQUEST", `${id} failed: no line was run`);
+  if (ended.status === "failed")
+    throw new ServingError(
+      "INVALID_REQUEST",
+      `${id} failed${begun(ended) ? "" : `: no line was ${ended.request_counts.total === 0 ? "run" : "answered"}`}`,
+    );
 }
 
 async function begin(
@@ -140,16 +144,10 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
   const { id, status, errors, usage, request_counts } = batch;
   for (const { code, message, line } of errors?.data ?? [])
     console.error(`${line === null ? "file" : `line ${line}`}: ${message} (${code})`);
-  if (status === "failed") return;
+  if (status === "failed" && !begun(batch)) return;
   const onAway = sayingAway(client.url, console.error);
-  await Promise.all(
-    (
-      [
-        [batch.output_file_id, output],
-        [batch.error_file_id, errorsOf(output)],
-      ] as const
-    ).map(([fileId, path]) => download(client, fileId, path, onAway)),
-  );
+  if (batch.output_file_id !== null) await download(client, batch.output_file_id, output, onAway);
+  if (batch.error_file_id !== null) await download(client, batch.error_file_id, errorsOf(output), onAway);
   const { total, completed, failed } = request_counts;
   console.error(
     `${id} ${status}: ${completed} of ${total} lines answered in ${output}${failed > 0 ? `, ${failed} not, in ${errorsOf(output)}` : ""}; ` +
@@ -158,24 +156,9 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
   if (status !== "completed" || failed > 0) process.exitCode = 1;
 }
 
+/** One that failed midway has the answers that were there by then. */
+const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
-/** Of this download alone: the same command may run twice. */
-const partOf = (path: string): string => `${path}.${systemRandom.id("")}.part`;
-
-/** A file that is there is whole. */
-async function download(client: Client, fileId: string | null, path: string, onAway: OnAway): Promise<void> {
-  if (fileId === null) return;
-  const part = partOf(path);
-  try {
-    await acrossAbsence(() => pipeline(client.read(`/v1/files/${fileId}/content`), createWriteStream(part)), onAway);
-    await rename(part, path);
-  } catch (cause) {
-    await rm(part, { force: true });
-    if (cause instanceof ServingError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new ServingError("UNAVAILABLE", `${path} cannot be written (${code}); the same command again fetches the answers`, { cause });
-  }
-}
 
 /** Whole, whatever ends this process: without it the batch it names could not be found again. */
 async function writeTicket(path: string, ticket: Ticket): Promise<void> {
@@ -184,6 +167,7 @@ async function writeTicket(path: string, ticket: Ticket): Promise<void> {
     await writeFile(part, JSON.stringify(ticket));
     await rename(part, path);
   } catch (cause) {
+    await rm(part, { force: true });
     throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
       cause,
     });

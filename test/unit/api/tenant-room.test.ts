@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
 import OpenAI, { toFile } from "openai";
 import { afterEach, expect, test } from "vitest";
+import type { Caller } from "../../../services/api/auth.ts";
+import { requireRoom } from "../../../services/api/files/tenant-room.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
+import { overriding } from "../../support/overriding.ts";
 
 const MIB = 1_048_576;
 const digest = (key: string) => createHash("sha256").update(key).digest("hex");
@@ -66,7 +69,10 @@ test("whoever's batches failed with all problems there may be is not kept from t
   expect((await bus.documents.room()).bytes).toBeLessThan(1.1 * MIB);
   const [more, why] = await untilRefused(() => ask("a", input));
   expect(more.length).toBeLessThan(5);
-  expect(why).toMatchObject({ status: 429, message: expect.stringMatching(/DELETE \/v1\/batches\/BATCH/) });
+  expect(why).toMatchObject({
+    status: 429,
+    message: expect.stringMatching(/DELETE \/v1\/batches\/BATCH, for those whose request_counts\.total is 0/),
+  });
   await expect(ask("b", await upload("b", 3))).resolves.toMatchObject({ status: "validating" });
   const { id } = made[0]!;
   await expect(clientOf("b").delete(`/batches/${id}`)).rejects.toMatchObject({ status: 404 });
@@ -79,7 +85,7 @@ test("whoever's batches failed with all problems there may be is not kept from t
   await bus.documents.put("batch", tenant, last, JSON.stringify({ ...JSON.parse(text), total: 5 }), place);
   await expect(clientOf("a").delete(`/batches/${last}`)).rejects.toMatchObject({
     status: 409,
-    message: expect.stringMatching(/were run/),
+    message: expect.stringMatching(/may have been run/),
   });
 });
 
@@ -126,4 +132,38 @@ test("what a batch has written so far counts as its tenant's", async () => {
 test("where there are no tenants to tell apart, all may be taken", async () => {
   await start({ filesMaxBytes: 3 * MIB }, []);
   for (let i = 0; i < 3; i++) await upload("any", MIB);
+});
+
+/** The kinds of documents that a look at the room of tenant `a` reads. */
+async function lookedAt(asked: "batch" | "file"): Promise<readonly string[]> {
+  const kinds: string[] = [];
+  const documents = overriding(bus.documents, {
+    behind: (kind, ...where) => {
+      kinds.push(kind);
+      return bus.documents.behind(kind, ...where);
+    },
+  });
+  await requireRoom({ ...bus, documents }, { tenant: digest("a").slice(0, 16) } as Caller, asked).catch(() => {});
+  return [...new Set(kinds)];
+}
+
+test("while either room is at most half full nobody's files are looked at, and for an upload nothing is", async () => {
+  await start({ documentsMaxBytes: MIB, filesMaxBytes: 8 * MIB });
+  const input = await upload("a", 3 * MIB);
+  await ask("a", input);
+  expect([await lookedAt("file"), await lookedAt("batch")]).toEqual([[], ["batch"]]);
+  await upload("b", 2 * MIB);
+  expect([await lookedAt("file"), await lookedAt("batch")]).toEqual([
+    ["batch", "file"],
+    ["batch", "file"],
+  ]);
+});
+
+test("where documents take more than half, or open batches may come to it, they are looked at", async () => {
+  await start({ documentsMaxBytes: MIB });
+  const input = await upload("a", 3);
+  await untilRefused(() => ask("a", input));
+  expect([await lookedAt("file"), await lookedAt("batch")]).toEqual([[], ["batch", "file"]]);
+  await bus.documents.put("event", "b", "x", "x".repeat(MIB / 2), 0);
+  await expect(upload("a", 3)).rejects.toMatchObject({ status: 429, message: expect.stringMatching(/wait for batches to end/) });
 });

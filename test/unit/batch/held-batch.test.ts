@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cancelBatch, newBatch } from "../../../services/api/files/batches.ts";
+import { cancelBatch, createBatch, deleteBatch, newBatch } from "../../../services/api/files/batches.ts";
 import { HeldBatch, HoldLost } from "../../../services/batch/held-batch.ts";
 import type { Bus, Documents } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -50,6 +50,33 @@ test("a cancel that comes between two writes is kept, and so is what the holder 
   await held.write({ total: 3 });
   expect(held.batch.cancellingAt).toBe(cancellingAt);
   expect(await batchIn(bus)).toMatchObject({ total: 3, cancellingAt, holder: "a" });
+});
+
+test("who stood still while the batch was deleted, made again under its key and claimed by another takes nothing of that one", async () => {
+  const bus = await begun();
+  const still = (await claim(bus, "a"))!;
+  await cancelBatch(bus, "t", id);
+  const ending = (await claim(bus, "b"))!;
+  await ending.write({ status: "cancelled", holder: null });
+  await deleteBatch(bus, "t", id);
+  await createBatch(bus, newBatch(id, "t", { ...asked, input_file_id: "file-2" }, 0));
+  const next = (await claim(bus, "c"))!;
+  expect(next.batch.epoch).toBe(still.batch.epoch);
+  await expect(still.write({ total: 6 })).rejects.toBeInstanceOf(HoldLost);
+  await next.write({ holder: null }); // and none of one that waits to be claimed again
+  await expect(still.write({ total: 6 })).rejects.toBeInstanceOf(HoldLost);
+  expect(await batchIn(bus)).toMatchObject({ inputFileId: "file-2", total: 0, holder: null });
+});
+
+test("a holder whose letting go was stored without an answer knows it for its own", async () => {
+  const bus = await begun();
+  const held = (await claim(
+    bus,
+    "a",
+    rough(bus, (put) => (put === 2 ? "after" : "none")),
+  ))!;
+  await held.write({ holder: null });
+  expect([(await batchIn(bus)).turn, await placeIn(bus)]).toEqual([2, 3]);
 });
 
 /** Documents of a record that now and then is away: before a write, or with its answer. */

@@ -62,6 +62,12 @@ test.each([
   expect(existsSync(`${output}.batch`)).toBe(false);
 });
 
+test("nothing stays of a note that cannot be put where it belongs", async () => {
+  mkdirSync(`${output}.batch`);
+  await expect(batch(untouched, input, { output })).rejects.toMatchObject({ message: expect.stringContaining("cannot be written") });
+  expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl.batch"]);
+});
+
 const LINE = '{"url":"/v1/chat/completions"}\n';
 const LARGE = LINE.repeat(10_000);
 
@@ -117,7 +123,7 @@ test("what can be read only once is no input", async () => {
 });
 
 /** A server at which a batch has ended, whose answers are read like this. */
-const ended = (read: Client["read"]): Client => {
+const ended = (read: Client["read"], more: object = {}): Client => {
   const batch = {
     id: "batch_1",
     status: "completed",
@@ -126,6 +132,7 @@ const ended = (read: Client["read"]): Client => {
     request_counts: { total: 1, completed: 1, failed: 0 },
     errors: null,
     usage: { input_tokens: 1, input_tokens_details: { cached_tokens: 0 }, output_tokens: 1 },
+    ...more,
   };
   return {
     send: async () => ({ id: "file-1" }),
@@ -146,6 +153,26 @@ test("answers are fetched anew where their replica breaks off", async () => {
   await batch(client, input, { output });
   said.mockRestore();
   expect(readFileSync(output, "utf8")).toBe("an answer, whole");
+});
+
+test("a batch that failed midway: its answers are fetched, how many there are is said, and it is a failure", async () => {
+  const failed = {
+    status: "failed",
+    errors: { data: [{ code: "file_not_found", message: "the input file is gone", line: null }] },
+    request_counts: { total: 9, completed: 5, failed: 0 },
+  };
+  const client = ended(async function* () {
+    yield Buffer.from("five answers");
+  }, failed);
+  const lines: string[] = [];
+  const said = vi.spyOn(console, "error").mockImplementation((line: string) => lines.push(line));
+  const run = batch(client, input, { output });
+  await expect(run).rejects.toMatchObject({ code: "INVALID_REQUEST", message: "batch_1 failed" });
+  said.mockRestore();
+  process.exitCode = undefined;
+  expect(lines[0]).toBe("file: the input file is gone (file_not_found)");
+  expect(lines[1]).toContain(`batch_1 failed: 5 of 9 lines answered in ${output}`);
+  expect(readFileSync(output, "utf8")).toBe("five answers");
 });
 
 test("answers that cannot be written are fetched by the same command once they can", async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
-import { sayingAway } from "../../../services/cli/absence.ts";
+import { type OnAway, sayingAway } from "../../../services/cli/absence.ts";
 import { jobAnswer, jobEvents, openClient } from "../../../services/cli/client.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { packageRoot } from "../../../services/shared/runtime/package-root.ts";
@@ -96,6 +96,24 @@ test("a replica that takes a request for events and says nothing is asked again,
   const collected = against(silent, (url) => collect(url, { silentMs: 100, awayMaxMs: 1_500 }));
   await expect(collected).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect(asked).toBeGreaterThanOrEqual(3);
+});
+
+test("an API whose streams say only that they are there, and break off, is not given up: the job waits", async () => {
+  const said: string[] = [];
+  let asked = 0;
+  let heard = () => {};
+  const proxied: RequestListener = (_, response) => {
+    if (++asked === 4) return response.end("event: finished\ndata: {}\n\n");
+    heard = () => response.destroy();
+    return response.write(": waiting\n\n");
+  };
+  const saying = sayingAway("API", (text) => said.push(text));
+  const onAway: OnAway = (why) => {
+    saying(why);
+    if (why === null) heard();
+  };
+  expect(await against(proxied, (url) => collect(url, { onAway, awayMaxMs: 1_500 }))).toEqual(["finished"]);
+  expect(said).toEqual([1, 2, 3].flatMap(() => ["no answer from API, trying again", "API answers again"]));
 });
 
 const call = { content: null, tool_calls: [{ id: "call_1" }] };

@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, closeSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, expect, test } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { against } from "../../support/against.ts";
+import { until } from "../../support/bus.ts";
 import { fromSources } from "../../support/role-process.ts";
 
 const longshore = (args: readonly string[], env: Record<string, string> = {}): Promise<readonly [code: number, said: string]> =>
@@ -114,4 +115,28 @@ test("Ctrl-C leaves a job that is watched, and says how to come back to it", asy
     expect(await closed).toBe(130);
     expect(said.err).toContain("\njob_1 goes on; `longshore answer job_1` waits for its answer, `longshore cancel job_1` cancels it\n");
   });
+});
+
+/** An API with a batch that has ended, whose answers do not end. */
+const batchApi: RequestListener = (request, response) => {
+  request.resume();
+  const request_counts = { total: 1, completed: 1, failed: 0 };
+  const batch = { id: "batch_1", status: "completed", request_counts, output_file_id: "file-2", error_file_id: null, errors: null };
+  if (request.url!.endsWith("/content")) response.write("an answer, ");
+  else response.end(JSON.stringify(request.url === "/v1/files" ? { id: "file-1" } : batch));
+};
+
+test("Ctrl-C amid a download leaves nothing of it, but the note that finds it again, and says so", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "longshore-exit-"));
+  const input = join(folder, "in.jsonl");
+  writeFileSync(input, '{"url":"/v1/chat/completions"}\n');
+  await against(batchApi, async (url) => {
+    const { child, said, closed } = spawned(["--url", url, "batch", input, "-o", join(folder, "out")], "pipe", "pipe");
+    await until(() => readdirSync(folder).some((name) => /^out\.[^.]+\.part$/.test(name) && statSync(join(folder, name)).size > 0));
+    child.kill("SIGINT");
+    expect(await closed).toBe(130);
+    expect(said.err).toContain(`${join(folder, "out")} is not there yet; the same command again fetches it\n`);
+  });
+  expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.batch"]);
+  rmSync(folder, { recursive: true });
 });
