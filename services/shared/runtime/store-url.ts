@@ -13,13 +13,15 @@ export function parseStoreUrl(name: string, text: string, form: string): StoreUr
   if (!URL.canParse(text)) throw refused(`${form}; in a user or a password / is written %2F, # %23 and @ %40`);
   const url = new URL(text);
   if (url.protocol !== "unix:" && url.pathname.includes("@")) throw refused("a / in a user or a password is written %2F");
-  return { url, username: decoded(url.username, refused), password: decoded(url.password, refused) };
+  const meant = (part: string) => decoded(part, "a user or a password", refused);
+  return { url, username: meant(url.username), password: meant(url.password) };
 }
 
-function decoded(part: string, refused: (why: string) => ServingError): string {
+/** A part of a URL as it was meant; `what` it is, for people. */
+export function decoded(part: string, what: string, refused: (why: string) => ServingError): string {
   try {
     return decodeURIComponent(part);
   } catch {
-    throw refused("a % in a user or a password is written %25");
+    throw refused(`a % in ${what} is written %25`);
   }
 }

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { ServingError } from "../runtime/errors.ts";
-import { parseStoreUrl } from "../runtime/store-url.ts";
+import { decoded, parseStoreUrl } from "../runtime/store-url.ts";
 
 /** Where a Redis is and who we are there. */
 export interface RedisTarget {
@@ -26,7 +26,7 @@ export function parseRedisUrl(text: string): RedisTarget {
   const db = (unix ? url.searchParams.get("db") : url.pathname.slice(1)) || "0";
   if (!/^\d{1,5}$/.test(db)) throw badUrl("the database, behind the last /, must be a number");
   return {
-    path: unix ? pathOf(url) : null,
+    path: unix ? decoded(url.pathname, "the socket's path", badUrl) : null,
     host: url.hostname.replace(/^\[|\]$/g, "") || "127.0.0.1",
     port: Number(url.port || 6379),
     tls: url.protocol === "rediss:",
@@ -38,13 +38,5 @@ export function parseRedisUrl(text: string): RedisTarget {
 
 /** What a TLS handshake asks for; certificates are verified against the system's and NODE_EXTRA_CA_CERTS. */
 export const serverName = (target: RedisTarget): { servername?: string } => (isIP(target.host) ? {} : { servername: target.host });
-
-function pathOf({ pathname }: URL): string {
-  try {
-    return decodeURIComponent(pathname);
-  } catch {
-    throw badUrl("a % in the socket's path is written %25");
-  }
-}
 
 const badUrl = (problem: string): ServingError => new ServingError("INVALID_REQUEST", `${NAME}: ${problem}`);
