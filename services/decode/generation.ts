@@ -1,10 +1,9 @@
-import { NO_ROOM } from "../shared/bus/reasons.ts";
 import type { Allowed, Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
 import type { Following } from "../shared/engine/grammar/following.ts";
 import { penalises } from "../shared/engine/sampling-drawer.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
-import { Interrupted } from "../shared/worker/interrupted.ts";
+import { crowded } from "../shared/worker/kv-room.ts";
 import type { Answer, End } from "./answer.ts";
 import type { Member, RunningBatch } from "./running-batch.ts";
 import type { TokenWriter } from "./token-writer.ts";
@@ -118,7 +117,7 @@ class Generating implements Member {
 
   #goOn(): void {
     const { job, context } = this.#parts;
-    if (!context.grow()) job.handBack(new Interrupted("crowded", NO_ROOM));
+    if (!context.grow()) job.handBack(crowded());
     try {
       job.check();
       this.#ask();

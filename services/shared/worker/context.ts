@@ -1,4 +1,3 @@
-import { NO_ROOM } from "../bus/reasons.ts";
 import type { Engine, Sealed } from "../engine/engine.ts";
 import { heapMemory } from "../runtime/memory.ts";
 import type { SegmentKey } from "../segments/contract.ts";
@@ -7,9 +6,8 @@ import { Addresses } from "./addresses.ts";
 import { boundaryPlaces } from "./boundary-places.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
 import { type HeldJob, lastProgress } from "./held-job.ts";
-import { Interrupted } from "./interrupted.ts";
 import { Keeping, type KeepingDeps } from "./keeping.ts";
-import { Holding, type KvRoom } from "./kv-room.ts";
+import { crowded, Holding, type KvRoom } from "./kv-room.ts";
 import { loadLeading } from "./load-leading.ts";
 import type { Taken } from "./shelf.ts";
 
@@ -135,7 +133,7 @@ export class Context {
     });
     this.#loans = segments;
     for (const letGo of this.#letGo.splice(0)) letGo();
-    if (!this.#deps.room.share(this.#holding, segments.length)) throw new Interrupted("crowded", NO_ROOM);
+    if (!this.#deps.room.share(this.#holding, segments.length)) throw crowded();
     const end = segments.length * this.segmentTokens;
     const boundary = await (segments.length === count && ahead !== null ? ahead : behind(segments.length));
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };

@@ -67,8 +67,7 @@ export class KvRoom {
   async enter(holding: Holding, tokens: number): Promise<void> {
     holding.job.check();
     holding.pages = this.#pagesOf(tokens);
-    const waits = this.#line.some(({ holding: { job } }) => !(isInteractive(holding.job) && !isInteractive(job)));
-    if (waits || !this.#fits(holding)) return await this.#wait(holding);
+    if (this.#placeOf(holding.job) > 0 || !this.#fits(holding)) return await this.#wait(holding);
     if (this.bytes + 2 * this.#needOf(holding) <= this.#bytesMax) this.#careful = false;
     this.#holdings.add(holding);
     this.#decision.end();
@@ -97,15 +96,14 @@ export class KvRoom {
   async #wait(holding: Holding): Promise<void> {
     const { job } = holding;
     const waiting = { holding, pause: new Pause() };
-    const behind = isInteractive(job) ? this.#line.findIndex((other) => !isInteractive(other.holding.job)) : -1;
-    this.#line.splice(behind < 0 ? this.#line.length : behind, 0, waiting);
+    this.#line.splice(this.#placeOf(job), 0, waiting);
     this.#careful = true;
     this.#decision.end();
     const untilMs = this.#clock.monotonicMs() + Math.min(WAIT_MS * 1.5 ** (job.message.deliveries - 1), WAIT_MS_MAX);
     try {
       while (this.#line[0] !== waiting || !this.#fits(holding)) {
         const isCleared = this.#line[0] === waiting && isInteractive(job) && this.#clear(holding);
-        if (!isCleared && this.#clock.monotonicMs() >= untilMs) throw new Interrupted("crowded", NO_ROOM);
+        if (!isCleared && this.#clock.monotonicMs() >= untilMs) throw crowded();
         await waiting.pause.wait(this.#clock, LOOK_MS, job.signal);
         job.check();
       }
@@ -137,6 +135,12 @@ export class KvRoom {
     return true;
   }
 
+  /** How many in line come before a job that comes now. */
+  #placeOf(job: HeldJob): number {
+    const behind = isInteractive(job) ? this.#line.findIndex(({ holding }) => !isInteractive(holding.job)) : -1;
+    return behind < 0 ? this.#line.length : behind;
+  }
+
   #fits(holding: Holding): boolean {
     return this.#holdings.size === 0 || this.bytes + this.#needOf(holding) <= this.#bytesMax;
   }
@@ -162,6 +166,8 @@ interface Waiting {
   readonly holding: Holding;
   readonly pause: Pause;
 }
+
+export const crowded = (): Interrupted => new Interrupted("crowded", NO_ROOM);
 
 const isInteractive = ({ request }: HeldJob): boolean => request.lane === "interactive";
 
