@@ -1,6 +1,5 @@
-import { systemClock } from "../shared/runtime/clock.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
-import { AWAY_MS, type OnAway } from "./absence.ts";
+import { Absence, type OnAway } from "./absence.ts";
 import { type FormFile, formOf } from "./form.ts";
 
 export interface ServerEvent {
@@ -117,8 +116,6 @@ export interface JobEvent {
   readonly tokens?: number;
 }
 
-/** How far apart a job's events are asked for while nobody tells them. */
-const AGAIN_MS = 1_000;
 /** An API says on a stream that it is there, six times as often unless it was set otherwise: whoever says nothing for so long is asked again. */
 const SILENT_MS = 60_000;
 /** What the end of a replica, or of its record, says on a stream. */
@@ -127,7 +124,7 @@ const PASSING = ["shutting_down", "unavailable"];
 interface Following {
   readonly onAway: OnAway;
   readonly silentMs: number;
-  /** How long nobody may tell events. */
+  /** How long nobody may tell events; 0: they are asked for once. */
   readonly awayMaxMs: number;
 }
 
@@ -135,15 +132,15 @@ interface Following {
 export async function* jobEvents(
   client: Client,
   jobId: string,
-  { onAway = () => {}, silentMs = SILENT_MS, awayMaxMs = AWAY_MS }: Partial<Following> = {},
+  { onAway = () => {}, silentMs = SILENT_MS, awayMaxMs }: Partial<Following> = {},
 ): AsyncGenerator<JobEvent> {
   let after = "0";
-  let awayMs: number | null = null;
+  const absence = new Absence(onAway, undefined, awayMaxMs);
   const answers = () => {
-    awayMs = null;
+    absence.ended();
     onAway(null);
   };
-  for (; ; await systemClock.sleep(AGAIN_MS)) {
+  for (;;) {
     try {
       const path = `/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`;
       for await (const { name, id, data } of client.events(path, silentMs, answers)) {
@@ -156,10 +153,7 @@ export async function* jobEvents(
       }
       return;
     } catch (error) {
-      const nowMs = systemClock.monotonicMs();
-      awayMs ??= nowMs;
-      if (!(error instanceof ServingError && error.retryable) || nowMs - awayMs >= awayMaxMs) throw error;
-      onAway(error);
+      await absence.outlast(error);
     }
   }
 }
