@@ -1,5 +1,6 @@
-import { envName, settingGroups } from "../shared/runtime/config.ts";
-import type { Setting } from "../shared/runtime/settings.ts";
+import { envName } from "../shared/runtime/config.ts";
+import type { Setting } from "../shared/runtime/setting-kinds.ts";
+import { settingGroups } from "../shared/runtime/settings.ts";
 
 const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
   cluster: "Must agree across the cluster",
@@ -32,7 +33,7 @@ export function configReference(): string {
     "commands that ask an API read `LONGSHORE_KEY` alone.",
     "Containers are handed those of your shell and of a file `.env` beside `docker-compose.yml`, but for its own servers, addresses and ports, which `longshore up --cluster`",
     "refuses to be told. The file knows them by name and does not notice a misspelt one: `docker compose config` shows what each role gets.",
-    "This file is made by `longshore config`; the source is `services/shared/runtime/config.ts`.",
+    "This file is made by `longshore config`; the source is `services/shared/runtime/settings.ts`.",
     "",
     ...sections,
   ].join("\n");

@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { readCompose } from "../../../services/cli/cluster/compose.ts";
 import { planProcesses, refuseOverridden } from "../../../services/cli/cluster/plan.ts";
-import { type Environment, envName, settingGroups } from "../../../services/shared/runtime/config.ts";
+import { type Environment, envName } from "../../../services/shared/runtime/config.ts";
+import { settingGroups } from "../../../services/shared/runtime/settings.ts";
 
 const COMPOSE = "docker-compose.yml";
 const services = readCompose(COMPOSE, {});

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { stalledMs } from "../../../../services/api/sse.ts";
-import { envName, loadConfig, refuseLockedDoor, refuseServers, settingGroups } from "../../../../services/shared/runtime/config.ts";
+import { envName, loadConfig, refuseLockedDoor, refuseServers } from "../../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
+import { settingGroups } from "../../../../services/shared/runtime/settings.ts";
 
 test("an empty environment gives the defaults", () => {
   expect(loadConfig({})).toMatchObject({ segmentTokens: 512, natsUrl: "memory:", plainKv: false, mode: "serving" });
