@@ -2,14 +2,15 @@ import protobuf from "protobufjs/light.js";
 import definitions from "../../../proto/gen/job.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { WorkItem } from "./contract.ts";
-import type { JobEvent, JobRequest, Lane, LogRecord, Phase, TokenLogprobs, Tokens, Usage } from "./events.ts";
-import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
+import type { JobRequest, LogRecord } from "./events.ts";
+import { type Fields, list, text, whole } from "./fields.ts";
 import { decodeIdsFast } from "./token-ids.ts";
+import { recordFromWire, recordToWire } from "./wire-record.ts";
+import { requestToWire } from "./wire-request.ts";
 
 /** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
 export const RECORD_BYTES_MAX = 786_432;
 const WORK_ITEM_BYTES_MAX = 4_096;
-const VIEW_BYTES_MAX = 65_536;
 
 const root = protobuf.Root.fromJSON(definitions as protobuf.INamespace);
 decodeIdsFast(root.lookupType("longshore.v1.TokenIds"));
@@ -18,10 +19,6 @@ const wire = {
   request: root.lookupType("longshore.v1.JobRequest"),
   item: root.lookupType("longshore.v1.WorkItem"),
 };
-
-const lanes: readonly Lane[] = ["interactive", "batch"];
-const phases: readonly Phase[] = ["prefill", "decode"];
-const reasons = ["stop", "length"] as const;
 
 /** What the log keeps. `sequence` and `jobId` are not part of it: they are the message's own. TOO_LARGE beyond RECORD_BYTES_MAX. */
 export function encodeRecord(record: LogRecord): Uint8Array {
@@ -105,152 +102,5 @@ function checked<T>(what: string, bytes: Uint8Array, bytesMax: number, decode: (
   }
 }
 
-function recordToWire(record: LogRecord): object {
-  const { event, previous, epoch, attempt, tokenCount, atMs } = record;
-  const body = event.type === "submitted" ? { request: requestToWire(event.request) } : eventToWire(event);
-  const phase = phases.indexOf(record.phase);
-  return { previous, epoch, phase, attempt, tokenCount, atMs, [fieldOf(event.type)]: body };
-}
-
-const fieldOf = (type: JobEvent["type"]): string => (type === "handed_over" ? "handedOver" : type === "sent_back" ? "sentBack" : type);
-
-const eventToWire = (event: JobEvent): object => (event.type === "finished" ? { ...event, reason: reasons.indexOf(event.reason) } : event);
-
-function requestToWire(request: JobRequest): object {
-  const { prompt, sampling, lane, ...rest } = request;
-  if (Buffer.byteLength(request.view) > VIEW_BYTES_MAX) {
-    throw new ServingError("TOO_LARGE", `what the API keeps of a request (\`view\`) must be at most ${VIEW_BYTES_MAX} bytes`);
-  }
-  const seed = { low: Number(sampling.seed & 0xffffffffn), high: Number((sampling.seed >> 32n) & 0xffffffffn), unsigned: true };
-  const source = "ids" in prompt ? { inline: { ids: prompt.ids } } : { payload: prompt.payload };
-  return { ...rest, ...source, lane: lanes.indexOf(lane), sampling: { ...sampling, seed } };
-}
-
-function requestFromWire(fields: Fields): JobRequest {
-  return {
-    model: text(fields.model),
-    tenant: text(fields.tenant),
-    lane: choice(lanes, fields.lane),
-    prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: idsOf(message(fields.inline).ids) },
-    promptTokens: whole(fields.promptTokens),
-    maxTokens: whole(fields.maxTokens),
-    sampling: samplingFromWire(message(fields.sampling)),
-    ...(Object.hasOwn(fields, "constraint") && { constraint: constraintFromWire(message(fields.constraint)) }),
-    stop: list(fields.stop).map(text),
-    stopIds: ints(fields.stopIds),
-    deadlineMs: whole(fields.deadlineMs),
-    detached: boolean(fields.detached),
-    view: text(fields.view),
-  };
-}
-
-const idsOf = (value: unknown): Int32Array => (value instanceof Int32Array ? value : Int32Array.from(ints(value)));
-
-const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
-  temperature: floating(fields.temperature),
-  topP: floating(fields.topP),
-  topK: floating(fields.topK),
-  minP: floating(fields.minP),
-  seed: unsigned64(fields.seed),
-  ...(Object.hasOwn(fields, "bias") && { bias: biasFromWire(message(fields.bias)) }),
-  ...(Object.hasOwn(fields, "presencePenalty") && { presencePenalty: floating(fields.presencePenalty) }),
-  ...(Object.hasOwn(fields, "frequencyPenalty") && { frequencyPenalty: floating(fields.frequencyPenalty) }),
-  ...(Object.hasOwn(fields, "topLogprobs") && { topLogprobs: floating(fields.topLogprobs) }),
-});
-
-const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"]> => ({
-  schema: text(fields.schema),
-  ...(Object.hasOwn(fields, "after") && { after: floating(fields.after) }),
-});
-
-const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });
-
 const unpack = (jobId: string, sequence: number | null, bytes: Uint8Array): LogRecord =>
   recordFromWire(jobId, sequence, wire.record.decode(bytes) as unknown as Fields);
-
-function recordFromWire(jobId: string, sequence: number | null, fields: Fields): LogRecord {
-  return {
-    jobId,
-    sequence: sequence ?? whole(fields.sequence),
-    previous: whole(fields.previous),
-    epoch: whole(fields.epoch),
-    phase: choice(phases, fields.phase),
-    attempt: whole(fields.attempt),
-    tokenCount: whole(fields.tokenCount),
-    atMs: whole(fields.atMs),
-    event: eventFromWire(fields),
-  };
-}
-
-function eventFromWire(record: Fields): JobEvent {
-  const kind = record.event;
-  const fields = typeof kind === "string" ? message(record[kind]) : {};
-  switch (kind) {
-    case "submitted":
-      return { type: "submitted", request: requestFromWire(message(fields.request)) };
-    case "claimed":
-      return { type: "claimed", worker: text(fields.worker) };
-    case "progress":
-      return {
-        type: "progress",
-        done: whole(fields.done),
-        total: whole(fields.total),
-        stored: whole(fields.stored),
-        ...(Object.hasOwn(fields, "cached") && { cached: whole(fields.cached) }),
-      };
-    case "tokens":
-      return { type: "tokens", ...tokens(fields) };
-    case "handedOver":
-      return handedOver(fields);
-    case "sentBack":
-      return { type: "sent_back", reason: text(fields.reason) };
-    case "released":
-      return {
-        type: "released",
-        reason: text(fields.reason),
-        ...(Object.hasOwn(fields, "excused") && { excused: boolean(fields.excused) }),
-      };
-    case "finished":
-      return {
-        type: "finished",
-        reason: choice(reasons, fields.reason),
-        usage: usage(message(fields.usage)),
-        ...(Object.hasOwn(fields, "tokens") && { tokens: tokens(message(fields.tokens)) }),
-      };
-    case "failed":
-      return { type: "failed", code: text(fields.code), message: text(fields.message) };
-    case "cancelled":
-      return { type: "cancelled", by: text(fields.by) };
-    case "expired":
-      return { type: "expired" };
-    default:
-      throw new Error("it holds no event that is known here");
-  }
-}
-
-const tokens = (fields: Fields): Tokens => ({
-  first: whole(fields.first),
-  ids: ints(fields.ids),
-  ...(list(fields.logprobs).length > 0 && { logprobs: list(fields.logprobs).map(logprobs) }),
-});
-
-const handedOver = (fields: Fields): JobEvent => ({
-  type: "handed_over",
-  token: floating(fields.token),
-  boundary: whole(fields.boundary),
-  cached: whole(fields.cached),
-  recomputed: whole(fields.recomputed),
-  ...(Object.hasOwn(fields, "logprobs") && { logprobs: logprobs(fields.logprobs) }),
-});
-
-function logprobs(value: unknown): TokenLogprobs {
-  const fields = message(value);
-  const top = list(fields.top).map(message);
-  return { logprob: floating(fields.logprob), top: top.map(({ id, logprob }) => ({ id: floating(id), logprob: floating(logprob) })) };
-}
-
-const usage = ({ promptTokens, completionTokens, cachedTokens }: Fields): Usage => ({
-  promptTokens: whole(promptTokens),
-  completionTokens: whole(completionTokens),
-  cachedTokens: whole(cachedTokens),
-});

@@ -1,0 +1,58 @@
+import { ServingError } from "../runtime/errors.ts";
+import type { JobRequest, Lane } from "./events.ts";
+import { boolean, choice, type Fields, floating, ints, list, message, text, unsigned64, whole } from "./fields.ts";
+
+const VIEW_BYTES_MAX = 65_536;
+
+const lanes: readonly Lane[] = ["interactive", "batch"];
+
+/** As protobuf writes it. TOO_LARGE where its view is. */
+export function requestToWire(request: JobRequest): object {
+  const { prompt, sampling, lane, ...rest } = request;
+  if (Buffer.byteLength(request.view) > VIEW_BYTES_MAX) {
+    throw new ServingError("TOO_LARGE", `what the API keeps of a request (\`view\`) must be at most ${VIEW_BYTES_MAX} bytes`);
+  }
+  const seed = { low: Number(sampling.seed & 0xffffffffn), high: Number((sampling.seed >> 32n) & 0xffffffffn), unsigned: true };
+  const source = "ids" in prompt ? { inline: { ids: prompt.ids } } : { payload: prompt.payload };
+  return { ...rest, ...source, lane: lanes.indexOf(lane), sampling: { ...sampling, seed } };
+}
+
+/** Throws where a field is not what it must be. */
+export function requestFromWire(fields: Fields): JobRequest {
+  return {
+    model: text(fields.model),
+    tenant: text(fields.tenant),
+    lane: choice(lanes, fields.lane),
+    prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: idsOf(message(fields.inline).ids) },
+    promptTokens: whole(fields.promptTokens),
+    maxTokens: whole(fields.maxTokens),
+    sampling: samplingFromWire(message(fields.sampling)),
+    ...(Object.hasOwn(fields, "constraint") && { constraint: constraintFromWire(message(fields.constraint)) }),
+    stop: list(fields.stop).map(text),
+    stopIds: ints(fields.stopIds),
+    deadlineMs: whole(fields.deadlineMs),
+    detached: boolean(fields.detached),
+    view: text(fields.view),
+  };
+}
+
+const idsOf = (value: unknown): Int32Array => (value instanceof Int32Array ? value : Int32Array.from(ints(value)));
+
+const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
+  temperature: floating(fields.temperature),
+  topP: floating(fields.topP),
+  topK: floating(fields.topK),
+  minP: floating(fields.minP),
+  seed: unsigned64(fields.seed),
+  ...(Object.hasOwn(fields, "bias") && { bias: biasFromWire(message(fields.bias)) }),
+  ...(Object.hasOwn(fields, "presencePenalty") && { presencePenalty: floating(fields.presencePenalty) }),
+  ...(Object.hasOwn(fields, "frequencyPenalty") && { frequencyPenalty: floating(fields.frequencyPenalty) }),
+  ...(Object.hasOwn(fields, "topLogprobs") && { topLogprobs: floating(fields.topLogprobs) }),
+});
+
+const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"]> => ({
+  schema: text(fields.schema),
+  ...(Object.hasOwn(fields, "after") && { after: floating(fields.after) }),
+});
+
+const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });
