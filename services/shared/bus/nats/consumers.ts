@@ -1,0 +1,137 @@
+import { ServingError } from "../../runtime/errors.ts";
+import type { Lane, Phase } from "../events.ts";
+import { token } from "../name.ts";
+import { Pause } from "../pause.ts";
+import { callApi, isApiError, nanos } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import { checkEcho, type Echo } from "./ensure-stream.ts";
+import type { Nexts } from "./pulls.ts";
+import type { Patience, Stream } from "./stream.ts";
+import type { Names } from "./subjects.ts";
+
+/** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
+const LOOK_AGAIN_MS = 250;
+/** At most so long before a message comes again its consumer is asked about. */
+const SORT_OUT_MS = 2_000;
+/** Messages in flight and requests waiting per consumer. */
+const IN_FLIGHT_MAX = 65_536;
+const WAITING_MAX = 8_192;
+
+interface ConsumerInfo {
+  readonly num_waiting: number;
+  readonly delivered: { readonly consumer_seq: number };
+}
+
+/** The durable consumers of the queues, one for each model and lane, made when somebody first pulls from it; and the cures for what servers forget of them. */
+export class Consumers {
+  readonly #connection: Connection;
+  readonly #streams: Readonly<Record<Phase, Stream>>;
+  readonly #names: Names;
+  readonly #patience: Patience;
+  readonly #ackWaitMs: number;
+  readonly #ensured = new Set<string>();
+  /** Of a phase and model whose consumers are there. */
+  readonly #nexts = new Map<string, Nexts>();
+  /** When a consumer will be asked about (monotonic ms), by its name. */
+  readonly #looks = new Map<string, Set<number>>();
+
+  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
+    this.#connection = connection;
+    this.#streams = streams;
+    this.#names = names;
+    this.#patience = patience;
+    this.#ackWaitMs = ackWaitMs;
+    connection.onInterruption(() => this.doubt());
+  }
+
+  /** They may be gone: who asks for one next makes sure of it. */
+  doubt(): void {
+    this.#ensured.clear();
+    this.#nexts.clear();
+  }
+
+  /** Where both lanes of a model are asked for messages; their consumers are there. */
+  async nexts(phase: Phase, model: string): Promise<Nexts> {
+    const known = this.#nexts.get(`${phase} ${model}`);
+    if (known !== undefined) return known;
+    const nexts = {
+      interactive: await this.next(phase, model, "interactive"),
+      batch: await this.next(phase, model, "batch"),
+    };
+    this.#nexts.set(`${phase} ${model}`, nexts);
+    return nexts;
+  }
+
+  /** Subject of a consumer's pull requests. It is there. */
+  async next(phase: Phase, model: string, lane: Lane): Promise<string> {
+    const name = consumerName(model, lane);
+    const stream = this.#streams[phase].name;
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`;
+    if (this.#ensured.has(next)) return next;
+    const config = {
+      durable_name: name,
+      filter_subject: `${this.#names[phase].subject}.${token(model)}.${lane}.*.*`,
+      deliver_policy: "all",
+      ack_policy: "explicit",
+      ack_wait: nanos(this.#ackWaitMs),
+      max_deliver: -1,
+      max_ack_pending: IN_FLIGHT_MAX,
+      max_waiting: WAITING_MAX,
+    };
+    try {
+      const body = { stream_name: stream, config };
+      checkEcho(
+        `consumer ${name}`,
+        config,
+        (await callApi<Echo>(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, body)).config,
+      );
+    } catch (cause) {
+      if (!isApiError(cause)) throw cause;
+      throw new ServingError("UNAVAILABLE", `consumer ${name} of stream ${stream}: ${cause.message}`, { cause });
+    }
+    this.#ensured.add(next);
+    return next;
+  }
+
+  /**
+   * Makes the consumer anew: it begins at the stream's first message. Servers up to 2.10 are known to leave a consumer, when they are killed
+   * or lose power, ahead of its stream, whose next messages it then takes for delivered, or asleep with messages pending.
+   */
+  async renew(phase: Phase, model: string, lane: Lane): Promise<boolean> {
+    const before = await this.#info(phase, model, lane);
+    if (before.num_waiting === 0) return false;
+    await new Pause().wait(this.#patience.clock, LOOK_AGAIN_MS, this.#connection.closing);
+    const after = await this.#info(phase, model, lane);
+    if (after.num_waiting === 0 || after.delivered.consumer_seq !== before.delivered.consumer_seq) return false;
+    await callApi(this.#connection, `CONSUMER.DELETE.${this.#streams[phase].name}.${consumerName(model, lane)}`);
+    this.doubt();
+    await this.next(phase, model, lane);
+    return true;
+  }
+
+  /**
+   * Servers up to 2.9 lose a message that comes again, until its ack wait is over, where the only requests they know are withdrawn ones: a worker that
+   * is full leaves such for seconds. Whoever asks how a consumer is has them forget those; so that is asked shortly before a message comes again,
+   * once for all that come again soon after.
+   */
+  async sortOut(phase: Phase, model: string, lane: Lane, delayMs: number): Promise<void> {
+    const { clock } = this.#patience;
+    const { closing } = this.#connection;
+    const name = `${phase} ${model} ${lane}`;
+    const dueMs = clock.monotonicMs() + delayMs;
+    const lookMs = dueMs - Math.min(delayMs / 2, SORT_OUT_MS);
+    const looks = this.#looks.get(name) ?? new Set();
+    if ([...looks].some((atMs) => atMs >= lookMs && atMs < dueMs)) return;
+    this.#looks.set(name, looks.add(lookMs));
+    await new Pause().wait(clock, lookMs - clock.monotonicMs(), closing);
+    looks.delete(lookMs);
+    if (!closing.aborted) await this.#info(phase, model, lane).catch(() => {}); // the record is away: its requests are, too
+  }
+
+  async #info(phase: Phase, model: string, lane: Lane): Promise<ConsumerInfo> {
+    await this.next(phase, model, lane);
+    return callApi(this.#connection, `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`);
+  }
+}
+
+const consumerName = (model: string, lane: Lane): string => `${token(model)}-${lane}`;
