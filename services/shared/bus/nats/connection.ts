@@ -4,10 +4,8 @@ import { ServingError } from "../../runtime/errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import { backoffMs, Pause } from "../pause.ts";
 import { connectionOptions } from "./connection-options.ts";
+import { Outbox } from "./outbox.ts";
 import { Requests } from "./requests.ts";
-
-/** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
-const LATER_MS = 10;
 
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
@@ -15,6 +13,7 @@ export class Connection {
   readonly #tryMs: number;
   readonly #clock: Clock;
   readonly #requests: Requests;
+  readonly #outbox: Outbox;
   readonly #random: Random;
   readonly #prepare: (connection: Connection) => Promise<void>;
   readonly #closing = new AbortController();
@@ -28,13 +27,6 @@ export class Connection {
   #wasPrepared = false;
   #trouble: unknown = null;
   #dials = 0;
-  /** What this turn of the event loop has to say goes out at its end, in one piece. */
-  #outbox: Outgoing[] = [];
-  /** Their ends are in no hurry. */
-  readonly #leaving = new Set<Subscription>();
-  #hurrying = false;
-  /** Ends the wait of what is in no hurry. */
-  #unwait: (() => void) | null = null;
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
@@ -44,6 +36,7 @@ export class Connection {
     this.#random = random;
     this.#prepare = prepare;
     this.#requests = new Requests(clock, tryMs);
+    this.#outbox = new Outbox(clock, ({ subject, data, options }) => this.#nats?.publish(subject, data, options));
     this.subscribe(`${this.#requests.inbox}.*`, (message) => this.#requests.answered(message));
     this.#running = this.#run();
   }
@@ -66,7 +59,7 @@ export class Connection {
     if (!this.#connected) throw away(this.#trouble);
     try {
       return await this.#requests.ask(subject, (reply, failed) =>
-        this.#send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
+        this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
       throw away(cause);
@@ -75,41 +68,12 @@ export class Connection {
 
   /** Without any promise: what cannot be sent now is not sent. */
   publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
-    if (this.#connected) this.#send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
+    if (this.#connected) this.#outbox.send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
   }
 
   /** Like `publish`, but goes out with whatever is sent next, or after a moment. */
   mention(subject: string, data: Uint8Array | string = Empty): void {
-    if (!this.#connected) return;
-    this.#outbox.push({ subject, data, failed: ignored, options: {} });
-    this.#wait();
-  }
-
-  #send(outgoing: Outgoing): void {
-    this.#outbox.push(outgoing);
-    if (this.#hurrying) return;
-    this.#hurrying = true;
-    setImmediate(() => this.#sendAll());
-  }
-
-  #wait(): void {
-    if (!this.#hurrying) this.#unwait ??= this.#clock.after(LATER_MS, () => this.#sendAll());
-  }
-
-  #sendAll(): void {
-    const all = this.#outbox;
-    this.#outbox = [];
-    this.#hurrying = false;
-    this.#unwait?.();
-    this.#unwait = null;
-    for (const { subject, data, options, failed } of all) {
-      try {
-        this.#nats?.publish(subject, data, options);
-      } catch (cause) {
-        failed(cause as Error); // too large, or the connection is closing
-      }
-    }
-    this.#leave();
+    if (this.#connected) this.#outbox.mention({ subject, data, failed: ignored, options: {} });
   }
 
   /** Calls back for messages on `subject`, across reconnects, until the returned function is called; with `drain` also for those on their way then. */
@@ -124,14 +88,8 @@ export class Connection {
       this.#listeners.delete(listener);
       hears = late === "drain";
       if (hears) listener.subscription?.drain().catch(() => {});
-      else if (listener.subscription !== null) this.#leaving.add(listener.subscription);
-      this.#wait();
+      else this.#outbox.leave(listener.subscription);
     };
-  }
-
-  #leave(): void {
-    for (const subscription of this.#leaving) subscription.unsubscribe();
-    this.#leaving.clear();
   }
 
   /** Resolves once the server knows of every subscription made so far; at once without a connection, which begins with them. */
@@ -159,7 +117,7 @@ export class Connection {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    this.#sendAll();
+    this.#outbox.flush();
     const drained = new AbortController();
     const late = new Pause().wait(this.#clock, this.#tryMs, drained.signal); // ends with the drain, or it would keep the process
     if (this.#connected) await Promise.race([this.#nats?.drain(), late]).catch(() => {});
@@ -226,8 +184,7 @@ export class Connection {
     this.#prepared = false;
     const trouble = new Error("the connection broke");
     this.#trouble = trouble;
-    this.#outbox = [];
-    this.#leave();
+    this.#outbox.drop();
     this.#requests.fail(trouble);
     for (const callback of this.#interrupted) callback("broke");
   }
@@ -242,14 +199,6 @@ interface Dialling {
 }
 
 const ignored = (): void => {};
-
-interface Outgoing {
-  readonly subject: string;
-  readonly data: Uint8Array | string;
-  readonly options: { readonly reply?: string; readonly headers?: MsgHdrs };
-  /** It could not be sent. */
-  failed(cause: Error): void;
-}
 
 /** The library asks the headers of what is published for nothing but their bytes. */
 const encoded = (bytes: Uint8Array): MsgHdrs => ({ encode: () => bytes }) as unknown as MsgHdrs;

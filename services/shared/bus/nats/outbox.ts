@@ -1,0 +1,81 @@
+import type { MsgHdrs, Subscription } from "nats";
+import type { Clock } from "../../runtime/clock.ts";
+
+/** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
+const LATER_MS = 10;
+
+export interface Outgoing {
+  readonly subject: string;
+  readonly data: Uint8Array | string;
+  readonly options: { readonly reply?: string; readonly headers?: MsgHdrs };
+  /** It could not be sent. */
+  failed(cause: Error): void;
+}
+
+/** What a process has to say to the record: all that comes in one turn of the event loop goes out at its end, in one piece. */
+export class Outbox {
+  readonly #clock: Clock;
+  readonly #publish: (outgoing: Outgoing) => void;
+  #waiting: Outgoing[] = [];
+  /** Their ends are in no hurry. */
+  readonly #leaving = new Set<Subscription>();
+  #hurrying = false;
+  /** Ends the wait of what is in no hurry. */
+  #unwait: (() => void) | null = null;
+
+  /** `publish` throws for what is too large, or when the connection is closing. */
+  constructor(clock: Clock, publish: (outgoing: Outgoing) => void) {
+    this.#clock = clock;
+    this.#publish = publish;
+  }
+
+  send(outgoing: Outgoing): void {
+    this.#waiting.push(outgoing);
+    if (this.#hurrying) return;
+    this.#hurrying = true;
+    setImmediate(() => this.flush());
+  }
+
+  /** Goes out with whatever is sent next, or after a moment. */
+  mention(outgoing: Outgoing): void {
+    this.#waiting.push(outgoing);
+    this.#wait();
+  }
+
+  /** Ends a subscription like `mention`. */
+  leave(subscription: Subscription | null): void {
+    if (subscription !== null) this.#leaving.add(subscription);
+    this.#wait();
+  }
+
+  flush(): void {
+    const all = this.#waiting;
+    this.#waiting = [];
+    this.#hurrying = false;
+    this.#unwait?.();
+    this.#unwait = null;
+    for (const outgoing of all) {
+      try {
+        this.#publish(outgoing);
+      } catch (cause) {
+        outgoing.failed(cause as Error);
+      }
+    }
+    this.#leave();
+  }
+
+  /** The connection broke: nobody hears what was to be said. */
+  drop(): void {
+    this.#waiting = [];
+    this.#leave();
+  }
+
+  #wait(): void {
+    if (!this.#hurrying) this.#unwait ??= this.#clock.after(LATER_MS, () => this.flush());
+  }
+
+  #leave(): void {
+    for (const subscription of this.#leaving) subscription.unsubscribe();
+    this.#leaving.clear();
+  }
+}
