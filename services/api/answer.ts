@@ -1,6 +1,6 @@
 import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/events.ts";
+import type { Delta } from "../shared/engine/chat/delta.ts";
 import { THINK_END } from "../shared/engine/chat/dialect.ts";
-import type { Delta } from "../shared/engine/chat/output.ts";
 import { TextStream, type TokenTexts } from "../shared/engine/text.ts";
 import { isErrorCode, ServingError } from "../shared/runtime/errors.ts";
 

@@ -1,4 +1,4 @@
-import type { Delta } from "../shared/engine/chat/output.ts";
+import type { Delta } from "../shared/engine/chat/delta.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Ending, join, type Likely, type Score } from "./answer.ts";
 import type { Step } from "./follow.ts";

@@ -1,5 +1,5 @@
 import type { JobRequest } from "../shared/bus/events.ts";
-import type { Delta } from "../shared/engine/chat/output.ts";
+import type { Delta } from "../shared/engine/chat/delta.ts";
 import type { ServingError } from "../shared/runtime/errors.ts";
 import type { Addition, Ending, Score } from "./answer.ts";
 import type { StreamEvent } from "./sse.ts";

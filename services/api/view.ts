@@ -1,7 +1,8 @@
 import type { JobRequest } from "../shared/bus/events.ts";
+import type { Delta } from "../shared/engine/chat/delta.ts";
 import { THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { Release } from "../shared/engine/chat/messages.ts";
-import { type Delta, OutputStream } from "../shared/engine/chat/output.ts";
+import { OutputStream } from "../shared/engine/chat/output.ts";
 import type { DeltaParser } from "./answer.ts";
 import type { ResponseView } from "./responses/kept.ts";
 

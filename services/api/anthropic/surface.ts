@@ -1,4 +1,4 @@
-import type { Delta } from "../../shared/engine/chat/output.ts";
+import type { Delta } from "../../shared/engine/chat/delta.ts";
 import type { Ending } from "../answer.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";

@@ -1,5 +1,5 @@
 import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
-import { type Delta, joinDeltas } from "../../shared/engine/chat/output.ts";
+import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { type Ending, JobError } from "../answer.ts";
 import type { ApiDeps } from "../deps.ts";

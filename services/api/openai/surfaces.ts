@@ -1,4 +1,4 @@
-import { type Delta, joinDeltas } from "../../shared/engine/chat/output.ts";
+import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";

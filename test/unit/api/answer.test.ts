@@ -4,8 +4,8 @@ import { messagesSurface } from "../../../services/api/anthropic/surface.ts";
 import { chatSurface } from "../../../services/api/openai/surfaces.ts";
 import { parserFor } from "../../../services/api/view.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
+import { joinDeltas } from "../../../services/shared/engine/chat/delta.ts";
 import { EOS, THINK_END } from "../../../services/shared/engine/chat/dialect.ts";
-import { joinDeltas } from "../../../services/shared/engine/chat/output.ts";
 import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
 import { usage } from "../../support/bus.ts";
 

@@ -1,13 +1,8 @@
+import { CallArguments } from "./call-arguments.ts";
+import { type Delta, type Joined, joinDeltas } from "./delta.ts";
 import { BOS, DSML, EOS, type Tags, THINK_END, THINK_START, tagsOf } from "./dialect.ts";
 import type { Release } from "./messages.ts";
-import { printJson, readJson } from "./python-json.ts";
 import { Scanner } from "./scanner.ts";
-
-/** A piece of the answer that is certain. The deltas of one call come in order: its name, then its arguments in fragments of JSON text. */
-export type Delta =
-  | { readonly type: "reasoning" | "content"; readonly text: string }
-  | { readonly type: "call"; readonly index: number; readonly name: string }
-  | { readonly type: "arguments"; readonly index: number; readonly text: string };
 
 export interface OutputOptions {
   readonly release: Release;
@@ -20,10 +15,7 @@ export interface OutputOptions {
   readonly marks?: "in text" | "apart";
 }
 
-export interface ParsedOutput {
-  readonly reasoning: string;
-  readonly content: string;
-  readonly toolCalls: readonly { readonly name: string; readonly arguments: string }[];
+export interface ParsedOutput extends Joined {
   /** Why a strict reader refuses the output (spec 5.5), or null. The fields above hold what could be read, and the rest as text. */
   readonly problem: Problem | null;
 }
@@ -46,18 +38,6 @@ export function parseOutput(text: string, options: OutputOptions): ParsedOutput 
   return { ...joinDeltas([...stream.push(text), ...stream.end()]), problem: stream.problem };
 }
 
-/** What a client has after all deltas. */
-export function joinDeltas(deltas: readonly Delta[]): Omit<ParsedOutput, "problem"> {
-  const all = { reasoning: "", content: "" };
-  const toolCalls: { name: string; arguments: string }[] = [];
-  for (const delta of deltas) {
-    if (delta.type === "call") toolCalls.push({ name: delta.name, arguments: "" });
-    else if (delta.type === "arguments") toolCalls[delta.index]!.arguments += delta.text;
-    else all[delta.type] += delta.text;
-  }
-  return { ...all, toolCalls };
-}
-
 /**
  * Reads model output as it comes (spec 5.5). Feed whole characters; markup that is not complete is held back, everything else is passed on
  * at once. How the text is split makes no difference to the deltas joined.
@@ -75,7 +55,7 @@ export class OutputStream {
   private deltas: Delta[] = [];
   private firstProblem: Problem | null = null;
   private calls = 0;
-  private call: Call = newCall();
+  private call = new CallArguments();
 
   constructor({ release, thinking, marks = "in text" }: OutputOptions) {
     this.tags = tagsOf(release);
@@ -113,7 +93,7 @@ export class OutputStream {
     const rest = this.scanner.rest();
     if (this.state === "reasoning") this.emitText("reasoning", rest);
     if (this.state === "content" || this.state === "broken" || this.state === "closed") this.emitText("content", rest);
-    if (this.state === "value") this.emitValue(rest);
+    if (this.state === "value") this.emitArguments(this.call.more(rest));
     const cutOff = this.state === "closed" && rest !== "" ? "text_after_tools" : CUT_OFF[this.state];
     if (cutOff !== null) this.complain(cutOff);
     this.state = "ended";
@@ -177,17 +157,17 @@ export class OutputStream {
     if (name === false)
       return this.breaks(this.scanner.startsWith(`<${this.tags.invoke}`) ? "tool_name" : "tool_block", this.calls === 0 ? this.opener : "");
     this.deltas.push({ type: "call", index: this.calls++, name: name.name });
-    this.call = newCall();
+    this.call = new CallArguments();
     this.state = "parameters";
     return true;
   }
 
   private readParameter(): boolean {
     const closing = `</${this.tags.invoke}>\n`;
-    const ends = this.call.names.size === 0 ? [closing, `\n${closing}`] : [closing];
+    const ends = this.call.empty ? [closing, `\n${closing}`] : [closing];
     const found = this.scanner.takes(ends.find((end) => this.scanner.mayStart(end)) ?? closing);
     if (found === true) {
-      this.emitArguments(this.call.names.size === 0 ? "{}" : "}");
+      this.emitArguments(this.call.close());
       this.state = "block";
     }
     if (found !== false) return found !== null;
@@ -199,22 +179,18 @@ export class OutputStream {
   }
 
   private beginValue(name: string, isString: boolean): void {
-    const { names } = this.call;
-    if (names.has(name)) this.complain("duplicate_parameter");
-    this.emitArguments(`${names.size === 0 ? "{" : ", "}${printJson(name)}: ${isString ? '"' : ""}`);
-    names.add(name);
-    this.call.isString = isString;
-    this.call.value = "";
+    if (this.call.has(name)) this.complain("duplicate_parameter");
+    this.emitArguments(this.call.begin(name, isString));
     this.state = "value";
   }
 
   private readValue(): boolean {
     const { text, mark } = this.scanner.upTo([`</${this.tags.parameter}>`, ...this.endMarks]);
-    this.emitValue(text);
+    this.emitArguments(this.call.more(text));
     if (mark === null) return false;
     if (mark === EOS) return this.breaks("parameter", mark);
-    if (this.call.isString) this.emitArguments('"');
-    else if (!isJson(this.call.value)) this.complain("parameter_json");
+    if (!this.call.valid) this.complain("parameter_json");
+    this.emitArguments(this.call.end());
     this.state = "afterValue";
     return true;
   }
@@ -263,11 +239,6 @@ export class OutputStream {
   private emitArguments(text: string): void {
     if (text !== "") this.deltas.push({ type: "arguments", index: this.calls - 1, text });
   }
-
-  private emitValue(text: string): void {
-    this.call.value += this.call.isString ? "" : text;
-    this.emitArguments(this.call.isString ? JSON.stringify(text).slice(1, -1) : text);
-  }
 }
 
 type State = "reasoning" | "content" | "block" | "parameters" | "value" | "afterValue" | "closed" | "ended" | "broken";
@@ -284,21 +255,3 @@ const CUT_OFF: Readonly<Record<State, Problem | null>> = {
   ended: null,
   broken: null,
 };
-
-interface Call {
-  readonly names: Set<string>;
-  isString: boolean;
-  /** Of a value that is not a string, what came of it. */
-  value: string;
-}
-
-const newCall = (): Call => ({ names: new Set(), isString: false, value: "" });
-
-function isJson(text: string): boolean {
-  try {
-    readJson(text);
-    return true;
-  } catch {
-    return false;
-  }
-}

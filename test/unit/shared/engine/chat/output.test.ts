@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Delta, joinDeltas, OutputStream, parseOutput } from "../../../../../services/shared/engine/chat/output.ts";
+import { type Delta, joinDeltas } from "../../../../../services/shared/engine/chat/delta.ts";
+import { OutputStream, parseOutput } from "../../../../../services/shared/engine/chat/output.ts";
 import { readJson } from "../../../../../services/shared/engine/chat/python-json.ts";
 
 const EOS = "<｜end▁of▁sentence｜>";
