@@ -1,4 +1,4 @@
-// The operations that tiles do. Each is described in kernels.h; its arguments in ../path.h.
+// The operations that tiles do. Each is described in kernels.h; its arguments in ../arguments.h.
 #pragma once
 
 #include "../path.h"

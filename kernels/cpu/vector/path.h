@@ -1,4 +1,4 @@
-// The operations of one vectorised path. Each is described in kernels.h; its arguments in ../path.h.
+// The operations of one vectorised path. Each is described in kernels.h; its arguments in ../arguments.h.
 #pragma once
 
 #include "../path.h"

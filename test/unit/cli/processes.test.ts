@@ -8,7 +8,8 @@ import { afterAll, expect, test } from "vitest";
 import { LogFile } from "../../../services/cli/cluster/log-file.ts";
 import type { ProcessPlan } from "../../../services/cli/cluster/plan.ts";
 import { freePort, isFree } from "../../../services/cli/cluster/ports.ts";
-import { inWaves, type LaunchOptions, launch, type RunningProcess } from "../../../services/cli/cluster/processes.ts";
+import { inWaves, launch } from "../../../services/cli/cluster/processes.ts";
+import type { LaunchOptions, RunningProcess } from "../../../services/cli/cluster/supervised.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { never } from "../../support/bus.ts";
 
