@@ -11,6 +11,8 @@ import { coordinate } from "./coordinator.ts";
 
 /** How long a coordinator waits for the record when it starts. */
 const READY_MS = 30_000;
+/** How long it waits for it where somebody asks whether it is ready. */
+const ASKED_MS = 2_000;
 
 /** The role of batches: one coordinator, until it is told to stop. */
 export async function runBatchCoordinator(config: Config): Promise<void> {
@@ -18,13 +20,18 @@ export async function runBatchCoordinator(config: Config): Promise<void> {
   const log = openLog("batch", config.logLevel);
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config, { tell: { log, metrics } });
-  let ready = false;
-  const status = { healthy: () => null, ready: () => (ready ? null : "starting"), metrics };
+  let opened = false;
+  const reached = () =>
+    bus.ready(ASKED_MS).then(
+      () => null,
+      (error: Error) => error.message,
+    );
+  const status = { healthy: () => null, ready: () => (opened ? reached() : "starting"), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
   try {
     const model = await openServedModel(config);
     await bus.ready(READY_MS);
-    ready = true;
+    opened = true;
     log.info({ port: server.port, model: model.name }, "ready");
     const deps = { bus, model, config, log, metrics, clock: systemClock, random: systemRandom };
     await runUntilStopped(log, config.drainMs, (stop) => coordinate(deps, stop));

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { freePort } from "../../services/cli/cluster/ports.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { RoleProcess } from "../support/role-process.ts";
+import { type Role, RoleProcess } from "../support/role-process.ts";
 
 let nats: NatsServer;
 let redis: RedisServer;
@@ -15,11 +15,11 @@ afterEach(async () => {
   await Promise.all([nats?.stop(), redis?.stop()]);
 });
 
-/** A worker beside servers of its own; what /ready says, with its code. */
-async function start(natsUrl: string): Promise<() => Promise<string>> {
+/** A process beside servers of its own; what /ready says, with its code. */
+async function start(natsUrl: string, role: Role = "prefill"): Promise<() => Promise<string>> {
   redis = await startRedis();
   const port = await freePort();
-  worker = await RoleProcess.start("prefill", {
+  worker = await RoleProcess.start(role, {
     ...{ LONGSHORE_NATS_URL: natsUrl, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_STATUS_PORT: String(port) },
     ...{ LONGSHORE_ENGINE: "weightless", LONGSHORE_BEAT_MS: "200" },
   });
@@ -46,6 +46,16 @@ test("a worker whose record is killed says so once and is not ready, and once mo
     await expect.poll(ready, PATIENCE).toBe("200 ok\n");
     await expect.poll(() => [said(LOST), said(BACK)], PATIENCE).toEqual([times, times]);
   }
+});
+
+test("a coordinator of batches is ready while the record answers", async () => {
+  nats = await NatsServer.start();
+  const ready = await start(nats.url, "batch-coordinator");
+  expect(await ready()).toBe("200 ok\n");
+  await nats.kill();
+  await expect.poll(ready, PATIENCE).toMatch(/^503 .*(the connection broke|NATS does not answer)/);
+  await nats.restart();
+  await expect.poll(ready, PATIENCE).toBe("200 ok\n");
 });
 
 test.each(["$JS.API.CONSUMER.DURABLE.CREATE.", "$JS.API.CONSUMER.MSG.NEXT."])(

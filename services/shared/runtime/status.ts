@@ -6,7 +6,7 @@ import type { Metrics } from "./metrics.ts";
 export interface Status {
   /** Null while all is well, else what is wrong, for people. */
   readonly healthy: () => string | null;
-  readonly ready: () => string | null;
+  readonly ready: () => string | null | Promise<string | null>;
   readonly metrics: Metrics;
 }
 
@@ -20,7 +20,7 @@ export async function openStatusServer(host: string, port: number, status: Statu
   const verdict = (problem: string | null) => ({ code: problem === null ? 200 : 503, body: `${problem ?? "ok"}\n` });
   const routes: Record<string, () => { code: number; body: string } | Promise<{ code: number; body: string }>> = {
     "/health": () => verdict(status.healthy()),
-    "/ready": () => verdict(status.ready()),
+    "/ready": async () => verdict(await status.ready()),
     "/metrics": async () => ({ code: 200, body: await status.metrics.text() }),
   };
   const server = createServer((request, response) => {
