@@ -141,7 +141,11 @@ const api = {
   host: text("127.0.0.1", "Address the API listens on, and workers with LONGSHORE_STATUS_PORT."),
   port: whole(8_000, { min: 0, max: 65_535 }, "Port of the API. 0: any free one."),
   grpcPort: optionalPort("Port of the gRPC API. 0: any free one. Empty: there is none."),
-  statusPort: whole(0, { min: 0, max: 65_535 }, "Workers: port of /health, /ready and /metrics. 0: any free one."),
+  statusPort: whole(
+    0,
+    { min: 0, max: 65_535 },
+    "Workers and coordinators of batches: port of /health, /ready and /metrics. 0: any free one.",
+  ),
   bodyMaxBytes: whole(33_554_432, { min: 1_024 }, "Largest request body."),
   bodiesMaxBytes: whole(
     268_435_456,
