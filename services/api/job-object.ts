@@ -53,12 +53,21 @@ export function statusOf({ event: { type }, phase }: LogRecord): string {
   return type === "handed_over" || type === "tokens" ? "decode" : type;
 }
 
-/** How far the prompt is; null until a worker says so. */
-export function prefillOf(
-  { promptTokens: total }: JobRequest,
-  records: readonly LogRecord[],
-): { readonly done: number; readonly total: number; readonly cached: number } | null {
-  const event = records.findLast(({ event }) => event.type === "progress" || event.type === "handed_over")?.event;
-  if (event?.type === "handed_over") return { done: total, total, cached: event.cached };
-  return event?.type === "progress" ? { done: event.done, total, cached: event.cached ?? 0 } : null;
+/** How far the prompt is, in tokens. */
+export interface Prefill {
+  readonly done: number;
+  readonly total: number;
+  readonly cached: number;
+}
+
+/** What a record says of it, if anything: the progress of a decode worker is of what it computes again. */
+export function prefillIn({ event, phase }: LogRecord, promptTokens: number): Prefill | null {
+  if (event.type === "handed_over") return { done: promptTokens, total: promptTokens, cached: event.cached };
+  if (event.type !== "progress" || phase !== "prefill") return null;
+  return { done: event.done, total: event.total, cached: event.cached ?? 0 };
+}
+
+/** Null until a worker says so. */
+export function prefillOf({ promptTokens }: JobRequest, records: readonly LogRecord[]): Prefill | null {
+  return records.reduce<Prefill | null>((last, record) => prefillIn(record, promptTokens) ?? last, null);
 }

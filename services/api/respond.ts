@@ -1,4 +1,5 @@
 import type { FastifyReply } from "fastify";
+import { linked } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Ending } from "./answer.ts";
 import { dropBody } from "./body.ts";
@@ -126,9 +127,12 @@ function followed(
   gone: AbortSignal,
 ): AsyncGenerator<readonly [number, Step]> {
   const left = new AbortController();
-  const signal = AbortSignal.any([gone, stopping, left.signal]);
-  const sources = shown.map(({ jobId, log }) => followAnswer(bus, model.tokenizer, jobId, signal, log));
-  return interleaved(sources, () => left.abort(new Error("no longer read")));
+  const either = linked(gone, stopping, left.signal);
+  const sources = shown.map(({ jobId, log }) => followAnswer(bus, model.tokenizer, jobId, either.signal, log));
+  return interleaved(sources, () => {
+    left.abort(new Error("no longer read"));
+    either.release();
+  });
 }
 
 function eventsOf(surface: Surface, { record: { event }, deltas, scores, end }: Step): StreamEvent[] {

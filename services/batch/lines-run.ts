@@ -1,7 +1,7 @@
 import type { LineDeps } from "../api/line.ts";
 import type { Part, StoredFile } from "../shared/batches/file.ts";
 import type { ReadDocument } from "../shared/bus/damage.ts";
-import { backoffMs, Pause } from "../shared/bus/pause.ts";
+import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
@@ -33,6 +33,7 @@ export class LinesRun {
   readonly #pause = new Pause();
   /** What no line may outlive: the end of this run, however it ends. */
   readonly #over = new AbortController();
+  readonly #either: ReturnType<typeof linked>;
   readonly #beganMs: number;
   #next = 0;
   #running = 0;
@@ -40,7 +41,8 @@ export class LinesRun {
   #failure: unknown = null;
 
   constructor(deps: BatchDeps, held: HeldBatch, file: StoredFile, index: LineIndex, stop: AbortSignal) {
-    this.#deps = { ...deps, stopping: AbortSignal.any([stop, this.#over.signal]) };
+    this.#either = linked(stop, this.#over.signal);
+    this.#deps = { ...deps, stopping: this.#either.signal };
     this.#held = held;
     this.#index = index;
     this.#stop = stop;
@@ -77,6 +79,7 @@ export class LinesRun {
 
   #leave(): void {
     this.#over.abort(new Error("the run of this batch is over"));
+    this.#either.release();
   }
 
   /** Whether the batch has to end early. */

@@ -5,7 +5,7 @@ import { type Ending, JobError } from "../answer.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../follow.ts";
-import { prefillOf, recordTime, statusOf } from "../job-object.ts";
+import { prefillIn, prefillOf, recordTime, statusOf } from "../job-object.ts";
 import { callId } from "../openai/surfaces.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
 
@@ -55,15 +55,9 @@ export async function* updates({ bus, model }: ApiDeps, id: string, after: numbe
 }
 
 function updateMessage(id: string, { record, deltas, end }: Step, total: number): UpdateMessage {
-  const { event } = record;
-  const prefill =
-    event.type === "progress" && record.phase === "prefill"
-      ? { prefill: { done: event.done, total: event.total, cached: event.cached ?? 0 } }
-      : event.type === "handed_over"
-        ? { prefill: { done: total, total, cached: event.cached } }
-        : {};
+  const prefill = prefillIn(record, total);
   return {
-    ...{ id, sequence: record.sequence, status: statusName(record), ...prefill },
+    ...{ id, sequence: record.sequence, status: statusName(record), ...(prefill === null ? {} : { prefill }) },
     deltas: deltas.map((delta) => deltaMessage(id, delta)),
     ...(end === null ? {} : { usage: usageMessage(end), finish_reason: end.reason }),
   };

@@ -8,6 +8,7 @@ import {
   type ServerWritableStream,
   status,
 } from "@grpc/grpc-js";
+import { linked } from "../../shared/bus/pause.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
@@ -32,12 +33,10 @@ type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown,
 export const unary =
   <Request, Response>(deps: ApiDeps, handle: (request: Request, call: Call) => Promise<Response>): handleUnaryCall<Request, Response> =>
   (call, callback) => {
-    opened(deps, call as ServerUnaryCall<unknown, unknown>)
-      .then((about) => handle(call.request, about))
-      .then(
-        (response) => callback(null, response),
-        (thrown) => callback(statusOf(told(deps, call.getPath(), thrown))),
-      );
+    during(deps, call as ServerUnaryCall<unknown, unknown>, (about) => handle(call.request, about)).then(
+      (response) => callback(null, response),
+      (thrown) => callback(statusOf(told(deps, call.getPath(), thrown))),
+    );
   };
 
 /** Messages go out as fast as the client takes them: a slow one is waited for by its own call alone (I9), and cut off at the door if it takes none. */
@@ -47,8 +46,7 @@ export const streaming =
     handle: (request: Request, call: Call) => AsyncGenerator<Response>,
   ): handleServerStreamingCall<Request, Response> =>
   (call) => {
-    const write = async (): Promise<void> => {
-      const about = await opened(deps, call as ServerWritableStream<unknown, unknown>);
+    const write = async (about: Call): Promise<void> => {
       try {
         for await (const message of handle(call.request, about)) {
           if (!call.write(message)) await once(call, "drain", { signal: about.signal });
@@ -59,14 +57,14 @@ export const streaming =
       }
       about.signal.throwIfAborted();
     };
-    write().then(
+    during(deps, call as ServerWritableStream<unknown, unknown>, write).then(
       () => call.end(),
       (thrown) => call.emit("error", statusOf(told(deps, call.getPath(), thrown))),
     );
   };
 
-/** UNAUTHORIZED for whoever does not get in, INVALID_REQUEST for a message that cannot be read. */
-async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<Call> {
+/** UNAUTHORIZED for whoever does not get in, INVALID_REQUEST for a message that cannot be read; else what becomes of the call. */
+async function during<T>({ identify, stopping }: ApiDeps, call: AnyCall, become: (about: Call) => Promise<T>): Promise<T> {
   stopping.throwIfAborted();
   if (call.request === UNREADABLE)
     throw new ServingError("INVALID_REQUEST", "the message is not one of this method's, as the .proto file has it");
@@ -74,13 +72,12 @@ async function opened({ identify, stopping }: ApiDeps, call: AnyCall): Promise<C
   call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
   const deadline = Number(call.getDeadline());
   const caller = identify(headersOf(call));
-  return {
-    ...caller,
-    caller,
-    path: call.getPath(),
-    signal: AbortSignal.any([gone.signal, stopping]),
-    deadlineMs: Number.isFinite(deadline) ? deadline : null,
-  };
+  const { signal, release } = linked(gone.signal, stopping);
+  try {
+    return await become({ ...caller, caller, path: call.getPath(), signal, deadlineMs: Number.isFinite(deadline) ? deadline : null });
+  } finally {
+    release();
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
+import { linked } from "../../shared/bus/pause.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { tenantOf } from "../auth.ts";
@@ -144,9 +145,10 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
   const events = openEventStream(reply, deps.config);
   const outlook = new Outlook(deps.clock, null);
   const leave = deps.readers.enter(jobId, { owned: false, detached });
+  const either = linked(events.gone, deps.stopping);
   let ended = false;
   try {
-    for await (const record of deps.bus.log.follow(jobId, after, AbortSignal.any([events.gone, deps.stopping]))) {
+    for await (const record of deps.bus.log.follow(jobId, after, either.signal)) {
       events.send({ name: record.event.type, id: `${jobId}:${record.sequence}`, data: JSON.stringify(eventObject(record, outlook)) });
       ended = isTerminal(record.event);
       await events.room();
@@ -156,6 +158,7 @@ async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, deta
     if (!events.gone.aborted) events.send({ name: "error", data: JSON.stringify(openaiErrors.body(ServingError.from(error))) });
   } finally {
     leave(ended);
+    either.release();
     events.end();
   }
 }

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { linked } from "../../shared/bus/pause.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
@@ -91,10 +92,11 @@ function startingAfter({ starting_after: number }: Asking["Querystring"]): numbe
 /** Resolves when the job has ended, or nobody noticed in time. */
 async function ended({ bus, clock, stopping }: ApiDeps, jobId: string): Promise<void> {
   const enough = new AbortController();
-  const signal = AbortSignal.any([enough.signal, stopping]);
+  const either = linked(enough.signal, stopping);
   const end = async () => {
-    for await (const _ of bus.log.follow(jobId, 0, signal));
+    for await (const _ of bus.log.follow(jobId, 0, either.signal));
   };
-  await Promise.race([end(), clock.sleep(CANCEL_MS, signal)]).catch(() => {});
+  await Promise.race([end(), clock.sleep(CANCEL_MS, either.signal)]).catch(() => {});
   enough.abort(new Error("waited long enough"));
+  either.release();
 }

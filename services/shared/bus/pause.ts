@@ -41,12 +41,12 @@ export function onAbort(signals: readonly AbortSignal[], act: () => void): () =>
 }
 
 /**
- * A signal that aborts with any of `signals`. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as the process,
- * once it is released.
+ * A signal that aborts with any of `signals`, for its reason. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as
+ * the process, once it is released.
  */
 export function linked(...signals: readonly AbortSignal[]): { readonly signal: AbortSignal; release(): void } {
   const controller = new AbortController();
-  const stop = () => controller.abort();
+  const stop = () => controller.abort(signals.find(({ aborted }) => aborted)?.reason);
   if (signals.some(({ aborted }) => aborted)) stop();
   return { signal: controller.signal, release: onAbort(signals, stop) };
 }

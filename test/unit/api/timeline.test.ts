@@ -62,6 +62,23 @@ test("a job's times are the record's, whatever the clocks of the API and its wor
   expect(job).toMatchObject({ created_at: 1, ended_at: 5, deadline_at: 60, attempts });
 });
 
+test("what a decode worker computes again is no part of the prompt's progress", () => {
+  const again: JobEvent = { type: "progress", done: 1_920, total: 2_010, stored: 0 };
+  const records = logOf(submitted, claimed("p"), progress(1_024, 1, 512), handedOver(512), claimed("d"), again);
+  const shown = (count: number) =>
+    jobObject({
+      id: "job",
+      request: request({ promptTokens: 2_000 }),
+      records: records.slice(0, count),
+      storedMs: new Map(),
+      segmentTokens: 512,
+    });
+  expect(shown(2)).toMatchObject({ prefill: null });
+  expect(shown(3)).toMatchObject({ prefill: { done: 1_024, total: 2_000, cached: 512 } });
+  expect(shown(4)).toMatchObject({ prefill: { done: 2_000, total: 2_000, cached: 512 } });
+  expect(shown(6)).toMatchObject({ prefill: { done: 2_000, total: 2_000, cached: 512 } });
+});
+
 test("a job that is listed was submitted when the record says so, though the clock of its replica is an hour off", async () => {
   const bus = openBus({ url: "memory:" });
   const ahead = await testApi({}, bus, overriding(systemClock, { nowMs: () => Date.now() + 3_600_000 }));
