@@ -61,8 +61,10 @@ async function countStored(job: HeldJob, context: Context, claims: SegmentClaims
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);
+    job.pulse(); // each answer of a slow store may take a part of the claim's time
     if (stored === whole) return stored;
     if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
+    job.pulse();
     if ((await context.countStored(tokens)) === stored) return stored; // else its holder finished while we asked
   }
 }

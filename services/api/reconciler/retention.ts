@@ -1,4 +1,5 @@
 import type { Bus } from "../../shared/bus/contract.ts";
+import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { deleteJob, hasEnded } from "../jobs.ts";
 
@@ -14,7 +15,7 @@ export class Retention {
   readonly #retentionMs: number;
   readonly #isOpen: (jobId: string) => boolean;
   #place = 0;
-  #nextRoundMs = 0;
+  #roundMs = Number.NEGATIVE_INFINITY;
 
   constructor(bus: Bus, retentionMs: number, isOpen: (jobId: string) => boolean) {
     this.#bus = bus;
@@ -24,7 +25,7 @@ export class Retention {
 
   /** Resolves to whether more is to be done at once. */
   async pass(nowMs: number): Promise<boolean> {
-    if (nowMs < this.#nextRoundMs) return false;
+    if (quietMs(this.#roundMs, nowMs) < Math.min(ROUND_MS, this.#retentionMs)) return false;
     const keptFromMs = nowMs - this.#retentionMs;
     const notes = await this.#bus.registry.notes(this.#place, NOTES);
     const old = notes.filter(({ notedMs }) => notedMs <= keptFromMs);
@@ -32,7 +33,7 @@ export class Retention {
     await atMost(PURGES_AT_ONCE, ended, ({ jobId }) => this.#purge(jobId, keptFromMs));
     const more = old.length === NOTES;
     this.#place = more ? old.at(-1)!.place : 0;
-    if (!more) this.#nextRoundMs = nowMs + Math.min(ROUND_MS, this.#retentionMs);
+    if (!more) this.#roundMs = nowMs;
     return more;
   }
 

@@ -9,6 +9,7 @@ import { type HeldJob, lastProgress } from "./held-job.ts";
 import { Keeping, type KeepingDeps } from "./keeping.ts";
 import { crowded, Holding, type KvRoom } from "./kv-room.ts";
 import { loadLeading } from "./load-leading.ts";
+import type { Pulse } from "./pulse.ts";
 import type { Taken } from "./shelf.ts";
 
 /** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
@@ -20,12 +21,14 @@ interface ContextDeps extends KeepingDeps {
   readonly engine: Engine;
   readonly room: KvRoom;
   readonly boundaryTokens: number;
+  /** What arrives for one job shows all that wait in line for the store that it answers. */
+  readonly pulse: Pulse;
 }
 
 /** Makes the contexts of one worker's jobs, which share its room: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
-export function contextFactory({ engine, store, log }: WorkerDeps, settings: WorkerSettings, room: KvRoom) {
+export function contextFactory({ engine, store, log, pulse }: WorkerDeps, settings: WorkerSettings, room: KvRoom) {
   const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
-  const deps: ContextDeps = { engine, store, log, room, uploadsMax, boundaryTokens };
+  const deps: ContextDeps = { engine, store, log, room, uploadsMax, boundaryTokens, pulse };
   const { fingerprint, kvLayout, layers, kernelPath } = engine.info;
   const path = strictNumerics ? kernelPath : null;
   const spaces = new Map<string, KeySpace>();
@@ -176,7 +179,7 @@ export class Context {
     if (isNew) this.#holding.shared++;
     const taken = await room.shelf.take(key, () => store.get(key, head, (bytes) => engine.allocate(bytes)));
     if (isNew && taken === null) this.#holding.shared--;
-    this.#job.pulse();
+    this.#deps.pulse.beat();
     return taken;
   }
 
@@ -190,7 +193,7 @@ export class Context {
       this.#job.check();
       const { key, head } = this.#addresses.boundary(position);
       const memory = await this.#deps.store.get(key, head, heapMemory);
-      this.#job.pulse();
+      this.#deps.pulse.beat();
       if (memory !== null) return { position, bytes: memory.bytes };
     }
     return null;

@@ -26,7 +26,7 @@ export class NatsDocuments implements Documents {
   }
 
   async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
-    return (await this.#stream.page(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max, PAGE_BYTES)).map(document);
+    return (await this.#stream.news(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max, PAGE_BYTES)).map(document);
   }
 
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {

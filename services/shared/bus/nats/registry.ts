@@ -67,7 +67,7 @@ export class NatsRegistry implements Registry {
   }
 
   async cancelMarks(after: number, max: number): Promise<readonly Noted[]> {
-    return (await this.#buckets.marks.page(`${this.#names.marks.subject}.*`, after, max)).map(noted);
+    return (await this.#buckets.marks.news(`${this.#names.marks.subject}.*`, after, max)).map(noted);
   }
 
   async onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void> {
@@ -82,7 +82,7 @@ export class NatsRegistry implements Registry {
   }
 
   async notes(after: number, max: number): Promise<readonly Noted[]> {
-    return (await this.#buckets.jobs.page(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
+    return (await this.#buckets.jobs.news(`${this.#names.jobs.subject}.*`, after, max)).map(noted);
   }
 
   async indexEnd(): Promise<number> {
@@ -132,7 +132,7 @@ export class NatsRegistry implements Registry {
   }
 
   async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
-    const kept = await this.#buckets.access.page(`${this.#names.access.subject}.*`, after, max);
+    const kept = await this.#buckets.access.news(`${this.#names.access.subject}.*`, after, max);
     return kept.map(({ sequence, subject, bytes }) => ({ place: sequence, id: lastToken(subject), text: decode(bytes) }));
   }
 

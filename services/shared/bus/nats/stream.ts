@@ -114,6 +114,11 @@ export class Stream {
     });
   }
 
+  /** Like `page`, for who asks again and again and mostly finds nothing new: a consumer costs a server of 2.9 5 KB that it never gives back. */
+  async news(filter: string, after: number, max: number, bytesMax?: number): Promise<readonly Stored[]> {
+    return (await this.next(filter, after)) === null ? [] : this.page(filter, after, max, bytesMax);
+  }
+
   /** The last message of every subject that matches, in the order they were stored. UNAVAILABLE when it was cut short. */
   async *lasts(filter: string): AsyncGenerator<Stored> {
     const consumer = await this.#patiently(() => this.#readConsumer(filter, { deliver_policy: "last_per_subject" }));

@@ -92,7 +92,8 @@ class Reader {
       throw refusal(place, "has a value that is not of the type beside it");
     const names = values.map((_, i) => `=${this.#values - i}`);
     values.forEach((value, i) => {
-      this.values[names[i]!] = { const: value };
+      this.values[names[i]!] =
+        typeof value === "string" && value.includes("/") && !UNWRITABLE.test(value) ? exactly(value) : { const: value };
     });
     this.instead.set(schema, { anyOf: names.map((name) => ({ $ref: `#/$defs/${name}` })) });
   }
@@ -134,7 +135,8 @@ class Reader {
     const { minimum = -Infinity, exclusiveMinimum = -Infinity, maximum = Infinity, exclusiveMaximum = Infinity } = schema;
     const least = Math.max(Number(minimum), Number(exclusiveMinimum) + 1);
     const most = Math.min(Number(maximum), Number(exclusiveMaximum) - 1);
-    if (most === Infinity && (least === -Infinity || least === 0 || least === 1)) return;
+    if (most === Infinity && least === -Infinity) return;
+    if (most === Infinity && (least === 0 || least === 1)) return void this.instead.set(schema, { type: "integer", minimum: least });
     if (least > most) throw refusal(at("minimum"), "leaves no number below the maximum");
     if (!(most - least < VALUES_MAX))
       throw refusal(at("minimum"), `is supported alone where it is 0 or 1, or with a maximum less than ${VALUES_MAX} above it`);
@@ -142,6 +144,9 @@ class Reader {
     this.#enum(schema, values, at("minimum"));
   }
 }
+
+/** A string that holds `/` as the model writes it: of a constant the library allows `\/` alone. */
+const exactly = (text: string): Fields => ({ type: "string", pattern: `^${text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")}$` });
 
 /** Of a whole number beyond 2^53, or one beyond all doubles, another has been read than was written, and that one would be forced. */
 function checkNumbers(value: unknown, place: string): void {
