@@ -142,8 +142,8 @@ const bytes = new Grammars(
 );
 afterAll(() => bytes.close());
 
-/** Every answer to a schema that has few, as `JSON.stringify` writes it. */
-async function textsOf(schema: object): Promise<Set<string>> {
+/** Every answer to a schema that has few, as `JSON.stringify` writes it, or as `shown`. */
+async function textsOf(schema: object, shown = (text: string) => JSON.stringify(JSON.parse(text))): Promise<Set<string>> {
   const texts = new Set<string>();
   const begun: number[][] = [[]];
   for (let taken = begun.pop(); taken !== undefined; taken = begun.pop()) {
@@ -151,7 +151,7 @@ async function textsOf(schema: object): Promise<Set<string>> {
     const mask = (await following.allowed(taken))!;
     following.close();
     for (const id of allowedIds(mask, 257)) {
-      if (id === 256) texts.add(JSON.stringify(JSON.parse(Buffer.from(taken).toString())));
+      if (id === 256) texts.add(shown(Buffer.from(taken).toString()));
       else begun.push([...taken, id]);
     }
   }
@@ -200,6 +200,23 @@ test("a schema of few answers has exactly these, whatever beginnings and ends it
     ),
     { numRuns: Number(process.env.FUZZ_RUNS ?? 60) },
   );
+});
+
+test("a value with a slash is answered as it is written, and a string only as a whole", async () => {
+  for (const text of ["N/A", "a/b.c*", "2024/01-02", "km/h (x)", "é/😀", "a/b[1]{2}|^$+?", "http://x.y/z?a=1&b#c"])
+    expect(await textsOf({ enum: [text, "N-A"] }, (answer) => answer)).toEqual(new Set([JSON.stringify(text), '"N-A"']));
+});
+
+test("of two bounds below, the higher one holds", async () => {
+  const first = async (schema: object) => {
+    const following = bytes.follow({ schema: JSON.stringify({ type: "integer", ...schema }) });
+    const next = allowedIds((await following.allowed([]))!, 256).map((id) => String.fromCharCode(id));
+    following.close();
+    return next.filter((sign) => /[-\d]/.test(sign)).join("");
+  };
+  expect(await first({ minimum: 1, exclusiveMinimum: -1 })).toBe("123456789");
+  expect(await first({ minimum: 1, exclusiveMinimum: -20 })).toBe("123456789");
+  expect(await first({ minimum: 0, exclusiveMinimum: -100 })).toBe("0123456789");
 });
 
 test("as many values as are supported are made into a grammar in time", async () => {
