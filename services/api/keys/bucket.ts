@@ -31,6 +31,7 @@ export class Bucket {
 
   /** Seconds until `amount` may be taken; 0: now. */
   secondsUntil(amount: number, nowMs: number): number {
+    if (amount === 0) return 0; // also while something larger than the bucket is being paid for
     return (Math.max(0, Math.min(amount, this.limit) - this.level(nowMs)) * 60) / this.limit;
   }
 
