@@ -69,5 +69,6 @@ export function prefillIn({ event, phase }: LogRecord, promptTokens: number): Pr
 
 /** Null until a worker says so. */
 export function prefillOf({ promptTokens }: JobRequest, records: readonly LogRecord[]): Prefill | null {
-  return records.reduce<Prefill | null>((last, record) => prefillIn(record, promptTokens) ?? last, null);
+  const last = records.findLast((record) => prefillIn(record, promptTokens) !== null);
+  return last === undefined ? null : prefillIn(last, promptTokens);
 }
