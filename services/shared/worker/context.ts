@@ -26,7 +26,11 @@ interface ContextDeps extends KeepingDeps {
 }
 
 /** Makes the contexts of one worker's jobs, which share its room: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
-export function contextFactory({ engine, store, log, pulse }: WorkerDeps, settings: WorkerSettings, room: KvRoom) {
+export function contextFactory(
+  { engine, store, log, pulse }: Pick<WorkerDeps, "engine" | "store" | "log" | "pulse">,
+  settings: WorkerSettings,
+  room: KvRoom,
+) {
   const { sharedSalt, strictNumerics, uploadsMax, boundaryTokens } = settings;
   const deps: ContextDeps = { engine, store, log, room, uploadsMax, boundaryTokens, pulse };
   const { fingerprint, kvLayout, layers, kernelPath } = engine.info;

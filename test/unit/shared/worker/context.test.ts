@@ -8,10 +8,10 @@ import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import type { SegmentStore, ValueHead } from "../../../../services/shared/segments/contract.ts";
 import { contextFactory } from "../../../../services/shared/worker/context.ts";
-import type { WorkerDeps } from "../../../../services/shared/worker/deps.ts";
 import { HeldJob } from "../../../../services/shared/worker/held-job.ts";
 import { Interrupted } from "../../../../services/shared/worker/interrupted.ts";
 import { KvRoom } from "../../../../services/shared/worker/kv-room.ts";
+import { Pulse } from "../../../../services/shared/worker/pulse.ts";
 import { engineOptions, promptIds, SEGMENT } from "../../../support/model.ts";
 import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
@@ -45,7 +45,8 @@ function contextOf(store: Partial<SegmentStore>) {
     engine: openWeightlessEngine({ ...engineOptions, clock }),
     store: overriding(memoryStore(), store),
     log: silentLog,
-  } as Partial<WorkerDeps> as WorkerDeps;
+    pulse: new Pulse(),
+  };
   const room = new KvRoom(deps.engine.info, settings.kvBytes, clock);
   return { job, context: contextFactory(deps, { ...settings, worker: "w" }, room)(job, ids) };
 }
