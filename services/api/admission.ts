@@ -1,9 +1,8 @@
 import type { Bus, Waiting } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { JobRequest, Lane } from "../shared/bus/events.ts";
-import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import { Backlog, type Load } from "./backlog.ts";
 import { type Capacity, Workers } from "./capacity.ts";
 

@@ -4,8 +4,8 @@ import { cancelLine, endedBytes, jobsOf, type Line, type LineDeps, shownLine, su
 import { LargeAnswers, wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
-import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { backoffMs, linked, Pause } from "../shared/runtime/pause.ts";
 import { LineBody } from "./line-body.ts";
 import type { LineResult } from "./results.ts";
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { linked } from "../../shared/bus/pause.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { linked } from "../../shared/runtime/pause.ts";
 import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";

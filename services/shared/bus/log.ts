@@ -1,5 +1,6 @@
 import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
+import { backoffMs, Pause } from "../runtime/pause.ts";
 import type { Random } from "../runtime/random.ts";
 import { HeldClaim } from "./claim.ts";
 import { decodeRecord, encodeRequest } from "./codec.ts";
@@ -8,7 +9,6 @@ import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type Phase, type StoredRecord } from "./events.ts";
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
-import { backoffMs, Pause } from "./pause.ts";
 import { holds, quietMs, type Standing, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
