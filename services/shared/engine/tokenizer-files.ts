@@ -26,9 +26,7 @@ export interface SpecialIds {
   readonly eos: number;
   readonly user: number | null;
   readonly assistant: number | null;
-  readonly thinkStart: number | null;
   readonly thinkEnd: number | null;
-  readonly dsml: number | null;
 }
 
 export interface TokenizerFiles {
@@ -79,9 +77,7 @@ function specialIds(path: string, native: Native, names: Fields): SpecialIds {
     eos: need(tokenName(names.eos_token) ?? "<｜end▁of▁sentence｜>"),
     user: native.tokenToId("<｜User｜>"),
     assistant: native.tokenToId("<｜Assistant｜>"),
-    thinkStart: native.tokenToId("<think>"),
     thinkEnd: native.tokenToId("</think>"),
-    dsml: native.tokenToId("｜DSML｜"),
   };
 }
 

@@ -102,7 +102,6 @@ async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal)
   try {
     if (stop.aborted) job.handBack(drained());
     job.check();
-    job.turn.begin();
     await work(job);
   } catch (thrown) {
     await settle(here, job, thrown);
