@@ -11,6 +11,7 @@ export { type Arguments, type Operation, operationNames } from "./kernels/operat
 export {
   type Activation,
   bytesIn,
+  bytesInLines,
   bytesOf,
   count,
   type Dtype,

@@ -46,6 +46,11 @@ export function bytesOf(dtype: Dtype, shape: readonly number[]): number {
   return dtype === "F4_E2M1" ? values / 2 : values * elementBytes[dtype];
 }
 
+/** In whole cache lines: of tensors that share a buffer each begins with one. */
+export const bytesInLines = (dtype: Dtype, shape: readonly number[]): number => Math.ceil(bytesOf(dtype, shape) / CACHE_LINE) * CACHE_LINE;
+
+const CACHE_LINE = 64;
+
 const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, BF16: 2, F8_E4M3: 1, F8_E8M0: 1, F4_E2M1: 0.5, I32: 4, I64: 8, U8: 1 };
 
 type Values = Float32Array | Int32Array | BigInt64Array | Uint16Array | Uint8Array;
