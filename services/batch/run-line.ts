@@ -17,7 +17,7 @@ const words: Record<Cause, string> = {
   expired: "This request could not be executed before the completion window expired.",
 };
 
-export interface LineRun {
+interface LineRun {
   readonly batch: Pick<Batch, "id" | "tenant" | "endpoint" | "expiresAt">;
   /** Of the index, and in the file. */
   readonly line: number;

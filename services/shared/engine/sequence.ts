@@ -28,7 +28,7 @@ export interface Sequence {
 }
 
 /** Rings, indexed by position modulo their length. */
-export interface LayerState {
+interface LayerState {
   /** U8 [window, rowBytes]: KV rows of the last tokens. */
   readonly window: Tensor;
   /** F32 [slots, 2, width]: k and z + ape of the tokens of the unfinished window and, with overlap, of the window before it. */

@@ -13,7 +13,7 @@ export interface TokenizerFile {
   readonly normalizer?: unknown;
 }
 
-export interface AddedToken {
+interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
@@ -29,7 +29,7 @@ export interface SpecialIds {
   readonly thinkEnd: number | null;
 }
 
-export interface TokenizerFiles {
+interface TokenizerFiles {
   readonly native: Native;
   readonly file: TokenizerFile;
   readonly ids: SpecialIds;

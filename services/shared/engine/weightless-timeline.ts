@@ -76,7 +76,7 @@ export function extend(timeline: Timeline, ids: ArrayLike<number>, vocabSize: nu
   return sealed;
 }
 
-export interface Vocabulary {
+interface Vocabulary {
   readonly vocabSize: number;
   readonly eosId: number;
   readonly eosOneIn: number;

@@ -9,7 +9,7 @@ const LOG_MAX = 8;
 /** Progress is told about four times a second: enough to watch, too little to fill the log. */
 const PROGRESS_MS = 250;
 
-export interface Progress {
+interface Progress {
   readonly done: number;
   readonly total: number;
   /** Absent until what is stored was looked for. */

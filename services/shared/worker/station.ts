@@ -20,7 +20,7 @@ const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
 
-export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
+interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
   /** How long a job keeps its slot at least while interactive work waits; infinite: to its end. */
   readonly turnMs: number;
@@ -35,7 +35,7 @@ export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" 
 type StationDeps = Omit<WorkerDeps, "engine" | "store" | "grammars">;
 
 /** Does the work of one held job, up to the event that ends this worker's part. */
-export type Work = (job: HeldJob) => Promise<void>;
+type Work = (job: HeldJob) => Promise<void>;
 
 /**
  * Pulls work while there is a free slot, claims it and has it done, until `stop` aborts; then hands back what it holds and resolves. A

@@ -4,7 +4,7 @@ import { BOS, DSML, EOS, type Tags, THINK_END, THINK_START, tagsOf } from "./dia
 import type { Release } from "./messages.ts";
 import { Scanner } from "./scanner.ts";
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly release: Release;
   /** The prompt ended in `<think>`: the text begins with reasoning. */
   readonly thinking: boolean;
@@ -20,7 +20,7 @@ export interface ParsedOutput extends Joined {
   readonly problem: Problem | null;
 }
 
-export type Problem =
+type Problem =
   | "no_think_end"
   | "no_eos"
   | "text_after_eos"

@@ -14,7 +14,7 @@ export interface Workspace {
   release(): void;
 }
 
-export type Region = keyof ReturnType<typeof regions>;
+type Region = keyof ReturnType<typeof regions>;
 
 export interface WorkspaceSize {
   readonly rowsMax: number;

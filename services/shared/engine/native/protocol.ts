@@ -7,7 +7,7 @@ import type { CoreStep } from "./core.ts";
  * What the engine's thread is asked and what it answers, in the order it was asked. Native memory crosses as handles: the sender lends a
  * reference (NativeBuffer.lend), the receiver takes it over (adoptBuffer).
  */
-export interface Calls {
+interface Calls {
   open: {
     readonly input: {
       readonly segments: readonly number[];
