@@ -27,7 +27,8 @@ interface Holding {
 
 /**
  * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`, as do a cancel and
- * the deadline. The message is touched only here and in settle.ts, right after an append of our own was accepted.
+ * the deadline. Its message is touched only here and in settle.ts, right after an append of our own was accepted; that of a job which
+ * is not ours to do, in claim-job.ts.
  */
 export class HeldJob {
   readonly claim: Claim;
