@@ -18,17 +18,17 @@ export class Tokenizer {
   readonly stopIds: ReadonlySet<number>;
   /** One more than the largest id that has text; a model's embedding may be padded beyond it. */
   readonly vocabSize: number;
-  private readonly bytes: TokenBytes;
-  private readonly thread: ThreadCalls<Request, Int32Array>;
-  private readonly spacesBeginWords: boolean;
+  readonly #bytes: TokenBytes;
+  readonly #thread: ThreadCalls<Request, Int32Array>;
+  readonly #spacesBeginWords: boolean;
 
   private constructor(thread: ThreadCalls<Request, Int32Array>, { table, ids, stopIds, spacesBeginWords }: Ready) {
-    this.thread = thread;
-    this.spacesBeginWords = spacesBeginWords;
-    this.bytes = new TokenBytes(table);
+    this.#thread = thread;
+    this.#spacesBeginWords = spacesBeginWords;
+    this.#bytes = new TokenBytes(table);
     this.ids = ids;
     this.stopIds = new Set(stopIds);
-    this.vocabSize = this.bytes.size;
+    this.vocabSize = this.#bytes.size;
   }
 
   /**
@@ -47,26 +47,26 @@ export class Tokenizer {
    * Throws INVALID_REQUEST for what has no UTF-8 form, CONTEXT_LENGTH as soon as there are more than `maxTokens`.
    */
   encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
-    return this.thread.call({ text, maxTokens });
+    return this.#thread.call({ text, maxTokens });
   }
 
   /** No more than `text` has ids: what is known of them without encoding it. */
   atLeast(text: string): number {
-    return text === "" ? 0 : 1 + (this.spacesBeginWords ? spacedWords(text) : 0);
+    return text === "" ? 0 : 1 + (this.#spacesBeginWords ? spacedWords(text) : 0);
   }
 
   /** The bytes a token stands for: a piece of UTF-8, not always whole characters. Empty for ids without text (padding). Do not write to it. */
   bytesOf(id: number): Uint8Array {
-    return this.bytes.of(id);
+    return this.#bytes.of(id);
   }
 
   /** What grammars need to know, for a model with `vocabSize` logits. */
   vocabulary(vocabSize = this.vocabSize): Vocabulary {
-    return { table: this.bytes.table, stopIds: [...this.stopIds], vocabSize };
+    return { table: this.#bytes.table, stopIds: [...this.stopIds], vocabSize };
   }
 
   /** Ends the thread; texts in progress reject with UNAVAILABLE. Bytes can be looked up afterwards. Idempotent. */
   close(): Promise<void> {
-    return this.thread.close();
+    return this.#thread.close();
   }
 }
