@@ -76,7 +76,7 @@ export function extend(timeline: Timeline, ids: ArrayLike<number>, vocabSize: nu
   return sealed;
 }
 
-interface Vocabulary {
+export interface Vocabulary {
   readonly vocabSize: number;
   readonly eosId: number;
   readonly eosOneIn: number;
