@@ -57,7 +57,7 @@ export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: Fastify
   return uploads || (left === 0 && unknownLength === undefined) ? payload : counted(payload, share);
 }
 
-/** The same bytes, which take room as they come. */
+/** The same bytes, which take room as they come. Nobody need read them: of a GET nobody does. */
 export function counted(payload: Readable, share: Share, most?: number): Transform {
   const arrived = new Transform({
     transform(bytes: Buffer, _, done) {
@@ -69,6 +69,7 @@ export function counted(payload: Readable, share: Share, most?: number): Transfo
       }
     },
   });
+  arrived.on("error", () => {}); // for whoever reads
   payload.on("error", (error) => arrived.destroy(error));
   return payload.pipe(arrived);
 }
