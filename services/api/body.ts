@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { type Readable, Transform } from "node:stream";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { PART_BYTES } from "../shared/batches/file.ts";
@@ -45,15 +44,10 @@ export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: Fastify
   const bytes = uploads ? Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES) : Number(length ?? 0);
   const left = uploads || bytes <= bytesMax ? share.announce(bytes) : 0;
   request.bodyShare = share;
-  const { socket } = request.raw;
-  const ended = () => {
-    socket.off("close", ended);
+  reply.raw.once("close", () => {
     share.giveBack();
     request.raw.unpipe().resume(); // what nobody read stands before the next request of this connection
-  };
-  setMaxListeners(0, socket); // requests may stand in line on it
-  socket.once("close", ended); // answers that stand in line do not hear of it
-  reply.raw.once("close", ended);
+  });
   return uploads || (left === 0 && unknownLength === undefined) ? payload : counted(payload, share);
 }
 

@@ -3,6 +3,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type CountAnswer, countAnswers } from "./answered.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
+import { breakOff, takeTurn } from "./connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
@@ -35,12 +36,12 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       answered(NO_ROUTE, String(reply.statusCode)); // no hook hears of it
     },
     clientErrorHandler: (thrown, socket) => {
-      if (socket.writable && !socket.destroyed) {
+      const left = thrown.code === LEFT;
+      breakOff(socket, left, () => {
         const error = fromConnection(thrown);
         socket.write(rawAnswer(error, random.id("req_")));
-        if (thrown.code !== LEFT) answered(NO_ROUTE, String(openaiErrors.status(error)));
-      }
-      socket.destroy();
+        if (!left) answered(NO_ROUTE, String(openaiErrors.status(error)));
+      });
     },
   });
   app.decorateRequest("caller", null);
@@ -49,8 +50,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
     readBody(request, bytes),
   );
-  app.addHook("onRequest", async (request, reply) => {
-    head(request, reply);
+  app.addHook("onRequest", (request, reply, next) => takeTurn(request, head(request, reply), next));
+  app.addHook("onRequest", async (request) => {
     deps.stopping.throwIfAborted();
     // By the route that was found: the same path can be spelled in many ways.
     if ((request.routeOptions.url ?? request.url).startsWith("/v1/"))
