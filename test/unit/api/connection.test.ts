@@ -1,7 +1,9 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { IN_LINE_MAX } from "../../../services/api/connection.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -166,6 +168,16 @@ test("into an answer that has begun nothing is written about the rest of its req
   expect(statuses(heard())).toEqual([200]);
 });
 
+test("a request without a host is refused in our words, one that expects the unknown is answered like any other", async () => {
+  await open();
+  const { heard } = begin(
+    "GET /v1/models HTTP/1.1\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: x\r\nexpect: 200-ok\r\n\r\nGET /v1/models HTTP/1.0\r\n\r\n",
+  );
+  await expect.poll(() => statuses(heard()), soon).toEqual([400, 200, 200]);
+  expect(heard()).toMatch(/^HTTP\/1.1 400 .*x-request-id: req_.*"message":"a request of HTTP\/1.1 says which host .*"invalid_request"/s);
+  expect(heard().match(/x-request-id: req_/g)).toHaveLength(3);
+});
+
 test("who leaves amid a body that nobody reads ends his connection, and nothing else", async () => {
   await open();
   const { id } = await submitted();
@@ -173,4 +185,19 @@ test("who leaves amid a body that nobody reads ends his connection, and nothing 
   await expect.poll(heard, soon).toContain("event: submitted");
   socket.destroy(); // an error that nobody hears would end the process
   await expect.poll(async () => (await fetch(`${api.url}/health`)).status, soon).toBe(200);
+});
+
+test.each([
+  ["an upload", head("/v1/files", "content-type: multipart/form-data; boundary=b", "content-length: 9000")],
+  ["a body", head("/v1/chat/completions", JSON_BODY, "content-length: 9000")],
+])("who leaves amid %s is no failure of ours", async (_, text) => {
+  const lines: string[] = [];
+  api = await testApi({}, undefined, undefined, pino({ level: "info" }, { write: (line) => void lines.push(line) }));
+  const taken = async () => Number((await (await fetch(`${api.url}/metrics`)).text()).match(/^longshore_api_body_bytes (\d+)/m)![1]);
+  const { socket } = begin(`${text}--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\nx`);
+  await expect.poll(taken, soon).toBeGreaterThan(0);
+  socket.destroy();
+  await expect.poll(taken, soon).toBe(0);
+  await once(begin(get("/health")).socket, "data");
+  expect(lines).toEqual([]);
 });
