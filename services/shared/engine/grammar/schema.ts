@@ -1,4 +1,5 @@
 import { type ExactJson, printJson, readJson } from "../chat/python-json.ts";
+import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
 import { Literals } from "./literals.ts";
 import { boundsOf, checkNumbers } from "./numbers.ts";
@@ -67,6 +68,7 @@ class Reader {
 
   whole(): ReadSchema {
     const root = this.#read(this.#root, "", 0);
+    checkDescent(root, this.#definitions);
     return { schema: printJson({ ...root, ...Object.fromEntries(this.#definitions) }), literals: this.#literals };
   }
 
