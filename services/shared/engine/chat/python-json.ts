@@ -31,18 +31,22 @@ export function readJson(text: string): ExactJson {
   return value;
 }
 
-/** Python's `json.dumps(value, ensure_ascii=False)`. Throws INVALID_REQUEST for what is not JSON. */
-export function printJson(value: Printable): string {
+/** Between the parts of a list or an object, and behind a name. */
+export type Separators = readonly [comma: string, colon: string];
+
+/** Python's `json.dumps(value, ensure_ascii=False, separators=separators)`. Throws INVALID_REQUEST for what is not JSON. */
+export function printJson(value: Printable, separators: Separators = [", ", ": "]): string {
+  const [comma, colon] = separators;
   if (value === null || typeof value === "boolean") return String(value);
   if (typeof value === "string") return JSON.stringify(value);
   if (value instanceof JsonNumber) return value.text;
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number") return Number.isInteger(value) && !Object.is(value, -0) ? BigInt(value).toString() : printFloat(value);
-  if (Array.isArray(value)) return `[${value.map(printJson).join(", ")}]`;
+  if (Array.isArray(value)) return `[${value.map((item) => printJson(item, separators)).join(comma)}]`;
   if (typeof value === "object")
     return `{${entries(value as JsonObject)
-      .map(([key, item]) => `${JSON.stringify(key)}: ${printJson(item)}`)
-      .join(", ")}}`;
+      .map(([key, item]) => `${JSON.stringify(key)}${colon}${printJson(item, separators)}`)
+      .join(comma)}}`;
   throw new ServingError("INVALID_REQUEST", `a value of type ${typeof value} has no JSON form`);
 }
 

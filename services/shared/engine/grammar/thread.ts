@@ -1,7 +1,8 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
 import { TokenBytes, type TokenTable } from "../tokenizer-bytes.ts";
-import { readSchema, refusal } from "./schema.ts";
+import { readSchema } from "./schema.ts";
+import { refusal } from "./schema-forms.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";
 
 /** Whose tokens an answer is made of. */
@@ -95,8 +96,7 @@ class Grammars {
   }
 
   async #compile(schema: string): Promise<CompiledGrammar> {
-    const found = this.#compiled.get(schema);
-    const compiled = found ?? (await this.#compiler.compileJSONSchema(readSchema(schema), ...ON_ONE_LINE, /* strictMode */ false));
+    const compiled = this.#compiled.get(schema) ?? (await this.#compileAnew(schema));
     this.#compiled.delete(schema);
     this.#compiled.set(schema, compiled);
     const [oldest] = this.#compiled;
@@ -104,6 +104,17 @@ class Grammars {
       oldest[1].dispose();
       this.#compiled.delete(oldest[0]);
     }
+    return compiled;
+  }
+
+  /** As the library's `compileJSONSchema`, but for what is put into the grammar between its two steps. */
+  async #compileAnew(text: string): Promise<CompiledGrammar> {
+    const { Grammar, Testings } = this.#xgrammar.library;
+    const { schema, literals } = readSchema(text);
+    const ebnf = await Testings._jsonSchemaToEBNF(schema, ...ON_ONE_LINE, /* strictMode */ false);
+    const grammar = await Grammar.fromEBNF(literals.into(ebnf));
+    const compiled = await this.#compiler.compileGrammar(grammar);
+    grammar.dispose();
     return compiled;
   }
 
