@@ -32,7 +32,7 @@ export function readJson(text: string): ExactJson {
 }
 
 /** Between the parts of a list or an object, and behind a name. */
-export type Separators = readonly [comma: string, colon: string];
+type Separators = readonly [comma: string, colon: string];
 
 /** Python's `json.dumps(value, ensure_ascii=False, separators=separators)`. Throws INVALID_REQUEST for what is not JSON. */
 export function printJson(value: Printable, separators: Separators = [", ", ": "]): string {

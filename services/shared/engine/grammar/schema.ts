@@ -30,7 +30,7 @@ const OPTIONAL_MAX = 64;
 /** Items of arrays that may end before the last of their `prefixItems`, counted anew for each length, in all. */
 const PLACES_MAX = 500;
 
-export interface ReadSchema {
+interface ReadSchema {
   /** As the library understands it rightly: JSON. */
   readonly schema: string;
   /** What the grammar that it makes of it lacks. */

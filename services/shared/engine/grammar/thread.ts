@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
+import { ServingError } from "../../runtime/errors.ts";
 import { TokenBytes, type TokenTable } from "../tokenizer-bytes.ts";
+import { toWire, type WireError } from "../wire-error.ts";
 import { readSchema } from "./schema.ts";
 import { refusal } from "./schema-forms.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";
@@ -28,11 +29,7 @@ export type Reply =
   | { readonly kind: "allowed"; readonly mask: Uint32Array<ArrayBuffer>; readonly spent: boolean }
   /** The answer is not followed here, because the thread was started anew. */
   | { readonly kind: "unknown" }
-  | {
-      readonly kind: "failed";
-      readonly error: { readonly code: ErrorCode; readonly message: string };
-      readonly spent: boolean;
-    };
+  | { readonly kind: "failed"; readonly error: WireError; readonly spent: boolean };
 
 /** Compiled schemas that are kept, the latest used last. */
 const COMPILED_MAX = 32;
@@ -122,8 +119,8 @@ class Grammars {
   #failed(thrown: unknown): Reply {
     const ours = thrown instanceof ServingError;
     const words = this.#xgrammar.complaint() || (thrown instanceof Error ? thrown.message : String(thrown));
-    const { code, message } = ours ? thrown : refusal("", `is not supported: ${words}`);
-    return { kind: "failed", error: { code, message }, spent: !ours || this.#xgrammar.overflown };
+    const error = toWire(ours ? thrown : refusal("", `is not supported: ${words}`));
+    return { kind: "failed", error, spent: !ours || this.#xgrammar.overflown };
   }
 }
 
