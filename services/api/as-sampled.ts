@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Bus } from "../shared/bus/contract.ts";
+import { textOf } from "../shared/engine/chat/delta.ts";
 import { EOS, THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
 import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
@@ -60,7 +61,7 @@ async function sampled(
   const { release, thinking } = job.view;
   const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));
   if (end?.reason !== "stop" || end.stop !== null || release !== model.release) return message;
-  const text = (job.view.begun ?? "") + deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
+  const text = (job.view.begun ?? "") + deltas.map(textOf).join("");
   const parsed = parseOutput(text + EOS, { release, thinking });
   if (parsed.problem !== null || !isUnchanged(message, parsed)) return message;
   const written = thinking ? text.slice(parsed.reasoning.length + THINK_END.length) : text;

@@ -1,4 +1,4 @@
-import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
+import { type Delta, joinDeltas, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
@@ -56,7 +56,7 @@ export function completionSurface(head: Head, { index }: Place, includeUsage: bo
     opening: () => [],
     more: (deltas, scores) => {
       held.add(scores);
-      return events(deltas.map((delta) => chunk("text" in delta ? delta.text : "", null)));
+      return events(deltas.map((delta) => chunk(textOf(delta), null)));
     },
     closing: (end) => events([chunk("", end.reason)]),
     whole: (answers) => ({

@@ -1,4 +1,4 @@
-import type { Delta } from "../../shared/engine/chat/delta.ts";
+import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
@@ -120,10 +120,10 @@ export class ResponseWriter {
   }
 
   #add(delta: Delta): StreamEvent[] {
-    const key = "index" in delta ? `call ${delta.index}` : delta.type;
-    if (this.#open === key) return this.#grow(delta);
+    const block = blockOf(delta);
+    if (this.#open === block) return this.#grow(delta);
     const closed = this.#close("completed");
-    this.#open = key;
+    this.#open = block;
     const item = this.#newItem(delta);
     this.#output.push(item);
     const added = this.#event("response.output_item.added", { output_index: this.#output.length - 1, item });
@@ -135,7 +135,7 @@ export class ResponseWriter {
 
   #grow(delta: Delta): StreamEvent[] {
     const item = this.#output.at(-1)!;
-    const text = "text" in delta ? delta.text : "";
+    const text = textOf(delta);
     if (item.type === "function_call") {
       item.arguments += text;
       return this.#part("response.function_call_arguments.delta", { delta: text });
