@@ -40,6 +40,7 @@ function chatMessages({ messages }: AnthropicConversation, i: number, exactly: E
   const { role, content } = messages[i]!;
   const blocks: readonly AnthropicBlock[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (role === "assistant") return [assistantMessage(blocks, i, i === messages.length - 1, exactly)];
+  if (blocks.length === 0) throw invalid(`messages[${i}].content`, "must have a block: a message that says nothing is none");
   return blocks.map((block, j) => askingMessage(role, block, `messages[${i}].content[${j}]`));
 }
 
