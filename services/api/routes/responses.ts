@@ -11,7 +11,7 @@ import { pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
-import { listedItem } from "../responses/items.ts";
+import { listedItems } from "../responses/items.ts";
 import { inputKept } from "../responses/kept.ts";
 import { responsesSurface, writtenOf } from "../responses/surface.ts";
 
@@ -53,11 +53,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
     const page = parseBody(itemQuery, request.query);
     const { jobId, response } = await find(request);
-    const items = await inputKept(deps.bus, jobId, response);
-    return pageOf(
-      items.map((item, i) => listedItem(item, `item_${jobId.slice("job_".length)}_${i}`)),
-      page,
-    );
+    return pageOf(listedItems(await inputKept(deps.bus, jobId, response), jobId), page);
   });
 
   app.post<Asking>("/v1/responses/:id/cancel", async (request) => {
