@@ -1,9 +1,9 @@
 import type { Delta } from "../../shared/engine/chat/delta.ts";
 import type { Ending } from "../answer.ts";
+import { answerId, toolUseId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";
 import { Verbatim } from "../verbatim.ts";
-import { answerId } from "../view.ts";
 import { anthropicErrors } from "./errors.ts";
 
 /** An answer as a message of blocks: what was thought, what was said, the tools to use. */
@@ -112,7 +112,7 @@ function wholeBlocks(deltas: readonly Delta[], jobId: string): object[] {
 
 const toolUse = (jobId: string, delta: Delta, input: object): object => ({
   type: "tool_use",
-  id: `toolu_${jobId.slice("job_".length)}_${"index" in delta ? delta.index : 0}`,
+  id: toolUseId(jobId, "index" in delta ? delta.index : 0),
   name: "name" in delta ? delta.name : "",
   input,
   caller: { type: "direct" },

@@ -1,6 +1,7 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
+import { itemId } from "../ids.ts";
 import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
 
@@ -88,7 +89,7 @@ const SEAL = "longshore.1.";
 export function listedItems(items: readonly Item[], jobId: string) {
   const ids = new Set<string>();
   return items.map((item, i) => {
-    const id = item.id === undefined || ids.has(item.id) ? `item_${jobId.slice("job_".length)}_${i}` : item.id;
+    const id = item.id === undefined || ids.has(item.id) ? itemId("item", jobId, i) : item.id;
     ids.add(id);
     return listedItem(item, id);
   });

@@ -6,6 +6,7 @@ import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { countTokens, submitChoices } from "../generate.ts";
+import { answerId } from "../ids.ts";
 import { cancelJob, deleteEnded } from "../jobs.ts";
 import { pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
@@ -34,7 +35,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
     if (!detached || generation.stream === true) return answer(deps, reply, choices, generation, detached);
     const { jobId } = choices[0]!;
     reply.header("x-job-id", jobId);
-    return soFar(await findResponse(deps.bus, jobId.replace("job_", "resp_"), tenant));
+    return soFar(await findResponse(deps.bus, answerId("responses", jobId), tenant));
   });
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
