@@ -6,6 +6,7 @@ import { isUnavailable } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission, Asked } from "./admission.ts";
+import { keyOfAnother } from "./errors.ts";
 import { cancelJob, type Note } from "./jobs.ts";
 import type { Place } from "./places.ts";
 import { payloadKey } from "./responses/kept.ts";
@@ -157,10 +158,6 @@ async function jobIdFor(
   const earlier = await bus.registry.remember(rememberedAs(tenant, idempotencyKey), JSON.stringify({ jobId, bodyHash }));
   if (earlier === null) return { jobId, known: false };
   const found = JSON.parse(earlier) as { jobId: string; bodyHash: string };
-  if (found.bodyHash !== bodyHash) {
-    throw new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
-      apiCode: "idempotency_conflict",
-    });
-  }
+  if (found.bodyHash !== bodyHash) throw keyOfAnother();
   return { jobId: found.jobId, known: true };
 }
