@@ -4,6 +4,7 @@ import { flatFormat } from "../answer-format.ts";
 import { invalid } from "../errors.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import type { ForcedCall } from "../forced-call.ts";
+import { functionTool } from "../function-tool.ts";
 import { conversationPrompt, type PromptDeps, type WrittenPrompt } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
@@ -71,10 +72,5 @@ function assistantMessage(blocks: readonly AnthropicBlock[], i: number, last: bo
   };
 }
 
-/** In OpenAI's form, which the prompt is written from. */
-function toolsOf({ tools = [] }: AnthropicConversation, exactly: Exactly): readonly Printable[] {
-  return tools.map(({ name, description }, i) => ({
-    type: "function",
-    function: { name, ...(description === undefined ? {} : { description }), parameters: exactly("tools", i, "input_schema") },
-  }));
-}
+const toolsOf = ({ tools = [] }: AnthropicConversation, exactly: Exactly): readonly Printable[] =>
+  tools.map(({ name, description }, i) => functionTool(name, description, exactly("tools", i, "input_schema")));
