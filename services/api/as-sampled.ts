@@ -8,6 +8,7 @@ import { printJson } from "../shared/engine/chat/python-json.ts";
 import { atMost } from "../shared/runtime/at-most.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
 import { answerSoFar, findJob } from "./follow.ts";
+import { callOf } from "./ids.ts";
 import type { ServedModel } from "./model.ts";
 
 /** Earlier answers looked up for one prompt, and of these at once. What is older is written anew. */
@@ -44,11 +45,9 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "DAMAGED"]);
 /** The job whose calls these are; null unless all are of one. */
 function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
   if (role !== "assistant" || calls === null || calls === undefined) return null;
-  const jobs = calls.map(({ id }, i) => {
-    const [, job, index] = /^(?:call|toolu)_([0-9a-z]{20})_(\d+)$/.exec(id ?? "") ?? [];
-    return Number(index) === i ? job : undefined;
-  });
-  return jobs[0] !== undefined && jobs.every((job) => job === jobs[0]) ? `job_${jobs[0]}` : null;
+  const made = calls.map(({ id }) => callOf(id ?? ""));
+  const job = made[0]?.jobId ?? null;
+  return made.every((call, i) => call?.jobId === job && call.index === i) ? job : null;
 }
 
 async function sampled(

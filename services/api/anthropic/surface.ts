@@ -1,8 +1,9 @@
 import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { Ending } from "../answer.ts";
+import { answerId, toolUseId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";
-import { answerId } from "../view.ts";
+import { Verbatim } from "../verbatim.ts";
 import { anthropicErrors } from "./errors.ts";
 
 /** An answer as a message of blocks: what was thought, what was said, the tools to use. */
@@ -105,18 +106,18 @@ function wholeBlocks(deltas: readonly Delta[], jobId: string): object[] {
   });
 }
 
-const toolUse = (jobId: string, delta: Delta, input: unknown): object => ({
+const toolUse = (jobId: string, delta: Delta, input: object): object => ({
   type: "tool_use",
-  id: `toolu_${jobId.slice("job_".length)}_${"index" in delta ? delta.index : 0}`,
+  id: toolUseId(jobId, "index" in delta ? delta.index : 0),
   name: "name" in delta ? delta.name : "",
   input,
   caller: { type: "direct" },
 });
 
-/** A call that was cut off has no complete input; what came of it is shown under the name that the prompt would give it, too. */
-function inputOf(text: string): unknown {
+/** As the model wrote it, to the last digit. A call that was cut off has no complete input; what came of it is shown under the name that the prompt would give it, too. */
+function inputOf(text: string): object {
   try {
-    return JSON.parse(text);
+    return new Verbatim(text);
   } catch {
     return { arguments: text };
   }

@@ -2,6 +2,7 @@ import { type Delta, joinDeltas, textOf } from "../../shared/engine/chat/delta.t
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
+import { callId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";
 import { chatLogprobs, type Logprobs, TextLogprobs } from "./logprobs.ts";
@@ -125,9 +126,6 @@ export function chatMessage(deltas: readonly Delta[], jobId: string): object {
       : { tool_calls: toolCalls.map((call, i) => ({ id: callId(jobId, i), type: "function", function: call })) }),
   };
 }
-
-/** The same on every replica and for every reader. */
-export const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
 
 /** The prompt is counted once, however many answers it has. */
 function usageOf(ends: readonly Ending[]): object {

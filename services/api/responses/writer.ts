@@ -2,9 +2,8 @@ import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
-import { callId } from "../openai/surfaces.ts";
+import { answerId, callId, itemId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
-import { answerId } from "../view.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
 
@@ -166,7 +165,7 @@ export class ResponseWriter {
 
   #newItem(delta: Delta): OutputItem {
     const { jobId } = this.#written;
-    const id = (prefix: string) => `${prefix}_${jobId.slice("job_".length)}_${this.#output.length}`;
+    const id = (kind: Parameters<typeof itemId>[0]) => itemId(kind, jobId, this.#output.length);
     const started = { status: "in_progress" } as const;
     if (delta.type === "reasoning")
       return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };
