@@ -20,9 +20,7 @@ export async function doctor(config: Config): Promise<boolean> {
   for (const { what, state, text } of findings) console.log(`${marks[state]}  ${what.padEnd(24)} ${text}`);
   const missing = findings.filter(({ needed, state }) => needed === true && state === "no");
   console.log(
-    missing.length === 0
-      ? "\nThis machine can serve."
-      : `\nMissing: ${[...new Set(missing.map(({ what }) => what))].join(", ")}`,
+    missing.length === 0 ? "\nThis machine can serve." : `\nMissing: ${[...new Set(missing.map(({ what }) => what))].join(", ")}`,
   );
   return missing.length === 0;
 }
