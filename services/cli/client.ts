@@ -1,13 +1,6 @@
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
-import { Absence, type OnAway } from "./absence.ts";
 import { type FormFile, formOf } from "./form.ts";
-
-export interface ServerEvent {
-  readonly name: string;
-  /** Where a reader goes on behind it; "" for one without. */
-  readonly id: string;
-  readonly data: string;
-}
+import { parseEvents, type ServerEvent } from "./server-events.ts";
 
 /** The API as the commands use it. */
 export interface Client {
@@ -104,60 +97,6 @@ export function openClient(url: string, key: string | undefined): Client {
   };
 }
 
-/** Of the events of a job, what the commands show. */
-export interface JobEvent {
-  readonly name: string;
-  /** `progress`: prompt tokens. */
-  readonly done?: number;
-  readonly total?: number;
-  /** `handed_over`: tokens computed again because no boundary was stored at the end of what the cache held. */
-  readonly recomputed?: number;
-  /** Output tokens so far. */
-  readonly tokens?: number;
-}
-
-/** An API says on a stream that it is there, six times as often unless it was set otherwise: whoever says nothing for so long is asked again. */
-const SILENT_MS = 60_000;
-/** What the end of a replica, or of its record, says on a stream. */
-const PASSING = ["shutting_down", "unavailable"];
-
-interface Following {
-  readonly onAway: OnAway;
-  readonly silentMs: number;
-  /** How long nobody may tell events; 0: they are asked for once. */
-  readonly awayMaxMs: number;
-}
-
-/** A job's events until it ended, each once: where their stream breaks off it goes on, at whatever replica answers. Throws if none does any more. */
-export async function* jobEvents(
-  client: Client,
-  jobId: string,
-  { onAway = () => {}, silentMs = SILENT_MS, awayMaxMs }: Partial<Following> = {},
-): AsyncGenerator<JobEvent> {
-  let after = "0";
-  const absence = new Absence(onAway, undefined, awayMaxMs);
-  const answers = () => {
-    absence.ended();
-    onAway(null);
-  };
-  for (;;) {
-    try {
-      const path = `/v1/jobs/${encodeURIComponent(jobId)}/events?after=${after}`;
-      for await (const { name, id, data } of client.events(path, silentMs, answers)) {
-        const event = JSON.parse(data) as JobEvent & { error?: { message: string; code: string | null } };
-        if (event.error !== undefined)
-          throw new ServingError(PASSING.includes(event.error.code ?? "") ? "UNAVAILABLE" : "INTERNAL", `${jobId}: ${event.error.message}`);
-        if (id !== "") after = id.slice(id.indexOf(":") + 1);
-        answers();
-        yield { ...event, name };
-      }
-      return;
-    } catch (error) {
-      await absence.outlast(error);
-    }
-  }
-}
-
 /** What a refusal means to the commands: what to change, or that it may be tried again. */
 const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE");
 const CODES: Readonly<Record<number, ErrorCode>> = {
@@ -176,56 +115,4 @@ async function reason(response: Response): Promise<string> {
   } catch {
     return `${response.status} ${response.statusText} ${text.slice(0, 200)}`;
   }
-}
-
-/** Server-sent events of a text stream (WHATWG HTML, 9.2.6, without `retry`); of what holds no data, a comment, `onComment` is told. */
-export async function* parseEvents(chunks: AsyncIterable<string>, onComment: () => void = () => {}): AsyncGenerator<ServerEvent> {
-  let rest = "";
-  for await (const chunk of chunks) {
-    const blocks = (rest + chunk).split("\n\n");
-    rest = blocks.pop()!;
-    for (const block of blocks) {
-      const fields = block.split("\n").map((line) => /^([a-z]+): ?(.*)$/.exec(line));
-      const value = (name: string) => fields.filter((field) => field?.[1] === name).map((field) => field![2]!);
-      if (value("data").length > 0)
-        yield { name: value("event")[0] ?? "message", id: value("id")[0] ?? "", data: value("data").join("\n") };
-      else onComment();
-    }
-  }
-}
-
-/** What the commands read of GET /v1/jobs/{id}. */
-interface EndedJob {
-  readonly prompt_tokens: number;
-  readonly output_tokens: number;
-  readonly cache: { readonly matched_tokens: number } | null;
-  readonly result: {
-    readonly choices?: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
-  } | null;
-  readonly partial?: { readonly content: string | null } | null;
-  readonly error: { readonly message: string } | null;
-}
-
-export interface Answer {
-  /** What was said; the result as JSON where that is no text: calls of tools, a response, an Anthropic message. */
-  readonly text: string;
-  readonly promptTokens: number;
-  /** Of these, found in the store. */
-  readonly cachedTokens: number;
-  readonly answerTokens: number;
-}
-
-/** The answer of a job that ended. Throws with the job's own words if it ended in any other way; `onPartial` hears first what text came of it. */
-export async function jobAnswer(client: Client, jobId: string, onPartial: (text: string) => void = () => {}): Promise<Answer> {
-  const job = (await client.get(`/v1/jobs/${encodeURIComponent(jobId)}`)) as EndedJob;
-  const { result, error, cache, partial } = job;
-  if (partial?.content) onPartial(partial.content);
-  if (error !== null || result === null) throw new ServingError("INTERNAL", `${jobId}: ${error?.message ?? "ended without a result"}`);
-  const choice = result.choices?.[0];
-  return {
-    text: choice?.message?.content ?? choice?.text ?? JSON.stringify(choice?.message ?? result, null, 2),
-    promptTokens: job.prompt_tokens,
-    cachedTokens: cache?.matched_tokens ?? 0,
-    answerTokens: job.output_tokens,
-  };
 }

@@ -25,7 +25,7 @@ export interface Embedded {
   stop(): Promise<void>;
 }
 
-export interface EmbeddedOptions {
+interface EmbeddedOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly metrics: Metrics;

@@ -8,7 +8,7 @@ export interface FormFile {
   readonly content: AsyncIterable<Uint8Array>;
 }
 
-export interface Form {
+interface Form {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: AsyncIterable<Uint8Array>;
 }

@@ -10,7 +10,7 @@ import { sizesReport } from "./sizes.ts";
 import { sheet } from "./table.ts";
 
 /** What a folder holds and what serving it takes. */
-export interface InspectReport {
+interface InspectReport {
   readonly dir: string;
   readonly release: "preview" | "0731";
   readonly layers: number;

@@ -161,7 +161,9 @@ keys
 
 program
   .command("doctor")
-  .description("what this machine has and lacks: kernel paths, servers, model")
+  .description(
+    "what this machine has and lacks: kernel paths, model, NATS and Redis where LONGSHORE_NATS_URL and LONGSHORE_REDIS_URL name them",
+  )
   .action(async () => {
     if (!(await (await import("./commands/doctor.ts")).doctor(config()))) process.exitCode = 1;
   });

@@ -11,7 +11,7 @@ import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 import { sheet } from "./table.ts";
 
-export interface SizesReport {
+interface SizesReport {
   readonly name: string;
   readonly contextTokens: number;
   readonly weights: Totals;

@@ -13,7 +13,7 @@ export interface Yardlog {
   readonly tokens: number;
 }
 
-export interface YardlogOptions {
+interface YardlogOptions {
   /** The model's folder: its grammar.json holds words and sentences. */
   readonly folder: string;
   readonly tokenizer: Tokenizer;

@@ -31,6 +31,7 @@ export function recordOf(world: World, process: Process): Bus {
       room: () => road.ask(() => world.documents.room()),
     },
     registry: registryOf(world.registry, road),
+    storage: async () => null,
     ready: async () => {},
     close: async () => closing.abort(),
   };

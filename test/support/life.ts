@@ -44,6 +44,7 @@ export class Life {
       files: this.object(bus.files),
       documents: this.object(bus.documents),
       registry: this.object(bus.registry),
+      storage: bus.storage.bind(bus),
       ready: bus.ready.bind(bus),
       close: bus.close.bind(bus),
     };

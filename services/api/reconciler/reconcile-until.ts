@@ -2,6 +2,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { Reconciler, type ReconcilerDeps, reconciledJobs } from "./reconciler.ts";
+import { StorageWatch } from "./storage-watch.ts";
 
 /** After this long the log itself is read again: notes, and with them jobs, may be lost with the index. */
 const AUDIT_MS = 86_400_000;
@@ -24,6 +25,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
   reconciledJobs(metrics);
   const alive = () => bus.registry.beat(ROLE, replica, "");
   const deps = { ...options, alive };
+  const storage = new StorageWatch(bus, clock, log);
   let reconciler: Reconciler | null = null;
   let auditMs = clock.monotonicMs() + AUDIT_MS;
   let more = false;
@@ -38,6 +40,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
         continue;
       }
       await alive();
+      await storage.look();
       if (clock.monotonicMs() >= auditMs) {
         reconciler = await Reconciler.audit(deps);
         auditMs = clock.monotonicMs() + AUDIT_MS;

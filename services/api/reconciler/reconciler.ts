@@ -92,7 +92,7 @@ export class Reconciler {
     const renewed = await this.#stuck.renew(nowMs);
     if (renewed > 0) this.#reconciled.inc({ reason: "message not given" }, renewed);
     await this.#jobs.learn(bus);
-    await this.#jobs.mark(bus);
+    await this.#unlessFull(() => this.#jobs.mark(bus));
     return (await this.#retention.pass(nowMs)) || (suspects.length === LOOKS_MAX && this.#noRoom === null); // others would not fare better at once
   }
 

@@ -24,7 +24,7 @@ export type Probe =
   | { readonly kind: "http"; readonly port: number; readonly path: string; readonly tls?: boolean }
   | { readonly kind: "redis"; readonly port: number };
 
-export interface PlanOptions {
+interface PlanOptions {
   /** Parent of the folders that stand for volumes. */
   readonly stateDir: string;
   /** Publish the ports the file names; otherwise every port is a free one. */

@@ -5,7 +5,7 @@ import { startFailure } from "./start-failure.ts";
 import { lock, makeFolder } from "./state-folder.ts";
 import { EndedEarly, type LaunchOptions, type RunningProcess, Supervised } from "./supervised.ts";
 
-export interface Cluster {
+interface Cluster {
   readonly processes: readonly RunningProcess[];
   /** SIGTERM to everything, those that depend on others first; SIGKILL to what is left after 15 s. */
   stop(): Promise<void>;

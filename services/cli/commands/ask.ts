@@ -1,4 +1,6 @@
-import { type Client, jobAnswer, jobEvents } from "../client.ts";
+import type { Client } from "../client.ts";
+import { jobAnswer } from "../job-answer.ts";
+import { jobEvents } from "../job-events.ts";
 
 export interface Question {
   readonly model: string;

@@ -1,14 +1,13 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { access, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { basename } from "node:path";
-import { createInterface } from "node:readline";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { acrossAbsence, sayingAway } from "../absence.ts";
+import { asFound, type Input, readInput, urlOfFirstLine } from "../batch/input.ts";
+import { readTicket, type Ticket, writeTicket } from "../batch/ticket.ts";
 import type { Client } from "../client.ts";
-import { download, partOf } from "../download.ts";
+import { download } from "../download.ts";
 import { watching } from "../progress.ts";
 
 export interface BatchOptions {
@@ -33,28 +32,13 @@ interface Batch {
   };
 }
 
-/** The file of requests, as it was found when the command began. */
-interface Input {
-  readonly path: string;
-  readonly bytes: number;
-  readonly digest: string;
-}
-
-/** Kept beside the output until it is there: which batch it is of. The key makes the batch the same one, should its answer have been lost. */
-interface Ticket {
-  readonly digest: string;
-  readonly key: string;
-  readonly fileId?: string;
-  readonly batchId?: string;
-}
-
 const LOOK_MS = 1_000;
 const ENDED = ["completed", "failed", "expired", "cancelled"];
 
 /** Runs a file of requests and writes what they answered. What was begun before with the same files is gone on with. */
 export async function batch(client: Client, path: string, { output, detach, cancel }: BatchOptions): Promise<void> {
   const ticketPath = `${output}.batch`;
-  const input = await found(path);
+  const input = await readInput(path);
   const { digest } = input;
   let ticket = await readTicket(ticketPath, digest);
   if (cancel === true && ticket?.batchId === undefined)
@@ -105,20 +89,6 @@ async function upload(client: Client, input: Input): Promise<string> {
   return ((await client.send("/v1/files", { purpose: "batch" }, file)) as { id: string }).id;
 }
 
-/** The bytes of the file, unless they are others by now. */
-async function* asFound({ path, bytes, digest }: Input): AsyncGenerator<Uint8Array> {
-  const hash = createHash("sha256");
-  let left = bytes;
-  for await (const chunk of contentOf(path)) {
-    left -= chunk.length;
-    if (left < 0) break;
-    hash.update(chunk);
-    yield chunk;
-  }
-  if (left !== 0 || hash.digest("hex") !== digest)
-    throw new ServingError("INVALID_REQUEST", `${path} was changed while it was sent; nothing is begun`);
-}
-
 /** A batch that ended meanwhile is as good. */
 async function cancelled(client: Client, id: string): Promise<void> {
   await client.post(`/v1/batches/${id}/cancel`).catch(async (error: unknown) => {
@@ -159,83 +129,6 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
 /** One that failed midway has the answers that were there by then. */
 const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
-
-/** Whole, whatever ends this process: without it the batch it names could not be found again. */
-async function writeTicket(path: string, ticket: Ticket): Promise<void> {
-  const part = partOf(path);
-  try {
-    await writeFile(part, JSON.stringify(ticket));
-    await rename(part, path);
-  } catch (cause) {
-    await rm(part, { force: true });
-    throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-}
-
-/** Null if there is none, or one that came to nothing; that of another input's batch is a mistake that would lose answers. */
-async function readTicket(path: string, digest: string): Promise<Ticket | null> {
-  const text = await readFile(path, "utf8").catch(() => null);
-  if (text === null) return null;
-  const ticket = parsedTicket(path, text);
-  if (ticket.digest === digest) return ticket;
-  if (ticket.batchId === undefined) return null;
-  throw new ServingError(
-    "INVALID_REQUEST",
-    `${path} is of another input; wait for that batch with the input it was begun with, or remove the file`,
-  );
-}
-
-function parsedTicket(path: string, text: string): Ticket {
-  try {
-    return JSON.parse(text) as Ticket;
-  } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} does not say what was begun: it is no JSON; to begin anew, remove it`, { cause });
-  }
-}
-
-/** A file alone: what can be read once, such as a pipe, would be sent empty. */
-async function found(path: string): Promise<Input> {
-  const stats = await stat(path).catch(() => null);
-  if (stats !== null && !stats.isFile() && !stats.isDirectory())
-    throw new ServingError("INVALID_REQUEST", `${path} can be read only once; write its lines to a file`);
-  const hash = createHash("sha256");
-  let bytes = 0;
-  for await (const chunk of contentOf(path)) {
-    hash.update(chunk);
-    bytes += chunk.length;
-  }
-  return { path, bytes, digest: hash.digest("hex") };
-}
-
-async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
-  try {
-    yield* createReadStream(path);
-  } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
-}
-
-/** All lines must have the same one: the batch is validated as a whole. */
-async function urlOfFirstLine(path: string): Promise<string> {
-  const stream = createReadStream(path);
-  let lacks = "it has no lines";
-  try {
-    for await (const line of createInterface({ input: stream })) {
-      if (line.trim() === "") continue;
-      const { url } = JSON.parse(line.trim()) as { url?: unknown }; // without a mark of byte order
-      if (typeof url === "string") return url;
-      lacks = "its first line has no url";
-      break;
-    }
-  } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path}: its first line is not JSON: ${(cause as Error).message}`, { cause });
-  } finally {
-    stream.destroy();
-  }
-  throw new ServingError("INVALID_REQUEST", `${path}: ${lacks}; \`longshore batch --help\` shows how one looks`);
-}
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(

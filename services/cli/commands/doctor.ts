@@ -1,28 +1,27 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism, totalmem } from "node:os";
 import { resolve } from "node:path";
+import { isOlder } from "../../shared/bus/storage.ts";
 import { warningText } from "../../shared/engine/checkpoint/warnings.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
 import { bytes } from "../../shared/runtime/units.ts";
 import { withServers } from "../cluster/servers-path.ts";
+import { cache } from "../doctor/cache.ts";
+import type { Finding } from "../doctor/finding.ts";
+import { record } from "../doctor/record.ts";
 import { openFolder } from "../inspect.ts";
 
-/** `needed`: without it nothing can be served here. */
-interface Finding {
-  readonly what: string;
-  readonly state: "yes" | "no" | "note";
-  readonly text: string;
-  readonly needed?: boolean;
-}
-
-/** Says what this machine has and what it lacks. Resolves to false if something needed is missing. */
+/** Says what this machine has and what it lacks, and whether the servers it is told of do their part. Resolves to false if something needed is missing. */
 export async function doctor(config: Config): Promise<boolean> {
-  const findings = [machine(), ...kernelPaths(), ascend(), ...servers(), ...(await model(config))];
+  const told = await Promise.all([record(config), cache(config), model(config)]);
+  const findings = [machine(), ...kernelPaths(), ascend(), ...servers(), ...told.flat()];
   const marks = { yes: "ok", no: "--", note: "!!" };
   for (const { what, state, text } of findings) console.log(`${marks[state]}  ${what.padEnd(24)} ${text}`);
   const missing = findings.filter(({ needed, state }) => needed === true && state === "no");
-  console.log(missing.length === 0 ? "\nThis machine can serve." : `\nMissing: ${missing.map(({ what }) => what).join(", ")}`);
+  console.log(
+    missing.length === 0 ? "\nThis machine can serve." : `\nMissing: ${[...new Set(missing.map(({ what }) => what))].join(", ")}`,
+  );
   return missing.length === 0;
 }
 
@@ -60,7 +59,7 @@ function servers(): Finding[] {
     if (error !== undefined)
       return { what, state: "no", text: "not found; needed for `longshore up --cluster` only: sh deploy/setup.sh test" };
     const version = pattern.exec(stdout + stderr)?.[1] ?? "unknown version";
-    const old = version.localeCompare(floor, undefined, { numeric: true }) < 0;
+    const old = isOlder(version, floor);
     return { what, state: old ? "note" : "yes", text: old ? `${version}; ${floor} or newer is needed` : version };
   });
 }

@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { acrossAbsence, sayingAway } from "../absence.ts";
-import { type Client, jobAnswer, jobEvents } from "../client.ts";
+import type { Client } from "../client.ts";
+import { jobAnswer } from "../job-answer.ts";
+import { jobEvents } from "../job-events.ts";
 import { watching } from "../progress.ts";
 
 export interface SubmitOptions {

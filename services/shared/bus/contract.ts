@@ -1,4 +1,5 @@
 import type { JobEvent, JobRequest, Lane, LogRecord, Phase, StoredRecord } from "./events.ts";
+import type { Storage } from "./storage.ts";
 
 /**
  * The record (JetStream, or memory with the same rules). The log decides, the queue decides nothing (design section 2).
@@ -21,6 +22,8 @@ export interface Bus {
    * it refuses these settings.
    */
   ready(ms: number): Promise<void>;
+  /** How the record's server stands with its disk: to be asked now and then. Null where there is no server. UNAVAILABLE where it does not say. */
+  storage(): Promise<Storage | null>;
   close(): Promise<void>;
 }
 

@@ -38,6 +38,7 @@ export type Appended =
   | { readonly kind: "stored"; readonly sequence: number }
   /** Another entry came first. */
   | { readonly kind: "refused" }
-  | { readonly kind: "full" }
+  /** `why`: what is to be done where more than this has no room. */
+  | { readonly kind: "full"; readonly why?: string }
   /** No answer: it may be stored or not. */
   | { readonly kind: "unknown"; readonly cause: unknown };

@@ -35,7 +35,7 @@ export async function untilKnown(append: Append, clock: Clock, ms: number, closi
 function resultOf(append: Append, outcome: Exclude<Appended, { kind: "stored" }>): Promise<number | null | ServingError> | ServingError {
   if (outcome.kind === "refused") return append.find().catch(unanswered);
   if (outcome.kind === "unknown") return unanswered(outcome.cause);
-  return new ServingError("OVERLOADED", `no room in ${append.where}; try again later, or give it more`);
+  return new ServingError("OVERLOADED", outcome.why ?? `no room in ${append.where}; try again later, or give it more`);
 }
 
 function unanswered(cause: unknown): ServingError {

@@ -34,8 +34,8 @@ export interface BusSettings extends LogRules {
   readonly keyLifeMs: number;
   /** How long one try of a request waits before it is repeated. */
   readonly tryMs: number;
-  /** Which streams are prepared: all, or those of API keys alone, for a command that knows nothing of the cluster's settings. */
-  readonly streams: "all" | "access";
+  /** Which streams are prepared: all, those of API keys alone, for a command that knows nothing of the cluster's settings, or none, for one that only looks. */
+  readonly streams: "all" | "access" | "none";
   /** Told each time the record is prepared and keeps more than these settings ask for: one line for each limit that stays. */
   readonly onKept: (lines: readonly string[]) => void;
   readonly clock: Clock;

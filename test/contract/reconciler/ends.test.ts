@@ -1,8 +1,10 @@
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import { fillLog, finished, held, request } from "../../support/bus.ts";
+import { overriding } from "../../support/overriding.ts";
 import { agingRecord, CLAIM_MS, DAY_MS, lastType, messages, note, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
 const { fresh } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
@@ -58,6 +60,18 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     ]);
     await reconciler.pass();
     expect([reconciler.noRoom, await lastType(bus, "marked")]).toEqual([null, "cancelled"]);
+  });
+
+  test("lets go of what is over its retention though its own marks find no room", async () => {
+    const bus = await fresh(kind);
+    await submitted(bus, "done");
+    await held(await bus.log.claim("done", "prefill", "w")).append(finished);
+    await quietFor(bus, 1);
+    const raiseLowWater = () => Promise.reject(new ServingError("OVERLOADED", "nats-server stores nothing more"));
+    const full = { ...bus, registry: overriding(bus.registry, { raiseLowWater }) };
+    const reconciler = await open(full, { retentionMs: 1 });
+    for (let passes = 0; passes < 2; passes++) await reconciler.pass();
+    expect([reconciler.noRoom?.message, await lastType(bus, "done")]).toEqual(["nats-server stores nothing more", undefined]);
   });
 
   test("knows the deadline of a job it found without a note too", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Outlook } from "../../../services/api/outlook.ts";
-import { parseEvents } from "../../../services/cli/client.ts";
+import { parseEvents } from "../../../services/cli/server-events.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 import { handedOver, held, usage } from "../../support/bus.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";

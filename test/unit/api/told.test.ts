@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseEvents } from "../../../services/cli/client.ts";
+import { parseEvents } from "../../../services/cli/server-events.ts";
 import { playText, type TestApi, testApi } from "../../support/api.ts";
 import { held } from "../../support/bus.ts";
 

@@ -23,6 +23,7 @@ export function memoryBus(settings: BusSettings, journal: Journal = memoryJourna
     files: new MemoryPayloads(fileBounds, clock),
     documents: new MemoryDocuments({ bytesMax: settings.documentsMaxBytes, ageMsMax: settings.filesMaxAgeMs }, clock),
     registry: new MemoryRegistry(lives, clock),
+    storage: async () => null,
     ready: async () => {
       if (closing.signal.aborted) throw new ServingError("UNAVAILABLE", "the bus is closed");
     },

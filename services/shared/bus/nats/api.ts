@@ -11,14 +11,16 @@ export const apiCodes = {
   wrongLastSequence: 10071,
   wrongLastSequenceConstant: 10164,
   storeFailed: 10077,
+  jetStreamNotEnabledForAccount: 10039,
+  accountResourcesExceeded: 10002,
   insufficientResources: 10023,
   memoryResourcesExceeded: 10028,
   storageResourcesExceeded: 10047,
 } as const;
 
-/** The server, or this account of it, has no room. */
-export const noRoom = [
-  apiCodes.storeFailed,
+/** The server, or this account of it, has no room: for no stream. */
+export const serverFull = [
+  apiCodes.accountResourcesExceeded,
   apiCodes.insufficientResources,
   apiCodes.memoryResourcesExceeded,
   apiCodes.storageResourcesExceeded,

@@ -6,10 +6,11 @@ import { Connection } from "./connection.ts";
 import { NatsDocuments } from "./documents.ts";
 import { ensureStream } from "./ensure-stream.ts";
 import { NatsJournal } from "./journal.ts";
-import { layout } from "./layout.ts";
+import { layout, prepared } from "./layout.ts";
 import { NatsPayloads } from "./payloads.ts";
 import { NatsQueue } from "./queue.ts";
 import { NatsRegistry } from "./registry.ts";
+import { measureStorage } from "./storage.ts";
 import { Stream } from "./stream.ts";
 import { names } from "./subjects.ts";
 
@@ -17,10 +18,10 @@ import { names } from "./subjects.ts";
 export function natsBus(settings: BusSettings): Bus {
   const { clock, random } = settings;
   const named = names(settings.prefix);
-  const streams = layout(named, settings);
+  const plans = layout(named, settings);
   const connection = new Connection(settings.url, settings, async (ready) => {
     const kept: string[] = [];
-    for (const plan of streams) kept.push(...(await ensureStream(ready, plan)));
+    for (const plan of prepared(plans, named, settings)) kept.push(...(await ensureStream(ready, plan)));
     if (kept.length > 0) settings.onKept(kept);
   });
   const stream = ({ stream: name }: { readonly stream: string }) => new Stream(name, connection, settings);
@@ -41,6 +42,8 @@ export function natsBus(settings: BusSettings): Bus {
     files: objects(named.files),
     documents: new NatsDocuments(stream(named.documents), named.documents.subject),
     registry: new NatsRegistry(connection, buckets, named),
+    storage: () =>
+      patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, stream(named.log), named)),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),
     close: () => connection.close(),
   };

@@ -5,7 +5,7 @@ import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import { connectionOptions } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
-import { Requests } from "./requests.ts";
+import { Requests, UNHEARD } from "./requests.ts";
 
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
@@ -41,6 +41,11 @@ export class Connection {
     this.#running = this.#run();
   }
 
+  /** Of the server, once there was one. */
+  get version(): string {
+    return this.#nats?.info?.version ?? "unknown version";
+  }
+
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
@@ -54,6 +59,11 @@ export class Connection {
     throw this.#wasPrepared || !isRefused(this.#trouble) ? away(this.#trouble) : this.#trouble;
   }
 
+  /** Why streams may be missing; null once the server was prepared. */
+  unprepared(): ServingError | null {
+    return this.#prepared ? null : away(this.#trouble);
+  }
+
   /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
   async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
     if (!this.#connected) throw away(this.#trouble);
@@ -62,8 +72,14 @@ export class Connection {
         this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
-      throw away(cause);
+      throw cause instanceof Error && cause.message === UNHEARD ? this.#unheard(subject, cause) : away(cause);
     }
+  }
+
+  /** Nobody listens: the streams are not there, or there is no JetStream at all. */
+  #unheard(subject: string, cause: Error): ServingError {
+    if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return unavailable(cause, NO_JETSTREAM);
+    return this.unprepared() ?? away(cause);
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
@@ -218,10 +234,18 @@ const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError
 
 /** A trouble that says itself what to do keeps its words. */
 function away(cause: unknown): ServingError {
-  const advice = "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
-  const why =
-    cause instanceof ServingError
-      ? cause.message
-      : `NATS does not answer (${cause instanceof Error ? cause.message : "not connected"}); ${advice}`;
-  return new ServingError("UNAVAILABLE", why, { cause });
+  if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
+  const trouble = cause instanceof Error ? cause.message : "not connected";
+  const isLogin = /authori[sz]ation|authentication/i.test(trouble);
+  const advice = isLogin
+    ? "check the user and password in LONGSHORE_NATS_URL"
+    : "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
+  return unavailable(cause, advice);
 }
+
+const unavailable = (cause: unknown, advice: string): ServingError => {
+  const trouble = cause instanceof Error ? cause.message : "not connected";
+  return new ServingError("UNAVAILABLE", `NATS does not answer (${trouble}); ${advice}`, { cause });
+};
+
+export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

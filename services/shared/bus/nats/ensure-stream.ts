@@ -1,6 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
-import { apiCodes, callApi, isApiError, noRoom } from "./api.ts";
-import type { Connection } from "./connection.ts";
+import { apiCodes, callApi, isApiError, serverFull } from "./api.ts";
+import { type Connection, NO_JETSTREAM } from "./connection.ts";
 
 export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
 
@@ -86,15 +86,16 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
 }
 
 const NO_ROOM =
-  "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server";
+  "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 
 /** What did not come from the server is passed on. */
 function refusal(name: string, thrown: unknown): unknown {
   if (!isApiError(thrown)) return thrown;
   const { code, message } = thrown;
   const details = { cause: thrown };
-  if (noRoom.some((each) => each === code))
+  if (isApiError(thrown, apiCodes.storeFailed, ...serverFull))
     return new ServingError("UNAVAILABLE", `nats-server has no room for stream ${name}: ${message}; ${NO_ROOM}`, details);
+  if (code === apiCodes.jetStreamNotEnabledForAccount) return new ServingError("UNAVAILABLE", `${message}; ${NO_JETSTREAM}`, details);
   const advice = lasting.get(code);
   const why = `nats-server refuses stream ${name}: ${message}; ${advice ?? "see its log"}`;
   return new ServingError(advice === undefined ? "UNAVAILABLE" : "INVALID_REQUEST", why, details);

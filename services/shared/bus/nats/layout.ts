@@ -10,6 +10,12 @@ const MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + 4_096;
 
 const LOG_AGE = { max_age: "LONGSHORE_LOG_MAX_AGE_SECONDS" };
 
+/** Those of `all` that a process sees to. */
+export function prepared(all: readonly StreamPlan[], names: Names, { streams }: Pick<BusSettings, "streams">): readonly StreamPlan[] {
+  if (streams === "access") return all.filter(({ config }) => config.name === names.access.stream);
+  return streams === "all" ? all : [];
+}
+
 /** Every stream of a cluster with every setting that matters, written out. */
 export function layout(names: Names, settings: BusSettings): readonly StreamPlan[] {
   const common = { storage: "file", num_replicas: settings.replicas, allow_direct: true, max_msg_size: MESSAGE_BYTES_MAX };
@@ -80,5 +86,5 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     }),
     plan(objects(names.files, settings.filesMaxAgeMs, settings.filesMaxBytes), { max_bytes: "LONGSHORE_FILES_MAX_BYTES" }),
   ];
-  return settings.streams === "all" ? all : all.filter(({ config }) => config.name === names.access.stream);
+  return all;
 }

@@ -10,6 +10,7 @@ interface Waiting {
 
 /** The server's word that nobody listens to the subject of a request. */
 const NO_RESPONDERS = 503;
+export const UNHEARD = "nobody answers there";
 
 /**
  * Requests that wait for their answers: all answers come to one inbox, and one timer watches all deadlines. The library's own requests cost
@@ -49,7 +50,7 @@ export class Requests {
     const waiting = this.#waiting.get(name);
     if (waiting === undefined) return; // it came too late
     this.#waiting.delete(name);
-    if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) waiting.reject(new Error("nobody answers there"));
+    if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) waiting.reject(new Error(UNHEARD));
     else waiting.resolve(message);
   }
 

@@ -6,7 +6,7 @@ import type { Random } from "../../runtime/random.ts";
 import type { Room } from "../contract.ts";
 import type { Appended } from "../journal.ts";
 import { untilKnown } from "../known.ts";
-import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, noRoom } from "./api.ts";
+import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, serverFull } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { appendHeaders, fromApi, fromConsumer, fromDirect, isStatus, type Placement, type RawMessage, type Stored } from "./messages.ts";
 
@@ -206,6 +206,8 @@ export class Stream {
         return await attempt();
       } catch (cause) {
         if (!(cause instanceof ApiError)) throw cause;
+        const unprepared = isApiError(cause, apiCodes.streamNotFound) ? this.#connection.unprepared() : null;
+        if (unprepared !== null) throw unprepared;
         throw new ServingError("UNAVAILABLE", `stream ${this.name}: ${cause.message}; see the log of nats-server`, { cause });
       }
     });
@@ -224,8 +226,11 @@ interface StreamState {
   };
 }
 
+const FULL = "restart it where it is older than 2.9.15, else raise its max_file_store; `longshore doctor` says more";
+
 function outcomeOf(cause: unknown): Appended {
   if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };
-  if (isApiError(cause, ...noRoom)) return { kind: "full" };
+  if (isApiError(cause, apiCodes.storeFailed)) return { kind: "full" };
+  if (isApiError(cause, ...serverFull)) return { kind: "full", why: `nats-server stores nothing more (${cause.message}): ${FULL}` };
   return { kind: "unknown", cause };
 }
