@@ -52,3 +52,7 @@ __attribute__((weak)) const Path* avx512bf16Path();
 __attribute__((weak)) const Path* amxPath();
 
 }  // namespace longshore::cpu
+
+// The name of one of these: LONGSHORE_TABLE(LONGSHORE_PATH) is avx2Path where LONGSHORE_PATH is avx2.
+#define LONGSHORE_TABLE(path) LONGSHORE_PASTE(path, Path)
+#define LONGSHORE_PASTE(name, suffix) name##suffix

@@ -1,10 +1,9 @@
-import type { Bus, Waiting } from "../shared/bus/contract.ts";
+import type { Bus } from "../shared/bus/contract.ts";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { JobRequest, Lane } from "../shared/bus/events.ts";
-import { isUnavailable } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
-import { Backlog, type Load } from "./backlog.ts";
+import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
+import { Backlog, type Counted, type Load } from "./backlog.ts";
 import { type Capacity, Workers } from "./capacity.ts";
 
 /** Part of the time until its deadline that a job may be expected to need: estimates err, and the tail is longer than the mean. */
@@ -36,17 +35,29 @@ export class Admission {
     this.#workers = new Workers(bus, clock, model);
   }
 
-  /** Counts the job in the backlog; call the result once it is in the queue, or will not come. `pay`: asked only where there is room; what it throws keeps the job out. */
-  async admit(job: Asked & Pick<Waiting, "jobId" | "model">, pay: () => void): Promise<() => void> {
+  /**
+   * Counts as many such jobs in the backlog, or none: OVERLOADED. Tell each result what becomes of it. `pay`: asked only where there is room; what it
+   * throws keeps all of them out.
+   */
+  async admit(job: Asked, jobs: number, pay: () => void): Promise<readonly Counted[]> {
     const state = await this.#state();
-    requireRoom(this.#limits, { ...state, load: this.#backlog.known }, job); // who came at the same time is in it by now
-    pay();
-    return this.#backlog.add({ ...job, outputTokens: expectedOutput(job) });
+    const counted: Counted[] = [];
+    try {
+      while (counted.length < jobs) {
+        requireRoom(this.#limits, { ...state, load: this.#backlog.known }, job); // who came at the same time is in it by now
+        counted.push(this.#backlog.add({ ...job, outputTokens: expectedOutput(job) }));
+      }
+      pay();
+      return counted;
+    } catch (thrown) {
+      for (const { forget } of counted) forget();
+      throw thrown;
+    }
   }
 
-  /** Throws what `admit` would: for a job of which no more is known than how large it is at least. */
-  async require(job: Asked): Promise<void> {
-    requireRoom(this.#limits, await this.#state(), job);
+  /** Throws what `admit` would: for jobs of which no more is known than how large they are at least. */
+  async require(job: Asked, jobs: number): Promise<void> {
+    for (const { forget } of await this.admit(job, jobs, () => {})) forget();
   }
 
   /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows, or the record is away. */

@@ -1,5 +1,5 @@
 import type { ChatMessage } from "../shared/engine/chat/messages.ts";
-import { entries, isObject, type Printable } from "../shared/engine/chat/python-json.ts";
+import { entries, isObject, type Printable, printJson } from "../shared/engine/chat/python-json.ts";
 import type { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { invalid } from "./errors.ts";
@@ -21,15 +21,12 @@ const ANY_OBJECT = JSON.stringify({ type: "object" });
 export function formatOf({ response_format }: ChatRequest, exactly: Exactly): AnswerFormat | undefined {
   if (response_format === undefined || response_format.type === "text") return undefined;
   const written = exactly("response_format");
-  const schema = response_format.type === "json_object" ? ANY_OBJECT : schemaText(response_format.json_schema.schema);
+  const schema = response_format.type === "json_object" ? ANY_OBJECT : schemaText(exactly("response_format", "json_schema", "schema"));
   return { schema, written, param: { format: "response_format", schema: "response_format.json_schema.schema" } };
 }
 
-/** 1e400 has been read as Infinity, which would be printed as null and be another value: the largest number is refused in its place where it counts. */
-const schemaText = (schema: unknown): string =>
-  JSON.stringify(schema, (_, part: unknown) =>
-    part === Number.POSITIVE_INFINITY || part === Number.NEGATIVE_INFINITY ? Math.sign(part) * Number.MAX_VALUE : part,
-  );
+/** Without whitespace, which counts among the bytes that a schema may have. */
+const schemaText = (schema: Printable): string => printJson(schema, [",", ":"]);
 
 /** Of the surfaces that put name and schema beside the type. `exactly`: the format as it was sent. */
 export function flatFormat(
@@ -39,9 +36,9 @@ export function flatFormat(
 ): AnswerFormat | undefined {
   if (format === undefined || format.type === "text") return undefined;
   const sent = exactly();
-  const rest = isObject(sent) ? Object.fromEntries(entries(sent).filter(([name]) => name !== "type")) : {};
+  const rest = isObject(sent) ? new Map(entries(sent).filter(([name]) => name !== "type")) : new Map<string, Printable>();
   const written = { type: format.type, ...(format.schema !== undefined && { json_schema: rest }) };
-  const schema = format.schema === undefined ? ANY_OBJECT : schemaText(format.schema);
+  const schema = format.schema === undefined ? ANY_OBJECT : schemaText(rest.get("schema") ?? null);
   return { schema, written, param: { format: param, schema: `${param}.schema` } };
 }
 

@@ -1,5 +1,5 @@
 import type { LogRecord, TokenLogprobs, Tokens, Usage } from "../shared/bus/events.ts";
-import type { Delta } from "../shared/engine/chat/delta.ts";
+import { blockOf, type Delta } from "../shared/engine/chat/delta.ts";
 import { THINK_END } from "../shared/engine/chat/dialect.ts";
 import { TextStream, type TokenTexts } from "../shared/engine/text.ts";
 import { isErrorCode, ServingError } from "../shared/runtime/errors.ts";
@@ -150,9 +150,7 @@ function joined(deltas: readonly Delta[]): Delta[] {
 /** Puts a delta behind others, into the last of them where it goes on with it. */
 export function join(deltas: Delta[], delta: Delta): void {
   const last = deltas.at(-1);
-  if (last !== undefined && "text" in last && "text" in delta && last.type === delta.type && indexOf(last) === indexOf(delta))
+  if (last !== undefined && "text" in last && "text" in delta && blockOf(last) === blockOf(delta))
     deltas[deltas.length - 1] = { ...last, text: last.text + delta.text };
   else deltas.push(delta);
 }
-
-const indexOf = (delta: Delta): number | null => ("index" in delta ? delta.index : null);

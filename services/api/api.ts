@@ -1,3 +1,4 @@
+import { lookup } from "node:dns/promises";
 import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission.ts";
@@ -54,7 +55,9 @@ export async function startApi(
   };
   const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
   const app: FastifyInstance = openApi(all);
-  const url = await app.listen({ host: config.host, port: config.port }).catch(async (cause) => {
+  // For a localhost of two addresses Fastify opens a second server, which knows of none of the handlers that this one has.
+  const listening = lookup(config.host).then(({ address }) => app.listen({ host: address, port: config.port }));
+  const url = await listening.catch(async (cause) => {
     stop.abort(cause);
     await grpc?.close(LAST_WORDS_MS);
     throw new ServingError(

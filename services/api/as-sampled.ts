@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Bus } from "../shared/bus/contract.ts";
+import { textOf } from "../shared/engine/chat/delta.ts";
 import { EOS, THINK_END } from "../shared/engine/chat/dialect.ts";
 import type { ChatMessage, ToolCall } from "../shared/engine/chat/messages.ts";
 import { type ParsedOutput, parseOutput } from "../shared/engine/chat/output.ts";
@@ -7,6 +8,7 @@ import { printJson } from "../shared/engine/chat/python-json.ts";
 import { atMost } from "../shared/runtime/at-most.ts";
 import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
 import { answerSoFar, findJob } from "./follow.ts";
+import { callOf } from "./ids.ts";
 import type { ServedModel } from "./model.ts";
 
 /** Earlier answers looked up for one prompt, and of these at once. What is older is written anew. */
@@ -43,11 +45,9 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "DAMAGED"]);
 /** The job whose calls these are; null unless all are of one. */
 function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
   if (role !== "assistant" || calls === null || calls === undefined) return null;
-  const jobs = calls.map(({ id }, i) => {
-    const [, job, index] = /^(?:call|toolu)_([0-9a-z]{20})_(\d+)$/.exec(id ?? "") ?? [];
-    return Number(index) === i ? job : undefined;
-  });
-  return jobs[0] !== undefined && jobs.every((job) => job === jobs[0]) ? `job_${jobs[0]}` : null;
+  const made = calls.map(({ id }) => callOf(id ?? ""));
+  const job = made[0]?.jobId ?? null;
+  return made.every((call, i) => call?.jobId === job && call.index === i) ? job : null;
 }
 
 async function sampled(
@@ -60,7 +60,7 @@ async function sampled(
   const { release, thinking } = job.view;
   const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));
   if (end?.reason !== "stop" || end.stop !== null || release !== model.release) return message;
-  const text = (job.view.begun ?? "") + deltas.map((delta) => ("text" in delta ? delta.text : "")).join("");
+  const text = (job.view.begun ?? "") + deltas.map(textOf).join("");
   const parsed = parseOutput(text + EOS, { release, thinking });
   if (parsed.problem !== null || !isUnchanged(message, parsed)) return message;
   const written = thinking ? text.slice(parsed.reasoning.length + THINK_END.length) : text;

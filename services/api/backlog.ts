@@ -15,12 +15,23 @@ export interface Load {
   readonly outputTokens: Readonly<Record<Lane, number>>;
 }
 
+/** What is counted of a job. */
+export type Weight = Pick<Waiting, "lane" | "promptTokens" | "outputTokens">;
+
+/** A job that is counted before it is in the queue. */
+export interface Counted {
+  /** It is there, or will not come: the next look tells. */
+  readonly queued: () => void;
+  /** It is not on its way any more, and counts no longer. Instead of `queued`. */
+  readonly forget: () => void;
+}
+
 /** What waits in the queues for one model, as of a moment ago, and what this replica added since. */
 export class Backlog {
   readonly #bus: Bus;
   readonly #clock: Clock;
   readonly #model: string;
-  readonly #added = new Set<{ readonly job: Waiting; queued: boolean }>();
+  readonly #added = new Set<{ readonly job: Weight; queued: boolean }>();
   #looking: Promise<void> | null = null;
   #nextMs = Number.NEGATIVE_INFINITY;
   #load = new Sum();
@@ -47,13 +58,19 @@ export class Backlog {
     return this.#load;
   }
 
-  /** Counts a job that is on its way into the queue; call the result once it is there, or will not come. */
-  add(job: Waiting): () => void {
+  /** Counts a job that is on its way into the queue, until it is there and was seen there. */
+  add(job: Weight): Counted {
     const entry = { job, queued: false };
     this.#added.add(entry);
     this.#load.add(job);
-    return () => {
-      entry.queued = true;
+    return {
+      queued: () => {
+        entry.queued = true;
+      },
+      forget: () => {
+        this.#added.delete(entry);
+        this.#load.add(job, -1);
+      },
     };
   }
 
@@ -76,9 +93,9 @@ class Sum implements Load {
   readonly prompts = { interactive: new Prompts(), batch: new Prompts() };
   readonly outputTokens = { interactive: 0, batch: 0 };
 
-  add({ lane, promptTokens, outputTokens }: Waiting): void {
-    this.jobs++;
-    this.prompts[lane].add(promptTokens);
-    this.outputTokens[lane] += outputTokens;
+  add({ lane, promptTokens, outputTokens }: Weight, times: 1 | -1 = 1): void {
+    this.jobs += times;
+    this.prompts[lane].add(promptTokens, times);
+    this.outputTokens[lane] += times * outputTokens;
   }
 }

@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { type Readable, Transform } from "node:stream";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { PART_BYTES } from "../shared/batches/file.ts";
@@ -45,19 +44,14 @@ export function takeRoom(room: BodyRoom, request: FastifyRequest, reply: Fastify
   const bytes = uploads ? Math.min(Number(length ?? UPLOAD_BYTES), UPLOAD_BYTES) : Number(length ?? 0);
   const left = uploads || bytes <= bytesMax ? share.announce(bytes) : 0;
   request.bodyShare = share;
-  const { socket } = request.raw;
-  const ended = () => {
-    socket.off("close", ended);
+  reply.raw.once("close", () => {
     share.giveBack();
     request.raw.unpipe().resume(); // what nobody read stands before the next request of this connection
-  };
-  setMaxListeners(0, socket); // requests may stand in line on it
-  socket.once("close", ended); // answers that stand in line do not hear of it
-  reply.raw.once("close", ended);
+  });
   return uploads || (left === 0 && unknownLength === undefined) ? payload : counted(payload, share);
 }
 
-/** The same bytes, which take room as they come. */
+/** The same bytes, which take room as they come. Nobody need read them: of a GET nobody does. */
 export function counted(payload: Readable, share: Share, most?: number): Transform {
   const arrived = new Transform({
     transform(bytes: Buffer, _, done) {
@@ -69,6 +63,7 @@ export function counted(payload: Readable, share: Share, most?: number): Transfo
       }
     },
   });
+  arrived.on("error", () => {}); // for whoever reads
   payload.on("error", (error) => arrived.destroy(error));
   return payload.pipe(arrived);
 }

@@ -29,6 +29,11 @@ export const openaiErrors = {
 export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>
   new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode });
 
+export const keyOfAnother = (): ServingError =>
+  new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
+    apiCode: "idempotency_conflict",
+  });
+
 /** Where there is no field for the place of a mistake. */
 export function placedMessage(error: ServingError): string {
   const message = toldOfFailure(error);

@@ -3,6 +3,7 @@ import { isTerminal, type JobRequest, type LogRecord } from "../shared/bus/event
 import type { TokenTexts } from "../shared/engine/text.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Addition, Answer, type Ending } from "./answer.ts";
+import { isJobId } from "./ids.ts";
 import { echoKept } from "./responses/kept.ts";
 import { parserFor, submittedView, type View } from "./view.ts";
 
@@ -20,7 +21,7 @@ export interface FoundJob {
 
 /** The request as it was submitted, and how to show its answer. NOT_FOUND for an unknown or deleted job, in the same words for another tenant's. */
 export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<FoundJob> {
-  const event = /^job_[0-9a-z]{20}$/.test(jobId) ? (await bus.log.first(jobId))?.event : undefined;
+  const event = isJobId(jobId) ? (await bus.log.first(jobId))?.event : undefined;
   if (event?.type !== "submitted" || event.request.tenant !== tenant) throw unknownJob(jobId);
   return { request: event.request, view: await readView(bus, jobId, event.request) };
 }

@@ -2,12 +2,13 @@ import type { FastifyRequest } from "fastify";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import type { Asked } from "./admission.ts";
 import { callerOf } from "./auth.ts";
 import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
 import { viewOf } from "./follow.ts";
 import { cancelJob } from "./jobs.ts";
-import type { Spending } from "./keys/limits.ts";
+import { type Pay, Places } from "./places.ts";
 import { type Prompt, tokenized, type WrittenPrompt } from "./prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
@@ -44,33 +45,44 @@ export async function submitChoices(
   options: SubmitOptions,
 ): Promise<readonly Choice[]> {
   const choices: Choice[] = [];
+  const answers = generation.n ?? 1;
+  const places = placesFor(deps, request, answers);
   let prompt: Prompt | null = null;
   try {
-    for (let index = 0; index < (generation.n ?? 1); index++) choices.push(await submitChoice(index));
+    for (let index = 0; index < answers; index++) choices.push(await submitChoice(index));
     return choices;
   } catch (error) {
-    const abandoned = idempotencyKeyOf(request) === null ? choices.filter(({ created }) => created) : []; // else a retry joins them
-    for (const { giveBack } of abandoned) giveBack?.();
-    const cancelled = abandoned.map(({ jobId }) => cancelJob(deps.bus, jobId, "another answer of its request was refused"));
-    for (const [i, { status }] of (await Promise.allSettled(cancelled)).entries())
-      if (status === "rejected") abandon(deps, abandoned[i]!.jobId);
+    await giveUp(deps, request, choices);
     throw error;
+  } finally {
+    places.leave();
   }
 
   async function submitChoice(index: number): Promise<Choice> {
     const joined = await jobToJoin(deps, request, options, index);
     if (joined !== null) return { jobId: joined, joined: true, created: false, shared: true, view: await viewOf(deps.bus, joined) };
-    prompt ??= await admissible(deps, request, generation, written, options);
+    prompt ??= await admissible(deps, request, generation, written, options, answers - index);
     const [first] = choices;
     const view = first === undefined ? prompt.view : { ...first.view, choice: { index, of: first.jobId } };
-    const job = await submitJob(deps, request, generation, { ...prompt, view }, options);
+    const job = await submitJob(deps, request, generation, { ...prompt, view }, options, places);
     return { ...job, view: first === undefined && !job.created ? await viewOf(deps.bus, job.jobId) : view };
   }
 }
 
+/** What was made for a request of which another answer failed: nobody hears of it, but under its key, which a retry may come with. */
+async function giveUp(deps: ApiDeps, request: Asking, choices: readonly Choice[]): Promise<void> {
+  const made = choices.filter(({ created }) => created);
+  const cancel = async ({ jobId, giveBack }: Choice) => {
+    giveBack?.();
+    await cancelJob(deps.bus, jobId, "another answer of its request was refused");
+  };
+  const ended = idempotencyKeyOf(request) === null ? await Promise.allSettled(made.map(cancel)) : [];
+  for (const [i, { jobId }] of made.entries()) if (ended[i]?.status !== "fulfilled") abandon(deps, jobId);
+}
+
 /**
  * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with a key that
- * is known may be there already, and is let in by `submit`, or not. Throws what that would: RATE_LIMITED, OVERLOADED.
+ * is known may be there already, and is let in by `submit`, or not. `answers`: as many as are to be let in. Throws what that would: RATE_LIMITED, OVERLOADED.
  */
 export async function admissible(
   deps: ApiDeps,
@@ -78,6 +90,7 @@ export async function admissible(
   generation: GenerationRequest,
   written: WrittenPrompt,
   options: SubmitOptions,
+  answers = 1,
 ): Promise<Prompt> {
   const { admission, bus, limits } = deps;
   const { key, tenant } = callerOf(request);
@@ -90,8 +103,8 @@ export async function admissible(
       promptTokens,
       deadlineMs: await deadlineOf(deps, generation),
     };
-    if (key !== null) limits.require(key, { requests: 1, tokens: promptTokens + expectedOutput(job) });
-    await admission.require(job);
+    if (key !== null) limits.require(key, { requests: 1, tokens: answers * (promptTokens + expectedOutput(job)) });
+    await admission.require(job, answers);
   }
   return tokenized(written);
 }
@@ -103,6 +116,7 @@ export async function submitJob(
   generation: GenerationRequest,
   prompt: Prompt,
   options: SubmitOptions,
+  places = placesFor(deps, request, 1),
 ): Promise<Submitted> {
   const { bus, admission, random } = deps;
   const { tenant } = callerOf(request);
@@ -112,7 +126,7 @@ export async function submitJob(
     ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
     ...{ tenant, bodyHash: hashOf(request, index) },
     idempotencyKey: key === null ? null : ofChoice(key, index),
-    spend: (tokens: number) => spend(deps, request, { requests: index === 0 ? 1 : 0, tokens }),
+    enter: (job: Asked) => places.next(index, job),
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
@@ -166,20 +180,23 @@ export function jobOf(
 /** Whoever asked for the job may never come for it: as if its last reader had left. */
 const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
 
-/** Takes it from the limits of whoever asks; the result gives it back. Throws RATE_LIMITED. */
-function spend({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">, spending: Spending): () => void {
-  const { key } = callerOf(request);
-  return key === null ? () => {} : limits.spend(key, spending);
-}
+const placesFor = (deps: ApiDeps, request: Asking, answers: number): Places => new Places(deps.admission, payer(deps, request), answers);
+
+const payer =
+  ({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">): Pay =>
+  (spendings) => {
+    const { key } = callerOf(request);
+    return key === null ? spendings.map(() => () => {}) : limits.spend(key, ...spendings);
+  };
 
 /** The tokens of a prompt, for one of the caller's requests; what is refused after all costs none. */
 export async function countTokens(deps: ApiDeps, request: Asking, write: () => Promise<WrittenPrompt>): Promise<number> {
-  const giveBack = spend(deps, request, { requests: 1, tokens: 0 });
+  const [giveBack] = payer(deps, request)([{ requests: 1, tokens: 0 }]);
   try {
     const prompt = await write();
     return (await prompt.ids()).length;
   } catch (thrown) {
-    giveBack();
+    giveBack!();
     throw thrown;
   }
 }

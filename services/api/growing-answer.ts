@@ -1,4 +1,4 @@
-import type { Delta } from "../shared/engine/chat/delta.ts";
+import { type Delta, textOf } from "../shared/engine/chat/delta.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { type Ending, join, type Likely, type Score } from "./answer.ts";
 import type { Step } from "./follow.ts";
@@ -18,7 +18,7 @@ export class GrowingAnswer {
 
   add({ deltas, scores, end }: Pick<Step, "deltas" | "scores" | "end">): void {
     for (const delta of deltas) {
-      if ("text" in delta) this.#characters += delta.text.length;
+      this.#characters += textOf(delta).length;
       join(this.#deltas, delta);
     }
     for (const score of scores) this.#scores.add(score);

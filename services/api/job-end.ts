@@ -3,7 +3,8 @@ import { tellingShape } from "../shared/batches/batch.ts";
 import { readDocument } from "../shared/batches/document.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
-import { answerId, submittedView } from "./view.ts";
+import { answerId } from "./ids.ts";
+import { submittedView } from "./view.ts";
 
 const jobEndShape = z.object({
   type: z.string(),

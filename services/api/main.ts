@@ -1,8 +1,8 @@
 import type { Bus } from "../shared/bus/contract.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
-import { isUnavailable } from "../shared/bus/pause.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
+import { isUnavailable } from "../shared/runtime/errors.ts";
 import { runUntilStopped } from "../shared/runtime/lifecycle.ts";
 import { openLog } from "../shared/runtime/log.ts";
 import { openMetrics } from "../shared/runtime/metrics.ts";

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
 import { parseJson, readJsonIfThere } from "../shared/engine/checkpoint/json-files.ts";
 import { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../shared/engine/tokenizer.ts";
-import type { Config } from "../shared/runtime/config.ts";
+import { type Config, servedName } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
 /** What the API knows of the model it serves: no weights. */
@@ -58,8 +58,6 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
     createdSeconds: Math.floor((await stat(path)).mtimeMs / 1_000),
   };
 }
-
-const servedName = (config: Config): string => (config.modelName === "" ? basename(resolve(config.modelPath)) : config.modelName);
 
 export function requireModel(model: ServedModel, asked: string): void {
   if (asked === model.name) return;

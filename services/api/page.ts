@@ -24,7 +24,7 @@ export interface Page<T> {
 export const byAge = <T extends { readonly id: string; readonly created_at: number }>(all: readonly T[]): T[] =>
   all.toSorted((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
 
-/** One page of a list, from its end on unless it is asked for in order. NOT_FOUND when `after` names nothing in it. */
+/** One page of a list of ids that differ, from its end on unless it is asked for in order. NOT_FOUND when `after` names nothing in it. */
 export function pageOf<T extends { readonly id: string }>(all: readonly T[], { limit, order, after }: Asked): Page<T> {
   const ordered = order === "asc" ? all : all.toReversed();
   const begin = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;

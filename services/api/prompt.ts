@@ -38,7 +38,7 @@ export async function chatPrompt(deps: PromptDeps, tenant: string, request: Chat
   const { model } = deps;
   const exactly = onDemand(exact);
   const conversation: Conversation = {
-    messages: chatMessages(request),
+    messages: chatMessages(request, exactly),
     tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
     thinking: request.thinking === undefined ? thinksBy(request.reasoning_effort, model.thinking) : request.thinking.type === "enabled",
     effort: request.reasoning_effort,

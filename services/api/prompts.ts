@@ -3,12 +3,12 @@ export class Prompts {
   readonly #counts = new Array<number>(33).fill(0);
   readonly #tokens = new Array<number>(33).fill(0);
 
-  /** A job without a prompt to compute is none of them. */
-  add(tokens: number): void {
+  /** A job without a prompt to compute is none of them. `times` -1 takes it out again. */
+  add(tokens: number, times: 1 | -1 = 1): void {
     if (tokens === 0) return;
     const size = 32 - Math.clz32(tokens);
-    this.#counts[size]! += 1;
-    this.#tokens[size]! += tokens;
+    this.#counts[size]! += times;
+    this.#tokens[size]! += times * tokens;
   }
 
   get count(): number {

@@ -1,8 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { beatWhile } from "../shared/bus/beat.ts";
 import type { Bus } from "../shared/bus/contract.ts";
-import { isUnavailable, linked } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { isUnavailable } from "../shared/runtime/errors.ts";
+import { linked } from "../shared/runtime/pause.ts";
 import { ABSENT_BEATS, leftBy, readersOf } from "./beats.ts";
 import { cancelJob } from "./jobs.ts";
 

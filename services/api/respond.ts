@@ -1,6 +1,6 @@
 import type { FastifyReply } from "fastify";
-import { linked } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { linked } from "../shared/runtime/pause.ts";
 import type { Ending } from "./answer.ts";
 import { dropBody } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";

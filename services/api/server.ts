@@ -3,6 +3,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { type CountAnswer, countAnswers } from "./answered.ts";
 import { anthropicErrors, isAnthropic } from "./anthropic/errors.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
+import { breakOff, takeTurn } from "./connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "./errors.ts";
 import { rateHeaders } from "./keys/rate-headers.ts";
@@ -23,8 +24,9 @@ import { tlsOf } from "./tls.ts";
 export function openApi(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
   const answered = countAnswers(deps);
+  const tls = tlsOf(config);
   const app = fastify({
-    ...{ https: tlsOf(config) },
+    ...{ http: OURS_TO_REFUSE, https: tls && { ...tls, ...OURS_TO_REFUSE } },
     logger: false,
     bodyLimit: config.bodyMaxBytes,
     requestTimeout: UPLOAD_MS,
@@ -35,12 +37,12 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       answered(NO_ROUTE, String(reply.statusCode)); // no hook hears of it
     },
     clientErrorHandler: (thrown, socket) => {
-      if (socket.writable && !socket.destroyed) {
+      const left = thrown.code === LEFT;
+      breakOff(socket, left, () => {
         const error = fromConnection(thrown);
         socket.write(rawAnswer(error, random.id("req_")));
-        if (thrown.code !== LEFT) answered(NO_ROUTE, String(openaiErrors.status(error)));
-      }
-      socket.destroy();
+        if (!left) answered(NO_ROUTE, String(openaiErrors.status(error)));
+      });
     },
   });
   app.decorateRequest("caller", null);
@@ -49,9 +51,11 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request: FastifyRequest, bytes: Buffer) =>
     readBody(request, bytes),
   );
-  app.addHook("onRequest", async (request, reply) => {
-    head(request, reply);
+  app.server.on("checkExpectation", app.routing); // what is expected of it beyond a hundred-continue, it need not hear of
+  app.addHook("onRequest", (request, reply, next) => takeTurn(request, head(request, reply), next));
+  app.addHook("onRequest", async (request) => {
     deps.stopping.throwIfAborted();
+    requireHost(request);
     // By the route that was found: the same path can be spelled in many ways.
     if ((request.routeOptions.url ?? request.url).startsWith("/v1/"))
       request.caller = deps.identify(request.headers, isAnthropic(request) ? "x-api-key: KEY" : undefined);
@@ -78,7 +82,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     }
   });
   const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
-    const error = fromHttpLayer(thrown, config.bodyMaxBytes);
+    const error = leftAmidBody(thrown, request) ?? fromHttpLayer(thrown, config.bodyMaxBytes);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
     else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
     linger(request, reply);
@@ -101,9 +105,23 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   return app;
 }
 
+/** Whoever leaves amid a body has done nothing wrong, and neither have we. */
+const leftAmidBody = (thrown: unknown, { raw }: FastifyRequest) =>
+  thrown === raw.errored ? new ServingError("CANCELLED", "the client left amid its body", { cause: thrown }) : null;
+
 /** What every answer begins with, whatever it is. */
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
   reply.header("x-request-id", request.id).header("request-id", request.id).header("openai-version", "2020-10-01");
+
+/** Node would answer these itself, without an id and in no form of ours. */
+const OURS_TO_REFUSE = { requireHostHeader: false };
+
+function requireHost({ raw }: FastifyRequest): void {
+  if (raw.httpVersion === "1.1" && raw.headers.host === undefined)
+    throw new ServingError("INVALID_REQUEST", "a request of HTTP/1.1 says which host it is for: send a Host header", {
+      apiCode: "invalid_request",
+    });
+}
 
 const unknownUrl = ({ method, url }: FastifyRequest) =>
   new ServingError("NOT_FOUND", `no route ${method} ${url.split("?", 1)[0]}`, { apiCode: "unknown_url" });

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import type { Bus } from "../shared/bus/contract.ts";
-import { enqueue, expectedOutput } from "../shared/bus/enqueue.ts";
+import { enqueue } from "../shared/bus/enqueue.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
-import { isUnavailable } from "../shared/bus/pause.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission, Asked } from "./admission.ts";
+import { keyOfAnother } from "./errors.ts";
 import { cancelJob, type Note } from "./jobs.ts";
+import type { Place } from "./places.ts";
 import { payloadKey } from "./responses/kept.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */
@@ -26,8 +27,8 @@ export interface Submission {
   readonly bodyHash: string;
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
-  /** Takes these tokens from the limits of whoever asks, once there is room for the job; the result gives them back. Throws RATE_LIMITED. */
-  readonly spend?: (tokens: number) => () => void;
+  /** Lets it in, if it is not there already: OVERLOADED, RATE_LIMITED. Absent: it comes alone, and pays nothing. */
+  readonly enter?: (job: Asked) => Promise<Place>;
   /** Hears of a job that may be in the record although its client is told that it failed. */
   readonly abandon?: (jobId: string) => void;
 }
@@ -69,12 +70,8 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 
 async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Omit<Submitted, "jobId" | "shared">> {
   const { bus, admission } = deps;
-  const { request, ids, spend } = submission;
-  const tokens = ids.length + expectedOutput(request);
-  let giveBack = () => {};
-  const queued = await admission.admit({ ...request, jobId, promptTokens: ids.length }, () => {
-    giveBack = spend?.(tokens) ?? giveBack;
-  });
+  const { request, ids, enter = async (job) => alone(admission, job) } = submission;
+  const { queued, giveBack } = await enter({ ...request, promptTokens: ids.length });
   let recorded: Recorded | null = null;
   try {
     recorded = await record(deps, jobId, submission);
@@ -90,6 +87,11 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
   } finally {
     queued();
   }
+}
+
+async function alone(admission: Admission, job: Asked): Promise<Place> {
+  const [counted] = await admission.admit(job, 1, () => {});
+  return { queued: counted!.queued, giveBack: () => {} };
 }
 
 /** A job that waits for its first worker; `log`: all there is of it, where this process wrote it. */
@@ -155,10 +157,6 @@ async function jobIdFor(
   const earlier = await bus.registry.remember(rememberedAs(tenant, idempotencyKey), JSON.stringify({ jobId, bodyHash }));
   if (earlier === null) return { jobId, known: false };
   const found = JSON.parse(earlier) as { jobId: string; bodyHash: string };
-  if (found.bodyHash !== bodyHash) {
-    throw new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
-      apiCode: "idempotency_conflict",
-    });
-  }
+  if (found.bodyHash !== bodyHash) throw keyOfAnother();
   return { jobId: found.jobId, known: true };
 }

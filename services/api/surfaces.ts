@@ -1,8 +1,9 @@
 import { messagesSurface } from "./anthropic/surface.ts";
+import { answerId } from "./ids.ts";
 import { chatSurface, completionSurface } from "./openai/surfaces.ts";
 import { responsesSurface, writtenOf } from "./responses/surface.ts";
 import type { Surface } from "./surface.ts";
-import { answerId, type View } from "./view.ts";
+import type { View } from "./view.ts";
 
 export interface Identity {
   readonly jobId: string;

@@ -59,8 +59,3 @@ const plainText: DeltaParser = {
   thinkEnd: () => plain(THINK_END),
   end: () => [],
 };
-
-/** Ids of the surfaces, made from the job's: one job, one answer, one id. */
-export const answerId = (surface: View["surface"], jobId: string): string => `${PREFIXES[surface]}${jobId.slice("job_".length)}`;
-
-const PREFIXES = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_", responses: "resp_" } as const;

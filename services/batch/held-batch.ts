@@ -1,9 +1,9 @@
 import { type Batch, batchOf } from "../shared/batches/batch.ts";
 import type { Bus, Document } from "../shared/bus/contract.ts";
-import { backoffMs, isUnavailable, Pause } from "../shared/bus/pause.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { Config } from "../shared/runtime/config.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
+import { backoffMs, Pause } from "../shared/runtime/pause.ts";
 
 interface HoldDeps {
   readonly bus: Bus;

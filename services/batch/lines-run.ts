@@ -1,10 +1,10 @@
 import type { LineDeps } from "../api/line.ts";
 import type { Part, StoredFile } from "../shared/batches/file.ts";
 import type { ReadDocument } from "../shared/bus/damage.ts";
-import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
+import { backoffMs, linked, Pause } from "../shared/runtime/pause.ts";
 import { type HeldBatch, HoldLost } from "./held-batch.ts";
 import { PartReader } from "./lines.ts";
 import { doneLines, isDone, type LineResult, piecesOf, Results, withResults } from "./results.ts";

@@ -19,20 +19,24 @@ export async function* linesOf(bus: Bus, file: StoredFile, lineBytesMax: number,
   let offset = 0;
   let number = 1;
   const line = (bytes: Uint8Array): RawLine => ({ number, offset, bytes });
+  const more = (bytes: Uint8Array): Uint8Array => {
+    if (rest.length + bytes.length > lineBytesMax)
+      throw new ServingError("TOO_LARGE", `line ${number} has more than ${lineBytesMax} bytes`);
+    return joined(rest, bytes);
+  };
   for (const part of file.parts.keys()) {
     await beat();
     const bytes = await partOf(bus, file, part);
     let begin = 0;
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, begin)) {
-      const found = line(joined(rest, bytes.subarray(begin, end)));
+      const found = line(more(bytes.subarray(begin, end)));
       if (!isBlank(found.bytes)) yield found;
       offset += found.bytes.length + 1;
       number++;
       begin = end + 1;
       rest = new Uint8Array(0);
     }
-    rest = joined(rest, bytes.subarray(begin));
-    if (rest.length > lineBytesMax) throw new ServingError("TOO_LARGE", `line ${number} has more than ${lineBytesMax} bytes`);
+    rest = more(bytes.subarray(begin));
   }
   if (!isBlank(rest)) yield line(rest);
 }

@@ -4,8 +4,8 @@ import { cancelLine, endedBytes, jobsOf, type Line, type LineDeps, shownLine, su
 import { LargeAnswers, wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
-import { backoffMs, linked, Pause } from "../shared/bus/pause.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { backoffMs, linked, Pause } from "../shared/runtime/pause.ts";
 import { LineBody } from "./line-body.ts";
 import type { LineResult } from "./results.ts";
 
@@ -17,7 +17,7 @@ const words: Record<Cause, string> = {
   expired: "This request could not be executed before the completion window expired.",
 };
 
-export interface LineRun {
+interface LineRun {
   readonly batch: Pick<Batch, "id" | "tenant" | "endpoint" | "expiresAt">;
   /** Of the index, and in the file. */
   readonly line: number;

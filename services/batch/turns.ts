@@ -1,4 +1,4 @@
-import { onAbort } from "../shared/bus/pause.ts";
+import { onAbort } from "../shared/runtime/pause.ts";
 
 interface Turn {
   readonly bytes: number;

@@ -23,7 +23,7 @@ export interface LineIndex {
   readonly model: string | null;
 }
 
-export interface Validated {
+interface Validated {
   readonly index: LineIndex;
   /** None, or the batch fails as a whole, and the index says nothing. */
   readonly problems: readonly BatchError[];

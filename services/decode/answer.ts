@@ -1,7 +1,7 @@
 import type { JobRequest } from "../shared/bus/events.ts";
 
 /** Sees the answer's ids one by one; true once the text contains a stop string. */
-export interface TextWatcher {
+interface TextWatcher {
   push(id: number): boolean;
 }
 

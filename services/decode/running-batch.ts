@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 
 /** How long a step waits for members that will be ready soon: otherwise they would take part in every other step only. */
@@ -20,14 +20,16 @@ export interface Member {
 /** All sequences of a worker, stepped together by one loop: as many as a step takes at most. Who joins takes part in the next step, who leaves in none. */
 export class RunningBatch {
   readonly #engine: Engine;
+  readonly #clock: Clock;
   readonly #onStep: () => void;
   #members: readonly Member[] = [];
   #looping = false;
   #wake: () => void = () => {};
 
   /** `onStep` is called after each step. */
-  constructor(engine: Engine, onStep: () => void) {
+  constructor(engine: Engine, clock: Clock, onStep: () => void) {
     this.#engine = engine;
+    this.#clock = clock;
     this.#onStep = onStep;
   }
 
@@ -61,7 +63,7 @@ export class RunningBatch {
   /** False if nobody was ready. */
   async #step(): Promise<boolean> {
     const soon = this.#members.flatMap((member) => member.soon ?? []);
-    if (soon.length > 0) await Promise.race([Promise.all(soon), sleep(SOON_MS)]);
+    if (soon.length > 0) await Promise.race([Promise.all(soon), this.#clock.sleep(SOON_MS)]);
     const ready: Member[] = [];
     const inputs: StepInput[] = [];
     for (const member of this.#members) {

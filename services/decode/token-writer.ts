@@ -1,7 +1,7 @@
 import type { Tokens } from "../shared/bus/events.ts";
-import { Pause } from "../shared/bus/pause.ts";
 import type { Drawn, TokenLogprobs } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
+import { Pause } from "../shared/runtime/pause.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 
 /** Tokens a job may be ahead of its log before it must wait; the others in the running batch do not. */

@@ -4,7 +4,8 @@ import type { ChunkSize } from "../shared/worker/chunk-size.ts";
 import type { Context, contextFactory, Found } from "../shared/worker/context.ts";
 import type { WorkerDeps, WorkerSettings } from "../shared/worker/deps.ts";
 import { type Filled, fill } from "../shared/worker/fill.ts";
-import { firstCached, type HeldJob, loggedTokens } from "../shared/worker/held-job.ts";
+import type { HeldJob } from "../shared/worker/held-job.ts";
+import { firstCached, loggedTokens } from "../shared/worker/history.ts";
 import { Interrupted } from "../shared/worker/interrupted.ts";
 import { promptOf } from "../shared/worker/prompt.ts";
 import { passOn } from "../shared/worker/settle.ts";
@@ -35,7 +36,7 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   const context = worker.contextOf(job, prompt, logged);
   const claims = new SegmentClaims(store, clock, context, job.jobId, worker.settings.claimMs);
   try {
-    const stored = await countStored(job, context, claims, engine.info.segmentTokens);
+    const stored = await countStored(job, context, claims);
     await context.enter(context.ids.length);
     const found = await context.find(context.ids.length - 1, stored, job.request.stopIds);
     job.turn.loaded();
@@ -55,9 +56,9 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
 }
 
 /** Segments that are stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
-async function countStored(job: HeldJob, context: Context, claims: SegmentClaims, segmentTokens: number): Promise<number> {
+async function countStored(job: HeldJob, context: Context, claims: SegmentClaims): Promise<number> {
   const tokens = context.ids.length - 1;
-  const whole = Math.floor(tokens / segmentTokens); // the rest is run by everybody
+  const whole = Math.floor(tokens / context.segmentTokens); // the rest is run by everybody
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);

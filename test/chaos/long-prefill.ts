@@ -74,9 +74,9 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
       const stored = storedTokens(store, config, info, request.tenant, ids);
       const kills: Kill[] = [];
       for (const fraction of fractions) {
-        // Nothing is stored from a look until it is known what follows from it: whatever holds us up, the worker is no further then.
+        // From a look on one segment more is stored, or what a socket had read with it, however late we are, and none once it is enough.
         for (way.hold(); (await stored()) < fraction * ids.length; way.hold()) {
-          way.release();
+          way.hold(info.segmentBytes);
           await sleep(5);
         }
         const victim = await holderOf(bus, jobId, workers);

@@ -92,7 +92,7 @@ test("a completion's log probabilities say where each token begins", async () =>
   const { choices, usage } = await client.completions.create({ model: "yardlog", prompt: "Yard", max_tokens: 16, seed: 1, logprobs: 2 });
   const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0]!.logprobs!;
   expect([tokens, token_logprobs, top_logprobs, text_offset].map((list) => list!.length)).toEqual(Array(4).fill(usage!.completion_tokens));
-  expect(text_offset).toEqual(tokens!.map((_, i) => tokens!.slice(0, i).join("").length));
+  expect(text_offset).toEqual(tokens!.map((_, i) => [...tokens!.slice(0, i).join("")].length));
   expect(tokens!.some((token) => token !== "")).toBe(true);
 });
 

@@ -5,7 +5,7 @@ import type { JobRequest } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { type Config, loadConfig } from "../../services/shared/runtime/config.ts";
-import { silentLog } from "../../services/shared/runtime/log.ts";
+import { type Logger, silentLog } from "../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import { decode } from "./decode.ts";
@@ -34,10 +34,11 @@ export async function testApi(
   settings: Partial<Config> = {},
   bus: Bus = openBus({ url: "memory:" }),
   clock: Clock = systemClock,
+  log: Logger = silentLog,
 ): Promise<TestApi> {
   const config: Config = { ...loadConfig({}), port: 0, ...settings };
   const model = await modelOf(config);
-  const api = await startApi({ config, bus, model, clock, random: systemRandom, log: silentLog, metrics: openMetrics() });
+  const api = await startApi({ config, bus, model, clock, random: systemRandom, log, metrics: openMetrics() });
   return { url: api.url, grpc: api.grpc, bus, tokenizer: model.tokenizer, close: () => api.close() };
 }
 

@@ -8,7 +8,8 @@ export class LossyProxy {
   readonly #pairs = new Set<readonly [client: Socket, upstream: Socket]>();
   #swallowing = false;
   #swallowed: (() => void) | null = null;
-  #holding = false;
+  /** Bytes that clients may still send before everything is held. */
+  #passing = Number.POSITIVE_INFINITY;
   /** Where new connections lead. */
   targetPort: number;
   /** How much later than they came answers go on. */
@@ -46,21 +47,24 @@ export class LossyProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
-  /** A partition: nothing gets through and nobody is told, new connections included, until `release`. Then everything arrives. */
-  hold(): void {
-    this.#holding = true;
-    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+  /** A partition, once clients have sent so many bytes more: nothing gets through and nobody is told, new connections included, until `release`. Then everything arrives. */
+  hold(afterBytes = 0): void {
+    this.#passing = afterBytes;
+    for (const pair of this.#pairs) for (const socket of pair) this.#isHolding ? socket.pause() : socket.resume();
   }
 
   release(): void {
-    this.#holding = false;
-    for (const pair of this.#pairs) for (const socket of pair) socket.resume();
+    this.hold(Number.POSITIVE_INFINITY);
   }
 
   async stop(): Promise<void> {
     this.cut();
     this.#server.close();
     await once(this.#server, "close");
+  }
+
+  get #isHolding(): boolean {
+    return this.#passing <= 0;
   }
 
   #join(client: Socket, upstream: Socket): void {
@@ -72,9 +76,13 @@ export class LossyProxy {
       upstream.destroy();
     };
     for (const socket of pair) socket.setNoDelay(true).on("close", end).on("error", end);
-    client.on("data", (bytes) => upstream.write(bytes));
+    client.on("data", (bytes) => {
+      upstream.write(bytes);
+      this.#passing -= bytes.length;
+      if (this.#isHolding) this.hold();
+    });
     this.#answer(upstream, client);
-    if (this.#holding) for (const socket of pair) socket.pause();
+    if (this.#isHolding) for (const socket of pair) socket.pause();
   }
 
   /** In order, also where the delay changes meanwhile. */

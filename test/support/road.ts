@@ -1,6 +1,6 @@
-import { patiently } from "../../services/shared/bus/pause.ts";
 import type { Clock } from "../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
+import { patiently } from "../../services/shared/runtime/pause.ts";
 import type { Dice } from "./dice.ts";
 import type { VirtualClock } from "./virtual-clock.ts";
 

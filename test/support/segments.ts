@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import type { Memory } from "../../services/shared/runtime/memory.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
@@ -66,6 +67,7 @@ export const redisStore = (url: string, options: Partial<RedisStoreOptions> = {}
     pieceBytes: 65_536,
     timeoutMs: 5_000,
     ttlMs: { segment: 60_000, boundary: 1_000 },
+    clock: systemClock,
     random: systemRandom,
     log: silentLog,
     ...options,

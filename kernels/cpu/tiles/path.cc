@@ -4,9 +4,6 @@
 #include "../processor.h"
 #include "../vector/level.h"
 
-#define LONGSHORE_PASTE(name, suffix) name##suffix
-#define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
-
 namespace longshore::cpu {
 
 const Path* LONGSHORE_TABLE(LONGSHORE_SHARED)();

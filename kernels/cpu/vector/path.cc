@@ -1,9 +1,6 @@
 // The table of one vectorised path: `avx2Path` and its like.
 #include "path.h"
 
-#define LONGSHORE_PASTE(name, suffix) name##suffix
-#define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
-
 namespace longshore::cpu {
 
 const Path* LONGSHORE_TABLE(LONGSHORE_PATH)() {

@@ -1,9 +1,6 @@
 // The table of a path that multiplies pairs of bf16 in serving mode and is, in all else, the path LONGSHORE_SHARED.
 #include "path.h"
 
-#define LONGSHORE_PASTE(name, suffix) name##suffix
-#define LONGSHORE_TABLE(name) LONGSHORE_PASTE(name, Path)
-
 namespace longshore::cpu {
 
 const Path* LONGSHORE_TABLE(LONGSHORE_SHARED)();

@@ -4,6 +4,7 @@ import { flatFormat } from "../answer-format.ts";
 import { invalid } from "../errors.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import type { ForcedCall } from "../forced-call.ts";
+import { functionTool } from "../function-tool.ts";
 import { conversationPrompt, type PromptDeps, type WrittenPrompt } from "../prompt.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
@@ -40,6 +41,7 @@ function chatMessages({ messages }: AnthropicConversation, i: number, exactly: E
   const { role, content } = messages[i]!;
   const blocks: readonly AnthropicBlock[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (role === "assistant") return [assistantMessage(blocks, i, i === messages.length - 1, exactly)];
+  if (blocks.length === 0) throw invalid(`messages[${i}].content`, "must have a block: a message that says nothing is none");
   return blocks.map((block, j) => askingMessage(role, block, `messages[${i}].content[${j}]`));
 }
 
@@ -70,10 +72,5 @@ function assistantMessage(blocks: readonly AnthropicBlock[], i: number, last: bo
   };
 }
 
-/** In OpenAI's form, which the prompt is written from. */
-function toolsOf({ tools = [] }: AnthropicConversation, exactly: Exactly): readonly Printable[] {
-  return tools.map(({ name, description }, i) => ({
-    type: "function",
-    function: { name, ...(description === undefined ? {} : { description }), parameters: exactly("tools", i, "input_schema") },
-  }));
-}
+const toolsOf = ({ tools = [] }: AnthropicConversation, exactly: Exactly): readonly Printable[] =>
+  tools.map(({ name, description }, i) => functionTool(name, description, exactly("tools", i, "input_schema")));

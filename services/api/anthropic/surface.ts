@@ -1,8 +1,9 @@
-import type { Delta } from "../../shared/engine/chat/delta.ts";
+import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { Ending } from "../answer.ts";
+import { answerId, toolUseId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";
-import { answerId } from "../view.ts";
+import { Verbatim } from "../verbatim.ts";
 import { anthropicErrors } from "./errors.ts";
 
 /** An answer as a message of blocks: what was thought, what was said, the tools to use. */
@@ -54,7 +55,7 @@ class BlockWriter {
   }
 
   push(delta: Delta): StreamEvent[] {
-    const key = keyOf(delta);
+    const key = blockOf(delta);
     if (this.#open?.key === key) return [this.#delta(delta)];
     const closed = this.close();
     this.#open = { index: this.#next++, key };
@@ -75,9 +76,6 @@ class BlockWriter {
   }
 }
 
-/** Deltas with the same key make one block. */
-const keyOf = (delta: Delta): string => ("index" in delta ? `call ${delta.index}` : delta.type);
-
 function emptyBlock(delta: Delta, jobId: string): object {
   if (delta.type === "reasoning") return { type: "thinking", thinking: "", signature: "" };
   if (delta.type === "content") return { type: "text", text: "", citations: null };
@@ -91,7 +89,7 @@ function blockDelta(delta: Delta): object {
     case "content":
       return { type: "text_delta", text: delta.text };
     default:
-      return { type: "input_json_delta", partial_json: "text" in delta ? delta.text : "" };
+      return { type: "input_json_delta", partial_json: textOf(delta) };
   }
 }
 
@@ -99,9 +97,8 @@ function wholeBlocks(deltas: readonly Delta[], jobId: string): object[] {
   const runs: { readonly first: Delta; text: string }[] = [];
   for (const delta of deltas) {
     const last = runs.at(-1);
-    const text = "text" in delta ? delta.text : "";
-    if (last !== undefined && keyOf(last.first) === keyOf(delta)) last.text += text;
-    else runs.push({ first: delta, text });
+    if (last !== undefined && blockOf(last.first) === blockOf(delta)) last.text += textOf(delta);
+    else runs.push({ first: delta, text: textOf(delta) });
   }
   return runs.map(({ first, text }) => {
     if (first.type === "reasoning") return { type: "thinking", thinking: text, signature: signatureOf(jobId) };
@@ -109,18 +106,18 @@ function wholeBlocks(deltas: readonly Delta[], jobId: string): object[] {
   });
 }
 
-const toolUse = (jobId: string, delta: Delta, input: unknown): object => ({
+const toolUse = (jobId: string, delta: Delta, input: object): object => ({
   type: "tool_use",
-  id: `toolu_${jobId.slice("job_".length)}_${"index" in delta ? delta.index : 0}`,
+  id: toolUseId(jobId, "index" in delta ? delta.index : 0),
   name: "name" in delta ? delta.name : "",
   input,
   caller: { type: "direct" },
 });
 
-/** A call that was cut off has no complete input; what came of it is shown under the name that the prompt would give it, too. */
-function inputOf(text: string): unknown {
+/** As the model wrote it, to the last digit. A call that was cut off has no complete input; what came of it is shown under the name that the prompt would give it, too. */
+function inputOf(text: string): object {
   try {
-    return JSON.parse(text);
+    return new Verbatim(text);
   } catch {
     return { arguments: text };
   }

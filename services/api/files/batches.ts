@@ -15,6 +15,7 @@ import { FILE_LIFE_SECONDS } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
 import { unlessDamaged } from "../../shared/bus/damage.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { keyOfAnother } from "../errors.ts";
 import { metadata, optional } from "../requests.ts";
 
 export const batchRequest = z.object({
@@ -120,10 +121,8 @@ const comesToSomething = (batch: Batch): boolean => batch.status === "completed"
 export async function createBatch(bus: Bus, batch: Batch): Promise<Batch> {
   if ((await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), 0)) !== null) return batch;
   const { batch: earlier } = await requireBatch(bus, batch.tenant, batch.id);
-  if (asked(earlier) === asked(batch)) return earlier;
-  throw new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
-    apiCode: "idempotency_conflict",
-  });
+  if (asked(earlier) !== asked(batch)) throw keyOfAnother();
+  return earlier;
 }
 
 /** The coordinator that holds the batch sees it with its next write. CONFLICT once nothing is left to cancel. */

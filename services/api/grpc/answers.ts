@@ -5,8 +5,8 @@ import { type Ending, JobError } from "../answer.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../follow.ts";
+import { callId } from "../ids.ts";
 import { prefillIn, prefillOf, recordTime, statusOf } from "../job-object.ts";
-import { callId } from "../openai/surfaces.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
 
 /** A job as its log tells it now. */

@@ -8,8 +8,8 @@ import {
   type ServerWritableStream,
   status,
 } from "@grpc/grpc-js";
-import { linked } from "../../shared/bus/pause.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { linked } from "../../shared/runtime/pause.ts";
 import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";

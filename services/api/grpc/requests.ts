@@ -1,6 +1,7 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
+import { functionTool } from "../function-tool.ts";
 import { type Asking, admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt.ts";
@@ -66,14 +67,9 @@ const exactBody = (chat: ChatMessage): Printable => ({
 });
 
 const exactTools = ({ tools }: ChatMessage): Printable[] =>
-  tools.map(({ name = "", description, parameters }, i) => ({
-    type: "function",
-    function: {
-      name,
-      ...(description === undefined ? {} : { description }),
-      ...(parameters === undefined ? {} : { parameters: exact(parameters, `chat.tools[${i}].parameters`) }),
-    },
-  }));
+  tools.map(({ name = "", description, parameters }, i) =>
+    functionTool(name, description, parameters === undefined ? undefined : exact(parameters, `chat.tools[${i}].parameters`)),
+  );
 
 const plain = (text: string, param: string): unknown => read(JSON.parse, text, param);
 const exact = (text: string, param: string): Printable => read(readJson, text, param);

@@ -55,12 +55,18 @@ export class Limits {
   }
 
   /**
-   * Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. The result gives it back, once, unless all was paid for
-   * meanwhile: for what was refused after all.
+   * Takes all of it, as if it were one request's. Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. Each result gives
+   * back its own, once, unless all was paid for meanwhile: for what was refused after all.
    */
-  spend(key: ApiKey, spending: Spending): () => void {
-    this.require(key, spending);
-    const purse = this.#purse(key);
+  spend(key: ApiKey, ...spendings: readonly Spending[]): readonly (() => void)[] {
+    this.require(
+      key,
+      each((kind) => spendings.reduce((sum, spending) => sum + spending[kind], 0)),
+    );
+    return spendings.map((spending) => this.#take(this.#purse(key), spending));
+  }
+
+  #take(purse: Purse, spending: Spending): () => void {
     const { account } = purse;
     const add = (sign: 1 | -1) => {
       const change = each((kind) => sign * spending[kind]);

@@ -1,17 +1,27 @@
-import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
+import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
 import { invalid } from "../errors.ts";
+import type { Exactly } from "../exactly.ts";
 import type { ChatRequest } from "../requests.ts";
 
 /** The messages of a chat completion as the model knows them, the last of which asks or is continued. INVALID_REQUEST names the message. */
-export const chatMessages = ({ messages }: ChatRequest): ChatMessage[] =>
+export const chatMessages = ({ messages }: ChatRequest, exactly: Exactly): ChatMessage[] =>
   messages.map(({ prefix, ...message }, i) => {
     const role = knownRole(message.role);
     if (role !== "assistant" && role !== "tool") requireContent(message, i);
     const answersLast = role === "assistant" && i === messages.length - 1;
     if (answersLast) requireBegun({ prefix, ...message }, i);
     else if (prefix === true) throw invalid(`messages[${i}].prefix`, "belongs on the last message alone, and that the assistant's");
-    return { ...message, role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
+    const tool_calls = message.tool_calls?.map((call, j) => exactCall(call, ["messages", i, "tool_calls", j], exactly));
+    return { ...message, ...(tool_calls && { tool_calls }), role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
   });
+
+type Call = NonNullable<ChatRequest["messages"][number]["tool_calls"]>[number];
+
+/** Arguments that are no text stand in the prompt as they were sent, to the last digit. */
+function exactCall({ id, function: { name, arguments: given } }: Call, path: readonly (string | number)[], exactly: Exactly): ToolCall {
+  const exact = typeof given === "string" ? given : exactly(...path, "function", "arguments");
+  return { ...(id !== undefined && { id }), function: { name, arguments: exact } };
+}
 
 /** OpenAI's name for the system message of models that think. DeepSeek's own role of that name is another: a thinking model forgets it. */
 export const knownRole = <Role extends string>(role: Role): Exclude<Role, "developer"> | "system" =>

@@ -1,7 +1,8 @@
-import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
+import { type Delta, joinDeltas, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending, Score } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
+import { callId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
 import type { Surface } from "../surface.ts";
 import { chatLogprobs, type Logprobs, TextLogprobs } from "./logprobs.ts";
@@ -56,7 +57,7 @@ export function completionSurface(head: Head, { index }: Place, includeUsage: bo
     opening: () => [],
     more: (deltas, scores) => {
       held.add(scores);
-      return events(deltas.map((delta) => chunk("text" in delta ? delta.text : "", null)));
+      return events(deltas.map((delta) => chunk(textOf(delta), null)));
     },
     closing: (end) => events([chunk("", end.reason)]),
     whole: (answers) => ({
@@ -125,9 +126,6 @@ export function chatMessage(deltas: readonly Delta[], jobId: string): object {
       : { tool_calls: toolCalls.map((call, i) => ({ id: callId(jobId, i), type: "function", function: call })) }),
   };
 }
-
-/** The same on every replica and for every reader. */
-export const callId = (jobId: string, index: number): string => `call_${jobId.slice("job_".length)}_${index}`;
 
 /** The prompt is counted once, however many answers it has. */
 function usageOf(ends: readonly Ending[]): object {

@@ -1,5 +1,5 @@
-import { isUnavailable } from "../../shared/bus/pause.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
+import { isUnavailable } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { Reconciler, type ReconcilerDeps, reconciledJobs } from "./reconciler.ts";
 import { StorageWatch } from "./storage-watch.ts";

@@ -3,6 +3,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
 import { answerSoFar, type FoundJob, findJob, unknownJob } from "../follow.ts";
+import { jobOfResponse, responseOfItem } from "../ids.ts";
 import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
 import { writtenOf } from "./surface.ts";
@@ -20,8 +21,8 @@ export interface FoundResponse extends FoundJob {
 /** A response that is kept, ready to be written. NOT_FOUND for what is none, was not to be stored, or is another tenant's. */
 export async function findResponse(bus: Bus, id: string, tenant: string): Promise<FoundResponse> {
   const unknown = () => new ServingError("NOT_FOUND", `no response ${id.slice(0, 100)}; responses are kept for a limited time`);
-  if (!/^resp_[0-9a-z]{20}$/.test(id)) throw unknown();
-  const jobId = id.replace("resp_", "job_");
+  const jobId = jobOfResponse(id);
+  if (jobId === null) throw unknown();
   const { request, view } = await findJob(bus, jobId, tenant).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
   });
@@ -101,10 +102,10 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
 }
 
 async function referred(id: string, param: string, outputOf: (response: string) => Promise<readonly Item[]>): Promise<Item> {
-  const response = /^(?:rs|msg|fc)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.[1];
+  const response = responseOfItem(id);
   const unknown = () => invalid(param, `no item ${id.slice(0, 100)} is kept`);
-  if (response === undefined) throw unknown();
-  const output = await outputOf(`resp_${response}`).catch((error) => {
+  if (response === null) throw unknown();
+  const output = await outputOf(response).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
   });
   const item = output.find((item) => item.id === id);

@@ -1,6 +1,7 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
+import { itemId } from "../ids.ts";
 import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
 
@@ -84,9 +85,18 @@ export const sealed = (thought: string): string => SEAL + Buffer.from(thought).t
 const unsealed = (text: string): string => (text.startsWith(SEAL) ? Buffer.from(text.slice(SEAL.length), "base64").toString("utf8") : "");
 const SEAL = "longshore.1.";
 
-/** As the API lists it: with an id, and content in parts. */
-export function listedItem(item: Item, fallbackId: string) {
-  const listed = { ...item, id: item.id ?? fallbackId, status: "completed" };
+/** As the API lists them: each with an id of its own, by which a page goes on behind it, and content in parts. Of equal ids, which clients may send, the first stays. */
+export function listedItems(items: readonly Item[], jobId: string) {
+  const ids = new Set<string>();
+  return items.map((item, i) => {
+    const id = item.id === undefined || ids.has(item.id) ? itemId("item", jobId, i) : item.id;
+    ids.add(id);
+    return listedItem(item, id);
+  });
+}
+
+function listedItem(item: Item, id: string) {
+  const listed = { ...item, id, status: "completed" };
   if (item.type !== "message" || typeof item.content !== "string") return listed;
   const type = item.role === "assistant" ? "output_text" : "input_text";
   return { ...listed, content: [{ type, text: item.content, ...(type === "output_text" ? { annotations: [] } : {}) }] };

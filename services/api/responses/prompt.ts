@@ -6,6 +6,7 @@ import type { ApiDeps } from "../deps.ts";
 import { thinksBy } from "../effort.ts";
 import { type Exactly, onDemand } from "../exactly.ts";
 import { forcedBy } from "../forced-call.ts";
+import { functionTool } from "../function-tool.ts";
 import { conversationPrompt, type WrittenPrompt } from "../prompt.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
@@ -47,16 +48,10 @@ export async function responsesPrompt(
 const instructions = ({ instructions }: ResponsesRequest): ChatMessage[] =>
   instructions === undefined ? [] : [{ role: "system", content: instructions }];
 
-/** In the form of chat completions, which the prompt is written from. */
 const toolsOf = ({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] =>
-  tools.map(({ name, description, parameters }, i) => ({
-    type: "function",
-    function: {
-      name,
-      ...(description === undefined ? {} : { description }),
-      ...(parameters === undefined ? {} : { parameters: exactly("tools", i, "parameters") }),
-    },
-  }));
+  tools.map(({ name, description, parameters }, i) =>
+    functionTool(name, description, parameters === undefined ? undefined : exactly("tools", i, "parameters")),
+  );
 
 /** A conversation that is continued grows without a body that grows. */
 function requireKeepable(items: readonly Item[], bytesMax: number): void {

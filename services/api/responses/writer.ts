@@ -1,10 +1,9 @@
-import type { Delta } from "../../shared/engine/chat/delta.ts";
+import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending } from "../answer.ts";
 import { openaiErrors } from "../errors.ts";
-import { callId } from "../openai/surfaces.ts";
+import { answerId, callId, itemId } from "../ids.ts";
 import type { StreamEvent } from "../sse.ts";
-import { answerId } from "../view.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
 
@@ -120,10 +119,10 @@ export class ResponseWriter {
   }
 
   #add(delta: Delta): StreamEvent[] {
-    const key = "index" in delta ? `call ${delta.index}` : delta.type;
-    if (this.#open === key) return this.#grow(delta);
+    const block = blockOf(delta);
+    if (this.#open === block) return this.#grow(delta);
     const closed = this.#close("completed");
-    this.#open = key;
+    this.#open = block;
     const item = this.#newItem(delta);
     this.#output.push(item);
     const added = this.#event("response.output_item.added", { output_index: this.#output.length - 1, item });
@@ -135,7 +134,7 @@ export class ResponseWriter {
 
   #grow(delta: Delta): StreamEvent[] {
     const item = this.#output.at(-1)!;
-    const text = "text" in delta ? delta.text : "";
+    const text = textOf(delta);
     if (item.type === "function_call") {
       item.arguments += text;
       return this.#part("response.function_call_arguments.delta", { delta: text });
@@ -166,7 +165,7 @@ export class ResponseWriter {
 
   #newItem(delta: Delta): OutputItem {
     const { jobId } = this.#written;
-    const id = (prefix: string) => `${prefix}_${jobId.slice("job_".length)}_${this.#output.length}`;
+    const id = (kind: Parameters<typeof itemId>[0]) => itemId(kind, jobId, this.#output.length);
     const started = { status: "in_progress" } as const;
     if (delta.type === "reasoning")
       return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
-import { linked } from "../../shared/bus/pause.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { linked } from "../../shared/runtime/pause.ts";
 import { tenantOf } from "../auth.ts";
 import { type Body, readExactly } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -22,6 +22,7 @@ import { stream } from "../respond.ts";
 import { openEventStream } from "../sse.ts";
 import { surfaceOf } from "../surfaces.ts";
 import { toldOfEvent, toldOfFailure } from "../told.ts";
+import { sendVerbatim } from "../verbatim.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
@@ -60,12 +61,13 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return { object: "list", data: data.slice(0, limit) };
   });
 
-  app.get<JobParams>("/v1/jobs/:id", async (request) => {
+  app.get<JobParams>("/v1/jobs/:id", async (request, reply) => {
     const jobId = request.params.id;
     const { request: job, view } = await find(request);
     const logged = await read(jobId, job);
     const { end, error, ...added } = answerSoFar(model.tokenizer, job, view, logged.records);
     const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, false);
+    if (view.surface === "messages") sendVerbatim(reply);
     return {
       ...jobObject(logged),
       result: end === null ? null : surface.whole([{ ...added, end, jobId, index: view.choice?.index ?? 0 }]),

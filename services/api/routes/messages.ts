@@ -8,6 +8,7 @@ import { countTokens, submitChoices } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { parseBody } from "../requests.ts";
 import { answer } from "../respond.ts";
+import { sendVerbatim } from "../verbatim.ts";
 
 /** Anthropic's surface: the same jobs, in other words. */
 export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
@@ -17,7 +18,9 @@ export function messageRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const prompt = await messagesPrompt(deps, tenantOf(request), body, () => readExactly(request.body));
     const generation = { ...body, stop: body.stop_sequences };
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached: false });
-    return answer(deps, reply, choices, generation);
+    const message = await answer(deps, reply, choices, generation);
+    if (message !== reply) sendVerbatim(reply);
+    return message;
   });
 
   app.post<{ Body: Body }>("/v1/messages/count_tokens", async (request) => {

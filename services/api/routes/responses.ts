@@ -1,17 +1,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { linked } from "../../shared/bus/pause.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { linked } from "../../shared/runtime/pause.ts";
 import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
 import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { countTokens, submitChoices } from "../generate.ts";
+import { answerId } from "../ids.ts";
 import { cancelJob, deleteEnded } from "../jobs.ts";
 import { pageOf, pageQuery } from "../page.ts";
 import { parseBody } from "../requests.ts";
 import { answer, stream } from "../respond.ts";
 import { type FoundResponse, findResponse, writeSoFar } from "../responses/history.ts";
-import { listedItem } from "../responses/items.ts";
+import { listedItems } from "../responses/items.ts";
 import { inputKept } from "../responses/kept.ts";
 import { responsesSurface, writtenOf } from "../responses/surface.ts";
 
@@ -34,7 +35,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
     if (!detached || generation.stream === true) return answer(deps, reply, choices, generation, detached);
     const { jobId } = choices[0]!;
     reply.header("x-job-id", jobId);
-    return soFar(await findResponse(deps.bus, jobId.replace("job_", "resp_"), tenant));
+    return soFar(await findResponse(deps.bus, answerId("responses", jobId), tenant));
   });
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
@@ -53,11 +54,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
     const page = parseBody(itemQuery, request.query);
     const { jobId, response } = await find(request);
-    const items = await inputKept(deps.bus, jobId, response);
-    return pageOf(
-      items.map((item, i) => listedItem(item, `item_${jobId.slice("job_".length)}_${i}`)),
-      page,
-    );
+    return pageOf(listedItems(await inputKept(deps.bus, jobId, response), jobId), page);
   });
 
   app.post<Asking>("/v1/responses/:id/cancel", async (request) => {

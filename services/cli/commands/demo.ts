@@ -29,17 +29,18 @@ export async function demo(config: Config, { tokens, long = false }: DemoOptions
   console.log("longshore demo: the whole cluster in this process; its jobs end with it\n");
   const { api, cluster, stop } = await serveEmbedded({ ...config, ...OURS_ALONE }, openLog("demo", "warn"));
   try {
-    const { info } = cluster.opened.engine;
-    console.log(`model      ${info.model}, ${info.layers} layers, context ${info.contextTokens.toLocaleString("en")} tokens`);
+    const { engine, model } = cluster.opened;
+    const { info } = engine;
+    console.log(`model      ${model}, ${info.layers} layers, context ${info.contextTokens.toLocaleString("en")} tokens`);
     console.log(`kernels    ${info.kernelPath}, ${info.mode} mode`);
     const tokenizer = await Tokenizer.load(folder);
     const client = openClient(api.url, undefined);
-    if (long) await rates(client, { folder, tokenizer, model: info.model });
+    if (long) await rates(client, { folder, tokenizer, model });
     const log = await generateYardlog({ folder, tokenizer, random: seededRandom(SEED), tokens, questions: QUESTIONS });
     console.log(
       `document   a yard log of ${log.tokens.toLocaleString("en")} tokens, ${log.text.split("\n").length.toLocaleString("en")} lines\n`,
     );
-    await askAll(client, info.model, log);
+    await askAll(client, model, log);
     printCache(cluster);
   } finally {
     await stop();

@@ -1,7 +1,7 @@
 import type { Clock } from "../runtime/clock.ts";
 import type { Registry } from "./contract.ts";
 
-export interface Beating {
+interface Beating {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly beatMs: number;

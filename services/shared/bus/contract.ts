@@ -56,8 +56,8 @@ export interface JobLog {
    * where the clock was earlier when it was last asked, it is asked again; infinite: in any case.
    */
   nowMs(seenMs?: number): Promise<number>;
-  /** The events after `afterSequence` that are in the log now, in order. */
-  read(jobId: string, afterSequence?: number): Promise<LogRecord[]>;
+  /** The events that are in the log now, in order. */
+  read(jobId: string): Promise<LogRecord[]>;
   /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */
   storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
   /**

@@ -58,7 +58,7 @@ export interface Tokens {
 export type JobEvent =
   | { readonly type: "submitted"; readonly request: JobRequest }
   | { readonly type: "claimed"; readonly worker: string }
-  /** Prefill: tokens done of all; `stored` segments so far in this claim (makes the attempt count); `cached` once what others stored was looked for. */
+  /** Tokens done of all that the sequence has: the prompt, and what there is of the answer when it is computed again; `stored` segments so far in this claim (makes the attempt count); `cached` once what others stored was looked for. */
   | { readonly type: "progress"; readonly done: number; readonly total: number; readonly stored: number; readonly cached?: number }
   | ({ readonly type: "tokens" } & Tokens)
   /** End of prefill: the answer's first token, and where the boundary lies. */

@@ -1,9 +1,10 @@
 import type { Clock } from "../runtime/clock.ts";
+import { isUnavailable } from "../runtime/errors.ts";
+import { onAbort } from "../runtime/pause.ts";
 import { decodeLive } from "./codec.ts";
 import { isTerminal, type LogRecord } from "./events.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { Mailbox } from "./mailbox.ts";
-import { isUnavailable, onAbort } from "./pause.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 export const PAGE = 512;

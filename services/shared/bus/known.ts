@@ -1,7 +1,7 @@
 import type { Clock } from "../runtime/clock.ts";
-import { ServingError } from "../runtime/errors.ts";
+import { isUnavailable, ServingError } from "../runtime/errors.ts";
+import { backoffMs, Pause } from "../runtime/pause.ts";
 import type { Appended } from "./journal.ts";
-import { backoffMs, isUnavailable, Pause } from "./pause.ts";
 
 interface Append {
   /** For messages: `the log`. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
+import { backoffMs, Pause } from "../runtime/pause.ts";
 import type { Random } from "../runtime/random.ts";
 import { HeldClaim } from "./claim.ts";
 import { decodeRecord, encodeRequest } from "./codec.ts";
@@ -8,7 +9,6 @@ import { isDamaged, type OnDamage, unlessDamaged } from "./damage.ts";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type Phase, type StoredRecord } from "./events.ts";
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
-import { backoffMs, Pause } from "./pause.ts";
 import { holds, quietMs, type Standing, unborn } from "./standing.ts";
 import { type Tip, Writer } from "./writer.ts";
 
@@ -83,9 +83,9 @@ export class FencedLog implements JobLog {
     return this.#journal.nowMs(seenMs);
   }
 
-  async read(jobId: string, afterSequence = 0): Promise<LogRecord[]> {
+  async read(jobId: string): Promise<LogRecord[]> {
     const last = await this.last(jobId);
-    return last === null ? [] : this.#readTo(last, afterSequence);
+    return last === null ? [] : this.#readTo(last);
   }
 
   async storedTimes(jobId: string): Promise<ReadonlyMap<number, number>> {
@@ -98,14 +98,14 @@ export class FencedLog implements JobLog {
     return times;
   }
 
-  /** What lies after a sequence up to `last`, which is known; less where the job is deleted meanwhile. */
-  async #readTo(last: LogRecord, after: number): Promise<LogRecord[]> {
+  /** The log up to `last`, which is known; less where the job is deleted meanwhile. */
+  async #readTo(last: LogRecord): Promise<LogRecord[]> {
     const records: LogRecord[] = [];
     const endMs = this.#clock.monotonicMs() + this.#rules.answerMs;
     for (let tries = 0; ; tries++) {
-      const position = records.at(-1)?.sequence ?? after;
+      const position = records.at(-1)?.sequence ?? 0;
       for await (const record of upTo(this.#journal, this.#decode, last, position)) records.push(record);
-      if ((records.at(-1)?.sequence ?? after) >= last.sequence) return records;
+      if ((records.at(-1)?.sequence ?? 0) >= last.sequence) return records;
       if (this.#clock.monotonicMs() > endMs)
         throw new ServingError("UNAVAILABLE", `a replica of the record lags behind job ${last.jobId}; try again`);
       await new Pause().wait(this.#clock, backoffMs(tries), this.#closing);
@@ -129,7 +129,7 @@ export class FencedLog implements JobLog {
       return exhausted === null ? { kind: "held" } : { kind: "exhausted", claim: exhausted.claim, last };
     }
     // Before the claim: an attempt counts from there on, and a read may fail.
-    const history = await this.#readTo(last, 0);
+    const history = await this.#readTo(last);
     if (!this.#isWhole(jobId, history)) return { kind: "over" };
     return (await this.#claimed(last, history, worker)) ?? { kind: "held" };
   }

@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import { Pause } from "./pause.ts";
+import { Pause } from "../runtime/pause.ts";
 
 /** Between the live path, which must never wait, and one reader, who may be slow: beyond `max` messages it keeps none and says so. */
 export class Mailbox<T> {

@@ -33,7 +33,7 @@ export function readBoundary(sequence: Sequence, bytes: Uint8Array): void {
 }
 
 /** A piece of a boundary where the sequence keeps it. `shared`: in a page that others read, which holds these bytes already. */
-export interface BoundarySpan {
+interface BoundarySpan {
   readonly layer: number;
   readonly part: "window" | "overlap" | "partial" | "index overlap" | "index partial" | "entries" | "keys";
   readonly place: Uint8Array;

@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
-import { basename, resolve } from "node:path";
-import type { Config } from "../runtime/config.ts";
+import { type Config, servedName } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
 import type { Engine } from "./engine.ts";
 import { Grammars } from "./grammar/grammars.ts";
@@ -30,7 +29,7 @@ export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   const tokenizer = await Tokenizer.load(config.modelPath);
   const { engine, failure } = config.engine === "weightless" ? weightless(config, tokenizer) : await native(config);
   const grammars = new Grammars(tokenizer.vocabulary(engine.info.vocabSize), GRAMMAR_TIMES);
-  return { engine, failure, tokenizer, grammars, model: config.modelName === "" ? engine.info.model : config.modelName };
+  return { engine, failure, tokenizer, grammars, model: servedName(config) };
 }
 
 /** The kernels' sums where this configuration loads them anyway and they have some. */
@@ -59,7 +58,7 @@ function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "e
   const { segmentTokens, chunkTokens, batchMax, weightlessChunkMs, weightlessStepMs } = config;
   const engine = openWeightlessEngine({
     vocabSize: tokenizer.vocabSize,
-    model: basename(resolve(config.modelPath)),
+    model: servedName(config),
     eosId: tokenizer.ids.eos,
     eosOneIn: WEIGHTLESS_EOS_ONE_IN,
     segmentTokens,

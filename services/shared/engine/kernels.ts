@@ -7,14 +7,13 @@ import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operati
 export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
 export { adoptBuffer, createBuffer, createPage, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
 export type { PathInfo } from "./kernels/native.ts";
-export { type Arguments, type Operation, operationNames } from "./kernels/operations.ts";
+export { type Operation, operationNames } from "./kernels/operations.ts";
 export {
   type Activation,
   bytesIn,
-  bytesOf,
+  bytesInLines,
   count,
   type Dtype,
-  dtypes,
   floats,
   from,
   ints,

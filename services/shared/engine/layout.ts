@@ -18,7 +18,7 @@ export interface PayloadLayout {
 }
 
 /** Where the rows of one layer lie in a segment payload. */
-export interface LayerBlocks {
+interface LayerBlocks {
   readonly ratio: number;
   /** Rows a segment holds: segmentTokens / ratio. */
   readonly rows: number;

@@ -46,7 +46,7 @@ export interface ModelConfig {
   readonly quantised: boolean;
 }
 
-export interface Yarn {
+interface Yarn {
   readonly factor: number;
   readonly original: number;
   readonly betaFast: number;

@@ -51,7 +51,7 @@ export const penalises = ({ presencePenalty = 0, frequencyPenalty = 0 }: Samplin
  * How often each token has come in an answer, for its penalties. Lives with the sequence and grows with its steps, so that none of them
  * looks at the answer again. It is in no boundary: who continues a sequence tells the answer in its first step.
  */
-export type Counts = ReadonlyMap<number, number>;
+type Counts = ReadonlyMap<number, number>;
 
 const NONE: Counts = new Map();
 

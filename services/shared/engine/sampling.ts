@@ -17,37 +17,31 @@ import { drawBits } from "./sampling-draw.ts";
  */
 export class Sampler {
   /** The weight of the best token: as large as the sum of all weights allows (2^53). For 129,280 tokens 2^36; what is rarer is never drawn. */
-  private readonly scale: number;
-  private readonly weights: Float64Array;
-  private readonly buckets: Uint16Array;
-  /** Ids that have weight, by bucket. */
-  private readonly ordered: Int32Array;
-  private readonly starts = new Int32Array(BUCKETS + 1);
-  private readonly sums = new Float64Array(BUCKETS);
+  readonly #scale: number;
+  readonly #scratch: ReturnType<typeof scratchFor>;
 
   constructor(vocabSize: number) {
-    this.scale = 2 ** (53 - Math.ceil(Math.log2(vocabSize)));
-    this.weights = new Float64Array(vocabSize);
-    this.buckets = new Uint16Array(vocabSize);
-    this.ordered = new Int32Array(vocabSize);
+    this.#scale = 2 ** (53 - Math.ceil(Math.log2(vocabSize)));
+    this.#scratch = scratchFor(vocabSize);
   }
 
   /** The token at `position` (0-based, in the whole sequence). Throws INTERNAL for a logit that is not finite, and where all tokens are BANNED. */
   sample(logits: Float32Array, sampling: Sampling, position: number): number {
-    const vocabSize = this.weights.length;
+    const vocabSize = this.#scratch.weights.length;
     if (logits.length !== vocabSize)
       throw new ServingError("INTERNAL", `${logits.length} logits at position ${position} instead of ${vocabSize}`);
     const best = argmax(logits, position);
     if (logits[best] === BANNED) throw new ServingError("INTERNAL", `no token may be drawn at position ${position}`);
     if (sampling.temperature === 0) return best;
-    let total = this.weigh(logits, logits[best]!, sampling.temperature);
-    if (sampling.topK > 0 || sampling.topP < 1 || sampling.minP > 0) total = this.filter(logits, sampling, total);
-    return this.pick(total, drawBits(sampling.seed, position));
+    let total = this.#weigh(logits, logits[best]!, sampling.temperature);
+    if (sampling.topK > 0 || sampling.topP < 1 || sampling.minP > 0) total = this.#filter(logits, sampling, total);
+    return this.#pick(total, drawBits(sampling.seed, position));
   }
 
   /** Step 1. 2^x is computed here in plain IEEE operations, so that the weights do not depend on a machine's mathematics library. */
-  private weigh(logits: Float32Array, max: number, temperature: number): number {
-    const { weights, buckets, scale } = this;
+  #weigh(logits: Float32Array, max: number, temperature: number): number {
+    const { weights, buckets } = this.#scratch;
+    const scale = this.#scale;
     const octaves = Math.min(Math.LOG2E / temperature, Number.MAX_VALUE); // not infinite: the best is 0 octaves below itself at any temperature
     let total = 0;
     for (let id = 0; id < logits.length; id++) {
@@ -66,18 +60,19 @@ export class Sampler {
   }
 
   /** Steps 2 to 4: each keeps the first of the tokens in order, so the shortest decides. The others weigh nothing from here on. */
-  private filter(logits: Float32Array, { topK, topP, minP }: Sampling, total: number): number {
-    const size = this.group();
+  #filter(logits: Float32Array, { topK, topP, minP }: Sampling, total: number): number {
+    const { weights, ordered } = this.#scratch;
+    const size = this.#group();
     const count = topK > 0 ? topK : size;
-    const held = topK > 0 && topP < 1 ? this.first(logits, count, Number.POSITIVE_INFINITY, 0).sum : total;
-    const kept = this.first(logits, count, topP < 1 ? topP * held : Number.POSITIVE_INFINITY, minP);
-    for (let i = kept.count; i < size; i++) this.weights[this.ordered[i]!] = 0;
+    const held = topK > 0 && topP < 1 ? this.#first(logits, count, Number.POSITIVE_INFINITY, 0).sum : total;
+    const kept = this.#first(logits, count, topP < 1 ? topP * held : Number.POSITIVE_INFINITY, minP);
+    for (let i = kept.count; i < size; i++) weights[ordered[i]!] = 0;
     return kept.sum;
   }
 
   /** Orders the ids by bucket, best bucket first, ascending within; sums each bucket's weight. Returns how many ids have weight. */
-  private group(): number {
-    const { weights, buckets, ordered, starts, sums } = this;
+  #group(): number {
+    const { weights, buckets, ordered, starts, sums } = this.#scratch;
     starts.fill(0);
     sums.fill(0);
     for (let id = 0; id < weights.length; id++) {
@@ -93,9 +88,9 @@ export class Sampler {
   }
 
   /** The first tokens in order: at most `count`, no more than reach the weight `enough`, each of `minP` of the best; never none. */
-  private first(logits: Float32Array, count: number, enough: number, minP: number): { count: number; sum: number } {
-    const { weights, ordered, starts, sums } = this;
-    const least = minP * this.scale;
+  #first(logits: Float32Array, count: number, enough: number, minP: number): { count: number; sum: number } {
+    const { weights, ordered, starts, sums } = this.#scratch;
+    const least = minP * this.#scale;
     const surely = Math.floor(-Math.log2(minP) * BUCKETS_PER_OCTAVE) - 1; // all buckets before this weigh more than `least`
     let taken = 0;
     let sum = 0;
@@ -117,8 +112,8 @@ export class Sampler {
   }
 
   /** Step 5. */
-  private pick(total: number, bits: bigint): number {
-    const { weights } = this;
+  #pick(total: number, bits: bigint): number {
+    const { weights } = this.#scratch;
     let left = Number((bits * BigInt(total)) >> 64n);
     for (let id = 0; id < weights.length; id++) {
       left -= weights[id]!;
@@ -127,6 +122,15 @@ export class Sampler {
     throw new ServingError("INTERNAL", "the weights do not add up to their total");
   }
 }
+
+const scratchFor = (vocabSize: number) => ({
+  weights: new Float64Array(vocabSize),
+  buckets: new Uint16Array(vocabSize),
+  /** Ids that have weight, by bucket. */
+  ordered: new Int32Array(vocabSize),
+  starts: new Int32Array(BUCKETS + 1),
+  sums: new Float64Array(BUCKETS),
+});
 
 /** The best token; of equal ones the lowest. Throws INTERNAL for a logit that is not finite. */
 export function argmax(logits: Float32Array, position: number): number {

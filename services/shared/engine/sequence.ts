@@ -1,5 +1,5 @@
 import { ServingError } from "../runtime/errors.ts";
-import { bytesOf, createBuffer, createPage, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
+import { bytesInLines, createBuffer, createPage, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
 import type { Block, PayloadLayout } from "./layout.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
 
@@ -28,7 +28,7 @@ export interface Sequence {
 }
 
 /** Rings, indexed by position modulo their length. */
-export interface LayerState {
+interface LayerState {
   /** U8 [window, rowBytes]: KV rows of the last tokens. */
   readonly window: Tensor;
   /** F32 [slots, 2, width]: k and z + ape of the tokens of the unfinished window and, with overlap, of the window before it. */
@@ -118,7 +118,7 @@ function createState(config: ModelConfig, layout: PayloadLayout): { state: Nativ
   let end = 0;
   const place = (dtype: Dtype, ...shape: number[]): number => {
     shapes.push({ dtype, shape, offset: end });
-    end += Math.ceil(bytesOf(dtype, shape) / CACHE_LINE) * CACHE_LINE;
+    end += bytesInLines(dtype, shape);
     return shapes.length - 1;
   };
   const places = config.ratios.map((ratio) => ({
@@ -131,8 +131,6 @@ function createState(config: ModelConfig, layout: PayloadLayout): { state: Nativ
   const orNull = (index: number | null) => (index === null ? null : at(index));
   return { state, layers: places.map((p) => ({ window: at(p.window), compressor: orNull(p.compressor), indexer: orNull(p.indexer) })) };
 }
-
-const CACHE_LINE = 64;
 
 /** [slots, k and z, width]: with overlap the window before is kept too, and the channels are doubled (spec 2.4). */
 const ringShape = (ratio: number, dim: number): number[] => (layerKind(ratio) === "csa" ? [2 * ratio, 2, 2 * dim] : [ratio, 2, dim]);

@@ -20,7 +20,7 @@ export interface KvSizes {
   readonly stateBytes: number;
 }
 
-export interface KindSizes {
+interface KindSizes {
   readonly kind: LayerKind;
   /** 0 for sliding. */
   readonly ratio: number;

@@ -13,49 +13,49 @@ export interface TokenTexts extends Pick<Tokenizer, "bytesOf"> {
  * follows from the ids alone: after a takeover, push the logged ids again and go on.
  */
 export class TextStream {
-  private readonly bytesOf: (id: number) => Uint8Array;
-  private readonly thinkEnd: number | null;
-  private readonly stopsAtThinkEnd: boolean;
+  readonly #bytesOf: (id: number) => Uint8Array;
+  readonly #thinkEnd: number | null;
+  readonly #stopsAtThinkEnd: boolean;
   /** A BOM is text like any other; bytes that are not UTF-8 become U+FFFD at the place where a browser would put it. */
-  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  private readonly matcher: StopMatcher;
-  private stop: string | null = null;
+  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #matcher: StopMatcher;
+  #stop: string | null = null;
 
   /** Throws INVALID_REQUEST for stop strings out of bounds. */
   constructor(tokenizer: TokenTexts, stops: readonly string[]) {
-    this.bytesOf = (id) => tokenizer.bytesOf(id);
-    this.thinkEnd = tokenizer.ids.thinkEnd;
-    this.stopsAtThinkEnd = stops.includes(THINK_END);
-    this.matcher = new StopMatcher(stops);
+    this.#bytesOf = (id) => tokenizer.bytesOf(id);
+    this.#thinkEnd = tokenizer.ids.thinkEnd;
+    this.#stopsAtThinkEnd = stops.includes(THINK_END);
+    this.#matcher = new StopMatcher(stops);
   }
 
   /** The stop string that ended the text, or null. From then on `push` and `flush` give nothing. */
   get stopped(): string | null {
-    return this.stop;
+    return this.#stop;
   }
 
   /** The text that is certain now that `id` is known; it ends with `</think>` where `id` is that and no stop. */
   push(id: number): string {
-    if (this.stop !== null) return "";
-    if (id === this.thinkEnd) return this.flush() + this.mark();
-    return this.match(this.decoder.decode(this.bytesOf(id), { stream: true }));
+    if (this.#stop !== null) return "";
+    if (id === this.#thinkEnd) return this.flush() + this.#mark();
+    return this.#match(this.#decoder.decode(this.#bytesOf(id), { stream: true }));
   }
 
   /** What was held back, and U+FFFD for half a character, when no more ids come, or none that go on with it. */
   flush(): string {
-    if (this.stop !== null) return "";
-    const text = this.match(this.decoder.decode());
-    return this.stop === null ? text + this.matcher.flush() : text;
+    if (this.#stop !== null) return "";
+    const text = this.#match(this.#decoder.decode());
+    return this.#stop === null ? text + this.#matcher.flush() : text;
   }
 
-  private mark(): string {
-    if (this.stop === null && this.stopsAtThinkEnd) this.stop = THINK_END;
-    return this.stop === null ? THINK_END : "";
+  #mark(): string {
+    if (this.#stop === null && this.#stopsAtThinkEnd) this.#stop = THINK_END;
+    return this.#stop === null ? THINK_END : "";
   }
 
-  private match(text: string): string {
-    const found = this.matcher.push(text);
-    this.stop = found.stop;
+  #match(text: string): string {
+    const found = this.#matcher.push(text);
+    this.#stop = found.stop;
     return found.text;
   }
 }
@@ -69,46 +69,46 @@ const STOP_CHARS_MAX = 1_024;
  * How the text was cut into pieces makes no difference. One comparison of a character on average per stop string (Knuth, Morris, Pratt).
  */
 export class StopMatcher {
-  private readonly stops: readonly { readonly text: string; readonly fallback: Int32Array }[];
+  readonly #stops: readonly { readonly text: string; readonly fallback: Int32Array }[];
   /** How many characters of each stop string the text so far ends with. */
-  private readonly matched: Int32Array;
-  private held = "";
+  readonly #matched: Int32Array;
+  #held = "";
 
   constructor(stops: readonly string[]) {
     requireStops(stops);
-    this.stops = stops.map((text) => ({ text, fallback: fallbacks(text) }));
-    this.matched = new Int32Array(stops.length);
+    this.#stops = stops.map((text) => ({ text, fallback: fallbacks(text) }));
+    this.#matched = new Int32Array(stops.length);
   }
 
   /** The text that can no longer be part of a stop string, and the stop string if one is complete; then the matcher is done. */
   push(text: string): { readonly text: string; readonly stop: string | null } {
-    if (this.stops.length === 0) return { text, stop: null };
-    const all = this.held + text;
-    for (let i = this.held.length; i < all.length; i++) {
-      const stop = this.advance(all.charCodeAt(i));
+    if (this.#stops.length === 0) return { text, stop: null };
+    const all = this.#held + text;
+    for (let i = this.#held.length; i < all.length; i++) {
+      const stop = this.#advance(all.charCodeAt(i));
       if (stop !== null) return { text: all.slice(0, i + 1 - stop.length), stop };
     }
-    const certain = all.length - Math.max(...this.matched);
-    this.held = all.slice(certain);
+    const certain = all.length - Math.max(...this.#matched);
+    this.#held = all.slice(certain);
     return { text: all.slice(0, certain), stop: null };
   }
 
   /** What was held back, if no more text comes that goes on with it. */
   flush(): string {
-    const rest = this.held;
-    this.held = "";
-    this.matched.fill(0);
+    const rest = this.#held;
+    this.#held = "";
+    this.#matched.fill(0);
     return rest;
   }
 
-  private advance(char: number): string | null {
+  #advance(char: number): string | null {
     let found: string | null = null;
-    for (let s = 0; s < this.stops.length; s++) {
-      const { text, fallback } = this.stops[s]!;
-      let length = this.matched[s]!;
+    for (let s = 0; s < this.#stops.length; s++) {
+      const { text, fallback } = this.#stops[s]!;
+      let length = this.#matched[s]!;
       while (length > 0 && text.charCodeAt(length) !== char) length = fallback[length - 1]!;
       if (text.charCodeAt(length) === char) length++;
-      this.matched[s] = length;
+      this.#matched[s] = length;
       if (length === text.length && text.length > (found?.length ?? 0)) found = text;
     }
     return found;

@@ -26,27 +26,27 @@ export class TokenBytes {
   /** One more than the largest id. */
   readonly size: number;
   readonly table: TokenTable;
-  private readonly special: ReadonlySet<number>;
+  readonly #special: ReadonlySet<number>;
   /** Of the ids that were asked for: one view each, as answers with log probabilities hold many. */
-  private readonly views: (Uint8Array | undefined)[];
+  readonly #views: (Uint8Array | undefined)[];
 
   constructor(table: TokenTable) {
     this.size = table.starts.length - 1;
-    this.views = new Array(this.size);
+    this.#views = new Array(this.size);
     this.table = table;
-    this.special = new Set(table.special);
+    this.#special = new Set(table.special);
   }
 
   /** A view, always the same for an id; empty for ids without text. */
   of(id: number): Uint8Array {
     if (id < 0 || id >= this.size) return EMPTY;
     const { block, starts } = this.table;
-    this.views[id] ??= block.subarray(starts[id]!, starts[id + 1]!);
-    return this.views[id];
+    this.#views[id] ??= block.subarray(starts[id]!, starts[id + 1]!);
+    return this.#views[id];
   }
 
   isSpecial(id: number): boolean {
-    return this.special.has(id);
+    return this.#special.has(id);
   }
 }
 

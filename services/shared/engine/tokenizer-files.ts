@@ -13,7 +13,7 @@ export interface TokenizerFile {
   readonly normalizer?: unknown;
 }
 
-export interface AddedToken {
+interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
@@ -26,12 +26,10 @@ export interface SpecialIds {
   readonly eos: number;
   readonly user: number | null;
   readonly assistant: number | null;
-  readonly thinkStart: number | null;
   readonly thinkEnd: number | null;
-  readonly dsml: number | null;
 }
 
-export interface TokenizerFiles {
+interface TokenizerFiles {
   readonly native: Native;
   readonly file: TokenizerFile;
   readonly ids: SpecialIds;
@@ -79,9 +77,7 @@ function specialIds(path: string, native: Native, names: Fields): SpecialIds {
     eos: need(tokenName(names.eos_token) ?? "<｜end▁of▁sentence｜>"),
     user: native.tokenToId("<｜User｜>"),
     assistant: native.tokenToId("<｜Assistant｜>"),
-    thinkStart: native.tokenToId("<think>"),
     thinkEnd: native.tokenToId("</think>"),
-    dsml: native.tokenToId("｜DSML｜"),
   };
 }
 

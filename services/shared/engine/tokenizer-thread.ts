@@ -1,9 +1,11 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Tokenizer as Native } from "tokenizers";
-import { type ErrorCode, ServingError } from "../runtime/errors.ts";
+import { ServingError } from "../runtime/errors.ts";
+import type { ThreadCall, ThreadReply } from "./thread-calls.ts";
 import { type TokenTable, tokenTable } from "./tokenizer-bytes.ts";
 import { readTokenizerFiles, type SpecialIds } from "./tokenizer-files.ts";
 import { cutter, spacesBeginWords } from "./tokenizer-pieces.ts";
+import { toWire } from "./wire-error.ts";
 
 /**
  * The tokenizer's own thread. The library's results are objects whose release takes longer than their use and falls due all at once, some
@@ -15,41 +17,31 @@ export interface ThreadOptions {
 }
 
 export interface Request {
-  readonly id: number;
   readonly text: string;
   readonly maxTokens: number;
 }
 
-export type Reply =
-  | {
-      readonly kind: "ready";
-      readonly table: TokenTable;
-      readonly ids: SpecialIds;
-      readonly stopIds: readonly number[];
-      readonly spacesBeginWords: boolean;
-    }
-  | { readonly kind: "unready"; readonly error: WireError }
-  | { readonly kind: "encoded"; readonly id: number; readonly ids: Int32Array<ArrayBuffer> }
-  | { readonly kind: "failed"; readonly id: number; readonly error: WireError };
-
-export interface WireError {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly apiCode: string | null;
+export interface Ready {
+  readonly table: TokenTable;
+  readonly ids: SpecialIds;
+  readonly stopIds: readonly number[];
+  readonly spacesBeginWords: boolean;
 }
+
+type Reply = ThreadReply<Ready, Int32Array<ArrayBuffer>>;
 
 async function serve(port: MessagePort, { folder, pieceChars }: ThreadOptions): Promise<void> {
   const reply = (message: Reply, moved: ArrayBuffer[] = []) => port.postMessage(message, moved);
   try {
     const { native, file, ids, stopIds } = await readTokenizerFiles(folder);
     const pieces = cutter(file, pieceChars);
-    port.on("message", ({ id, text, maxTokens }: Request) => {
+    port.on("message", ({ id, request: { text, maxTokens } }: ThreadCall<Request>) => {
       encode(native, pieces(text), text, maxTokens).then(
-        (ids) => reply({ kind: "encoded", id, ids }, [ids.buffer]),
+        (output) => reply({ kind: "done", id, output }, [output.buffer]),
         (error) => reply({ kind: "failed", id, error: toWire(error) }),
       );
     });
-    reply({ kind: "ready", table: tokenTable(file), ids, stopIds, spacesBeginWords: spacesBeginWords(file) });
+    reply({ kind: "ready", ready: { table: tokenTable(file), ids, stopIds, spacesBeginWords: spacesBeginWords(file) } });
   } catch (error) {
     reply({ kind: "unready", error: toWire(error) });
   }
@@ -99,11 +91,6 @@ function joined(parts: readonly Int32Array[], count: number): Int32Array<ArrayBu
     at += part.length;
   }
   return all;
-}
-
-function toWire(thrown: unknown): WireError {
-  const { code, message, apiCode } = ServingError.from(thrown);
-  return { code, message, apiCode };
 }
 
 if (parentPort !== null) void serve(parentPort, workerData as ThreadOptions);

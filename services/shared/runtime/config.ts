@@ -1,3 +1,4 @@
+import { basename, resolve } from "node:path";
 import { ServingError } from "./errors.ts";
 import type { Setting } from "./setting-kinds.ts";
 import { settings } from "./settings.ts";
@@ -11,6 +12,10 @@ export const environment: Environment = process.env;
 
 /** `segmentTokens` -> `LONGSHORE_SEGMENT_TOKENS` */
 export const envName = (name: string): string => `LONGSHORE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+/** What clients, and the queues between them and the workers, call the model. */
+export const servedName = ({ modelName, modelPath }: Pick<Config, "modelName" | "modelPath">): string =>
+  modelName === "" ? basename(resolve(modelPath)) : modelName;
 
 /** Names every problem in one error, so that a bad deploy fails in its first second with the whole list. Unknown LONGSHORE_ names are problems too. */
 export function loadConfig(env: Environment = environment): Config {

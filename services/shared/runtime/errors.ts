@@ -20,7 +20,7 @@ const traits = {
 
 export type ErrorCode = keyof typeof traits;
 
-export interface ErrorDetails {
+interface ErrorDetails {
   /** The request field at fault, as a path: `messages[2].content`. */
   readonly param?: string;
   /** The API's finer code where clients read one: `context_length_exceeded`, `model_not_found`. */
@@ -64,3 +64,5 @@ export class ServingError extends Error {
 }
 
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(traits, text);
+
+export const isUnavailable = (thrown: unknown): thrown is ServingError => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";

@@ -3,14 +3,14 @@ import type { AddressInfo } from "node:net";
 import { ServingError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
 
-export interface Status {
+interface Status {
   /** Null while all is well, else what is wrong, for people. */
   readonly healthy: () => string | null;
   readonly ready: () => string | null | Promise<string | null>;
   readonly metrics: Metrics;
 }
 
-export interface StatusServer {
+interface StatusServer {
   readonly port: number;
   close(): Promise<void>;
 }

@@ -35,6 +35,7 @@ function open(config: Config, { clock, log, random, sums = null }: StoreDeps): C
     pieceBytes: config.redisPieceBytes,
     timeoutMs: config.redisTimeoutMs,
     ttlMs,
+    clock,
     random,
     log,
     sums,

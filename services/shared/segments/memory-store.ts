@@ -6,7 +6,7 @@ import { acceptHeader, encodeHeader, HEADER_BYTES, refusePayload } from "./forma
 import { type Sums, zlibSums } from "./sums.ts";
 import { Tally } from "./tally.ts";
 
-export interface MemoryStoreOptions {
+interface MemoryStoreOptions {
   /** Bound of headers and payloads together; the least recently used values go first. */
   readonly bytesMax: number;
   /** How long an unused value is kept. */

@@ -5,7 +5,7 @@ import type { RedisTarget } from "./redis-target.ts";
 import { argumentBytes, type Reply } from "./resp.ts";
 import type { Sums } from "./sums.ts";
 
-export interface BulkOptions {
+interface BulkOptions {
   readonly connections: number;
   readonly timeoutMs: number;
   readonly random: Random;

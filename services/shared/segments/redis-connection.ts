@@ -20,7 +20,7 @@ export interface Exchange {
   reject(failure: RedisFailure): void;
 }
 
-export interface ConnectionOptions {
+interface ConnectionOptions {
   /** Bounds connecting, and each exchange from when all before it are answered. */
   readonly timeoutMs: number;
   readonly random: Random;

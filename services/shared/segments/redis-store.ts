@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Allocate, Memory } from "../runtime/memory.ts";
@@ -27,6 +28,7 @@ export interface RedisStoreOptions {
   readonly timeoutMs: number;
   /** How long an unused value is kept. */
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
+  readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   /** In place of zlib's. */
@@ -125,9 +127,10 @@ export class RedisStore implements CountedStore {
 
   /** Exact up to the first missing key, or as far as it came in the time of one exchange; transfers no value and touches none. */
   async #countPresent(redis: Redis, keys: readonly SegmentKey[]): Promise<number> {
-    const endMs = performance.now() + this.#options.timeoutMs;
+    const { clock, timeoutMs } = this.#options;
+    const endMs = clock.monotonicMs() + timeoutMs;
     for (let done = 0, size = COUNT_BATCH_FIRST; done < keys.length; size = Math.min(2 * size, COUNT_BATCH_MAX)) {
-      if (performance.now() > endMs) return done;
+      if (clock.monotonicMs() > endMs) return done;
       const batch = keys.slice(done, done + size);
       const present = await Promise.all(batch.map((key) => redis.exists(this.#nameOf(key)(0))));
       const missing = present.indexOf(0);

@@ -15,7 +15,7 @@ export const PIECE_BYTES_MIN = 4_096;
  */
 export type PieceName = (index: number) => string;
 
-export type ReadResult = Memory | DamageReason | "absent";
+type ReadResult = Memory | DamageReason | "absent";
 
 type Refusal = DamageReason | "absent" | RedisFailure;
 

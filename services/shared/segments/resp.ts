@@ -17,7 +17,6 @@ const STRAIGHT_BYTES_MIN = 131_072;
 /** RESP2. `length` of a bulk reply; its bytes went where `place` said. `sum`: CRC-32 of those that went to what it gave last. */
 export type Reply =
   | { readonly kind: "status" | "error"; readonly text: string }
-  | { readonly kind: "integer"; readonly value: number }
   | { readonly kind: "bulk"; readonly length: number; readonly sum: number }
   | { readonly kind: "null" };
 
@@ -180,12 +179,11 @@ export class ReplyReader {
 /** The reply that a line is, or for a bulk reply announces. */
 function parseLine(line: string): Exclude<Reply, { kind: "bulk" }> | { readonly kind: "bulk"; readonly length: number } {
   const rest = line.slice(1);
-  const value = /^-?\d{1,15}$/.test(rest) ? Number(rest) : Number.NaN;
   if (line[0] === "+") return { kind: "status", text: rest };
   if (line[0] === "-") return { kind: "error", text: rest };
-  if (line[0] === ":" && !Number.isNaN(value)) return { kind: "integer", value };
   if (line === "$-1") return { kind: "null" };
-  if (line[0] !== "$" || !(value >= 0)) throw new RedisFailure("protocol", `Redis sent "${line.slice(0, 40)}"`);
-  if (value > BULK_BYTES_MAX) throw new RedisFailure("protocol", `Redis sent ${value} bytes where at most ${BULK_BYTES_MAX} belong`);
-  return { kind: "bulk", length: value };
+  if (!/^\$\d{1,15}$/.test(line)) throw new RedisFailure("protocol", `Redis sent "${line.slice(0, 40)}"`);
+  const length = Number(rest);
+  if (length > BULK_BYTES_MAX) throw new RedisFailure("protocol", `Redis sent ${length} bytes where at most ${BULK_BYTES_MAX} belong`);
+  return { kind: "bulk", length };
 }

@@ -1,7 +1,7 @@
 /** Ends of earlier answers that are looked for, latest first. */
 const ANSWER_ENDS_MAX = 4;
 
-export interface Places {
+interface Places {
   /** Boundaries at or before this position save nothing. */
   readonly low: number;
   readonly high: number;

@@ -14,7 +14,7 @@ export interface ChunkSizes {
 
 export const always = (tokens: number): ChunkSizes => ({ next: tokens, onLayer: () => {} });
 
-export interface ChunkSizeOptions {
+interface ChunkSizeOptions {
   readonly clock: Clock;
   readonly tokensMax: number;
   /** How long a chunk should take at most. */

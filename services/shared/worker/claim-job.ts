@@ -4,7 +4,7 @@ import type { LogRecord, Phase } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { HeldJob } from "./held-job.ts";
 
-export interface Claiming {
+interface Claiming {
   readonly phase: Phase;
   readonly worker: string;
   readonly claimMs: number;

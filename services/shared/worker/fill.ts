@@ -3,7 +3,7 @@ import type { ChunkSizes } from "./chunk-size.ts";
 import type { Context } from "./context.ts";
 import type { HeldJob } from "./held-job.ts";
 
-export interface Filling {
+interface Filling {
   readonly job: HeldJob;
   readonly engine: Engine;
   readonly context: Context;

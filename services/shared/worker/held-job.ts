@@ -1,6 +1,7 @@
 import type { Claim, Message } from "../bus/contract.ts";
 import type { JobEvent, JobRequest, LogRecord } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { requestOf } from "./history.ts";
 import { Interrupted } from "./interrupted.ts";
 import { Turn } from "./turn.ts";
 
@@ -9,14 +10,14 @@ const LOG_MAX = 8;
 /** Progress is told about four times a second: enough to watch, too little to fill the log. */
 const PROGRESS_MS = 250;
 
-export interface Progress {
+interface Progress {
   readonly done: number;
   readonly total: number;
   /** Absent until what is stored was looked for. */
   readonly cached?: number;
 }
 
-interface Holding {
+interface HoldRules {
   readonly clock: Clock;
   readonly claimMs: number;
   /** The shortest turn; infinite where jobs keep their places. */
@@ -27,7 +28,8 @@ interface Holding {
 
 /**
  * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`, as do a cancel and
- * the deadline. The message is touched only here and in settle.ts, right after an append of our own was accepted.
+ * the deadline. Its message is touched only here and in settle.ts, right after an append of our own was accepted; that of a job which
+ * is not ours to do, in claim-job.ts.
  */
 export class HeldJob {
   readonly claim: Claim;
@@ -52,7 +54,7 @@ export class HeldJob {
   #ended: LogRecord | null = null;
   #handBack: Interrupted | null = null;
 
-  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, turnMs, recordAheadMs }: Holding) {
+  constructor(claim: Claim, message: Message, history: readonly LogRecord[], { clock, claimMs, turnMs, recordAheadMs }: HoldRules) {
     this.claim = claim;
     this.message = message;
     this.history = history;
@@ -175,44 +177,3 @@ export class HeldJob {
     accepted?.(record);
   }
 }
-
-function requestOf(history: readonly LogRecord[]): JobRequest {
-  const first = history[0]?.event;
-  if (first?.type === "submitted") return first.request;
-  throw new Error("a job's log begins with `submitted`");
-}
-
-/** Ids of the answer that are in the log; a second hand-over repeats the first id. */
-export function loggedTokens(history: readonly LogRecord[]): number[] {
-  const tokens: number[] = [];
-  for (const { event } of history) {
-    if (event.type === "handed_over" && tokens.length === 0) tokens.push(event.token);
-    if (event.type === "tokens") for (const id of event.ids) tokens.push(id);
-  }
-  return tokens;
-}
-
-/** Prompt tokens that were stored before this job computed any: what the first claim that came so far found. */
-export function firstCached(history: readonly LogRecord[]): number | null {
-  for (const { event } of history) {
-    if ((event.type === "progress" || event.type === "handed_over") && event.cached !== undefined) return event.cached;
-  }
-  return null;
-}
-
-/** How far the last who told was. */
-export function lastProgress(history: readonly LogRecord[]): number | null {
-  const event = history.findLast(({ event }) => event.type === "progress")?.event;
-  return event?.type === "progress" ? event.done : null;
-}
-
-/** How long the job stood before this claim, by the clocks of those who wrote: for people. */
-export function waitedMs(history: readonly LogRecord[]): number {
-  const claimed = history.findLastIndex(({ event }) => event.type === "claimed");
-  const [before, at] = [history[claimed - 1], history[claimed]];
-  return before === undefined || at === undefined ? 0 : Math.max(0, at.atMs - before.atMs);
-}
-
-/** From when a job was submitted until `record`, by the clocks of those who wrote: for people. */
-export const sinceSubmittedMs = (history: readonly LogRecord[], { atMs }: LogRecord): number =>
-  Math.max(0, atMs - (history[0]?.atMs ?? atMs));

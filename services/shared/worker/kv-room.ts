@@ -1,7 +1,7 @@
-import { Pause } from "../bus/pause.ts";
 import { NO_ROOM } from "../bus/reasons.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { Pause } from "../runtime/pause.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 import type { Leaver } from "./roster.ts";

@@ -5,7 +5,7 @@ import type { HeldJob } from "./held-job.ts";
 const HALF_MS = 20_000;
 
 /** Tokens a second, as a worker's beat tells them; null until it has worked. */
-export interface PaceFigures {
+interface PaceFigures {
   /** Of the worker, while it holds jobs. */
   readonly tokensPerSecond: number | null;
   /** Of one job. */

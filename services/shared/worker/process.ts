@@ -18,7 +18,7 @@ import { watched } from "./watched-engine.ts";
 /** How long a worker waits for the record when it starts. */
 const READY_MS = 30_000;
 
-export interface WorkerRun {
+interface WorkerRun {
   readonly deps: WorkerDeps;
   readonly settings: WorkerSettings;
   readonly opened: OpenedEngine;

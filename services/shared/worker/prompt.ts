@@ -1,8 +1,7 @@
 import type { PayloadStore } from "../bus/contract.ts";
 import type { JobRequest } from "../bus/events.ts";
-import { isUnavailable } from "../bus/pause.ts";
 import type { EngineInfo } from "../engine/engine.ts";
-import { ServingError } from "../runtime/errors.ts";
+import { isUnavailable, ServingError } from "../runtime/errors.ts";
 import { Interrupted } from "./interrupted.ts";
 
 /** The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take, Interrupted (away) while the record is away. */

@@ -1,7 +1,7 @@
 import type { Logger } from "../runtime/log.ts";
 
 /** What a worker asks of the record without end: work, and that its sign of life is taken. */
-type Asked = "work" | "beat";
+type Need = "work" | "beat";
 
 const lost = { work: "no work can be pulled", beat: "the record does not take this worker's sign of life" } as const;
 
@@ -9,7 +9,7 @@ const lost = { work: "no work can be pulled", beat: "the record does not take th
 export class Reach {
   readonly #log: Logger;
   readonly #changed: (problem: string | null) => void;
-  readonly #failing = new Set<Asked>();
+  readonly #failing = new Set<Need>();
 
   /** `changed` hears of each change: what is wrong, for people, or null. */
   constructor(log: Logger, changed: (problem: string | null) => void) {
@@ -17,16 +17,16 @@ export class Reach {
     this.#changed = changed;
   }
 
-  failed(asked: Asked, error: unknown): void {
+  failed(need: Need, error: unknown): void {
     const isNew = this.#failing.size === 0;
-    this.#failing.add(asked);
+    this.#failing.add(need);
     if (!isNew) return;
-    this.#log.warn({ err: error }, lost[asked]);
-    this.#changed(`${lost[asked]}: ${error instanceof Error ? error.message : String(error)}`);
+    this.#log.warn({ err: error }, lost[need]);
+    this.#changed(`${lost[need]}: ${error instanceof Error ? error.message : String(error)}`);
   }
 
-  worked(asked: Asked): void {
-    if (!this.#failing.delete(asked) || this.#failing.size > 0) return;
+  worked(need: Need): void {
+    if (!this.#failing.delete(need) || this.#failing.size > 0) return;
     this.#log.info("the record does its part again");
     this.#changed(null);
   }

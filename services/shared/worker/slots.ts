@@ -1,5 +1,5 @@
-import { Pause } from "../bus/pause.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { Pause } from "../runtime/pause.ts";
 
 /** A bounded number of pieces of work under way. */
 export class Slots {

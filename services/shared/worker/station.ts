@@ -5,7 +5,8 @@ import type { Phase } from "../bus/events.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { claimJob } from "./claim-job.ts";
 import type { WorkerDeps, WorkerSettings } from "./deps.ts";
-import { type HeldJob, loggedTokens, sinceSubmittedMs, waitedMs } from "./held-job.ts";
+import type { HeldJob } from "./held-job.ts";
+import { loggedTokens, sinceSubmittedMs, waitedMs } from "./history.ts";
 import type { KvRoom } from "./kv-room.ts";
 import { Pace } from "./pace.ts";
 import { Reach } from "./reach.ts";
@@ -20,7 +21,7 @@ const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
 
-export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
+interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
   /** How long a job keeps its slot at least while interactive work waits; infinite: to its end. */
   readonly turnMs: number;
@@ -35,7 +36,7 @@ export interface StationOptions extends Pick<WorkerSettings, "model" | "worker" 
 type StationDeps = Omit<WorkerDeps, "engine" | "store" | "grammars">;
 
 /** Does the work of one held job, up to the event that ends this worker's part. */
-export type Work = (job: HeldJob) => Promise<void>;
+type Work = (job: HeldJob) => Promise<void>;
 
 /**
  * Pulls work while there is a free slot, claims it and has it done, until `stop` aborts; then hands back what it holds and resolves. A
@@ -102,7 +103,6 @@ async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal)
   try {
     if (stop.aborted) job.handBack(drained());
     job.check();
-    job.turn.begin();
     await work(job);
   } catch (thrown) {
     await settle(here, job, thrown);

@@ -1,5 +1,6 @@
 import type { LogRecord } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { furthest } from "./history.ts";
 
 /** A turn goes on for at least so many times as long as it took to repeat what had been done. */
 const GAIN = 4;
@@ -46,14 +47,4 @@ export class Turn {
   get over(): boolean {
     return this.#clock.monotonicMs() >= this.#overMs;
   }
-}
-
-/** Since the job was sent back, if it was: then all of it is to be computed again. */
-function furthest(history: readonly LogRecord[]): number {
-  let most = 0;
-  for (const { event } of history) {
-    if (event.type === "progress") most = Math.max(most, event.done);
-    if (event.type === "sent_back") most = 0;
-  }
-  return most;
 }

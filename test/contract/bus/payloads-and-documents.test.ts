@@ -94,7 +94,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
 
     test("tell what they take of how much", async () => {
       const { documents } = await fresh(kind, { documentsMaxBytes: MIB });
-      for (let i = 0; i < 10; i++) await documents.put(i < 5 ? "file" : "batch", `tenant ${i}`, `id ${i}`, "x".repeat(1_000), 0);
+      for (let i = 0; i < 10; i++) await documents.put(i < 5 ? "file" : "batch", `tenant ${i}`, `id ${i}`, "ä".repeat(500), 0);
       await documents.put("event", "tenant", "id", "small", (await documents.put("event", "tenant", "id", "x".repeat(9_000), 0))!);
       const { bytes, bytesMax } = await documents.room();
       expect([bytes >= 10_000, bytes <= 10_000 + 11 * 256, bytesMax]).toEqual([true, true, MIB]);

@@ -69,7 +69,7 @@ describe("a server that misbehaves", () => {
 
   test("an answer that is no piece is a miss, also where the memory for it happens to hold the right bytes", async () => {
     const value = sample("a", PIECE_BYTES_MIN + 1);
-    const answers = [bulk(stored(value).subarray(0, -1)), Buffer.from("+OK\r\n"), Buffer.from(":1\r\n")];
+    const answers = [bulk(stored(value).subarray(0, -1)), Buffer.from("+OK\r\n"), Buffer.from("$-1\r\n")];
     const fake = await impostor(forReads((socket) => socket.write(answers.shift()!)));
     const store = redisStore(fake.url, { connections: 1 });
     const allocate = (size: number) => {

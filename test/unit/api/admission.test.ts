@@ -82,7 +82,7 @@ async function doorBehind(
   return {
     estimate: (lane: "interactive" | "batch") => admission.estimate({ lane, promptTokens: 100 }),
     require: (seconds: number) =>
-      admission.require({ lane: "interactive", promptTokens: 100, maxTokens: 10, deadlineMs: clock.nowMs() + 1_000 * seconds }),
+      admission.require({ lane: "interactive", promptTokens: 100, maxTokens: 10, deadlineMs: clock.nowMs() + 1_000 * seconds }, 1),
   };
 }
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Answer } from "../../../services/api/answer.ts";
 import { messagesSurface } from "../../../services/api/anthropic/surface.ts";
+import { TextLogprobs } from "../../../services/api/openai/logprobs.ts";
 import { chatSurface } from "../../../services/api/openai/surfaces.ts";
 import { parserFor } from "../../../services/api/view.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
@@ -111,6 +112,32 @@ test("the token </think> ends the reasoning alone, and elsewhere is text", async
   expect(answered(ids, { surface: "completion" }).text).toBe("\n\n<</think></think>x");
   const begun = { ...chat, begun: "\n\n<｜DSML｜tool_calls>\n" };
   expect(joinDeltas(answered(await tokens(THINK_END), begun).deltas).content).toBe("\n\n<｜DSML｜tool_calls>\n</think>");
+});
+
+test("the log probabilities of a completion say where each token begins in its text, in one piece and in pieces", async () => {
+  const text = "日本 yard 😀😀é 42";
+  const ids = await tokens(text);
+  const { scores, deltas } = answered(ids, { surface: "completion" });
+  expect(joinDeltas(deltas).content).toBe(text);
+  const whole = new TextLogprobs().take(scores) as { tokens: string[]; text_offset: number[] };
+  const characters = [...text];
+  const expected = ids.map((_, i) => {
+    const before = Buffer.concat(ids.slice(0, i).map((id) => tokenizer.bytesOf(id)));
+    return [...before.toString("utf8").replace(/\ufffd+$/, "")].length;
+  });
+  expect(whole.text_offset).toEqual(expected);
+  expect(whole.text_offset.at(-1)).toBe(characters.length - [...whole.tokens.at(-1)!].length);
+  expect(whole.tokens, "or nothing was tested").toContain("\ufffd");
+  const inPieces = new TextLogprobs();
+  expect(scores.flatMap((score) => (inPieces.take([score]) as typeof whole).text_offset)).toEqual(expected);
+});
+
+test("half a character that nothing goes on with is one in the text, and what follows it begins behind", async () => {
+  const half = (await tokens("😀"))[0]!;
+  const ids = [...(await tokens("a")), half, ...(await tokens("b"))];
+  const { scores, deltas } = answered(ids, { surface: "completion" });
+  expect(joinDeltas(deltas).content).toBe("a\ufffdb");
+  expect(new TextLogprobs().take(scores)).toMatchObject({ text_offset: [0, 1, 2] });
 });
 
 test("a stop string has no part of </think>: the reasoning ends with its token, in text and in counts", async () => {

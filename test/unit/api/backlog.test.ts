@@ -51,7 +51,7 @@ test("a job counts from when it is added until a look that began behind its mess
     return now(await backlog.load());
   };
   expect(await seen()).toEqual(load(0, 0));
-  const queued = backlog.add(waiting("a", 10));
+  const { queued } = backlog.add(waiting("a", 10));
   expect(now(await backlog.load())).toEqual(load(1, 10)); // without a look
   expect(await seen()).toEqual(load(1, 10)); // not in the queue, so far as anybody knows
   queued();
@@ -61,13 +61,27 @@ test("a job counts from when it is added until a look that began behind its mess
   expect(await seen()).toEqual(load(0, 0));
 });
 
+test("a job that is not on its way any more counts no longer, whether it was looked for meanwhile or not", async () => {
+  const { backlog, later } = backlogOver(async () => []);
+  await backlog.load();
+  const [before, after] = [backlog.add(waiting("a", 10)), backlog.add(waiting("b", 20, { lane: "batch" }))];
+  before.forget();
+  expect(now(backlog.known)).toEqual(load(1, 0, 20, 0));
+  later();
+  expect(now(await backlog.load())).toEqual(load(1, 0, 20, 0));
+  after.forget();
+  expect(now(backlog.known)).toEqual(load(0, 0));
+  later();
+  expect(now(await backlog.load())).toEqual(load(0, 0));
+});
+
 test("a job that is added while the queues are looked at counts beside what they hold", async () => {
   const looks: ((jobs: Waiting[]) => void)[] = [];
   const { backlog, later } = backlogOver((phase) =>
     phase === "decode" ? Promise.resolve([]) : new Promise((resolve) => looks.push(resolve)),
   );
   const first = backlog.load();
-  backlog.add(waiting("a", 10))();
+  backlog.add(waiting("a", 10)).queued();
   looks[0]!([waiting("b", 20)]);
   expect(now(await first)).toEqual(load(2, 30));
   later();

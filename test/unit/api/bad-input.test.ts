@@ -108,11 +108,11 @@ test.each([
   ["/v1/chat/completions", '"messages":[MESSAGE],"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":SCHEMA}}'],
   ["/v1/responses", '"input":[MESSAGE],"text":{"format":{"type":"json_schema","name":"n","schema":SCHEMA}}'],
   ["/v1/messages", '"messages":[MESSAGE],"max_tokens":5,"output_config":{"format":{"type":"json_schema","schema":SCHEMA}}'],
-])("a value of a schema that would be rounded on its way to the answer is named: %s", async (path, rest) => {
-  for (const number of ["9007199254740993", "12345678901234567890", "1e400", "-1e400"]) {
+])("a value of a schema that would be another one to whoever reads the answer is named: %s", async (path, rest) => {
+  for (const number of ["1e400", "-1e400", `1${"0".repeat(400)}`]) {
     const schema = `{"enum":["Infinity",{"a":${number}}],"default":${number}}`;
     const response = await ask(path, `{"model":"yardlog",${rest.replace("MESSAGE", JSON.stringify(user)).replace("SCHEMA", schema)}}`);
-    const message = expect.stringContaining("enum.1.a must be a number below 2^53");
+    const message = expect.stringContaining("enum.1.a must be a number that a double holds");
     expect([response.status, await response.json()]).toMatchObject([400, { error: { message } }]);
   }
 });

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { subscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import http2 from "node:http2";
 import { connect, type Socket } from "node:net";
@@ -129,16 +130,17 @@ test("whoever has no key takes no room, nor does what no route takes", async () 
 
 const chat = (content: string) => JSON.stringify({ model: "yardlog", messages: [{ role: "user", content }] });
 
-test("what is in the record takes no room while its answer is waited for, nor do requests that stand in line once their client went", async () => {
+test("what is in the record takes no room while its answer is waited for, nor do requests that stand in line behind it", async () => {
   const body = chat("x".repeat(20_000));
   const request = announced(body.length) + body;
   const waiting = begin(request);
   await expect.poll(async () => (await api.bus.queue.messages("prefill")).length, { timeout: 20_000 }).toBe(1);
   await until(0);
+  const inLine = new Promise<void>((seen) => subscribe("http.server.request.start", () => seen()));
   waiting.write(announced(10_000));
-  await until(10_000);
+  await inLine;
+  expect(await held()).toBe(0);
   waiting.destroy();
-  await until(0);
 });
 
 test("messages of gRPC take of the same room as they arrive", async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseEvents } from "../../../services/cli/server-events.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
-import { playJob, type TestApi, testApi } from "../../support/api.ts";
+import { playJob, promptOf, type TestApi, testApi } from "../../support/api.ts";
 import { decode } from "../../support/decode.ts";
 
 const TEXT = "Container red-fox is stowed in bay 42.";
@@ -165,6 +165,16 @@ test("tools reach the prompt to the letter, and a call comes back as one", async
       message: { content: null, tool_calls: [{ type: "function", function: { name: "get", arguments: '{"n": 2.50}' } }] },
     });
   }
+});
+
+test("arguments that a client hands back as an object stand in the prompt to the last digit", async () => {
+  const calls = '[{"type":"function","function":{"name":"get","arguments":{"id":1234567890123456789,"x":2.0}}}]';
+  const body = `{"model":"yardlog","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":${calls}},{"role":"tool","content":"1"}]}`;
+  const answer = fetch(`${api.url}/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  const prompt = await promptOf(api, await playJob(api.bus, "yardlog", { ids }));
+  expect((await answer).status).toBe(200);
+  expect(prompt).toContain('<｜DSML｜parameter name="id" string="false">1234567890123456789</｜DSML｜parameter>');
+  expect(prompt).toContain('<｜DSML｜parameter name="x" string="false">2.0</｜DSML｜parameter>');
 });
 
 test("a stop string ends the text where it begins", async () => {

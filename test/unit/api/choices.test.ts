@@ -1,9 +1,13 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { leftBy } from "../../../services/api/beats.ts";
 import { makeKey } from "../../../services/api/keys/key.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
 import type { JobRequest } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import type { Config } from "../../../services/shared/runtime/config.ts";
+import { ServingError } from "../../../services/shared/runtime/errors.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
+import { overriding } from "../../support/overriding.ts";
 
 let api: TestApi;
 afterEach(() => api.close());
@@ -104,20 +108,51 @@ test("one that is cancelled ends the answer for all, in the stream and in one pi
   expect(await Promise.all(jobIds.map(endOf))).toEqual(["cancelled", "cancelled", "cancelled"]);
 });
 
-test("when there is no room for all, none stays, and none is paid for", async () => {
-  const bus = openBus({ url: "memory:" });
-  const { key, secret } = makeKey({ name: "n", tenant: "t", requestsPerMinute: 5, tokensPerMinute: 4_000, createdMs: 0 });
+/** An API with a key that may use so many tokens a minute. */
+async function openTo(tokensPerMinute: number, settings: Partial<Config> = {}, bus = openBus({ url: "memory:" })) {
+  const { key, secret } = makeKey({ name: "n", tenant: "t", requestsPerMinute: 5, tokensPerMinute, createdMs: 0 });
   await bus.registry.keepKey(key.id, JSON.stringify(key));
-  api = await testApi({ queueJobsMax: 2 }, bus);
-  const { status, headers } = await post(chat(), { headers: { authorization: `Bearer ${secret}` } });
-  expect(status).toBe(429);
-  expect(Object.fromEntries(headers)).toMatchObject({
-    "x-ratelimit-remaining-requests": "5",
-    "x-ratelimit-remaining-tokens": "4000",
-  });
-  const noted = await api.bus.registry.jobs(10);
-  for (const { jobId } of noted) expect((await api.bus.log.last(jobId))?.event.type ?? "cancelled").toBe("cancelled");
-  expect(await api.bus.queue.messages("prefill")).toEqual([]);
+  api = await testApi(settings, bus);
+  return { authorization: `Bearer ${secret}` };
+}
+const standing = ({ headers }: Response) => ["requests", "tokens"].map((kind) => Number(headers.get(`x-ratelimit-remaining-${kind}`)));
+
+test.each([{}, { "idempotency-key": "once" }])("when there is no room for all, none is begun, and none is paid for (%j)", async (keyed) => {
+  const headers = await openTo(4_000, { queueJobsMax: 2 });
+  const refused = await post(chat(), { headers: { ...headers, ...keyed } });
+  expect([refused.status, ...standing(refused)]).toEqual([429, 5, 4_000]);
+  expect(await api.bus.registry.jobs(10)).toEqual([]);
+  const two = await post(chat({ n: 2, stream: true }), { headers });
+  expect([two.status, jobsOf(two).length], "what was refused takes no room").toEqual([200, 2]);
+});
+
+test.each([{}, { "idempotency-key": "once" }])(
+  "answers that take more together than a minute has get in when nothing is used, as one that does, and are paid for then (%j)",
+  async (keyed) => {
+    const headers = await openTo(1_000);
+    const large = chat({ max_tokens: 600, stream: true });
+    const first = await post(large, { headers: { ...headers, ...keyed } });
+    expect([first.status, ...standing(first)]).toEqual([200, 4, 0]);
+    expect(jobsOf(first)).toHaveLength(3);
+    const second = await post(large, { headers });
+    expect(second.status).toBe(429);
+    expect(Number(second.headers.get("retry-after")), "more than a bucket is owed").toBeGreaterThan(60);
+    expect(await api.bus.registry.jobs(10)).toHaveLength(3);
+  },
+);
+
+test("what was made under a key before another answer failed is cancelled unless somebody comes for it", async () => {
+  const record = openBus({ url: "memory:" });
+  let submitted = 0;
+  const submit: Bus["log"]["submit"] = async (jobId, request) => {
+    if (++submitted === 2) throw new ServingError("OVERLOADED", "the log is full");
+    return record.log.submit(jobId, request);
+  };
+  const headers = await openTo(100_000, { graceMs: 30 }, { ...record, log: overriding(record.log, { submit }) });
+  const refused = await post(chat(), { headers: { ...headers, "idempotency-key": "once" } });
+  expect(refused.status).toBe(429);
+  const [first] = (await record.registry.jobs(10)).toReversed();
+  expect(await endOf(first!.jobId)).toBe("cancelled");
 });
 
 test("the same Idempotency-Key joins the same jobs, each in its place", async () => {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import Anthropic from "@anthropic-ai/sdk";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type Script, type TestApi, testApi } from "../../support/api.ts";
+import { playJob, playText, promptOf, type Script, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;
 let client: Anthropic;
@@ -122,6 +122,44 @@ test("an assistant's last message is continued, not answered", async () => {
   expect((await answer).content).toMatchObject([{ type: "text", text: " 42." }]);
 });
 
+test("an answer of no blocks may be handed back, and begins the next one where it is the last", async () => {
+  const empty = client.messages.create(question);
+  await playJob(api.bus, "yardlog", { ids: [api.tokenizer.ids.eos] });
+  const { role, content } = await empty;
+  expect(content).toEqual([]);
+  const answer = client.messages.create({ ...question, messages: [...question.messages, { role, content }] });
+  expect((await says("In bay 42.")).endsWith("Where is red-fox?<｜Assistant｜></think>")).toBe(true);
+  expect((await answer).content).toMatchObject([{ text: "In bay 42." }]);
+});
+
+test("the input of a tool is what the model wrote, to the last digit, in a stream, in one piece and as the result of a job", async () => {
+  const call = ["id", "x", "list"].map((name) => {
+    const value = { id: "1234567890123456789", x: "2.50", list: "[1e400, -0]" }[name];
+    return `<｜DSML｜parameter name="${name}" string="false">${value}</｜DSML｜parameter>\n`;
+  });
+  const calls = `\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n${call.join("")}<｜DSML｜parameter name="text" string="true">a"1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>`;
+  const ask = (stream: boolean) =>
+    fetch(`${api.url}/v1/messages`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ ...question, tools, stream }),
+    });
+  const whole = ask(false);
+  await says(calls);
+  const response = await whole;
+  expect(response.headers.get("content-type")).toBe("application/json; charset=utf-8");
+  const text = await response.text();
+  const stream = ask(true);
+  await says(calls);
+  const events = (await (await stream).text()).matchAll(/^data: (.*input_json_delta.*)$/gm);
+  const streamed = [...events].map(([, data]) => (JSON.parse(data!) as { delta: { partial_json: string } }).delta.partial_json).join("");
+  const job = await (await fetch(`${api.url}/v1/jobs/${response.headers.get("x-job-id")}`)).text();
+  expect(streamed).toContain('"id": 1234567890123456789, "x": 2.50, "list": [1e400, -0], "text": "a\\"1');
+  expect(text).toContain(`"input":${streamed},`);
+  expect(job).toContain(`"input":${streamed},`);
+  expect(JSON.parse(text)).toMatchObject({ content: [{ type: "tool_use", name: "find", input: { x: 2.5, text: 'a"1' } }] });
+});
+
 test("the stop sequence that was found is named", async () => {
   const answer = client.messages.create({ ...question, stop_sequences: ["nowhere", " bay"] });
   await says("In bay 42.");
@@ -211,6 +249,12 @@ test.each<[string, object, string]>([
     "a use without its result",
     { messages: [{ role: "assistant", content: [{ type: "tool_use", id: "a", name: "f", input: {} }] }] },
     "messages[0].content[0]",
+  ],
+  ["a message of no blocks", { messages: [{ role: "user", content: [] }] }, "messages[0].content: must have a block"],
+  [
+    "another beside one that asks",
+    { messages: [...question.messages, { role: "assistant", content: "" }, { role: "user", content: [] }] },
+    "messages[2].content: must have a block",
   ],
   ["a tool the server would run", { tools: [{ type: "web_search_20250305", name: "web_search" }] }, "tools[0].type"],
   ["a choice of nothing", { tool_choice: { type: "any" } }, "tool_choice"],

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { Admission } from "../../../services/api/admission.ts";
+import { Admission, type Asked } from "../../../services/api/admission.ts";
+import { Places } from "../../../services/api/places.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -23,16 +24,18 @@ const keyed = (seed: bigint): Submission => ({
   bodyHash: "same",
 });
 
-/** A purse that tells how often it was opened, and how many have not got theirs back. */
+/** A purse that tells how often it was opened, and the tokens of those that have not got theirs back. */
 function counting() {
   const purse = {
     took: 0,
-    paid: 0,
-    spend: () => {
-      purse.took++;
-      purse.paid++;
-      return () => void purse.paid--;
-    },
+    paid: [] as number[],
+    at: (admission: Admission) => (job: Asked) => new Places(admission, purse.pay, 1).next(0, job),
+    pay: (spendings: readonly { readonly tokens: number }[]) =>
+      spendings.map(({ tokens }) => {
+        purse.took++;
+        purse.paid.push(tokens);
+        return () => void purse.paid.splice(purse.paid.indexOf(tokens), 1);
+      }),
   };
   return purse;
 }
@@ -40,10 +43,13 @@ function counting() {
 test("requests with one key that come at once are one job, paid for once, though each drew a seed", async () => {
   const bus = openBus({ url: "memory:" });
   const purse = counting();
-  const come = (seed: bigint) => submit(deps(bus), { ...keyed(seed), spend: purse.spend });
+  const come = (seed: bigint) => {
+    const own = deps(bus);
+    return submit(own, { ...keyed(seed), enter: purse.at(own.admission) });
+  };
   const ids = (await Promise.all([1n, 2n, 3n, 4n].map(come))).map(({ jobId }) => jobId);
   expect(new Set(ids).size).toBe(1);
-  expect(purse.paid).toBe(1);
+  expect(purse.paid).toHaveLength(1);
   expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
   const theirs = await submit(deps(bus), { ...keyed(5n), tenant: "another", bodyHash: "other" });
   expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
@@ -82,18 +88,14 @@ test.each(["remembered its key", "wrote it into the log"])(
 
 test("who is refused for want of room pays nothing, however often he asks; who has paid is let in once", async () => {
   const bus = openBus({ url: "memory:" });
-  const paid: number[] = [];
-  const spend = (tokens: number) => {
-    paid.push(tokens);
-    return () => void paid.pop();
-  };
-  const paying: Submission = { ...keyed(1n), request: { ...job, maxTokens: 7 }, spend };
+  const purse = counting();
   const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 10_000 }) };
-  for (let tries = 0; tries < 3; tries++) await expect(submit(full, paying)).rejects.toMatchObject({ code: "OVERLOADED" });
-  expect(paid).toEqual([]);
-  await submit(deps(bus), paying);
-  await submit(deps(bus), paying);
-  expect(paid).toEqual([10]);
+  const come = (to: typeof full) => submit(to, { ...keyed(1n), request: { ...job, maxTokens: 7 }, enter: purse.at(to.admission) });
+  for (let tries = 0; tries < 3; tries++) await expect(come(full)).rejects.toMatchObject({ code: "OVERLOADED" });
+  expect(purse.took).toBe(0);
+  await come(deps(bus));
+  await come(deps(bus));
+  expect([purse.took, purse.paid]).toEqual([1, [10]]);
 });
 
 const fails = async () => {
@@ -110,11 +112,11 @@ test.each<[string, (bus: Bus) => Bus, alone: number, shared: number]>([
   ] as const) {
     const bus = crowded(openBus({ url: "memory:" }));
     const purse = counting();
-    const submission = { ...keyed(1n), ids: new Int32Array(16_385), idempotencyKey, spend: purse.spend };
     const admission = new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 100_000 });
+    const submission = { ...keyed(1n), ids: new Int32Array(16_385), idempotencyKey, enter: purse.at(admission) };
     for (let tries = 0; tries < 3; tries++)
       await expect(submit({ ...deps(bus), admission }, submission)).rejects.toMatchObject({ code: "OVERLOADED" });
-    expect([purse.took > 0, purse.paid]).toEqual([true, left]);
+    expect([purse.took > 0, purse.paid.length]).toEqual([true, left]);
   }
 });
 

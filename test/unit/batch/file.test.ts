@@ -117,6 +117,20 @@ test("a line without end is given up at its bound, not read to its end", async (
   await expect(linesOf(bus, file, 1_500, noBeat).next()).rejects.toMatchObject({ code: "TOO_LARGE" });
 });
 
+test("a line may be as long as its bound and no longer, wherever the parts are cut", async () => {
+  const lines = ["a".repeat(10), "b".repeat(100), "c".repeat(10)];
+  for (const places of [[], [50], [11], [110], [111], [112]]) {
+    const file = await stored(Buffer.from(lines.join("\n")), places);
+    const read = async (bound: number) => {
+      const lengths: number[] = [];
+      for await (const { bytes } of linesOf(bus, file, bound, noBeat)) lengths.push(bytes.length);
+      return lengths;
+    };
+    expect(await read(100), `cut at ${places}`).toEqual([10, 100, 10]);
+    await expect(read(99), `cut at ${places}`).rejects.toMatchObject({ code: "TOO_LARGE", message: expect.stringContaining("line 2 has") });
+  }
+});
+
 test("lines whose prompts begin alike stand together, each group where its first line stood", () => {
   const document = (i: number) => `${"abc"[i]}`.repeat(5_000) + "common end".repeat(100);
   const order = (prompts: readonly string[]) => {

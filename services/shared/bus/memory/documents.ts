@@ -3,7 +3,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import type { Document, DocumentKind, Documents, Room } from "../contract.ts";
 
 interface DocumentBounds {
-  /** Of all together, in UTF-16 units of their texts. */
+  /** Of the texts of all together. */
   readonly bytesMax: number;
   readonly ageMsMax: number;
 }
@@ -13,7 +13,7 @@ export class MemoryDocuments implements Documents {
   readonly #bounds: DocumentBounds;
   readonly #clock: Clock;
   /** In the order they were last written. */
-  readonly #documents = new Map<string, Document & { readonly putMs: number }>();
+  readonly #documents = new Map<string, Document & { readonly bytes: number; readonly putMs: number }>();
   #bytes = 0;
   #places = 0;
 
@@ -27,12 +27,13 @@ export class MemoryDocuments implements Documents {
     const key = keyOf(kind, tenant, id);
     const before = this.#documents.get(key);
     if ((before?.place ?? 0) !== after) return null;
-    if (this.#bytes - (before?.text.length ?? 0) + text.length > this.#bounds.bytesMax)
+    const bytes = Buffer.byteLength(text);
+    if (this.#bytes - (before?.bytes ?? 0) + bytes > this.#bounds.bytesMax)
       throw new ServingError("OVERLOADED", "no room for more documents; try again later");
     this.#remove(key);
     const place = ++this.#places;
-    this.#documents.set(key, { tenant, id, text, place, storedMs: this.#clock.nowMs(), putMs: this.#clock.monotonicMs() });
-    this.#bytes += text.length;
+    this.#documents.set(key, { tenant, id, text, bytes, place, storedMs: this.#clock.nowMs(), putMs: this.#clock.monotonicMs() });
+    this.#bytes += bytes;
     return place;
   }
 
@@ -61,7 +62,7 @@ export class MemoryDocuments implements Documents {
   }
 
   #remove(key: string): void {
-    this.#bytes -= this.#documents.get(key)?.text.length ?? 0;
+    this.#bytes -= this.#documents.get(key)?.bytes ?? 0;
     this.#documents.delete(key);
   }
 

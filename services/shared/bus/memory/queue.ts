@@ -1,8 +1,8 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
+import { linked, Pause } from "../../runtime/pause.ts";
 import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
 import type { Lane, Phase } from "../events.ts";
-import { linked, Pause } from "../pause.ts";
 
 interface QueueBounds {
   /** A delivered message comes again after this long without a sign of life. */

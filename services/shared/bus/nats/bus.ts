@@ -1,6 +1,6 @@
+import { patiently } from "../../runtime/pause.ts";
 import type { Bus } from "../contract.ts";
 import { FencedLog } from "../log.ts";
-import { patiently } from "../pause.ts";
 import type { BusSettings } from "../settings.ts";
 import { Connection } from "./connection.ts";
 import { NatsDocuments } from "./documents.ts";

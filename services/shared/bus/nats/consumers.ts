@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { Pause } from "../../runtime/pause.ts";
 import type { Lane, Phase } from "../events.ts";
 import { token } from "../name.ts";
-import { Pause } from "../pause.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./ensure-stream.ts";

@@ -4,7 +4,7 @@ import type { Clock } from "../../runtime/clock.ts";
 /** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
 const LATER_MS = 10;
 
-export interface Outgoing {
+interface Outgoing {
   readonly subject: string;
   readonly data: Uint8Array | string;
   readonly options: { readonly reply?: string; readonly headers?: MsgHdrs };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { ServingError } from "../../runtime/errors.ts";
+import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { PayloadStore, Room } from "../contract.ts";
-import { backoffMs, Pause } from "../pause.ts";
 import type { Connection } from "./connection.ts";
 import type { Patience, Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";

@@ -1,7 +1,7 @@
 import type { Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
+import { Pause } from "../../runtime/pause.ts";
 import type { Lane } from "../events.ts";
-import { Pause } from "../pause.ts";
 import type { Connection } from "./connection.ts";
 import { PullLine } from "./pull-line.ts";
 import type { Patience } from "./stream.ts";

@@ -1,9 +1,10 @@
 import { createInbox, type Msg } from "nats";
+import { isUnavailable } from "../../runtime/errors.ts";
+import { backoffMs, linked, Pause } from "../../runtime/pause.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
 import type { Lane, Phase } from "../events.ts";
 import { token, untoken } from "../name.ts";
-import { backoffMs, isUnavailable, linked, Pause } from "../pause.ts";
 import { nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { Consumers } from "./consumers.ts";

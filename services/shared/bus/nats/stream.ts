@@ -1,11 +1,11 @@
 import { createInbox } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
+import { Pause, patiently } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { Room } from "../contract.ts";
 import type { Appended } from "../journal.ts";
 import { untilKnown } from "../known.ts";
-import { Pause, patiently } from "../pause.ts";
 import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, serverFull } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { appendHeaders, fromApi, fromConsumer, fromDirect, isStatus, type Placement, type RawMessage, type Stored } from "./messages.ts";

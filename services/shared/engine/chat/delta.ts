@@ -4,6 +4,12 @@ export type Delta =
   | { readonly type: "call"; readonly index: number; readonly name: string }
   | { readonly type: "arguments"; readonly index: number; readonly text: string };
 
+/** What a delta goes on with: deltas of one block that follow each other are one to a client. */
+export const blockOf = (delta: Delta): string => ("index" in delta ? `call ${delta.index}` : delta.type);
+
+/** Empty where it brings a call's name. */
+export const textOf = (delta: Delta): string => ("text" in delta ? delta.text : "");
+
 /** What a client has after all deltas. */
 export interface Joined {
   readonly reasoning: string;

@@ -4,7 +4,7 @@ import { BOS, DSML, EOS, type Tags, THINK_END, THINK_START, tagsOf } from "./dia
 import type { Release } from "./messages.ts";
 import { Scanner } from "./scanner.ts";
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly release: Release;
   /** The prompt ended in `<think>`: the text begins with reasoning. */
   readonly thinking: boolean;
@@ -20,7 +20,7 @@ export interface ParsedOutput extends Joined {
   readonly problem: Problem | null;
 }
 
-export type Problem =
+type Problem =
   | "no_think_end"
   | "no_eos"
   | "text_after_eos"
@@ -46,198 +46,201 @@ export function parseOutput(text: string, options: OutputOptions): ParsedOutput 
  * arguments open, so that nobody takes them for complete JSON. `problem` says what a strict reader objects to.
  */
 export class OutputStream {
-  private readonly tags: Tags;
-  private readonly opener: string;
-  private readonly textMarks: readonly string[];
-  private readonly endMarks: readonly string[];
-  private state: State;
-  private readonly scanner = new Scanner();
-  private deltas: Delta[] = [];
-  private firstProblem: Problem | null = null;
-  private calls = 0;
-  private call = new CallArguments();
+  readonly #tags: Tags;
+  readonly #opener: string;
+  readonly #textMarks: readonly string[];
+  readonly #endMarks: readonly string[];
+  #state: State;
+  readonly #scanner = new Scanner();
+  #deltas: Delta[] = [];
+  #firstProblem: Problem | null = null;
+  #calls = 0;
+  #call = new CallArguments();
 
   constructor({ release, thinking, marks = "in text" }: OutputOptions) {
-    this.tags = tagsOf(release);
-    this.opener = `\n\n<${this.tags.calls}>\n`;
-    this.endMarks = marks === "apart" ? [] : [EOS];
-    this.textMarks = [...this.endMarks, ...(marks === "apart" ? [] : [THINK_END]), BOS, THINK_START, DSML, this.opener];
-    this.state = thinking ? "reasoning" : "content";
+    this.#tags = tagsOf(release);
+    this.#opener = `\n\n<${this.#tags.calls}>\n`;
+    this.#endMarks = marks === "apart" ? [] : [EOS];
+    this.#textMarks = [...this.#endMarks, ...(marks === "apart" ? [] : [THINK_END]), BOS, THINK_START, DSML, this.#opener];
+    this.#state = thinking ? "reasoning" : "content";
   }
 
   get problem(): Problem | null {
-    return this.firstProblem;
+    return this.#firstProblem;
   }
 
   /** What was read so far ends inside the reasoning. */
   get reasoning(): boolean {
-    return this.state === "reasoning";
+    return this.#state === "reasoning";
   }
 
   push(text: string): Delta[] {
-    this.scanner.feed(text);
-    while (this.advance());
-    return this.take();
+    this.#scanner.feed(text);
+    while (this.#advance());
+    return this.#take();
   }
 
   /** `</think>` as a token of its own: the end of the reasoning, and text everywhere else. */
   thinkEnd(): Delta[] {
-    if (this.state !== "reasoning") return this.push(THINK_END);
-    this.emitText("reasoning", this.scanner.rest());
-    this.state = "content";
-    return this.take();
+    if (this.#state !== "reasoning") return this.push(THINK_END);
+    this.#emitText("reasoning", this.#scanner.rest());
+    this.#state = "content";
+    return this.#take();
   }
 
   /** No more text comes. What was held back turns out to be text, except inside a tool block: half a tag says nothing. */
   end(): Delta[] {
-    const rest = this.scanner.rest();
-    if (this.state === "reasoning") this.emitText("reasoning", rest);
-    if (this.state === "content" || this.state === "broken" || this.state === "closed") this.emitText("content", rest);
-    if (this.state === "value") this.emitArguments(this.call.more(rest));
-    const cutOff = this.state === "closed" && rest !== "" ? "text_after_tools" : CUT_OFF[this.state];
-    if (cutOff !== null) this.complain(cutOff);
-    this.state = "ended";
-    return this.take();
+    const rest = this.#scanner.rest();
+    if (this.#state === "reasoning") this.#emitText("reasoning", rest);
+    if (this.#state === "content" || this.#state === "broken" || this.#state === "closed") this.#emitText("content", rest);
+    if (this.#state === "value") this.#emitArguments(this.#call.more(rest));
+    const cutOff = this.#state === "closed" && rest !== "" ? "text_after_tools" : CUT_OFF[this.#state];
+    if (cutOff !== null) this.#complain(cutOff);
+    this.#state = "ended";
+    return this.#take();
   }
 
-  private take(): Delta[] {
-    const deltas = this.deltas;
-    this.deltas = [];
+  #take(): Delta[] {
+    const deltas = this.#deltas;
+    this.#deltas = [];
     return deltas;
   }
 
   /** Reads one thing. False: more text is needed. */
-  private advance(): boolean {
-    switch (this.state) {
+  #advance(): boolean {
+    switch (this.#state) {
       case "reasoning":
       case "content":
-        return this.readText(this.state);
+        return this.#readText(this.#state);
       case "block":
-        return this.readBlock();
+        return this.#readBlock();
       case "parameters":
-        return this.readParameter();
+        return this.#readParameter();
       case "value":
-        return this.readValue();
+        return this.#readValue();
       case "afterValue":
-        return this.readAfterValue();
+        return this.#readAfterValue();
       case "closed":
-        return this.readClosed();
+        return this.#readClosed();
       case "ended":
-        return this.readEnded();
+        return this.#readEnded();
       case "broken":
-        return this.readBroken();
+        return this.#readBroken();
     }
   }
 
-  private readText(state: "reasoning" | "content"): boolean {
-    const { text, mark } = this.scanner.upTo(this.textMarks);
-    this.emitText(state, text);
+  #readText(state: "reasoning" | "content"): boolean {
+    const { text, mark } = this.#scanner.upTo(this.#textMarks);
+    this.#emitText(state, text);
     if (mark === null) return false;
-    if (mark === EOS) this.endText(state);
-    else if (mark === THINK_END && state === "reasoning") this.state = "content";
-    else if (mark === this.opener && state === "content") this.state = "block";
+    if (mark === EOS) this.#endText(state);
+    else if (mark === THINK_END && state === "reasoning") this.#state = "content";
+    else if (mark === this.#opener && state === "content") this.#state = "block";
     else {
-      this.complain("special_token");
-      this.emitText(state, mark);
+      this.#complain("special_token");
+      this.#emitText(state, mark);
     }
     return true;
   }
 
-  private endText(state: "reasoning" | "content"): void {
-    if (state === "reasoning") this.complain("no_think_end");
-    this.state = "ended";
+  #endText(state: "reasoning" | "content"): void {
+    if (state === "reasoning") this.#complain("no_think_end");
+    this.#state = "ended";
   }
 
-  private readBlock(): boolean {
-    const end = this.scanner.takes(`</${this.tags.calls}>`);
-    if (end === true) this.state = "closed";
+  #readBlock(): boolean {
+    const end = this.#scanner.takes(`</${this.#tags.calls}>`);
+    if (end === true) this.#state = "closed";
     if (end !== false) return end !== null;
-    const name = this.scanner.takesNamed(`<${this.tags.invoke} name="`, [`">\n`]);
+    const name = this.#scanner.takesNamed(`<${this.#tags.invoke} name="`, [`">\n`]);
     if (name === null) return false;
     if (name === false)
-      return this.breaks(this.scanner.startsWith(`<${this.tags.invoke}`) ? "tool_name" : "tool_block", this.calls === 0 ? this.opener : "");
-    this.deltas.push({ type: "call", index: this.calls++, name: name.name });
-    this.call = new CallArguments();
-    this.state = "parameters";
+      return this.#breaks(
+        this.#scanner.startsWith(`<${this.#tags.invoke}`) ? "tool_name" : "tool_block",
+        this.#calls === 0 ? this.#opener : "",
+      );
+    this.#deltas.push({ type: "call", index: this.#calls++, name: name.name });
+    this.#call = new CallArguments();
+    this.#state = "parameters";
     return true;
   }
 
-  private readParameter(): boolean {
-    const closing = `</${this.tags.invoke}>\n`;
-    const ends = this.call.empty ? [closing, `\n${closing}`] : [closing];
-    const found = this.scanner.takes(ends.find((end) => this.scanner.mayStart(end)) ?? closing);
+  #readParameter(): boolean {
+    const closing = `</${this.#tags.invoke}>\n`;
+    const ends = this.#call.empty ? [closing, `\n${closing}`] : [closing];
+    const found = this.#scanner.takes(ends.find((end) => this.#scanner.mayStart(end)) ?? closing);
     if (found === true) {
-      this.emitArguments(this.call.close());
-      this.state = "block";
+      this.#emitArguments(this.#call.close());
+      this.#state = "block";
     }
     if (found !== false) return found !== null;
-    const parameter = this.scanner.takesNamed(`<${this.tags.parameter} name="`, [`" string="true">`, `" string="false">`]);
+    const parameter = this.#scanner.takesNamed(`<${this.#tags.parameter} name="`, [`" string="true">`, `" string="false">`]);
     if (parameter === null) return false;
-    if (parameter === false) return this.breaks(this.scanner.startsWith(`<${this.tags.parameter}`) ? "parameter" : "tool_block");
-    this.beginValue(parameter.name, parameter.end.includes("true"));
+    if (parameter === false) return this.#breaks(this.#scanner.startsWith(`<${this.#tags.parameter}`) ? "parameter" : "tool_block");
+    this.#beginValue(parameter.name, parameter.end.includes("true"));
     return true;
   }
 
-  private beginValue(name: string, isString: boolean): void {
-    if (this.call.has(name)) this.complain("duplicate_parameter");
-    this.emitArguments(this.call.begin(name, isString));
-    this.state = "value";
+  #beginValue(name: string, isString: boolean): void {
+    if (this.#call.has(name)) this.#complain("duplicate_parameter");
+    this.#emitArguments(this.#call.begin(name, isString));
+    this.#state = "value";
   }
 
-  private readValue(): boolean {
-    const { text, mark } = this.scanner.upTo([`</${this.tags.parameter}>`, ...this.endMarks]);
-    this.emitArguments(this.call.more(text));
+  #readValue(): boolean {
+    const { text, mark } = this.#scanner.upTo([`</${this.#tags.parameter}>`, ...this.#endMarks]);
+    this.#emitArguments(this.#call.more(text));
     if (mark === null) return false;
-    if (mark === EOS) return this.breaks("parameter", mark);
-    if (!this.call.valid) this.complain("parameter_json");
-    this.emitArguments(this.call.end());
-    this.state = "afterValue";
+    if (mark === EOS) return this.#breaks("parameter", mark);
+    if (!this.#call.valid) this.#complain("parameter_json");
+    this.#emitArguments(this.#call.end());
+    this.#state = "afterValue";
     return true;
   }
 
-  private readAfterValue(): boolean {
-    const found = this.scanner.takes("\n");
-    if (found === true) this.state = "parameters";
-    return found === false ? this.breaks("parameter") : found !== null;
+  #readAfterValue(): boolean {
+    const found = this.#scanner.takes("\n");
+    if (found === true) this.#state = "parameters";
+    return found === false ? this.#breaks("parameter") : found !== null;
   }
 
-  private readClosed(): boolean {
-    const { text, mark } = this.scanner.upTo(this.endMarks);
-    if (text !== "") return this.breaks("text_after_tools", text + (mark ?? ""));
-    if (mark !== null) this.state = "ended";
+  #readClosed(): boolean {
+    const { text, mark } = this.#scanner.upTo(this.#endMarks);
+    if (text !== "") return this.#breaks("text_after_tools", text + (mark ?? ""));
+    if (mark !== null) this.#state = "ended";
     return mark !== null;
   }
 
-  private readEnded(): false {
-    if (this.scanner.rest() !== "") this.complain("text_after_eos");
+  #readEnded(): false {
+    if (this.#scanner.rest() !== "") this.#complain("text_after_eos");
     return false;
   }
 
-  private readBroken(): boolean {
-    const { text, mark } = this.scanner.upTo(this.endMarks);
-    this.emitText("content", text);
-    if (mark !== null) this.state = "ended";
+  #readBroken(): boolean {
+    const { text, mark } = this.#scanner.upTo(this.#endMarks);
+    this.#emitText("content", text);
+    if (mark !== null) this.#state = "ended";
     return mark !== null;
   }
 
   /** Gives up on the markup: `taken` and all that follows is content. */
-  private breaks(problem: Problem, taken = ""): true {
-    this.complain(problem);
-    this.scanner.unread(taken);
-    this.state = "broken";
+  #breaks(problem: Problem, taken = ""): true {
+    this.#complain(problem);
+    this.#scanner.unread(taken);
+    this.#state = "broken";
     return true;
   }
 
-  private complain(problem: Problem): void {
-    this.firstProblem ??= problem;
+  #complain(problem: Problem): void {
+    this.#firstProblem ??= problem;
   }
 
-  private emitText(type: "reasoning" | "content", text: string): void {
-    if (text !== "") this.deltas.push({ type, text });
+  #emitText(type: "reasoning" | "content", text: string): void {
+    if (text !== "") this.#deltas.push({ type, text });
   }
 
-  private emitArguments(text: string): void {
-    if (text !== "") this.deltas.push({ type: "arguments", index: this.calls - 1, text });
+  #emitArguments(text: string): void {
+    if (text !== "") this.#deltas.push({ type: "arguments", index: this.#calls - 1, text });
   }
 }
 

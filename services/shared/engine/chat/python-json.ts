@@ -31,18 +31,22 @@ export function readJson(text: string): ExactJson {
   return value;
 }
 
-/** Python's `json.dumps(value, ensure_ascii=False)`. Throws INVALID_REQUEST for what is not JSON. */
-export function printJson(value: Printable): string {
+/** Between the parts of a list or an object, and behind a name. */
+type Separators = readonly [comma: string, colon: string];
+
+/** Python's `json.dumps(value, ensure_ascii=False, separators=separators)`. Throws INVALID_REQUEST for what is not JSON. */
+export function printJson(value: Printable, separators: Separators = [", ", ": "]): string {
+  const [comma, colon] = separators;
   if (value === null || typeof value === "boolean") return String(value);
   if (typeof value === "string") return JSON.stringify(value);
   if (value instanceof JsonNumber) return value.text;
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number") return Number.isInteger(value) && !Object.is(value, -0) ? BigInt(value).toString() : printFloat(value);
-  if (Array.isArray(value)) return `[${value.map(printJson).join(", ")}]`;
+  if (Array.isArray(value)) return `[${value.map((item) => printJson(item, separators)).join(comma)}]`;
   if (typeof value === "object")
     return `{${entries(value as JsonObject)
-      .map(([key, item]) => `${JSON.stringify(key)}: ${printJson(item)}`)
-      .join(", ")}}`;
+      .map(([key, item]) => `${JSON.stringify(key)}${colon}${printJson(item, separators)}`)
+      .join(comma)}}`;
   throw new ServingError("INVALID_REQUEST", `a value of type ${typeof value} has no JSON form`);
 }
 
@@ -75,109 +79,109 @@ export function printFloat(value: number): string {
 export const DEPTH_MAX = 200;
 
 class Reader {
-  private readonly text: string;
-  private at = 0;
+  readonly #text: string;
+  #at = 0;
 
   constructor(text: string) {
-    this.text = text;
+    this.#text = text;
   }
 
   value(depth: number): ExactJson {
-    if (depth > DEPTH_MAX) this.fail(`nested deeper than ${DEPTH_MAX}`);
-    this.blank();
-    const char = this.text[this.at];
-    if (char === "{") return this.object(depth);
-    if (char === "[") return this.array(depth);
-    if (char === '"') return this.string();
-    return this.number() ?? this.word();
+    if (depth > DEPTH_MAX) this.#fail(`nested deeper than ${DEPTH_MAX}`);
+    this.#blank();
+    const char = this.#text[this.#at];
+    if (char === "{") return this.#object(depth);
+    if (char === "[") return this.#array(depth);
+    if (char === '"') return this.#string();
+    return this.#number() ?? this.#word();
   }
 
   end(): void {
-    this.blank();
-    if (this.at < this.text.length) this.fail("text after the value");
+    this.#blank();
+    if (this.#at < this.#text.length) this.#fail("text after the value");
   }
 
-  private object(depth: number): ReadonlyMap<string, ExactJson> {
+  #object(depth: number): ReadonlyMap<string, ExactJson> {
     const object = new Map<string, ExactJson>();
-    this.at++;
-    if (this.takes("}")) return object;
+    this.#at++;
+    if (this.#takes("}")) return object;
     do {
-      this.blank();
-      const key = this.string();
-      if (!this.takes(":")) this.fail("expected ':'");
+      this.#blank();
+      const key = this.#string();
+      if (!this.#takes(":")) this.#fail("expected ':'");
       object.set(key, this.value(depth + 1));
-    } while (this.takes(","));
-    if (!this.takes("}")) this.fail("expected ',' or '}'");
+    } while (this.#takes(","));
+    if (!this.#takes("}")) this.#fail("expected ',' or '}'");
     return object;
   }
 
-  private array(depth: number): readonly ExactJson[] {
+  #array(depth: number): readonly ExactJson[] {
     const array: ExactJson[] = [];
-    this.at++;
-    if (this.takes("]")) return array;
+    this.#at++;
+    if (this.#takes("]")) return array;
     do array.push(this.value(depth + 1));
-    while (this.takes(","));
-    if (!this.takes("]")) this.fail("expected ',' or ']'");
+    while (this.#takes(","));
+    if (!this.#takes("]")) this.#fail("expected ',' or ']'");
     return array;
   }
 
   /** Finds the closing quote; what stands between is JavaScript's JSON, too. */
-  private string(): string {
-    if (this.text[this.at] !== '"') this.fail("expected a string");
-    let close = this.at;
-    do close = this.text.indexOf('"', close + 1);
-    while (close > 0 && this.isEscaped(close));
-    if (close < 0) this.fail("the string does not end");
-    const text = this.text.slice(this.at, close + 1);
+  #string(): string {
+    if (this.#text[this.#at] !== '"') this.#fail("expected a string");
+    let close = this.#at;
+    do close = this.#text.indexOf('"', close + 1);
+    while (close > 0 && this.#isEscaped(close));
+    if (close < 0) this.#fail("the string does not end");
+    const text = this.#text.slice(this.#at, close + 1);
     try {
       const string = JSON.parse(text) as string;
-      this.at = close + 1;
+      this.#at = close + 1;
       return string;
     } catch {
-      return this.fail("a string with a bad escape or a control character");
+      return this.#fail("a string with a bad escape or a control character");
     }
   }
 
-  private isEscaped(at: number): boolean {
+  #isEscaped(at: number): boolean {
     let first = at;
-    while (this.text[first - 1] === "\\") first--;
+    while (this.#text[first - 1] === "\\") first--;
     return (at - first) % 2 === 1;
   }
 
-  private number(): JsonNumber | null {
-    const found = this.match(NUMBER);
+  #number(): JsonNumber | null {
+    const found = this.#match(NUMBER);
     if (found === null) return null;
     const [text, fraction] = found;
     if (fraction !== "") return new JsonNumber(printFloat(Number(text)));
     return new JsonNumber(text === "-0" ? "0" : text);
   }
 
-  private word(): ExactJson {
-    const found = this.match(WORD)?.[0];
-    if (found === undefined) return this.fail("expected a value");
+  #word(): ExactJson {
+    const found = this.#match(WORD)?.[0];
+    if (found === undefined) return this.#fail("expected a value");
     return found in CONSTANTS ? CONSTANTS[found as keyof typeof CONSTANTS] : new JsonNumber(found);
   }
 
-  private takes(char: string): boolean {
-    this.blank();
-    if (this.text[this.at] !== char) return false;
-    this.at++;
+  #takes(char: string): boolean {
+    this.#blank();
+    if (this.#text[this.#at] !== char) return false;
+    this.#at++;
     return true;
   }
 
-  private blank(): void {
-    this.match(BLANK);
+  #blank(): void {
+    this.#match(BLANK);
   }
 
-  private match(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.at;
-    const found = pattern.exec(this.text);
-    if (found !== null) this.at += found[0].length;
+  #match(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text);
+    if (found !== null) this.#at += found[0].length;
     return found;
   }
 
-  private fail(why: string): never {
-    throw new SyntaxError(`not JSON at character ${this.at}: ${why}`);
+  #fail(why: string): never {
+    throw new SyntaxError(`not JSON at character ${this.#at}: ${why}`);
   }
 }
 

@@ -5,68 +5,68 @@ import { DSML } from "./dialect.ts";
  * early to say"; none of them depends on how the text was cut into pieces.
  */
 export class Scanner {
-  private held = "";
+  #held = "";
 
   feed(text: string): void {
-    this.held += text;
+    this.#held += text;
   }
 
   /** Puts text back in front. */
   unread(text: string): void {
-    this.held = text + this.held;
+    this.#held = text + this.#held;
   }
 
   /** Takes everything. */
   rest(): string {
-    return this.drop(this.held.length);
+    return this.#drop(this.#held.length);
   }
 
   startsWith(literal: string): boolean {
-    return this.held.startsWith(literal);
+    return this.#held.startsWith(literal);
   }
 
   /** What is there begins as `literal` does. */
   mayStart(literal: string): boolean {
-    return agrees(this.held, 0, literal);
+    return agrees(this.#held, 0, literal);
   }
 
   /** True: `literal` was next and is taken. */
   takes(literal: string): boolean | null {
     if (!this.mayStart(literal)) return false;
-    if (this.held.length < literal.length) return null;
-    this.drop(literal.length);
+    if (this.#held.length < literal.length) return null;
+    this.#drop(literal.length);
     return true;
   }
 
   /** Takes `start`, a name on one line, and the first of `ends`. */
   takesNamed(start: string, ends: readonly string[]): { name: string; end: string } | false | null {
     if (!this.mayStart(start)) return false;
-    const line = this.held.slice(start.length, start.length + NAME_CHARS_MAX);
+    const line = this.#held.slice(start.length, start.length + NAME_CHARS_MAX);
     const found = ends.map((end) => ({ end, at: line.indexOf(end) })).filter(({ at }) => at >= 0);
     const first = found.sort((a, b) => a.at - b.at)[0];
     const name = line.slice(0, first?.at);
     if (name.includes("\n") || name.includes(DSML)) return false;
     if (first === undefined) return line.length < NAME_CHARS_MAX ? null : false;
     if (name === "") return false;
-    this.drop(start.length + first.at + first.end.length);
+    this.#drop(start.length + first.at + first.end.length);
     return { name, end: first.end };
   }
 
   /** Takes the text before the first of `marks`, and the mark if it is complete. `mark` null: there is none, or what is held may become one. */
   upTo(marks: readonly string[]): { text: string; mark: string | null } {
-    for (let i = 0; i < this.held.length; i++) {
-      if (!MARK_STARTS.has(this.held.charCodeAt(i))) continue;
-      const mark = marks.find((candidate) => agrees(this.held, i, candidate));
+    for (let i = 0; i < this.#held.length; i++) {
+      if (!MARK_STARTS.has(this.#held.charCodeAt(i))) continue;
+      const mark = marks.find((candidate) => agrees(this.#held, i, candidate));
       if (mark === undefined) continue;
-      const isComplete = this.held.length - i >= mark.length;
-      return { text: this.drop(i), mark: isComplete ? this.drop(mark.length) : null };
+      const isComplete = this.#held.length - i >= mark.length;
+      return { text: this.#drop(i), mark: isComplete ? this.#drop(mark.length) : null };
     }
     return { text: this.rest(), mark: null };
   }
 
-  private drop(count: number): string {
-    const dropped = this.held.slice(0, count);
-    this.held = this.held.slice(count);
+  #drop(count: number): string {
+    const dropped = this.#held.slice(0, count);
+    this.#held = this.#held.slice(count);
     return dropped;
   }
 }

@@ -3,14 +3,11 @@ import { type Fields, isFields } from "../../runtime/json.ts";
 
 /** A config.json behind the keys of the HF release, whatever style it was written in (spec 1.1). */
 export interface ConfigFields {
-  readonly style: ConfigStyle;
   /** Undefined where the file does not say. */
   value(releaseKey: string): unknown;
   /** What this file calls the field, for messages. */
   name(releaseKey: string): string;
 }
-
-export type ConfigStyle = "release" | "transformers" | "inference";
 
 /** Refuses what is not a DeepSeek-V4 by name. Problems of a style's own lists go to `problems`. */
 export function configFields(json: unknown, source: string, problems: string[]): ConfigFields {
@@ -46,7 +43,6 @@ function inferenceFamily(json: Fields): string | undefined {
 }
 
 const releaseFields = (json: Fields): ConfigFields => ({
-  style: "release",
   value: (key) => (key === "rope_scaling.type" ? (at(json, key) ?? at(json, "rope_scaling.rope_type")) : at(json, key)),
   name: (key) => key,
 });
@@ -85,7 +81,7 @@ function inferenceFields(json: Fields): ConfigFields {
     max_position_embeddings: Number(json.original_seq_len) * Number(json.rope_factor),
     quantization_config: json.scale_fmt === undefined ? undefined : { quant_method: "fp8", scale_fmt: json.scale_fmt },
   };
-  return { style: "inference", value: (key) => at(json, name(key)) ?? fixed[key], name };
+  return { value: (key) => at(json, name(key)) ?? fixed[key], name };
 }
 
 const transformersNames: Readonly<Record<string, string>> = {
@@ -115,7 +111,7 @@ function transformersFields(json: Fields, problems: string[]): ConfigFields {
       problems.push(`${key}: ${JSON.stringify(kept)} contradicts ${transformersNames[key]}, which means ${JSON.stringify(value)}`);
   }
   const name = (key: string) => transformersNames[key] ?? key;
-  return { style: "transformers", value: (key) => rewritten[key] ?? at(json, name(key)) ?? at(json, key), name };
+  return { value: (key) => rewritten[key] ?? at(json, name(key)) ?? at(json, key), name };
 }
 
 function ratiosOfTypes(json: Fields, problems: string[]): number[] | undefined {

@@ -52,7 +52,7 @@ function mtpWeights(config: ModelConfig, from: WeightSource, prefix: string): Mt
   };
 }
 
-export function layerWeights(config: ModelConfig, from: WeightSource, prefix: string, ratio: number, hashed: boolean): LayerWeights {
+function layerWeights(config: ModelConfig, from: WeightSource, prefix: string, ratio: number, hashed: boolean): LayerWeights {
   const d = config.hidden;
   return {
     hcAttn: hyperSite(config, from, `${prefix}hc_attn`),
@@ -126,7 +126,7 @@ function hyperSite({ hcMult: n, hidden: d }: ModelConfig, from: WeightSource, pr
   return hyper(from, prefix, (2 + n) * n, n * d, 3);
 }
 
-export function hyperHead({ hcMult: n, hidden: d }: ModelConfig, from: WeightSource, prefix: string): HyperWeights {
+function hyperHead({ hcMult: n, hidden: d }: ModelConfig, from: WeightSource, prefix: string): HyperWeights {
   return hyper(from, `${prefix}hc_head`, n, n * d, 1);
 }
 

@@ -2,7 +2,7 @@ import { floats } from "../kernels.ts";
 import { backbone, logits } from "./model.ts";
 import { type Feed, type Means, prepare } from "./prepare.ts";
 
-export interface ForwardOptions {
+interface ForwardOptions {
   /** Rows of the call, feeds one after the other, whose logits are wanted. */
   readonly wanted?: Int32Array;
   /** After each layer. May throw to stop; its price is one wait a layer. */

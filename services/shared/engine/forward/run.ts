@@ -45,16 +45,7 @@ export interface Tap {
   scores(rows: number, entries: number): Tensor | null;
 }
 
-export type TapName =
-  | "stream"
-  | "attn_in"
-  | "attn_out"
-  | "ffn_in"
-  | "ffn_out"
-  | "route_ids"
-  | "route_weights"
-  | "index_scores"
-  | "index_sel";
+type TapName = "stream" | "attn_in" | "attn_out" | "ffn_in" | "ffn_out" | "route_ids" | "route_weights" | "index_scores" | "index_sel";
 
 /** The rows of one part. */
 export const ofPart = (t: Tensor, part: Part): Tensor => rows(t, part.row, part.count);

@@ -1,4 +1,4 @@
-import { type Activation, bytesOf, count, createBuffer, type Dtype, type NativeBuffer, type Tensor, tensor } from "../kernels.ts";
+import { type Activation, bytesInLines, count, createBuffer, type Dtype, type NativeBuffer, type Tensor, tensor } from "../kernels.ts";
 import type { PayloadLayout } from "../layout.ts";
 import type { ModelConfig } from "../model-config.ts";
 
@@ -14,7 +14,7 @@ export interface Workspace {
   release(): void;
 }
 
-export type Region = keyof ReturnType<typeof regions>;
+type Region = keyof ReturnType<typeof regions>;
 
 export interface WorkspaceSize {
   readonly rowsMax: number;
@@ -47,12 +47,10 @@ function place(config: ModelConfig, layout: PayloadLayout, activation: Activatio
   for (const [name, [dtype, perRow]] of Object.entries(table) as [Region, readonly [Dtype, number]][]) {
     const values = Math.ceil(perRow * size.rowsMax);
     places.set(name, { dtype, values, offset: bytes });
-    bytes += Math.ceil(bytesOf(dtype, [values]) / CACHE_LINE) * CACHE_LINE;
+    bytes += bytesInLines(dtype, [values]);
   }
   return { places, bytes };
 }
-
-const CACHE_LINE = 64;
 
 /** dtype and values per row. A = the activation type of the mode. */
 function regions(c: ModelConfig, layout: PayloadLayout, A: Activation, { rowsMax, logitRows, drafts = false }: WorkspaceSize) {

@@ -2,13 +2,14 @@ import type { Worker } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
 import { startThread } from "../start-thread.ts";
+import { fromWire } from "../wire-error.ts";
 import { type Constraint, Following } from "./following.ts";
 import type { Reply, Request, Vocabulary } from "./thread.ts";
 
 export type { Vocabulary } from "./thread.ts";
 
 /** How long one call may take before it is given up, and the thread with it. */
-export interface GrammarTimes {
+interface GrammarTimes {
   /** To read and compile a schema. */
   readonly compileMs: number;
   /** To take the next token. */
@@ -130,7 +131,7 @@ export class Grammars {
     clearInterval(this.#looks);
     if (reply.kind !== "ready") {
       const { resolve, reject } = this.#pending.shift()!;
-      if (reply.kind === "failed") reject(new ServingError(reply.error.code, reply.error.message));
+      if (reply.kind === "failed") reject(fromWire(reply.error));
       else resolve(reply.kind === "allowed" ? reply.mask : null);
       if (reply.kind !== "unknown" && reply.spent) void this.#end();
     }

@@ -1,7 +1,9 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { type ErrorCode, ServingError } from "../../runtime/errors.ts";
+import { ServingError } from "../../runtime/errors.ts";
 import { TokenBytes, type TokenTable } from "../tokenizer-bytes.ts";
-import { readSchema, refusal } from "./schema.ts";
+import { toWire, type WireError } from "../wire-error.ts";
+import { readSchema } from "./schema.ts";
+import { refusal } from "./schema-forms.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";
 
 /** Whose tokens an answer is made of. */
@@ -27,11 +29,7 @@ export type Reply =
   | { readonly kind: "allowed"; readonly mask: Uint32Array<ArrayBuffer>; readonly spent: boolean }
   /** The answer is not followed here, because the thread was started anew. */
   | { readonly kind: "unknown" }
-  | {
-      readonly kind: "failed";
-      readonly error: { readonly code: ErrorCode; readonly message: string };
-      readonly spent: boolean;
-    };
+  | { readonly kind: "failed"; readonly error: WireError; readonly spent: boolean };
 
 /** Compiled schemas that are kept, the latest used last. */
 const COMPILED_MAX = 32;
@@ -95,8 +93,7 @@ class Grammars {
   }
 
   async #compile(schema: string): Promise<CompiledGrammar> {
-    const found = this.#compiled.get(schema);
-    const compiled = found ?? (await this.#compiler.compileJSONSchema(readSchema(schema), ...ON_ONE_LINE, /* strictMode */ false));
+    const compiled = this.#compiled.get(schema) ?? (await this.#compileAnew(schema));
     this.#compiled.delete(schema);
     this.#compiled.set(schema, compiled);
     const [oldest] = this.#compiled;
@@ -107,12 +104,23 @@ class Grammars {
     return compiled;
   }
 
+  /** As the library's `compileJSONSchema`, but for what is put into the grammar between its two steps. */
+  async #compileAnew(text: string): Promise<CompiledGrammar> {
+    const { Grammar, Testings } = this.#xgrammar.library;
+    const { schema, literals } = readSchema(text);
+    const ebnf = await Testings._jsonSchemaToEBNF(schema, ...ON_ONE_LINE, /* strictMode */ false);
+    const grammar = await Grammar.fromEBNF(literals.into(ebnf));
+    const compiled = await this.#compiler.compileGrammar(grammar);
+    grammar.dispose();
+    return compiled;
+  }
+
   /** What is not our own word is the library's last. */
   #failed(thrown: unknown): Reply {
     const ours = thrown instanceof ServingError;
     const words = this.#xgrammar.complaint() || (thrown instanceof Error ? thrown.message : String(thrown));
-    const { code, message } = ours ? thrown : refusal("", `is not supported: ${words}`);
-    return { kind: "failed", error: { code, message }, spent: !ours || this.#xgrammar.overflown };
+    const error = toWire(ours ? thrown : refusal("", `is not supported: ${words}`));
+    return { kind: "failed", error, spent: !ours || this.#xgrammar.overflown };
   }
 }
 

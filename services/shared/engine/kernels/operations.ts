@@ -7,7 +7,7 @@ import { TENSOR_NUMBERS, writeTensor } from "./tensor.ts";
  * Every operation's operands and parameters, in the order of ls_op and of its row in kernels.h, where shapes, dtypes and meaning are
  * documented under the same names. `x?` may be null, `x*` is a list. This table is the type of the calls and their marshalling at once.
  */
-export const operations = {
+const operations = {
   embed: call(["ids", "table", "streams"], []),
   rmsNorm: call(["x", "w?", "y"], ["eps"]),
   linear: call(["x", "w", "scale?", "y"], ["groups"]),

@@ -3,7 +3,7 @@ import { createBuffer } from "./memory.ts";
 import { calling, native } from "./native.ts";
 
 /** Named as in safetensors; the order is that of ls_dtype in kernels.h. F4_E2M1: two values a byte, the first in the low nibble. */
-export const dtypes = ["F32", "BF16", "F8_E4M3", "F8_E8M0", "F4_E2M1", "I32", "I64", "U8"] as const;
+const dtypes = ["F32", "BF16", "F8_E4M3", "F8_E8M0", "F4_E2M1", "I32", "I64", "U8"] as const;
 export type Dtype = (typeof dtypes)[number];
 /** Of activations: F32 in exact mode, BF16 in serving mode. */
 export type Activation = "F32" | "BF16";
@@ -41,10 +41,15 @@ export function reshape(t: Tensor, shape: readonly number[]): Tensor {
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
-export function bytesOf(dtype: Dtype, shape: readonly number[]): number {
+function bytesOf(dtype: Dtype, shape: readonly number[]): number {
   const values = count(shape);
   return dtype === "F4_E2M1" ? values / 2 : values * elementBytes[dtype];
 }
+
+/** In whole cache lines: of tensors that share a buffer each begins with one. */
+export const bytesInLines = (dtype: Dtype, shape: readonly number[]): number => Math.ceil(bytesOf(dtype, shape) / CACHE_LINE) * CACHE_LINE;
+
+const CACHE_LINE = 64;
 
 const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, BF16: 2, F8_E4M3: 1, F8_E8M0: 1, F4_E2M1: 0.5, I32: 4, I64: 8, U8: 1 };
 

@@ -19,7 +19,7 @@ export interface CoreSealed {
   readonly payload: NativeBuffer;
 }
 
-export type CoreStepResult = (Drawn & { readonly sealed: readonly CoreSealed[] }) | { readonly failed: ServingError };
+type CoreStepResult = (Drawn & { readonly sealed: readonly CoreSealed[] }) | { readonly failed: ServingError };
 
 /** More would be a leak of the caller: workers bound their slots far below. */
 const SEQUENCES_MAX = 4096;

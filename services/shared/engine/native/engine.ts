@@ -13,9 +13,10 @@ import type {
   StepResult,
 } from "../engine.ts";
 import { adoptBuffer, createPage, NativeBuffer } from "../kernels.ts";
+import { fromWire } from "../wire-error.ts";
 import { Channel } from "./channel.ts";
 import type { NativeOptions } from "./options.ts";
-import { fromWire, type SealedHandle } from "./protocol.ts";
+import type { SealedHandle } from "./protocol.ts";
 
 export type { NativeOptions } from "./options.ts";
 

@@ -47,7 +47,7 @@ export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layou
  * How far before the end of stored segments a replay must begin. Rows of layer l are exact once l (W-1) tokens are behind the start; the last
  * layer must then still fill its window, and the overlap rows of a CSA compressor, which is longer than a window only in toy models.
  */
-export function replayTokens({ ratios, window }: ModelConfig): number {
+function replayTokens({ ratios, window }: ModelConfig): number {
   const overlap = ratios.some((ratio) => layerKind(ratio) === "csa") ? 4 : 0;
   const exact = (ratios.length - 1) * (window - 1) + Math.max(window - 1, overlap);
   return Math.ceil(exact / 128) * 128;

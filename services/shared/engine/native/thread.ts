@@ -1,9 +1,11 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import { adoptBuffer } from "../kernels.ts";
+import type { ThreadCall } from "../thread-calls.ts";
+import { toWire } from "../wire-error.ts";
 import { type CoreSealed, EngineCore } from "./core.ts";
 import type { NativeOptions } from "./options.ts";
-import { type CallKind, type Input, type Output, type Reply, type Request, type SealedHandle, toWire } from "./protocol.ts";
+import type { CallKind, Input, Output, Reply, Request, SealedHandle } from "./protocol.ts";
 
 /** The engine's own thread: opens the core, says so, then answers one request after the other until it is shut down. */
 function serve(port: MessagePort, options: NativeOptions): void {
@@ -15,16 +17,15 @@ function serve(port: MessagePort, options: NativeOptions): void {
     reply({ kind: "unready", error: toWire(error) });
     return;
   }
-  port.on("message", (request: Request) => {
-    const { id } = request;
+  port.on("message", ({ id, request }: ThreadCall<Request>) => {
     try {
-      reply({ kind: "done", id, output: answer(core, request, (layersDone) => reply({ kind: "progress", id, layersDone })) });
+      reply({ kind: "done", id, output: answer(core, request, (done) => reply({ kind: "progress", id, done })) });
     } catch (error) {
       reply({ kind: "failed", id, error: toWire(error) });
     }
     if (request.kind === "shutdown") port.close();
   });
-  reply({ kind: "ready", info: core.info });
+  reply({ kind: "ready", ready: core.info });
 }
 
 function answer(core: EngineCore, { kind, input }: Request, progress: (layersDone: number) => void): Output<CallKind> {

@@ -65,6 +65,23 @@ test("a request larger than the limit gets in when nothing else was used, and is
   limits.spend(key, { requests: 1, tokens: 100 });
 });
 
+test("what is spent together is taken as a whole or not at all, and given back each on its own", () => {
+  const clock = handClock();
+  const limits = new Limits(clock);
+  const { key } = keyWith(10, 1_000);
+  const standing = () => limits.standing(key).map(({ remaining }) => remaining);
+  const answers = [1, 0, 0].map((requests) => ({ requests, tokens: 600 }));
+  limits.spend(key, { requests: 1, tokens: 10 });
+  expect(refusal(() => limits.spend(key, ...answers))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 1 });
+  expect(standing()).toEqual([9, 990]);
+  clock.ms = 6_000;
+  const taken = limits.spend(key, ...answers);
+  expect(standing()).toEqual([9, 0]);
+  for (const giveBack of taken.slice(1)) giveBack();
+  expect(standing()).toEqual([9, 400]);
+  expect(taken).toHaveLength(3);
+});
+
 test("replicas that tell each other share one limit; what was told twice, or not at all, is not counted twice", () => {
   const clock = handClock();
   const { key } = keyWith(10, null);
@@ -116,12 +133,12 @@ test("what is given back was never taken, however often it is given; the others 
   };
   remaining();
   a.spend(key, { requests: 1, tokens: 100 });
-  const untold = a.spend(key, { requests: 1, tokens: 400 });
-  for (let times = 0; times < 2; times++) untold();
+  const [untold] = a.spend(key, { requests: 1, tokens: 400 });
+  for (let times = 0; times < 2; times++) untold!();
   expect(remaining()).toEqual([[9, 900], [9, 900]]); // biome-ignore format: a row for each
-  const told = a.spend(key, { requests: 1, tokens: 400 });
+  const [told] = a.spend(key, { requests: 1, tokens: 400 });
   expect(remaining()).toEqual([[8, 500], [8, 500]]); // biome-ignore format: a row for each
-  told();
+  told!();
   expect(remaining()).toEqual([[9, 900], [8, 500]]); // biome-ignore format: a row for each
   a.spend(key, { requests: 1, tokens: 300 });
   expect(remaining()).toEqual([[8, 600], [8, 500]]); // biome-ignore format: a row for each
@@ -133,11 +150,11 @@ test("what was paid for meanwhile is not given back", () => {
   const clock = handClock();
   const limits = new Limits(clock);
   const { key } = keyWith(null, 100);
-  const giveBack = limits.spend(key, { requests: 1, tokens: 60 });
+  const [giveBack] = limits.spend(key, { requests: 1, tokens: 60 });
   clock.ms = 60_000;
   limits.report();
   limits.spend(key, { requests: 1, tokens: 80 });
-  giveBack();
+  giveBack!();
   expect(limits.standing(key)[0]!.remaining).toBe(20);
 });
 

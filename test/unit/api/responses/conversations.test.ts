@@ -71,6 +71,29 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   ]);
 });
 
+test("items that came twice under one id are listed each once, from either end: no page begins anew", async () => {
+  const first = run.client.responses.create(callsRequest);
+  await says("Hm.</think>In bay 42.");
+  const { id, output } = await first;
+  const doubled: ResponseInput = [...(output as ResponseInput), { role: "user", content: "Sure?" }];
+  const second = run.client.responses.create({ ...callsRequest, previous_response_id: id, input: doubled });
+  await says("</think>Yes.");
+  const { id: answered } = await second;
+  const expected = ["message", "reasoning", "message", "reasoning", "message", "message"];
+  for (const order of ["asc", "desc"] as const) {
+    const pages = run.client.responses.inputItems.list(answered, { limit: 1, order });
+    const listed = [];
+    for await (const item of pages) {
+      listed.push(item);
+      if (listed.length > expected.length) break;
+    }
+    expect(listed.map(({ type }) => type)).toEqual(order === "asc" ? expected : expected.toReversed());
+    const ids = listed.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(expected.length);
+    for (const own of output) expect(ids).toContain(own.id);
+  }
+});
+
 test("reasoning comes back from clients that keep no more than its opaque form", async () => {
   const first = run.client.responses.create({ ...callsRequest, store: false, include: ["reasoning.encrypted_content"] });
   await says(CALLS);

@@ -3,8 +3,8 @@ import type { Claim, JobLog } from "../../../../services/shared/bus/contract.ts"
 import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../../../services/shared/bus/events.ts";
 import { FencedLog } from "../../../../services/shared/bus/log.ts";
 import { MemoryJournal } from "../../../../services/shared/bus/memory/journal.ts";
-import { isUnavailable } from "../../../../services/shared/bus/pause.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
+import { isUnavailable } from "../../../../services/shared/runtime/errors.ts";
 import { type Random, seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { collect, faultsOf, finished, handedOver, held, never, progress, request, tokens } from "../../../support/bus.ts";
 import { Dice } from "../../../support/dice.ts";

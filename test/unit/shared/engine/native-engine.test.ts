@@ -222,7 +222,7 @@ test.each([
 test("a thread that dies rejects everything that waits for it, and everything after", async () => {
   const dying = `import { parentPort } from "node:worker_threads";
     parentPort.on("message", () => { throw new Error("out of luck"); });
-    parentPort.postMessage({ kind: "ready", info: {} });`;
+    parentPort.postMessage({ kind: "ready", ready: {} });`;
   const code = new URL(`data:text/javascript,${encodeURIComponent(dying)}`);
   const { channel } = await Channel.open(options, (thread) => new Worker(code, thread));
   expect(channel.failure).toBeNull();

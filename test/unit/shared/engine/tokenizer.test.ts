@@ -146,7 +146,7 @@ test("a closed tokenizer fails what is in progress and still decodes", async () 
 });
 
 test("special ids are read from the file", () => {
-  expect(tokenizer.ids).toEqual({ bos: 0, eos: 1, user: 2016, assistant: 2017, thinkStart: 2018, thinkEnd: 2019, dsml: 2020 });
+  expect(tokenizer.ids).toEqual({ bos: 0, eos: 1, user: 2016, assistant: 2017, thinkEnd: 2019 });
   expect([...tokenizer.stopIds].sort((a, b) => a - b)).toEqual([1, 2016, 2017]);
   expect(tokenizer.vocabulary().table.special).toContain(2020);
   expect(tokenizer.vocabSize).toBe(2_028);

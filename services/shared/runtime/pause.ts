@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
-import type { Clock } from "../runtime/clock.ts";
-import { ServingError } from "../runtime/errors.ts";
+import type { Clock } from "./clock.ts";
+import { isUnavailable } from "./errors.ts";
 
 /** A wait that three things end: its time, its signal if it has one, and `end()`. Never rejects; whoever waits looks for himself what happened. */
 export class Pause {
@@ -71,5 +71,3 @@ export async function patiently<T>(clock: Clock, ms: number, signal: AbortSignal
     }
   }
 }
-
-export const isUnavailable = (thrown: unknown): thrown is ServingError => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";

@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
-import { linked } from "../../../../services/shared/bus/pause.ts";
+import { linked } from "../../../../services/shared/runtime/pause.ts";
 
 test("a linked signal aborts with the first of its signals, for its reason", () => {
   const [gone, stopping] = [new AbortController(), new AbortController()];

@@ -1,0 +1,36 @@
+import type { View } from "./view.ts";
+
+/** Ids of what is told of a job are made from its own: one job, one answer, one id, on every replica. */
+const KEY = "[0-9a-z]{20}";
+const keyOf = (jobId: string): string => jobId.slice("job_".length);
+const found = (pattern: string, id: string): string[] | null => new RegExp(`^${pattern}$`).exec(id)?.slice(1) ?? null;
+
+export const isJobId = (id: string): boolean => found(`job_${KEY}`, id) !== null;
+
+const ANSWERS = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_", responses: "resp_" } as const;
+export const answerId = (surface: View["surface"], jobId: string): string => ANSWERS[surface] + keyOf(jobId);
+
+/** The job of a response; null for what is no id of one. */
+export function jobOfResponse(id: string): string | null {
+  const [key] = found(`resp_(${KEY})`, id) ?? [];
+  return key === undefined ? null : `job_${key}`;
+}
+
+/** An item of a response: by its place in the output (reasoning, message, call), or among what was asked. */
+export const itemId = (kind: "rs" | "msg" | "fc" | "item", jobId: string, place: number): string => `${kind}_${keyOf(jobId)}_${place}`;
+
+/** The response whose output has the item. */
+export function responseOfItem(id: string): string | null {
+  const [key] = found(`(?:rs|msg|fc)_(${KEY})_\\d{1,6}`, id) ?? [];
+  return key === undefined ? null : `resp_${key}`;
+}
+
+/** A call of a tool, by its place in the answer. */
+export const callId = (jobId: string, index: number): string => `call_${keyOf(jobId)}_${index}`;
+export const toolUseId = (jobId: string, index: number): string => `toolu_${keyOf(jobId)}_${index}`;
+
+/** The job that made a call, and its place there. */
+export function callOf(id: string): { readonly jobId: string; readonly index: number } | null {
+  const [key, index] = found(`(?:call|toolu)_(${KEY})_(\\d+)`, id) ?? [];
+  return key === undefined ? null : { jobId: `job_${key}`, index: Number(index) };
+}

@@ -1,0 +1,28 @@
+import type { Printable } from "../chat/python-json.ts";
+import { type Library, refusal } from "./schema-forms.ts";
+
+/**
+ * The library goes into what a $ref leads to when it first meets it, and each schema that it has begun and not ended is a piece of its
+ * stack: of objects and arrays about twice that of others. That it went too far is seen behind the first 100 of these; some further on it
+ * goes on with damaged data, for ever at times.
+ */
+const PIECES_MAX = 108;
+
+/** Throws INVALID_REQUEST where the library would go deeper. `definitions`: those of the root by their keyword, and then by name. */
+export function checkDescent(root: Library, definitions: ReadonlyMap<string, ReadonlyMap<string, Library>>): void {
+  const met = new Set<string>();
+  const visit = (schema: Printable | undefined, before: number): void => {
+    if (typeof schema !== "object" || schema === null) return;
+    const { type, $ref, properties, prefixItems, items, additionalProperties, anyOf, allOf } = schema as Library;
+    const pieces = before + (type === "object" || type === "array" ? 2 : 1);
+    if (pieces > PIECES_MAX) throw refusal("", "is nested deeper than is supported");
+    if (typeof $ref === "string" && !met.has($ref)) {
+      met.add($ref);
+      const [, keyword = "", name = ""] = $ref.split("/");
+      visit(definitions.get(keyword)?.get(name), pieces);
+    }
+    const described = properties instanceof Map ? [...properties.values()] : [];
+    for (const inner of [...described, prefixItems, items, additionalProperties, anyOf, allOf].flat()) visit(inner, pieces);
+  };
+  visit(root, 0);
+}

@@ -1,0 +1,53 @@
+/** What the log of a job, as it was when the job was claimed, tells whoever claimed it. */
+import type { JobRequest, LogRecord } from "../bus/events.ts";
+
+export function requestOf(history: readonly LogRecord[]): JobRequest {
+  const first = history[0]?.event;
+  if (first?.type === "submitted") return first.request;
+  throw new Error("a job's log begins with `submitted`");
+}
+
+/** Ids of the answer that are in the log; a second hand-over repeats the first id. */
+export function loggedTokens(history: readonly LogRecord[]): number[] {
+  const tokens: number[] = [];
+  for (const { event } of history) {
+    if (event.type === "handed_over" && tokens.length === 0) tokens.push(event.token);
+    if (event.type === "tokens") for (const id of event.ids) tokens.push(id);
+  }
+  return tokens;
+}
+
+/** Prompt tokens that were stored before this job computed any: what the first claim that came so far found. */
+export function firstCached(history: readonly LogRecord[]): number | null {
+  for (const { event } of history) {
+    if ((event.type === "progress" || event.type === "handed_over") && event.cached !== undefined) return event.cached;
+  }
+  return null;
+}
+
+/** How far the last who told was. */
+export function lastProgress(history: readonly LogRecord[]): number | null {
+  const event = history.findLast(({ event }) => event.type === "progress")?.event;
+  return event?.type === "progress" ? event.done : null;
+}
+
+/** The most of the prompt that was done since the job was sent back, if it was: then all of it is to be computed again. */
+export function furthest(history: readonly LogRecord[]): number {
+  let most = 0;
+  for (const { event } of history) {
+    if (event.type === "progress") most = Math.max(most, event.done);
+    if (event.type === "sent_back") most = 0;
+  }
+  return most;
+}
+
+/** How long the job stood before this claim, by the clocks of those who wrote: for people. */
+export function waitedMs(history: readonly LogRecord[]): number {
+  const claimed = history.findLastIndex(({ event }) => event.type === "claimed");
+  const [before, at] = [history[claimed - 1], history[claimed]];
+  return before === undefined || at === undefined ? 0 : Math.max(0, at.atMs - before.atMs);
+}
+
+/** From when a job was submitted until `record`, by the clocks of those who wrote: for people. */
+export const sinceSubmittedMs = (history: readonly LogRecord[], { atMs }: LogRecord): number =>
+  Math.max(0, atMs - (history[0]?.atMs ?? atMs));
