@@ -41,10 +41,11 @@ export class Admission {
    */
   async admit(job: Asked, jobs: number, pay: () => void): Promise<readonly Counted[]> {
     const state = await this.#state();
+    const idle = this.#backlog.known.jobs === 0; // as long as there are none but these
     const counted: Counted[] = [];
     try {
       while (counted.length < jobs) {
-        requireRoom(this.#limits, { ...state, load: this.#backlog.known }, job); // who came at the same time is in it by now
+        requireRoom(this.#limits, { ...state, load: this.#backlog.known, idle }, job); // who came at the same time is in it by now
         counted.push(this.#backlog.add({ ...job, outputTokens: expectedOutput(job) }));
       }
       pay();
@@ -76,7 +77,7 @@ export class Admission {
     return waiting(await this.#backlog.load());
   }
 
-  async #state(): Promise<State> {
+  async #state(): Promise<Omit<State, "idle">> {
     const [load, speed, nowMs] = await Promise.all([this.#backlog.load(), this.#speed(), this.#bus.log.nowMs()]);
     return { load, speed, nowMs };
   }
@@ -94,12 +95,14 @@ interface Speed {
 
 interface State {
   readonly load: Load;
+  /** Nothing waits but what comes with this job. */
+  readonly idle: boolean;
   readonly speed: Speed;
   readonly nowMs: number;
 }
 
 /** Throws OVERLOADED. A larger job is refused wherever a smaller one is. */
-function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job: Asked): void {
+function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: State, job: Asked): void {
   const { queueJobsMax, backlogTokensMax } = limits;
   const outputTokens = expectedOutput(job);
   const { prompt, output } = waiting(load);
@@ -109,11 +112,11 @@ function requireRoom(limits: AdmissionLimits, { load, speed, nowMs }: State, job
   }
   const excess = tokens + job.promptTokens + outputTokens - backlogTokensMax;
   // A job larger than all that may wait gets in when nothing does.
-  if (excess > 0 && load.jobs > 0) {
+  if (excess > 0 && !idle) {
     throw refused(`${tokens} tokens are waiting already`, Math.min(excess, tokens) / Math.max(1, speed.prefill.tokensPerSecond));
   }
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
-  if (excessSeconds <= 0 || load.jobs === 0) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
+  if (excessSeconds <= 0 || idle) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
   const alone = secondsAlone(speed, { ...job, outputTokens });
   const hopeless = `, nor likely without it: alone it takes about ${Math.ceil(alone)} s at the speed the workers show, so give it more time`; // unless its prompt is cached
   const why = `this deadline cannot be met at the load there is${alone > (job.deadlineMs - nowMs) / 1_000 ? hopeless : ""}`;

@@ -56,7 +56,7 @@ export async function startApi(
   const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
   const app: FastifyInstance = openApi(all);
   // For a localhost of two addresses Fastify opens a second server, which knows of none of the handlers that this one has.
-  const listening = lookup(config.host).then(({ address }) => app.listen({ host: address, port: config.port }));
+  const listening = lookup(config.host, { order: "ipv4first" }).then(({ address }) => app.listen({ host: address, port: config.port }));
   const url = await listening.catch(async (cause) => {
     stop.abort(cause);
     await grpc?.close(LAST_WORDS_MS);

@@ -2,29 +2,41 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { discard } from "./linger.ts";
 
-/** So many requests of one connection may stand in line behind the one that is answered. */
-export const IN_LINE_MAX = 100;
+/** So many requests of one connection may stand in line behind the one that is answered. Node holds up to 16 KiB of the body of each. */
+export const IN_LINE_MAX = 10;
+/** Who has been told why his connection ends reads that for this long. */
+const END_MS = 5_000;
 
-/** By connection: answers that are not out yet, in their order. */
-const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
+interface Line {
+  /** Answers that are not out yet, in their order. */
+  readonly unanswered: Set<ServerResponse>;
+  /** What more comes is no request. */
+  ends: boolean;
+}
 
-/** Connections that end behind an answer. */
-const ending = new WeakSet<Socket>();
+const lines = new WeakMap<Socket, Line>();
+
+function lineOf(socket: Socket): Line {
+  const line = lines.get(socket) ?? { unanswered: new Set(), ends: false };
+  lines.set(socket, line);
+  return line;
+}
 
 /**
- * Requests of one connection are dealt with one after another. Of one in line nothing is read, and nothing is paid for it; once its turn comes, its response has
+ * Requests of one connection are dealt with one after another. None in line is begun, and nothing is paid for it; once its turn comes, its response has
  * the socket and hears of its close. Who leaves before is forgotten with the connection: `next` is never called. Refuses with OVERLOADED who finds a full line:
  * refusals are short, and Node reads no further where too much of them lies. Where more of a body waits than Node buffers, nobody hears that its client leaves
  * before something is written.
  */
 export function takeTurn({ raw: request }: FastifyRequest, { raw: response }: FastifyReply, next: HookHandlerDoneFunction): void {
   const { socket } = request;
-  const line = unanswered.get(socket) ?? new Set();
-  unanswered.set(socket, line.add(response));
-  response.once("close", () => line.delete(response));
+  const { unanswered } = lineOf(socket);
+  unanswered.add(response);
+  response.once("close", () => unanswered.delete(response));
   if (response.socket !== null) next();
-  else if (line.size > IN_LINE_MAX + 1)
+  else if (unanswered.size > IN_LINE_MAX + 1)
     next(
       new ServingError("OVERLOADED", `${IN_LINE_MAX} requests wait on this connection already: read their answers first, or open another`),
     );
@@ -37,18 +49,21 @@ export function takeTurn({ raw: request }: FastifyRequest, { raw: response }: Fa
 
 /**
  * Ends a connection that brought what is no request, or no end of one. What came whole before is answered first, unless its client has left: `say` writes why,
- * and is not called where that would land in an answer.
+ * and is not called where that would land in an answer. Called again for each piece of the rest, which is not kept.
  */
 export function breakOff(socket: Socket, left: boolean, say: () => void): void {
-  const line = [...(unanswered.get(socket) ?? [])];
-  const whole = line.findLast(({ req }) => req.complete);
+  const line = lineOf(socket);
+  if (line.ends && !left) return;
+  line.ends = true;
+  const unanswered = [...line.unanswered];
+  const whole = unanswered.findLast(({ req }) => req.complete);
+  const landsInAnswer = whole !== undefined || unanswered.some(({ headersSent }) => headersSent);
   const end = () => {
     if (socket.writable) say();
-    socket.destroy();
+    socket.end();
+    socket.once("close", discard(socket, END_MS));
   };
-  if (whole !== undefined && !left) {
-    if (!ending.has(socket)) whole.once("finish", end);
-    ending.add(socket);
-  } else if (whole !== undefined || line.some(({ headersSent }) => headersSent)) socket.destroy();
+  if (whole !== undefined && !left) whole.once("finish", end);
+  else if (left || landsInAnswer) socket.destroy();
   else end();
 }

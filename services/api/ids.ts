@@ -1,18 +1,16 @@
 import type { View } from "./view.ts";
 
 /** Ids of what is told of a job are made from its own: one job, one answer, one id, on every replica. */
-const KEY = "[0-9a-z]{20}";
 const keyOf = (jobId: string): string => jobId.slice("job_".length);
-const found = (pattern: string, id: string): string[] | null => new RegExp(`^${pattern}$`).exec(id)?.slice(1) ?? null;
 
-export const isJobId = (id: string): boolean => found(`job_${KEY}`, id) !== null;
+export const isJobId = (id: string): boolean => /^job_[0-9a-z]{20}$/.test(id);
 
 const ANSWERS = { chat: "chatcmpl-", completion: "cmpl-", messages: "msg_", responses: "resp_" } as const;
 export const answerId = (surface: View["surface"], jobId: string): string => ANSWERS[surface] + keyOf(jobId);
 
 /** The job of a response; null for what is no id of one. */
 export function jobOfResponse(id: string): string | null {
-  const [key] = found(`resp_(${KEY})`, id) ?? [];
+  const [key] = /^resp_([0-9a-z]{20})$/.exec(id)?.slice(1) ?? [];
   return key === undefined ? null : `job_${key}`;
 }
 
@@ -21,7 +19,7 @@ export const itemId = (kind: "rs" | "msg" | "fc" | "item", jobId: string, place:
 
 /** The response whose output has the item. */
 export function responseOfItem(id: string): string | null {
-  const [key] = found(`(?:rs|msg|fc)_(${KEY})_\\d{1,6}`, id) ?? [];
+  const [key] = /^(?:rs|msg|fc)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.slice(1) ?? [];
   return key === undefined ? null : `resp_${key}`;
 }
 
@@ -31,6 +29,6 @@ export const toolUseId = (jobId: string, index: number): string => `toolu_${keyO
 
 /** The job that made a call, and its place there. */
 export function callOf(id: string): { readonly jobId: string; readonly index: number } | null {
-  const [key, index] = found(`(?:call|toolu)_(${KEY})_(\\d+)`, id) ?? [];
+  const [key, index] = /^(?:call|toolu)_([0-9a-z]{20})_(\d{1,6})$/.exec(id)?.slice(1) ?? [];
   return key === undefined ? null : { jobId: `job_${key}`, index: Number(index) };
 }

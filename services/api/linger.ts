@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { finished } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { BODY_MS, isUpload, UPLOAD_MS } from "./body.ts";
@@ -16,17 +17,23 @@ export function linger(request: FastifyRequest, reply: FastifyReply): void {
   const closes = !reply.raw.shouldKeepAlive;
   reply.header("connection", "keep-alive"); // it is closed at once where Fastify or the client says so
   reply.raw.once("finish", () => {
-    const before = socket.bytesRead;
-    let ms = 0;
-    const look = setInterval(() => {
-      ms += LOOK_MS;
-      if (ms >= (isUpload(request) ? UPLOAD_MS : BODY_MS) || socket.bytesRead - before > LINGER_BYTES_MAX) socket.destroy();
-    }, LOOK_MS);
+    const stop = discard(socket, isUpload(request) ? UPLOAD_MS : BODY_MS);
     finished(raw, () => {
-      clearInterval(look);
+      stop();
       if (closes) socket.destroySoon();
     });
   });
+}
+
+/** Ends a connection whose bytes are read for nobody once they are too many, or too slow, unless the result is called before. */
+export function discard(socket: Socket, mostMs: number): () => void {
+  const before = socket.bytesRead;
+  let ms = 0;
+  const look = setInterval(() => {
+    ms += LOOK_MS;
+    if (ms >= mostMs || socket.bytesRead - before > LINGER_BYTES_MAX) socket.destroy();
+  }, LOOK_MS);
+  return () => clearInterval(look);
 }
 
 const LOOK_MS = 1_000;

@@ -6,13 +6,13 @@ import type { Logger } from "../../shared/runtime/log.ts";
 /** Between two looks: a server that forgets to give back room takes days to fill. */
 const LOOK_MS = 600_000;
 
-/** Tells when the record's server runs out of room, or counts what nobody holds; once, until that is over. */
+/** Tells when the record's server runs out of room, or counts what nobody holds; once, until that is over or it refuses what is written. */
 export class StorageWatch {
   readonly #bus: Pick<Bus, "storage">;
   readonly #clock: Clock;
   readonly #log: Logger;
   #dueMs = Number.NEGATIVE_INFINITY;
-  #told = false;
+  #told: "filling" | "refuses" | null = null;
 
   constructor(bus: Pick<Bus, "storage">, clock: Clock, log: Logger) {
     this.#bus = bus;
@@ -28,7 +28,8 @@ export class StorageWatch {
     const storage = await this.#bus.storage().catch(() => null);
     if (storage === null) return;
     const trouble = storageTrouble(storage);
-    if (trouble !== null && !this.#told) this.#log.warn({ storage }, `the record runs out of room: ${trouble}`);
-    this.#told = trouble !== null;
+    const state = trouble === null ? null : storage.refusal === null ? "filling" : "refuses";
+    if (state !== null && state !== this.#told) this.#log.warn({ storage }, `the record runs out of room: ${trouble}`);
+    this.#told = state;
   }
 }

@@ -11,7 +11,7 @@ const FLOOR = "2.9.10";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "record (NATS)", state, text, needed: true });
 
-/** How the server of LONGSHORE_NATS_URL does. Makes nothing there. Throws for a URL that cannot be read. */
+/** How the server of LONGSHORE_NATS_URL does. Makes no streams there. Throws for a URL that cannot be read. */
 export async function record(config: Config): Promise<readonly Finding[]> {
   const bus = busFromConfig(config, { streams: "none" });
   try {

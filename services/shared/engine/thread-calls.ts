@@ -28,8 +28,8 @@ interface Pending<Output> {
 }
 
 /**
- * A thread that answers calls, seen from outside. When it dies, so does everything that waits for it. Only while it is called does it keep
- * the process alive.
+ * A thread that answers calls, seen from outside. When it dies, so does everything that waits for it. Only while it opens and is called does
+ * it keep the process alive.
  */
 export class ThreadCalls<Request, Output> {
   readonly #worker: Worker;
@@ -85,9 +85,9 @@ export class ThreadCalls<Request, Output> {
     this.check();
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
+      this.#worker.postMessage({ id, request } satisfies ThreadCall<Request>); // throws what cannot be sent
       this.#pending.set(id, { resolve, reject, onProgress });
       this.#worker.ref();
-      this.#worker.postMessage({ id, request } satisfies ThreadCall<Request>);
     });
   }
 

@@ -1,5 +1,6 @@
-/** What the log of a job, as it was when the job was claimed, tells whoever claimed it. */
 import type { JobRequest, LogRecord } from "../bus/events.ts";
+
+// What the log of a job, as it was when the job was claimed, tells whoever claimed it.
 
 export function requestOf(history: readonly LogRecord[]): JobRequest {
   const first = history[0]?.event;
@@ -31,7 +32,7 @@ export function lastProgress(history: readonly LogRecord[]): number | null {
   return event?.type === "progress" ? event.done : null;
 }
 
-/** The most of the prompt that was done since the job was sent back, if it was: then all of it is to be computed again. */
+/** The most tokens that were done since the job was sent back, if it was: then all of them are to be computed again. */
 export function furthest(history: readonly LogRecord[]): number {
   let most = 0;
   for (const { event } of history) {

@@ -141,6 +141,14 @@ test.each([{}, { "idempotency-key": "once" }])(
   },
 );
 
+test("answers that are more together than may wait get in where nothing waits, as one that is, and only there", async () => {
+  const headers = await openTo(100_000, { backlogTokensMax: 1_000 });
+  const large = chat({ max_tokens: 600, stream: true });
+  const first = await post(large, { headers });
+  expect([first.status, jobsOf(first).length]).toEqual([200, 3]);
+  expect((await post(chat(), { headers })).status).toBe(429);
+});
+
 test("what was made under a key before another answer failed is cancelled unless somebody comes for it", async () => {
   const record = openBus({ url: "memory:" });
   let submitted = 0;

@@ -15,12 +15,13 @@ const well: Storage = {
   refusal: null,
 };
 const losing = { ...well, countedBytes: 1e9 };
+const full = { ...losing, refusal: "no room" };
 
-test("what the record's server lost is told once until it is over, and asked for every ten minutes", async () => {
+test("what the record's server lost is told once until it is over or worse, and asked for every ten minutes", async () => {
   const lines: string[] = [];
   const log = pino({ base: null }, { write: (line: string) => void lines.push((JSON.parse(line) as { msg: string }).msg) });
   const clock = new VirtualClock();
-  let answers: readonly (Storage | Error | null)[] = [losing, losing, new Error("not allowed"), losing, well, losing, null];
+  let answers: readonly (Storage | Error | null)[] = [losing, losing, new Error("not allowed"), losing, well, losing, full, full, null];
   const storage = async () => {
     const [answer = null, ...rest] = answers;
     answers = rest;
@@ -29,12 +30,13 @@ test("what the record's server lost is told once until it is over, and asked for
   };
   const watch = new StorageWatch({ storage }, clock, log);
   const told: number[] = [];
-  for (let look = 0; look < 7; look++) {
+  for (let look = 0; look < 9; look++) {
     await watch.look();
     await watch.look(); // too soon
     told.push(lines.length);
     await clock.run(clock.sleep(600_000));
   }
-  expect([told, answers.length]).toEqual([[1, 1, 1, 1, 1, 2, 2], 0]);
+  expect([told, answers.length]).toEqual([[1, 1, 1, 1, 1, 2, 3, 3, 3], 0]);
+  expect(lines[2]).toContain("now refuses everything");
   expect(lines[0]).toMatch(/^the record runs out of room: nats-server 2\.9\.10 counts 1\.000 GB .* Restart it/);
 });

@@ -236,7 +236,7 @@ const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError
 function away(cause: unknown): ServingError {
   if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
   const trouble = cause instanceof Error ? cause.message : "not connected";
-  const isLogin = /authori[sz]ation|authentication/i.test(trouble);
+  const isLogin = /authori[sz]ation|user authentication/i.test(trouble);
   const advice = isLogin
     ? "check the user and password in LONGSHORE_NATS_URL"
     : "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";

@@ -226,7 +226,8 @@ interface StreamState {
   };
 }
 
-const FULL = "restart it where it is older than 2.9.15, else raise its max_file_store; `longshore doctor` says more";
+const FULL =
+  "restart it where it is older than 2.9.15, else raise its max_file_store, or max_file of the account; `longshore doctor` says more";
 
 function outcomeOf(cause: unknown): Appended {
   if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };

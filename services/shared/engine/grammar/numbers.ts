@@ -23,7 +23,7 @@ export function boundsOf(schema: Keywords, at: At): { readonly least: number; re
   return { least, most };
 }
 
-/** A number that no double holds would be another one to whoever reads it. */
+/** A number beyond all doubles would be another one to whoever reads it. */
 export function checkNumbers(value: ExactJson, place: string): void {
   if (value instanceof JsonNumber && !Number.isFinite(numberOf(value))) throw refusal(place, "must be a number that a double holds");
   const inner = value instanceof Map || Array.isArray(value) ? [...value.entries()] : [];

@@ -27,6 +27,8 @@ const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, in all. */
 const VALUES_MAX = 500;
 const OPTIONAL_MAX = 64;
+/** What arrays may have, or must where they may have any number, in all. */
+const ITEMS_MAX = 10_000;
 /** Items of arrays that may end before the last of their `prefixItems`, counted anew for each length, in all. */
 const PLACES_MAX = 500;
 
@@ -56,10 +58,11 @@ function exactly(text: string): ExactJson {
 class Reader {
   readonly #root: ReadonlyMap<string, ExactJson>;
   readonly #literals = new Literals();
-  /** The user's and, under names that no $ref of a user's can have, ours. */
+  /** The user's that can be referred to and, under names that cannot, ours. */
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
   #ours = 0;
   #subschemas = 0;
+  #items = 0;
   #places = 0;
 
   constructor(root: ReadonlyMap<string, ExactJson>) {
@@ -96,12 +99,12 @@ class Reader {
     return form === "any" ? ANY : { type: form === "types" ? schema.type! : form };
   }
 
-  /** Only those of the root can be referred to. */
+  /** Only those of the root can be referred to, and only by such names. */
   #defs(key: string, defs: ExactJson, place: string, depth: number): void {
     if (!(defs instanceof Map)) throw refusal(place, "must be an object");
     for (const [name, schema] of defs) {
       const read = this.#read(schema, `${place}.${name}`, depth + 1);
-      if (depth === 0) this.#definitions.get(key)!.set(name, read);
+      if (depth === 0 && NAME.test(name)) this.#definitions.get(key)!.set(name, read);
     }
   }
 
@@ -115,9 +118,10 @@ class Reader {
   /** To the root or to something right inside its definitions. */
   #ref(ref: ExactJson | undefined, place: string): Library {
     if (ref === "#") return { $ref: ref };
-    const [whole, defs, name] = /^#\/(\$defs|definitions)\/([\w.-]+)$/.exec(String(ref)) ?? [];
+    const [whole, defs, name = ""] = /^#\/(\$defs|definitions)\/(.+)$/.exec(String(ref)) ?? [];
     const target = defs === undefined ? undefined : this.#root.get(defs);
-    if (!(target instanceof Map && target.has(name!))) throw refusal(place, "must be # or #/$defs/NAME of a definition that is there");
+    if (!(target instanceof Map && NAME.test(name) && target.has(name)))
+      throw refusal(place, "must be # or #/$defs/NAME of a definition that is there");
     return { $ref: whole! };
   }
 
@@ -128,8 +132,10 @@ class Reader {
     if (!Array.isArray(values) || values.length === 0) throw refusal(place, "must be a list with at least one value");
     if (type !== undefined && !values.every((one) => typesOf(type, place).some((name) => isOfType(name, one))))
       throw refusal(place, "has a value that is not of the type beside it");
-    const texts = values.map((one) => printJson(one));
-    return this.#oneOf(texts, place);
+    return this.#oneOf(
+      values.map((one) => printJson(one)),
+      place,
+    );
   }
 
   /** Each is a definition of its own: of those that stand side by side the library takes ends and beginnings for one another, "a29" for one of "a20", "a10", "a19". */
@@ -169,6 +175,8 @@ class Reader {
   #array(schema: Keywords, at: At, depth: number): Library {
     const { items, prefixItems } = schema;
     const { least, most } = lengthsOf(schema, at);
+    this.#items += Number.isFinite(most) ? most : least;
+    if (this.#items > ITEMS_MAX) throw refusal(at("maxItems"), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
     const kinds = prefixItems === undefined ? [] : this.#branches(prefixItems, at("prefixItems"), depth);
     const ends = items === false && prefixItems !== undefined;
     if (ends && least > kinds.length) throw refusal(at("minItems"), "is more than there are prefixItems, and items is false");
@@ -197,6 +205,9 @@ class Reader {
 }
 
 const ANY: Library = {};
+
+/** Of a definition that a $ref may name. */
+const NAME = /^[\w.-]+$/;
 
 /** In a name the library would take them for its own. */
 const UNWRITABLE = /["\\\p{Cc}\p{Surrogate}]/u;

@@ -33,3 +33,10 @@ test("a server that counts what nobody holds is to be restarted, and which one w
 test("a server that is full of what it holds says so in its own words", () => {
   expect(storageTrouble({ ...well, refusal: "raise its max_file_store" })).toBe("raise its max_file_store");
 });
+
+test("an account that holds nine tenths of what it may is told of before it is full", () => {
+  expect(storageTrouble({ ...well, limitBytes: 1e9 })).toBe(
+    "900.0 MB of the 1.000 GB that the account may store are taken: raise its max_file before everything is refused",
+  );
+  expect(storageTrouble({ ...well, limitBytes: 1.01e9 })).toBeNull();
+});

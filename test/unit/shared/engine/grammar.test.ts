@@ -403,6 +403,10 @@ const refused: readonly (readonly [unknown, string])[] = [
   [true, "the schema must be an object"],
   [object({ a: false }), "properties.a must be an object"],
   [nested(30), "lies deeper than the 24 levels"],
+  [
+    object(Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`a${i}`, { type: "array", maxItems: 1_000 }]))),
+    "properties.a10.maxItems makes more than the 10000 items",
+  ],
   [chain(60), "the schema is nested deeper than is supported"],
   [{ const: "x".repeat(40_000) }, "the schema is larger than the 32768 bytes"],
 ];
@@ -430,6 +434,34 @@ test("of numbers that are held each is answered as it was written, and no other"
   expect(await textsOf({ enum: values })).toEqual(new Set(values.map((value) => printJson(value))));
   const large = ["9007199254740993", "12345678901234567890", "-9007199254740993", "1.0"].map((text) => new JsonNumber(text));
   expect(await textsOf({ enum: large })).toEqual(new Set(large.map(({ text }) => text)));
+});
+
+test("a definition of a name that is ours is not taken for it", async () => {
+  const a = { enum: ["x", "y"] };
+  for (const other of [{ type: "integer" }, { enum: ["u"] }, { $ref: "#/$defs/a" }])
+    expect(await textsOf({ $ref: "#/$defs/a", $defs: { a, "=1": other, "=2": other } })).toEqual(new Set(['"x"', '"y"']));
+});
+
+test.each<[string, (next: object) => object]>([
+  ["anyOf", (next) => ({ anyOf: [next] })],
+  ["allOf", (next) => ({ allOf: [next] })],
+  ["objects", (next) => object({ a: next })],
+  ["arrays", (next) => ({ type: "array", items: next })],
+  ["definitions", (next) => next],
+])("a chain of %s of any length is answered to by the thread that was there", async (_, link) => {
+  await grammars.check("{}");
+  let threads = 0;
+  const count = () => void threads++;
+  process.on("worker", count);
+  const outcomes: boolean[] = [];
+  for (let length = 8; length <= 112; length += 4) {
+    const definitions = Array.from({ length }, (_, i) => [`d${i}`, link({ $ref: `#/$defs/d${i + 1}` })]);
+    const $defs = { ...Object.fromEntries(definitions), [`d${length}`]: { type: "integer" } };
+    const checked = grammars.check(JSON.stringify({ $ref: "#/$defs/d0", $defs }));
+    outcomes.push(await checked.then(() => true).catch(({ code }) => (code === "INVALID_REQUEST" ? false : Promise.reject(code))));
+  }
+  process.off("worker", count);
+  expect([threads, outcomes[0], outcomes.at(-1)]).toEqual([0, true, false]);
 });
 
 test("a schema that would take the library along costs the others nothing but time", async () => {
