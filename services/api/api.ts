@@ -1,19 +1,19 @@
 import { lookup } from "node:dns/promises";
 import type { FastifyInstance } from "fastify";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { Admission } from "./admission.ts";
+import { Admission } from "./admission/admission.ts";
 import { identifier } from "./auth.ts";
-import { BodyRoom } from "./body-room.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
+import { BodyRoom } from "./http/body-room.ts";
+import { openApi } from "./http/server.ts";
+import { Readers } from "./jobs/readers.ts";
+import { Retries } from "./jobs/retries.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { Limits } from "./keys/limits.ts";
 import { shareLimitsUntil } from "./keys/share-limits.ts";
-import { Readers } from "./readers.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
 import { Replicas } from "./replicas.ts";
-import { Retries } from "./retries.ts";
-import { openApi } from "./server.ts";
 
 /** What is being answered when the process stops has this long to be told so. */
 const LAST_WORDS_MS = 250;

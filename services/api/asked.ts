@@ -1,8 +1,8 @@
 import type { Endpoint } from "../shared/batches/batch.ts";
-import { type Body, readExactly } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
+import { type Body, readExactly } from "./http/body.ts";
 import { requireModel } from "./model.ts";
-import { chatPrompt, completionPrompt, type WrittenPrompt } from "./prompt.ts";
+import { chatPrompt, completionPrompt, type WrittenPrompt } from "./prompt/prompt.ts";
 import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "./requests.ts";
 import { responsesPrompt } from "./responses/prompt.ts";
 import { responsesRequest } from "./responses/requests.ts";

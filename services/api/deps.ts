@@ -4,13 +4,13 @@ import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission } from "./admission/admission.ts";
 import type { Identify } from "./auth.ts";
-import type { BodyRoom } from "./body-room.ts";
+import type { BodyRoom } from "./http/body-room.ts";
+import type { Readers } from "./jobs/readers.ts";
+import type { Retries } from "./jobs/retries.ts";
 import type { Limits } from "./keys/limits.ts";
 import type { ServedModel } from "./model.ts";
-import type { Readers } from "./readers.ts";
-import type { Retries } from "./retries.ts";
 
 /** Everything a route may use. */
 export interface ApiDeps {

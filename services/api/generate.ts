@@ -2,19 +2,19 @@ import type { FastifyRequest } from "fastify";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { Asked } from "./admission.ts";
+import type { Asked } from "./admission/admission.ts";
+import { type Pay, Places } from "./admission/places.ts";
+import { viewOf } from "./answer/follow.ts";
+import type { View } from "./answer/view.ts";
 import { callerOf } from "./auth.ts";
-import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { viewOf } from "./follow.ts";
-import { cancelJob } from "./jobs.ts";
-import { type Pay, Places } from "./places.ts";
-import { type Prompt, tokenized, type WrittenPrompt } from "./prompt.ts";
+import type { Body } from "./http/body.ts";
+import { cancelJob } from "./jobs/jobs.ts";
+import { type Prompt, tokenized, type WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
 import { bodyHash, rememberedAs, type Submission, type Submitted, submit } from "./submit.ts";
-import type { View } from "./view.ts";
 
 /** What a request tells beside what it asks for. */
 export interface Asking {

@@ -1,4 +1,4 @@
-import type { View } from "./view.ts";
+import type { View } from "./answer/view.ts";
 
 /** Ids of what is told of a job are made from its own: one job, one answer, one id, on every replica. */
 const keyOf = (jobId: string): string => jobId.slice("job_".length);

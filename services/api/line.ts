@@ -1,16 +1,16 @@
 import type { Endpoint } from "../shared/batches/batch.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { viewOf } from "./answer/follow.ts";
+import { surfaceOf } from "./answer/surfaces.ts";
 import { askedOf } from "./asked.ts";
-import type { Body } from "./body.ts";
 import type { ApiDeps } from "./deps.ts";
-import { viewOf } from "./follow.ts";
 import { jobOf } from "./generate.ts";
-import { cancelJob } from "./jobs.ts";
-import { tokenized } from "./prompt.ts";
+import type { Body } from "./http/body.ts";
+import type { Shown } from "./http/respond.ts";
+import { cancelJob } from "./jobs/jobs.ts";
+import { tokenized } from "./prompt/prompt.ts";
 import { CHOICES_MAX } from "./requests.ts";
-import type { Shown } from "./respond.ts";
 import { submit } from "./submit.ts";
-import { surfaceOf } from "./surfaces.ts";
 
 /** A request that came as a line of a file. */
 export interface Line {

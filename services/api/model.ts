@@ -5,7 +5,7 @@ import type { Release } from "../shared/engine/chat/messages.ts";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
 import { parseJson, readJsonIfThere } from "../shared/engine/checkpoint/json-files.ts";
 import { Grammars } from "../shared/engine/grammar/grammars.ts";
-import { Tokenizer } from "../shared/engine/tokenizer.ts";
+import { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
 import { type Config, servedName } from "../shared/runtime/config.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 

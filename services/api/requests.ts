@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling-logprobs.ts";
+import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling/logprobs.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { requireBounded } from "./bounded.ts";
 

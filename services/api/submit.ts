@@ -4,10 +4,10 @@ import { enqueue } from "../shared/bus/enqueue.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Admission, Asked } from "./admission.ts";
+import type { Admission, Asked } from "./admission/admission.ts";
+import type { Place } from "./admission/places.ts";
 import { keyOfAnother } from "./errors.ts";
-import { cancelJob, type Note } from "./jobs.ts";
-import type { Place } from "./places.ts";
+import { cancelJob, type Note } from "./jobs/jobs.ts";
 import { payloadKey } from "./responses/kept.ts";
 
 /** Prompts above this travel as a payload, not inside the event. */

@@ -1,4 +1,4 @@
-import { Admission } from "../api/admission.ts";
+import { Admission } from "../api/admission/admission.ts";
 import { documentReader } from "../shared/bus/damage.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";

@@ -1,4 +1,4 @@
-import type { Body } from "../api/body.ts";
+import type { Body } from "../api/http/body.ts";
 import type { Endpoint } from "../shared/batches/batch.ts";
 import { field, isObject, printJson, readJson } from "../shared/engine/chat/python-json.ts";
 

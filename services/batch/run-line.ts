@@ -1,7 +1,7 @@
-import type { Ending } from "../api/answer.ts";
+import type { Ending } from "../api/answer/answer.ts";
 import { openaiErrors } from "../api/errors.ts";
+import { LargeAnswers, wholeOf } from "../api/http/respond.ts";
 import { cancelLine, endedBytes, jobsOf, type Line, type LineDeps, shownLine, submitLine, submittedJobs } from "../api/line.ts";
-import { LargeAnswers, wholeOf } from "../api/respond.ts";
 import { type Batch, type BatchUsage, nothingUsed } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import { ServingError } from "../shared/runtime/errors.ts";

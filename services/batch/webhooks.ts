@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import { type JobEnd, jobEndOf } from "../api/job-end.ts";
+import { type JobEnd, jobEndOf } from "../api/jobs/job-end.ts";
 import { batchOf, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
-import type { Tokenizer } from "../shared/engine/tokenizer.ts";
+import type { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 

@@ -1,6 +1,6 @@
 import type { Allowed, Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
 import type { Following } from "../shared/engine/grammar/following.ts";
-import { penalises } from "../shared/engine/sampling-drawer.ts";
+import { penalises } from "../shared/engine/sampling/drawer.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 import { crowded } from "../shared/worker/kv-room.ts";

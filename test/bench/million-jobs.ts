@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { deleteJob } from "../../services/api/jobs.ts";
+import { deleteJob } from "../../services/api/jobs/jobs.ts";
 import { Reconciler } from "../../services/api/reconciler/reconciler.ts";
 import { encodeRecord } from "../../services/shared/bus/codec.ts";
 import type { JobEvent } from "../../services/shared/bus/events.ts";

@@ -1,5 +1,5 @@
 import { TextStream } from "../../services/shared/engine/text.ts";
-import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { alone } from "../support/alone.ts";
 import { requestOf } from "../support/workers.ts";

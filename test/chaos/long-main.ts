@@ -1,7 +1,7 @@
 import { generateYardlog, yardlogMessage } from "../../services/cli/yardlog.ts";
 import { encodePrompt } from "../../services/shared/engine/chat/prompt.ts";
 import { TextStream } from "../../services/shared/engine/text.ts";
-import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { fromDist } from "../support/role-process.ts";
 import { told } from "../support/told.ts";

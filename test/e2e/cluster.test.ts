@@ -6,7 +6,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openClient } from "../../services/cli/client.ts";
 import { generateYardlog, yardlogMessage } from "../../services/cli/yardlog.ts";
-import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { batchUntil, chatLine, createBatch, hasEnded, outputLines } from "../support/batches.ts";
 import { type LocalCluster, startLocalCluster } from "../support/cluster.ts";

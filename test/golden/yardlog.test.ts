@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import type { NativeEngine } from "../../services/shared/engine/native/engine.ts";
 import { openNativeEngine } from "../../services/shared/engine/native/engine.ts";
-import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { stepped } from "../support/stepped.ts";
 
 const folder = fileURLToPath(new URL("../../deploy/models/yardlog", import.meta.url));

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { cancelJob } from "../../services/api/jobs.ts";
-import { Readers } from "../../services/api/readers.ts";
+import { cancelJob } from "../../services/api/jobs/jobs.ts";
+import { Readers } from "../../services/api/jobs/readers.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import { systemClock } from "../../services/shared/runtime/clock.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Admission } from "../../services/api/admission.ts";
+import { Admission } from "../../services/api/admission/admission.ts";
 import { submit } from "../../services/api/submit.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { isTerminal } from "../../services/shared/bus/events.ts";

@@ -1,4 +1,4 @@
-import { answerSoFar } from "../../services/api/follow.ts";
+import { answerSoFar } from "../../services/api/answer/follow.ts";
 import type { Submission } from "../../services/api/submit.ts";
 import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";

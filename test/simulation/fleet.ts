@@ -2,7 +2,7 @@ import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
 import type { Phase } from "../../services/shared/bus/events.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
-import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless.ts";
+import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless/weightless.ts";
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";

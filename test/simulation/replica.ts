@@ -1,6 +1,6 @@
-import { Admission } from "../../services/api/admission.ts";
-import { followAnswer } from "../../services/api/follow.ts";
-import { cancelJob } from "../../services/api/jobs.ts";
+import { Admission } from "../../services/api/admission/admission.ts";
+import { followAnswer } from "../../services/api/answer/follow.ts";
+import { cancelJob } from "../../services/api/jobs/jobs.ts";
 import { reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts";
 import { type Submission, submit } from "../../services/api/submit.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";

@@ -6,7 +6,7 @@ import { findBatch } from "../../services/shared/batches/batch.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import type { LogRecord } from "../../services/shared/bus/events.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
-import { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
 import { alone } from "./alone.ts";

@@ -1,5 +1,5 @@
 import { TextStream } from "../../services/shared/engine/text.ts";
-import type { Tokenizer } from "../../services/shared/engine/tokenizer.ts";
+import type { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 
 /** The text of `ids` as readers of an answer get it. `skipSpecial`: without the tokens that are markup. */
 export function decode(tokenizer: Tokenizer, ids: ArrayLike<number>, { skipSpecial = false } = {}): string {

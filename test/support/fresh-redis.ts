@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { encodeHeader } from "../../services/shared/segments/format.ts";
-import type { RedisStore, RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+import type { RedisStore, RedisStoreOptions } from "../../services/shared/segments/redis/store.ts";
 import { type RedisServer, startRedis } from "./redis.ts";
 import { Ledger, redisStore, type Sample } from "./segments.ts";
 

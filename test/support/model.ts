@@ -1,5 +1,5 @@
 import { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
-import type { WeightlessOptions } from "../../services/shared/engine/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
 
 export const EOS = 1;
 export const SEGMENT = 128;

@@ -5,7 +5,7 @@ import type { Memory } from "../../services/shared/runtime/memory.ts";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 import type { SegmentKey, ValueHead } from "../../services/shared/segments/contract.ts";
 import { type KeySpace, nextSegmentKey } from "../../services/shared/segments/keys.ts";
-import { RedisStore, type RedisStoreOptions } from "../../services/shared/segments/redis-store.ts";
+import { RedisStore, type RedisStoreOptions } from "../../services/shared/segments/redis/store.ts";
 
 /** A key, its head and a payload, all decided by `name`. */
 export interface Sample {

@@ -1,9 +1,9 @@
 import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
-import type { Ending } from "../answer.ts";
+import type { Ending } from "../answer/answer.ts";
+import type { Surface } from "../answer/surface.ts";
+import type { StreamEvent } from "../http/sse.ts";
+import { Verbatim } from "../http/verbatim.ts";
 import { answerId, toolUseId } from "../ids.ts";
-import type { StreamEvent } from "../sse.ts";
-import type { Surface } from "../surface.ts";
-import { Verbatim } from "../verbatim.ts";
 import { anthropicErrors } from "./errors.ts";
 
 /** An answer as a message of blocks: what was thought, what was said, the tools to use. */

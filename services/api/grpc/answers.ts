@@ -1,12 +1,12 @@
 import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
 import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
-import { type Ending, JobError } from "../answer.ts";
+import { type Ending, JobError } from "../answer/answer.ts";
+import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../answer/follow.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
-import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../follow.ts";
 import { callId } from "../ids.ts";
-import { prefillIn, prefillOf, recordTime, statusOf } from "../job-object.ts";
+import { prefillIn, prefillOf, recordTime, statusOf } from "../jobs/job-object.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
 
 /** A job as its log tells it now. */

@@ -13,7 +13,7 @@ import { linked } from "../../shared/runtime/pause.ts";
 import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
-import { stalledMs } from "../sse.ts";
+import { stalledMs } from "../http/sse.ts";
 import { UNREADABLE } from "./definition.ts";
 import { statusOf } from "./status.ts";
 import { refuseCompressed, watchArrival, watchEnd, watchTaking } from "./transport.ts";

@@ -1,8 +1,8 @@
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import { findJob } from "../answer/follow.ts";
 import type { ApiDeps } from "../deps.ts";
-import { findJob } from "../follow.ts";
-import { cancelJob } from "../jobs.ts";
-import type { Reader } from "../readers.ts";
+import { cancelJob } from "../jobs/jobs.ts";
+import type { Reader } from "../jobs/readers.ts";
 import { jobMessage, updates } from "./answers.ts";
 import { type Call, streaming, unary } from "./calls.ts";
 import type { IdMessage, JobMessage, SubmitMessage, UpdateMessage, WatchMessage } from "./messages.ts";

@@ -1,10 +1,10 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
-import { functionTool } from "../function-tool.ts";
 import { type Asking, admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
-import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt.ts";
+import { functionTool } from "../prompt/function-tool.ts";
+import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt/prompt.ts";
 import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "../requests.ts";
 import type { Submitted } from "../submit.ts";
 import type { Call } from "./calls.ts";

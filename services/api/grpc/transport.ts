@@ -2,8 +2,8 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptor, status } from "@grpc/grpc-js";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
-import { BODY_MS } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
+import { BODY_MS } from "../http/body.ts";
 import { statusOf } from "./status.ts";
 
 type ServerCall = Parameters<ServerInterceptor>[1];

@@ -1,4 +1,4 @@
-import type { Likely, Score } from "../answer.ts";
+import type { Likely, Score } from "../answer/answer.ts";
 
 export type Logprobs = object;
 

@@ -1,6 +1,6 @@
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
 import { invalid } from "../errors.ts";
-import type { Exactly } from "../exactly.ts";
+import type { Exactly } from "../prompt/exactly.ts";
 import type { ChatRequest } from "../requests.ts";
 
 /** The messages of a chat completion as the model knows them, the last of which asks or is continued. INVALID_REQUEST names the message. */

@@ -1,10 +1,10 @@
 import { type Delta, joinDeltas, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
-import type { Ending, Score } from "../answer.ts";
+import type { Ending, Score } from "../answer/answer.ts";
+import type { Surface } from "../answer/surface.ts";
 import { openaiErrors } from "../errors.ts";
+import type { StreamEvent } from "../http/sse.ts";
 import { callId } from "../ids.ts";
-import type { StreamEvent } from "../sse.ts";
-import type { Surface } from "../surface.ts";
 import { chatLogprobs, type Logprobs, TextLogprobs } from "./logprobs.ts";
 
 /** What every object of an answer begins with. */

@@ -1,7 +1,7 @@
 import type { Bus, Noted } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/events.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { readNote, requestOf } from "../jobs.ts";
+import { readNote, requestOf } from "../jobs/jobs.ts";
 
 /** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */
 const JOBS_MAX = 1_000_000;

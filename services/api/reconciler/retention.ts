@@ -1,7 +1,7 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { deleteJob, hasEnded } from "../jobs.ts";
+import { deleteJob, hasEnded } from "../jobs/jobs.ts";
 
 /** Notes looked at in one pass, and jobs purged at once. */
 const NOTES = 500;

@@ -1,8 +1,8 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { answerSoFar, type FoundJob, findJob, unknownJob } from "../answer/follow.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
-import { answerSoFar, type FoundJob, findJob, unknownJob } from "../follow.ts";
 import { jobOfResponse, responseOfItem } from "../ids.ts";
 import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";

@@ -1,7 +1,7 @@
 import { ServingError } from "../../shared/runtime/errors.ts";
-import { JobError } from "../answer.ts";
-import type { Surface } from "../surface.ts";
-import type { View } from "../view.ts";
+import { JobError } from "../answer/answer.ts";
+import type { Surface } from "../answer/surface.ts";
+import type { View } from "../answer/view.ts";
 import { ResponseWriter, type Written } from "./writer.ts";
 
 /** An answer as a response of items. `after`: the number of the last event that the reader has seen, or -1. */

@@ -1,4 +1,4 @@
-import type { View } from "../view.ts";
+import type { View } from "../answer/view.ts";
 import { FIELDS, type Field, type Kept, payloadKey } from "./kept.ts";
 
 /** Both fields inline leave room for the rest of a view. */

@@ -1,9 +1,9 @@
 import { blockOf, type Delta, textOf } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
-import type { Ending } from "../answer.ts";
+import type { Ending } from "../answer/answer.ts";
 import { openaiErrors } from "../errors.ts";
+import type { StreamEvent } from "../http/sse.ts";
 import { answerId, callId, itemId } from "../ids.ts";
-import type { StreamEvent } from "../sse.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
 

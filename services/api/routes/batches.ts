@@ -1,12 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import { findBatch } from "../../shared/batches/batch.ts";
 import { callerOf, tenantOf } from "../auth.ts";
-import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, deleteBatch, requireBatch } from "../files/batches.ts";
 import { submitBatch } from "../files/submit-batch.ts";
 import { idempotencyKeyOf, isRetry } from "../generate.ts";
-import { byAge, pageOf, pageQuery } from "../page.ts";
+import type { Body } from "../http/body.ts";
+import { byAge, pageOf, pageQuery } from "../http/page.ts";
 import { parseBody } from "../requests.ts";
 
 type BatchParams = { Params: { id: string } };

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
-import type { Body } from "../body.ts";
 import type { ApiDeps } from "../deps.ts";
 import { submitChoices } from "../generate.ts";
-import { answer } from "../respond.ts";
+import type { Body } from "../http/body.ts";
+import { answer } from "../http/respond.ts";
 
 const attached = { lane: "interactive", detached: false } as const;
 

@@ -7,13 +7,13 @@ import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { callerOf, tenantOf } from "../auth.ts";
-import { counted, UPLOAD_BYTES } from "../body.ts";
-import type { Share } from "../body-room.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
 import { contentOf, fileObject, filesOf, findFile, requireUnused, storeParts, uploadRequest } from "../files/files.ts";
 import { requireRoom } from "../files/tenant-room.ts";
-import { byAge, pageOf, pageQuery } from "../page.ts";
+import { counted, UPLOAD_BYTES } from "../http/body.ts";
+import type { Share } from "../http/body-room.ts";
+import { byAge, pageOf, pageQuery } from "../http/page.ts";
 import { optional, parseBody } from "../requests.ts";
 
 type FileParams = { Params: { id: string } };

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { Tokenizer } from "../../shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../shared/engine/tokenizer/tokenizer.ts";
 import type { Config } from "../../shared/runtime/config.ts";
 import { openLog } from "../../shared/runtime/log.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Tokenizer } from "../../shared/engine/tokenizer.ts";
+import type { Tokenizer } from "../../shared/engine/tokenizer/tokenizer.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import type { Client } from "../client.ts";

@@ -1,7 +1,7 @@
 import type { Config } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { bytes } from "../../shared/runtime/units.ts";
-import { askRedis } from "../../shared/segments/redis-report.ts";
+import { askRedis } from "../../shared/segments/redis/report.ts";
 import type { Finding } from "./finding.ts";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "cache (Redis)", state, text, needed: true });

@@ -4,8 +4,8 @@ import type { ServingError } from "../runtime/errors.ts";
 import type { Engine } from "./engine.ts";
 import { Grammars } from "./grammar/grammars.ts";
 import type { NativeSums } from "./kernels.ts";
-import { Tokenizer } from "./tokenizer.ts";
-import { openWeightlessEngine } from "./weightless.ts";
+import { Tokenizer } from "./tokenizer/tokenizer.ts";
+import { openWeightlessEngine } from "./weightless/weightless.ts";
 
 export interface OpenedEngine {
   readonly engine: Engine;

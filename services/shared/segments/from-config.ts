@@ -6,7 +6,7 @@ import type { Random } from "../runtime/random.ts";
 import type { CountedStore } from "./contract.ts";
 import { showFigures } from "./figures.ts";
 import { MemoryStore } from "./memory-store.ts";
-import { RedisStore } from "./redis-store.ts";
+import { RedisStore } from "./redis/store.ts";
 import type { Sums } from "./sums.ts";
 
 interface StoreDeps {

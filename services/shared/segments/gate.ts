@@ -1,4 +1,4 @@
-import { RedisFailure } from "./redis-failure.ts";
+import { RedisFailure } from "./redis/failure.ts";
 
 /** Lets at most `openMax()` through at once, in the order they came; at most `waitingMax` may wait. Where it becomes less, those inside stay. */
 export class Gate {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Admission } from "../../../services/api/admission.ts";
+import { Admission } from "../../../services/api/admission/admission.ts";
 import { type SubmitDeps, submit } from "../../../services/api/submit.ts";
 import { readCompose } from "../../../services/cli/cluster/compose.ts";
 import { isTerminal } from "../../../services/shared/bus/events.ts";

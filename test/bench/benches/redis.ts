@@ -4,7 +4,7 @@ import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { atMost } from "../../../services/shared/runtime/at-most.ts";
 import { loadConfig as settings } from "../../../services/shared/runtime/config.ts";
 import type { Memory } from "../../../services/shared/runtime/memory.ts";
-import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
+import type { RedisStore } from "../../../services/shared/segments/redis/store.ts";
 import { LOADS_MAX } from "../../../services/shared/worker/context.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { redisStore, type Sample, sample } from "../../support/segments.ts";

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from "node:http";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import type { Bus, Claim } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
-import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { held } from "../../support/bus.ts";
 import { NatsServer } from "../../support/nats.ts";
 import { RoleProcess } from "../../support/role-process.ts";

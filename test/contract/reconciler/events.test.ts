@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { deleteJob } from "../../../services/api/jobs.ts";
+import { deleteJob } from "../../../services/api/jobs/jobs.ts";
 import { Reconciler } from "../../../services/api/reconciler/reconciler.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";

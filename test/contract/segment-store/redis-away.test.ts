@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { describe, expect, test, vi } from "vitest";
-import type { RedisStore } from "../../../services/shared/segments/redis-store.ts";
+import type { RedisStore } from "../../../services/shared/segments/redis/store.ts";
 import { freshRedis, name, PIECE, put } from "../../support/fresh-redis.ts";
 import { LossyProxy } from "../../support/proxy.ts";
 import { startRedis } from "../../support/redis.ts";

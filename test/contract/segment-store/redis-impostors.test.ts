@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis-values.ts";
+import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis/values.ts";
 import { freshLedger, put, stored } from "../../support/fresh-redis.ts";
 import { forReads, impostor, readsIn } from "../../support/impostor.ts";
 import { redisStore, sample } from "../../support/segments.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { HEADER_BYTES } from "../../../services/shared/segments/format.ts";
-import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis-values.ts";
+import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis/values.ts";
 import { freshRedis, name, PIECE, put, stored } from "../../support/fresh-redis.ts";
 import { LossyProxy } from "../../support/proxy.ts";
 import { type Sample, sample } from "../../support/segments.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { TextStream } from "../../../services/shared/engine/text.ts";
-import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { decode } from "../../support/decode.ts";
 import type { SuiteResult } from "./result.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { Admission } from "../../../services/api/admission.ts";
-import { Prompts } from "../../../services/api/prompts.ts";
+import { Admission } from "../../../services/api/admission/admission.ts";
+import { Prompts } from "../../../services/api/admission/prompts.ts";
 import { enqueue } from "../../../services/shared/bus/enqueue.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { type AnswerFormat, flatFormat, formatOf } from "../../../services/api/answer-format.ts";
-import { onDemand } from "../../../services/api/exactly.ts";
+import { type AnswerFormat, flatFormat, formatOf } from "../../../services/api/prompt/answer-format.ts";
+import { onDemand } from "../../../services/api/prompt/exactly.ts";
 import { chatRequest, parseBody } from "../../../services/api/requests.ts";
 import { readJson } from "../../../services/shared/engine/chat/python-json.ts";
 

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
-import { Answer } from "../../../services/api/answer.ts";
+import { Answer } from "../../../services/api/answer/answer.ts";
+import { parserFor } from "../../../services/api/answer/view.ts";
 import { messagesSurface } from "../../../services/api/anthropic/surface.ts";
 import { TextLogprobs } from "../../../services/api/openai/logprobs.ts";
 import { chatSurface } from "../../../services/api/openai/surfaces.ts";
-import { parserFor } from "../../../services/api/view.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { joinDeltas } from "../../../services/shared/engine/chat/delta.ts";
 import { EOS, THINK_END } from "../../../services/shared/engine/chat/dialect.ts";
-import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { usage } from "../../support/bus.ts";
 
 const tokenizer = await Tokenizer.load("deploy/models/yardlog");

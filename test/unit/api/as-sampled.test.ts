@@ -1,8 +1,8 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { asSampled } from "../../../services/api/as-sampled.ts";
 import { openServedModel } from "../../../services/api/model.ts";
+import { asSampled } from "../../../services/api/prompt/as-sampled.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
 import { junk, memoryOpenToOthers } from "../../support/damage.ts";

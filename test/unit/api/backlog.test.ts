@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Backlog, type Load } from "../../../services/api/backlog.ts";
+import { Backlog, type Load } from "../../../services/api/admission/backlog.ts";
 import type { JobQueue, Waiting } from "../../../services/shared/bus/contract.ts";
 import type { Phase } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";

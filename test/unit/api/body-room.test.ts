@@ -5,7 +5,7 @@ import http2 from "node:http2";
 import { connect, type Socket } from "node:net";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { BodyRoom } from "../../../services/api/body-room.ts";
+import { BodyRoom } from "../../../services/api/http/body-room.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 
 const ROOM = 100_000;

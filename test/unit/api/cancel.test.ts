@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cancelJob } from "../../../services/api/jobs.ts";
+import { cancelJob } from "../../../services/api/jobs/jobs.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { playText, testApi } from "../../support/api.ts";
 import { submitAndClaim } from "../../support/bus.ts";

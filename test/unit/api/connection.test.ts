@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { IN_LINE_MAX } from "../../../services/api/connection.ts";
+import { IN_LINE_MAX } from "../../../services/api/http/connection.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import type { Config } from "../../../services/shared/runtime/config.ts";
 import { playText, type TestApi, testApi } from "../../support/api.ts";

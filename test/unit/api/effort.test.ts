@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { effortOf, thinksBy } from "../../../services/api/effort.ts";
+import { effortOf, thinksBy } from "../../../services/api/prompt/effort.ts";
 import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
 
 let api: TestApi;

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { expect, test } from "vitest";
-import { interleaved } from "../../../services/api/interleaved.ts";
+import { interleaved } from "../../../services/api/http/interleaved.ts";
 
 async function* saying(...words: readonly string[]) {
   yield* words;

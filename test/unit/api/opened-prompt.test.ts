@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { openedPrompt } from "../../../services/api/opened-prompt.ts";
+import { openedPrompt } from "../../../services/api/prompt/opened-prompt.ts";
 import { type ChatMessage, releases } from "../../../services/shared/engine/chat/messages.ts";
 import { encodePrompt } from "../../../services/shared/engine/chat/prompt.ts";
 

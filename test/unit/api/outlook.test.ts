@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Outlook } from "../../../services/api/outlook.ts";
+import { Outlook } from "../../../services/api/jobs/outlook.ts";
 import { parseEvents } from "../../../services/cli/server-events.ts";
 import { type TestApi, testApi } from "../../support/api.ts";
 import { handedOver, held, usage } from "../../support/bus.ts";

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { Readers } from "../../../services/api/readers.ts";
+import { Readers } from "../../../services/api/jobs/readers.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";

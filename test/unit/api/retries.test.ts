@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { leftBy, REPLICAS, readersOf } from "../../../services/api/beats.ts";
+import { Retries } from "../../../services/api/jobs/retries.ts";
 import { Replicas } from "../../../services/api/replicas.ts";
-import { Retries } from "../../../services/api/retries.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { type Clock, systemClock } from "../../../services/shared/runtime/clock.ts";

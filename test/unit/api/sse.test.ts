@@ -4,7 +4,7 @@ import { connect, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type EventStream, openEventStream, whenLeft } from "../../../services/api/sse.ts";
+import { type EventStream, openEventStream, whenLeft } from "../../../services/api/http/sse.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 
 const BUFFER_BYTES = 65_536;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { Admission, type Asked } from "../../../services/api/admission.ts";
-import { Places } from "../../../services/api/places.ts";
+import { Admission, type Asked } from "../../../services/api/admission/admission.ts";
+import { Places } from "../../../services/api/admission/places.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jobObject } from "../../../services/api/job-object.ts";
-import { cacheUseOf, timelineOf } from "../../../services/api/timeline.ts";
+import { jobObject } from "../../../services/api/jobs/job-object.ts";
+import { cacheUseOf, timelineOf } from "../../../services/api/jobs/timeline.ts";
 import { renderJob } from "../../../services/cli/commands/job.ts";
 import type { JobEvent, LogRecord } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Admission } from "../../../services/api/admission.ts";
+import { Admission } from "../../../services/api/admission/admission.ts";
 import { openServedModel } from "../../../services/api/model.ts";
 import { runLine } from "../../../services/batch/run-line.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
 import { generateYardlog, type Yardlog, yardlogMessage } from "../../../services/cli/yardlog.ts";
 import { encodePrompt } from "../../../services/shared/engine/chat/prompt.ts";
-import { Tokenizer } from "../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import { decode } from "../../support/decode.ts";
 

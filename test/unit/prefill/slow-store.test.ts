@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { prefillWorker } from "../../../services/prefill/worker.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
-import { openWeightlessEngine } from "../../../services/shared/engine/weightless.ts";
+import { openWeightlessEngine } from "../../../services/shared/engine/weightless/weightless.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
 import type { SegmentStore } from "../../../services/shared/segments/contract.ts";

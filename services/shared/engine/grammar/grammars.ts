@@ -1,8 +1,8 @@
 import type { Worker } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
-import { startThread } from "../start-thread.ts";
-import { fromWire } from "../wire-error.ts";
+import { startThread } from "../threads/start-thread.ts";
+import { fromWire } from "../threads/wire-error.ts";
 import { type Constraint, Following } from "./following.ts";
 import type { Reply, Request, Vocabulary } from "./thread.ts";
 

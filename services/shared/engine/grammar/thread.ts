@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
-import { TokenBytes, type TokenTable } from "../tokenizer-bytes.ts";
-import { toWire, type WireError } from "../wire-error.ts";
+import { toWire, type WireError } from "../threads/wire-error.ts";
+import { TokenBytes, type TokenTable } from "../tokenizer/bytes.ts";
 import { readSchema } from "./schema.ts";
 import { refusal } from "./schema-forms.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";

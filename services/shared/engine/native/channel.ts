@@ -1,8 +1,8 @@
 import type { Worker, WorkerOptions } from "node:worker_threads";
 import type { ServingError } from "../../runtime/errors.ts";
 import type { EngineInfo } from "../engine.ts";
-import { startThread } from "../start-thread.ts";
-import { ThreadCalls } from "../thread-calls.ts";
+import { startThread } from "../threads/start-thread.ts";
+import { ThreadCalls } from "../threads/thread-calls.ts";
 import type { NativeOptions } from "./options.ts";
 import type { CallKind, Input, Output, Request } from "./protocol.ts";
 

@@ -7,7 +7,7 @@ import type { Feed, Means } from "../forward/prepare.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { placeModel } from "../model.ts";
-import { count, Drawer } from "../sampling-drawer.ts";
+import { count, Drawer } from "../sampling/drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
 

@@ -13,7 +13,7 @@ import type {
   StepResult,
 } from "../engine.ts";
 import { adoptBuffer, createPage, NativeBuffer } from "../kernels.ts";
-import { fromWire } from "../wire-error.ts";
+import { fromWire } from "../threads/wire-error.ts";
 import { Channel } from "./channel.ts";
 import type { NativeOptions } from "./options.ts";
 import type { SealedHandle } from "./protocol.ts";

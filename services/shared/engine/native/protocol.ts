@@ -1,6 +1,6 @@
 import type { Allowed, Drawn, EngineInfo, Sampling, TokenLogprobs } from "../engine.ts";
-import type { ThreadReply } from "../thread-calls.ts";
-import type { WireError } from "../wire-error.ts";
+import type { ThreadReply } from "../threads/thread-calls.ts";
+import type { WireError } from "../threads/wire-error.ts";
 import type { CoreStep } from "./core.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import { adoptBuffer } from "../kernels.ts";
-import type { ThreadCall } from "../thread-calls.ts";
-import { toWire } from "../wire-error.ts";
+import type { ThreadCall } from "../threads/thread-calls.ts";
+import { toWire } from "../threads/wire-error.ts";
 import { type CoreSealed, EngineCore } from "./core.ts";
 import type { NativeOptions } from "./options.ts";
 import type { CallKind, Input, Output, Reply, Request, SealedHandle } from "./protocol.ts";

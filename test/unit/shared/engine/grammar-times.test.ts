@@ -1,6 +1,6 @@
 import { beforeAll, expect, test, vi } from "vitest";
 import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
-import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { allowedIds } from "../../../support/allowed-ids.ts";
 
 let tokenizer: Tokenizer;

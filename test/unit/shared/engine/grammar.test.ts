@@ -5,7 +5,7 @@ import { JsonNumber, type Printable, printJson } from "../../../../services/shar
 import type { Allowed } from "../../../../services/shared/engine/engine.ts";
 import type { Constraint } from "../../../../services/shared/engine/grammar/following.ts";
 import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
-import { Tokenizer } from "../../../../services/shared/engine/tokenizer.ts";
+import { Tokenizer } from "../../../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { allowedIds } from "../../../support/allowed-ids.ts";
 import { decode } from "../../../support/decode.ts";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import type { Sampling } from "../../../../services/shared/engine/engine.ts";
-import { Sampler } from "../../../../services/shared/engine/sampling.ts";
-import { count, Drawer } from "../../../../services/shared/engine/sampling-drawer.ts";
-import { logprobs } from "../../../../services/shared/engine/sampling-logprobs.ts";
+import { count, Drawer } from "../../../../services/shared/engine/sampling/drawer.ts";
+import { logprobs } from "../../../../services/shared/engine/sampling/logprobs.ts";
+import { Sampler } from "../../../../services/shared/engine/sampling/sampling.ts";
 
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 const VOCAB = 12;

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Sampling } from "../../../../services/shared/engine/engine.ts";
-import { BANNED, Sampler } from "../../../../services/shared/engine/sampling.ts";
-import { drawBits, philox } from "../../../../services/shared/engine/sampling-draw.ts";
-import { logprobs } from "../../../../services/shared/engine/sampling-logprobs.ts";
+import { drawBits, philox } from "../../../../services/shared/engine/sampling/draw.ts";
+import { logprobs } from "../../../../services/shared/engine/sampling/logprobs.ts";
+import { BANNED, Sampler } from "../../../../services/shared/engine/sampling/sampling.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Engine, Sampling, SequenceId, SequenceStart } from "../../../../services/shared/engine/engine.ts";
-import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
+import { openWeightlessEngine } from "../../../../services/shared/engine/weightless/weightless.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import { stepped } from "../../../support/stepped.ts";
 

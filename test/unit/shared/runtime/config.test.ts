@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { stalledMs } from "../../../../services/api/sse.ts";
+import { stalledMs } from "../../../../services/api/http/sse.ts";
 import { envName, loadConfig, refuseLockedDoor, refuseServers } from "../../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { settingGroups } from "../../../../services/shared/runtime/settings.ts";

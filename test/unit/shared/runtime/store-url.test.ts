@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { connectionOptions } from "../../../../services/shared/bus/nats/connection-options.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
-import { parseRedisUrl } from "../../../../services/shared/segments/redis-target.ts";
+import { parseRedisUrl } from "../../../../services/shared/segments/redis/target.ts";
 
 /** What reading a URL is refused with. */
 function refusal(read: () => unknown): ServingError {

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { encodeCommands, type Reply, ReplyReader } from "../../../../services/shared/segments/resp.ts";
+import { encodeCommands, type Reply, ReplyReader } from "../../../../services/shared/segments/redis/resp.ts";
 import { zlibSums } from "../../../../services/shared/segments/sums.ts";
 
 interface Where {

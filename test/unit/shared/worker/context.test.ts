@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Claim, Message } from "../../../../services/shared/bus/contract.ts";
 import type { LogRecord } from "../../../../services/shared/bus/events.ts";
 import type { Sealed } from "../../../../services/shared/engine/engine.ts";
-import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
+import { openWeightlessEngine } from "../../../../services/shared/engine/weightless/weightless.ts";
 import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { heapMemory, type Memory } from "../../../../services/shared/runtime/memory.ts";
 import type { SegmentStore, ValueHead } from "../../../../services/shared/segments/contract.ts";

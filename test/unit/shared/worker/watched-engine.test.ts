@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { openWeightlessEngine } from "../../../../services/shared/engine/weightless.ts";
+import { openWeightlessEngine } from "../../../../services/shared/engine/weightless/weightless.ts";
 import type { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { watched } from "../../../../services/shared/worker/watched-engine.ts";
 import { overriding } from "../../../support/overriding.ts";
