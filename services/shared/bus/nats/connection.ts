@@ -235,17 +235,16 @@ const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError
 /** A trouble that says itself what to do keeps its words. */
 function away(cause: unknown): ServingError {
   if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
-  const trouble = cause instanceof Error ? cause.message : "not connected";
-  const isLogin = /authori[sz]ation|user authentication/i.test(trouble);
+  const isLogin = /authori[sz]ation|user authentication/i.test(troubleOf(cause));
   const advice = isLogin
     ? "check the user and password in LONGSHORE_NATS_URL"
     : "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
   return unavailable(cause, advice);
 }
 
-const unavailable = (cause: unknown, advice: string): ServingError => {
-  const trouble = cause instanceof Error ? cause.message : "not connected";
-  return new ServingError("UNAVAILABLE", `NATS does not answer (${trouble}); ${advice}`, { cause });
-};
+const unavailable = (cause: unknown, advice: string): ServingError =>
+  new ServingError("UNAVAILABLE", `NATS does not answer (${troubleOf(cause)}); ${advice}`, { cause });
+
+const troubleOf = (cause: unknown): string => (cause instanceof Error ? cause.message : "not connected");
 
 export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

@@ -70,7 +70,7 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
   const beats = bucket(names.beats, settings.beatLifeMs, { storage: "memory", discard: "old", max_bytes: 16 * MIB });
   const keys = bucket(names.keys, settings.keyLifeMs, { discard: "new", max_bytes: 256 * MIB }); // a key must not be forgotten early
   const access = bucket(names.access, settings.dedupeMs, { max_age: 0, discard: "new", max_bytes: 16 * MIB }); // until they are revoked
-  const all = [
+  return [
     plan(log, { ...LOG_AGE, max_bytes: "LONGSHORE_LOG_MAX_BYTES" }),
     plan(queue(names.prefill), { ...LOG_AGE, max_msgs: "LONGSHORE_QUEUE_JOBS_MAX" }),
     plan(queue(names.decode), { ...LOG_AGE, max_msgs: "LONGSHORE_QUEUE_JOBS_MAX" }),
@@ -86,5 +86,4 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     }),
     plan(objects(names.files, settings.filesMaxAgeMs, settings.filesMaxBytes), { max_bytes: "LONGSHORE_FILES_MAX_BYTES" }),
   ];
-  return all;
 }
