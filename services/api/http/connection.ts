@@ -53,7 +53,7 @@ export function takeTurn({ raw: request }: FastifyRequest, { raw: response }: Fa
  */
 export function breakOff(socket: Socket, left: boolean, say: () => void): void {
   const line = lineOf(socket);
-  if (line.ends && !left) return;
+  if (line.ends) return void (left && socket.destroy());
   line.ends = true;
   const unanswered = [...line.unanswered];
   const whole = unanswered.findLast(({ req }) => req.complete);
@@ -64,6 +64,6 @@ export function breakOff(socket: Socket, left: boolean, say: () => void): void {
     socket.once("close", discard(socket, END_MS));
   };
   if (whole !== undefined && !left) whole.once("finish", end);
-  else if (left || landsInAnswer) socket.destroy();
+  else if (landsInAnswer) socket.destroy();
   else end();
 }

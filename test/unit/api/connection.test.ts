@@ -159,6 +159,14 @@ test("who sends what is no request behind one, and leaves, leaves that one too",
   await expect.poll(jobs, soon).toEqual(["cancelled"]);
 });
 
+test("who stops amid the head of a request, and listens, hears that it is none", async () => {
+  await open();
+  const { socket, heard, closed } = begin("GET /health HT");
+  socket.end();
+  await expect.poll(closed, soon).toBe(true);
+  expect(statuses(heard())).toEqual([400]);
+});
+
 test("into an answer that has begun nothing is written about the rest of its request", async () => {
   await open();
   const { id } = await submitted();
