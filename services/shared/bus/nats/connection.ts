@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
+import { away, unheard } from "./away.ts";
 import { connectionOptions } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -10,6 +11,8 @@ import { Requests, UNHEARD } from "./requests.ts";
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
   readonly #options: ConnectionOptions;
+  /** The servers that are named. */
+  readonly #at: string;
   readonly #tryMs: number;
   readonly #clock: Clock;
   readonly #requests: Requests;
@@ -31,6 +34,7 @@ export class Connection {
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
     this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => this.#redialMs() };
+    this.#at = [this.#options.servers].flat().join(" or ");
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -56,30 +60,30 @@ export class Connection {
    */
   async prepared(): Promise<void> {
     if (this.#prepared && this.#connected) return;
-    throw this.#wasPrepared || !isRefused(this.#trouble) ? away(this.#trouble) : this.#trouble;
+    throw this.#wasPrepared || !isRefused(this.#trouble) ? this.#away() : this.#trouble;
   }
 
   /** Why streams may be missing; null once the server was prepared. */
   unprepared(): ServingError | null {
-    return this.#prepared ? null : away(this.#trouble);
+    return this.#prepared ? null : this.#away();
   }
 
   /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
   async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
-    if (!this.#connected) throw away(this.#trouble);
+    if (!this.#connected) throw this.#away();
     try {
       return await this.#requests.ask(subject, (reply, failed) =>
         this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
-      throw cause instanceof Error && cause.message === UNHEARD ? this.#unheard(subject, cause) : away(cause);
+      // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
+      if (cause instanceof Error && cause.message === UNHEARD) throw unheard(subject, this.unprepared());
+      throw away(cause, this.#at);
     }
   }
 
-  /** Nobody listens: the streams are not there, or there is no JetStream at all. */
-  #unheard(subject: string, cause: Error): ServingError {
-    if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return unavailable(cause, NO_JETSTREAM);
-    return this.unprepared() ?? away(cause);
+  #away(): ServingError {
+    return away(this.#trouble, this.#at);
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
@@ -231,20 +235,3 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
 }
 
 const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError && trouble.code === "INVALID_REQUEST";
-
-/** A trouble that says itself what to do keeps its words. */
-function away(cause: unknown): ServingError {
-  if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
-  const isLogin = /authori[sz]ation|user authentication/i.test(troubleOf(cause));
-  const advice = isLogin
-    ? "check the user and password in LONGSHORE_NATS_URL"
-    : "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
-  return unavailable(cause, advice);
-}
-
-const unavailable = (cause: unknown, advice: string): ServingError =>
-  new ServingError("UNAVAILABLE", `NATS does not answer (${troubleOf(cause)}); ${advice}`, { cause });
-
-const troubleOf = (cause: unknown): string => (cause instanceof Error ? cause.message : "not connected");
-
-export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

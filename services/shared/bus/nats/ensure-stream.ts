@@ -1,6 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { apiCodes, callApi, isApiError, serverFull } from "./api.ts";
-import { type Connection, NO_JETSTREAM } from "./connection.ts";
+import { NO_JETSTREAM } from "./away.ts";
+import type { Connection } from "./connection.ts";
 
 export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
 
