@@ -50,7 +50,7 @@ test.each([
     "another password",
     "authorization { user: u, password: right }",
     "u:wrong@",
-    /does not answer \('?authorization violation'?\); check the user and password in LONGSHORE_NATS_URL$/,
+    /does not answer \(user or password refused\); check the user and password in LONGSHORE_NATS_URL$/,
   ],
   [
     "an account without JetStream",

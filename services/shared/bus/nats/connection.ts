@@ -1,18 +1,16 @@
-import { type ConnectionOptions, connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
+import { connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import { away, unheard } from "./away.ts";
-import { connectionOptions } from "./connection-options.ts";
+import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
 
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
-  readonly #options: ConnectionOptions;
-  /** The servers that are named. */
-  readonly #at: string;
+  readonly #options: NamedServers;
   readonly #tryMs: number;
   readonly #clock: Clock;
   readonly #requests: Requests;
@@ -33,8 +31,7 @@ export class Connection {
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
-    this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => this.#redialMs() };
-    this.#at = [this.#options.servers].flat().join(" or ");
+    this.#options = connectionOptions(url, tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -78,12 +75,12 @@ export class Connection {
     } catch (cause) {
       // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
       if (cause instanceof Error && cause.message === UNHEARD) throw unheard(subject, this.unprepared());
-      throw away(cause, this.#at);
+      throw away(cause, this.#options.servers);
     }
   }
 
   #away(): ServingError {
-    return away(this.#trouble, this.#at);
+    return away(this.#trouble, this.#options.servers);
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
@@ -150,13 +147,34 @@ export class Connection {
   async #run(): Promise<void> {
     while (!this.closing.aborted) {
       try {
-        await this.#watch(await connect(this.#options));
+        await this.#watch(await this.#dial());
       } catch (cause) {
         this.#trouble = cause;
         await new Pause().wait(this.#clock, this.#redialMs(), this.closing);
       }
     }
     await this.#nats?.close();
+  }
+
+  /**
+   * Tries each server that is named once. The library goes on with those that they tell of, and where one refuses us with those that this one tells of,
+   * for ever, without a pause, and without a word: then they are asked once more, and believed of themselves alone.
+   */
+  async #dial(): Promise<NatsConnection> {
+    let isIn = false;
+    let tries = 0;
+    const reconnectDelayHandler = () => {
+      if (!isIn && tries++ > this.#options.servers.length) throw new Error(GOES_ROUND);
+      return this.#redialMs();
+    };
+    const options = { ...this.#options, reconnectDelayHandler };
+    const nats = await connect(options).catch((cause: Error) => {
+      if (cause.message !== GOES_ROUND) throw cause;
+      tries = 0;
+      return connect({ ...options, ignoreClusterUpdates: true });
+    });
+    isIn = true;
+    return nats;
   }
 
   /** Spread over a half, so that a restarted server is not met by everyone at once. */
@@ -217,6 +235,8 @@ interface Dialling {
   readonly clock: Clock;
   readonly random: Random;
 }
+
+const GOES_ROUND = "every server was tried";
 
 const ignored = (): void => {};
 
