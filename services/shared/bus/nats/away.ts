@@ -18,11 +18,14 @@ export function away(cause: unknown, servers: readonly string[]): ServingError {
   if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
   const at = servers.join(" or ");
   const said = cause instanceof Error ? cause.message : "no connection yet";
-  if (said === UNANSWERED) return new RecordAway({ at, why: "connected, no answer in time", advice: BUSY, lasts: false, cause });
+  const connected = said === UNANSWERED ? "connected, no answer in time" : said === UNPREPARED ? said : null;
+  if (connected !== null) return new RecordAway({ at, why: connected, advice: BUSY, lasts: false, cause });
   const [, why = null, advice = SILENT] = lasting.find(([pattern]) => pattern.test(said)) ?? [];
   return new RecordAway({ at, why: why ?? said.toLowerCase(), advice, lasts: advice !== SILENT, cause });
 }
 
+/** Until it is known that all streams are there. */
+export const UNPREPARED = "connected, its streams are being looked at";
 const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
 const BUSY = "see its log, and in a cluster that most of its servers are up";
 

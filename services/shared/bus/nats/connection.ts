@@ -3,7 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
-import { away, unheard } from "./away.ts";
+import { away, UNPREPARED, unheard } from "./away.ts";
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -202,6 +202,7 @@ export class Connection {
 
   async #arrive(): Promise<void> {
     this.#connected = true;
+    this.#trouble = new Error(UNPREPARED);
     this.#dials = 0;
     for (let tries = 0; this.#connected && !this.closing.aborted; tries++) {
       try {
