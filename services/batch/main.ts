@@ -1,5 +1,6 @@
 import { openServedModel } from "../api/model.ts";
 import { busFromConfig } from "../shared/bus/from-config.ts";
+import { reached } from "../shared/bus/reached.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import { type Config, requireServers } from "../shared/runtime/config.ts";
 import { runUntilStopped } from "../shared/runtime/lifecycle.ts";
@@ -21,16 +22,16 @@ export async function runBatchCoordinator(config: Config): Promise<void> {
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config, { tell: { log, metrics } });
   let opened = false;
-  const reached = () =>
+  const away = () =>
     bus.ready(ASKED_MS).then(
       () => null,
       (error: Error) => error.message,
     );
-  const status = { healthy: () => null, ready: () => (opened ? reached() : "starting"), metrics };
+  const status = { healthy: () => null, ready: () => (opened ? away() : "starting"), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
   try {
     const model = await openServedModel(config);
-    await bus.ready(READY_MS);
+    await reached(bus, { ms: READY_MS, say: (text) => log.warn(text), patient: true });
     opened = true;
     log.info({ port: server.port, model: model.name }, "ready");
     const deps = { bus, model, config, log, metrics, clock: systemClock, random: systemRandom };

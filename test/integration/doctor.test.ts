@@ -1,9 +1,11 @@
+import { connect, StorageType } from "nats";
 import { afterEach, expect, test } from "vitest";
 import { freePort } from "../../services/cli/cluster/ports.ts";
 import { cache } from "../../services/cli/doctor/cache.ts";
 import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { record } from "../../services/cli/doctor/record.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
+import { reached } from "../../services/shared/bus/reached.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { NatsServer } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
@@ -32,15 +34,15 @@ async function redis(...args: string[]) {
 test("a record that does its part has all its streams, or says what the first process will ask for", async () => {
   const { url } = await nats();
   expect(await askedOf(url)).toEqual([
-    expect.stringMatching(/^yes nats-server \d+\.\d+\.\d+, 0 B stored$/),
+    expect.stringMatching(/^yes nats-server \d+\.\d+\.\d+, 0 B on disk, 0 B in memory$/),
     expect.stringMatching(
-      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(11\) ask for 11\.63 GB of max_file_store: the first process makes/,
+      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(11\) ask for 11\.63 GB of max_file_store and 16\.78 MB of max_mem_store: the first process makes/,
     ),
   ]);
   const bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: url }));
   ends.push(() => bus.close());
   await bus.ready(60_000);
-  expect(await askedOf(url)).toEqual([expect.stringMatching(/^yes nats-server \S+, \d+ B stored$/)]);
+  expect(await askedOf(url)).toEqual([expect.stringMatching(/^yes nats-server \S+, \d+ B on disk, \d+ B in memory$/)]);
 });
 
 test.each([
@@ -48,7 +50,7 @@ test.each([
     "another password",
     "authorization { user: u, password: right }",
     "u:wrong@",
-    /Authorization Violation.*check the user and password in LONGSHORE_NATS_URL$/,
+    /does not answer \(user or password refused\); check the user and password in LONGSHORE_NATS_URL$/,
   ],
   [
     "an account without JetStream",
@@ -66,14 +68,16 @@ test("an account in which the streams will find no room is told before anybody s
     "accounts { A { jetstream { max_mem: 64MB, max_file: 30MB }, users [{ user: u, password: p }] } }\nno_auth_user: u\n",
   );
   expect((await askedOf(url)).at(-1)).toMatch(
-    /^no streams of .* ask for 11\.63 GB, and the account has 31\.46 MB left: raise max_file .* LONGSHORE_LOG_MAX_BYTES/,
+    /^no streams of .* ask for 11\.\d+ GB on disk, and the account has 31\.46 MB left: raise its max_file, or lower LONGSHORE_LOG_MAX_BYTES/,
   );
 });
 
 test("servers that are not there are said to be away, and by which setting they are named", async () => {
   const port = await freePort();
   expect(await askedOf(`nats://127.0.0.1:${port}`)).toEqual([
-    expect.stringMatching(/^no NATS does not answer \(.*REFUSED.*\); check LONGSHORE_NATS_URL/),
+    expect.stringMatching(
+      /^no NATS at 127\.0\.0\.1:\d+ does not answer \(connection refused\); start nats-server there, or correct LONGSHORE_NATS_URL$/,
+    ),
   ]);
   expect(await cachedAt(`redis://127.0.0.1:${port}`)).toEqual([
     `no Redis does not answer (connect ECONNREFUSED 127.0.0.1:${port}); check LONGSHORE_REDIS_URL and that redis-server is up`,
@@ -89,7 +93,7 @@ test("a frozen server is not waited for", async () => {
   );
   const [asked, cached] = await Promise.all([askedOf(record.url), cachedAt(store.url)]);
   expect([asked, cached]).toEqual([
-    [expect.stringMatching(/^no NATS does not answer/)],
+    [expect.stringMatching(/^no NATS at \S+ does not answer/)],
     [expect.stringMatching(/^no Redis does not answer/)],
   ]);
 });
@@ -116,4 +120,46 @@ test.each([
   expect(await cachedAt(`redis://${login}127.0.0.1:${port}`)).toEqual([
     expect.stringMatching(/^no Redis does not answer \((NOAUTH|WRONGPASS) .*\); check the user and password in LONGSHORE_REDIS_URL$/),
   ]);
+});
+
+test("an account that holds much without a bound, or has no memory to give, is told of before anybody starts", async () => {
+  const account = (memory: string, name: string) =>
+    `${name} { jetstream { max_mem: ${memory}, max_file: 12GB }, users [{ user: ${name}, password: p }] }`;
+  const { port } = await nats(`accounts { ${account("0", "none")}, ${account("20MB", "some")} }\n`);
+  const [none, some] = ["none", "some"].map((user) => `nats://${user}:p@127.0.0.1:${port}`) as [string, string];
+  expect((await askedOf(none)).at(-1)).toMatch(
+    /^no streams of .* ask for 16\.78 MB in memory, and the account has 0 B left: raise its max_mem$/,
+  );
+  const connection = await connect({ servers: `127.0.0.1:${port}`, user: "some", pass: "p" });
+  ends.push(() => connection.close());
+  await (await connection.jetstreamManager()).streams.add({ name: "OTHER", subjects: ["other"], storage: StorageType.Memory });
+  const stored = connection.jetstream();
+  for (let mebibyte = 0; mebibyte < 5; mebibyte++) await stored.publish("other", new Uint8Array(1_000_000));
+  expect((await askedOf(some)).at(-1)).toMatch(
+    /^note .* 16\.78 MB in memory, and the account has 15\.97 MB left, 5\.000 MB being held by streams/,
+  );
+});
+
+test("who waits for the record reads so after a second, and who cannot be helped by waiting is not kept", async () => {
+  const lines: string[] = [];
+  const say = (text: string) => lines.push(text);
+  const frozen = await nats();
+  await frozen.freeze();
+  ends.push(async () => frozen.thaw());
+  const open = (url: string) => {
+    const bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: url }), { streams: "none" });
+    ends.push(() => bus.close());
+    return bus;
+  };
+  const { port } = frozen;
+  await expect(reached(open(frozen.url), { ms: 3_000, say, patient: false })).rejects.toThrow(`NATS at 127.0.0.1:${port} does not answer`);
+  expect(lines.splice(0)).toEqual([
+    expect.stringMatching(new RegExp(`^waiting 3 s at most for the record: NATS at 127\\.0\\.0\\.1:${port} `)),
+  ]);
+  const gone = `127.0.0.1:${await freePort()}`;
+  const refused = `NATS at ${gone} does not answer (connection refused); start nats-server there, or correct LONGSHORE_NATS_URL`;
+  await expect(reached(open(`nats://${gone}`), { ms: 600_000, say, patient: false })).rejects.toThrow(refused); // longer than the test may take
+  expect(lines).toEqual([]);
+  await expect(reached(open(`nats://${gone}`), { ms: 5_500, say, patient: true })).rejects.toThrow(refused);
+  expect(lines).toEqual([`waiting 6 s at most for the record: ${refused}`]);
 });

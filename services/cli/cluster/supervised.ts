@@ -41,8 +41,8 @@ export interface LaunchOptions {
 /** A process ended before it was ready. */
 export class EndedEarly extends Error {}
 
-/** What of a process's output is kept to be told. */
-const TAIL_CHARS = 4_000;
+/** What of a process's output is kept to be told: an error with its causes and their stacks is long. */
+const TAIL_CHARS = 32_000;
 
 /** A process of a cluster: started, watched, started again while it should run. */
 export class Supervised implements RunningProcess {

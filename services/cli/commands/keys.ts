@@ -1,12 +1,10 @@
 import { type ApiKey, makeKey, readKey } from "../../api/keys/key.ts";
 import { KEYS_MAX } from "../../api/keys/key-ring.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
-import { busFromConfig } from "../../shared/bus/from-config.ts";
 import { type Config, requireServers } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { table } from "../table.ts";
-
-const READY_MS = 10_000;
+import { withRecord } from "../with-record.ts";
 
 export interface KeyOptions {
   readonly name: string;
@@ -17,7 +15,7 @@ export interface KeyOptions {
 
 /** Prints the new key on standard output, and nothing else there: it is never shown again. */
 export function createKey(config: Config, options: KeyOptions): Promise<void> {
-  return withRecord(config, async ({ registry }) => {
+  return withKeys(config, async ({ registry }) => {
     const kept = (await registry.keptKeys(0, KEYS_MAX)).length;
     if (kept >= KEYS_MAX) throw new ServingError("OVERLOADED", `there are ${KEYS_MAX} keys already`);
     const { secret, key } = makeKey({
@@ -36,7 +34,7 @@ export function createKey(config: Config, options: KeyOptions): Promise<void> {
 }
 
 export function listKeys(config: Config): Promise<void> {
-  return withRecord(config, async (bus) => {
+  return withKeys(config, async (bus) => {
     const keys = await keysOf(bus);
     const rows = keys.map((key) => [
       ...[key.id, key.name, key.tenant, limit(key.requestsPerMinute), limit(key.tokensPerMinute), day(key.createdMs)],
@@ -49,7 +47,7 @@ export function listKeys(config: Config): Promise<void> {
 }
 
 export function revokeKey(config: Config, id: string): Promise<void> {
-  return withRecord(config, async (bus) => {
+  return withKeys(config, async (bus) => {
     const keys = await keysOf(bus);
     const key = keys.find((known) => known.id === id);
     if (key === undefined) throw new ServingError("NOT_FOUND", `no key ${id}; \`longshore keys list\` shows them`);
@@ -63,15 +61,9 @@ export function revokeKey(config: Config, id: string): Promise<void> {
 const keysOf = async ({ registry }: Bus): Promise<readonly ApiKey[]> =>
   (await registry.keptKeys(0, KEYS_MAX)).map(({ text }) => readKey(text)).filter((key) => key !== null);
 
-async function withRecord(config: Config, work: (bus: Bus) => Promise<void>): Promise<void> {
+function withKeys(config: Config, work: (bus: Bus) => Promise<void>): Promise<void> {
   requireServers(config, "natsUrl");
-  const bus = busFromConfig(config, { streams: "access" });
-  try {
-    await bus.ready(READY_MS);
-    await work(bus);
-  } finally {
-    await bus.close();
-  }
+  return withRecord(config, "access", work);
 }
 
 const limit = (perMinute: number | null): string => (perMinute === null ? "none" : String(perMinute));

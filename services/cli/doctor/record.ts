@@ -1,48 +1,64 @@
+import { toldOf } from "../../shared/bus/away.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
-import { busFromConfig } from "../../shared/bus/from-config.ts";
-import { isOlder, type Storage, storageTrouble } from "../../shared/bus/storage.ts";
+import { isOlder, type Kept, type Kind, kinds, type Storage, storageTroubles } from "../../shared/bus/storage.ts";
 import type { Config } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { bytes } from "../../shared/runtime/units.ts";
+import { withRecord } from "../with-record.ts";
 import type { Finding } from "./finding.ts";
 
-const READY_MS = 5_000;
 const FLOOR = "2.9.10";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "record (NATS)", state, text, needed: true });
 
 /** How the server of LONGSHORE_NATS_URL does. Makes no streams there. Throws for a URL that cannot be read. */
 export async function record(config: Config): Promise<readonly Finding[]> {
-  const bus = busFromConfig(config, { streams: "none" });
   try {
-    return await told(bus, config);
-  } catch (error) {
-    return [found("no", ServingError.from(error).message)];
-  } finally {
-    await bus.close();
+    return await withRecord(config, "none", (bus) => told(bus, config));
+  } catch (thrown) {
+    const error = ServingError.from(thrown);
+    if (error.code === "INVALID_REQUEST") throw error;
+    return [found("no", toldOf(error))];
   }
 }
 
 async function told(bus: Bus, { natsPrefix }: Config): Promise<readonly Finding[]> {
-  await bus.ready(READY_MS);
   const storage = await bus.storage();
   if (storage === null) return [found("yes", "in the memory of `longshore up`; LONGSHORE_NATS_URL names a server")];
-  const trouble = storageTrouble(storage);
   return [
-    found("yes", `nats-server ${storage.version}, ${bytes(storage.heldBytes)} stored`),
+    found("yes", `nats-server ${storage.version}, ${taken("disk", storage)}, ${taken("memory", storage)}`),
     ...(isOlder(storage.version, FLOOR) ? [found("no", `${FLOOR} or newer is needed`)] : []),
-    ...(trouble === null ? [] : [found(storage.refusal === null ? "note" : "no", trouble)]),
-    ...(storage.missing.length === 0 ? [] : [unmade(storage, natsPrefix)]),
+    ...storageTroubles(storage).map(({ refuses, text }) => found(refuses ? "no" : "note", text)),
+    ...(storage.missing.length === 0 ? [] : unmade(storage, natsPrefix)),
   ];
 }
 
+function taken(kind: Kind, { [kind]: { heldBytes, limitBytes } }: Storage): string {
+  const { where, account } = kinds[kind];
+  return limitBytes === null ? `${bytes(heldBytes)} ${where}` : `${bytes(heldBytes)} of ${bytes(limitBytes)} (${account}) ${where}`;
+}
+
 /** Whoever starts first makes them: here it can only be said whether they will find room. */
-function unmade({ missing, missingBytes, limitBytes, grantedBytes }: Storage, prefix: string): Finding {
-  const asked = `streams of LONGSHORE_NATS_PREFIX=${prefix} that are still to be made (${missing.length}) ask for ${bytes(missingBytes)}`;
-  if (limitBytes === null) return found("note", `${asked} of max_file_store: the first process makes them`);
-  const leftBytes = Math.max(0, limitBytes - grantedBytes);
-  if (missingBytes <= leftBytes) return found("yes", `${asked} of the ${bytes(leftBytes)} that are left: the first process makes them`);
-  const advice =
-    "raise max_file of the account, or lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES";
-  return found("no", `${asked}, and the account has ${bytes(leftBytes)} left: ${advice}`);
+function unmade(storage: Storage, prefix: string): readonly Finding[] {
+  const asked = `streams of LONGSHORE_NATS_PREFIX=${prefix} that are still to be made (${storage.missing.length}) ask for`;
+  const lacking = (["disk", "memory"] as const).filter((kind) => leftBytes(storage[kind]) < storage[kind].missingBytes);
+  if (lacking.length > 0) return lacking.map((kind) => noRoom(asked, kind, storage[kind]));
+  const room = (["disk", "memory"] as const).map((kind) => {
+    const { limitBytes, missingBytes } = storage[kind];
+    return `${bytes(missingBytes)} of ${limitBytes === null ? kinds[kind].server : `the ${bytes(leftBytes(storage[kind]))} left ${kinds[kind].where}`}`;
+  });
+  const isCertain = storage.disk.limitBytes !== null && storage.memory.limitBytes !== null;
+  return [found(isCertain ? "yes" : "note", `${asked} ${room.join(" and ")}: the first process makes them`)];
+}
+
+const leftBytes = ({ limitBytes, grantedBytes, unboundedBytes }: Kept): number =>
+  limitBytes === null ? Number.POSITIVE_INFINITY : Math.max(0, limitBytes - grantedBytes - unboundedBytes);
+
+/** What streams without max_bytes hold keeps nobody from making others; these will not find all they were granted. */
+function noRoom(asked: string, kind: Kind, kept: Kept): Finding {
+  const { where, account } = kinds[kind];
+  const isRefused = leftBytes({ ...kept, unboundedBytes: 0 }) < kept.missingBytes;
+  const lower = kind === "disk" ? ", or lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES" : "";
+  const left = `the account has ${bytes(leftBytes(kept))} left${kept.unboundedBytes === 0 ? "" : `, ${bytes(kept.unboundedBytes)} being held by streams without max_bytes`}`;
+  return found(isRefused ? "no" : "note", `${asked} ${bytes(kept.missingBytes)} ${where}, and ${left}: raise its ${account}${lower}`);
 }

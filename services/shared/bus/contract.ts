@@ -22,7 +22,7 @@ export interface Bus {
    * it refuses these settings.
    */
   ready(ms: number): Promise<void>;
-  /** How the record's server stands with its disk: to be asked now and then. Null where there is no server. UNAVAILABLE where it does not say. */
+  /** How the record's server stands with its disk and its memory: to be asked now and then. Null where there is no server. UNAVAILABLE where it does not say. */
   storage(): Promise<Storage | null>;
   close(): Promise<void>;
 }

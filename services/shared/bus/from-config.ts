@@ -5,6 +5,7 @@ import type { Bus } from "./contract.ts";
 import { tellDamage } from "./damage.ts";
 import { openBus } from "./open.ts";
 import type { BusSettings } from "./settings.ts";
+import { tellWaits } from "./waits.ts";
 
 interface Opening {
   /** Where what the bus notices is told. */
@@ -27,7 +28,7 @@ export function busFromConfig(config: Config, { tell, streams = "all" }: Opening
     queueMessagesMax: config.queueJobsMax,
     beatLifeMs: 5 * config.beatMs,
     streams,
-    ...(tell !== undefined && { onDamage: tellDamage(tell.log, tell.metrics), onKept: tellKept(tell.log) }),
+    ...(tell !== undefined && { onDamage: tellDamage(tell.log, tell.metrics), onKept: tellKept(tell.log), onWait: tellWaits(tell.log) }),
   });
 }
 

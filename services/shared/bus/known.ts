@@ -12,6 +12,8 @@ interface Append {
   find(): Promise<number | null>;
   /** Whether it waits for room as it does for an answer. */
   readonly waits?: boolean;
+  /** Hears of each try that leaves it waiting, and why. */
+  readonly failed?: (why: ServingError) => void;
 }
 
 /**
@@ -27,6 +29,7 @@ export async function untilKnown(append: Append, clock: Clock, ms: number, closi
     const found = await resultOf(append, outcome);
     if (found === null || typeof found === "number") return found;
     if ((outcome.kind === "full" && !append.waits) || closing.aborted || clock.monotonicMs() >= endMs) throw found;
+    append.failed?.(found);
     await new Pause().wait(clock, backoffMs(tries), closing);
   }
 }

@@ -10,6 +10,7 @@ import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type Phase,
 import { follow, PAGE, upTo } from "./follow.ts";
 import type { Entry, Journal } from "./journal.ts";
 import { holds, quietMs, type Standing, unborn } from "./standing.ts";
+import type { OnWait } from "./waits.ts";
 import { type Tip, Writer } from "./writer.ts";
 
 export interface LogRules {
@@ -23,6 +24,8 @@ export interface LogRules {
   readonly appendMs: number;
   /** Hears of each event that cannot be read, whenever somebody tried to. */
   readonly onDamage?: OnDamage;
+  /** Hears of appends that wait. */
+  readonly onWait?: OnWait;
 }
 
 /** Above this part of the log's size nothing new is admitted, so that running jobs always have room. */
@@ -48,7 +51,7 @@ export class FencedLog implements JobLog {
     this.#clock = clock;
     this.#random = random;
     this.#closing = closing;
-    this.#writer = new Writer(journal, clock, closing);
+    this.#writer = new Writer(journal, clock, closing, rules.onWait);
   }
 
   async submit(jobId: string, request: JobRequest): Promise<LogRecord> {

@@ -1,8 +1,16 @@
 import { bytes } from "../runtime/units.ts";
 
-/** What a server that keeps the record says of its disk. */
+/** What a server that keeps the record says of its room. */
 export interface Storage {
   readonly version: string;
+  readonly disk: Kept;
+  readonly memory: Kept;
+  /** The cluster's streams that are not there yet. */
+  readonly missing: readonly string[];
+}
+
+/** Of one kind of storage. */
+export interface Kept {
   /** What it counts against its limit, and what its streams hold. */
   readonly countedBytes: number;
   readonly heldBytes: number;
@@ -10,11 +18,36 @@ export interface Storage {
   readonly limitBytes: number | null;
   /** What its streams may grow to, all of which it has set aside. */
   readonly grantedBytes: number;
-  /** The cluster's streams that are not there yet, and what they will ask for. */
-  readonly missing: readonly string[];
+  /** What those hold that have no max_bytes: nothing is set aside for them, and they may take all there is. */
+  readonly unboundedBytes: number;
+  /** What the streams that are not there yet will ask for. */
   readonly missingBytes: number;
   /** Why it took no write just now; null where it did, or there is nothing to write to. */
   readonly refusal: string | null;
+  /** The streams that hold most, largest first. */
+  readonly largest: readonly Holder[];
+}
+
+interface Holder {
+  readonly name: string;
+  /** In all its copies; `bytesMax` null: without max_bytes. */
+  readonly heldBytes: number;
+  readonly bytesMax: number | null;
+}
+
+export type Kind = "disk" | "memory";
+
+/** The kinds in words, and the settings of nats-server that bound them: of an account, and of the server. */
+export const kinds = {
+  disk: { where: "on disk", account: "max_file", server: "max_file_store" },
+  memory: { where: "in memory", account: "max_mem", server: "max_mem_store" },
+} as const;
+
+/** What whoever runs the record has to know and do. */
+interface Trouble {
+  readonly kind: Kind;
+  readonly refuses: boolean;
+  readonly text: string;
 }
 
 /** Of what may be stored: more than that is worth a word when nobody holds it. Consumers and copies on their way are less. */
@@ -23,20 +56,41 @@ const LOST_PART = 0.1;
 const NEARLY = 0.9;
 const MENDED = "2.9.15";
 
-/** What whoever runs the record has to know and do; null: nothing. */
-export function storageTrouble(storage: Storage): string | null {
-  const { countedBytes, heldBytes, limitBytes, grantedBytes, missingBytes, refusal } = storage;
-  if (countedBytes - heldBytes > LOST_PART * (limitBytes ?? grantedBytes + missingBytes)) return lost(storage);
-  if (refusal !== null) return refusal;
-  return limitBytes !== null && countedBytes >= NEARLY * limitBytes ? nearlyFull(countedBytes, limitBytes) : null;
+export const storageTroubles = (storage: Storage): readonly Trouble[] =>
+  (["disk", "memory"] as const).flatMap((kind) => {
+    const text = troubleOf(kind, storage);
+    return text === null ? [] : [{ kind, refuses: storage[kind].refusal !== null, text }];
+  });
+
+function troubleOf(kind: Kind, { version, [kind]: kept }: Storage): string | null {
+  const { countedBytes, heldBytes, limitBytes, refusal } = kept;
+  // What is in memory is not deleted by its subject.
+  if (kind === "disk" && countedBytes - heldBytes > LOST_PART * mostBytes(kept)) return lost(version, kept);
+  if (refusal !== null) return `${refusal}${holders(kind, kept)}`;
+  return limitBytes !== null && limitBytes > 0 && countedBytes >= NEARLY * limitBytes
+    ? nearlyFull(kind, countedBytes, limitBytes, kept)
+    : null;
 }
 
-const lost = ({ version, countedBytes, heldBytes, refusal }: Storage): string =>
+const mostBytes = ({ limitBytes, grantedBytes, unboundedBytes, missingBytes }: Kept): number =>
+  limitBytes ?? grantedBytes + unboundedBytes + missingBytes;
+
+const lost = (version: string, { countedBytes, heldBytes, refusal }: Kept): string =>
   `nats-server ${version} counts ${bytes(countedBytes)} as stored, its streams hold ${bytes(heldBytes)}: it goes on counting what was deleted, ` +
   `and ${refusal === null ? "will refuse everything once that reaches max_file_store" : "now refuses everything"}. ` +
   `Restart it: nothing is lost, and it counts anew${isOlder(version, MENDED) ? `; from ${MENDED} on this does not happen` : ""}`;
 
-const nearlyFull = (countedBytes: number, limitBytes: number): string =>
-  `${bytes(countedBytes)} of the ${bytes(limitBytes)} that the account may store are taken: raise its max_file before everything is refused`;
+const nearlyFull = (kind: Kind, countedBytes: number, limitBytes: number, kept: Kept): string =>
+  `${bytes(countedBytes)} of the ${bytes(limitBytes)} that the account may keep ${kinds[kind].where} are taken: ` +
+  `raise its ${kinds[kind].account} before everything there is refused${holders(kind, kept)}`;
+
+/** Who takes the room, for the end of a sentence. */
+function holders(kind: Kind, { largest }: Kept): string {
+  if (largest.length === 0) return "";
+  const told = largest.map(({ name, heldBytes, bytesMax }) => {
+    return `${name} ${bytes(heldBytes)}${bytesMax === null ? " (it has no max_bytes and may take all there is)" : ` of ${bytes(bytesMax)}`}`;
+  });
+  return `. Most ${kinds[kind].where} is held by ${told.join(", ")}`;
+}
 
 export const isOlder = (version: string, floor: string): boolean => version.localeCompare(floor, undefined, { numeric: true }) < 0;

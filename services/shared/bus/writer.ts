@@ -1,9 +1,11 @@
 import type { Clock } from "../runtime/clock.ts";
+import type { ServingError } from "../runtime/errors.ts";
 import { encodeLive, encodeRecord, mayFit } from "./codec.ts";
 import type { JobEvent, LogRecord } from "./events.ts";
 import type { Journal } from "./journal.ts";
 import { untilKnown } from "./known.ts";
 import { advance, type Standing } from "./standing.ts";
+import { AppendWaits, type OnWait } from "./waits.ts";
 
 /** What follows an event: where the job stands, and the sequence to append after. */
 export type Tip = Standing & { readonly sequence: number };
@@ -13,11 +15,13 @@ export class Writer {
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #closing: AbortSignal;
+  readonly #waits: AppendWaits;
 
-  constructor(journal: Journal, clock: Clock, closing: AbortSignal) {
+  constructor(journal: Journal, clock: Clock, closing: AbortSignal, onWait: OnWait = () => {}) {
     this.#journal = journal;
     this.#clock = clock;
     this.#closing = closing;
+    this.#waits = new AppendWaits(clock, onWait);
   }
 
   /**
@@ -45,7 +49,7 @@ export class Writer {
     return record;
   }
 
-  #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number, waits: boolean): Promise<number | null> {
+  async #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number, waits: boolean): Promise<number | null> {
     const append = {
       where: "the job log",
       once: () => this.#journal.append(jobId, bytes, after, id),
@@ -54,8 +58,17 @@ export class Writer {
         return last?.id === id ? last.sequence : null;
       },
       waits,
+      failed: (why: ServingError) => this.#waits.failed(id, beganMs, why),
     };
-    return untilKnown(append, this.#clock, ms, this.#closing);
+    const beganMs = this.#clock.monotonicMs();
+    try {
+      const sequence = await untilKnown(append, this.#clock, ms, this.#closing);
+      this.#waits.ended(id, "over");
+      return sequence;
+    } catch (thrown) {
+      this.#waits.ended(id, "given up");
+      throw thrown;
+    }
   }
 }
 

@@ -20,7 +20,7 @@ const stores = {
   natsUrl: url(
     ["nats:", "tls:", "memory:"],
     "memory:",
-    "The record. `memory:` lives and dies with the process. In a user or a password % is written %25, / %2F, # %23 and @ %40.",
+    "The record. `memory:` lives and dies with the process. Several servers of one cluster: whole URLs, separated by commas, the first with user and password. In these % is written %25, / %2F, # %23 and @ %40.",
   ),
   natsPrefix: text("longshore", "Begins the name of every stream, bucket and subject, so that clusters can share a server."),
   redisUrl: url(

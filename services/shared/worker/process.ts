@@ -1,5 +1,6 @@
 import type { Phase } from "../bus/events.ts";
 import { busFromConfig } from "../bus/from-config.ts";
+import { reached } from "../bus/reached.ts";
 import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../engine/from-config.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { type Config, requireServers } from "../runtime/config.ts";
@@ -47,7 +48,7 @@ export async function workerProcess(
   const status = { healthy: failure, ready: () => (opened === null ? "starting" : (failure() ?? away)), metrics };
   const server = await openStatusServer(config.host, config.statusPort, status);
   try {
-    await bus.ready(READY_MS);
+    await reached(bus, { ms: READY_MS, say: (text) => log.warn(text), patient: true });
     opened = await engineFromConfig(config);
     const { engine, model } = opened;
     const settings = workerSettings(config, model, systemRandom.id(`${role}_`));

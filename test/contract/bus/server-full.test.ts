@@ -7,7 +7,7 @@ import { measureStorage } from "../../../services/shared/bus/nats/storage.ts";
 import { Stream } from "../../../services/shared/bus/nats/stream.ts";
 import { names } from "../../../services/shared/bus/nats/subjects.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
-import { isOlder, storageTrouble } from "../../../services/shared/bus/storage.ts";
+import { isOlder, type Storage, storageTroubles } from "../../../services/shared/bus/storage.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
 import { NatsServer } from "../../support/nats.ts";
@@ -15,17 +15,25 @@ import { NatsServer } from "../../support/nats.ts";
 const MB = 1_000_000;
 const patience = { clock: systemClock, random: systemRandom, tryMs: 5_000, answerMs: 10_000 };
 const named = names("longshore");
-const log: StreamPlan = {
-  config: {
-    name: named.log.stream,
-    subjects: [`${named.log.subject}.*`, named.log.clock],
-    storage: "file",
-    num_replicas: 1,
-    max_bytes: 2 * MB,
-    allow_rollup_hdrs: true,
-  },
-  from: {},
-};
+const plan = (config: StreamPlan["config"]): StreamPlan => ({ config, from: {} });
+const log = plan({
+  name: named.log.stream,
+  subjects: [`${named.log.subject}.*`, named.log.clock],
+  storage: "file",
+  num_replicas: 1,
+  max_bytes: 2 * MB,
+  allow_rollup_hdrs: true,
+});
+const beats = plan({
+  name: named.beats.stream,
+  subjects: [`${named.beats.subject}.>`],
+  storage: "memory",
+  num_replicas: 1,
+  max_bytes: MB,
+  max_msgs_per_subject: 1,
+});
+const OTHER = { subjects: ["other.*"], num_replicas: 1 };
+const texts = (storage: Storage) => storageTroubles(storage).map(({ text }) => text);
 
 const ends: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -33,24 +41,23 @@ afterEach(async () => {
 });
 
 /** A server whose clients, all of one account, may store so much. */
-async function smallServer(maxBytes: number): Promise<NatsServer> {
-  const account = `jetstream { max_mem: 64MB, max_file: ${maxBytes} }, users [{ user: u, password: p }]`;
+async function smallServer(maxBytes: number, maxMemory = 64 * MB): Promise<NatsServer> {
+  const account = `jetstream { max_mem: ${maxMemory}, max_file: ${maxBytes} }, users [{ user: u, password: p }]`;
   const server = await NatsServer.start(undefined, `accounts { A { ${account} } }\nno_auth_user: u\n`);
   ends.push(() => server.stop());
   return server;
 }
 
-/** A log of our own beside a stream of somebody else's, `other`. */
-async function small() {
-  const server = await smallServer(20 * MB);
+/** Streams of our own beside one of somebody else's, `other`, which has no bound of its own. */
+async function small(storage: "file" | "memory" = "file") {
+  const server = await smallServer(20 * MB, 20 * MB);
   const connection = new Connection(server.url, patience, async (ready) => {
-    await ensureStream(ready, log);
-    await ensureStream(ready, { config: { name: "OTHER", subjects: ["other.*"], storage: "file", num_replicas: 1 }, from: {} });
+    for (const each of [log, beats, plan({ ...OTHER, name: "OTHER", storage })]) await ensureStream(ready, each);
   });
   ends.push(() => connection.close());
   const prepared = () => expect.poll(() => connection.unprepared(), { timeout: 60_000 }).toBeNull();
   await prepared();
-  const stream = new Stream(log.config.name, connection, patience);
+  const probed = { log: new Stream(log.config.name, connection, patience), beats: new Stream(beats.config.name, connection, patience) };
   const other = new Stream("OTHER", connection, patience);
   /** Until not even a short one finds room; what is said then. */
   const fill = async (): Promise<unknown> => {
@@ -61,23 +68,40 @@ async function small() {
     }
     return refused;
   };
-  return { server, connection, prepared, stream, other, fill, measure: () => measureStorage(connection, [log], stream, named) };
+  return { server, connection, prepared, probed, other, fill, measure: () => measureStorage(connection, [log, beats], probed, named) };
 }
 
 test("a server that is full of others' messages takes none of ours, and says what to do until there is room", async () => {
   const { fill, measure, other, server } = await small();
-  expect(await measure()).toMatchObject({ limitBytes: 20 * MB, grantedBytes: 2 * MB, missing: [], missingBytes: 0, refusal: null });
+  const empty = { limitBytes: 20 * MB, unboundedBytes: 0, missingBytes: 0, refusal: null };
+  expect(await measure()).toMatchObject({ disk: { ...empty, grantedBytes: 2 * MB }, memory: { ...empty, grantedBytes: MB }, missing: [] });
   const full = {
     code: "OVERLOADED",
     message: expect.stringMatching(/^nats-server stores nothing more \(.+\): restart it .* max_file_store/),
   };
   expect(await fill()).toMatchObject(full);
   const storage = await measure();
-  expect(storage.heldBytes).toBeGreaterThan(18 * MB);
-  expect(storageTrouble(storage)).toMatch(/^nats-server stores nothing more/);
+  expect(storage.disk.heldBytes).toBeGreaterThan(18 * MB);
+  expect(storage.disk.unboundedBytes).toBeGreaterThan(18 * MB);
+  expect(texts(storage)).toEqual([
+    expect.stringMatching(/^nats-server stores nothing more .*Most on disk is held by OTHER \S+ MB \(it has no max_bytes/),
+  ]);
   await withHand(server, (manager) => manager.streams.purge("OTHER")); // of everything, which all versions count
-  expect(storageTrouble(await measure())).toBeNull();
+  expect(storageTroubles(await measure())).toEqual([]);
   await other.put("other.bulk", new Uint8Array(1));
+});
+
+test("an account whose memory others fill takes no sign of life, and says so of its memory alone", async () => {
+  const { fill, measure, probed } = await small("memory");
+  expect(await fill()).toMatchObject({ code: "OVERLOADED" });
+  await expect(probed.beats.put(`${named.beats.subject}.w`, new Uint8Array(1))).rejects.toMatchObject({
+    message: expect.stringMatching(/max_file \(max_mem\) of the account/),
+  });
+  const storage = await measure();
+  expect(storage.disk).toMatchObject({ refusal: null, unboundedBytes: 0 });
+  expect(storageTroubles(storage)).toEqual([
+    { kind: "memory", refuses: true, text: expect.stringMatching(/Most in memory is held by OTHER \S+ MB \(it has no max_bytes/) },
+  ]);
 });
 
 test("what a server goes on counting behind a purge of some subjects is told, and gone with its restart", async () => {
@@ -85,16 +109,16 @@ test("what a server goes on counting behind a purge of some subjects is told, an
   expect(await fill()).toMatchObject({ code: "OVERLOADED" });
   await other.purge("other.bulk");
   const storage = await measure();
-  expect(storage.heldBytes).toBeLessThan(0.1 * MB);
+  expect(storage.disk.heldBytes).toBeLessThan(0.1 * MB);
   const isBroken = isOlder(connection.version, "2.9.15");
-  expect(storage.countedBytes > 18 * MB).toBe(isBroken);
-  if (isBroken) expect(storageTrouble(storage)).toMatch(/now refuses everything\. Restart it: .* from 2\.9\.15 on/);
+  expect(storage.disk.countedBytes > 18 * MB).toBe(isBroken);
+  if (isBroken) expect(texts(storage)[0]).toMatch(/now refuses everything\. Restart it: .* from 2\.9\.15 on/);
   await server.kill("SIGTERM");
   await expect.poll(() => connection.unprepared(), { timeout: 60_000 }).not.toBeNull();
   await server.restart();
   await prepared();
-  expect(await measure()).toMatchObject({ heldBytes: expect.any(Number), refusal: null });
-  expect(storageTrouble(await measure())).toBeNull();
+  expect(await measure()).toMatchObject({ disk: { refusal: null } });
+  expect(storageTroubles(await measure())).toEqual([]);
 });
 
 test("where a stream finds no room, whoever asks for another that comes behind it hears that, not that it is not found", async () => {
@@ -105,7 +129,7 @@ test("where a stream finds no room, whoever asks for another that comes behind i
   await expect.poll(() => bus.ready(100).catch((error: unknown) => error), { timeout: 60_000 }).toMatchObject(noRoom);
   await expect(bus.registry.beats("prefill")).rejects.toMatchObject(noRoom);
   await expect(bus.registry.beat("prefill", "w", "{}")).rejects.toMatchObject(noRoom);
-  expect(await bus.storage()).toMatchObject({ missing: expect.arrayContaining([named.log.stream]), refusal: null });
+  expect(await bus.storage()).toMatchObject({ missing: expect.arrayContaining([named.log.stream]), disk: { refusal: null } });
 });
 
 async function withHand(server: NatsServer, act: (manager: { streams: { purge(name: string): Promise<unknown> } }) => Promise<unknown>) {

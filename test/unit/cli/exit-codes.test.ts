@@ -38,6 +38,12 @@ test.each([
     /no longshore answers at \S+ \(ECONNREFUSED\)/,
     async () => longshore(["--url", `http://127.0.0.1:${await freePort()}`, "jobs"]),
   ],
+  [
+    "a record whose server is not there",
+    1,
+    /^longshore: NATS at 127\.0\.0\.1:\d+ does not answer \(connection refused\); start nats-server there, or correct LONGSHORE_NATS_URL\n$/,
+    async () => longshore(["keys", "list"], { LONGSHORE_NATS_URL: `nats://127.0.0.1:${await freePort()}` }),
+  ],
 ])("a command says by its exit code whether to try again: %s", async (_, code, words, run) => {
   expect(await run()).toEqual([code, expect.stringMatching(words)]);
 });

@@ -165,6 +165,24 @@ test("a start that fails says what the first that ended said, and whose fault it
   });
 });
 
+test.each([
+  [
+    "throws",
+    `throw Object.assign(new Error("no such folder\\n  name another", { cause: new Error("gone") }), { code: "E" })`,
+    /^ {2}Error: no such folder\n {4}name another\n {4}code: 'E',\n {4}\[cause\]: Error: gone$/,
+  ],
+  ["lacks a module", `import("longshore-none")`, /^ {2}Error \[ERR_MODULE_NOT_FOUND\]: Cannot find package 'longshore-none'/],
+  ["is written wrongly", "const a = ;", /^ {2}SyntaxError: Unexpected token ';'$/],
+  ["drops what it should have caught", "Promise.reject(6 * 7)", /UnhandledPromiseRejection: .* the reason "42"/],
+  ["runs out of memory", "for (const a = []; ; ) a.push(new Array(1e6).fill(1.5))", /^ {2}FATAL ERROR: .* heap out of memory$/],
+])("of a process that %s while it starts it is told why, in Node's words, not where", async (_, script, why) => {
+  const broken = { ...plan("api", await freePort()), args: ["--max-old-space-size=20", "-e", script] };
+  const failure: unknown = await launch([broken], options()).catch((error: unknown) => error);
+  const [first, ...said] = String((failure as Error).message).split("\n");
+  expect(first).toMatch(/^api-1 ended while it started \((exit|signal) \w+\); all it said is in .*api-1\.log$/);
+  expect(said.join("\n")).toMatch(why);
+});
+
 test("a server that is not on this machine is named, with what installs it", async () => {
   const store = { ...plan("store", await freePort()), program: "longshore-none" };
   await expect(launch([store], options())).rejects.toMatchObject({

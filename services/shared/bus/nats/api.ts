@@ -7,6 +7,7 @@ export const apiCodes = {
   streamInvalidConfig: 10052,
   streamSubjectOverlap: 10065,
   replicasNotSupported: 10074,
+  clusterNoPeers: 10005,
   noMessageFound: 10037,
   wrongLastSequence: 10071,
   wrongLastSequenceConstant: 10164,

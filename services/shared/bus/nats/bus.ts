@@ -33,7 +33,8 @@ export function natsBus(settings: BusSettings): Bus {
     jobs: stream(named.jobs),
     access: stream(named.access),
   };
-  const journal = new NatsJournal(connection, { log: stream(named.log), beats: buckets.beats }, named, settings);
+  const logged = { log: stream(named.log), beats: buckets.beats };
+  const journal = new NatsJournal(connection, logged, named, settings);
   const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings, settings.payloadBytesMax);
   return {
     log: new FencedLog(journal, settings, clock, random, connection.closing),
@@ -42,8 +43,7 @@ export function natsBus(settings: BusSettings): Bus {
     files: objects(named.files),
     documents: new NatsDocuments(stream(named.documents), named.documents.subject),
     registry: new NatsRegistry(connection, buckets, named),
-    storage: () =>
-      patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, stream(named.log), named)),
+    storage: () => patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, logged, named)),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),
     close: () => connection.close(),
   };

@@ -1,15 +1,16 @@
-import { type ConnectionOptions, connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
+import { connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
-import { connectionOptions } from "./connection-options.ts";
+import { away, UNPREPARED, unheard } from "./away.ts";
+import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
 
 /** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
 export class Connection {
-  readonly #options: ConnectionOptions;
+  readonly #options: NamedServers;
   readonly #tryMs: number;
   readonly #clock: Clock;
   readonly #requests: Requests;
@@ -30,7 +31,7 @@ export class Connection {
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
   constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
-    this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => this.#redialMs() };
+    this.#options = connectionOptions(url, tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -56,30 +57,30 @@ export class Connection {
    */
   async prepared(): Promise<void> {
     if (this.#prepared && this.#connected) return;
-    throw this.#wasPrepared || !isRefused(this.#trouble) ? away(this.#trouble) : this.#trouble;
+    throw this.#wasPrepared || !isRefused(this.#trouble) ? this.#away() : this.#trouble;
   }
 
   /** Why streams may be missing; null once the server was prepared. */
   unprepared(): ServingError | null {
-    return this.#prepared ? null : away(this.#trouble);
+    return this.#prepared ? null : this.#away();
   }
 
   /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
   async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
-    if (!this.#connected) throw away(this.#trouble);
+    if (!this.#connected) throw this.#away();
     try {
       return await this.#requests.ask(subject, (reply, failed) =>
         this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
-      throw cause instanceof Error && cause.message === UNHEARD ? this.#unheard(subject, cause) : away(cause);
+      // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
+      if (cause instanceof Error && cause.message === UNHEARD) throw unheard(subject, this.unprepared());
+      throw away(cause, this.#options.servers);
     }
   }
 
-  /** Nobody listens: the streams are not there, or there is no JetStream at all. */
-  #unheard(subject: string, cause: Error): ServingError {
-    if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return unavailable(cause, NO_JETSTREAM);
-    return this.unprepared() ?? away(cause);
+  #away(): ServingError {
+    return away(this.#trouble, this.#options.servers);
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
@@ -146,13 +147,34 @@ export class Connection {
   async #run(): Promise<void> {
     while (!this.closing.aborted) {
       try {
-        await this.#watch(await connect(this.#options));
+        await this.#watch(await this.#dial());
       } catch (cause) {
         this.#trouble = cause;
         await new Pause().wait(this.#clock, this.#redialMs(), this.closing);
       }
     }
     await this.#nats?.close();
+  }
+
+  /**
+   * Tries each server that is named once. The library goes on with those that they tell of, and where one refuses us with those that this one tells of,
+   * for ever, without a pause, and without a word: then they are asked once more, and believed of themselves alone.
+   */
+  async #dial(): Promise<NatsConnection> {
+    let isIn = false;
+    let tries = 0;
+    const reconnectDelayHandler = () => {
+      if (!isIn && tries++ > this.#options.servers.length) throw new Error(GOES_ROUND);
+      return this.#redialMs();
+    };
+    const options = { ...this.#options, reconnectDelayHandler };
+    const nats = await connect(options).catch((cause: Error) => {
+      if (cause.message !== GOES_ROUND) throw cause;
+      tries = 0;
+      return connect({ ...options, ignoreClusterUpdates: true });
+    });
+    isIn = true;
+    return nats;
   }
 
   /** Spread over a half, so that a restarted server is not met by everyone at once. */
@@ -180,6 +202,7 @@ export class Connection {
 
   async #arrive(): Promise<void> {
     this.#connected = true;
+    this.#trouble = new Error(UNPREPARED);
     this.#dials = 0;
     for (let tries = 0; this.#connected && !this.closing.aborted; tries++) {
       try {
@@ -214,6 +237,8 @@ interface Dialling {
   readonly random: Random;
 }
 
+const GOES_ROUND = "every server was tried";
+
 const ignored = (): void => {};
 
 /** The library asks the headers of what is published for nothing but their bytes. */
@@ -231,20 +256,3 @@ function listen(nats: NatsConnection, subject: string, callback: (message: Msg) 
 }
 
 const isRefused = (trouble: unknown): boolean => trouble instanceof ServingError && trouble.code === "INVALID_REQUEST";
-
-/** A trouble that says itself what to do keeps its words. */
-function away(cause: unknown): ServingError {
-  if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
-  const isLogin = /authori[sz]ation|user authentication/i.test(troubleOf(cause));
-  const advice = isLogin
-    ? "check the user and password in LONGSHORE_NATS_URL"
-    : "check LONGSHORE_NATS_URL and that nats-server is up with JetStream";
-  return unavailable(cause, advice);
-}
-
-const unavailable = (cause: unknown, advice: string): ServingError =>
-  new ServingError("UNAVAILABLE", `NATS does not answer (${troubleOf(cause)}); ${advice}`, { cause });
-
-const troubleOf = (cause: unknown): string => (cause instanceof Error ? cause.message : "not connected");
-
-export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

@@ -1,6 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { apiCodes, callApi, isApiError, serverFull } from "./api.ts";
-import { type Connection, NO_JETSTREAM } from "./connection.ts";
+import { NO_JETSTREAM } from "./away.ts";
+import type { Connection } from "./connection.ts";
 
 export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
 
@@ -85,6 +86,7 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
   }
 }
 
+const NO_PEERS = "to make it as many servers of the cluster must be up as LONGSHORE_NATS_REPLICAS says, each with room for it";
 const NO_ROOM =
   "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 
@@ -97,6 +99,6 @@ function refusal(name: string, thrown: unknown): unknown {
     return new ServingError("UNAVAILABLE", `nats-server has no room for stream ${name}: ${message}; ${NO_ROOM}`, details);
   if (code === apiCodes.jetStreamNotEnabledForAccount) return new ServingError("UNAVAILABLE", `${message}; ${NO_JETSTREAM}`, details);
   const advice = lasting.get(code);
-  const why = `nats-server refuses stream ${name}: ${message}; ${advice ?? "see its log"}`;
+  const why = `nats-server refuses stream ${name}: ${message}; ${advice ?? (code === apiCodes.clusterNoPeers ? NO_PEERS : "see its log")}`;
   return new ServingError(advice === undefined ? "UNAVAILABLE" : "INVALID_REQUEST", why, details);
 }

@@ -11,6 +11,7 @@ interface Waiting {
 /** The server's word that nobody listens to the subject of a request. */
 const NO_RESPONDERS = 503;
 export const UNHEARD = "nobody answers there";
+export const UNANSWERED = "timeout";
 
 /**
  * Requests that wait for their answers: all answers come to one inbox, and one timer watches all deadlines. The library's own requests cost
@@ -79,7 +80,7 @@ export class Requests {
       for (const [name, { dueMs, reject }] of this.#waiting) {
         if (dueMs > nowMs) return this.#watch(dueMs - nowMs);
         this.#waiting.delete(name);
-        reject(new Error("timeout"));
+        reject(new Error(UNANSWERED));
       }
     });
   }

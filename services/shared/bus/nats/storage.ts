@@ -1,15 +1,20 @@
 import { ServingError } from "../../runtime/errors.ts";
-import type { Storage } from "../storage.ts";
+import type { Kept, Storage } from "../storage.ts";
 import { apiCodes, callApi, isApiError } from "./api.ts";
-import { type Connection, NO_JETSTREAM } from "./connection.ts";
+import { NO_JETSTREAM } from "./away.ts";
+import type { Connection } from "./connection.ts";
 import type { StreamPlan } from "./ensure-stream.ts";
+import type { Placement } from "./messages.ts";
 import type { Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
 
 interface Account {
   readonly storage: number;
-  /** Zero and less: none that we are told, that of the server among them. */
-  readonly limits: { readonly max_storage: number };
+  readonly memory: number;
+  /** Less than zero: none that we are told, that of the server among them. */
+  readonly limits: { readonly max_storage: number; readonly max_memory: number };
+  /** Where limits go by the number of copies, those above are none. */
+  readonly tiers?: object;
 }
 
 interface Listed {
@@ -24,10 +29,19 @@ interface Page {
   readonly missing?: readonly string[] | null;
 }
 
-/** One look at what the account counts and what its streams hold, all of them, and a write to `log`, where that is. UNAVAILABLE. */
-export async function measureStorage(connection: Connection, plans: readonly StreamPlan[], log: Stream, names: Names): Promise<Storage> {
+/** How many of the streams that hold most are named. */
+const NAMED = 3;
+
+/** Streams that are written to: one on disk, one in memory. */
+interface Probed {
+  readonly log: Stream;
+  readonly beats: Stream;
+}
+
+/** One look at what the account counts and what its streams hold, all of them, and a write to `log` and to `beats`, where they are. UNAVAILABLE. */
+export async function measureStorage(connection: Connection, plans: readonly StreamPlan[], probed: Probed, names: Names): Promise<Storage> {
   try {
-    return await measured(connection, plans, log, names);
+    return await measured(connection, plans, probed, names);
   } catch (thrown) {
     if (!isApiError(thrown)) throw thrown;
     const advice = isApiError(thrown, apiCodes.jetStreamNotEnabledForAccount) ? NO_JETSTREAM : "see the log of nats-server";
@@ -35,20 +49,45 @@ export async function measureStorage(connection: Connection, plans: readonly Str
   }
 }
 
-async function measured(connection: Connection, plans: readonly StreamPlan[], log: Stream, names: Names): Promise<Storage> {
-  const { storage, limits } = await callApi<Account>(connection, "INFO");
+async function measured(connection: Connection, plans: readonly StreamPlan[], { log, beats }: Probed, names: Names): Promise<Storage> {
+  const account = await callApi<Account>(connection, "INFO");
   const streams = await listed(connection);
-  const onDisk = streams.filter(({ config }) => config.storage === "file");
-  const missing = plans.filter(({ config }) => !streams.some((stream) => stream.config.name === config.name)).map(({ config }) => config);
+  const isThere = (name: unknown) => streams.some(({ config }) => config.name === name);
+  const missing = plans.map(({ config }) => config).filter(({ name }) => !isThere(name));
+  const limit = (max: number) => (account.tiers !== undefined || max < 0 ? null : max);
+  const kept = (storage: string, refusal: string | null, countedBytes: number, max: number): Kept => ({
+    ...held(streams.filter(({ config }) => config.storage === storage)),
+    countedBytes,
+    limitBytes: limit(max),
+    missingBytes: sum(missing, (config) => (config.storage === storage ? Number(config.num_replicas) * Number(config.max_bytes ?? 0) : 0)),
+    refusal,
+  });
+  const refusals = {
+    file: isThere(log.name) ? await refusalOf(log, names.log.clock, { replace: true }) : null,
+    memory: isThere(beats.name) ? await refusalOf(beats, `${names.beats.subject}.clock`) : null,
+  };
   return {
     version: connection.version,
-    countedBytes: storage,
-    heldBytes: sum(onDisk, ({ config, state }) => config.num_replicas * state.bytes),
-    limitBytes: limits.max_storage > 0 ? limits.max_storage : null,
-    grantedBytes: sum(onDisk, ({ config }) => config.num_replicas * Math.max(0, config.max_bytes)),
+    disk: kept("file", refusals.file, account.storage, account.limits.max_storage),
+    memory: kept("memory", refusals.memory, account.memory, account.limits.max_memory),
     missing: missing.map(({ name }) => name),
-    missingBytes: sum(missing, (config) => (config.storage === "file" ? Number(config.num_replicas) * Number(config.max_bytes ?? 0) : 0)),
-    refusal: missing.some(({ name }) => name === log.name) ? null : await refusalOf(log, names.log.clock),
+  };
+}
+
+function held(streams: readonly Listed[]): Pick<Kept, "heldBytes" | "grantedBytes" | "unboundedBytes" | "largest"> {
+  const holders = streams.map(({ config: { name, num_replicas, max_bytes }, state }) => ({
+    name,
+    heldBytes: num_replicas * state.bytes,
+    bytesMax: max_bytes > 0 ? num_replicas * max_bytes : null,
+  }));
+  return {
+    heldBytes: sum(holders, ({ heldBytes }) => heldBytes),
+    grantedBytes: sum(holders, ({ bytesMax }) => bytesMax ?? 0),
+    unboundedBytes: sum(holders, ({ heldBytes, bytesMax }) => (bytesMax === null ? heldBytes : 0)),
+    largest: holders
+      .filter(({ heldBytes }) => heldBytes > 0)
+      .toSorted((a, b) => b.heldBytes - a.heldBytes)
+      .slice(0, NAMED),
   };
 }
 
@@ -63,10 +102,10 @@ async function listed(connection: Connection): Promise<readonly Listed[]> {
   }
 }
 
-/** The log's clock is written every few seconds in any case, and replaced each time. */
-async function refusalOf(log: Stream, clock: string): Promise<string | null> {
+/** A clock is written every few seconds in any case, and replaced each time. */
+async function refusalOf(stream: Stream, clock: string, placement: Placement = {}): Promise<string | null> {
   try {
-    await log.put(clock, new Uint8Array(), { replace: true });
+    await stream.put(clock, new Uint8Array(), placement);
     return null;
   } catch (thrown) {
     if (!(thrown instanceof ServingError && thrown.code === "OVERLOADED")) throw thrown;

@@ -227,7 +227,7 @@ interface StreamState {
 }
 
 const FULL =
-  "restart it where it is older than 2.9.15, else raise its max_file_store, or max_file of the account; `longshore doctor` says more";
+  "restart it where it is older than 2.9.15, else raise its max_file_store (max_mem_store), or max_file (max_mem) of the account; `longshore doctor` says which";
 
 function outcomeOf(cause: unknown): Appended {
   if (isApiError(cause, apiCodes.wrongLastSequence, apiCodes.wrongLastSequenceConstant)) return { kind: "refused" };

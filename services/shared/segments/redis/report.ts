@@ -19,13 +19,17 @@ export async function askRedis(url: string, timeoutMs: number): Promise<RedisRep
     return reported(await control.run((redis) => redis.info()));
   } catch (cause) {
     const { message } = cause as Error;
-    const what = /^(NOAUTH|WRONGPASS|NOPERM|ERR invalid password|ERR AUTH)/.test(message)
-      ? "the user and password in LONGSHORE_REDIS_URL"
-      : "LONGSHORE_REDIS_URL and that redis-server is up";
-    throw new ServingError("UNAVAILABLE", `Redis does not answer (${message}); check ${what}`, { cause });
+    throw new ServingError("UNAVAILABLE", `Redis does not answer (${message}); ${adviceFor(message)}`, { cause });
   } finally {
     control.close();
   }
+}
+
+function adviceFor(message: string): string {
+  if (/^(NOAUTH|WRONGPASS|NOPERM|ERR invalid password|ERR AUTH)/.test(message)) return "check the user and password in LONGSHORE_REDIS_URL";
+  if (/self-signed|unable to .* certificate/i.test(message)) return "name the certificate of its authority in NODE_EXTRA_CA_CERTS";
+  if (/ECONNRESET/.test(message)) return "check LONGSHORE_REDIS_URL: rediss:// where it speaks TLS, redis:// where it does not";
+  return "check LONGSHORE_REDIS_URL and that redis-server is up";
 }
 
 function reported(info: string): RedisReport {

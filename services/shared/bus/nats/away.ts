@@ -1,0 +1,41 @@
+import { ServingError } from "../../runtime/errors.ts";
+import { RecordAway } from "../away.ts";
+import { UNANSWERED } from "./requests.ts";
+
+/** What the library and the system call what goes wrong, in words, and what to do: nothing of it passes by itself. */
+const lasting: readonly (readonly [pattern: RegExp, why: string | null, advice: string])[] = [
+  [/CONNECTION_REFUSED|ECONNREFUSED/, "connection refused", "start nats-server there, or correct LONGSHORE_NATS_URL"],
+  [/ENOTFOUND/, "there is no such host", "correct LONGSHORE_NATS_URL"],
+  [/authori[sz]ation|user authentication/i, "user or password refused", "check the user and password in LONGSHORE_NATS_URL"],
+  [/self-signed|unable to .* certificate/i, null, "name the certificate of its authority in NODE_EXTRA_CA_CERTS"],
+  [/certificate|altname|alert/i, null, "check the host in LONGSHORE_NATS_URL, and the certificate of nats-server"],
+  [/SERVER_OPT_NA|^tls$/, "it speaks no TLS", "write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
+];
+
+/** A trouble that says itself what to do keeps its words. `servers`: those that are named, the last of which may have said it. */
+export function away(cause: unknown, servers: readonly string[]): ServingError {
+  if (cause instanceof RecordAway) return cause;
+  if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
+  const at = servers.join(" or ");
+  const said = cause instanceof Error ? cause.message : "no connection yet";
+  const connected = said === UNANSWERED ? "connected, no answer in time" : said === UNPREPARED ? said : null;
+  if (connected !== null) return new RecordAway({ at, why: connected, advice: BUSY, lasts: false, cause });
+  const [, why = null, advice = SILENT] = lasting.find(([pattern]) => pattern.test(said)) ?? [];
+  return new RecordAway({ at, why: why ?? said.toLowerCase(), advice, lasts: advice !== SILENT, cause });
+}
+
+/** Until it is known that all streams are there. */
+export const UNPREPARED = "connected, its streams are being looked at";
+const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
+const BUSY = "see its log, and in a cluster that most of its servers are up";
+
+/** The server is there, and says that nobody listens at `subject`: a stream, which it was not prepared with yet (`unprepared`), or JetStream itself. */
+export function unheard(subject: string, unprepared: ServingError | null): ServingError {
+  if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject))
+    return new ServingError("UNAVAILABLE", `nats-server is up without JetStream; ${NO_JETSTREAM}`);
+  if (unprepared !== null) return unprepared;
+  const what = "a stream of the cluster was deleted, or too few of the servers that keep it are up";
+  return new ServingError("UNAVAILABLE", `nats-server is up, and nobody takes ${subject}: ${what}; see \`nats stream report\``);
+}
+
+export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

@@ -1,0 +1,33 @@
+import { isUnavailable, ServingError } from "../runtime/errors.ts";
+import { RecordAway, toldOf } from "./away.ts";
+import type { Bus } from "./contract.ts";
+
+/** A start that takes no longer is not worth a word: of a command, and of what may be the first to make the streams. */
+const QUIET_MS = 1_000;
+const QUIET_MS_PATIENT = 5_000;
+
+interface Waiting {
+  readonly ms: number;
+  /** Is told what is waited for, after a moment. */
+  readonly say: (text: string) => void;
+  /** Whether who starts the servers may still be at it: else what waiting alone does not mend is not waited for. */
+  readonly patient: boolean;
+}
+
+/** Resolves once the record answers; rejects as `ready` does, in words for whoever runs the cluster. */
+export async function reached(bus: Pick<Bus, "ready">, { ms, say, patient }: Waiting): Promise<void> {
+  const quietMs = Math.min(ms, patient ? QUIET_MS_PATIENT : QUIET_MS);
+  try {
+    await bus.ready(quietMs);
+    return;
+  } catch (thrown) {
+    if (!isUnavailable(thrown) || (thrown instanceof RecordAway && thrown.lasts && !patient)) throw forOperators(thrown);
+    say(`waiting ${Math.round(ms / 1_000)} s at most for the record: ${toldOf(thrown)}`);
+  }
+  await bus.ready(ms - quietMs).catch((thrown: unknown) => {
+    throw forOperators(thrown);
+  });
+}
+
+const forOperators = (thrown: unknown): unknown =>
+  thrown instanceof RecordAway ? new ServingError("UNAVAILABLE", thrown.told, { cause: thrown }) : thrown;

@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { RecordAway, toldOf } from "../../../../services/shared/bus/away.ts";
+import { away, unheard } from "../../../../services/shared/bus/nats/away.ts";
+
+const servers = ["a:4222", "b:4222"];
+
+test.each([
+  ["CONNECTION_REFUSED", true, "(connection refused); start nats-server there, or correct LONGSHORE_NATS_URL"],
+  ["getaddrinfo ENOTFOUND a", true, "(there is no such host); correct LONGSHORE_NATS_URL"],
+  ["'Authorization Violation'", true, "(user or password refused); check the user and password in LONGSHORE_NATS_URL"],
+  [
+    "self-signed certificate in certificate chain",
+    true,
+    "(self-signed certificate in certificate chain); name the certificate of its authority in NODE_EXTRA_CA_CERTS",
+  ],
+  ["certificate has expired", true, "(certificate has expired); check the host in LONGSHORE_NATS_URL, and the certificate of nats-server"],
+  ["tls", true, "(it speaks no TLS); write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
+  ["TIMEOUT", false, "(timeout); check LONGSHORE_NATS_URL and that nats-server is up"],
+  ["timeout", false, "(connected, no answer in time); see its log, and in a cluster that most of its servers are up"],
+])("%s of the library is said in words, with what to do, and the address where no client reads it", (said, lasts, words) => {
+  const error = away(new Error(said), servers);
+  expect(error).toMatchObject({ code: "UNAVAILABLE", lasts, message: `NATS does not answer ${words}` });
+  expect(toldOf(error)).toBe(`NATS at a:4222 or b:4222 does not answer ${words}`);
+});
+
+test("a server that is up without what is asked of it is not said to be away", () => {
+  const [none, lacks] = [unheard("$JS.API.INFO", null), unheard("longshore.log.job", null)];
+  expect(none.message).toMatch(/^nats-server is up without JetStream; start nats-server with --jetstream/);
+  expect(lacks.message).toMatch(
+    /^nats-server is up, and nobody takes longshore\.log\.job: a stream of the cluster was deleted, or .*`nats stream report`$/,
+  );
+  const unprepared = new RecordAway({ at: "a", why: "w", advice: "a", lasts: false, cause: null });
+  expect(unheard("$JS.API.DIRECT.GET.LONGSHORE_LOG", unprepared)).toBe(unprepared);
+});
