@@ -197,7 +197,11 @@ async function lets(schema: object, text: string): Promise<boolean> {
 
 const whole = fc.oneof(fc.integer({ min: -1_100, max: 1_100 }), fc.maxSafeInteger());
 test("whole numbers are held to any bounds, those that are open too, and to nothing else", async () => {
-  const bounded = fc.tuple(fc.option(whole), fc.option(whole), fc.array(fc.oneof(whole, fc.integer({ min: -3, max: 3 })), { maxLength: 6 }));
+  const bounded = fc.tuple(
+    fc.option(whole),
+    fc.option(whole),
+    fc.array(fc.oneof(whole, fc.integer({ min: -3, max: 3 })), { maxLength: 6 }),
+  );
   await fc.assert(
     fc.asyncProperty(bounded, async ([a, b, drawn]) => {
       const [least, most] = a !== null && b !== null && a > b ? [b, a] : [a, b];
@@ -226,7 +230,11 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "integer", multipleOf: 5 }, "multipleOf is not supported"],
   [{ type: "integer", minimum: 5, maximum: 3 }, "minimum leaves no number below the maximum"],
   [
-    object(Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`n${i}`, { type: "integer", minimum: i + 2, maximum: 8_765_432_187_654_321 - i }]))),
+    object(
+      Object.fromEntries(
+        Array.from({ length: 60 }, (_, i) => [`n${i}`, { type: "integer", minimum: i + 2, maximum: 8_765_432_187_654_321 - i }]),
+      ),
+    ),
     "minimum makes more than the 500 values and parts of ranges",
   ],
   [{ type: "integer", minimum: 1e300 }, "minimum must be a whole number below 2^53"],
