@@ -1,6 +1,6 @@
 /**
  * Whole numbers from `least` to `most`, either of which may be infinite, as they are written in decimal: expressions of the library's grammar, of
- * which each number has one. Some twenty for each sign at most, since one stands for all numbers of its length behind a beginning.
+ * which each number has one. Some thirty for each sign at most, since one stands for all numbers of its length behind a beginning.
  */
 export function writtenRange(least: number, most: number): string[] {
   const below = least < 0 ? naturals(Math.max(1, -most), -least).map((digits) => `"-" ${digits}`) : [];
