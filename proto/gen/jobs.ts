@@ -935,6 +935,11 @@ export default {
                   "options": {
                     "proto3_optional": true
                   }
+                },
+                "instead": {
+                  "rule": "repeated",
+                  "type": "int32",
+                  "id": 3
                 }
               }
             },

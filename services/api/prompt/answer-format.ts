@@ -43,12 +43,7 @@ export function flatFormat(
 }
 
 /** Throws INVALID_REQUEST for a format that no answer to these messages can be held to. */
-export async function requireFormat(
-  grammars: Grammars,
-  { schema, param }: AnswerFormat,
-  { messages, tools }: { readonly messages: readonly ChatMessage[]; readonly tools: readonly Printable[] },
-): Promise<void> {
-  if (tools.length > 0) throw unsupported(param.format, "is not supported beside tools yet: leave one out, or set tool_choice to none");
+export async function requireFormat(grammars: Grammars, { schema, param }: AnswerFormat, messages: readonly ChatMessage[]): Promise<void> {
   if (messages.at(-1)?.wo_eos === true) throw unsupported(param.format, "is not supported for an answer that is begun already");
   await grammars.check(schema).catch((error: unknown) => {
     if (error instanceof ServingError && error.code === "INVALID_REQUEST") throw unsupported(param.schema, error.message);

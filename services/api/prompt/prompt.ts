@@ -1,3 +1,4 @@
+import { callsOpening } from "../../shared/engine/chat/dialect.ts";
 import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../../shared/engine/grammar/following.ts";
@@ -78,15 +79,24 @@ export async function conversationPrompt(
   const messages: readonly ChatMessage[] = begun === undefined ? asked : [...asked, { role: "assistant", written: begun, wo_eos: true }];
   const options = { release, thinking, effort: effortOf(effort), tools, responseFormat: format?.written };
   const { text, thinks } = openedPrompt(messages, options);
-  const after = thinks ? { after: model.tokenizer.ids.thinkEnd! } : {};
-  const constraint = format === undefined ? {} : { constraint: { schema: format.schema, ...after } };
+  const isHeld = format !== undefined && begun === undefined; // what is a call is no value
+  const constraint = isHeld && { constraint: await heldTo(model, format.schema, thinks, tools.length > 0) };
   const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };
   const written = writtenText(model, text, surface === "responses" ? "input" : "messages");
   const ids = async () => {
-    if (format !== undefined) await requireFormat(model.grammars, format, conversation);
+    if (format !== undefined) await requireFormat(model.grammars, format, conversation.messages);
     return written.ids();
   };
   return { atLeast: written.atLeast, ids, ...constraint, view: begun === undefined ? view : { ...view, begun } };
+}
+
+/** An answer of a model that has tools may call them instead, as one does that has to (`openingOf`). */
+async function heldTo({ tokenizer, release }: ServedModel, schema: string, thinks: boolean, calls: boolean): Promise<Constraint> {
+  return {
+    schema,
+    ...(thinks && { after: tokenizer.ids.thinkEnd! }),
+    ...(calls && { instead: Array.from(await tokenizer.encode(callsOpening(release, null))) }),
+  };
 }
 
 export function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): WrittenPrompt {

@@ -22,8 +22,8 @@ export interface JobRequest {
     /** Alternatives that are logged with each token; absent: neither they nor its own. */
     readonly topLogprobs?: number;
   };
-  /** JSON Schema, as JSON, that the answer is held to; only behind the first token `after`, if it names one. */
-  readonly constraint?: { readonly schema: string; readonly after?: number };
+  /** JSON Schema, as JSON, that the answer is held to; only behind the first token `after`, if it names one, and unless it begins there as `instead`. */
+  readonly constraint?: { readonly schema: string; readonly after?: number; readonly instead?: readonly number[] };
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
   readonly stopIds: readonly number[];

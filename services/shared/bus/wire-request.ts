@@ -53,6 +53,7 @@ const samplingFromWire = (fields: Fields): JobRequest["sampling"] => ({
 const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"]> => ({
   schema: text(fields.schema),
   ...(Object.hasOwn(fields, "after") && { after: floating(fields.after) }),
+  ...(list(fields.instead).length > 0 && { instead: ints(fields.instead) }),
 });
 
 const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });

@@ -77,6 +77,34 @@ test("the schema begins behind the token that ends the reasoning", async () => {
   expect(JSON.parse(textOf(ids.slice(at + 1)))).toMatch(/^(yes|no)$/);
 });
 
+test("an answer that may begin otherwise is a value of its schema or has that beginning, whoever takes it over amid it", async () => {
+  const instead = promptIds(40, 9).slice(0, 40);
+  const slow = { engine: { stepMs: 3 } };
+  cluster = testCluster();
+  cluster.start("prefill", slow);
+  const victim = cluster.start("decode", slow);
+  const constraint = { schema: schemas[1]!, instead: [...instead] };
+  const drawn = (values: number) => ({
+    temperature: 1,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    seed: 5n,
+    bias: { ids: [instead[0]!], values: [values] },
+  });
+  const requests = [100, -100].map((value) => ({ prompt: { ids: promptIds(90) }, maxTokens: 200, sampling: drawn(value), constraint }));
+  const jobs = await Promise.all(requests.map((request) => cluster.submit(request)));
+  await cluster.until(jobs[0]!, ({ tokenCount }) => tokenCount >= 10);
+  victim.life.kill();
+  cluster.start("decode", slow);
+  const [called, value] = await Promise.all(jobs.map((jobId) => cluster.answer(jobId)));
+  expect(called!.ids.slice(0, instead.length)).toEqual(constraint.instead);
+  expect(called!.ids).toEqual((await alone(requestOf(requests[0]!))).ids);
+  expect(called!.ids.length).toBeGreaterThan(instead.length); // and goes on as it likes
+  expect(value!.ids).toEqual((await alone(requestOf(requests[1]!))).ids);
+  if (value!.end.type === "finished" && value!.end.reason === "stop") expectValid(constraint.schema, textOf(value!.ids), "the value");
+});
+
 test("a stop id is drawn exactly where the schema is met, and max_tokens may cut it short", async () => {
   cluster = testCluster();
   cluster.start("prefill");

@@ -7,6 +7,8 @@ export interface Constraint {
   readonly schema: string;
   /** Only behind the first of these tokens; absent: from the beginning. */
   readonly after?: number;
+  /** Ids that may stand in place of a value's beginning, with which none begins: an answer that has them is held to nothing behind them. */
+  readonly instead?: readonly number[];
 }
 
 type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
@@ -17,6 +19,7 @@ export class Following {
   readonly #constraint: Constraint;
   readonly #call: Call;
   readonly #forget: () => void;
+  readonly #vocabSize: number;
   #busy = false;
   #closed = false;
   /** Index of the first id that is held to the schema; null while it has not come. */
@@ -26,8 +29,9 @@ export class Following {
   /** How many ids the thread knows of; null: it does not know the answer. */
   #known: number | null = null;
 
-  constructor(constraint: Constraint, call: Call, forget: () => void) {
+  constructor(constraint: Constraint, vocabSize: number, call: Call, forget: () => void) {
     this.#constraint = constraint;
+    this.#vocabSize = vocabSize;
     this.#call = call;
     this.#forget = forget;
     this.#from = constraint.after === undefined ? 0 : null;
@@ -37,9 +41,17 @@ export class Following {
   async allowed(ids: readonly number[]): Promise<Allowed | null> {
     this.#from ??= this.#beginsBehind(ids, this.#constraint.after!);
     if (this.#from === null) return null;
+    const { instead = [] } = this.#constraint;
+    const has = commonLength(instead, ids, this.#from);
+    if (has > 0) return has === instead.length ? null : withId(new Uint32Array(Math.ceil(this.#vocabSize / 32)), instead[has]!);
+    const allowed = await this.#held(ids, this.#from);
+    return instead.length > 0 && ids.length === this.#from ? withId(allowed, instead[0]!) : allowed;
+  }
+
+  async #held(ids: readonly number[], from: number): Promise<Allowed> {
     this.#busy = true;
     try {
-      return (await this.#next(ids)) ?? (await this.#open(ids, this.#from));
+      return (await this.#next(ids)) ?? (await this.#open(ids, from));
     } finally {
       this.#busy = false;
       if (this.#closed) this.#forget();
@@ -69,9 +81,20 @@ export class Following {
     return at < 0 ? null : at + 1;
   }
 
-  async #open(ids: readonly number[], from: number): Promise<Allowed | null> {
+  async #open(ids: readonly number[], from: number): Promise<Allowed> {
     const allowed = await this.#call({ kind: "open", schema: this.#constraint.schema, ids: ids.slice(from) });
     this.#known = ids.length;
-    return allowed;
+    return allowed!; // null is an answer to `next` alone
   }
+}
+
+/** How many of the first `beginning` are found in `ids` from `from` on. */
+function commonLength(beginning: readonly number[], ids: readonly number[], from: number): number {
+  const differs = beginning.findIndex((id, i) => ids[from + i] !== id);
+  return differs < 0 ? beginning.length : differs;
+}
+
+function withId(allowed: Allowed, id: number): Allowed {
+  allowed[id >> 5]! |= 1 << (id & 31);
+  return allowed;
 }

@@ -59,6 +59,7 @@ export class Grammars {
     const answer = ++this.#lastAnswer;
     return new Following(
       constraint,
+      this.#vocabulary.vocabSize,
       (request) => this.#call({ ...request, answer }),
       () => this.#thread?.postMessage({ kind: "close", answer } satisfies Request),
     );

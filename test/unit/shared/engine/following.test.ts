@@ -2,15 +2,17 @@ import { expect, test } from "vitest";
 import { Following } from "../../../../services/shared/engine/grammar/following.ts";
 
 const THOUGHT_ENDS = 5;
+const VOCAB_SIZE = 70;
 
 /** What the thread is asked, answered with a mask. */
-function followed() {
+function followed(instead?: readonly number[]) {
   const asked: object[] = [];
   const following = new Following(
-    { schema: "{}", after: THOUGHT_ENDS },
+    { schema: "{}", after: THOUGHT_ENDS, ...(instead && { instead }) },
+    VOCAB_SIZE,
     async (request) => {
       asked.push(request);
-      return new Uint32Array(1);
+      return Uint32Array.of(1, 0, 0);
     },
     () => {},
   );
@@ -32,6 +34,24 @@ test("what stands behind the thought is held to the schema, wherever the thought
   const later = followed();
   expect(await later.following.allowed([1, THOUGHT_ENDS, 4])).not.toBeNull(); // a take-over
   expect(later.asked).toEqual([{ kind: "open", schema: "{}", ids: [4] }]);
+});
+
+test("an answer may begin as a call instead, from its first id to its last, and is free behind that; a value goes on being one", async () => {
+  const instead = [40, 65, 31];
+  const { following, asked } = followed(instead);
+  expect(await following.allowed([1])).toBeNull();
+  expect(await following.allowed([1, THOUGHT_ENDS])).toEqual(Uint32Array.of(1, 1 << 8, 0)); // a value, or the first of them
+  expect(await following.allowed([1, THOUGHT_ENDS, 40])).toEqual(Uint32Array.of(0, 0, 2));
+  expect(await following.allowed([1, THOUGHT_ENDS, 40, 65])).toEqual(Uint32Array.of(2 ** 31, 0, 0));
+  for (const more of [[], [2], [2, THOUGHT_ENDS, 40]]) expect(await following.allowed([1, THOUGHT_ENDS, ...instead, ...more])).toBeNull();
+  expect(asked).toEqual([{ kind: "open", schema: "{}", ids: [] }]);
+
+  const later = followed(instead); // a take-over, amid either
+  expect(await later.following.allowed([THOUGHT_ENDS, 40])).toEqual(Uint32Array.of(0, 0, 2));
+  const value = followed(instead);
+  expect(await value.following.allowed([THOUGHT_ENDS, 0])).toEqual(Uint32Array.of(1, 0, 0));
+  expect(await value.following.allowed([THOUGHT_ENDS, 0, 40])).toEqual(Uint32Array.of(1, 0, 0));
+  expect([later.asked.length, value.asked.length]).toEqual([0, 2]);
 });
 
 test("each id of a long thought is looked at once", async () => {
