@@ -42,7 +42,7 @@ export function placedMessage(error: ServingError): string {
 
 /** Headers that tell an SDK whether and when to try again. */
 export function retryHeaders(error: ServingError): Record<string, string> {
-  if (!error.retryable) return error.http === 409 || error.http >= 500 ? { "x-should-retry": "false" } : {};
+  if (!error.retryable) return { "x-should-retry": "false" };
   return { "retry-after": String(error.retryAfterSeconds ?? (error.code === "OVERLOADED" ? 5 : 1)) };
 }
 

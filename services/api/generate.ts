@@ -160,7 +160,8 @@ export function jobOf(
   const maxTokens = askedTokens(generation) ?? room;
   if (maxTokens > room) {
     const param = prompt.view.surface === "responses" ? "max_output_tokens" : "max_tokens";
-    const message = `the prompt has ${ids.length} tokens and ${param} asks for ${maxTokens}; together ${model.name} takes ${model.contextTokens}`;
+    // Clients read the numbers out of these words, and ask for less.
+    const message = `input length and \`${param}\` exceed context limit: ${ids.length} + ${maxTokens} > ${model.contextTokens} of ${model.name}; send or ask for less`;
     throw new ServingError("CONTEXT_LENGTH", message, { param, apiCode: "context_length_exceeded" });
   }
   const { text: view, payloads } = writtenView({ ...prompt.view, ...(asksForUsage(generation) && { usage: true }) });

@@ -13,7 +13,10 @@ export const stopString = text
   .min(1)
   .max(1_000)
   .refine((value) => !/\p{Surrogate}/u.test(value), { error: "has half a surrogate pair: send valid Unicode" });
-const part = z.object({ type: z.string(), text: z.string().optional() });
+const part = z.object({ type: z.string(), text: z.string().optional(), refusal: z.string().optional() });
+/** By name, where there is one: clients offer tools of several kinds, and say which to switch off. */
+export const ONLY_FUNCTIONS: z.core.$ZodErrorMap = ({ input }) =>
+  `only functions, which the client runs, are supported${typeof input === "string" ? `: not ${JSON.stringify(input.slice(0, 100))}` : ""}`;
 const toolCall = z.object({
   id: z.string().optional(),
   type: z.literal("function").default("function"),
@@ -28,12 +31,28 @@ const message = z.object({
   prefix: optional(z.boolean()),
 });
 const tool = z.object({
-  type: z.literal("function"),
+  type: z.literal("function", { error: ONLY_FUNCTIONS }),
   function: z.object({ name: z.string(), description: z.string().optional(), parameters: z.unknown().optional() }),
 });
 /** Of each check on what lies in a list: zod goes on behind a value that is of the right type, to the next problem of a million. */
 export const LAST = { abort: true };
 export const toolName = z.string().min(1, LAST).max(128, LAST);
+
+/** Of both surfaces of OpenAI's, each with its own form of what names a function. */
+export const toolChoiceOf = <Named extends z.core.$ZodTypeDiscriminable, Allowed extends z.core.$ZodTypeDiscriminable>(
+  named: Named,
+  allowed: Allowed,
+) =>
+  z.union([z.enum(["auto", "none", "required"]), z.discriminatedUnion("type", [named, allowed], { error: CHOICES })], { error: CHOICES });
+const CHOICES = "only auto, none, required, a named function and allowed_tools are supported";
+const namedFunction = z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) });
+const toolChoice = toolChoiceOf(
+  namedFunction,
+  z.object({
+    type: z.literal("allowed_tools"),
+    allowed_tools: z.object({ mode: z.enum(["auto", "required"]), tools: z.array(namedFunction).min(1) }),
+  }),
+);
 
 /** Answers to one prompt, and tokens with a bias of their own. */
 export const CHOICES_MAX = 16;
@@ -57,7 +76,7 @@ const generation = {
   max_tokens: optional(z.int().min(1)),
   temperature: optional(z.number().min(0).max(2)),
   top_p: optional(z.number().gt(0).max(1)),
-  top_k: optional(z.int().min(0)),
+  top_k: optional(z.int().min(-1)), // which is 0 in the words of some clients: no bound
   min_p: optional(z.number().min(0).max(1)),
   seed: optional(z.int()),
   stop: optional(z.union([stopString, z.array(stopString).max(4)], { error: "must be a text of 1 to 1000 characters, or up to four" })),
@@ -96,14 +115,13 @@ export const chatRequest = z.object({
   top_logprobs: optional(alternatives),
   max_completion_tokens: optional(z.int().min(1)),
   tools: optional(z.array(tool)),
-  tool_choice: optional(
-    z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })], {
-      error: "only auto, none, required and a named function are supported",
-    }),
-  ),
+  tool_choice: optional(toolChoice),
   response_format: optional(responseFormat),
   thinking: optional(z.object({ type: z.enum(["enabled", "disabled"]) })),
   reasoning_effort: optional(effort),
+  functions: optional(z.tuple([], { error: "functions are not supported: send them as tools" })),
+  web_search_options: optional(z.never({ error: "searching the web is not supported" })),
+  modalities: optional(z.array(z.literal("text", { error: "only text is supported", ...LAST }))),
 });
 
 /** Of a list of prompts. */

@@ -14,7 +14,7 @@ export function samplingOf(generation: GenerationRequest, model: ServedModel, ra
   return {
     temperature: temperature ?? model.sampling.temperature,
     topP: top_p ?? model.sampling.topP,
-    topK: top_k ?? 0,
+    topK: Math.max(top_k ?? 0, 0),
     minP: min_p ?? 0,
     seed: seed === undefined ? (BigInt(random.u32()) << 32n) | BigInt(random.u32()) : (((BigInt(seed) + BigInt(index)) % U64) + U64) % U64,
     ...(presence_penalty && { presencePenalty: presence_penalty }),

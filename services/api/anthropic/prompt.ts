@@ -3,9 +3,9 @@ import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import { invalid } from "../errors.ts";
 import { flatFormat } from "../prompt/answer-format.ts";
 import { type Exactly, onDemand } from "../prompt/exactly.ts";
-import type { ForcedCall } from "../prompt/forced-call.ts";
 import { functionTool } from "../prompt/function-tool.ts";
 import { conversationPrompt, type PromptDeps, type WrittenPrompt } from "../prompt/prompt.ts";
+import type { ForcedCall } from "../prompt/tool-choice.ts";
 import type { AnthropicBlock, AnthropicConversation } from "./requests.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */

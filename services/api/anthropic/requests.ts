@@ -28,8 +28,10 @@ const message = z.object({
   content: z.union([z.string(), z.array(block)], { error: "must be a text or a list of blocks" }),
 });
 
+const onlyCustom: z.core.$ZodErrorMap = ({ input }) =>
+  `only custom tools, which the client runs and describes, are supported: not ${JSON.stringify(input)?.slice(0, 100)}`;
 const tool = z.object({
-  type: optional(z.literal("custom", { error: "only custom tools, which the client runs, are supported" })),
+  type: optional(z.literal("custom", { error: onlyCustom })),
   name: toolName,
   description: optional(z.string()),
   input_schema: z.record(z.string(), z.unknown()),
@@ -52,6 +54,7 @@ const conversation = {
   tool_choice: optional(toolChoice),
   thinking: optional(z.object({ type: z.enum(["enabled", "adaptive", "disabled"]) })),
   output_config: optional(outputConfig),
+  mcp_servers: optional(z.tuple([], { error: "MCP servers are not supported: connect to them yourself, and send their tools" })),
 };
 
 export const countTokensRequest = z.object(conversation);

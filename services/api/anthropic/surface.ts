@@ -78,7 +78,7 @@ class BlockWriter {
 
 function emptyBlock(delta: Delta, jobId: string): object {
   if (delta.type === "reasoning") return { type: "thinking", thinking: "", signature: "" };
-  if (delta.type === "content") return { type: "text", text: "", citations: null };
+  if (delta.type === "content") return { type: "text", text: "" };
   return toolUse(jobId, delta, {});
 }
 
@@ -102,7 +102,7 @@ function wholeBlocks(deltas: readonly Delta[], jobId: string): object[] {
   }
   return runs.map(({ first, text }) => {
     if (first.type === "reasoning") return { type: "thinking", thinking: text, signature: signatureOf(jobId) };
-    return first.type === "content" ? { type: "text", text, citations: null } : toolUse(jobId, first, inputOf(text));
+    return first.type === "content" ? { type: "text", text } : toolUse(jobId, first, inputOf(text));
   });
 }
 

@@ -1,4 +1,4 @@
-import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
+import type { ChatMessage, ContentPart, ToolCall } from "../../shared/engine/chat/messages.ts";
 import { invalid } from "../errors.ts";
 import type { Exactly } from "../prompt/exactly.ts";
 import type { ChatRequest } from "../requests.ts";
@@ -12,8 +12,14 @@ export const chatMessages = ({ messages }: ChatRequest, exactly: Exactly): ChatM
     if (answersLast) requireBegun({ prefix, ...message }, i);
     else if (prefix === true) throw invalid(`messages[${i}].prefix`, "belongs on the last message alone, and that the assistant's");
     const tool_calls = message.tool_calls?.map((call, j) => exactCall(call, ["messages", i, "tool_calls", j], exactly));
-    return { ...message, ...(tool_calls && { tool_calls }), role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
+    const content = Array.isArray(message.content) ? message.content.map(readable) : message.content;
+    return { ...message, content, ...(tool_calls && { tool_calls }), role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
   });
+
+/** A refusal that an assistant is said to have uttered is text like any other. */
+const readable = ({ type, text, refusal }: Part): ContentPart =>
+  type === "refusal" && refusal !== undefined ? { type: "text", text: refusal } : { type, ...(text !== undefined && { text }) };
+type Part = Extract<ChatRequest["messages"][number]["content"], readonly unknown[]>[number];
 
 type Call = NonNullable<ChatRequest["messages"][number]["tool_calls"]>[number];
 

@@ -1,6 +1,6 @@
 import { callsOpening } from "../../shared/engine/chat/dialect.ts";
 import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
-import { field, isObject, type Printable } from "../../shared/engine/chat/python-json.ts";
+import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../../shared/engine/grammar/following.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -14,8 +14,10 @@ import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import { type EffortWord, effortOf, thinksBy } from "./effort.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
-import { type ForcedCall, forcedBy, openingOf } from "./forced-call.ts";
+import { openingOf } from "./forced-call.ts";
+import { nameOf } from "./function-tool.ts";
 import { openedPrompt } from "./opened-prompt.ts";
+import { chosenTools, type ForcedCall, forcedBy, type ToolChoice } from "./tool-choice.ts";
 
 /** A prompt as it is written. What is left, to try its schema and to make tokens of it, is most of the work of a request before it is a job. */
 export interface WrittenPrompt {
@@ -38,13 +40,14 @@ export async function tokenized({ view, constraint, ids }: WrittenPrompt): Promi
 export async function chatPrompt(deps: PromptDeps, tenant: string, request: ChatRequest, exact: () => Printable): Promise<WrittenPrompt> {
   const { model } = deps;
   const exactly = onDemand(exact);
+  const choice = choiceOf(request);
   const conversation: Conversation = {
     messages: chatMessages(request, exactly),
-    tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
+    tools: chosenTools(toolsOf(request, exactly), choice),
     thinking: request.thinking === undefined ? thinksBy(request.reasoning_effort, model.thinking) : request.thinking.type === "enabled",
     effort: request.reasoning_effort,
     format: formatOf(request, exactly),
-    forced: forcedBy(typeof request.tool_choice === "object" ? request.tool_choice.function : request.tool_choice),
+    forced: forcedBy(choice),
   };
   return conversationPrompt(deps, tenant, "chat", conversation);
 }
@@ -106,7 +109,7 @@ type Written = Pick<WrittenPrompt, "atLeast" | "ids">;
 const writtenText = (model: ServedModel, text: string, param: string): Written => ({
   atLeast: () => {
     const tokens = model.tokenizer.atLeast(text);
-    if (tokens >= model.contextTokens) throw tooLong(model, param); // which no waiting mends
+    if (tokens >= model.contextTokens) throw tooLong(model, param, tokens); // which no waiting mends
     return tokens;
   },
   ids: () => encode(model, text, param),
@@ -115,7 +118,7 @@ const writtenText = (model: ServedModel, text: string, param: string): Written =
 const writtenIds = (ids: Int32Array): Written => ({ atLeast: () => ids.length, ids: async () => ids });
 
 function tokenIds(model: ServedModel, prompt: readonly number[]): Int32Array {
-  if (prompt.length >= model.contextTokens) throw tooLong(model, "prompt");
+  if (prompt.length >= model.contextTokens) throw tooLong(model, "prompt", prompt.length);
   const unknown = prompt.find((id) => id >= model.vocabSize);
   if (unknown !== undefined) throw invalid("prompt", `${unknown} is not a token of ${model.name}`);
   return Int32Array.from(prompt);
@@ -128,28 +131,31 @@ async function encode(model: ServedModel, text: string, param: string): Promise<
     return ids;
   } catch (error) {
     if (!(error instanceof ServingError)) throw error;
-    if (error.code === "CONTEXT_LENGTH") throw tooLong(model, param);
+    if (error.code === "CONTEXT_LENGTH") throw tooLong(model, param, model.contextTokens);
     if (error.code !== "INVALID_REQUEST") throw error; // of the tokenizer, not of the text
     throw new ServingError(error.code, error.message, { param, apiCode: "invalid_value" });
   }
 }
 
-const tooLong = ({ contextTokens, name }: ServedModel, param: string) =>
-  new ServingError("CONTEXT_LENGTH", `${param}: the prompt does not fit the ${contextTokens} tokens of ${name}; shorten it`, {
-    param,
-    apiCode: "context_length_exceeded",
-  });
+/** Clients know this by its words as well as by its code: by "prompt is too long" some shorten the conversation, by as much as the numbers say. */
+const tooLong = ({ contextTokens, name }: ServedModel, param: string, atLeast: number) =>
+  new ServingError(
+    "CONTEXT_LENGTH",
+    `${param}: prompt is too long: at least ${atLeast} tokens > ${contextTokens - 1}, the most that ${name} takes; shorten it`,
+    { param, apiCode: "context_length_exceeded" },
+  );
+
+function choiceOf({ tool_choice: choice }: ChatRequest): ToolChoice {
+  if (typeof choice !== "object") return choice;
+  if (choice.type === "function") return choice.function;
+  const { mode, tools } = choice.allowed_tools;
+  return { mode, allowed: tools.map((tool) => tool.function.name) };
+}
 
 function toolsOf(request: ChatRequest, exactly: Exactly): readonly Printable[] {
   if (request.tools === undefined || request.tools.length === 0) return [];
   const tools = exactly("tools");
   return Array.isArray(tools) ? tools : [];
-}
-
-function nameOf(tool: Printable): string {
-  const described = isObject(tool) ? field(tool, "function") : undefined;
-  const name = isObject(described) ? field(described, "name") : undefined;
-  return typeof name === "string" ? name : "";
 }
 
 const seconds = (clock: Clock): number => Math.floor(clock.nowMs() / 1_000);

@@ -4,6 +4,7 @@ import { invalid } from "../errors.ts";
 import { itemId } from "../ids.ts";
 import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
+import { nameInPrompt } from "./tools.ts";
 
 /**
  * The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item by
@@ -62,7 +63,7 @@ class AssistantTurn {
     this.#place = ORDER.indexOf(item.type);
     if (item.type === "message") this.message.content = textOf(item);
     else if (item.type === "reasoning") this.message.reasoning_content += thoughtOf(item);
-    else this.#calls.push({ id: item.call_id, function: { name: item.name, arguments: item.arguments } });
+    else this.#calls.push({ id: item.call_id, function: { name: nameInPrompt(item), arguments: item.arguments } });
   }
 }
 

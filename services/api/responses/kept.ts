@@ -1,6 +1,7 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Item } from "./requests.ts";
+import type { CalledName } from "./tools.ts";
 
 /** What is kept of a request for a response. */
 export interface ResponseView {
@@ -16,6 +17,8 @@ export interface ResponseView {
 export interface Echo {
   /** Of reasoning: hand it back in a form that clients return even where they drop what they can read. */
   readonly encrypted: boolean;
+  /** Of functions in namespaces: how calls name what the model calls by one name. Absent in what earlier versions kept. */
+  readonly names?: Readonly<Record<string, CalledName>>;
   readonly fields: Readonly<Record<string, unknown>>;
 }
 

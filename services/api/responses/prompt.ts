@@ -4,14 +4,14 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { flatFormat } from "../prompt/answer-format.ts";
 import { thinksBy } from "../prompt/effort.ts";
-import { type Exactly, onDemand } from "../prompt/exactly.ts";
-import { forcedBy } from "../prompt/forced-call.ts";
-import { functionTool } from "../prompt/function-tool.ts";
+import { onDemand } from "../prompt/exactly.ts";
 import { conversationPrompt, type WrittenPrompt } from "../prompt/prompt.ts";
+import { chosenTools, forcedBy } from "../prompt/tool-choice.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
 import type { Echo } from "./kept.ts";
 import type { Item, ResponsesRequest } from "./requests.ts";
+import { choiceOf, echoedTools, namesInNamespaces, toolsOf } from "./tools.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function responsesPrompt(
@@ -25,12 +25,13 @@ export async function responsesPrompt(
   const items = [...earlier, ...own];
   const effort = request.reasoning?.effort;
   const exactly = onDemand(exact);
+  const choice = choiceOf(request);
   const conversation = {
     messages: [...instructions(request), ...chatMessages(items, earlier.length)],
-    tools: request.tool_choice === "none" ? [] : toolsOf(request, exactly),
+    tools: chosenTools(toolsOf(request, exactly), choice),
     thinking: thinksBy(effort, model.thinking),
     effort,
-    forced: forcedBy(request.tool_choice),
+    forced: forcedBy(choice),
     format: flatFormat(request.text?.format, () => exactly("text", "format"), "text.format"),
   };
   const { view, ...prompt } = await conversationPrompt(deps, tenant, "responses", conversation);
@@ -48,11 +49,6 @@ export async function responsesPrompt(
 const instructions = ({ instructions }: ResponsesRequest): ChatMessage[] =>
   instructions === undefined ? [] : [{ role: "system", content: instructions }];
 
-const toolsOf = ({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] =>
-  tools.map(({ name, description, parameters }, i) =>
-    functionTool(name, description, parameters === undefined ? undefined : exactly("tools", i, "parameters")),
-  );
-
 /** A conversation that is continued grows without a body that grows. */
 function requireKeepable(items: readonly Item[], bytesMax: number): void {
   const bytes = Buffer.byteLength(JSON.stringify(items));
@@ -66,15 +62,11 @@ function echoOf(request: ResponsesRequest): Echo {
   const { reasoning, text } = request;
   return {
     encrypted: request.include?.includes("reasoning.encrypted_content") === true,
+    names: namesInNamespaces(request),
     fields: {
       instructions: request.instructions ?? null,
       previous_response_id: request.previous_response_id ?? null,
-      tools: (request.tools ?? []).map((tool) => ({
-        ...tool,
-        description: tool.description ?? null,
-        parameters: tool.parameters ?? null,
-        strict: tool.strict ?? false,
-      })),
+      tools: echoedTools(request),
       tool_choice: request.tool_choice ?? "auto",
       parallel_tool_calls: request.parallel_tool_calls ?? true,
       reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
@@ -83,7 +75,7 @@ function echoOf(request: ResponsesRequest): Echo {
       temperature: request.temperature ?? null,
       top_p: request.top_p ?? null,
       top_logprobs: 0,
-      truncation: "disabled",
+      truncation: "disabled", // also where it may be: what does not fit is refused
       service_tier: "default",
       store: request.store ?? true,
       metadata: request.metadata ?? {},

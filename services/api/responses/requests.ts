@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { effort, jsonSchema, LAST, metadata, optional, schemaName, toolName } from "../requests.ts";
+import { effort, jsonSchema, LAST, metadata, ONLY_FUNCTIONS, optional, schemaName, toolChoiceOf, toolName } from "../requests.ts";
 
 /** What clients of OpenAI's Responses API may send (docs/api.md), by the same rules as its chat completions. */
 const text = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -22,7 +22,14 @@ const reasoning = z.object({
   content: optional(z.array(thought)),
   encrypted_content: optional(z.string()),
 });
-const functionCall = z.object({ type: z.literal("function_call"), id, call_id: z.string(), name: z.string(), arguments: z.string() });
+const functionCall = z.object({
+  type: z.literal("function_call"),
+  id,
+  call_id: z.string(),
+  name: z.string(),
+  namespace: optional(z.string()),
+  arguments: z.string(),
+});
 const functionCallOutput = z.object({
   type: z.literal("function_call_output"),
   id,
@@ -42,13 +49,23 @@ const item = z.preprocess(
   z.discriminatedUnion("type", [message, reasoning, functionCall, functionCallOutput, itemReference], { error: readable }),
 );
 
-const tool = z.object({
-  type: z.literal("function", { error: "only function tools, which the client runs, are supported" }),
+const functionTool = z.object({
+  type: z.literal("function", { error: ONLY_FUNCTIONS }),
   name: toolName,
   description: optional(z.string()),
   parameters: optional(z.record(z.string(), z.unknown())),
   strict: optional(z.boolean()),
 });
+const namespace = z.object({
+  type: z.literal("namespace"),
+  name: toolName,
+  description: optional(z.string()),
+  tools: z.array(functionTool),
+});
+const tool = z.discriminatedUnion("type", [functionTool, namespace], {
+  error: ({ input }) => ONLY_FUNCTIONS({ input: (input as { type?: unknown } | null)?.type } as z.core.$ZodRawIssue),
+});
+const namedFunction = z.object({ type: z.literal("function"), name: z.string() });
 
 const LOGPROBS = "message.output_text.logprobs";
 /** What may be asked for beside an answer. All but the first are parts of tools that run at a server, which no answer of ours has. */
@@ -88,9 +105,10 @@ export const responsesRequest = z
     prompt: optional(z.never({ error: "stored prompts are not supported" })),
     tools: optional(z.array(tool)),
     tool_choice: optional(
-      z.union([z.enum(["auto", "none", "required"]), z.object({ type: z.literal("function"), name: z.string() })], {
-        error: "only auto, none, required and a named function are supported",
-      }),
+      toolChoiceOf(
+        namedFunction,
+        z.object({ type: z.literal("allowed_tools"), mode: z.enum(["auto", "required"]), tools: z.array(namedFunction).min(1) }),
+      ),
     ),
     parallel_tool_calls: optional(z.boolean()),
     reasoning: optional(
@@ -109,7 +127,7 @@ export const responsesRequest = z
     temperature: optional(z.number().min(0).max(2)),
     top_p: optional(z.number().gt(0).max(1)),
     top_logprobs: optional(z.literal(0, { error: "only 0 is supported here; chat completions have log probabilities" })),
-    truncation: optional(z.literal("disabled", { error: "only disabled is supported: nothing is left out of the input" })),
+    truncation: optional(z.enum(["disabled", "auto"])),
     include: optional(z.array(included)),
     store: optional(z.boolean()),
     background: optional(z.boolean()),

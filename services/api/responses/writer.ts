@@ -6,6 +6,7 @@ import type { StreamEvent } from "../http/sse.ts";
 import { answerId, callId, itemId } from "../ids.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
+import type { CalledName } from "./tools.ts";
 
 export interface Written {
   readonly jobId: string;
@@ -35,7 +36,7 @@ interface Common {
 export type OutputItem =
   | (Common & { readonly type: "reasoning"; readonly summary: readonly []; content: Thought[]; encrypted_content: string | undefined })
   | (Common & { readonly type: "message"; readonly role: "assistant"; content: OutputText[] })
-  | (Common & { readonly type: "function_call"; readonly call_id: string; readonly name: string; arguments: string });
+  | (Common & CalledName & { readonly type: "function_call"; readonly call_id: string; arguments: string });
 
 /**
  * Writes a response as it comes: the response as it stands, and the events that lead there. The numbers of the events follow from the log
@@ -164,14 +165,15 @@ export class ResponseWriter {
   }
 
   #newItem(delta: Delta): OutputItem {
-    const { jobId } = this.#written;
+    const { jobId, echo } = this.#written;
     const id = (kind: Parameters<typeof itemId>[0]) => itemId(kind, jobId, this.#output.length);
     const started = { status: "in_progress" } as const;
     if (delta.type === "reasoning")
       return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };
     if (delta.type === "content") return { ...started, id: id("msg"), type: "message", role: "assistant", content: [] };
     const [index, name] = delta.type === "call" ? [delta.index, delta.name] : [0, ""];
-    return { ...started, id: id("fc"), type: "function_call", call_id: callId(jobId, index), name, arguments: "" };
+    const called = Object.entries(echo.names ?? {}).find(([inPrompt]) => inPrompt === name)?.[1] ?? { name, namespace: undefined };
+    return { ...started, id: id("fc"), type: "function_call", call_id: callId(jobId, index), ...called, arguments: "" };
   }
 
   /** About the open item, or the part of it. */

@@ -1,27 +1,29 @@
 /**
- * Values that an answer is held to letter by letter. The library would write them in ways of its own (lists and objects without
- * whitespace, a slash as `\/`, 0.1 with seventeen digits): it is given a mark in the place of each, and the text is put into the grammar
- * that it makes.
+ * Values that an answer is held to letter by letter, and ranges of numbers. The library would write values in ways of its own (lists and objects without
+ * whitespace, a slash as `\/`, 0.1 with seventeen digits), and is wrong about most ranges: it is given a mark in the place of each, and what it stands
+ * for is put into the grammar that it makes.
  */
 export class Literals {
-  readonly #texts: string[] = [];
+  readonly #expressions: string[] = [];
 
   get size(): number {
-    return this.#texts.length;
+    return this.#expressions.length;
   }
 
   /** What the library is given for a value that is written as `text`. It has to be a definition of its own. */
   add(text: string): { readonly const: string } {
-    this.#texts.push(text);
-    return { const: `=${this.#texts.length}` };
+    return this.addExpression(`"${text.replace(/["\\]/g, "\\$&")}"`);
   }
 
-  /** The library's grammar with the texts in it. Nothing but a value is the whole of a rule as one string in quotes. */
+  /** The same for whatever an expression of the library's grammar stands for. */
+  addExpression(expression: string): { readonly const: string } {
+    this.#expressions.push(expression);
+    return { const: `=${this.#expressions.length}` };
+  }
+
+  /** The library's grammar with what was added in it. Nothing but a value is the whole of a rule as one string in quotes. */
   into(ebnf: string): string {
-    return ebnf.replace(
-      MARKED_RULE,
-      (_, rule: string, mark: string) => `${rule}"${this.#texts[Number(mark) - 1]!.replace(/["\\]/g, "\\$&")}"`,
-    );
+    return ebnf.replace(MARKED_RULE, (_, rule: string, mark: string) => `${rule}${this.#expressions[Number(mark) - 1]!}`);
   }
 }
 

@@ -3,6 +3,7 @@ import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
 import { Literals } from "./literals.ts";
 import { boundsOf, checkNumbers } from "./numbers.ts";
+import { writtenRange } from "./ranges.ts";
 import {
   type At,
   checkKeywords,
@@ -24,7 +25,7 @@ const SCHEMA_BYTES_MAX = 32_768;
 /** Subschemas inside one another, and in all. */
 const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
-/** Values to choose from, in all. */
+/** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
 const OPTIONAL_MAX = 64;
 /** What arrays may have, or must where they may have any number, in all. */
@@ -60,6 +61,8 @@ class Reader {
   readonly #literals = new Literals();
   /** The user's that can be referred to and, under names that cannot, ours. */
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
+  /** Of whole numbers, by least and most: clients' libraries put the same around every integer. */
+  readonly #ranges = new Map<string, Library>();
   #ours = 0;
   #subschemas = 0;
   #items = 0;
@@ -198,9 +201,17 @@ class Reader {
 
   #integer(schema: Keywords, at: At): Library {
     const { least, most } = boundsOf(schema, at);
-    if (most === Number.POSITIVE_INFINITY) return { type: "integer", ...(least !== Number.NEGATIVE_INFINITY && { minimum: least }) };
-    const texts = Array.from({ length: most - least + 1 }, (_, i) => String(least + i));
-    return this.#oneOf(texts, at("minimum"));
+    if (least === Number.NEGATIVE_INFINITY && most === Number.POSITIVE_INFINITY) return { type: "integer" };
+    const key = `${least} ${most}`;
+    const range = this.#ranges.get(key) ?? this.#define(this.#range(writtenRange(least, most), at("minimum")));
+    this.#ranges.set(key, range);
+    return range;
+  }
+
+  #range(expressions: readonly string[], place: string): Library {
+    if (this.#literals.size + expressions.length > VALUES_MAX)
+      throw refusal(place, `makes more than the ${VALUES_MAX} values and parts of ranges that are supported`);
+    return { anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) };
   }
 }
 

@@ -102,7 +102,6 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["a forced call of nothing", { tool_choice: "required" }, "tool_choice"],
   ["a format nobody knows", { text: { format: { type: "yaml" } } }, "text.format.type"],
   ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
-  ["a shortened input", { truncation: "auto" }, "truncation"],
   ["log probabilities", { include: ["message.output_text.logprobs"] }, "include[0]"],
   ["what no answer has", { include: ["reasoning.encrypted_content", "thoughts"] }, "include[1]"],
   ["a conversation", { conversation: "conv_1" }, "conversation"],

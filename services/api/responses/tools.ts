@@ -1,0 +1,69 @@
+import type { Printable } from "../../shared/engine/chat/python-json.ts";
+import { invalid } from "../errors.ts";
+import type { Exactly } from "../prompt/exactly.ts";
+import { functionTool } from "../prompt/function-tool.ts";
+import type { ToolChoice } from "../prompt/tool-choice.ts";
+import type { ResponsesRequest } from "./requests.ts";
+
+/** A function as calls name it. */
+export interface CalledName {
+  readonly name: string;
+  readonly namespace: string | undefined;
+}
+
+/** The one name that the model knows a function by: prompts have no namespaces. */
+export const nameInPrompt = ({ namespace, name }: CalledName): string => (namespace === undefined ? name : `${namespace}__${name}`);
+
+/** Functions in namespaces, by the names that the model calls them by. */
+export function namesInNamespaces({ tools = [] }: ResponsesRequest): Readonly<Record<string, CalledName>> {
+  const inside = tools.flatMap((tool) => (tool.type === "namespace" ? tool.tools.map(({ name }) => ({ name, namespace: tool.name })) : []));
+  return Object.fromEntries(inside.map((called) => [nameInPrompt(called), called]));
+}
+
+/** The tools in the form that prompts are written from. INVALID_REQUEST where two would have one name there. */
+export function toolsOf({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] {
+  const names = new Set<string>();
+  const inPrompt = (called: CalledName, { description, parameters }: Described, path: readonly (string | number)[]): Printable => {
+    const name = nameInPrompt(called);
+    if (called.namespace !== undefined && names.has(name)) throw invalid("tools", `two of them are ${JSON.stringify(name)} to the model`);
+    names.add(name);
+    return functionTool(name, description, parameters === undefined ? undefined : exactly("tools", ...path, "parameters"));
+  };
+  const plain = tools.flatMap((tool, i) =>
+    tool.type === "function" ? [inPrompt({ name: tool.name, namespace: undefined }, tool, [i])] : [],
+  );
+  const grouped = tools.flatMap((tool, i) =>
+    tool.type === "namespace"
+      ? tool.tools.map((one, j) => inPrompt({ name: one.name, namespace: tool.name }, describedWith(tool, one), [i, "tools", j]))
+      : [],
+  );
+  return [...plain, ...grouped];
+}
+
+interface Described {
+  readonly description?: string | undefined;
+  readonly parameters?: unknown;
+}
+
+/** What a namespace is for is told with each of its functions. */
+const describedWith = (group: Described, { description, parameters }: Described): Described => ({
+  parameters,
+  description: [group.description, description].filter(Boolean).join("\n") || undefined,
+});
+
+export function choiceOf({ tool_choice: choice }: ResponsesRequest): ToolChoice {
+  if (typeof choice !== "object" || choice.type === "function") return choice;
+  return { mode: choice.mode, allowed: choice.tools.map(({ name }) => name) };
+}
+
+/** As a response repeats them. */
+export const echoedTools = ({ tools = [] }: ResponsesRequest): readonly object[] =>
+  tools.map((tool) => (tool.type === "function" ? echoedFunction(tool) : { ...tool, tools: tool.tools.map(echoedFunction) }));
+
+const echoedFunction = (tool: FunctionTool) => ({
+  ...tool,
+  description: tool.description ?? null,
+  parameters: tool.parameters ?? null,
+  strict: tool.strict ?? false,
+});
+type FunctionTool = Extract<NonNullable<ResponsesRequest["tools"]>[number], { type: "function" }>;

@@ -1,0 +1,79 @@
+import type OpenAI from "openai";
+import { expect, test } from "vitest";
+import { all, ask, freshResponses } from "../../../support/responses.ts";
+
+/** Functions in namespaces, as Codex sends those that steer other agents. */
+const run = freshResponses();
+const { says } = run;
+
+const parameters = { type: "object", properties: { id: { type: "string" } } };
+const fn = (name: string) => ({ type: "function" as const, name, description: "Ends one.", strict: false, parameters });
+const tools: OpenAI.Responses.Tool[] = [
+  fn("find"),
+  { type: "namespace", name: "agents", description: "Other agents.", tools: [fn("close")] },
+];
+
+const CALL =
+  '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="agents__close">\n<｜DSML｜parameter name="id" string="true">a1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
+const CALLED = { type: "function_call", namespace: "agents", name: "close", arguments: '{"id": "a1"}', status: "completed" };
+
+test("the model knows one name of it, a call has both, whole and streamed", async () => {
+  const whole = run.client.responses.create({ ...ask, tools });
+  const prompt = await says(CALL);
+  expect(prompt).toContain('{"name": "agents__close", "description": "Other agents.\\nEnds one.", "parameters"');
+  const { output, tools: echoed } = await whole;
+  expect(output).toMatchObject([CALLED]);
+  expect(echoed).toEqual(tools);
+
+  const stream = run.client.responses.create({ ...ask, tools, stream: true });
+  const played = says(CALL);
+  const done = (await all(await stream)).filter(({ type }) => type === "response.output_item.done");
+  await played;
+  expect(done).toMatchObject([{ item: CALLED }]);
+});
+
+test("a call that comes back is what the model wrote, by whatever way it comes", async () => {
+  const first = run.client.responses.create({ ...ask, tools });
+  await says(CALL);
+  const { id, output } = await first;
+  const result = {
+    type: "function_call_output" as const,
+    call_id: (output[0] as OpenAI.Responses.ResponseFunctionToolCall).call_id,
+    output: "ok",
+  };
+  const replay = {
+    input: [{ role: "user" as const, content: String(ask.input) }, output[0] as OpenAI.Responses.ResponseFunctionToolCall, result],
+  };
+  for (const request of [replay, { previous_response_id: id, input: [result] }]) {
+    const next = run.client.responses.create({ ...ask, ...request, tools });
+    expect(await says("Done.")).toContain(`${CALL}<｜end▁of▁sentence｜><｜User｜><tool_result>ok</tool_result>`);
+    await next;
+  }
+});
+
+test.each<[string, object, string]>([
+  ["two functions that are one to the model", { tools: [fn("agents__close"), tools[1]] }, "tools"],
+  [
+    "a tool that is to be run here, by its name",
+    { tools: [fn("find"), { type: "web_search", external_web_access: false }] },
+    "tools[1].type",
+  ],
+  [
+    "another kind within one",
+    { tools: [{ type: "namespace", name: "n", tools: [{ type: "custom", name: "c" }] }] },
+    "tools[0].tools[0].type",
+  ],
+])("%s is refused", async (_, fields, param) => {
+  const refused = run.client.responses.create({ ...ask, ...fields });
+  await expect(refused).rejects.toMatchObject({
+    status: 400,
+    param,
+    message: expect.stringMatching(/"(agents__close|web_search|custom)"/),
+  });
+});
+
+test("the input may be said to be cut where it does not fit: what fits is answered, and nothing was cut", async () => {
+  const answer = run.client.responses.create({ ...ask, truncation: "auto" });
+  await says("In bay 42.");
+  expect(await answer).toMatchObject({ status: "completed", truncation: "disabled" });
+});
