@@ -3,7 +3,6 @@ import { encodePrompt } from "../../services/shared/engine/chat/prompt.ts";
 import { TextStream } from "../../services/shared/engine/text.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
 import { seededRandom } from "../../services/shared/runtime/random.ts";
-import { fromDist } from "../support/role-process.ts";
 import { told } from "../support/told.ts";
 import { killsTable, openRig } from "./long-prefill.ts";
 
@@ -34,7 +33,7 @@ const settings = {
   LONGSHORE_UPLOADS_MAX: "1",
 };
 console.log(`prompt of ${ids.length} tokens, seed ${seed}`);
-const rig = await openRig(settings, fromDist);
+const rig = await openRig(settings);
 const timed = async (what: string, fractions: readonly number[]) => {
   const startMs = performance.now();
   const result = await rig.run(ids, request, fractions);

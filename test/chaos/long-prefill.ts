@@ -52,7 +52,7 @@ export interface Rig {
 }
 
 /** Two prefill workers and one for decode, NATS and Redis. */
-export async function openRig(env: Readonly<Record<string, string>>, program: readonly string[]): Promise<Rig> {
+export async function openRig(env: Readonly<Record<string, string>>): Promise<Rig> {
   const [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
   const way = await LossyProxy.start(redis.port);
   const full = { ...env, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: `redis://127.0.0.1:${way.port}` };
@@ -60,7 +60,7 @@ export async function openRig(env: Readonly<Record<string, string>>, program: re
   const [bus, opened] = [busFromConfig(config), await engineFromConfig(config)];
   const store = storeFromConfig(config, { clock: systemClock, log: silentLog, random: systemRandom, metrics: openMetrics() });
   const workers = new Set<RoleProcess>();
-  const start = async (role: Role) => void workers.add(await RoleProcess.start(role, full, program));
+  const start = async (role: Role) => void workers.add(await RoleProcess.start(role, full));
   await Promise.all([bus.ready(60_000), start("prefill"), start("prefill"), start("decode")]);
   const { info } = opened.engine;
   let jobs = 0;

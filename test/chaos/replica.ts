@@ -1,7 +1,7 @@
 import { appendFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LossyProxy } from "../support/proxy.ts";
-import { type End, fromDist, type Role, RoleProcess } from "../support/role-process.ts";
+import { type End, type Role, RoleProcess } from "../support/role-process.ts";
 
 /** Until an orchestrator has noticed and starts it again. */
 const RESTART_MS = 250;
@@ -86,7 +86,7 @@ export class Replica {
 
   #spawn(): RoleProcess {
     this.#told = null;
-    return RoleProcess.spawn(this.role, this.#env, fromDist);
+    return RoleProcess.spawn(this.role, this.#env);
   }
 
   async #keep(): Promise<void> {

@@ -7,7 +7,7 @@ import { freePort } from "../../services/cli/cluster/ports.ts";
 import { packageRoot } from "../../services/shared/runtime/package-root.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { fromSources, RoleProcess } from "../support/role-process.ts";
+import { commandLine, RoleProcess } from "../support/role-process.ts";
 
 const [cert, key] = ["cert.pem", "key.pem"].map((name) => join(packageRoot(), "test/support/tls", name));
 const trusting = { NODE_EXTRA_CA_CERTS: cert! };
@@ -42,7 +42,7 @@ async function longshore(
   args: readonly string[],
   env: Record<string, string> = trusting,
 ): Promise<{ code: number; out: string; said: string }> {
-  const run = promisify(execFile)(process.execPath, [...fromSources, ...args], { env: { ...process.env, ...settings, ...env } });
+  const run = promisify(execFile)(process.execPath, commandLine(...args), { env: { ...process.env, ...settings, ...env } });
   return run.then(
     ({ stdout, stderr }) => ({ code: 0, out: stdout.trim(), said: stderr }),
     ({ code, stdout, stderr }) => ({ code, out: stdout, said: stderr }),

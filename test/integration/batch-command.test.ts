@@ -9,7 +9,7 @@ import { type Served, serveEmbedded } from "../../services/cli/serve.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { batchUntil, chatLine, jsonLines, type OutputLine } from "../support/batches.ts";
-import { fromSources } from "../support/role-process.ts";
+import { commandLine } from "../support/role-process.ts";
 import { stepwise } from "../support/stepwise.ts";
 
 let cluster: Served;
@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 function command(...args: readonly string[]) {
-  const child = spawn(process.execPath, [...fromSources, "--url", cluster.api.url, "batch", ...args], {
+  const child = spawn(process.execPath, commandLine("--url", cluster.api.url, "batch", ...args), {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const said = { out: "", err: "" };

@@ -5,7 +5,7 @@ import { settings } from "../chaos/cluster.ts";
 import { jobsOf, oracle } from "../chaos/jobs.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { fromDist, RoleProcess } from "../support/role-process.ts";
+import { RoleProcess } from "../support/role-process.ts";
 
 const SEED = 18;
 const PATIENCE_MS = 45_000;
@@ -29,7 +29,7 @@ beforeAll(async () => {
     LONGSHORE_PORT: String(port),
     LONGSHORE_PAYLOADS_MAX_BYTES: String(PAYLOADS_MAX_BYTES),
   };
-  running.push(await RoleProcess.start("api", env, fromDist));
+  running.push(await RoleProcess.start("api", env));
 });
 afterAll(async () => {
   await Promise.all(running.map((process) => process.stop()));
@@ -43,7 +43,7 @@ test.each(["api", "prefill", "batch-coordinator"] as const)(
   "%s, whose port is taken, says so and ends: whoever watches over it may try again",
   async (role) => {
     const taken = { LONGSHORE_STATUS_PORT: env.LONGSHORE_PORT! };
-    const late = RoleProcess.spawn(role, { ...env, ...taken }, fromDist);
+    const late = RoleProcess.spawn(role, { ...env, ...taken });
     running.push(late);
     expect(await late.exited).toEqual({ code: 1, signal: null });
     expect(late.output).toContain(`cannot listen at 127.0.0.1:${env.LONGSHORE_PORT} (EADDRINUSE)`);
@@ -72,7 +72,7 @@ test("jobs that came before any worker wait with heartbeats, and are done when w
   const heard = waiting.body!.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
   for (let beats = 0; beats < 3; ) if (((await heard.next()).value as string).includes(": waiting")) beats++;
 
-  running.push(...(await Promise.all((["prefill", "decode"] as const).map((role) => RoleProcess.start(role, env, fromDist)))));
+  running.push(...(await Promise.all((["prefill", "decode"] as const).map((role) => RoleProcess.start(role, env)))));
   for (const [i, job] of jobs.entries()) expect((await replies[i]!).text).toBe((await answer(job)).text);
   let rest = "";
   for (let next = await heard.next(); next.done !== true; next = await heard.next()) rest += next.value as string;

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, test } from "vitest";
+import { evaluated } from "../support/program.ts";
 
 /** A process with a thread in a native call that does not return, as an engine that hangs; it says "up" and then runs until it is stopped. */
 const hanging = `
@@ -12,8 +13,7 @@ const hanging = `
 `;
 
 test("a process whose native thread hangs is gone when its drain is over, not when the thread returns", async () => {
-  const args = ["--import", "tsx", "--input-type=module", "--eval", hanging];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, evaluated(hanging), { stdio: ["ignore", "pipe", "inherit"] });
   await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
   const beforeMs = performance.now();
   child.kill("SIGTERM");

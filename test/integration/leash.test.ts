@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { evaluated } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "longshore-leash-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -29,8 +30,7 @@ const runner = `
 `;
 
 test.each(["SIGKILL", "SIGINT"] as const)("nothing that tests or a local cluster have started outlives them: %s", async (signal) => {
-  const args = ["--import", "tsx", "--input-type=module", "--eval", runner];
-  const child = spawn(process.execPath, args, {
+  const child = spawn(process.execPath, evaluated(runner), {
     stdio: ["ignore", "pipe", "inherit"],
     detached: true,
     env: { ...process.env, TMPDIR: folder },

@@ -2,24 +2,20 @@ import { expect, test } from "vitest";
 import { killsTable, openRig } from "../chaos/long-prefill.ts";
 import { alone } from "../support/alone.ts";
 import { promptIds } from "../support/model.ts";
-import { fromSources } from "../support/role-process.ts";
 import { requestOf } from "../support/workers.ts";
 
 const TOKENS = 200_000;
 
 test("a prefill of 200,000 tokens killed at 10, 50, 90 and 99 % is resumed: a chunk, a segment on its way and a replay are lost, never more", async () => {
-  const rig = await openRig(
-    {
-      LONGSHORE_MODEL_PATH: "deploy/models/yardlog",
-      LONGSHORE_ENGINE: "weightless",
-      LONGSHORE_WEIGHTLESS_CHUNK_MS: "40",
-      LONGSHORE_UPLOADS_MAX: "1", // of the last four chunks
-      LONGSHORE_SEGMENT_TOKENS: "512",
-      LONGSHORE_CHUNK_TOKENS: "512",
-      LONGSHORE_CLAIM_MS: "1500",
-    },
-    fromSources,
-  );
+  const rig = await openRig({
+    LONGSHORE_MODEL_PATH: "deploy/models/yardlog",
+    LONGSHORE_ENGINE: "weightless",
+    LONGSHORE_WEIGHTLESS_CHUNK_MS: "40",
+    LONGSHORE_UPLOADS_MAX: "1", // of the last four chunks
+    LONGSHORE_SEGMENT_TOKENS: "512",
+    LONGSHORE_CHUNK_TOKENS: "512",
+    LONGSHORE_CLAIM_MS: "1500",
+  });
   const ids = promptIds(TOKENS);
   const changes = { maxTokens: 50, stopIds: [] };
   const { kills, ids: answer } = await rig.run(ids, changes, [0.1, 0.5, 0.9, 0.99]);

@@ -6,7 +6,7 @@ import { settings } from "../chaos/cluster.ts";
 import { type Client, call, closeClients, jobsAt, type Update } from "../support/grpc.ts";
 import { NatsServer } from "../support/nats.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
-import { fromDist, RoleProcess } from "../support/role-process.ts";
+import { RoleProcess } from "../support/role-process.ts";
 
 interface Replica {
   readonly process: RoleProcess;
@@ -21,7 +21,7 @@ const running: RoleProcess[] = [];
 
 async function startReplica(env: Readonly<Record<string, string>>): Promise<Replica> {
   const [port, grpcPort] = [String(await freePort()), String(await freePort())];
-  const process = await RoleProcess.start("api", { ...env, LONGSHORE_PORT: port, LONGSHORE_GRPC_PORT: grpcPort }, fromDist);
+  const process = await RoleProcess.start("api", { ...env, LONGSHORE_PORT: port, LONGSHORE_GRPC_PORT: grpcPort });
   running.push(process);
   return {
     process,
@@ -33,7 +33,7 @@ async function startReplica(env: Readonly<Record<string, string>>): Promise<Repl
 beforeAll(async () => {
   [nats, redis] = await Promise.all([NatsServer.start(), startRedis()]);
   const env = { ...settings, LONGSHORE_NATS_URL: nats.url, LONGSHORE_REDIS_URL: redis.url, LONGSHORE_WEIGHTLESS_STEP_MS: "20" };
-  for (const role of ["prefill", "decode"] as const) running.push(await RoleProcess.start(role, env, fromDist));
+  for (const role of ["prefill", "decode"] as const) running.push(await RoleProcess.start(role, env));
   replicas = [await startReplica(env), await startReplica(env)];
 });
 afterAll(async () => {

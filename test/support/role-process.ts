@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
 import { spawnLeashed } from "../../services/cli/cluster/leash.ts";
 import { freeze } from "./freeze.ts";
+import { program } from "./program.ts";
 
 export type Role = "api" | "prefill" | "decode" | "batch-coordinator";
 
@@ -11,9 +11,8 @@ export interface End {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** Node's arguments for the command line as it lies in services/, and as it was built. */
-export const fromSources = ["--import", "tsx", "services/cli/main.ts"] as const;
-export const fromDist = ["--enable-source-maps", "dist/services/cli/main.js"] as const;
+/** Node's arguments for the command line. */
+export const commandLine = (...args: readonly string[]): readonly string[] => [...program("services/cli/main.ts"), ...args];
 
 const READY_MS = 120_000;
 /** What is kept of a process's output. */
@@ -40,17 +39,15 @@ export class RoleProcess {
     });
   }
 
-  static spawn(role: Role, env: Readonly<Record<string, string>>, program: readonly string[] = fromSources): RoleProcess {
-    const main = program.at(-1)!;
-    if (!existsSync(main)) throw new Error(`${main} is missing: run \`npm run build:services\``);
+  static spawn(role: Role, env: Readonly<Record<string, string>>): RoleProcess {
     return new RoleProcess(
-      spawnLeashed(process.execPath, [...program, role], { env: { ...process.env, ...env }, stdout: "ignore", stderr: "pipe" }),
+      spawnLeashed(process.execPath, commandLine(role), { env: { ...process.env, ...env }, stdout: "ignore", stderr: "pipe" }),
     );
   }
 
   /** Resolves once the process says that it is ready for work. */
-  static async start(role: Role, env: Readonly<Record<string, string>>, program?: readonly string[]): Promise<RoleProcess> {
-    const started = RoleProcess.spawn(role, env, program);
+  static async start(role: Role, env: Readonly<Record<string, string>>): Promise<RoleProcess> {
+    const started = RoleProcess.spawn(role, env);
     await started.ready();
     return started;
   }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { accessSync, constants, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { RoleProcess } from "../support/role-process.ts";
+import { program } from "../support/program.ts";
 
 const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
 /** By the name of its script, each program of ours beside the command line. */
@@ -10,14 +10,14 @@ const programs = Object.entries(scripts).flatMap(([name, line]) => {
   return found === null ? [] : [[name, `${found[1]}.ts`] as const];
 });
 
-const run = (program: string, ...args: string[]): Promise<readonly [code: number, out: string, err: string]> =>
+const run = (source: string, ...args: string[]): Promise<readonly [code: number, out: string, err: string]> =>
   new Promise((resolve) => {
-    execFile(process.execPath, ["--import", "tsx", program, ...args], (error, out, err) => resolve([Number(error?.code ?? 0), out, err]));
+    execFile(process.execPath, [...program(source), ...args], (error, out, err) => resolve([Number(error?.code ?? 0), out, err]));
   });
 
 test("every script that is told something has a usage", () => {
   expect(programs.map(([name]) => name)).toEqual(["chaos", "chaos:long", "batch:long", "bench", "golden", "bench:record", "sim"]);
-  for (const [name, program] of programs) expect(readFileSync(program, "utf8"), name).toContain(`const USAGE = \`npm run ${name} `);
+  for (const [name, source] of programs) expect(readFileSync(source, "utf8"), name).toContain(`const USAGE = \`npm run ${name} `);
 });
 
 test("--help prints it, and so does what was not understood, each with its own exit code", async () => {
@@ -29,10 +29,6 @@ test("--help prints it, and so does what was not understood, each with its own e
     expect.stringMatching(/^--seed seven: must be a whole number\n\nnpm run sim /),
   ]);
   expect(await run(sim, "4711")).toEqual([2, "", expect.stringMatching(/^4711: one word too many\n\nnpm run sim /)]);
-});
-
-test("a test that needs what was not built says what builds it", () => {
-  expect(() => RoleProcess.spawn("api", {}, ["dist/none.js"])).toThrow("dist/none.js is missing: run `npm run build:services`");
 });
 
 test("the command can be run after each build, not only after the one that npx linked", () => {

@@ -14,7 +14,6 @@ import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { requestOf } from "../../support/workers.ts";
 import { type Bench, type Goal, repeated, type Scene, secondsOf } from "../bench.ts";
-import { program } from "../program.ts";
 import { quantile } from "../stats.ts";
 import { fencedAppends, jobWrites } from "../yardsticks/fenced-appends.ts";
 
@@ -47,7 +46,7 @@ export const control: Bench = {
     };
     try {
       await bus.ready(10_000);
-      for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis), program));
+      for (const role of ["prefill", "decode"] as const) workers.push(await RoleProcess.start(role, environmentOf(nats, redis)));
       await throughJobs(api, scene.tiny ? 64 : 2_000); // code and connections warm
       await measure(scene, nats.url, api);
     } finally {

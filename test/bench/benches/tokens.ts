@@ -7,7 +7,6 @@ import { held } from "../../support/bus.ts";
 import { NatsServer } from "../../support/nats.ts";
 import { RoleProcess } from "../../support/role-process.ts";
 import { type Bench, repeated, secondsOf } from "../bench.ts";
-import { program } from "../program.ts";
 
 const MODEL_PATH = "deploy/models/yardlog";
 const MODEL = "yardlog";
@@ -25,7 +24,7 @@ export const tokens: Bench = {
     const bus = openBus({ url: nats.url });
     await bus.ready(10_000);
     const env = { LONGSHORE_NATS_URL: nats.url, LONGSHORE_PORT: String(port), LONGSHORE_MODEL_PATH: MODEL_PATH };
-    const api = await RoleProcess.start("api", env, program);
+    const api = await RoleProcess.start("api", env);
     try {
       const ids = Array.from(await (await Tokenizer.load(MODEL_PATH)).encode("Container red-fox is stowed in bay 42. "));
       const answer = Array.from({ length: FLUSH }, (_, i) => ids[i % ids.length]!);

@@ -12,7 +12,7 @@ import { busSettings } from "../../../services/shared/bus/settings.ts";
 import { never } from "../../support/bus.ts";
 import { APPENDS, losesNothing } from "../../support/loses-nothing.ts";
 import { NatsServer } from "../../support/nats.ts";
-import { fromSources } from "../../support/role-process.ts";
+import { commandLine } from "../../support/role-process.ts";
 
 const SERVERS = 3;
 const STREAMS = 11;
@@ -83,7 +83,7 @@ async function configs(prefix: string): Promise<readonly StreamConfig[]> {
 test("`longshore keys` leaves every stream as it is, whatever its shell says of them", async () => {
   const before = await configs("longshore");
   const env = { PATH: process.env.PATH, LONGSHORE_NATS_URL: urls.join(",") };
-  const { stdout } = await promisify(execFile)(process.execPath, [...fromSources, "keys", "create", "ada"], { env });
+  const { stdout } = await promisify(execFile)(process.execPath, commandLine("keys", "create", "ada"), { env });
   expect(stdout).toMatch(/^lsk_/);
   expect(await configs("longshore")).toEqual(before);
   expect(before[0]).toMatchObject({ name: "LONGSHORE_LOG", num_replicas: SERVERS, max_bytes: 1e8 });

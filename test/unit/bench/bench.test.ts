@@ -8,6 +8,7 @@ import { parseKernels } from "../../bench/kernel-table.ts";
 import { renderComparison, renderRow } from "../../bench/print.ts";
 import { keepResults, type Result, readResults, resultOf } from "../../bench/results.ts";
 import { quantile, summary, verdictOf } from "../../bench/stats.ts";
+import { program } from "../../support/program.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -15,7 +16,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const bench = (...args: string[]) => promisify(execFile)(process.execPath, ["--import", "tsx", "test/bench/run.ts", "--tiny", ...args]);
+const bench = (...args: string[]) => promisify(execFile)(process.execPath, [...program("test/bench/run.ts"), "--tiny", ...args]);
 
 const row = {
   key: "a.rate",

@@ -9,12 +9,12 @@ import { afterAll, expect, test } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { against } from "../../support/against.ts";
 import { until } from "../../support/bus.ts";
-import { fromSources } from "../../support/role-process.ts";
+import { commandLine } from "../../support/role-process.ts";
 
 const longshore = (args: readonly string[], env: Record<string, string> = {}): Promise<readonly [code: number, said: string]> =>
   new Promise((resolve) => {
     const settings = { env: { ...process.env, ...env } };
-    execFile(process.execPath, [...fromSources, ...args], settings, (error, _, said) => resolve([Number(error?.code ?? 0), said]));
+    execFile(process.execPath, commandLine(...args), settings, (error, _, said) => resolve([Number(error?.code ?? 0), said]));
   });
 
 const empty = mkdtempSync(join(tmpdir(), "longshore-exit-"));
@@ -61,7 +61,7 @@ test("a gRPC port that is taken is said in a sentence of ours, and nothing in a 
 });
 
 test("the roles that a process is told to run are listed", async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [...fromSources, "--help"]);
+  const { stdout } = await promisify(execFile)(process.execPath, commandLine("--help"));
   expect(stdout).toMatch(/Roles.*:\n +api .*\n +prefill .*\n +decode .*\n +batch-coordinator .*\n/);
 });
 
@@ -91,7 +91,7 @@ const jobApi =
 
 /** A command whose output and messages go to these, or are read. */
 function spawned(args: readonly string[], out: number | "pipe", err: number | "pipe") {
-  const child = spawn(process.execPath, [...fromSources, ...args], { stdio: ["ignore", out, err] });
+  const child = spawn(process.execPath, commandLine(...args), { stdio: ["ignore", out, err] });
   const said = { out: "", err: "" };
   child.stdout?.on("data", (text: Buffer) => {
     said.out += text;

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import { blocksFrom, freePort, isFree } from "../../../services/cli/cluster/ports.ts";
+import { evaluated } from "../../support/program.ts";
 
 const COUNT = 60; // more than a block
 
@@ -14,8 +15,7 @@ const other = `
 `;
 
 test("ports are given once, in whatever process, though nobody listens yet, and none that the system gives away", async () => {
-  const args = ["--import", "tsx", "--input-type=module", "--eval", other];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, evaluated(other), { stdio: ["ignore", "pipe", "inherit"] });
   const theirs: number[] = [];
   const ours = Array.from({ length: COUNT }, freePort);
   for await (const line of createInterface(child.stdout)) if (theirs.push(Number(line)) === COUNT) break;
@@ -51,19 +51,13 @@ test("a process that may open nothing more is told so each time, not that all po
     try { for (;;) openSync("/dev/null"); } catch {}
     for (let i = 0; i < 2; i++) await freePort().catch(({ code }) => writeSync(1, code));
   `;
-  const node = [process.execPath, "--import", "tsx", "--input-type=module", "--eval", open];
+  const node = [process.execPath, ...evaluated(open)];
   const child = spawn("sh", ["-c", 'ulimit -n 256; exec "$@"', "sh", ...node], { stdio: ["ignore", "pipe", "inherit"] });
   expect((await child.stdout.toArray()).join("")).toBe("EMFILE".repeat(2));
 });
 
 test("a process that was given ports ends by itself", async () => {
-  const args = [
-    "--import",
-    "tsx",
-    "--input-type=module",
-    "--eval",
-    'import { freePort } from "./services/cli/cluster/ports.ts"; await freePort();',
-  ];
+  const args = evaluated('import { freePort } from "./services/cli/cluster/ports.ts"; await freePort();');
   const [code] = await once(spawn(process.execPath, args, { stdio: "inherit" }), "exit");
   expect(code).toBe(0);
 });

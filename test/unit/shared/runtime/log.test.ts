@@ -3,6 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { evaluated } from "../../../support/program.ts";
 
 const logging = (lines: string) => `
   import { openLog } from "./services/shared/runtime/log.ts";
@@ -11,8 +12,11 @@ const logging = (lines: string) => `
   console.log("alive");
 `;
 const run = (lines: string, stderr: number) => {
-  const args = ["--import", "tsx", "--input-type=module", "--eval", logging(lines)];
-  const { stdout, status } = spawnSync(process.execPath, args, { stdio: ["ignore", "pipe", stderr], encoding: "utf8", timeout: 60_000 });
+  const { stdout, status } = spawnSync(process.execPath, evaluated(logging(lines)), {
+    stdio: ["ignore", "pipe", stderr],
+    encoding: "utf8",
+    timeout: 60_000,
+  });
   closeSync(stderr);
   return [stdout, status];
 };
