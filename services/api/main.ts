@@ -18,11 +18,12 @@ export async function runApi(config: Config): Promise<void> {
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config, { tell: { log, metrics } });
   const deps = { config, bus, model, log, clock: systemClock, random: systemRandom, metrics };
-  const api = await startApi(deps);
+  const isRefused = refused(bus);
+  const api = await Promise.race([startApi(deps), isRefused]);
   log.info({ url: api.url, grpc: api.grpc, model: model.name }, "listening");
   await runUntilStopped(log, config.drainMs, async (stop) => {
     const stopped = new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
-    await Promise.race([stopped, refused(bus)]);
+    await Promise.race([stopped, isRefused]);
     await api.close();
     await bus.close();
   });
