@@ -134,12 +134,15 @@ test("a file may come without a name", async () => {
 test("a file beyond the limit is a 413, one byte less is taken", async () => {
   const { bus, parts } = watched();
   api = await testApi({}, bus);
-  const send = (bytes: number) => {
-    const form = new FormData();
-    form.append("purpose", "batch");
-    form.append("file", new Blob([new Uint8Array(bytes)]), "in.jsonl");
-    return fetch(`${api.url}/v1/files`, { method: "POST", body: form });
-  };
+  const chunk = new Uint8Array(1_048_576);
+  async function* form(bytes: number): AsyncGenerator<Uint8Array> {
+    const field = (rest: string, value = "") => `--B\r\ncontent-disposition: form-data; ${rest}\r\n\r\n${value}`;
+    yield Buffer.from(`${field('name="purpose"', "batch\r\n")}${field('name="file"; filename="in.jsonl"')}`);
+    for (let left = bytes; left > 0; left -= chunk.length) yield chunk.subarray(0, left);
+    yield Buffer.from("\r\n--B--\r\n");
+  }
+  const headers = { "content-type": "multipart/form-data; boundary=B" };
+  const send = (bytes: number) => fetch(`${api.url}/v1/files`, { method: "POST", headers, body: form(bytes), duplex: "half" });
   const large = await send(FILE_BYTES_MAX + 1);
   expect([large.status, ((await large.json()) as { error: { code: string } }).error.code]).toEqual([413, "file_too_large"]);
   expect(parts.size).toBe(0);
