@@ -9,7 +9,7 @@ export default defineConfig({
     expect: { poll: { timeout: 20_000 } },
     setupFiles: ["test/support/replay.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
     isolate: false, // a process for each file loaded what they share 185 times: 50 s on both cores
     sequence: { sequencer: ShortLast },
     reporters: ["default", "./test/support/closing-line.ts"],
