@@ -127,10 +127,24 @@ export async function submitJob(
     ...{ tenant, bodyHash: hashOf(request, index) },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     enter: (job: Asked) => places.next(index, job),
+    // An answer behind the first is asked for once those before it are there: whoever made them was let in for all.
+    comes: async (jobId: string, known: boolean) => key !== null && (known || index > 0) && comesSoon(deps, jobId),
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
   return submit({ bus, admission, random }, options.detached ? submission : { ...submission, replica: deps.replica });
+}
+
+/** As long as a request that was let in may take for its next job, about: who comes with its key, and is not let in, waits so long for it. */
+const MAKING_MS = 1_000;
+const LOOK_MS = 50;
+
+async function comesSoon({ bus, clock, stopping }: ApiDeps, jobId: string): Promise<boolean> {
+  for (let ms = 0; ms < MAKING_MS; ms += LOOK_MS) {
+    await clock.sleep(LOOK_MS, stopping);
+    if ((await bus.log.last(jobId)) !== null) return true;
+  }
+  return false;
 }
 
 /** The job that the same request asked for before, if it is sent again without a key and that has lost its reader. */
