@@ -4,7 +4,7 @@ import { enqueue } from "../shared/bus/enqueue.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Admission, Asked } from "./admission/admission.ts";
+import type { Admission, Demand } from "./admission/admission.ts";
 import type { Place } from "./admission/places.ts";
 import { keyOfAnother } from "./errors.ts";
 import { cancelJob, type Note } from "./jobs/jobs.ts";
@@ -28,7 +28,7 @@ export interface Submission {
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
   /** Lets it in, if it is not there already: OVERLOADED, RATE_LIMITED. Absent: it comes alone, and pays nothing. */
-  readonly enter?: (job: Asked) => Promise<Place>;
+  readonly enter?: (job: Demand) => Promise<Place>;
   /** Whether another request with its key puts it there in a moment: asked where it was not let in. `known`: its key was used before. Absent: no. */
   readonly comes?: (jobId: string, known: boolean) => Promise<boolean>;
   /** Hears of a job that may be in the record although its client is told that it failed. */
@@ -108,7 +108,7 @@ async function admitted(
   }
 }
 
-async function alone(admission: Admission, job: Asked): Promise<Place> {
+async function alone(admission: Admission, job: Demand): Promise<Place> {
   const [counted] = await admission.admit(job, 1, () => {});
   return { queued: counted!.queued, giveBack: () => {} };
 }
