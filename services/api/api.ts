@@ -6,7 +6,7 @@ import { identifier } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
 import { BodyRoom } from "./http/body-room.ts";
-import { openApi } from "./http/server.ts";
+import { LAST_WORDS_MS, openApi } from "./http/server.ts";
 import { Readers } from "./jobs/readers.ts";
 import { Retries } from "./jobs/retries.ts";
 import { KeyRing } from "./keys/key-ring.ts";
@@ -14,9 +14,6 @@ import { Limits } from "./keys/limits.ts";
 import { shareLimitsUntil } from "./keys/share-limits.ts";
 import { reconcileUntil } from "./reconciler/reconcile-until.ts";
 import { Replicas } from "./replicas.ts";
-
-/** What is being answered when the process stops has this long to be told so. */
-const LAST_WORDS_MS = 250;
 
 export interface RunningApi {
   /** http://host:port, or https: */
@@ -77,9 +74,9 @@ export async function startApi(
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
       const told = grpc?.close(LAST_WORDS_MS);
-      const cut = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
+      const cut = setInterval(() => app.server.closeAllConnections(), LAST_WORDS_MS); // who came amid the first might stay
       await app.close();
-      clearTimeout(cut);
+      clearInterval(cut);
       await Promise.all([told, showing]);
     },
   };

@@ -1,83 +1,20 @@
-import type { FastifyRequest } from "fastify";
 import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import type { Asked } from "./admission/admission.ts";
-import { type Pay, Places } from "./admission/places.ts";
-import { viewOf } from "./answer/follow.ts";
-import type { View } from "./answer/view.ts";
+import type { Demand } from "./admission/admission.ts";
+import { type Asking, hashOf, idempotencyKeyOf, ofChoice } from "./asking.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
-import type { Body } from "./http/body.ts";
-import { cancelJob } from "./jobs/jobs.ts";
+import { placesFor } from "./paying.ts";
 import { type Prompt, tokenized, type WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
-import { bodyHash, rememberedAs, type Submission, type Submitted, submit } from "./submit.ts";
+import { rememberedAs, type Submission, type Submitted, submit } from "./submit.ts";
 
-/** What a request tells beside what it asks for. */
-export interface Asking {
-  readonly headers: FastifyRequest["headers"];
-  readonly url: string;
-  readonly body: Pick<Body, "raw">;
-  readonly caller: FastifyRequest["caller"];
-}
-
-interface SubmitOptions {
+export interface SubmitOptions {
   readonly lane: Lane;
   readonly detached: boolean;
-}
-
-/** One of the answers that a request asked for. */
-export interface Choice extends Submitted {
-  readonly view: View;
-  /** The job is an earlier request's that lost its reader: this one is its retry. */
-  readonly joined?: true;
-}
-
-/** Puts a job for each answer that is asked for into the record, and only then resolves: all of them, or an error and none that runs on. */
-export async function submitChoices(
-  deps: ApiDeps,
-  request: Asking,
-  generation: GenerationRequest,
-  written: WrittenPrompt,
-  options: SubmitOptions,
-): Promise<readonly Choice[]> {
-  const choices: Choice[] = [];
-  const answers = generation.n ?? 1;
-  const places = placesFor(deps, request, answers);
-  let prompt: Prompt | null = null;
-  try {
-    for (let index = 0; index < answers; index++) choices.push(await submitChoice(index));
-    return choices;
-  } catch (error) {
-    await giveUp(deps, request, choices);
-    throw error;
-  } finally {
-    places.leave();
-  }
-
-  async function submitChoice(index: number): Promise<Choice> {
-    const joined = await jobToJoin(deps, request, options, index);
-    if (joined !== null) return { jobId: joined, joined: true, created: false, shared: true, view: await viewOf(deps.bus, joined) };
-    prompt ??= await admissible(deps, request, generation, written, options, answers - index);
-    const [first] = choices;
-    const view = first === undefined ? prompt.view : { ...first.view, choice: { index, of: first.jobId } };
-    const job = await submitJob(deps, request, generation, { ...prompt, view }, options, places);
-    return { ...job, view: first === undefined && !job.created ? await viewOf(deps.bus, job.jobId) : view };
-  }
-}
-
-/** What was made for a request of which another answer failed: nobody hears of it, but under its key, which a retry may come with. */
-async function giveUp(deps: ApiDeps, request: Asking, choices: readonly Choice[]): Promise<void> {
-  const made = choices.filter(({ created }) => created);
-  const cancel = async ({ jobId, giveBack }: Choice) => {
-    giveBack?.();
-    await cancelJob(deps.bus, jobId, "another answer of its request was refused");
-  };
-  const ended = idempotencyKeyOf(request) === null ? await Promise.allSettled(made.map(cancel)) : [];
-  for (const [i, { jobId }] of made.entries()) if (ended[i]?.status !== "fulfilled") abandon(deps, jobId);
 }
 
 /**
@@ -126,18 +63,25 @@ export async function submitJob(
     ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
     ...{ tenant, bodyHash: hashOf(request, index) },
     idempotencyKey: key === null ? null : ofChoice(key, index),
-    enter: (job: Asked) => places.next(index, job),
+    enter: (job: Demand) => places.next(index, job),
+    // An answer behind the first is asked for once those before it are there: whoever made them was let in for all.
+    comes: async (jobId: string, known: boolean) => key !== null && (known || index > 0) && comesSoon(deps, jobId),
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
   return submit({ bus, admission, random }, options.detached ? submission : { ...submission, replica: deps.replica });
 }
 
-/** The job that the same request asked for before, if it is sent again without a key and that has lost its reader. */
-async function jobToJoin({ retries }: ApiDeps, request: Asking, { detached }: SubmitOptions, index: number): Promise<string | null> {
-  return detached || !isRetry(request) || idempotencyKeyOf(request) !== null
-    ? null
-    : retries.join(callerOf(request).tenant, hashOf(request, index));
+/** As long as a request that was let in may take for its next job, about: who comes with its key, and is not let in, waits so long for it. */
+const MAKING_MS = 1_000;
+const LOOK_MS = 50;
+
+async function comesSoon({ bus, clock, stopping }: ApiDeps, jobId: string): Promise<boolean> {
+  for (let ms = 0; ms < MAKING_MS; ms += LOOK_MS) {
+    await clock.sleep(LOOK_MS, stopping);
+    if ((await bus.log.last(jobId)) !== null) return true;
+  }
+  return false;
 }
 
 async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {
@@ -179,37 +123,4 @@ export function jobOf(
 }
 
 /** Whoever asked for the job may never come for it: as if its last reader had left. */
-const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);
-
-const placesFor = (deps: ApiDeps, request: Asking, answers: number): Places => new Places(deps.admission, payer(deps, request), answers);
-
-const payer =
-  ({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">): Pay =>
-  (spendings) => {
-    const { key } = callerOf(request);
-    return key === null ? spendings.map(() => () => {}) : limits.spend(key, ...spendings);
-  };
-
-/** The tokens of a prompt, for one of the caller's requests; what is refused after all costs none. */
-export async function countTokens(deps: ApiDeps, request: Asking, write: () => Promise<WrittenPrompt>): Promise<number> {
-  const [giveBack] = payer(deps, request)([{ requests: 1, tokens: 0 }]);
-  try {
-    const prompt = await write();
-    return (await prompt.ids()).length;
-  } catch (thrown) {
-    giveBack!();
-    throw thrown;
-  }
-}
-
-const hashOf = ({ url, body }: Asking, index: number): string => ofChoice(bodyHash(url, body.raw), index);
-
-/** What tells the jobs of one request from each other; its first is as if it had asked for one. */
-const ofChoice = (text: string, index: number): string => (index === 0 ? text : `${text}\n${index}`);
-
-export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<Asking, "headers">): string | null {
-  return typeof key === "string" && key !== "" ? key : null;
-}
-
-/** SDKs say so when they send a request again. */
-export const isRetry = ({ headers }: Pick<Asking, "headers">): boolean => Number(headers["x-stainless-retry-count"] ?? 0) >= 1;
+export const abandon = ({ readers }: ApiDeps, jobId: string): void => readers.enter(jobId, { owned: true, detached: false })(false);

@@ -4,7 +4,7 @@ import { enqueue } from "../shared/bus/enqueue.ts";
 import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
-import type { Admission, Asked } from "./admission/admission.ts";
+import type { Admission, Demand } from "./admission/admission.ts";
 import type { Place } from "./admission/places.ts";
 import { keyOfAnother } from "./errors.ts";
 import { cancelJob, type Note } from "./jobs/jobs.ts";
@@ -28,7 +28,9 @@ export interface Submission {
   /** Where its reader is; for jobs that a retry may join. */
   readonly replica?: string;
   /** Lets it in, if it is not there already: OVERLOADED, RATE_LIMITED. Absent: it comes alone, and pays nothing. */
-  readonly enter?: (job: Asked) => Promise<Place>;
+  readonly enter?: (job: Demand) => Promise<Place>;
+  /** Whether another request with its key puts it there in a moment: asked where it was not let in. `known`: its key was used before. Absent: no. */
+  readonly comes?: (jobId: string, known: boolean) => Promise<boolean>;
   /** Hears of a job that may be in the record although its client is told that it failed. */
   readonly abandon?: (jobId: string) => void;
 }
@@ -62,16 +64,33 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const { jobId, known } = await jobIdFor(deps, submission);
   const earlier = known ? await bus.log.last(jobId) : null;
   const shared = isShared(submission);
-  if (earlier === null) return { jobId, shared, ...(await admitted(deps, jobId, submission)) };
+  if (earlier === null) {
+    const place = await placeOf(deps, jobId, submission, known);
+    return { jobId, shared, ...(place === null ? { created: false } : await admitted(deps, jobId, submission, place)) };
+  }
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
   if (earlier.event.type === "submitted") await send(bus, jobId, { request: earlier.event.request, follows: earlier.sequence });
   return { jobId, shared, created: false };
 }
 
-async function admitted(deps: SubmitDeps, jobId: string, submission: Submission): Promise<Omit<Submitted, "jobId" | "shared">> {
-  const { bus, admission } = deps;
-  const { request, ids, enter = async (job) => alone(admission, job) } = submission;
-  const { queued, giveBack } = await enter({ ...request, promptTokens: ids.length });
+/** Null: it is there by now, let in and paid for by another request with its key. */
+async function placeOf({ admission }: SubmitDeps, jobId: string, submission: Submission, known: boolean): Promise<Place | null> {
+  const { request, ids, enter = async (job) => alone(admission, job), comes = async () => false } = submission;
+  try {
+    return await enter({ ...request, promptTokens: ids.length });
+  } catch (thrown) {
+    if (ServingError.from(thrown).http === 429 && (await comes(jobId, known))) return null;
+    throw thrown;
+  }
+}
+
+async function admitted(
+  deps: SubmitDeps,
+  jobId: string,
+  submission: Submission,
+  { queued, giveBack }: Place,
+): Promise<Omit<Submitted, "jobId" | "shared">> {
+  const { bus } = deps;
   let recorded: Recorded | null = null;
   try {
     recorded = await record(deps, jobId, submission);
@@ -89,7 +108,7 @@ async function admitted(deps: SubmitDeps, jobId: string, submission: Submission)
   }
 }
 
-async function alone(admission: Admission, job: Asked): Promise<Place> {
+async function alone(admission: Admission, job: Demand): Promise<Place> {
   const [counted] = await admission.admit(job, 1, () => {});
   return { queued: counted!.queued, giveBack: () => {} };
 }

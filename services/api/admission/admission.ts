@@ -16,7 +16,7 @@ export interface AdmissionLimits {
 }
 
 /** What admission asks of a job. */
-export type Asked = Pick<JobRequest, "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };
+export type Demand = Pick<JobRequest, "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };
 
 /**
  * The door: lets in what the cluster can finish in time at the speed it shows, and answers OVERLOADED to the rest at once, with the time after
@@ -39,7 +39,7 @@ export class Admission {
    * Counts as many such jobs in the backlog, or none: OVERLOADED. Tell each result what becomes of it. `pay`: asked only where there is room; what it
    * throws keeps all of them out.
    */
-  async admit(job: Asked, jobs: number, pay: () => void): Promise<readonly Counted[]> {
+  async admit(job: Demand, jobs: number, pay: () => void): Promise<readonly Counted[]> {
     const state = await this.#state();
     const idle = this.#backlog.known.jobs === 0; // as long as there are none but these
     const counted: Counted[] = [];
@@ -57,7 +57,7 @@ export class Admission {
   }
 
   /** Throws what `admit` would: for jobs of which no more is known than how large they are at least. */
-  async require(job: Asked, jobs: number): Promise<void> {
+  async require(job: Demand, jobs: number): Promise<void> {
     for (const { forget } of await this.admit(job, jobs, () => {})) forget();
   }
 
@@ -102,7 +102,7 @@ interface State {
 }
 
 /** Throws OVERLOADED. A larger job is refused wherever a smaller one is. */
-function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: State, job: Asked): void {
+function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: State, job: Demand): void {
   const { queueJobsMax, backlogTokensMax } = limits;
   const outputTokens = expectedOutput(job);
   const { prompt, output } = waiting(load);
@@ -124,31 +124,31 @@ function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: Stat
 }
 
 /** How many times as much prefill has to do, until a long prompt is done, as is counted of it: turns take the same until then. 1 where decode decides. */
-function overlap(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptTokens">): number {
+function overlap(load: Load, speed: Speed, job: Pick<Demand, "lane" | "promptTokens">): number {
   const ahead = promptsAhead(load, speed.prefill, job);
   const decides = secondsInPrefill(load, speed.prefill, job) >= secondsInDecode(load, speed.decode, job);
   return decides && ahead > 0 ? promptsInLane(load, job.lane) / ahead : 1;
 }
 
 /** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
-function secondsUntilDone(load: Load, speed: Speed, job: Pick<Asked, "lane" | "promptTokens"> & { outputTokens: number }): number {
+function secondsUntilDone(load: Load, speed: Speed, job: Pick<Demand, "lane" | "promptTokens"> & { outputTokens: number }): number {
   return speed.decode.workers === 0 ? 0 : secondsUntilBegun(load, speed, job) + job.outputTokens / speed.decode.tokensPerJobSecond;
 }
 
 /** On a cluster with nothing else to do, of which all of the prompt is computed. */
-const secondsAlone = ({ prefill, decode }: Speed, job: Pick<Asked, "promptTokens"> & { outputTokens: number }): number =>
+const secondsAlone = ({ prefill, decode }: Speed, job: Pick<Demand, "promptTokens"> & { outputTokens: number }): number =>
   (prefill.workers * job.promptTokens) / prefill.tokensPerSecond + job.outputTokens / decode.tokensPerJobSecond;
 
-function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: Pick<Asked, "lane" | "promptTokens">): number {
+function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: Pick<Demand, "lane" | "promptTokens">): number {
   if (prefill.workers === 0 || decode.workers === 0) return 0;
   return Math.max(secondsInPrefill(load, prefill, job), secondsInDecode(load, decode, job));
 }
 
 /** One worker computes the job's own prompt. */
-const secondsInPrefill = (load: Load, prefill: Capacity, job: Pick<Asked, "lane" | "promptTokens">): number =>
+const secondsInPrefill = (load: Load, prefill: Capacity, job: Pick<Demand, "lane" | "promptTokens">): number =>
   (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond;
 
-const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Asked, "lane">): number =>
+const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Demand, "lane">): number =>
   (lane === "interactive" ? load.outputTokens.interactive : waiting(load).output) / decode.tokensPerSecond;
 
 /**
@@ -158,7 +158,7 @@ const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Asked, "la
 function promptsAhead(
   load: Load,
   { turnTokens, chunkTokens, workers }: Capacity,
-  { lane, promptTokens }: Pick<Asked, "lane" | "promptTokens">,
+  { lane, promptTokens }: Pick<Demand, "lane" | "promptTokens">,
 ): number {
   const all = promptsInLane(load, lane);
   if (lane === "batch" || !Number.isFinite(turnTokens + chunkTokens)) return all;

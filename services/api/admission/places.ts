@@ -1,6 +1,6 @@
 import { expectedOutput } from "../../shared/bus/enqueue.ts";
 import type { Spending } from "../keys/limits.ts";
-import type { Admission, Asked } from "./admission.ts";
+import type { Admission, Demand } from "./admission.ts";
 
 /** What a job has from when it is let in until it is in the queue. */
 export interface Place {
@@ -30,7 +30,7 @@ export class Places {
   }
 
   /** For the answer of this index; each asks at most once, in order. Throws OVERLOADED and RATE_LIMITED. */
-  async next(index: number, job: Asked): Promise<Place> {
+  async next(index: number, job: Demand): Promise<Place> {
     this.#free ??= await this.#enter(index, job);
     return this.#free.shift()!;
   }
@@ -43,7 +43,7 @@ export class Places {
     }
   }
 
-  async #enter(index: number, job: Asked): Promise<Place[]> {
+  async #enter(index: number, job: Demand): Promise<Place[]> {
     const tokens = job.promptTokens + expectedOutput(job);
     const spendings = Array.from({ length: this.#answers - index }, (_, i) => ({ requests: index + i === 0 ? 1 : 0, tokens }));
     let paid: readonly (() => void)[] = [];

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import {
   type Batch,
@@ -100,8 +101,9 @@ export async function requireBatch(bus: Bus, tenant: string, id: string): Promis
   throw new ServingError("NOT_FOUND", `no batch ${id.slice(0, 100)}`, { param: "id", apiCode: "batch_not_found" });
 }
 
-const asked = ({ inputFileId, endpoint, metadata, outputLifeSeconds }: Batch): string =>
-  JSON.stringify([inputFileId, endpoint, metadata, outputLifeSeconds]);
+/** Whether the same is asked for: metadata has no order over gRPC. */
+const isAlike = (one: Batch, other: Batch): boolean => isDeepStrictEqual(asked(one), asked(other));
+const asked = ({ inputFileId, endpoint, metadata, outputLifeSeconds }: Batch) => [inputFileId, endpoint, metadata, outputLifeSeconds];
 
 /** How long ago the request may have come that an SDK sends again. */
 const RETRY_SECONDS = 600;
@@ -110,7 +112,7 @@ const RETRY_SECONDS = 600;
 export async function lostBatch(bus: Bus, batch: Batch): Promise<Batch | null> {
   let lost: Batch | null = null;
   for await (const one of batchesOf(bus, batch.tenant))
-    if (comesToSomething(one) && batch.createdAt - one.createdAt <= RETRY_SECONDS && asked(one) === asked(batch)) lost = one;
+    if (comesToSomething(one) && batch.createdAt - one.createdAt <= RETRY_SECONDS && isAlike(one, batch)) lost = one;
   return lost;
 }
 
@@ -121,7 +123,7 @@ const comesToSomething = (batch: Batch): boolean => batch.status === "completed"
 export async function createBatch(bus: Bus, batch: Batch): Promise<Batch> {
   if ((await bus.documents.put("batch", batch.tenant, batch.id, JSON.stringify(batch), 0)) !== null) return batch;
   const { batch: earlier } = await requireBatch(bus, batch.tenant, batch.id);
-  if (asked(earlier) !== asked(batch)) throw keyOfAnother();
+  if (!isAlike(earlier, batch)) throw keyOfAnother();
   return earlier;
 }
 

@@ -1,7 +1,8 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import type { Asking } from "../asking.ts";
 import type { ApiDeps } from "../deps.ts";
-import { type Asking, admissible, submitJob } from "../generate.ts";
+import { admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { functionTool } from "../prompt/function-tool.ts";
 import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt/prompt.ts";

@@ -1,7 +1,9 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { Pause } from "../../shared/runtime/pause.ts";
 import { discard } from "./linger.ts";
 
 /** So many requests of one connection may stand in line behind the one that is answered. Node holds up to 16 KiB of the body of each. */
@@ -16,54 +18,80 @@ interface Line {
   ends: boolean;
 }
 
-const lines = new WeakMap<Socket, Line>();
+/** The requests of each connection of a server. */
+export class Lines {
+  readonly #lines = new WeakMap<Socket, Line>();
+  /** Connections with an answer that is not out yet. */
+  readonly #busy = new Set<Socket>();
+  readonly #answered = new Pause();
 
-function lineOf(socket: Socket): Line {
-  const line = lines.get(socket) ?? { unanswered: new Set(), ends: false };
-  lines.set(socket, line);
-  return line;
-}
-
-/**
- * Requests of one connection are dealt with one after another. None in line is begun, and nothing is paid for it; once its turn comes, its response has
- * the socket and hears of its close. Who leaves before is forgotten with the connection: `next` is never called. Refuses with OVERLOADED who finds a full line:
- * refusals are short, and Node reads no further where too much of them lies. Where more of a body waits than Node buffers, nobody hears that its client leaves
- * before something is written.
- */
-export function takeTurn({ raw: request }: FastifyRequest, { raw: response }: FastifyReply, next: HookHandlerDoneFunction): void {
-  const { socket } = request;
-  const { unanswered } = lineOf(socket);
-  unanswered.add(response);
-  response.once("close", () => unanswered.delete(response));
-  if (response.socket !== null) next();
-  else if (unanswered.size > IN_LINE_MAX + 1)
-    next(
-      new ServingError("OVERLOADED", `${IN_LINE_MAX} requests wait on this connection already: read their answers first, or open another`),
-    );
-  else
-    response.once("socket", () => {
-      socket.setTimeout(0); // it was for the reader of the answer before
-      if (!socket.destroyed) next();
+  /**
+   * Requests of one connection are dealt with one after another. None in line is begun, and nothing is paid for it; once its turn comes, its response has
+   * the socket and hears of its close. Who leaves before is forgotten with the connection: `next` is never called. Refuses with OVERLOADED who finds a full line:
+   * refusals are short, and Node reads no further where too much of them lies. Where more of a body waits than Node buffers, nobody hears that its client leaves
+   * before something is written.
+   */
+  takeTurn({ raw: request }: FastifyRequest, { raw: response }: FastifyReply, next: HookHandlerDoneFunction): void {
+    const { socket } = request;
+    const { unanswered } = this.#lineOf(socket);
+    unanswered.add(response);
+    this.#busy.add(socket);
+    response.once("close", () => {
+      unanswered.delete(response);
+      if (unanswered.size === 0) this.#rests(socket);
     });
-}
+    if (response.socket !== null) next();
+    else if (unanswered.size > IN_LINE_MAX + 1)
+      next(
+        new ServingError(
+          "OVERLOADED",
+          `${IN_LINE_MAX} requests wait on this connection already: read their answers first, or open another`,
+        ),
+      );
+    else
+      response.once("socket", () => {
+        socket.setTimeout(0); // it was for the reader of the answer before
+        if (!socket.destroyed) next();
+      });
+  }
 
-/**
- * Ends a connection that brought what is no request, or no end of one. What came whole before is answered first, unless its client has left: `say` writes why,
- * and is not called where that would land in an answer. Called again for each piece of the rest, which is not kept.
- */
-export function breakOff(socket: Socket, left: boolean, say: () => void): void {
-  const line = lineOf(socket);
-  if (line.ends) return void (left && socket.destroy());
-  line.ends = true;
-  const unanswered = [...line.unanswered];
-  const whole = unanswered.findLast(({ req }) => req.complete);
-  const landsInAnswer = whole !== undefined || unanswered.some(({ headersSent }) => headersSent);
-  const end = () => {
-    if (socket.writable) say();
-    socket.end();
-    socket.once("close", discard(socket, END_MS));
-  };
-  if (whole !== undefined && !left) whole.once("finish", end);
-  else if (landsInAnswer) socket.destroy();
-  else end();
+  /**
+   * Ends a connection that brought what is no request, or no end of one. What came whole before is answered first, unless its client has left: `say` writes why,
+   * and is not called where that would land in an answer. Called again for each piece of the rest, which is not kept.
+   */
+  breakOff(socket: Socket, left: boolean, say: () => void): void {
+    const line = this.#lineOf(socket);
+    if (line.ends) return void (left && socket.destroy());
+    line.ends = true;
+    const unanswered = [...line.unanswered];
+    const whole = unanswered.findLast(({ req }) => req.complete);
+    const landsInAnswer = whole !== undefined || unanswered.some(({ headersSent }) => headersSent);
+    const end = () => {
+      if (socket.writable) say();
+      socket.end();
+      socket.once("close", discard(socket, END_MS));
+    };
+    if (whole !== undefined && !left) whole.once("finish", end);
+    else if (landsInAnswer) socket.destroy();
+    else end();
+  }
+
+  /** Resolves once every answer is out, or has nobody to go to, or after `ms`: Node counts a connection as idle whose last answer is still on its way. */
+  async answered(clock: Clock, ms: number): Promise<void> {
+    if (this.#busy.size > 0) await this.#answered.wait(clock, ms);
+  }
+
+  #lineOf(socket: Socket): Line {
+    const known = this.#lines.get(socket);
+    if (known !== undefined) return known;
+    const line: Line = { unanswered: new Set(), ends: false };
+    this.#lines.set(socket, line);
+    socket.once("close", () => this.#rests(socket)); // answers in line do not hear of it
+    return line;
+  }
+
+  #rests(socket: Socket): void {
+    this.#busy.delete(socket);
+    if (this.#busy.size === 0) this.#answered.end();
+  }
 }

@@ -9,7 +9,7 @@ export const pageQuery = (limits: { readonly max: number; readonly fallback: num
     order: optional(z.enum(["asc", "desc"])),
     after: optional(z.string()),
   });
-type Asked = z.output<ReturnType<typeof pageQuery>>;
+type Query = z.output<ReturnType<typeof pageQuery>>;
 
 /** A page of a list in OpenAI's form. */
 export interface Page<T> {
@@ -25,7 +25,7 @@ export const byAge = <T extends { readonly id: string; readonly created_at: numb
   all.toSorted((a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1));
 
 /** One page of a list of ids that differ, from its end on unless it is asked for in order. NOT_FOUND when `after` names nothing in it. */
-export function pageOf<T extends { readonly id: string }>(all: readonly T[], { limit, order, after }: Asked): Page<T> {
+export function pageOf<T extends { readonly id: string }>(all: readonly T[], { limit, order, after }: Query): Page<T> {
   const ordered = order === "asc" ? all : all.toReversed();
   const begin = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
   if (begin === 0 && after !== undefined)

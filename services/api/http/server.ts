@@ -16,15 +16,19 @@ import { responseRoutes } from "../routes/responses.ts";
 import { statusRoutes } from "../routes/status.ts";
 import { tlsOf } from "../tls.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
-import { breakOff, takeTurn } from "./connection.ts";
+import { Lines } from "./connection.ts";
 import { linger } from "./linger.ts";
 import { stalledMs } from "./sse.ts";
+
+/** What is being answered when the process stops has this long to be told so. */
+export const LAST_WORDS_MS = 250;
 
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
 export function openApi(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
   const answered = countAnswers(deps);
   const tls = tlsOf(config);
+  const lines = new Lines();
   const app = fastify({
     ...{ http: OURS_TO_REFUSE, https: tls && { ...tls, ...OURS_TO_REFUSE } },
     logger: false,
@@ -38,7 +42,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     },
     clientErrorHandler: (thrown, socket) => {
       const left = thrown.code === LEFT;
-      breakOff(socket, left, () => {
+      lines.breakOff(socket, left, () => {
         const error = fromConnection(thrown);
         socket.write(rawAnswer(error, random.id("req_")));
         if (!left) answered(NO_ROUTE, String(openaiErrors.status(error)));
@@ -52,7 +56,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
     readBody(request, bytes),
   );
   app.server.on("checkExpectation", app.routing); // what is expected of it beyond a hundred-continue, it need not hear of
-  app.addHook("onRequest", (request, reply, next) => takeTurn(request, head(request, reply), next));
+  app.addHook("onRequest", (request, reply, next) => lines.takeTurn(request, head(request, reply), next));
   app.addHook("onRequest", async (request) => {
     deps.stopping.throwIfAborted();
     requireHost(request);
@@ -70,6 +74,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   });
   app.addHook("onSend", async (request, reply) => {
     reply.raw.setTimeout(stalledMs(config), () => reply.raw.destroy());
+    // Whoever stands in line behind it knows by that that he was not begun (RFC 9112, 9.6). A body that is still read comes first.
+    if (deps.stopping.aborted && !reply.hasHeader("connection")) reply.header("connection", "close");
     reply.header("openai-processing-ms", Math.round(reply.elapsedTime)).headers(rateHeaders(deps, request));
   });
   app.addHook("onResponse", async (request, reply) => {
@@ -81,6 +87,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       );
     }
   });
+  app.addHook("preClose", () => lines.answered(deps.clock, LAST_WORDS_MS));
   const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const error = leftAmidBody(thrown, request) ?? fromHttpLayer(thrown, config.bodyMaxBytes);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");

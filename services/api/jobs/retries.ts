@@ -21,7 +21,7 @@ export interface RetriesDeps {
 }
 
 /** A job that was asked for with a body, and the replica that took it. */
-interface Asked {
+interface TakenJob {
   readonly jobId: string;
   readonly replica: string;
 }
@@ -33,7 +33,7 @@ interface Asked {
 export class Retries {
   readonly #deps: RetriesDeps;
   /** By tenant and body: those of one in the order of the index, and bodies by their latest. */
-  readonly #asked = new Map<string, readonly Asked[]>();
+  readonly #asked = new Map<string, readonly TakenJob[]>();
   #count = 0;
   #place: number | null = null;
   /** All who come at once hear the index once. */
@@ -54,7 +54,7 @@ export class Retries {
     await this.#hearing;
     const joins = this.#joins;
     const alike = (this.#asked.get(keyOf(tenant, bodyHash)) ?? []).toReversed();
-    const waitedFor = new Map<Asked, readonly string[]>();
+    const waitedFor = new Map<TakenJob, readonly string[]>();
     await atMost(LOOKS_AT_ONCE, alike, async (asked) => {
       const attending = await this.#attending(asked);
       if (attending !== null) waitedFor.set(asked, attending);
@@ -77,7 +77,7 @@ export class Retries {
    * The replicas that must be gone before the job has no reader: those that read it, and the one that took it unless that said that its reader
    * left. Null: it is not to be joined. What cannot be read, or ended without an answer, is asked anew.
    */
-  async #attending({ jobId, replica }: Asked): Promise<readonly string[] | null> {
+  async #attending({ jobId, replica }: TakenJob): Promise<readonly string[] | null> {
     const { log, registry } = this.#deps.bus;
     const last = await log.lastStored(jobId);
     if (last === null || last.record === null) return null;
@@ -138,7 +138,7 @@ export class Retries {
     this.#place = notes.at(-1)?.place ?? this.#place ?? 0;
   }
 
-  #remember(key: string, asked: Asked): void {
+  #remember(key: string, asked: TakenJob): void {
     const others = (this.#asked.get(key) ?? []).filter(({ jobId }) => jobId !== asked.jobId);
     this.#forget(key);
     const alike = [...others.slice(1 - ALIKE_MAX), asked];

@@ -58,7 +58,7 @@ export class Limits {
    * Takes all of it, as if it were one request's. Throws RATE_LIMITED, with the time after which there is room, and then takes nothing. Each result gives
    * back its own, once, unless all was paid for meanwhile: for what was refused after all.
    */
-  spend(key: ApiKey, ...spendings: readonly Spending[]): readonly (() => void)[] {
+  spend(key: ApiKey, spendings: readonly Spending[]): readonly (() => void)[] {
     this.require(
       key,
       each((kind) => spendings.reduce((sum, spending) => sum + spending[kind], 0)),

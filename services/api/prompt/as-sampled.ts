@@ -18,7 +18,8 @@ const TURNS_AT_ONCE = 16;
 /**
  * The conversation with every answer that called tools as the model wrote it, to the letter: clients hand arguments back parsed and printed
  * anew, and often drop the reasoning, and then the next prompt would differ from what is cached, and from what the model said. Ids of calls
- * tell the job, and its log has the answer. An answer that the client changed, or that is not kept any more, stays as it came.
+ * tell the job, and its log has the answer. An answer that the client changed, or that is not kept any more, stays as it came. So do all but the last of
+ * those that tell one job: a conversation has an answer once, and each would cost its log, and bring back what was thought.
  */
 export async function asSampled(
   { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
@@ -26,11 +27,13 @@ export async function asSampled(
   messages: readonly ChatMessage[],
 ): Promise<readonly ChatMessage[]> {
   const found = [...messages];
-  const calling = messages.flatMap((message, place) => {
+  const calling = new Map<string, number>();
+  for (const [place, message] of messages.entries()) {
     const jobId = jobOf(message);
-    return jobId === null ? [] : [{ message, place, jobId }];
-  });
-  await atMost(TURNS_AT_ONCE, calling.slice(-TURNS_MAX), async ({ message, place, jobId }) => {
+    if (jobId !== null) calling.set(jobId, place);
+  }
+  await atMost(TURNS_AT_ONCE, [...calling].slice(-TURNS_MAX), async ([jobId, place]) => {
+    const message = messages[place]!;
     found[place] = await sampled({ bus, model }, tenant, jobId, message).catch((thrown) => {
       if (UNKNOWN.has(ServingError.from(thrown).code)) return message;
       throw thrown;

@@ -76,17 +76,21 @@ async function continued(deps: Deps, tenant: string, id: string): Promise<readon
   return [...input, ...writer.output];
 }
 
-/** Items of earlier responses may be named by their ids, which say whose they are. */
+/**
+ * Items of earlier responses may be named by their ids, which say whose they are: as often as they are named, and together as large as a body may be. A name
+ * is short, and what it stands for is not.
+ */
 async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[]): Promise<readonly Item[]> {
-  const outputs = new Map<string, Promise<readonly Item[]>>();
-  const outputOf = (response: string): Promise<readonly Item[]> => {
+  const { bodyMaxBytes } = deps.config;
+  const outputs = new Map<string, Promise<Output>>();
+  const outputOf = (response: string): Promise<Output> => {
     const known = outputs.get(response);
     if (known !== undefined) return known;
     const output =
       outputs.size < REFERRED_MAX
         ? findResponse(deps.bus, response, tenant)
             .then((found) => writeSoFar(deps, found))
-            .then((writer) => writer.output)
+            .then(byId)
         : Promise.reject(
             new ServingError("INVALID_REQUEST", `input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" }),
           );
@@ -94,21 +98,41 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
     return output;
   };
   const all: Item[] = [];
+  let bytes = 0;
   for (const [i, item] of items.entries()) {
-    if (item.type !== "item_reference") all.push(item);
-    else all.push(await referred(item.id, `input[${i}].id`, outputOf));
+    if (item.type !== "item_reference") {
+      all.push(item);
+      continue;
+    }
+    const found = await referred(item.id, `input[${i}].id`, outputOf);
+    bytes += found.bytes;
+    if (bytes > bodyMaxBytes)
+      throw new ServingError("TOO_LARGE", `input: the items that it refers to have more than ${bodyMaxBytes} bytes together`, {
+        param: "input",
+      });
+    all.push(found.item);
   }
   return all;
 }
 
-async function referred(id: string, param: string, outputOf: (response: string) => Promise<readonly Item[]>): Promise<Item> {
+interface Referred {
+  readonly item: Item;
+  /** As JSON. */
+  readonly bytes: number;
+}
+type Output = ReadonlyMap<string, Referred>;
+
+const byId = ({ output }: ResponseWriter): Output =>
+  new Map(output.map((item) => [item.id, { item, bytes: Buffer.byteLength(JSON.stringify(item)) }]));
+
+async function referred(id: string, param: string, outputOf: (response: string) => Promise<Output>): Promise<Referred> {
   const response = responseOfItem(id);
   const unknown = () => invalid(param, `no item ${id.slice(0, 100)} is kept`);
   if (response === null) throw unknown();
   const output = await outputOf(response).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
   });
-  const item = output.find((item) => item.id === id);
-  if (item === undefined) throw unknown();
-  return item;
+  const found = output.get(id);
+  if (found === undefined) throw unknown();
+  return found;
 }

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { findBatch } from "../../shared/batches/batch.ts";
+import { idempotencyKeyOf, isRetry } from "../asking.ts";
 import { callerOf, tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, deleteBatch, requireBatch } from "../files/batches.ts";
 import { submitBatch } from "../files/submit-batch.ts";
-import { idempotencyKeyOf, isRetry } from "../generate.ts";
 import type { Body } from "../http/body.ts";
 import { byAge, pageOf, pageQuery } from "../http/page.ts";
 import { parseBody } from "../requests.ts";

@@ -2,12 +2,13 @@ import type { FastifyInstance } from "fastify";
 import { messagesPrompt } from "../anthropic/prompt.ts";
 import { countTokensRequest, messagesRequest } from "../anthropic/requests.ts";
 import { tenantOf } from "../auth.ts";
+import { submitChoices } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
-import { countTokens, submitChoices } from "../generate.ts";
 import { type Body, readExactly } from "../http/body.ts";
 import { answer } from "../http/respond.ts";
 import { sendVerbatim } from "../http/verbatim.ts";
 import { requireModel } from "../model.ts";
+import { countTokens } from "../paying.ts";
 import { parseBody } from "../requests.ts";
 
 /** Anthropic's surface: the same jobs, in other words. */

@@ -115,6 +115,22 @@ test("of a long conversation the last 1,024 answers are looked up, sixteen at a 
   expect(most).toBe(16);
 });
 
+test("an answer that a conversation has many times is looked up once", async () => {
+  const { message, call } = await firstTurn();
+  const { role, content } = message;
+  const told = { role, content, tool_calls: [call] };
+  const result = { role: "tool" as const, tool_call_id: call.id, content: "bay 42" };
+  let reads = 0;
+  const read = async (jobId: string) => {
+    reads++;
+    return record.bus.log.read(jobId);
+  };
+  const bus = { ...record.bus, log: overriding(record.bus.log, { read }) };
+  const messages = [user, ...Array(50).fill([told, result]).flat(), user] as never;
+  const found = await asSampled({ bus, model: await openServedModel(loadConfig({})) }, "default", messages);
+  expect([reads, found.filter(({ written }) => written !== undefined).length]).toEqual([1, 1]);
+});
+
 test("a conversation goes on though the log of one of its answers cannot be read any more", async () => {
   const { prompt, message, call } = await firstTurn();
   await record.write(call.id.replace("call_", "job_").replace(/_0$/, ""), junk);

@@ -4,8 +4,10 @@ import { makeKey } from "../../../services/api/keys/key.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import type { JobRequest } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import type { Config } from "../../../services/shared/runtime/config.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
+import { Pause } from "../../../services/shared/runtime/pause.ts";
 import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 import { overriding } from "../../support/overriding.ts";
 
@@ -171,6 +173,35 @@ test("the same Idempotency-Key joins the same jobs, each in its place", async ()
   expect(jobsOf(second)).toEqual(jobsOf(first));
   expect((await post(chat({ n: 2, stream: true }), { headers })).status).toBe(409);
 });
+
+test.each([1, 2])(
+  "who comes again under his key while the record writes answer %i joins all of them, though nothing is left of his limits",
+  async (place) => {
+    const record = openBus({ url: "memory:" });
+    const [written, waits] = [new Pause(), new Pause()];
+    let submitted = 0;
+    const submit: Bus["log"]["submit"] = async (jobId, request) => {
+      if (++submitted === place) await written.wait(systemClock, 20_000);
+      return record.log.submit(jobId, request);
+    };
+    let looks = 0;
+    const last: Bus["log"]["last"] = async (jobId) => {
+      if (++looks > place) waits.end(); // it was not there, and is looked for again
+      return record.log.last(jobId);
+    };
+    const headers = await openTo(1_000, {}, { ...record, log: overriding(record.log, { submit, last }) });
+    const come = () => post(chat({ max_tokens: 600, stream: true }), { headers: { ...headers, "idempotency-key": "once" } });
+    const first = come();
+    await expect.poll(() => submitted, { timeout: 20_000 }).toBe(place);
+    const second = come();
+    await Promise.race([second, waits.wait(systemClock, 20_000)]);
+    written.end();
+    expect([(await first).status, (await second).status]).toEqual([200, 200]);
+    expect(jobsOf(await second)).toEqual(jobsOf(await first));
+    expect(standing(await second), "it pays nothing").toEqual(standing(await first));
+    expect(submitted).toBe(3);
+  },
+);
 
 test("a request sent again after its reader was lost joins all of its jobs", async () => {
   api = await testApi({ graceMs: 60_000, beatMs: 20 });

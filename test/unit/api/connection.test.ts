@@ -210,3 +210,22 @@ test.each([
   await once(begin(get("/health")).socket, "data");
   expect(lines).toEqual([]);
 });
+
+test.each([true, false])(
+  "whoever stands in line when the replica stops is told that no more of it is begun (stream: %s)",
+  async (stream) => {
+    await open();
+    const { heard, closed } = begin(ask("First?", stream) + get("/v1/models") + ask("Third?"));
+    await inQueue();
+    await expect.poll(() => came.length, soon).toBe(3);
+    if (stream) await begun(heard);
+    await api.close();
+    await expect.poll(closed, soon).toBe(true);
+    expect(statuses(heard())).toEqual(stream ? [200, 503] : [503]);
+    expect(
+      heard()
+        .split(/(?=HTTP\/1.1 )/)
+        .at(-1),
+    ).toMatch(/connection: close\r\n.*"shutting_down"/is);
+  },
+);

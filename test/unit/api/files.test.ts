@@ -178,12 +178,19 @@ test("a batch is created once under its key, and cancelled as long as there is s
   api = await testApi();
   const client = clientOf("none");
   const { id } = await upload(client, "{}");
-  const ask = { input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h", metadata: { team: "yard" } } as const;
+  const ask = {
+    input_file_id: id,
+    endpoint: "/v1/chat/completions",
+    completion_window: "24h",
+    metadata: { team: "yard", at: "night" },
+  } as const;
   const batch = await client.batches.create(ask, { headers: { "Idempotency-Key": "key" } });
-  expect(batch).toMatchObject({ object: "batch", status: "validating", errors: null, output_file_id: null, metadata: { team: "yard" } });
+  expect(batch).toMatchObject({ object: "batch", status: "validating", errors: null, output_file_id: null, metadata: ask.metadata });
   expect(batch.expires_at! - batch.created_at).toBe(86_400);
   expect(batch.request_counts).toEqual({ total: 0, completed: 0, failed: 0 });
   expect(await client.batches.create(ask, { headers: { "Idempotency-Key": "key" } })).toEqual(batch);
+  const turned = { ...ask, metadata: { at: "night", team: "yard" } }; // gRPC's maps have no order
+  expect(await client.batches.create(turned, { headers: { "Idempotency-Key": "key" } })).toEqual(batch);
   const again = { headers: { "x-stainless-retry-count": "1" } };
   expect((await client.batches.create(ask, again)).id).toBe(batch.id); // an SDK whose connection broke
   const second = await client.batches.create(ask);

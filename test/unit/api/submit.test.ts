@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Admission, type Asked } from "../../../services/api/admission/admission.ts";
+import { Admission, type Demand } from "../../../services/api/admission/admission.ts";
 import { Places } from "../../../services/api/admission/places.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
@@ -29,7 +29,7 @@ function counting() {
   const purse = {
     took: 0,
     paid: [] as number[],
-    at: (admission: Admission) => (job: Asked) => new Places(admission, purse.pay, 1).next(0, job),
+    at: (admission: Admission) => (job: Demand) => new Places(admission, purse.pay, 1).next(0, job),
     pay: (spendings: readonly { readonly tokens: number }[]) =>
       spendings.map(({ tokens }) => {
         purse.took++;

@@ -44,25 +44,25 @@ test("whoever waits as long as he was told gets in, and a moment earlier does no
   const clock = handClock();
   const limits = new Limits(clock);
   const { key } = keyWith(2, 600);
-  limits.spend(key, { requests: 1, tokens: 500 });
-  limits.spend(key, { requests: 1, tokens: 50 });
-  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 10 }))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 30 });
+  limits.spend(key, [{ requests: 1, tokens: 500 }]);
+  limits.spend(key, [{ requests: 1, tokens: 50 }]);
+  expect(refusal(() => limits.spend(key, [{ requests: 1, tokens: 10 }]))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 30 });
   clock.ms = 29_000;
-  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 10 }))).toMatchObject({ retryAfterSeconds: 1 });
+  expect(refusal(() => limits.spend(key, [{ requests: 1, tokens: 10 }]))).toMatchObject({ retryAfterSeconds: 1 });
   clock.ms = 30_000;
-  limits.spend(key, { requests: 1, tokens: 10 });
+  limits.spend(key, [{ requests: 1, tokens: 10 }]);
 });
 
 test("a request larger than the limit gets in when nothing else was used, and is paid for afterwards", () => {
   const clock = handClock();
   const limits = new Limits(clock);
   const { key } = keyWith(null, 100);
-  limits.spend(key, { requests: 1, tokens: 1_000 });
+  limits.spend(key, [{ requests: 1, tokens: 1_000 }]);
   expect(limits.standing(key)).toEqual([{ kind: "tokens", limit: 100, remaining: 0, resetSeconds: 600 }]);
   clock.ms = 540_000;
-  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 1 }))).toMatchObject({ retryAfterSeconds: 1 });
+  expect(refusal(() => limits.spend(key, [{ requests: 1, tokens: 1 }]))).toMatchObject({ retryAfterSeconds: 1 });
   clock.ms = 600_000;
-  limits.spend(key, { requests: 1, tokens: 100 });
+  limits.spend(key, [{ requests: 1, tokens: 100 }]);
 });
 
 test("what is spent together is taken as a whole or not at all, and given back each on its own", () => {
@@ -71,11 +71,11 @@ test("what is spent together is taken as a whole or not at all, and given back e
   const { key } = keyWith(10, 1_000);
   const standing = () => limits.standing(key).map(({ remaining }) => remaining);
   const answers = [1, 0, 0].map((requests) => ({ requests, tokens: 600 }));
-  limits.spend(key, { requests: 1, tokens: 10 });
-  expect(refusal(() => limits.spend(key, ...answers))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 1 });
+  limits.spend(key, [{ requests: 1, tokens: 10 }]);
+  expect(refusal(() => limits.spend(key, answers))).toMatchObject({ code: "RATE_LIMITED", retryAfterSeconds: 1 });
   expect(standing()).toEqual([9, 990]);
   clock.ms = 6_000;
-  const taken = limits.spend(key, ...answers);
+  const taken = limits.spend(key, answers);
   expect(standing()).toEqual([9, 0]);
   for (const giveBack of taken.slice(1)) giveBack();
   expect(standing()).toEqual([9, 400]);
@@ -87,19 +87,19 @@ test("replicas that tell each other share one limit; what was told twice, or not
   const { key } = keyWith(10, null);
   const [a, b] = [new Limits(clock), new Limits(clock)];
   const tell = () => beat([a, b], key);
-  for (let i = 0; i < 4; i++) a.spend(key, { requests: 1, tokens: 0 });
-  for (let i = 0; i < 3; i++) b.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 4; i++) a.spend(key, [{ requests: 1, tokens: 0 }]);
+  for (let i = 0; i < 3; i++) b.spend(key, [{ requests: 1, tokens: 0 }]);
   for (let i = 0; i < 3; i++) tell();
   const remaining = () => [a, b].map((limits) => limits.standing(key)[0]!.remaining);
   expect(remaining()).toEqual([3, 3]);
-  for (let i = 0; i < 3; i++) b.spend(key, { requests: 1, tokens: 0 });
+  for (let i = 0; i < 3; i++) b.spend(key, [{ requests: 1, tokens: 0 }]);
   tell();
   expect(remaining()).toEqual([0, 0]);
-  expect(refusal(() => a.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 6 });
+  expect(refusal(() => a.spend(key, [{ requests: 1, tokens: 0 }]))).toMatchObject({ retryAfterSeconds: 6 });
   clock.ms += 60_000;
   tell();
   expect([a.report(), b.report(), remaining()]).toEqual(["{}", "{}", [10, 10]]);
-  a.spend(key, { requests: 1, tokens: 0 });
+  a.spend(key, [{ requests: 1, tokens: 0 }]);
   tell();
   expect(remaining()).toEqual([9, 9]);
 });
@@ -132,17 +132,17 @@ test("what is given back was never taken, however often it is given; the others 
     return [a, b].map((limits) => limits.standing(key).map(({ remaining }) => remaining));
   };
   remaining();
-  a.spend(key, { requests: 1, tokens: 100 });
-  const [untold] = a.spend(key, { requests: 1, tokens: 400 });
+  a.spend(key, [{ requests: 1, tokens: 100 }]);
+  const [untold] = a.spend(key, [{ requests: 1, tokens: 400 }]);
   for (let times = 0; times < 2; times++) untold!();
   expect(remaining()).toEqual([[9, 900], [9, 900]]); // biome-ignore format: a row for each
-  const [told] = a.spend(key, { requests: 1, tokens: 400 });
+  const [told] = a.spend(key, [{ requests: 1, tokens: 400 }]);
   expect(remaining()).toEqual([[8, 500], [8, 500]]); // biome-ignore format: a row for each
   told!();
   expect(remaining()).toEqual([[9, 900], [8, 500]]); // biome-ignore format: a row for each
-  a.spend(key, { requests: 1, tokens: 300 });
+  a.spend(key, [{ requests: 1, tokens: 300 }]);
   expect(remaining()).toEqual([[8, 600], [8, 500]]); // biome-ignore format: a row for each
-  a.spend(key, { requests: 1, tokens: 200 });
+  a.spend(key, [{ requests: 1, tokens: 200 }]);
   expect(remaining()).toEqual([[7, 400], [7, 400]]); // biome-ignore format: a row for each
 });
 
@@ -150,10 +150,10 @@ test("what was paid for meanwhile is not given back", () => {
   const clock = handClock();
   const limits = new Limits(clock);
   const { key } = keyWith(null, 100);
-  const [giveBack] = limits.spend(key, { requests: 1, tokens: 60 });
+  const [giveBack] = limits.spend(key, [{ requests: 1, tokens: 60 }]);
   clock.ms = 60_000;
   limits.report();
-  limits.spend(key, { requests: 1, tokens: 80 });
+  limits.spend(key, [{ requests: 1, tokens: 80 }]);
   giveBack!();
   expect(limits.standing(key)[0]!.remaining).toBe(20);
 });
@@ -163,7 +163,7 @@ test("what was told of a key is taken once it is known", () => {
   const { key } = keyWith(10, null);
   const hear = (known: ApiKey | null) => limits.hear(new Map([["another", another.report()]]), () => known);
   hear(null);
-  another.spend(key, { requests: 4, tokens: 0 });
+  another.spend(key, [{ requests: 4, tokens: 0 }]);
   for (const known of [null, key, key]) hear(known);
   expect(limits.standing(key)[0]!.remaining).toBe(6);
 });
@@ -185,10 +185,10 @@ test("what a key did not use is not kept for it: after an hour without requests 
   const clock = handClock();
   const limits = new Limits(clock);
   const { key } = keyWith(3, null);
-  limits.spend(key, { requests: 1, tokens: 0 });
+  limits.spend(key, [{ requests: 1, tokens: 0 }]);
   clock.ms = 3_600_000;
-  for (let i = 0; i < 3; i++) limits.spend(key, { requests: 1, tokens: 0 });
-  expect(refusal(() => limits.spend(key, { requests: 1, tokens: 0 }))).toMatchObject({ retryAfterSeconds: 20 });
+  for (let i = 0; i < 3; i++) limits.spend(key, [{ requests: 1, tokens: 0 }]);
+  expect(refusal(() => limits.spend(key, [{ requests: 1, tokens: 0 }]))).toMatchObject({ retryAfterSeconds: 20 });
 });
 
 test("a replica that begins to count anew gives nothing back of what it had told", () => {
@@ -270,7 +270,7 @@ function beat(replicas: readonly Limits[], key: ApiKey): void {
 
 function spends(limits: Limits, key: ApiKey, tokens: number): boolean {
   try {
-    limits.spend(key, { requests: 1, tokens });
+    limits.spend(key, [{ requests: 1, tokens }]);
     return true;
   } catch {
     return false;

@@ -5,10 +5,10 @@ import { conversationOf } from "../../../../services/api/responses/history.ts";
 import { responsesRequest } from "../../../../services/api/responses/requests.ts";
 import { openBus } from "../../../../services/shared/bus/open.ts";
 import { loadConfig } from "../../../../services/shared/runtime/config.ts";
-import { playText } from "../../../support/api.ts";
+import { playText, testApi } from "../../../support/api.ts";
 import { handedOver, held, request } from "../../../support/bus.ts";
 import { overriding } from "../../../support/overriding.ts";
-import { ask, CALLS, callsRequest, freshResponses } from "../../../support/responses.ts";
+import { ask, CALLS, callsRequest, clientOf, freshResponses } from "../../../support/responses.ts";
 
 const run = freshResponses();
 const { says } = run;
@@ -147,6 +147,24 @@ test("items of 64 responses may be referred to, each of which is read once, and 
   expect((await referring(64)).own).toHaveLength(128);
   expect(reads).toBe(64);
   await expect(referring(65)).rejects.toMatchObject({ code: "INVALID_REQUEST", param: "input" });
+});
+
+test("items that are referred to are together as large as a body may be, however short their names are", async () => {
+  const small = await testApi({ bodyMaxBytes: 10_000 }, run.api.bus);
+  const client = clientOf(small.url);
+  const first = run.client.responses.create(ask);
+  await says("word ".repeat(600));
+  const { id } = (await first).output[0] as { readonly id: string };
+  const input = (times: number): ResponseInput => [
+    ...Array(times).fill({ type: "item_reference", id }),
+    { role: "user", content: "Where?" },
+  ];
+  for (const store of [true, false])
+    await expect(client.responses.create({ ...ask, input: input(4), store })).rejects.toMatchObject({ status: 413, param: "input" });
+  const few = client.responses.create({ ...ask, input: input(3), store: false });
+  expect((await says("Yes.")).match(/(word ){600}/g)).toHaveLength(3);
+  await few;
+  await small.close();
 });
 
 test("what is wrong with an item is told by its place in the request, whatever was said before", async () => {

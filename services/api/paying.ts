@@ -1,0 +1,27 @@
+import { type Pay, Places } from "./admission/places.ts";
+import type { Asking } from "./asking.ts";
+import { callerOf } from "./auth.ts";
+import type { ApiDeps } from "./deps.ts";
+import type { WrittenPrompt } from "./prompt/prompt.ts";
+
+export const placesFor = (deps: ApiDeps, request: Asking, answers: number): Places =>
+  new Places(deps.admission, payer(deps, request), answers);
+
+const payer =
+  ({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">): Pay =>
+  (spendings) => {
+    const { key } = callerOf(request);
+    return key === null ? spendings.map(() => () => {}) : limits.spend(key, spendings);
+  };
+
+/** The tokens of a prompt, for one of the caller's requests; what is refused after all costs none. */
+export async function countTokens(deps: ApiDeps, request: Asking, write: () => Promise<WrittenPrompt>): Promise<number> {
+  const [giveBack] = payer(deps, request)([{ requests: 1, tokens: 0 }]);
+  try {
+    const prompt = await write();
+    return (await prompt.ids()).length;
+  } catch (thrown) {
+    giveBack!();
+    throw thrown;
+  }
+}
