@@ -37,7 +37,7 @@ export interface Weather {
   readonly grammarFailures: number;
   /** Every worker is of one of so many releases, which share no stored value. */
   readonly releases: number;
-  /** Messages that wait in a lane of the queue. */
+  /** Messages that wait in a lane of the queue, and jobs that are admitted. Were both phases full of jobs that wait for room in the other, none would move. */
   readonly messagesMax: number;
   /** The record's wall clock is set by so much. */
   readonly clockSet: { readonly atMs: number; readonly byMs: number } | null;
@@ -78,7 +78,7 @@ export function weatherOf(dice: Dice): Weather {
     engineStallMs: dice.size(500, 15_000),
     grammarFailures: maybe(0.1),
     releases: dice.chance(0.3) ? 2 : 1,
-    messagesMax: dice.chance(0.2) ? dice.whole(1, 3) : 10_000,
+    messagesMax: dice.chance(0.2) ? dice.whole(3, 4) : 10_000,
     clockSet: dice.chance(0.2) ? { atMs: dice.upTo(stormMs), byMs: dice.whole(-600_000, 600_000) } : null,
     lostInQueue: maybe(0.3),
     keptFromAll: maybe(0.2),
