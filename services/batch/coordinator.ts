@@ -52,7 +52,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
   }
-  await Promise.all([...running.values(), sweeps.over]);
+  await Promise.all([...running.values(), sweeps.over, webhooks.over()]);
 }
 
 /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */

@@ -57,11 +57,11 @@ export class LinesRun {
     try {
       for (;;) {
         await this.#look();
+        if (this.#failure !== null) throw this.#failure; // looked at behind every wait: a line may fail during any of them
         this.#start(done);
         if (this.#running === 0 && this.#next === this.#index.order.length) break;
         await this.#pause.wait(clock, Math.min(config.claimMs / 8, TICK_MS), this.#stop);
         this.#stop.throwIfAborted();
-        if (this.#failure !== null) throw this.#failure;
         const nowMs = clock.monotonicMs();
         if (this.#results.isDue(nowMs, nowMs - this.#beganMs)) await this.#checkpoint();
         else await this.#held.beat();

@@ -45,7 +45,7 @@ export class Webhooks {
   readonly #deps: WebhookDeps;
   readonly #heard: Record<Kind, Heard>;
   readonly #untold = new Map<string, Untold>();
-  readonly #telling = new Set<string>();
+  readonly #telling = new Map<string, Promise<void>>();
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
@@ -76,9 +76,16 @@ export class Webhooks {
     for (const [key, untold] of this.#untold) {
       if (this.#telling.size >= TELLING_MAX) return;
       if (1_000 * untold.nextAt > nowMs || this.#telling.has(key)) continue;
-      this.#telling.add(key);
-      void this.#tell(key, untold, nowMs).finally(() => this.#telling.delete(key));
+      this.#telling.set(
+        key,
+        this.#tell(key, untold, nowMs).finally(() => this.#telling.delete(key)),
+      );
     }
+  }
+
+  /** Resolves once what is being told was taken, or was not: a receiver has ANSWER_MS. Never rejects. */
+  async over(): Promise<void> {
+    await Promise.all(this.#telling.values());
   }
 
   /** Never rejects. */

@@ -3,11 +3,14 @@ import type { Submission } from "../../services/api/submit.ts";
 import { isTerminal, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import type { Dice } from "../support/dice.ts";
-import { EOS, letter, promptIds } from "../support/model.ts";
+import { EOS, letter, promptIds, engineOptions as usual } from "../support/model.ts";
 import { type Replica, type Replicas, tokenizer } from "./replica.ts";
 import type { World } from "./world.ts";
 
 const view = { surface: "completion", created: 0, thinking: false, tools: false, release: "0731" } as const;
+
+/** The context has room for prompts that do not travel in their event. */
+export const engineOptions = { ...usual, contextTokens: 17_000 };
 
 /** Longer than any run. */
 const LONG_MS = 3_600_000;
@@ -17,6 +20,8 @@ export interface Order {
   readonly key: string;
   readonly atMs: number;
   readonly ids: Int32Array;
+  /** Whoever asks again for it is given the same job. */
+  readonly keyed: boolean;
   /** Tokens that the longest other prompt with the same beginning shares with this one. */
   readonly sharedTokens: number;
   readonly request: Omit<JobRequest, "prompt" | "promptTokens" | "tenant" | "deadlineMs">;
@@ -35,15 +40,21 @@ export function orderOf([first]: readonly LogRecord[]): string {
 export function ordersOf(dice: Dice, stormMs: number): Order[] {
   const salt = dice.whole(1, 490);
   const salts = [salt, salt + 1];
-  const salted = Array.from({ length: dice.whole(1, 5) }, () => ({ salt: dice.pick(salts), length: dice.size(20, 700) }));
+  const salted: { readonly salt: number; readonly length: number }[] = [];
+  for (let n = dice.whole(1, 5); n > 0; n--) {
+    const again = salted.length > 0 && dice.chance(0.2); // several answers to one prompt
+    salted.push(again ? dice.pick(salted) : { salt: dice.pick(salts), length: lengthOf(dice) });
+  }
   return salted.map(({ salt, length }, n): Order => {
     const sharers = salted.filter((other, m) => m !== n && other.salt === salt);
+    const keyed = dice.chance(0.8);
     const stop = dice.chance(0.2) ? [letter(dice.whole(2, 499))] : [];
     return {
       key: `order-${n}`,
       atMs: dice.upTo(stormMs / 2),
       ids: promptIds(length, salt),
-      sharedTokens: Math.max(0, ...sharers.map((other) => Math.min(length, other.length))),
+      keyed,
+      sharedTokens: Math.max(keyed ? 0 : length, ...sharers.map((other) => Math.min(length, other.length))),
       request: {
         model: "m",
         lane: dice.pick(["interactive", "batch"]),
@@ -51,6 +62,9 @@ export function ordersOf(dice: Dice, stormMs: number): Order[] {
         sampling: samplingOf(dice),
         stop,
         stopIds: dice.chance(0.7) ? [EOS] : [],
+        ...(dice.chance(0.2) && {
+          constraint: { schema: "x".repeat(dice.whole(1, 9)), ...(dice.chance(0.3) && { after: dice.whole(2, 499) }) },
+        }),
         detached: true,
         view: JSON.stringify({ ...view, order: `order-${n}` }),
       },
@@ -63,6 +77,12 @@ export function ordersOf(dice: Dice, stormMs: number): Order[] {
       })),
     };
   });
+}
+
+/** Most are short. The longest end at the end of the context, and their ids lie beside the log. */
+function lengthOf(dice: Dice): number {
+  if (dice.chance(0.01)) return dice.whole(16_385, 16_999);
+  return dice.chance(0.05) ? dice.size(700, 4_000) : dice.size(20, 700);
 }
 
 const samplingOf = (dice: Dice): JobRequest["sampling"] => ({
@@ -164,8 +184,9 @@ export class Customer {
   }
 
   #submission(nowMs: number): Submission {
-    const { key, ids, request, deadlineMs } = this.order;
-    return { tenant: "t", request: { ...request, deadlineMs: nowMs + deadlineMs }, ids, idempotencyKey: key, bodyHash: key };
+    const { key, keyed, ids, request, deadlineMs } = this.order;
+    const idempotencyKey = keyed ? key : null;
+    return { tenant: "t", request: { ...request, deadlineMs: nowMs + deadlineMs }, ids, idempotencyKey, bodyHash: key };
   }
 }
 

@@ -1,23 +1,29 @@
 import { decodeWorker } from "../../services/decode/worker.ts";
 import { prefillWorker } from "../../services/prefill/worker.ts";
 import type { Phase } from "../../services/shared/bus/events.ts";
-import type { Engine } from "../../services/shared/engine/engine.ts";
+import type { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
 import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless/weightless.ts";
+import { ServingError } from "../../services/shared/runtime/errors.ts";
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
 import type { WorkerDeps } from "../../services/shared/worker/deps.ts";
 import { Pulse } from "../../services/shared/worker/pulse.ts";
+import type { Dice } from "../support/dice.ts";
 import { countingPages } from "../support/held-pages.ts";
-import { engineOptions, grammars, watchText } from "../support/model.ts";
+import { grammars, watchText } from "../support/model.ts";
 import { overriding } from "../support/overriding.ts";
 import { settings as workerSettings } from "../support/workers.ts";
+import { engineOptions } from "./customer.ts";
+import { engineOf } from "./engine.ts";
+import { followed } from "./grammar.ts";
 import { logOf } from "./logbook.ts";
 import { Process } from "./process.ts";
 import { recordOf, storeOf } from "./wires.ts";
 import { BEAT_MS, CLAIM_MS, type World } from "./world.ts";
 
-const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS, flushMs: 20 };
+const settings = { ...workerSettings, claimMs: CLAIM_MS, beatMs: BEAT_MS };
 
-const SEQUENCES_MAX = 6;
+/** The slowest answer of a grammar's thread. */
+const GRAMMAR_MS = 1_000;
 /** A worker that was told to stop is done within this. */
 const DRAIN_MS = 30_000;
 
@@ -32,8 +38,7 @@ export class Fleet {
   constructor(world: World) {
     this.#world = world;
     const { dice } = world;
-    const kvPages = dice.chance(0.5) ? dice.whole(1, 6) : 1e6;
-    this.#pace = { chunkMs: dice.size(4, 1_000), stepMs: dice.size(1, 60), prefillSlots: dice.whole(1, 2), kvPages };
+    this.#pace = { chunkMs: dice.size(4, 1_000), stepMs: dice.size(1, 60) };
     for (const phase of ["prefill", "decode"] as const) for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start(phase);
   }
 
@@ -72,31 +77,38 @@ interface Worker {
 interface Pace {
   readonly chunkMs: number;
   readonly stepMs: number;
-  readonly prefillSlots: number;
-  /** What the sequences of a worker may hold together. */
-  readonly kvPages: number;
 }
 
-function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs, prefillSlots, kvPages }: Pace): Worker {
+/** What may differ from worker to worker. */
+const traitsOf = (dice: Dice) => ({
+  prefillSlots: dice.whole(1, 3),
+  /** What its sequences may hold together. */
+  kvPages: dice.chance(0.5) ? dice.whole(1, 6) : 1e6,
+  /** Sequences of a step. */
+  batchMax: dice.whole(1, 6),
+  chunkTokens: dice.pick([64, 96, 512]),
+  boundaryTokens: dice.pick([128, 256, 1_024]),
+  uploadsMax: dice.whole(1, 3),
+  flushTokens: dice.whole(1, 8),
+  flushMs: dice.size(1, 50),
+});
+
+function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs }: Pace): Worker {
   const process = new Process(world, name);
   const { clock } = process;
-  process.note("starts");
-  const engine = openWeightlessEngine({
-    ...engineOptions,
-    chunkMs,
-    stepMs,
-    layers: 2,
-    batchMax: SEQUENCES_MAX,
-    clock,
-    turn: () => clock.sleep(0),
-  });
-  const pages = countingPages(engine);
+  const { batchMax, chunkTokens, kvPages, ...traits } = traitsOf(process.dice);
+  const release = process.dice.whole(1, world.weather.releases);
+  process.note(`starts, of release ${release}`);
+  const turn = () => clock.sleep(0);
+  const engine = openWeightlessEngine({ ...engineOptions, chunkMs, stepMs, layers: 2, batchMax, chunkTokens, clock, turn });
+  const info = { ...engine.info, kvLayout: `weightless-${release}` };
+  const pages = countingPages(overriding(engine, { info }));
   const metrics = openMetrics();
   const deps: WorkerDeps = {
     bus: recordOf(world, process),
     engine: engineOf(world, process, pages.engine),
     engineFailure: () => null,
-    grammars,
+    grammars: overriding(grammars, { follow: followOf(world, process) }),
     pulse: new Pulse(),
     store: storeOf(world, process),
     clock,
@@ -110,8 +122,9 @@ function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs
       if (!process.dead) world.judge.fault(`${name} was told to stop and does not`);
     });
   });
-  const kvBytes = kvPages * engine.info.segmentBytes + SEQUENCES_MAX * engine.info.stateBytes;
-  const own = { ...settings, worker: name, chunkMs, prefillSlots, kvBytes }; // turns are some chunks long
+  const sequences = phase === "prefill" ? traits.prefillSlots : batchMax;
+  const kvBytes = kvPages * info.segmentBytes + sequences * info.stateBytes;
+  const own = { ...settings, ...traits, worker: name, chunkMs, kvBytes }; // turns are some chunks long
   const done = phase === "prefill" ? prefillWorker(deps, own, stop.signal) : decodeWorker(deps, own, watchText, stop.signal);
   done.then(
     () => {
@@ -135,22 +148,14 @@ function leave(world: World, process: Process, engine: WeightlessEngine, metrics
   process.exit();
 }
 
-function engineOf(world: World, process: Process, engine: Engine): Engine {
-  const mayFail = () => {
-    if (!world.stormy || !process.dice.chance(world.weather.engineFailures)) return;
+function followOf(world: World, process: Process): Grammars["follow"] {
+  const { dice, clock } = process;
+  const fails = () => world.stormy && dice.chance(world.weather.grammarFailures);
+  const trouble = async () => {
+    await clock.sleep(dice.size(1, GRAMMAR_MS));
+    if (!fails()) return;
     process.mishaps++;
-    process.note("its engine fails");
-    throw new Error("the engine failed");
+    throw new ServingError("UNAVAILABLE", "the grammars' thread ended");
   };
-  const failing = overriding(engine, {
-    prefill: async (sequence, ids, options) => {
-      mayFail();
-      return engine.prefill(sequence, ids, options);
-    },
-    step: async (batch) => {
-      mayFail();
-      return engine.step(batch);
-    },
-  });
-  return world.bug.engine?.(failing, process, world) ?? failing;
+  return followed(trouble, fails);
 }

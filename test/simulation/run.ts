@@ -10,8 +10,9 @@ import { expectedOf, inspect } from "./verdict.ts";
 import { weatherOf } from "./weather.ts";
 import { World } from "./world.ts";
 
-/** In calm weather every job ends within this, and then every message is gone within this. */
+/** In calm weather every job ends within this, and what its prompt takes where chunks are slowest; then every message is gone within this. */
 const CALM_MS = 200_000;
+const TOKEN_MS = 20;
 
 export interface Outcome {
   readonly seed: number;
@@ -54,7 +55,15 @@ async function course(world: World, orders: readonly Order[], expected: readonly
   world.calm();
   fleet.thaw();
   replicas.thaw();
-  if (!(await inTime(world, Promise.all([lives, ended(world)])))) judge.fault("somebody still waits long after the storm");
+  const computedMs = TOKEN_MS * orders.reduce((sum, { ids }) => sum + ids.length, 0);
+  if (
+    !(await inTime(
+      world,
+      lives.then(() => ended(world)),
+      computedMs,
+    ))
+  )
+    judge.fault("somebody still waits long after the storm");
   else if (!(await inTime(world, emptied(world)))) judge.fault("messages of ended jobs stay in the queue");
   if (!(await inTime(world, fleet.close()))) judge.fault("workers that were told to stop do not");
   for (const jobId of judge.jobs()) {
@@ -63,7 +72,7 @@ async function course(world: World, orders: readonly Order[], expected: readonly
   }
 }
 
-/** Of every job in the record, whether its customer knows of it or not. */
+/** Of every job in the record, whether its customer knows of it or was told that there is no room. */
 async function ended({ judge }: World): Promise<void> {
   await Promise.all(judge.jobs().map((jobId) => judge.ended(jobId)));
 }
@@ -75,7 +84,7 @@ function strew({ clock, dice, queue, weather }: World, customers: readonly Custo
       const { jobId, order } = dice.pick(customers);
       const phase = dice.pick(["prefill", "decode"] as const);
       if (jobId === null) return;
-      void queue.publish(phase, order.request.model, order.request.lane, { jobId, promptTokens: order.ids.length });
+      queue.publish(phase, order.request.model, order.request.lane, { jobId, promptTokens: order.ids.length }).catch(() => {}); // it is full
     });
   }
 }
@@ -84,9 +93,9 @@ async function emptied({ clock, queue }: World): Promise<void> {
   while ((await queue.messages("prefill")).length + (await queue.messages("decode")).length > 0) await clock.sleep(500);
 }
 
-async function inTime({ clock }: World, work: Promise<unknown>): Promise<boolean> {
+async function inTime({ clock }: World, work: Promise<unknown>, moreMs = 0): Promise<boolean> {
   const gone = new AbortController();
-  const late = clock.sleep(CALM_MS, gone.signal).then(() => false);
+  const late = clock.sleep(CALM_MS + moreMs, gone.signal).then(() => false);
   const inTime = await Promise.race([work.then(() => true), late]);
   gone.abort();
   late.catch(() => {});

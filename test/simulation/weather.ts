@@ -28,8 +28,19 @@ export interface Weather {
   readonly freezeMs: number;
   /** Wall clocks are wrong by up to this much. */
   readonly skewMs: number;
-  /** Of chunks and steps. */
+  /** Of what is asked of an engine, and of the sequences of a step. */
   readonly engineFailures: number;
+  /** Chunks and steps that take up to so much longer. */
+  readonly engineStalls: number;
+  readonly engineStallMs: number;
+  /** What is asked of a grammar's thread fails, or finds one that was started anew. */
+  readonly grammarFailures: number;
+  /** Every worker is of one of so many releases, which share no stored value. */
+  readonly releases: number;
+  /** Messages that wait in a lane of the queue, and jobs that are admitted. Were both phases full of jobs that wait for room in the other, none would move. */
+  readonly messagesMax: number;
+  /** The record's wall clock is set by so much. */
+  readonly clockSet: { readonly atMs: number; readonly byMs: number } | null;
   /** Of messages that the queue took. */
   readonly lostInQueue: number;
   /** Of messages that the queue took and keeps: it gives them to nobody until it is renewed. */
@@ -63,6 +74,12 @@ export function weatherOf(dice: Dice): Weather {
     freezeMs: dice.size(500, 20_000),
     skewMs: maybe(300_000),
     engineFailures: maybe(0.02),
+    engineStalls: maybe(0.02),
+    engineStallMs: dice.size(500, 15_000),
+    grammarFailures: maybe(0.1),
+    releases: dice.chance(0.3) ? 2 : 1,
+    messagesMax: dice.chance(0.2) ? dice.whole(3, 4) : 10_000,
+    clockSet: dice.chance(0.2) ? { atMs: dice.upTo(stormMs), byMs: dice.whole(-600_000, 600_000) } : null,
     lostInQueue: maybe(0.3),
     keptFromAll: maybe(0.2),
     strayMessages: dice.chance(0.5) ? dice.whole(1, 10) : 0,

@@ -1,7 +1,7 @@
 import type { Bus, JobQueue, Message, PayloadStore, Registry } from "../../services/shared/bus/contract.ts";
 import type { Journal } from "../../services/shared/bus/journal.ts";
 import { FencedLog } from "../../services/shared/bus/log.ts";
-import { heapMemory } from "../../services/shared/runtime/memory.ts";
+import { type Allocate, heapMemory, type Memory } from "../../services/shared/runtime/memory.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { forgetfulStore } from "../support/forgetful-store.ts";
 import { overriding } from "../support/overriding.ts";
@@ -156,8 +156,8 @@ export function storeOf(world: World, process: Process): SegmentStore {
     get: async (key, head, allocate) => {
       const found = await ask(() => near.get(key, head, heapMemory), null);
       if (found === null) return null;
-      const memory = allocate(found.bytes.length);
-      memory.bytes.set(found.bytes);
+      const memory = allocated(found.bytes.length, allocate);
+      memory?.bytes.set(found.bytes);
       return memory;
     },
     put: (key, head, payload) =>
@@ -171,6 +171,15 @@ export function storeOf(world: World, process: Process): SegmentStore {
     close: async () => {},
   };
   return world.bug.store?.(store, process, world) ?? store;
+}
+
+/** A value that finds no memory here is one that the store could not give. */
+function allocated(bytes: number, allocate: Allocate): Memory | null {
+  try {
+    return allocate(bytes);
+  } catch {
+    return null;
+  }
 }
 
 /** One bit of a value as it lies in the store. */

@@ -4,8 +4,10 @@ import { MemoryJournal } from "../../services/shared/bus/memory/journal.ts";
 import { MemoryPayloads } from "../../services/shared/bus/memory/payloads.ts";
 import { MemoryQueue } from "../../services/shared/bus/memory/queue.ts";
 import { MemoryRegistry } from "../../services/shared/bus/memory/registry.ts";
+import type { Clock } from "../../services/shared/runtime/clock.ts";
 import type { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import type { Dice } from "../support/dice.ts";
+import { overriding } from "../support/overriding.ts";
 import type { Roughness } from "../support/road.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { memoryStore } from "../support/workers.ts";
@@ -31,14 +33,16 @@ export class World {
   readonly judge: Judge;
   /** Of this run: what waits on it goes with it. */
   readonly never = new AbortController().signal;
-  readonly journal: Journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: AGE_MS, dedupeMs: DEDUPE_MS }, this.clock);
-  readonly queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax: 10_000 }, this.clock, this.never);
+  /** The record's: its wall clock may be set. */
+  readonly recordClock = overriding<Clock>(this.clock, { nowMs: () => this.clock.nowMs() + this.#setByMs() });
+  readonly journal: Journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: AGE_MS, dedupeMs: DEDUPE_MS }, this.recordClock);
+  readonly queue: MemoryQueue;
   /** Phase and job of the messages that the queue gives to nobody. */
   readonly kept = new Set<string>();
-  readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.clock);
+  readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.recordClock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
   readonly files = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
-  readonly documents = new MemoryDocuments({ bytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
+  readonly documents = new MemoryDocuments({ bytesMax: 1e9, ageMsMax: AGE_MS }, this.recordClock);
   readonly store: MemoryStore = memoryStore(this.clock);
   readonly #trace: Trace;
   #calm = false;
@@ -48,8 +52,10 @@ export class World {
     this.weather = weather;
     this.bug = bug;
     this.#trace = trace;
+    const { messagesMax } = weather;
+    this.queue = new MemoryQueue({ ackWaitMs: ACK_WAIT_MS, dedupeMs: DEDUPE_MS, messagesMax }, this.clock, this.never);
     this.judge = new Judge(
-      () => this.clock.nowMs(),
+      () => this.recordClock.nowMs(),
       (what) => this.note("judge", what),
     );
     for (const { what, atMs, forMs } of weather.outages) {
@@ -76,6 +82,11 @@ export class World {
     const usual = this.weather[of];
     if (this.#calm) return { ...usual, ...smooth };
     return this.#isAway(of) ? { ...usual, lostRequests: 1, lostMessages: 1 } : usual;
+  }
+
+  #setByMs(): number {
+    const { clockSet } = this.weather;
+    return clockSet !== null && this.clock.monotonicMs() >= clockSet.atMs ? clockSet.byMs : 0;
   }
 
   #isAway(of: "record" | "store"): boolean {

@@ -1,5 +1,6 @@
 import type { JobRequest } from "../../services/shared/bus/events.ts";
 import type { Drawn, TokenLogprobs } from "../../services/shared/engine/engine.ts";
+import type { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
 import { openWeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
 import { engineOptions, grammars, letter } from "./model.ts";
 import { stepped } from "./stepped.ts";
@@ -11,12 +12,16 @@ export interface Alone {
 }
 
 /** What the engine says alone: one token after the other, from nothing, on no bus and no store. */
-export async function alone(request: JobRequest, options: WeightlessOptions = engineOptions): Promise<Alone> {
+export async function alone(
+  request: JobRequest,
+  options: WeightlessOptions = engineOptions,
+  follow: Grammars["follow"] = (constraint) => grammars.follow(constraint),
+): Promise<Alone> {
   const engine = openWeightlessEngine({ ...options, chunkMs: 0, stepMs: 0, turn: async () => {} });
   const prompt = (request.prompt as { ids: Int32Array }).ids;
   const { sequence } = await engine.open({ segments: [], boundary: null });
   const sample = request.sampling;
-  const following = request.constraint === undefined ? null : grammars.follow(request.constraint);
+  const following = request.constraint === undefined ? null : follow(request.constraint);
   const among = async () => {
     const allowed = await following?.allowed(ids);
     return allowed ? { allowed } : {};

@@ -24,6 +24,8 @@ export interface Open {
   /** The replica that took it, of a job that is for a reader; null where there is none, or it is not known. */
   replica: string | null;
   cancelledBy: string | null;
+  /** When the log was found without it first, since it was noted last; null: it was not. */
+  missingMs: number | null;
 }
 
 /** The jobs that have not ended, as far as is known: what the log held at the beginning, and what was noted since. */
@@ -151,7 +153,9 @@ export class OpenJobs {
       known.place ??= place;
       known.deadlineMs ??= deadlineMs;
       known.replica = replica ?? known.replica; // whoever noted it last may have been the first to submit it
-    } else if (this.#jobs.size < JOBS_MAX) this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, replica, cancelledBy: null });
+      known.missingMs = null;
+    } else if (this.#jobs.size < JOBS_MAX)
+      this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, replica, cancelledBy: null, missingMs: null });
   }
 }
 

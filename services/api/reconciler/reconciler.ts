@@ -16,7 +16,7 @@ import { Retention } from "./retention.ts";
 /** Jobs looked at in one pass, and of these at once: bounds what a pass asks of the record. */
 const LOOKS_MAX = 1_000;
 const LOOKS_AT_ONCE = 32;
-/** A job is noted before it is submitted: a note without a log waits this long for its job. */
+/** A job is noted before it is submitted: a note without a log waits this long for its job, and once more. */
 const UNBORN_MS = 60_000;
 
 export interface ReconcilerDeps {
@@ -110,7 +110,7 @@ export class Reconciler {
   async #look(job: Open, places: Places, nowMs: number): Promise<void> {
     const { bus, claimMs } = this.#deps;
     const stored = await bus.log.lastStored(job.jobId);
-    if (stored === null) return nowMs - job.sinceMs > UNBORN_MS ? this.#jobs.drop(job.jobId) : undefined;
+    if (stored === null) return this.#missed(job, nowMs);
     const last = stored.record;
     if (last !== null && isTerminal(last.event)) return this.#ended(last, stored.storedMs); // its messages are strays now
     const hereMs = stored.storedMs > nowMs ? await bus.log.nowMs(stored.storedMs) : nowMs; // written since the pass began, or the clock was set back
@@ -123,6 +123,13 @@ export class Reconciler {
     const place = places.get(last.phase);
     if (place === undefined && quiet) await this.#putBack(last);
     if (place !== undefined) this.#stuck.look(last, place, silenceMs);
+  }
+
+  /** It was not submitted yet, or is gone. Waited for twice: a record's clock that is set forward makes one wait look long, and nobody would hear of the job again. */
+  #missed(job: Open, nowMs: number): void {
+    if (quietMs(job.sinceMs, nowMs) <= UNBORN_MS) return;
+    job.missingMs ??= nowMs;
+    if (quietMs(job.missingMs, nowMs) > UNBORN_MS) this.#jobs.drop(job.jobId);
   }
 
   async #cancel({ jobId }: Open): Promise<void> {

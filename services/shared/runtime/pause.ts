@@ -16,7 +16,7 @@ export class Pause {
       const over = () => {
         cancel();
         signal?.removeEventListener("abort", over);
-        this.#over = nobodyWaits;
+        if (this.#over === over) this.#over = nobodyWaits; // a later wait has its own
         resolve();
       };
       const cancel = clock.after(ms, over);

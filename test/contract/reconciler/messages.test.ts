@@ -1,7 +1,8 @@
 import { connect } from "nats";
 import { describe, expect, test } from "vitest";
 import { finished, handedOver, held, never, request, tokens } from "../../support/bus.ts";
-import { agingRecord, CLAIM_MS, messages, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
+import { overriding } from "../../support/overriding.ts";
+import { agingRecord, CLAIM_MS, DAY_MS, messages, note, open, publish, quietFor, submitted } from "../../support/reconciler.ts";
 
 const { fresh, natsUrl } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
 
@@ -17,6 +18,27 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     await reconciler.pass();
     expect(await messages(bus)).toEqual(["prefill job"]);
     expect((await bus.queue.pull("prefill", "m", 10_000, never))?.item).toEqual({ jobId: "job", promptTokens: 3, outputTokens: 100 });
+  });
+
+  test("waits for a job that is noted though the record's clock is set forward before it is submitted, and not for ever", async () => {
+    const bus = await fresh(kind);
+    const looks: string[] = [];
+    const lastStored = (jobId: string) => {
+      looks.push(jobId);
+      return bus.log.lastStored(jobId);
+    };
+    const reconciler = await open({ ...bus, log: overriding(bus.log, { lastStored }) });
+    const dueMs = (await bus.log.nowMs()) + DAY_MS;
+    for (const jobId of ["job", "never"]) await bus.registry.noteJob(jobId, note(dueMs));
+    await bus.age(600_000);
+    await reconciler.pass();
+    await bus.log.submit("job", request({ model: "m", deadlineMs: dueMs }));
+    await bus.age(70_000);
+    await reconciler.pass();
+    expect(await messages(bus)).toEqual(["prefill job"]);
+    looks.length = 0;
+    await reconciler.pass();
+    expect(looks).not.toContain("never");
   });
 
   test("finds jobs from the log alone: without index, whatever phase they are in", async () => {

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import OpenAI from "openai";
@@ -169,6 +170,43 @@ test("large answers are let go while they grow, and read once they have ended, n
   expect([1, 2]).toContain(most); // 2,048 x 21 log probabilities are 13 MB
   for (const { response } of await outputLines(client, batch.output_file_id))
     expect(response?.body).toMatchObject({ choices: [{ logprobs: { content: { length: tokens } } }] });
+  stop.abort(new Error("over"));
+  await coordinator;
+  await api.close();
+});
+
+test("a last line that comes to nothing while the coordinator looks elsewhere is no line that is done", async () => {
+  const memory = openBus({ url: "memory:" });
+  let looksAgain = () => {};
+  const lookedAgain = new Promise<void>((resolve) => {
+    looksAgain = resolve;
+  });
+  let reads = 0;
+  const files = overriding(memory.files, {
+    get: async (key: string) => {
+      if (++reads === 1) return memory.files.get(key); // to validate it; then it is gone
+      await lookedAgain;
+      return null;
+    },
+  });
+  const log = overriding(memory.log, {
+    nowMs: async (seenMs?: number) => {
+      if (reads > 1 && seenMs === undefined) {
+        looksAgain();
+        await setImmediate(); // by then the line has failed
+      }
+      return memory.log.nowMs(seenMs);
+    },
+  });
+  const config = loadConfig({ LONGSHORE_BEAT_MS: "100", LONGSHORE_CLAIM_MS: "400" });
+  const api = await testApi({}, memory);
+  const client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
+  const { id } = await createBatch(client, [chatLine("0", "Where?")]);
+  const stop = new AbortController();
+  const given = { bus: { ...memory, files, log }, model: await openServedModel(config), config, log: silentLog, metrics: openMetrics() };
+  const coordinator = coordinate({ ...given, clock: systemClock, random: systemRandom }, stop.signal);
+  const batch = await batchUntil(client, id, hasEnded, 30_000);
+  expect(batch).toMatchObject({ status: "failed", errors: { data: [{ code: "file_not_found" }] } });
   stop.abort(new Error("over"));
   await coordinator;
   await api.close();

@@ -2,10 +2,15 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { openServedModel } from "../../../services/api/model.ts";
+import { coordinate } from "../../../services/batch/coordinator.ts";
 import { Webhooks } from "../../../services/batch/webhooks.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
+import { openMetrics } from "../../../services/shared/runtime/metrics.ts";
+import { systemRandom } from "../../../services/shared/runtime/random.ts";
 
 let receiver: Server;
 afterEach(() => {
@@ -24,6 +29,10 @@ async function tellers(answer: RequestListener) {
   });
   const end = (id: string) => ({ type: "job.finished", id, endedAt: 1_000, webhook: { tries: 0, nextAt: 1_000 } });
   return {
+    coordinator: async (stop: AbortSignal) => {
+      const deps = { bus, config, model: await openServedModel(config), log: silentLog, metrics: openMetrics() };
+      return coordinate({ ...deps, clock: systemClock, random: systemRandom }, stop);
+    },
     webhooks: () => new Webhooks({ bus, config, log: silentLog, readable: (_, document, read) => read(document) }),
     ends: async (...ids: readonly string[]) => {
       for (const id of ids) await bus.documents.put("event", "t", id, JSON.stringify(end(id)), 0);
@@ -113,4 +122,16 @@ test("a receiver that sends elsewhere has not taken the end, and nobody else is 
       .toBe(now + 10);
   }
   await expect.poll(() => told, { timeout: 20_000 }).toEqual(["/hook", "/hook"]);
+});
+
+test("a coordinator that is told to stop writes down what is taken of what it tells, so that nobody is told it again", async () => {
+  const stop = new AbortController();
+  const { coordinator, ends, webhook } = await tellers((request, response) => {
+    request.resume();
+    stop.abort(new Error("told to stop"));
+    setImmediate(() => response.end());
+  });
+  await ends("job_1");
+  await coordinator(stop.signal);
+  expect(await webhook("job_1")).toBeNull();
 });

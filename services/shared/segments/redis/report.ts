@@ -3,7 +3,7 @@ import { RedisControl } from "./control.ts";
 import { parseRedisUrl } from "./target.ts";
 
 /** What a Redis says of itself. */
-export interface RedisReport {
+interface RedisReport {
   readonly version: string;
   readonly memoryBytes: number;
   /** 0: no bound. */

@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
-import { linked } from "../../../../services/shared/runtime/pause.ts";
+import { linked, Pause } from "../../../../services/shared/runtime/pause.ts";
+import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 test("a linked signal aborts with the first of its signals, for its reason", () => {
   const [gone, stopping] = [new AbortController(), new AbortController()];
@@ -20,4 +21,18 @@ test("one that is released leaves nothing behind in a signal that lives on", () 
   expect(getEventListeners(stopping.signal, "abort")).toHaveLength(0);
   stopping.abort();
   expect(signal.aborted).toBe(false);
+});
+
+test("a wait that nobody waits for any more takes its end from no later one", async () => {
+  const clock = new VirtualClock();
+  const pause = new Pause();
+  const passed = async () => {
+    const left = pause.wait(clock, 10); // whoever began it had another reason to go on
+    const wait = pause.wait(clock, 1_000);
+    await left;
+    pause.end();
+    await wait;
+    return clock.monotonicMs();
+  };
+  expect(await clock.run(passed())).toBe(10);
 });
