@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Tokenizer as Native } from "tokenizers";
 import { ServingError } from "../../runtime/errors.ts";
+import { joined } from "../../runtime/joined.ts";
 import type { ThreadCall, ThreadReply } from "../threads/thread-calls.ts";
 import { toWire } from "../threads/wire-error.ts";
 import { type TokenTable, tokenTable } from "./bytes.ts";
@@ -65,7 +66,7 @@ async function encode(native: Native, pieces: Iterable<string>, text: string, ma
     ahead = next;
   }
   if (ahead !== null) take(await ahead);
-  return joined(parts, count);
+  return joined(Int32Array, parts);
 }
 
 async function encodePiece(native: Native, piece: string): Promise<Int32Array> {
@@ -82,15 +83,5 @@ const tooLong = (maxTokens: number) =>
   new ServingError("CONTEXT_LENGTH", `the text has more than the ${maxTokens} tokens that fit; shorten it`, {
     apiCode: "context_length_exceeded",
   });
-
-function joined(parts: readonly Int32Array[], count: number): Int32Array<ArrayBuffer> {
-  const all = new Int32Array(count);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
 
 if (parentPort !== null) void serve(parentPort, workerData as ThreadOptions);

@@ -22,8 +22,6 @@ import { type Counted, countedMemory } from "./memory.ts";
 import { infoOf, type WeightlessOptions } from "./options.ts";
 import { boundaryOf, drawFrom, extend, fresh, logitsOf, restore, type Timeline, type Vocabulary } from "./timeline.ts";
 
-export type { WeightlessOptions } from "./options.ts";
-
 export interface WeightlessEngine extends Engine {
   /** What is held now: both are 0 in a worker without work. */
   readonly held: { readonly sequences: number; readonly memories: number };
