@@ -1,4 +1,4 @@
-import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import { type ErrorCode, refusal, ServingError } from "../shared/runtime/errors.ts";
 import { type FormFile, formOf } from "./form.ts";
 import { parseEvents, type ServerEvent } from "./server-events.ts";
 
@@ -25,22 +25,18 @@ const lacksKey = (url: string, key: string | undefined): string =>
 
 export function openClient(url: string, key: string | undefined): Client {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw new ServingError("INVALID_REQUEST", `${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
+    throw refusal(`${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
   if (new URL(url).username + new URL(url).password !== "")
-    throw new ServingError("INVALID_REQUEST", "the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
+    throw refusal("the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
   if (!/^[!-~]*$/.test(key ?? ""))
-    throw new ServingError(
-      "INVALID_REQUEST",
-      "the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII",
-    );
+    throw refusal("the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII");
   const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
     const redirect = "error"; // else all that is sent is kept for it
     const response = await fetch(new URL(path, url), { ...init, headers, redirect }).catch((cause) => {
       if (cause.cause instanceof ServingError) throw cause.cause; // of what was to be sent
-      if (cause.cause?.message === "unexpected redirect")
-        throw new ServingError("INVALID_REQUEST", `${url} sends on to another address; give that one with --url`);
+      if (cause.cause?.message === "unexpected redirect") throw refusal(`${url} sends on to another address; give that one with --url`);
       const why =
         cause.name === "TimeoutError"
           ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { type Config, environment, envName, loadConfig } from "../shared/runtime/config.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { packageVersion } from "../shared/runtime/package-root.ts";
 import { openClient } from "./client.ts";
 import type { BatchOptions } from "./commands/batch.ts";
@@ -75,9 +75,8 @@ program
   .action(async (options: ClusterOptions & { cluster?: boolean }) => {
     if (options.cluster === true) await (await import("./commands/up-cluster.ts")).upCluster(config(), options);
     else if (options.state !== undefined)
-      throw new ServingError("INVALID_REQUEST", "--state goes with --cluster; without it nothing is kept, and logs go to standard error");
-    else if (options.freePorts === true)
-      throw new ServingError("INVALID_REQUEST", "--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
+      throw refusal("--state goes with --cluster; without it nothing is kept, and logs go to standard error");
+    else if (options.freePorts === true) throw refusal("--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
     else await (await import("./commands/up.ts")).up(config());
   });
 

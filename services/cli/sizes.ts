@@ -6,7 +6,7 @@ import { readJson } from "../shared/engine/checkpoint/json-files.ts";
 import { payloadLayout } from "../shared/engine/layout.ts";
 import type { ModelConfig } from "../shared/engine/model-config.ts";
 import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 import { sheet } from "./table.ts";
@@ -47,7 +47,7 @@ export function loadConfig(where: string): { readonly name: string; readonly con
     const names = readdirSync(released)
       .map((file) => basename(file, ".json"))
       .sort();
-    throw new ServingError("INVALID_REQUEST", `${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
+    throw refusal(`${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
   }
   const name = path === where ? where : basename(where);
   return { name, config: parseModelConfig(readJson(path), path) };

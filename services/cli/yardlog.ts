@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 
 /** A log of a container yard as the demonstration model knows them (the model's README, "A log"), with questions and their true answers. */
@@ -41,8 +41,7 @@ export async function generateYardlog({ folder, tokenizer, random, tokens, quest
     if (room >= 0) lines.push(...more);
   }
   const facts = lines.flatMap((line) => line.facts);
-  if (facts.length < questions)
-    throw new ServingError("INVALID_REQUEST", `${tokens} tokens hold ${facts.length} facts, too few for ${questions} questions`);
+  if (facts.length < questions) throw refusal(`${tokens} tokens hold ${facts.length} facts, too few for ${questions} questions`);
 
   const text = lines.map((line) => line.text).join("\n");
   const asked = sample(facts, questions, random).map(({ form, name, sentence }) => ({
@@ -169,10 +168,7 @@ class Writer {
   }
 
   private exhausted(): never {
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `a yard log ends at about ${this.names.length * this.grammar.facts.length} facts: every name has all its facts`,
-    );
+    throw refusal(`a yard log ends at about ${this.names.length * this.grammar.facts.length} facts: every name has all its facts`);
   }
 }
 

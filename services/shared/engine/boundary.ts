@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 import { joined } from "../runtime/joined.ts";
 import { bytesIn, type Tensor } from "./kernels.ts";
 import type { Block } from "./layout.ts";
@@ -17,10 +17,7 @@ export function readBoundary(sequence: Sequence, bytes: Uint8Array): void {
   const spans = boundarySpans(sequence);
   const expected = spans.reduce((sum, { place }) => sum + place.length, 0);
   if (bytes.length !== expected)
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `a boundary at ${sequence.position} has ${expected} bytes in ${sequence.layout.name}, not ${bytes.length}`,
-    );
+    throw refusal(`a boundary at ${sequence.position} has ${expected} bytes in ${sequence.layout.name}, not ${bytes.length}`);
   let at = 0;
   for (const { place, shared } of spans) {
     if (!shared) place.set(bytes.subarray(at, at + place.length));

@@ -1,5 +1,5 @@
 /** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
-import { ServingError } from "../runtime/errors.ts";
+import { refusal, ServingError } from "../runtime/errors.ts";
 import { calling, type Native, native, type PathInfo } from "./kernels/native.ts";
 import type { Arguments, Operation } from "./kernels/operations.ts";
 import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
@@ -97,7 +97,7 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   if (chosen?.available === true) return chosen.name;
   if (name === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine; `longshore doctor` says why");
   const why = chosen === undefined ? `there is no kernel path ${name}` : `kernel path ${name} cannot run here (${chosen.reason})`;
-  throw new ServingError("INVALID_REQUEST", `${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
+  throw refusal(`${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
 /** So many calls of the largest kind cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */

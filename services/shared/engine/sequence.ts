@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 import type { Sealed } from "./engine.ts";
 import { bytesInLines, createBuffer, createPage, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
 import type { Block, PayloadLayout } from "./layout.ts";
@@ -48,10 +48,7 @@ export interface Continuation {
 export function createSequence(config: ModelConfig, layout: PayloadLayout, segments: readonly NativeBuffer[], at: Continuation): Sequence {
   for (const [index, { size }] of segments.entries())
     if (size !== layout.segmentBytes)
-      throw new ServingError(
-        "INVALID_REQUEST",
-        `segment ${index} has ${size} bytes; segments of ${layout.name} have ${layout.segmentBytes}`,
-      );
+      throw refusal(`segment ${index} has ${size} bytes; segments of ${layout.name} have ${layout.segmentBytes}`);
   const sequence = withoutPages(config, layout, segments.length * layout.segmentTokens, at);
   try {
     for (const segment of segments) addPage(sequence, segment);

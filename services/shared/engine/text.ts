@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 import { THINK_END } from "./chat/dialect.ts";
 import type { SpecialIds, Tokenizer } from "./tokenizer/tokenizer.ts";
 
@@ -137,5 +137,5 @@ function requireStops(stops: readonly string[]): void {
           : stops.some((stop) => /\p{Surrogate}/u.test(stop))
             ? "contains half a surrogate pair: send valid Unicode"
             : null;
-  if (problem !== null) throw new ServingError("INVALID_REQUEST", `stop ${problem}`, { param: "stop" });
+  if (problem !== null) throw refusal(`stop ${problem}`, { param: "stop" });
 }

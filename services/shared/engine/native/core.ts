@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
 import type {
@@ -218,5 +218,3 @@ function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: 
 function checkDraw({ sequence: { position, exactFrom }, tokens }: Draw): void {
   if (position + tokens <= exactFrom) throw refusal(`no token can be drawn at ${position + tokens}: the replay ends at ${exactFrom}`);
 }
-
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);

@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Tokenizer as Native } from "tokenizers";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, ServingError } from "../../runtime/errors.ts";
 import { joined } from "../../runtime/joined.ts";
 import type { ThreadCall, ThreadReply } from "../threads/thread-calls.ts";
 import { toWire } from "../threads/wire-error.ts";
@@ -76,7 +76,7 @@ async function encodePiece(native: Native, piece: string): Promise<Int32Array> {
 
 function requireUnicode(text: string): void {
   const at = text.search(/\p{Surrogate}/u);
-  if (at >= 0) throw new ServingError("INVALID_REQUEST", `text has half a surrogate pair at character ${at}: send valid Unicode`);
+  if (at >= 0) throw refusal(`text has half a surrogate pair at character ${at}: send valid Unicode`);
 }
 
 const tooLong = (maxTokens: number) =>

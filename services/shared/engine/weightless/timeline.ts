@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import { joined } from "../../runtime/joined.ts";
 import type { Memory } from "../../runtime/memory.ts";
 import type { Sampling, SequenceStart } from "../engine.ts";
@@ -177,7 +177,6 @@ function bytesOf(words: readonly number[]): Uint8Array {
   return bytes;
 }
 
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
 const refuse = (message: string): never => {
   throw refusal(message);
 };

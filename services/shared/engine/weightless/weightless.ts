@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { Memory } from "../../runtime/memory.ts";
 import type {
   Allowed,
@@ -161,8 +161,6 @@ class Weightless implements WeightlessEngine {
 /** Most tests are of the cluster: for them a hash is enough, and costs nothing. */
 const needsLogits = (sampling: Sampling): boolean =>
   sampling.bias !== undefined || sampling.topLogprobs !== undefined || penalises(sampling);
-
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
 
 function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Timeline {
   const wrong = start.segments.findIndex(({ bytes }) => bytes.length !== info.segmentBytes);
