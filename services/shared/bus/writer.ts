@@ -35,7 +35,14 @@ export class Writer {
       event,
     };
     const bytes = encodeRecord(draft);
-    const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms, waits);
+    const append = {
+      where: "the job log",
+      id,
+      once: () => this.#journal.append(jobId, bytes, tip.sequence, id),
+      last: () => this.#journal.last(jobId),
+      waits,
+    };
+    const sequence = await untilKnown(append, this.#clock, ms, this.#closing);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
     // Nobody can listen to a job before it is submitted, and its request may be large: only its message needs that, if it has room.
@@ -43,19 +50,6 @@ export class Writer {
       this.#journal.announce(jobId, encodeLive(record, bytes), event.type !== "claimed" && event.type !== "progress");
     else if (mayFit(record)) encodeLive(record, bytes);
     return record;
-  }
-
-  #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number, waits: boolean): Promise<number | null> {
-    const append = {
-      where: "the job log",
-      once: () => this.#journal.append(jobId, bytes, after, id),
-      find: async () => {
-        const last = await this.#journal.last(jobId);
-        return last?.id === id ? last.sequence : null;
-      },
-      waits,
-    };
-    return untilKnown(append, this.#clock, ms, this.#closing);
   }
 }
 

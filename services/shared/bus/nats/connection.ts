@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
+import type { BusSettings } from "../settings.ts";
 import { connectionOptions } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -29,7 +30,11 @@ export class Connection {
   #dials = 0;
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
-  constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
+  constructor(
+    url: string,
+    { tryMs, clock, random }: Pick<BusSettings, "tryMs" | "clock" | "random">,
+    prepare: (connection: Connection) => Promise<void>,
+  ) {
     this.#options = { ...connectionOptions(url, tryMs), reconnectDelayHandler: () => this.#redialMs() };
     this.#tryMs = tryMs;
     this.#clock = clock;
@@ -207,12 +212,6 @@ export class Connection {
 }
 
 export type Interruption = "broke" | "back";
-
-interface Dialling {
-  readonly tryMs: number;
-  readonly clock: Clock;
-  readonly random: Random;
-}
 
 const ignored = (): void => {};
 
