@@ -40,7 +40,7 @@ export function sizesReport(config: ModelConfig, name: string): SizesReport {
 }
 
 /** `where`: a released model (v4-flash, v4-flash-0731, v4-pro), a config.json, or a folder that holds one. */
-export function loadConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
+export function findModelConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
   const released = join(packageRoot(), "deploy", "models", "configs");
   const path = [join(released, `${where}.json`), join(where, "config.json"), where].find(isFile);
   if (path === undefined) {

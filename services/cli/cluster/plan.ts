@@ -31,8 +31,6 @@ interface PlanOptions {
   readonly publish: boolean;
   /** The environment that every process inherits has the API speak https. */
   readonly tls?: boolean;
-  /** Replaces replicas of a service. */
-  readonly replicas?: Readonly<Record<string, number>>;
   readonly freePort: () => Promise<number>;
 }
 
@@ -51,8 +49,7 @@ export async function planProcesses(services: readonly Service[], options: PlanO
   const addresses = new Map<string, string>();
   const plans: ProcessPlan[] = [];
   for (const service of services) {
-    const replicas = options.replicas?.[service.name] ?? service.replicas;
-    for (let replica = 0; replica < replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
+    for (let replica = 0; replica < service.replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
   }
   return plans;
 }

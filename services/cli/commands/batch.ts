@@ -1,4 +1,5 @@
-import { access, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
@@ -44,7 +45,7 @@ export async function batch(client: Client, path: string, { output, detach, canc
   if (cancel === true && ticket?.batchId === undefined)
     throw refusal(`no batch of ${path} with output ${output} is running: there is no ${ticketPath}`);
   for (const taken of ticket === null ? [output, errorsOf(output)] : [])
-    if (await exists(taken)) throw refusal(`${taken} exists; remove it, or name another file with -o`);
+    if (existsSync(taken)) throw refusal(`${taken} exists; remove it, or name another file with -o`);
   const keep = async (changes: Partial<Ticket>) => {
     ticket = { ...(ticket ?? { digest, key: systemRandom.id("cli_") }), ...changes };
     await writeTicket(ticketPath, ticket);
@@ -126,9 +127,3 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
 /** One that failed midway has the answers that were there by then. */
 const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
