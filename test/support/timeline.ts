@@ -17,7 +17,7 @@ export const availablePaths = (): string[] => listPaths().flatMap(({ name, avail
 export const goldenIds = (name: string): Int32Array =>
   Int32Array.from(readSafetensors(`${goldenFolder(name)}/golden.safetensors`).get("ids")!.values);
 
-export interface TimelineOptions {
+interface TimelineOptions {
   readonly mode: "exact" | "serving";
   readonly kernelPath: string;
   readonly segmentTokens: number;

@@ -44,7 +44,7 @@ export interface Worker {
   drain(): Promise<void>;
 }
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly engine?: WeightlessOptions;
   /** What the worker gets in place of its engine. */
   readonly engineOf?: (engine: Engine) => Engine;

@@ -33,7 +33,7 @@ type Claimed = ClaimResult & { readonly kind: "claimed" };
 /** Entries whose times are asked for at once. */
 const TIMES = 512;
 
-/** The rules of design section 2 over any journal. */
+/** Who may append to a job, and what follows from it (docs/architecture.md), over any journal. */
 export class FencedLog implements JobLog {
   readonly #journal: Journal;
   readonly #rules: LogRules;

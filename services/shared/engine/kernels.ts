@@ -28,9 +28,7 @@ export {
 
 /** One opened path with its threads. */
 export interface Backend {
-  readonly name: string;
   readonly path: string;
-  readonly threads: number;
   createStream(): Stream;
   /** null, or why this call could not run. Looks at dtypes, shapes and parameters. */
   unsupported<O extends Operation>(operation: O, args: Arguments<O>): string | null;
@@ -63,9 +61,7 @@ export function openBackend(options: { readonly path?: string | undefined; reado
   const command = new Float64Array(COMMAND_NUMBERS);
   let closed = false;
   return {
-    name: n.name(library),
     path,
-    threads: options.threads,
     createStream: () => createStream(calling(() => n.streamCreate(handle))),
     unsupported(operation, args) {
       const length = writeCommand(command, 0, operation, args);

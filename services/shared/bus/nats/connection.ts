@@ -88,12 +88,12 @@ export class Connection {
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
-  publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
+  publish(subject: string, data: Uint8Array | string, reply?: string): void {
     if (this.#connected) this.#outbox.send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
   }
 
   /** Like `publish`, but goes out with whatever is sent next, or after a moment. */
-  mention(subject: string, data: Uint8Array | string = Empty): void {
+  mention(subject: string, data: Uint8Array | string): void {
     if (this.#connected) this.#outbox.mention({ subject, data, failed: ignored, options: {} });
   }
 

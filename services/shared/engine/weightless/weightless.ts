@@ -167,7 +167,7 @@ function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Ti
   if (wrong >= 0) throw refusal(`segment ${wrong} has ${start.segments[wrong]!.bytes.length} bytes, not ${info.segmentBytes}`);
   const timeline = fresh(info.segmentTokens, info.replayTokens);
   restore(timeline, start);
-  for (const segment of start.segments) timeline.pages.push(memories.share(segment));
+  for (const { bytes } of start.segments) timeline.pages.push(memories.hold(bytes));
   return timeline;
 }
 
