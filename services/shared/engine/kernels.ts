@@ -1,8 +1,7 @@
 /** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
 import { refusal, ServingError } from "../runtime/errors.ts";
 import { calling, type Native, native, type PathInfo } from "./kernels/native.ts";
-import type { Arguments, Operation } from "./kernels/operations.ts";
-import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
+import { type Arguments, COMMAND_NUMBERS, type Operation, operationNames, writeCommand } from "./kernels/operations.ts";
 
 export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
 export { adoptBuffer, createBuffer, createPage, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";

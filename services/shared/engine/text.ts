@@ -1,6 +1,7 @@
 import { refusal } from "../runtime/errors.ts";
 import { THINK_END } from "./chat/dialect.ts";
-import type { SpecialIds, Tokenizer } from "./tokenizer/tokenizer.ts";
+import type { SpecialIds } from "./tokenizer/files.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** What of a tokenizer makes text of tokens. */
 export interface TokenTexts extends Pick<Tokenizer, "bytesOf"> {

@@ -1,5 +1,4 @@
-import type { Backend, Operation, Stream, Tensor } from "../../../services/shared/engine/kernels.ts";
-import { bytesIn, floats, ints } from "../../../services/shared/engine/kernels.ts";
+import { type Backend, bytesIn, floats, ints, type Operation, type Stream, type Tensor } from "../../../services/shared/engine/kernels.ts";
 import { joined } from "../../../services/shared/runtime/joined.ts";
 
 /**

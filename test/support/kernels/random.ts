@@ -1,5 +1,4 @@
-import type { Dtype, Tensor } from "../../../services/shared/engine/kernels.ts";
-import { bytesIn, count } from "../../../services/shared/engine/kernels.ts";
+import { bytesIn, count, type Dtype, type Tensor } from "../../../services/shared/engine/kernels.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
 import { Dice } from "../dice.ts";
 import { from, zeros } from "./owned.ts";
