@@ -42,7 +42,9 @@ test("sizes of a released model needs nothing but its name", () => {
 test("sizes takes a folder or a file alike, and names what it knows when it finds neither", () => {
   expect(sizesText(yardlog)).toMatch(/^yardlog\n[\s\S]*KV per token +101.5625 B/);
   expect(sizesReport(findModelConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(findModelConfig(yardlog).config, "").kv);
-  expect(() => findModelConfig("v5")).toThrow("v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro");
+  expect(() => findModelConfig("v5")).toThrow(
+    "v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro",
+  );
 });
 
 let folder: string;
