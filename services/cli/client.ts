@@ -1,4 +1,4 @@
-import { type ErrorCode, ServingError } from "../shared/runtime/errors.ts";
+import { type ErrorCode, refusal, ServingError } from "../shared/runtime/errors.ts";
 import { type FormFile, formOf } from "./form.ts";
 import { parseEvents, type ServerEvent } from "./server-events.ts";
 
@@ -17,35 +17,14 @@ export interface Client {
 
 const ANSWER_MS = 60_000;
 
-/** The API's own words are for programs, which send a header. */
-const lacksKey = (url: string, key: string | undefined): string =>
-  key === undefined
-    ? `${url} lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key`
-    : `${url} does not take the API key of LONGSHORE_KEY or --key: it is another cluster's, revoked or mistyped`;
-
 export function openClient(url: string, key: string | undefined): Client {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw new ServingError("INVALID_REQUEST", `${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
-  if (new URL(url).username + new URL(url).password !== "")
-    throw new ServingError("INVALID_REQUEST", "the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
-  if (!/^[!-~]*$/.test(key ?? ""))
-    throw new ServingError(
-      "INVALID_REQUEST",
-      "the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII",
-    );
+  requireUsable(url, key);
   const authorization: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const ask = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...authorization, ...(init.headers as Record<string, string> | undefined) };
     const redirect = "error"; // else all that is sent is kept for it
     const response = await fetch(new URL(path, url), { ...init, headers, redirect }).catch((cause) => {
-      if (cause.cause instanceof ServingError) throw cause.cause; // of what was to be sent
-      if (cause.cause?.message === "unexpected redirect")
-        throw new ServingError("INVALID_REQUEST", `${url} sends on to another address; give that one with --url`);
-      const why =
-        cause.name === "TimeoutError"
-          ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
-          : `no longshore answers at ${url} (${cause.cause?.code || cause.cause?.message || cause.message}); start one with \`longshore up\`, or name another with --url`;
-      throw new ServingError("UNAVAILABLE", why, { cause });
+      throw unanswered(url, cause);
     });
     if (response.status === 401) throw new ServingError("UNAUTHORIZED", lacksKey(url, key));
     if (!response.ok) throw new ServingError(codeOf(response.status), await reason(response));
@@ -57,15 +36,6 @@ export function openClient(url: string, key: string | undefined): Client {
     });
   const get = (path: string, signal?: AbortSignal) => ask(path, signal === undefined ? {} : { signal });
   const timely = () => AbortSignal.timeout(ANSWER_MS);
-  const arriving = async function* <T>(chunks: AsyncIterable<T>): AsyncGenerator<T> {
-    try {
-      yield* chunks;
-    } catch (cause) {
-      throw new ServingError("UNAVAILABLE", `the connection to ${url} broke; jobs go on without it: \`longshore jobs\` shows them`, {
-        cause,
-      });
-    }
-  };
   return {
     url,
     get: async (path) => read(await get(path, timely())),
@@ -76,7 +46,7 @@ export function openClient(url: string, key: string | undefined): Client {
     send: async (path, fields, file) => read(await ask(path, { method: "POST", ...formOf(fields, file), duplex: "half" })),
     async *read(path) {
       const { body } = await get(path);
-      if (body !== null) yield* arriving(body);
+      if (body !== null) yield* arriving(url, body);
     },
     async *events(path, silentMs, onComment) {
       const silence = new AbortController();
@@ -89,13 +59,50 @@ export function openClient(url: string, key: string | undefined): Client {
       });
       try {
         const { body } = await get(path, silence.signal);
-        if (body !== null) yield* parseEvents(arriving(body.pipeThrough(new TextDecoderStream()).pipeThrough(heard)), onComment);
+        if (body !== null) yield* parseEvents(arriving(url, body.pipeThrough(new TextDecoderStream()).pipeThrough(heard)), onComment);
       } finally {
         clearTimeout(timer);
       }
     },
   };
 }
+
+function requireUsable(url: string, key = ""): void {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw refusal(`${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
+  if (new URL(url).username + new URL(url).password !== "")
+    throw refusal("the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
+  if (!/^[!-~]*$/.test(key))
+    throw refusal("the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII");
+}
+
+/** Why `fetch` rejected. */
+function unanswered(url: string, error: Error): ServingError {
+  const cause = error.cause as NodeJS.ErrnoException | undefined;
+  if (cause instanceof ServingError) return cause; // of what was to be sent
+  if (cause?.message === "unexpected redirect") return refusal(`${url} sends on to another address; give that one with --url`);
+  const why =
+    error.name === "TimeoutError"
+      ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
+      : `no longshore answers at ${url} (${cause?.code || cause?.message || error.message}); start one with \`longshore up\`, or name another with --url`;
+  return new ServingError("UNAVAILABLE", why, { cause: error });
+}
+
+async function* arriving<T>(url: string, chunks: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* chunks;
+  } catch (cause) {
+    throw new ServingError("UNAVAILABLE", `the connection to ${url} broke; jobs go on without it: \`longshore jobs\` shows them`, {
+      cause,
+    });
+  }
+}
+
+/** The API's own words are for programs, which send a header. */
+const lacksKey = (url: string, key: string | undefined): string =>
+  key === undefined
+    ? `${url} lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key`
+    : `${url} does not take the API key of LONGSHORE_KEY or --key: it is another cluster's, revoked or mistyped`;
 
 /** What a refusal means to the commands: what to change, or that it may be tried again. */
 const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE");

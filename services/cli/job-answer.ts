@@ -13,7 +13,7 @@ interface EndedJob {
   readonly error: { readonly message: string } | null;
 }
 
-export interface Answer {
+interface Answer {
   /** What was said; the result as JSON where that is no text: calls of tools, a response, an Anthropic message. */
   readonly text: string;
   readonly promptTokens: number;

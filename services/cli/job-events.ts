@@ -3,7 +3,7 @@ import { Absence, type OnAway } from "./absence.ts";
 import type { Client } from "./client.ts";
 
 /** Of the events of a job, what the commands show. */
-export interface JobEvent {
+interface JobEvent {
   readonly name: string;
   /** `progress`: prompt tokens. */
   readonly done?: number;

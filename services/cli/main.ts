@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { type Config, environment, envName, loadConfig } from "../shared/runtime/config.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { packageVersion } from "../shared/runtime/package-root.ts";
 import { openClient } from "./client.ts";
 import type { BatchOptions } from "./commands/batch.ts";
@@ -36,8 +36,6 @@ Settings are LONGSHORE_ environment variables: longshore config lists them.
 Exit codes: 0 done; 1 failed, or try again later; 2 the command line, the configuration or the request is at fault;
 130 left with Ctrl-C: what it watched goes on.`,
   );
-
-const ROLES = "Roles, each a process of a cluster over servers of yours (LONGSHORE_NATS_URL, LONGSHORE_REDIS_URL):";
 
 const config = (): Config => loadConfig();
 const client = () => {
@@ -75,9 +73,8 @@ program
   .action(async (options: ClusterOptions & { cluster?: boolean }) => {
     if (options.cluster === true) await (await import("./commands/up-cluster.ts")).upCluster(config(), options);
     else if (options.state !== undefined)
-      throw new ServingError("INVALID_REQUEST", "--state goes with --cluster; without it nothing is kept, and logs go to standard error");
-    else if (options.freePorts === true)
-      throw new ServingError("INVALID_REQUEST", "--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
+      throw refusal("--state goes with --cluster; without it nothing is kept, and logs go to standard error");
+    else if (options.freePorts === true) throw refusal("--free-ports goes with --cluster; LONGSHORE_PORT=0 takes any free one");
     else await (await import("./commands/up.ts")).up(config());
   });
 
@@ -173,8 +170,8 @@ program
   .description("bytes of KV per token, segment and context of a model; needs no weights")
   .argument("<config>", "a config.json, a model's folder, or v4-flash, v4-flash-0731, v4-pro")
   .action(async (name: string) => {
-    const { loadConfig: loadModel, renderSizes, sizesReport } = await import("./sizes.ts");
-    const model = loadModel(name);
+    const { findModelConfig, renderSizes, sizesReport } = await import("./sizes.ts");
+    const model = findModelConfig(name);
     console.log(renderSizes(sizesReport(model.config, model.name)));
   });
 
@@ -204,26 +201,16 @@ program
     if (problem !== null) throw new ServingError("UNAVAILABLE", problem);
   });
 
-program
-  .command("api")
-  .description("one API replica")
-  .helpGroup(ROLES)
-  .action(async () => (await import("../api/main.ts")).runApi(config()));
-program
-  .command("prefill")
-  .description("one prefill worker")
-  .helpGroup(ROLES)
-  .action(async () => (await import("../prefill/main.ts")).runPrefill(config()));
-program
-  .command("decode")
-  .description("one decode worker")
-  .helpGroup(ROLES)
-  .action(async () => (await import("../decode/main.ts")).runDecode(config()));
-program
-  .command("batch-coordinator")
-  .description("one coordinator of batches")
-  .helpGroup(ROLES)
-  .action(async () => (await import("../batch/main.ts")).runBatchCoordinator(config()));
+const role = (name: string, what: string, load: () => Promise<(config: Config) => Promise<void>>) =>
+  program
+    .command(name)
+    .description(what)
+    .helpGroup("Roles, each a process of a cluster over servers of yours (LONGSHORE_NATS_URL, LONGSHORE_REDIS_URL):")
+    .action(async () => (await load())(config()));
+role("api", "one API replica", async () => (await import("../api/main.ts")).runApi);
+role("prefill", "one prefill worker", async () => (await import("../prefill/main.ts")).runPrefill);
+role("decode", "one decode worker", async () => (await import("../decode/main.ts")).runDecode);
+role("batch-coordinator", "one coordinator of batches", async () => (await import("../batch/main.ts")).runBatchCoordinator);
 
 // Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.
 process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {

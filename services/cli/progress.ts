@@ -1,5 +1,5 @@
 /** Where something long stands, for a person. On a terminal one line that is drawn over; elsewhere a line for every tenth. */
-export interface Progress {
+interface Progress {
   update(done: number, total: number, note?: string): void;
   /** A line of its own, beside what is drawn. */
   say(text: string): void;

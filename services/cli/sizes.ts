@@ -6,7 +6,7 @@ import { readJson } from "../shared/engine/checkpoint/json-files.ts";
 import { payloadLayout } from "../shared/engine/layout.ts";
 import type { ModelConfig } from "../shared/engine/model-config.ts";
 import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 import { sheet } from "./table.ts";
@@ -40,14 +40,14 @@ export function sizesReport(config: ModelConfig, name: string): SizesReport {
 }
 
 /** `where`: a released model (v4-flash, v4-flash-0731, v4-pro), a config.json, or a folder that holds one. */
-export function loadConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
+export function findModelConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
   const released = join(packageRoot(), "deploy", "models", "configs");
   const path = [join(released, `${where}.json`), join(where, "config.json"), where].find(isFile);
   if (path === undefined) {
     const names = readdirSync(released)
       .map((file) => basename(file, ".json"))
       .sort();
-    throw new ServingError("INVALID_REQUEST", `${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
+    throw refusal(`${where}: neither a config.json, nor a folder with one, nor one of ${names.join(", ")}`);
   }
   const name = path === where ? where : basename(where);
   return { name, config: parseModelConfig(readJson(path), path) };

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 
 /** A log of a container yard as the demonstration model knows them (the model's README, "A log"), with questions and their true answers. */
@@ -34,15 +34,14 @@ export async function generateYardlog({ folder, tokenizer, random, tokens, quest
   const lines: { readonly text: string; readonly facts: readonly Fact[] }[] = [];
   for (let room = tokens - frame; room > 0; ) {
     const more = Array.from({ length: Math.max(1, Math.floor(room / LINE_TOKENS_MAX)) }, () => writer.line());
-    // A line feed before a letter always ends a token (tokenizer-pieces.ts), so lines count for themselves.
+    // A line feed before a letter always ends a token (tokenizer/pieces.ts), so lines count for themselves.
     room -= await count(more.map((line) => `${line.text}\n`).join(""));
     if (room < 0 && more.length > 1)
       throw new ServingError("BAD_CHECKPOINT", `${folder}: grammar.json makes lines of more than ${LINE_TOKENS_MAX} tokens`);
     if (room >= 0) lines.push(...more);
   }
   const facts = lines.flatMap((line) => line.facts);
-  if (facts.length < questions)
-    throw new ServingError("INVALID_REQUEST", `${tokens} tokens hold ${facts.length} facts, too few for ${questions} questions`);
+  if (facts.length < questions) throw refusal(`${tokens} tokens hold ${facts.length} facts, too few for ${questions} questions`);
 
   const text = lines.map((line) => line.text).join("\n");
   const asked = sample(facts, questions, random).map(({ form, name, sentence }) => ({
@@ -79,31 +78,31 @@ interface Fact {
 
 /** Writes a log sentence by sentence. */
 class Writer {
-  private readonly grammar: Grammar;
-  private readonly random: Random;
+  readonly #grammar: Grammar;
+  readonly #random: Random;
   /** Every name so far, in order, and the kinds of facts still open for it. */
-  private readonly names: string[] = [];
-  private readonly open = new Map<string, FactForm[]>();
+  readonly #names: string[] = [];
+  readonly #open = new Map<string, FactForm[]>();
   /** Names with an open kind; where all words are used up, these are all that is left. */
-  private readonly usable: string[] = [];
-  private fillerNext = false;
+  readonly #usable: string[] = [];
+  #fillerNext = false;
 
   constructor(grammar: Grammar, random: Random) {
-    this.grammar = grammar;
-    this.random = random;
+    this.#grammar = grammar;
+    this.#random = random;
   }
 
   /** One to four sentences. */
   line(): { text: string; facts: Fact[] } {
     const sentences: string[] = [];
     const facts: Fact[] = [];
-    for (let left = 1 + below(4, this.random); left > 0; left--) {
-      if (this.fillerNext) {
-        this.fillerNext = false;
-        sentences.push(`${this.grammar.filler.map((group) => draw(group, this.random)).join(" ")}.`);
+    for (let left = 1 + below(4, this.#random); left > 0; left--) {
+      if (this.#fillerNext) {
+        this.#fillerNext = false;
+        sentences.push(`${this.#grammar.filler.map((group) => draw(group, this.#random)).join(" ")}.`);
       } else {
-        const fact = this.fact();
-        this.fillerNext = chance(0.6, this.random);
+        const fact = this.#fact();
+        this.#fillerNext = chance(0.6, this.#random);
         facts.push(fact);
         sentences.push(fact.sentence);
       }
@@ -111,68 +110,65 @@ class Writer {
     return { text: sentences.join(" "), facts };
   }
 
-  private fact(): Fact {
-    const { ports, numbers } = this.grammar;
-    const name = this.name();
-    const form = this.takeForm(name);
+  #fact(): Fact {
+    const { ports, numbers } = this.#grammar;
+    const name = this.#name();
+    const form = this.#takeForm(name);
     const sentence = form.sentence
       .replace("{name}", name)
-      .replace("{number}", () => String(draw(numbers, this.random)))
-      .replace("{port}", () => draw(ports, this.random));
+      .replace("{number}", () => String(draw(numbers, this.#random)))
+      .replace("{port}", () => draw(ports, this.#random));
     return { form, name, sentence };
   }
 
   /** 0.3 a name that shares a word with an earlier one, 0.3 an earlier name, else a fresh one. */
-  private name(): string {
-    const kind = this.random.u32() / 2 ** 32;
-    const other = kind < 0.3 ? this.related() : kind < 0.6 ? this.earlier() : null;
-    return other ?? this.fresh() ?? this.earlier() ?? this.exhausted();
+  #name(): string {
+    const kind = this.#random.u32() / 2 ** 32;
+    const other = kind < 0.3 ? this.#related() : kind < 0.6 ? this.#earlier() : null;
+    return other ?? this.#fresh() ?? this.#earlier() ?? this.#exhausted();
   }
 
-  private related(): string | null {
-    if (this.names.length === 0) return null;
-    return this.unused(() => {
-      const [adjective, noun] = draw(this.names, this.random).split("-") as [string, string];
-      return chance(0.5, this.random)
-        ? `${adjective}-${draw(this.grammar.nouns, this.random)}`
-        : `${draw(this.grammar.adjectives, this.random)}-${noun}`;
+  #related(): string | null {
+    if (this.#names.length === 0) return null;
+    return this.#unused(() => {
+      const [adjective, noun] = draw(this.#names, this.#random).split("-") as [string, string];
+      return chance(0.5, this.#random)
+        ? `${adjective}-${draw(this.#grammar.nouns, this.#random)}`
+        : `${draw(this.#grammar.adjectives, this.#random)}-${noun}`;
     });
   }
 
-  private fresh(): string | null {
-    return this.unused(() => `${draw(this.grammar.adjectives, this.random)}-${draw(this.grammar.nouns, this.random)}`);
+  #fresh(): string | null {
+    return this.#unused(() => `${draw(this.#grammar.adjectives, this.#random)}-${draw(this.#grammar.nouns, this.#random)}`);
   }
 
-  private earlier(): string | null {
-    return this.usable.length === 0 ? null : draw(this.usable, this.random);
+  #earlier(): string | null {
+    return this.#usable.length === 0 ? null : draw(this.#usable, this.#random);
   }
 
-  private unused(drawn: () => string): string | null {
+  #unused(drawn: () => string): string | null {
     for (let tries = 0; tries < DRAWS_MAX; tries++) {
       const name = drawn();
-      if (!this.open.has(name)) return name;
+      if (!this.#open.has(name)) return name;
     }
     return null;
   }
 
-  private takeForm(name: string): FactForm {
-    let open = this.open.get(name);
+  #takeForm(name: string): FactForm {
+    let open = this.#open.get(name);
     if (open === undefined) {
-      open = [...this.grammar.facts];
-      this.open.set(name, open);
-      this.names.push(name);
-      this.usable.push(name);
+      open = [...this.#grammar.facts];
+      this.#open.set(name, open);
+      this.#names.push(name);
+      this.#usable.push(name);
     }
-    const [form] = open.splice(below(open.length, this.random), 1);
-    if (open.length === 0) this.usable.splice(this.usable.indexOf(name), 1);
+    const [form] = open.splice(below(open.length, this.#random), 1);
+    if (open.length === 0) this.#usable.splice(this.#usable.indexOf(name), 1);
     return form!;
   }
 
-  private exhausted(): never {
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `a yard log ends at about ${this.names.length * this.grammar.facts.length} facts: every name has all its facts`,
-    );
+  #exhausted(): never {
+    throw refusal(`a yard log ends at about ${this.#names.length * this.#grammar.facts.length} facts: every name has all its facts`);
   }
 }
 

@@ -1,6 +1,5 @@
 import { forward } from "../../services/shared/engine/forward/forward.ts";
-import type { Means } from "../../services/shared/engine/forward/prepare.ts";
-import type { Tap } from "../../services/shared/engine/forward/run.ts";
+import type { Means, Tap } from "../../services/shared/engine/forward/run.ts";
 import { createBuffer, ints, type NativeBuffer } from "../../services/shared/engine/kernels.ts";
 import { createSequence, freeSequence, type Sequence, sealedSince } from "../../services/shared/engine/sequence.ts";
 import { type Random, seededRandom } from "../../services/shared/runtime/random.ts";

@@ -4,7 +4,7 @@ import type { LogRecord } from "../../services/shared/bus/events.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
 import { TURN_IS_OVER } from "../../services/shared/bus/reasons.ts";
 import { Tokenizer } from "../../services/shared/engine/tokenizer/tokenizer.ts";
-import type { WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/options.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { alone } from "../support/alone.ts";
 import { answered, eventsOf, untilEvent } from "../support/answers.ts";

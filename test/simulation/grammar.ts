@@ -18,6 +18,7 @@ export const followed =
     let known: number[] | null = null;
     return new Following(
       constraint,
+      VOCABULARY,
       async (request) => {
         await trouble();
         if (request.kind === "next" && (known === null || forgets())) return null;

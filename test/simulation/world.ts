@@ -39,7 +39,7 @@ export class World {
   readonly queue: MemoryQueue;
   /** Phase and job of the messages that the queue gives to nobody. */
   readonly kept = new Set<string>();
-  readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, markMs: AGE_MS, jobMs: AGE_MS }, this.recordClock);
+  readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, jobMs: AGE_MS }, this.recordClock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
   readonly files = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
   readonly documents = new MemoryDocuments({ bytesMax: 1e9, ageMsMax: AGE_MS }, this.recordClock);

@@ -1,7 +1,8 @@
 import type { JobRequest } from "../../services/shared/bus/events.ts";
 import type { Drawn, TokenLogprobs } from "../../services/shared/engine/engine.ts";
 import type { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
-import { openWeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/options.ts";
+import { openWeightlessEngine } from "../../services/shared/engine/weightless/weightless.ts";
 import { engineOptions, grammars, letter } from "./model.ts";
 import { stepped } from "./stepped.ts";
 

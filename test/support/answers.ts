@@ -1,6 +1,7 @@
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../services/shared/bus/events.ts";
 import type { TokenLogprobs } from "../../services/shared/engine/engine.ts";
+import { collect } from "./bus.ts";
 
 export interface Answered {
   readonly ids: number[];
@@ -14,8 +15,7 @@ export async function untilEvent(bus: Bus, jobId: string, wanted: (record: LogRe
 
 /** Every event of a job up to its end. */
 export async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
-  const records: LogRecord[] = [];
-  for await (const record of bus.log.follow(jobId, 0, AbortSignal.timeout(60_000))) records.push(record);
+  const records = await collect(bus.log.follow(jobId, 0, AbortSignal.timeout(60_000)));
   const last = records.at(-1);
   if (last === undefined || !isTerminal(last.event)) {
     throw new Error(`job ${jobId} did not end: ${records.map(({ event, attempt }) => `${event.type}/${attempt}`).join(" ")}`);

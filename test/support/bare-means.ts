@@ -1,5 +1,5 @@
 import { openCheckpoint } from "../../services/shared/engine/checkpoint/open.ts";
-import type { Means } from "../../services/shared/engine/forward/prepare.ts";
+import type { Means } from "../../services/shared/engine/forward/run.ts";
 import { createWorkspace, type WorkspaceSize } from "../../services/shared/engine/forward/workspace.ts";
 import { openBackend } from "../../services/shared/engine/kernels.ts";
 import type { LayoutChoice } from "../../services/shared/engine/layout.ts";

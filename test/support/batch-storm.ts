@@ -17,7 +17,7 @@ import { NatsServer } from "./nats.ts";
 import { startRedis } from "./redis.ts";
 import { type Role, RoleProcess } from "./role-process.ts";
 
-export interface StormOptions {
+interface StormOptions {
   readonly lines: number;
   readonly documents: number;
   /** Of each document. */
@@ -28,7 +28,7 @@ export interface StormOptions {
   readonly tell?: (what: string) => void;
 }
 
-export interface StormReport {
+interface StormReport {
   readonly batch: OpenAI.Batch;
   /** What was wrong; empty if nothing was. */
   readonly faults: readonly string[];

@@ -44,5 +44,5 @@ export async function outputLines(client: OpenAI, fileId: string | null | undefi
   return text
     .trimEnd()
     .split("\n")
-    .map((line) => JSON.parse(line) as OutputLine); // prettier-ignore
+    .map((line) => JSON.parse(line) as OutputLine);
 }

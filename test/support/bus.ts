@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Bus, Claim, ClaimResult } from "../../services/shared/bus/contract.ts";
-import type { JobRequest, LogRecord, Phase } from "../../services/shared/bus/events.ts";
+import { isTerminal, type JobRequest, type LogRecord, type Phase } from "../../services/shared/bus/events.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 
 export const never = new AbortController().signal;
@@ -82,13 +82,11 @@ export function faultsOf(records: readonly LogRecord[]): string[] {
     if (epoch !== (before?.epoch ?? 0) + (event.type === "claimed" ? 1 : 0)) faults.push(`${sequence} has epoch ${epoch}`);
     const added = event.type === "tokens" ? event : event.type === "finished" ? event.tokens : undefined;
     if (added !== undefined && added.first !== tokenCount) faults.push(`${sequence} starts at token ${added.first}, not ${tokenCount}`);
-    if (before !== undefined && isEnd(before)) faults.push(`${sequence} comes after the end`);
+    if (before !== undefined && isTerminal(before.event)) faults.push(`${sequence} comes after the end`);
     tokenCount = record.tokenCount;
   });
   return faults;
 }
-
-const isEnd = ({ event }: LogRecord): boolean => ["finished", "failed", "cancelled", "expired"].includes(event.type);
 
 /** How long after a moment of `performance.now()` it is: as far as two clocks that are read meanwhile, in whole milliseconds, may be apart. */
 export const sinceMs = (beganMs: number): number => performance.now() - beganMs + 1;

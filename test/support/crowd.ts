@@ -13,7 +13,7 @@ import { memoryStore, requestOf, testCluster, type Worker } from "./workers.ts";
 /** All times of a crowd are counted in chunks: its clock is its own. */
 export const CHUNK_MS = 1_000;
 
-export interface Crowd {
+interface Crowd {
   readonly slots: number;
   readonly workers?: number;
   /** Of decode. */

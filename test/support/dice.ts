@@ -8,7 +8,7 @@ export class Dice {
     this.random = random;
   }
 
-  chance(probability: number): boolean {
+  chance(probability = 0.5): boolean {
     return this.random.u32() < probability * 2 ** 32;
   }
 

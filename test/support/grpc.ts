@@ -1,5 +1,6 @@
 import * as grpc from "@grpc/grpc-js";
 import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
+import { collect } from "./bus.ts";
 
 export type Message = Record<string, unknown>;
 export type Client = grpc.Client & Record<string, (...args: unknown[]) => unknown>;
@@ -35,11 +36,7 @@ export const call = (client: Client, method: string, request: Message, metadata 
     client[method]!(request, metadata, (error: unknown, response: Message) => (error === null ? resolve(response) : reject(error)));
   });
 
-export async function updatesOf(stream: unknown): Promise<Update[]> {
-  const all: Update[] = [];
-  for await (const update of stream as AsyncIterable<Update>) all.push(update);
-  return all;
-}
+export const updatesOf = (stream: unknown): Promise<Update[]> => collect(stream as AsyncIterable<Update>);
 
 /** A request to submit or to generate from. */
 export const ask = { model: "yardlog", chat: { messages: [{ role: "user", content: "Where is red-fox?" }] } };

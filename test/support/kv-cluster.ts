@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { JobRequest, LogRecord } from "../../services/shared/bus/events.ts";
 import { NO_ROOM } from "../../services/shared/bus/reasons.ts";
-import type { WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/options.ts";
 import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import { alone } from "./alone.ts";
 import { countingPages, type HeldPages } from "./held-pages.ts";

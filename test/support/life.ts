@@ -38,15 +38,13 @@ export class Life {
 
   bus(bus: Bus): Bus {
     return {
+      ...bus,
       log: this.object(bus.log),
       queue: this.object(bus.queue),
       payloads: this.object(bus.payloads),
       files: this.object(bus.files),
       documents: this.object(bus.documents),
       registry: this.object(bus.registry),
-      storage: bus.storage.bind(bus),
-      ready: bus.ready.bind(bus),
-      close: bus.close.bind(bus),
     };
   }
 

@@ -1,11 +1,10 @@
 import { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
-import type { WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/options.ts";
 
 export const EOS = 1;
 export const SEGMENT = 128;
 /** Small enough that a few hundred tokens are many chunks and segments. */
 export const engineOptions: WeightlessOptions = {
-  model: "m",
   vocabSize: 500,
   eosId: EOS,
   eosOneIn: 60,

@@ -33,19 +33,9 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
   const socketPath = join(folder, "redis.sock");
   const port = await freePort();
   const base = [
-    "--port",
-    String(port),
-    "--bind",
-    "127.0.0.1",
-    "--dir",
-    folder,
-    "--unixsocket",
-    socketPath,
-    "--save",
-    "",
-    "--appendonly",
-    "no",
-  ];
+    ["--port", String(port), "--bind", "127.0.0.1", "--unixsocket", socketPath],
+    ["--dir", folder, "--save", "", "--appendonly", "no"],
+  ].flat();
   const start = () => launch([...base, ...args]);
   let process = await start();
   const client = new Redis({ port, host: "127.0.0.1", protocol: 2, retryStrategy: () => 20, maxRetriesPerRequest: null });

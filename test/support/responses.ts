@@ -35,12 +35,6 @@ export const find = {
   strict: false,
 };
 
-export async function all(stream: AsyncIterable<ResponseStreamEvent>): Promise<ResponseStreamEvent[]> {
-  const events: ResponseStreamEvent[] = [];
-  for await (const event of stream) events.push(event);
-  return events;
-}
-
 /** Each type once for every run of it. */
 export const order = (events: readonly ResponseStreamEvent[]) =>
   events.map(({ type }) => type.replace("response.", "")).filter((type, i, types) => type !== types[i - 1]);

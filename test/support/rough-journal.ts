@@ -1,4 +1,5 @@
 import type { Appended, Entry, Journal } from "../../services/shared/bus/journal.ts";
+import { collect } from "./bus.ts";
 import type { Road } from "./road.ts";
 
 /** Newest entries that a replica may not have yet. */
@@ -25,11 +26,7 @@ export class RoughJournal implements Journal {
   }
 
   async *lasts(): AsyncGenerator<Entry & { readonly jobId: string }> {
-    yield* await this.#road.ask(async () => {
-      const lasts = [];
-      for await (const last of this.#inner.lasts()) lasts.push(last);
-      return lasts;
-    });
+    yield* await this.#road.ask(() => collect(this.#inner.lasts()));
   }
 
   last(jobId: string): Promise<Entry | null> {

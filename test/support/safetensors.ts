@@ -13,19 +13,10 @@ export function readSafetensors(path: string): ReadonlyMap<string, GoldenTensor>
   const header = JSON.parse(file.toString("utf8", 8, headerEnd)) as Record<string, Entry>;
   const tensors = Object.entries(header).filter(([name]) => name !== "__metadata__");
   return new Map(
-    tensors.map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [begin, end],
-        },
-      ]) => {
-        const bytes = Uint8Array.from(file.subarray(headerEnd + begin, headerEnd + end)).buffer;
-        return [name, { shape, values: readers[dtype](bytes) }];
-      },
-    ),
+    tensors.map(([name, { dtype, shape, data_offsets: span }]) => {
+      const bytes = Uint8Array.from(file.subarray(headerEnd + span[0], headerEnd + span[1])).buffer;
+      return [name, { shape, values: readers[dtype](bytes) }];
+    }),
   );
 }
 

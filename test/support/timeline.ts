@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { writeBoundary } from "../../services/shared/engine/boundary.ts";
 import { forward } from "../../services/shared/engine/forward/forward.ts";
-import type { Feed, Means } from "../../services/shared/engine/forward/prepare.ts";
+import type { Feed } from "../../services/shared/engine/forward/prepare.ts";
+import type { Means } from "../../services/shared/engine/forward/run.ts";
 import { listPaths } from "../../services/shared/engine/kernels.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence } from "../../services/shared/engine/sequence.ts";
+import { joined } from "../../services/shared/runtime/joined.ts";
 import { openMeans } from "./bare-means.ts";
 import { readSafetensors } from "./safetensors.ts";
 
@@ -15,7 +17,7 @@ export const availablePaths = (): string[] => listPaths().flatMap(({ name, avail
 export const goldenIds = (name: string): Int32Array =>
   Int32Array.from(readSafetensors(`${goldenFolder(name)}/golden.safetensors`).get("ids")!.values);
 
-export interface TimelineOptions {
+interface TimelineOptions {
   readonly mode: "exact" | "serving";
   readonly kernelPath: string;
   readonly segmentTokens: number;
@@ -58,13 +60,7 @@ export class Timelines {
       pieces.push(this.feed({ sequence, ids: ids.subarray(at, at + length) }));
       at += length;
     }
-    const all = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const piece of pieces) {
-      all.set(piece, at);
-      at += piece.length;
-    }
-    return all;
+    return joined(Float32Array, pieces);
   }
 
   boundary(sequence: Sequence): { position: number; bytes: Uint8Array } {

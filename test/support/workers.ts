@@ -5,7 +5,8 @@ import { enqueue } from "../../services/shared/bus/enqueue.ts";
 import type { JobRequest, LogRecord } from "../../services/shared/bus/events.ts";
 import { openBus } from "../../services/shared/bus/open.ts";
 import type { Engine } from "../../services/shared/engine/engine.ts";
-import { openWeightlessEngine, type WeightlessEngine, type WeightlessOptions } from "../../services/shared/engine/weightless/weightless.ts";
+import type { WeightlessOptions } from "../../services/shared/engine/weightless/options.ts";
+import { openWeightlessEngine, type WeightlessEngine } from "../../services/shared/engine/weightless/weightless.ts";
 import { type Clock, systemClock } from "../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../services/shared/runtime/log.ts";
 import { type Metrics, openMetrics } from "../../services/shared/runtime/metrics.ts";
@@ -43,7 +44,7 @@ export interface Worker {
   drain(): Promise<void>;
 }
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly engine?: WeightlessOptions;
   /** What the worker gets in place of its engine. */
   readonly engineOf?: (engine: Engine) => Engine;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createInterface } from "node:readline";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 
 /** The file of requests, as it was found when the command began. */
 export interface Input {
@@ -14,8 +14,7 @@ export interface Input {
 /** A file alone: what can be read once, such as a pipe, would be sent empty. */
 export async function readInput(path: string): Promise<Input> {
   const stats = await stat(path).catch(() => null);
-  if (stats !== null && !stats.isFile() && !stats.isDirectory())
-    throw new ServingError("INVALID_REQUEST", `${path} can be read only once; write its lines to a file`);
+  if (stats !== null && !stats.isFile() && !stats.isDirectory()) throw refusal(`${path} can be read only once; write its lines to a file`);
   const hash = createHash("sha256");
   let bytes = 0;
   for await (const chunk of contentOf(path)) {
@@ -35,8 +34,7 @@ export async function* asFound({ path, bytes, digest }: Input): AsyncGenerator<U
     hash.update(chunk);
     yield chunk;
   }
-  if (left !== 0 || hash.digest("hex") !== digest)
-    throw new ServingError("INVALID_REQUEST", `${path} was changed while it was sent; nothing is begun`);
+  if (left !== 0 || hash.digest("hex") !== digest) throw refusal(`${path} was changed while it was sent; nothing is begun`);
 }
 
 /** All lines must have the same one: the batch is validated as a whole. */
@@ -52,17 +50,17 @@ export async function urlOfFirstLine(path: string): Promise<string> {
       break;
     }
   } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path}: its first line is not JSON: ${(cause as Error).message}`, { cause });
+    throw refusal(`${path}: its first line is not JSON: ${(cause as Error).message}`, { cause });
   } finally {
     stream.destroy();
   }
-  throw new ServingError("INVALID_REQUEST", `${path}: ${lacks}; \`longshore batch --help\` shows how one looks`);
+  throw refusal(`${path}: ${lacks}; \`longshore batch --help\` shows how one looks`);
 }
 
 async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
   try {
     yield* createReadStream(path);
   } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw refusal(`${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
   }
 }

@@ -1,5 +1,5 @@
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 import { partOf } from "../download.ts";
 
 /** Kept beside the output until it is there: which batch it is of. The key makes the batch the same one, should its answer have been lost. */
@@ -17,17 +17,14 @@ export async function readTicket(path: string, digest: string): Promise<Ticket |
   const ticket = parsedTicket(path, text);
   if (ticket.digest === digest) return ticket;
   if (ticket.batchId === undefined) return null;
-  throw new ServingError(
-    "INVALID_REQUEST",
-    `${path} is of another input; wait for that batch with the input it was begun with, or remove the file`,
-  );
+  throw refusal(`${path} is of another input; wait for that batch with the input it was begun with, or remove the file`);
 }
 
 function parsedTicket(path: string, text: string): Ticket {
   try {
     return JSON.parse(text) as Ticket;
   } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} does not say what was begun: it is no JSON; to begin anew, remove it`, { cause });
+    throw refusal(`${path} does not say what was begun: it is no JSON; to begin anew, remove it`, { cause });
   }
 }
 
@@ -39,8 +36,6 @@ export async function writeTicket(path: string, ticket: Ticket): Promise<void> {
     await rename(part, path);
   } catch (cause) {
     await rm(part, { force: true });
-    throw new ServingError("INVALID_REQUEST", `${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw refusal(`${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, { cause });
   }
 }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
 import type { Environment } from "../../shared/runtime/config.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 
 /** `SOURCE:TARGET[:ro]`, or a folder or file of the host at length. */
 const volumeSchema = z.union([
@@ -51,8 +51,7 @@ export interface Service {
 /** The services of a compose file, those others depend on first. `env` fills `${NAME:-default}`, `${NAME:+words}` and names without a value as compose does. */
 export function readCompose(path: string, env: Environment): Service[] {
   const parsed = composeSchema.safeParse(read(path, env));
-  if (!parsed.success)
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be run as a local cluster: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw refusal(`${path} cannot be run as a local cluster: ${z.prettifyError(parsed.error)}`);
   const services = Object.entries(parsed.data.services).map(([name, service]) => ({
     name,
     image: service.image,
@@ -81,13 +80,7 @@ function read(path: string, env: Environment): unknown {
     return parse(readFileSync(path, "utf8"), (_, value) => (typeof value === "string" ? interpolate(value, env) : value), { merge: true });
   } catch (cause) {
     const why = (cause as Error).message;
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `${path} cannot be read: ${why}; a local cluster is started in longshore's folder, which has it`,
-      {
-        cause,
-      },
-    );
+    throw refusal(`${path} cannot be read: ${why}; a local cluster is started in longshore's folder, which has it`, { cause });
   }
 }
 
@@ -99,7 +92,7 @@ const interpolate = (text: string, env: Environment): string =>
 /** `"8000-8001:8000"` -> ["8000", [8000, 8001]] */
 function hostPorts(mapping: string): [string, readonly number[]] {
   const match = /^(?:[\d.]+:)?(\d+)(?:-(\d+))?:(\d+)$/.exec(mapping);
-  if (match === null) throw new ServingError("INVALID_REQUEST", `port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is understood`);
+  if (match === null) throw refusal(`port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is understood`);
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
   return [match[3]!, Array.from({ length: last - first + 1 }, (_, i) => first + i)];
@@ -108,9 +101,9 @@ function hostPorts(mapping: string): [string, readonly number[]] {
 function dependenciesFirst(services: readonly Service[]): Service[] {
   const ordered: Service[] = [];
   const visit = (name: string, path: readonly string[]): void => {
-    if (path.includes(name)) throw new ServingError("INVALID_REQUEST", `services depend on each other: ${[...path, name].join(" -> ")}`);
+    if (path.includes(name)) throw refusal(`services depend on each other: ${[...path, name].join(" -> ")}`);
     const service = services.find((one) => one.name === name);
-    if (service === undefined) throw new ServingError("INVALID_REQUEST", `depends_on names an unknown service: ${name}`);
+    if (service === undefined) throw refusal(`depends_on names an unknown service: ${name}`);
     for (const other of service.dependsOn) visit(other, [...path, name]);
     if (!ordered.includes(service)) ordered.push(service);
   };

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Environment } from "../../shared/runtime/config.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 import type { Service } from "./compose.ts";
 
 /** One operating-system process of the local cluster. */
@@ -31,8 +31,6 @@ interface PlanOptions {
   readonly publish: boolean;
   /** The environment that every process inherits has the API speak https. */
   readonly tls?: boolean;
-  /** Replaces replicas of a service. */
-  readonly replicas?: Readonly<Record<string, number>>;
   readonly freePort: () => Promise<number>;
 }
 
@@ -51,8 +49,7 @@ export async function planProcesses(services: readonly Service[], options: PlanO
   const addresses = new Map<string, string>();
   const plans: ProcessPlan[] = [];
   for (const service of services) {
-    const replicas = options.replicas?.[service.name] ?? service.replicas;
-    for (let replica = 0; replica < replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
+    for (let replica = 0; replica < service.replicas; replica++) plans.push(await planReplica(service, replica, addresses, options));
   }
   return plans;
 }
@@ -62,8 +59,7 @@ export function refuseOverridden(plans: readonly ProcessPlan[], shell: Environme
   const isOverridden = (name: string, value: string) => name.startsWith("LONGSHORE_") && shell[name] !== undefined && shell[name] !== value;
   const overridden = plans.flatMap(({ env }) => Object.entries(env).flatMap(([name, value]) => (isOverridden(name, value) ? [name] : [])));
   if (overridden.length === 0) return;
-  throw new ServingError(
-    "INVALID_REQUEST",
+  throw refusal(
     `\`longshore up --cluster\` has servers, addresses and ports of its own: unset ${[...new Set(overridden)].join(" and ")}; ` +
       "the API's ports are those that docker-compose.yml publishes, or any free ones with --free-ports",
   );
@@ -77,8 +73,7 @@ async function planReplica(
 ): Promise<ProcessPlan> {
   const image = service.image.split(":", 1)[0]!;
   const recipe = programs[image];
-  if (recipe === undefined)
-    throw new ServingError("INVALID_REQUEST", `image ${service.image}: the local cluster can run ${Object.keys(programs).join(", ")}`);
+  if (recipe === undefined) throw refusal(`image ${service.image}: the local cluster can run ${Object.keys(programs).join(", ")}`);
   const ports = new Map<string, number>();
   const localPort = async (container: string) => {
     const published = publish ? service.hostPorts.get(container)?.[replica] : undefined;
@@ -101,7 +96,7 @@ async function planReplica(
     else args.push(volume === undefined ? (arg === "0.0.0.0" ? LOCAL : arg) : join(stateDir, volume));
   }
   const [first] = ports.values();
-  if (first === undefined) throw new ServingError("INVALID_REQUEST", `service ${service.name} names no port`);
+  if (first === undefined) throw refusal(`service ${service.name} names no port`);
   return {
     name: `${service.name}-${replica + 1}`,
     service: service.name,

@@ -9,7 +9,7 @@ export interface End {
   readonly code: number | null;
 }
 
-export interface Started {
+interface Started {
   readonly plan: ProcessPlan;
   readonly end: End | null;
   /** What it wrote last. */

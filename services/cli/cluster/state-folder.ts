@@ -1,19 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 
 /** Where a cluster keeps its logs and its record. */
 export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true });
   } catch (cause) {
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `${path} cannot hold logs and the record: ${(cause as Error).message}; name another with --state`,
-      {
-        cause,
-      },
-    );
+    throw refusal(`${path} cannot hold logs and the record: ${(cause as Error).message}; name another with --state`, { cause });
   }
 }
 

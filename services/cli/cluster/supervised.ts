@@ -50,35 +50,35 @@ export class Supervised implements RunningProcess {
   end: End | null = null;
   tail = "";
   readonly plan: ProcessPlan;
-  private child: ChildProcess;
-  private readonly options: LaunchOptions;
-  private readonly output: LogFile;
-  private readonly stopping = new AbortController();
-  private exited: Promise<void>;
+  #child: ChildProcess;
+  readonly #options: LaunchOptions;
+  readonly #output: LogFile;
+  readonly #stopping = new AbortController();
+  #exited: Promise<void>;
 
   constructor(plan: ProcessPlan, options: LaunchOptions) {
     this.plan = plan;
-    this.options = options;
-    this.output = new LogFile(this.logPath, (cause) => options.onLogLost?.(this, cause));
-    this.child = this.start();
-    this.exited = this.watch();
+    this.#options = options;
+    this.#output = new LogFile(this.logPath, (cause) => options.onLogLost?.(this, cause));
+    this.#child = this.#start();
+    this.#exited = this.#watch();
   }
 
   get pid(): number | undefined {
-    return this.child.pid;
+    return this.#child.pid;
   }
 
   get logPath(): string {
-    return join(this.options.stateDir, `${this.plan.name}.log`);
+    return join(this.#options.stateDir, `${this.plan.name}.log`);
   }
 
   async ready(): Promise<void> {
-    const { clock, startMs, signal } = this.options;
+    const { clock, startMs, signal } = this.#options;
     const until = clock.monotonicMs() + startMs;
     for (;;) {
       const problem = await probe(this.plan.probe);
       signal.throwIfAborted();
-      this.stopping.signal.throwIfAborted();
+      this.#stopping.signal.throwIfAborted();
       if (this.end !== null) throw new EndedEarly();
       if (problem === null) return;
       if (clock.monotonicMs() > until)
@@ -91,24 +91,24 @@ export class Supervised implements RunningProcess {
   }
 
   async stop(): Promise<void> {
-    this.stopping.abort();
-    this.child.kill("SIGTERM");
-    const killer = setTimeout(() => this.child.kill("SIGKILL"), KILL_AFTER_MS);
-    await this.exited;
+    this.#stopping.abort();
+    this.#child.kill("SIGTERM");
+    const killer = setTimeout(() => this.#child.kill("SIGKILL"), KILL_AFTER_MS);
+    await this.#exited;
     clearTimeout(killer);
-    await this.lastWords();
-    this.output.end();
+    await this.#lastWords();
+    this.#output.end();
   }
 
   /** What the process said before it ended may arrive after that; a child of its own could hold its output open. */
-  private async lastWords(): Promise<void> {
+  async #lastWords(): Promise<void> {
     const signal = AbortSignal.timeout(LAST_WORDS_MS);
-    const said = [this.child.stdout, this.child.stderr].filter((stream) => stream !== null);
-    await Promise.all(said.map((stream) => finished(stream, { signal }).catch(() => stream.unpipe(this.output))));
+    const said = [this.#child.stdout, this.#child.stderr].filter((stream) => stream !== null);
+    await Promise.all(said.map((stream) => finished(stream, { signal }).catch(() => stream.unpipe(this.#output))));
   }
 
-  private start(): ChildProcess {
-    const { env } = this.options;
+  #start(): ChildProcess {
+    const { env } = this.#options;
     const child = spawnLeashed(this.plan.program, this.plan.args, {
       env: { ...withServers(env), ...this.plan.env },
       stdout: "pipe",
@@ -116,7 +116,7 @@ export class Supervised implements RunningProcess {
       detached: true, // Ctrl-C is for us alone: we stop them in order, the record last
     });
     for (const stream of [child.stdout, child.stderr]) {
-      stream.pipe(this.output, { end: false });
+      stream.pipe(this.#output, { end: false });
       stream.on("data", (text: Buffer) => {
         this.tail = (this.tail + text).slice(-TAIL_CHARS);
       });
@@ -125,20 +125,20 @@ export class Supervised implements RunningProcess {
   }
 
   /** Resolves when the process has ended for good; until then it is started again, each time a little later unless it ran well meanwhile. */
-  private async watch(): Promise<void> {
-    const { clock } = this.options;
+  async #watch(): Promise<void> {
+    const { clock } = this.#options;
     for (let backoffMs = RESTART_FIRST_MS; ; backoffMs = Math.min(2 * backoffMs, RESTART_MAX_MS)) {
       const startMs = clock.monotonicMs();
-      const { how, code } = await ended(this.child);
+      const { how, code } = await ended(this.#child);
       if (clock.monotonicMs() - startMs >= RAN_WELL_MS) backoffMs = RESTART_FIRST_MS;
-      if (this.stopping.signal.aborted) return;
+      if (this.#stopping.signal.aborted) return;
       this.end ??= { ms: clock.monotonicMs(), how, code };
-      this.options.onExit?.(this, how);
+      this.#options.onExit?.(this, how);
       if (!this.plan.restarts) return;
-      await clock.sleep(backoffMs, this.stopping.signal).catch(() => {});
-      if (this.stopping.signal.aborted) return;
+      await clock.sleep(backoffMs, this.#stopping.signal).catch(() => {});
+      if (this.#stopping.signal.aborted) return;
       this.restarts++;
-      this.child = this.start();
+      this.#child = this.#start();
     }
   }
 }

@@ -2,7 +2,7 @@ import type { Client } from "../client.ts";
 import { jobAnswer } from "../job-answer.ts";
 import { jobEvents } from "../job-events.ts";
 
-export interface Question {
+interface Question {
   readonly model: string;
   readonly content: string;
 }

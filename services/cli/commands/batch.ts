@@ -1,7 +1,8 @@
-import { access, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { systemClock } from "../../shared/runtime/clock.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { acrossAbsence, sayingAway } from "../absence.ts";
 import { asFound, type Input, readInput, urlOfFirstLine } from "../batch/input.ts";
@@ -42,9 +43,9 @@ export async function batch(client: Client, path: string, { output, detach, canc
   const { digest } = input;
   let ticket = await readTicket(ticketPath, digest);
   if (cancel === true && ticket?.batchId === undefined)
-    throw new ServingError("INVALID_REQUEST", `no batch of ${path} with output ${output} is running: there is no ${ticketPath}`);
+    throw refusal(`no batch of ${path} with output ${output} is running: there is no ${ticketPath}`);
   for (const taken of ticket === null ? [output, errorsOf(output)] : [])
-    if (await exists(taken)) throw new ServingError("INVALID_REQUEST", `${taken} exists; remove it, or name another file with -o`);
+    if (existsSync(taken)) throw refusal(`${taken} exists; remove it, or name another file with -o`);
   const keep = async (changes: Partial<Ticket>) => {
     ticket = { ...(ticket ?? { digest, key: systemRandom.id("cli_") }), ...changes };
     await writeTicket(ticketPath, ticket);
@@ -63,10 +64,7 @@ export async function batch(client: Client, path: string, { output, detach, canc
   await fetched(client, ended, output);
   await rm(ticketPath, { force: true }); // who watched it too may have been first
   if (ended.status === "failed")
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `${id} failed${begun(ended) ? "" : `: no line was ${ended.request_counts.total === 0 ? "run" : "answered"}`}`,
-    );
+    throw refusal(`${id} failed${begun(ended) ? "" : `: no line was ${ended.request_counts.total === 0 ? "run" : "answered"}`}`);
 }
 
 async function begin(
@@ -129,9 +127,3 @@ async function fetched(client: Client, batch: Batch, output: string): Promise<vo
 /** One that failed midway has the answers that were there by then. */
 const begun = ({ request_counts: { completed, failed } }: Batch): boolean => completed + failed > 0;
 const errorsOf = (output: string): string => `${output}.errors`;
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );

@@ -3,6 +3,7 @@ import { Tokenizer } from "../../shared/engine/tokenizer/tokenizer.ts";
 import type { Config } from "../../shared/runtime/config.ts";
 import { openLog } from "../../shared/runtime/log.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
+import { whole } from "../../shared/runtime/units.ts";
 import { HEADER_BYTES } from "../../shared/segments/format.ts";
 import { type Client, openClient } from "../client.ts";
 import type { Embedded } from "../embedded.ts";
@@ -31,15 +32,13 @@ export async function demo(config: Config, { tokens, long = false }: DemoOptions
   try {
     const { engine, model } = cluster.opened;
     const { info } = engine;
-    console.log(`model      ${model}, ${info.layers} layers, context ${info.contextTokens.toLocaleString("en")} tokens`);
+    console.log(`model      ${model}, ${info.layers} layers, context ${whole(info.contextTokens)} tokens`);
     console.log(`kernels    ${info.kernelPath}, ${info.mode} mode`);
     const tokenizer = await Tokenizer.load(folder);
     const client = openClient(api.url, undefined);
     if (long) await rates(client, { folder, tokenizer, model });
     const log = await generateYardlog({ folder, tokenizer, random: seededRandom(SEED), tokens, questions: QUESTIONS });
-    console.log(
-      `document   a yard log of ${log.tokens.toLocaleString("en")} tokens, ${log.text.split("\n").length.toLocaleString("en")} lines\n`,
-    );
+    console.log(`document   a yard log of ${whole(log.tokens)} tokens, ${whole(log.text.split("\n").length)} lines\n`);
     await askAll(client, model, log);
     printCache(cluster);
   } finally {
@@ -68,7 +67,7 @@ async function askAll(client: Client, model: string, log: Yardlog): Promise<void
 /** Times are a client's: queueing, tokenizing and the way there and back included. */
 function effort({ promptTokens, cachedTokens, replayedTokens, prefillMs, answerTokens, decodeMs }: Answered): string {
   const computed = promptTokens - cachedTokens + replayedTokens;
-  const rate = Math.round((1_000 * computed) / prefillMs).toLocaleString("en");
+  const rate = whole((1_000 * computed) / prefillMs);
   return (
     `prompt ${promptTokens} tokens, ${cachedTokens} from cache; ${computed} run in ${seconds(prefillMs)} (${rate} tokens/s)` +
     `${replayedTokens === 0 ? "" : `, ${replayedTokens} of them to rebuild windows`}; answer ${answerTokens} tokens in ${seconds(decodeMs)}`

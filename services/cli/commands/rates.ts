@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tokenizer } from "../../shared/engine/tokenizer/tokenizer.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 import { seededRandom } from "../../shared/runtime/random.ts";
 import type { Client } from "../client.ts";
 import { openProgress } from "../progress.ts";
@@ -24,9 +24,7 @@ export async function rates(
 ): Promise<void> {
   const path = join(folder, "rates.json");
   const text = await readFile(path, "utf8").catch((cause: Error) => {
-    throw new ServingError("INVALID_REQUEST", `--long compares with ${path}, which only the demonstration model has: ${cause.message}`, {
-      cause,
-    });
+    throw refusal(`--long compares with ${path}, which only the demonstration model has: ${cause.message}`, { cause });
   });
   const rows = JSON.parse(text) as Rate[];
   console.log("\ndocument tokens   documents   answered exactly          reference");

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, type ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
 import { acrossAbsence, sayingAway } from "../absence.ts";
 import type { Client } from "../client.ts";
@@ -51,25 +51,24 @@ async function requestOf(client: Client, path: string, { question, maxTokens }: 
   const limit = maxTokens === undefined ? {} : { max_tokens: maxTokens };
   const model = async () => ((await client.get("/v1/models")) as { data: Array<{ id: string }> }).data[0]!.id;
   if (!path.endsWith(".json")) {
-    if (question === undefined && text.trim() === "") throw new ServingError("INVALID_REQUEST", `${path} holds no text`);
+    if (question === undefined && text.trim() === "") throw refusal(`${path} holds no text`);
     const content = question === undefined ? text : `${text}\n\n${question}`;
     return { kind: "chat", request: { model: await model(), messages: [{ role: "user", content }], ...limit } };
   }
   const request = parse(path, text);
-  if (question !== undefined)
-    throw new ServingError("INVALID_REQUEST", "--question goes with a text file; a request file already says what is asked");
+  if (question !== undefined) throw refusal("--question goes with a text file; a request file already says what is asked");
   return { kind: "messages" in request ? "chat" : "completion", request: { model: await model(), ...request, ...limit } };
 }
 
 /** Without a mark of byte order. */
 async function readText(path: string): Promise<string> {
   const bytes = await readFile(path).catch((cause) => {
-    throw new ServingError("INVALID_REQUEST", `${path} cannot be read (${cause.code})`, { cause });
+    throw refusal(`${path} cannot be read (${cause.code})`, { cause });
   });
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} is no text in UTF-8`, { cause });
+    throw refusal(`${path} is no text in UTF-8`, { cause });
   }
 }
 
@@ -78,9 +77,9 @@ function parse(path: string, text: string): object {
     const request: unknown = JSON.parse(text);
     if (typeof request === "object" && request !== null && ("messages" in request || "prompt" in request)) return request;
   } catch (cause) {
-    throw new ServingError("INVALID_REQUEST", `${path} is not JSON: ${(cause as Error).message}`, { cause });
+    throw refusal(`${path} is not JSON: ${(cause as Error).message}`, { cause });
   }
-  throw new ServingError("INVALID_REQUEST", `${path} has neither "messages" nor "prompt"`);
+  throw refusal(`${path} has neither "messages" nor "prompt"`);
 }
 
 /** Draws where a job stands until its end. */

@@ -1,7 +1,7 @@
 import { ServingError } from "../runtime/errors.ts";
 import type { Claim } from "./contract.ts";
 import type { JobEvent, LogRecord, Phase } from "./events.ts";
-import { endsClaim } from "./standing.ts";
+import { holds } from "./standing.ts";
 import type { Tip, Writer } from "./writer.ts";
 
 /** A claim that was gained with `claimed`, the record of that event. */
@@ -50,7 +50,7 @@ export class HeldClaim implements Claim {
     const id = `${this.#name}:${++this.#appends}`;
     const record = await this.#write(event, id);
     if (record === null) this.#state = "lost";
-    else if (endsClaim(event)) this.#state = "ended";
+    else if (!holds(event)) this.#state = "ended";
     if (record !== null) this.#tip = record;
     return record;
   }

@@ -2,7 +2,7 @@ import type { JobEvent, JobRequest, Lane, LogRecord, Phase, StoredRecord } from 
 import type { Storage } from "./storage.ts";
 
 /**
- * The record (JetStream, or memory with the same rules). The log decides, the queue decides nothing (design section 2).
+ * The record (JetStream, or memory with the same rules). The log decides, the queue decides nothing (docs/architecture.md).
  *
  *   job      one request, from submitted to exactly one terminal event
  *   log      the events of one job in order; the last one alone says what may happen next

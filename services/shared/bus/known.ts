@@ -1,15 +1,17 @@
 import type { Clock } from "../runtime/clock.ts";
 import { isUnavailable, ServingError } from "../runtime/errors.ts";
 import { backoffMs, Pause } from "../runtime/pause.ts";
-import type { Appended } from "./journal.ts";
+import type { Appended, Entry } from "./journal.ts";
 
-interface Append {
+export interface Append {
   /** For messages: `the log`. */
   readonly where: string;
-  /** One try; repeated tries carry the same id. */
+  /** Of this append alone. */
+  readonly id: string;
+  /** One try. */
   once(): Promise<Appended>;
-  /** The sequence of this append if it is the last one where it went; null if it is not. */
-  find(): Promise<number | null>;
+  /** The last entry where it went. */
+  last(): Promise<Pick<Entry, "id" | "sequence"> | null>;
   /** Whether it waits for room as it does for an answer. */
   readonly waits?: boolean;
   /** Hears of each try that leaves it waiting, and why. */
@@ -36,7 +38,7 @@ export async function untilKnown(append: Append, clock: Clock, ms: number, closi
 
 /** Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers. */
 function resultOf(append: Append, outcome: Exclude<Appended, { kind: "stored" }>): Promise<number | null | ServingError> | ServingError {
-  if (outcome.kind === "refused") return append.find().catch(unanswered);
+  if (outcome.kind === "refused") return append.last().then((last) => (last?.id === append.id ? last.sequence : null), unanswered);
   if (outcome.kind === "unknown") return unanswered(outcome.cause);
   return new ServingError("OVERLOADED", outcome.why ?? `no room in ${append.where}; try again later, or give it more`);
 }

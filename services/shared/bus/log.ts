@@ -33,10 +33,7 @@ const ADMIT_UP_TO = 0.8;
 
 type Claimed = ClaimResult & { readonly kind: "claimed" };
 
-/** Entries whose times are asked for at once. */
-const TIMES = 512;
-
-/** The rules of design section 2 over any journal. */
+/** Who may append to a job, and what follows from it (docs/architecture.md), over any journal. */
 export class FencedLog implements JobLog {
   readonly #journal: Journal;
   readonly #rules: LogRules;
@@ -94,9 +91,9 @@ export class FencedLog implements JobLog {
   async storedTimes(jobId: string): Promise<ReadonlyMap<number, number>> {
     const times = new Map<number, number>();
     for (let position: number | undefined = 0; position !== undefined; ) {
-      const page: readonly Entry[] = await this.#journal.page(jobId, position, TIMES);
+      const page: readonly Entry[] = await this.#journal.page(jobId, position, PAGE);
       for (const { sequence, storedMs } of page) times.set(sequence, storedMs);
-      position = page.length === TIMES ? page.at(-1)?.sequence : undefined;
+      position = page.length === PAGE ? page.at(-1)?.sequence : undefined;
     }
     return times;
   }

@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 
 const TOKEN_CHARACTERS_MAX = 200;
 
@@ -7,12 +7,12 @@ export function token(text: string): string {
   const name = PLAIN_TEXT.test(text) ? text : text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
   if (name.length <= TOKEN_CHARACTERS_MAX) return name;
   const room = `${TOKEN_CHARACTERS_MAX} letters, digits, - and _, each other byte for three`;
-  throw new ServingError("INVALID_REQUEST", `the name ${text.slice(0, 40)}... is too long: there is room for ${room}`);
+  throw refusal(`the name ${text.slice(0, 40)}... is too long: there is room for ${room}`);
 }
 
 /** Throws INVALID_REQUEST for a text by which nothing in the record can be named. */
 export function requireName(what: string, text: string): void {
-  if (text === "") throw new ServingError("INVALID_REQUEST", `${what} needs a name`);
+  if (text === "") throw refusal(`${what} needs a name`);
   token(text);
 }
 

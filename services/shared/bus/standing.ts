@@ -6,7 +6,7 @@ export type Standing = Pick<LogRecord, "epoch" | "phase" | "attempt" | "tokenCou
 
 export const unborn: Standing = { epoch: 0, phase: "prefill", attempt: 0, tokenCount: 0 };
 
-/** True while the event's writer holds the job, as long as it is not too old. */
+/** True where the event's writer goes on holding the job, as long as it is not too old; any other event ends his claim. */
 export const holds = (event: JobEvent): boolean => event.type === "claimed" || event.type === "progress" || event.type === "tokens";
 
 /**
@@ -14,9 +14,6 @@ export const holds = (event: JobEvent): boolean => event.type === "claimed" || e
  * another of its servers: how old it is nobody knows, and it counts as old as it is ahead, or whoever left it would be waited for that long.
  */
 export const quietMs = (storedMs: number, nowMs: number): number => Math.abs(nowMs - storedMs);
-
-/** True for an event that ends its writer's claim. */
-export const endsClaim = (event: JobEvent): boolean => !holds(event);
 
 /** Where the job stands once `event` happened. INTERNAL for tokens that would leave a hole or come twice (I3): a broken promise of our own. */
 export function advance(standing: Standing, event: JobEvent): Standing {

@@ -3,7 +3,7 @@ import type { ServingError } from "../runtime/errors.ts";
 import { encodeLive, encodeRecord, mayFit } from "./codec.ts";
 import type { JobEvent, LogRecord } from "./events.ts";
 import type { Journal } from "./journal.ts";
-import { untilKnown } from "./known.ts";
+import { type Append, untilKnown } from "./known.ts";
 import { advance, type Standing } from "./standing.ts";
 import { AppendWaits, type OnWait } from "./waits.ts";
 
@@ -39,7 +39,14 @@ export class Writer {
       event,
     };
     const bytes = encodeRecord(draft);
-    const sequence = await this.#store(jobId, bytes, tip.sequence, id, ms, waits);
+    const append = {
+      where: "the job log",
+      id,
+      once: () => this.#journal.append(jobId, bytes, tip.sequence, id),
+      last: () => this.#journal.last(jobId),
+      waits,
+    };
+    const sequence = await this.#untilKnown(append, ms);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
     // Nobody can listen to a job before it is submitted, and its request may be large: only its message needs that, if it has room.
@@ -49,24 +56,15 @@ export class Writer {
     return record;
   }
 
-  async #store(jobId: string, bytes: Uint8Array, after: number, id: string, ms: number, waits: boolean): Promise<number | null> {
-    const append = {
-      where: "the job log",
-      once: () => this.#journal.append(jobId, bytes, after, id),
-      find: async () => {
-        const last = await this.#journal.last(jobId);
-        return last?.id === id ? last.sequence : null;
-      },
-      waits,
-      failed: (why: ServingError) => this.#waits.failed(id, beganMs, why),
-    };
+  async #untilKnown(append: Omit<Append, "failed">, ms: number): Promise<number | null> {
     const beganMs = this.#clock.monotonicMs();
+    const failed = (why: ServingError) => this.#waits.failed(append.id, beganMs, why);
     try {
-      const sequence = await untilKnown(append, this.#clock, ms, this.#closing);
-      this.#waits.ended(id, "over");
+      const sequence = await untilKnown({ ...append, failed }, this.#clock, ms, this.#closing);
+      this.#waits.ended(append.id, "over");
       return sequence;
     } catch (thrown) {
-      this.#waits.ended(id, "given up");
+      this.#waits.ended(append.id, "given up");
       throw thrown;
     }
   }

@@ -1,30 +1,23 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
+import { joined } from "../runtime/joined.ts";
 import { bytesIn, type Tensor } from "./kernels.ts";
 import type { Block } from "./layout.ts";
 import { layerKind } from "./model-config.ts";
 import { pageRows, type Sequence } from "./sequence.ts";
 
 /** What a sequence needs at its position beside its segments (spec 3.1), in the order of docs/formats-payload.md. */
-export function writeBoundary(sequence: Sequence): Uint8Array {
-  const spans = boundarySpans(sequence);
-  const bytes = new Uint8Array(totalBytes(spans));
-  let at = 0;
-  for (const { place } of spans) {
-    bytes.set(place, at);
-    at += place.length;
-  }
-  return bytes;
-}
+export const writeBoundary = (sequence: Sequence): Uint8Array =>
+  joined(
+    Uint8Array,
+    boundarySpans(sequence).map(({ place }) => place),
+  );
 
 /** Puts a boundary of the sequence's position in place. Throws INVALID_REQUEST if it has another size than this position's. */
 export function readBoundary(sequence: Sequence, bytes: Uint8Array): void {
   const spans = boundarySpans(sequence);
-  const expected = totalBytes(spans);
+  const expected = spans.reduce((sum, { place }) => sum + place.length, 0);
   if (bytes.length !== expected)
-    throw new ServingError(
-      "INVALID_REQUEST",
-      `a boundary at ${sequence.position} has ${expected} bytes in ${sequence.layout.name}, not ${bytes.length}`,
-    );
+    throw refusal(`a boundary at ${sequence.position} has ${expected} bytes in ${sequence.layout.name}, not ${bytes.length}`);
   let at = 0;
   for (const { place, shared } of spans) {
     if (!shared) place.set(bytes.subarray(at, at + place.length));
@@ -65,8 +58,6 @@ export function boundarySpans(sequence: Sequence): BoundarySpan[] {
   }
   return spans;
 }
-
-const totalBytes = (spans: readonly BoundarySpan[]): number => spans.reduce((sum, { place }) => sum + place.length, 0);
 
 /** The end of the last whole segment at or before the position. */
 const tailStart = ({ position, layout }: Sequence): number => position - (position % layout.segmentTokens);

@@ -47,8 +47,6 @@ export interface Engine {
 export type SequenceId = number & { readonly brand: "sequence" };
 
 export interface EngineInfo {
-  /** Name clients use, by default the name of the model's folder. */
-  readonly model: string;
   /** 32 bytes over config, tokenizer, shard headers and a sample of every tensor. */
   readonly fingerprint: Uint8Array;
   /** Names the rows' format: part of every segment key. */
@@ -129,13 +127,13 @@ export interface ChunkOptions {
 }
 
 /** A segment that was completed by a call. `payload` is a reference of the caller's own. */
-export interface Sealed {
+export interface Sealed<Payload = Memory> {
   readonly index: number;
-  readonly payload: Memory;
+  readonly payload: Payload;
 }
 
-export interface ChunkResult {
-  readonly sealed: readonly Sealed[];
+export interface ChunkResult<Payload = Memory> {
+  readonly sealed: readonly Sealed<Payload>[];
   /** The token drawn, or null where none was asked for. */
   readonly token: number | null;
   readonly logprobs?: TokenLogprobs;
@@ -152,8 +150,8 @@ export interface StepInput {
 }
 
 /** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */
-export type StepResult = Stepped | { readonly failed: ServingError };
+export type StepResult<Payload = Memory> = Stepped<Payload> | { readonly failed: ServingError };
 
-export interface Stepped extends Drawn {
-  readonly sealed: readonly Sealed[];
+export interface Stepped<Payload = Memory> extends Drawn {
+  readonly sealed: readonly Sealed<Payload>[];
 }

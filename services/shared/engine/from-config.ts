@@ -58,7 +58,6 @@ function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "e
   const { segmentTokens, chunkTokens, batchMax, weightlessChunkMs, weightlessStepMs } = config;
   const engine = openWeightlessEngine({
     vocabSize: tokenizer.vocabSize,
-    model: servedName(config),
     eosId: tokenizer.ids.eos,
     eosOneIn: WEIGHTLESS_EOS_ONE_IN,
     segmentTokens,

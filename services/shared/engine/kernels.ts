@@ -1,8 +1,7 @@
 /** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
-import { ServingError } from "../runtime/errors.ts";
+import { refusal, ServingError } from "../runtime/errors.ts";
 import { calling, type Native, native, type PathInfo } from "./kernels/native.ts";
-import type { Arguments, Operation } from "./kernels/operations.ts";
-import { COMMAND_NUMBERS, operationNames, writeCommand } from "./kernels/operations.ts";
+import { type Arguments, COMMAND_NUMBERS, type Operation, operationNames, writeCommand } from "./kernels/operations.ts";
 
 export { type KeyLayout, type KvLayout, keyBytes, keyLayouts, kvEntryBytes, kvLayouts } from "./kernels/layouts.ts";
 export { adoptBuffer, createBuffer, createPage, liveHandles, mapFile, NativeBuffer } from "./kernels/memory.ts";
@@ -28,9 +27,7 @@ export {
 
 /** One opened path with its threads. */
 export interface Backend {
-  readonly name: string;
   readonly path: string;
-  readonly threads: number;
   createStream(): Stream;
   /** null, or why this call could not run. Looks at dtypes, shapes and parameters. */
   unsupported<O extends Operation>(operation: O, args: Arguments<O>): string | null;
@@ -63,9 +60,7 @@ export function openBackend(options: { readonly path?: string | undefined; reado
   const command = new Float64Array(COMMAND_NUMBERS);
   let closed = false;
   return {
-    name: n.name(library),
     path,
-    threads: options.threads,
     createStream: () => createStream(calling(() => n.streamCreate(handle))),
     unsupported(operation, args) {
       const length = writeCommand(command, 0, operation, args);
@@ -97,7 +92,7 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   if (chosen?.available === true) return chosen.name;
   if (name === undefined) throw new ServingError("UNAVAILABLE", "no kernel path can run on this machine; `longshore doctor` says why");
   const why = chosen === undefined ? `there is no kernel path ${name}` : `kernel path ${name} cannot run here (${chosen.reason})`;
-  throw new ServingError("INVALID_REQUEST", `${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
+  throw refusal(`${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
 /** So many calls of the largest kind cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */

@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 import { type KeyLayout, type KvLayout, keyBytes, kvEntryBytes } from "./kernels.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
 
@@ -45,8 +45,7 @@ export function payloadLayout(config: ModelConfig, choice: LayoutChoice): Payloa
   const rowBytes = kvEntryBytes(kv, config.headDim - config.rope, config.rope);
   const indexBytes = keyBytes(key, config.indexDim);
   const cut = config.ratios.find((ratio) => ratio > 0 && choice.segmentTokens % ratio !== 0);
-  if (cut !== undefined)
-    throw new ServingError("INVALID_REQUEST", `segments of ${choice.segmentTokens} tokens cut windows of ${cut}: use a multiple`);
+  if (cut !== undefined) throw refusal(`segments of ${choice.segmentTokens} tokens cut windows of ${cut}: use a multiple`);
 
   let end = 0;
   const block = (rowBytes: number, rows: number): Block => {

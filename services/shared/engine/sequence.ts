@@ -1,4 +1,5 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
+import type { Sealed } from "./engine.ts";
 import { bytesInLines, createBuffer, createPage, type Dtype, type NativeBuffer, type Tensor, TensorList, tensor } from "./kernels.ts";
 import type { Block, PayloadLayout } from "./layout.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
@@ -47,10 +48,7 @@ export interface Continuation {
 export function createSequence(config: ModelConfig, layout: PayloadLayout, segments: readonly NativeBuffer[], at: Continuation): Sequence {
   for (const [index, { size }] of segments.entries())
     if (size !== layout.segmentBytes)
-      throw new ServingError(
-        "INVALID_REQUEST",
-        `segment ${index} has ${size} bytes; segments of ${layout.name} have ${layout.segmentBytes}`,
-      );
+      throw refusal(`segment ${index} has ${size} bytes; segments of ${layout.name} have ${layout.segmentBytes}`);
   const sequence = withoutPages(config, layout, segments.length * layout.segmentTokens, at);
   try {
     for (const segment of segments) addPage(sequence, segment);
@@ -77,7 +75,7 @@ export function grow(sequence: Sequence, tokens: number): void {
 }
 
 /** Pages that became complete since the sequence stood at `before`. The references are the caller's. */
-export function sealedSince(sequence: Sequence, before: number): { index: number; payload: NativeBuffer }[] {
+export function sealedSince(sequence: Sequence, before: number): Sealed<NativeBuffer>[] {
   const { segmentTokens } = sequence.layout;
   const from = Math.floor(Math.max(before, sequence.stored) / segmentTokens);
   const to = Math.min(Math.floor(sequence.position / segmentTokens), sequence.pages.length);

@@ -1,7 +1,7 @@
 import { type PayloadLayout, payloadLayout } from "./layout.ts";
 import { type LayerKind, layerKind, type ModelConfig } from "./model-config.ts";
 
-/** What KV costs, from the config alone (spec 3.1 to 3.3 with the entry sizes of design section 3). */
+/** What KV costs, from the config alone (spec 3.1 to 3.3). */
 export interface KvSizes {
   readonly layout: string;
   /** One window row or compressed entry. */

@@ -1,6 +1,7 @@
-import { ServingError } from "../runtime/errors.ts";
+import { refusal } from "../runtime/errors.ts";
 import { THINK_END } from "./chat/dialect.ts";
-import type { SpecialIds, Tokenizer } from "./tokenizer/tokenizer.ts";
+import type { SpecialIds } from "./tokenizer/files.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** What of a tokenizer makes text of tokens. */
 export interface TokenTexts extends Pick<Tokenizer, "bytesOf"> {
@@ -137,5 +138,5 @@ function requireStops(stops: readonly string[]): void {
           : stops.some((stop) => /\p{Surrogate}/u.test(stop))
             ? "contains half a surrogate pair: send valid Unicode"
             : null;
-  if (problem !== null) throw new ServingError("INVALID_REQUEST", `stop ${problem}`, { param: "stop" });
+  if (problem !== null) throw refusal(`stop ${problem}`, { param: "stop" });
 }

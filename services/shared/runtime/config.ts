@@ -1,5 +1,5 @@
 import { basename, resolve } from "node:path";
-import { ServingError } from "./errors.ts";
+import { refusal } from "./errors.ts";
 import type { Setting } from "./setting-kinds.ts";
 import { settings } from "./settings.ts";
 
@@ -31,7 +31,7 @@ export function loadConfig(env: Environment = environment): Config {
   }
   problems.push(...unknownNames(env));
   if (problems.length === 0) problems.push(...contradictions(config as Config));
-  if (problems.length > 0) throw new ServingError("INVALID_REQUEST", `bad configuration\n  ${problems.join("\n  ")}`);
+  if (problems.length > 0) throw refusal(`bad configuration\n  ${problems.join("\n  ")}`);
   return Object.freeze(config) as Config;
 }
 
@@ -53,7 +53,7 @@ export function requireServers(config: Config, ...names: readonly ("natsUrl" | "
   const missing = names.filter((name) => config[name].startsWith("memory:")).map(envName);
   if (missing.length === 0) return;
   const what = `set ${missing.join(" and ")} to the server that all processes of the cluster share`;
-  throw new ServingError("INVALID_REQUEST", `${what}; without servers, \`longshore up\` runs a whole cluster in one process`);
+  throw refusal(`${what}; without servers, \`longshore up\` runs a whole cluster in one process`);
 }
 
 /** Refuses servers where everything is in one process: who named them would look for its jobs and keys there. */
@@ -61,17 +61,13 @@ export function refuseServers(config: Config): void {
   const named = (["natsUrl", "redisUrl"] as const).filter((name) => !config[name].startsWith("memory:")).map(envName);
   if (named.length === 0) return;
   const what = `\`longshore up\` keeps everything in its own process and meets no server: unset ${named.join(" and ")}`;
-  throw new ServingError(
-    "INVALID_REQUEST",
-    `${what}; \`longshore up --cluster\` starts servers of its own, \`longshore --help\` lists the roles that share yours`,
-  );
+  throw refusal(`${what}; \`longshore up --cluster\` starts servers of its own, \`longshore --help\` lists the roles that share yours`);
 }
 
 /** Refuses keys that nobody can have: those of `longshore keys` lie in a record that only this process reaches. */
 export function refuseLockedDoor({ requireKeys, apiKeys }: Pick<Config, "requireKeys" | "apiKeys">): void {
   if (!requireKeys || apiKeys !== "") return;
-  throw new ServingError(
-    "INVALID_REQUEST",
+  throw refusal(
     "LONGSHORE_REQUIRE_KEYS lets nobody into a cluster in one process, where `longshore keys` can make none: set LONGSHORE_API_KEYS to the digests of yours" +
       " (printf %s KEY | sha256sum), or start `longshore up --cluster`",
   );

@@ -63,6 +63,9 @@ export class ServingError extends Error {
   }
 }
 
+/** The error of who has to change something: a request, a setting, a command line. */
+export const refusal = (message: string, details?: ErrorDetails): ServingError => new ServingError("INVALID_REQUEST", message, details);
+
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(traits, text);
 
 export const isUnavailable = (thrown: unknown): thrown is ServingError => thrown instanceof ServingError && thrown.code === "UNAVAILABLE";

@@ -8,7 +8,7 @@ export interface Memory {
   release(): void;
 }
 
-/** Memory of the JavaScript heap: for tests, and for engines that have no native side. */
+/** Memory of the JavaScript heap, for tests. */
 export const heapMemory = (bytes: number | Uint8Array): Memory => ({
   bytes: typeof bytes === "number" ? new Uint8Array(bytes) : bytes,
   release: () => {},

@@ -1,4 +1,4 @@
-import { ServingError } from "./errors.ts";
+import { refusal, type ServingError } from "./errors.ts";
 
 /** The URL of a store, from the setting `name`, with user and password as they were meant. What is refused is never repeated: it may hold a password. */
 export interface StoreUrl {
@@ -9,7 +9,7 @@ export interface StoreUrl {
 
 /** INVALID_REQUEST, which names the setting and begins with `form`, where a URL cannot be read. */
 export function parseStoreUrl(name: string, text: string, form: string): StoreUrl {
-  const refused = (why: string) => new ServingError("INVALID_REQUEST", `${name}: ${why}`);
+  const refused = (why: string) => refusal(`${name}: ${why}`);
   if (!URL.canParse(text)) throw refused(`${form}; in a user or a password / is written %2F, # %23 and @ %40`);
   const url = new URL(text);
   if (url.protocol !== "unix:" && url.pathname.includes("@")) throw refused("a / in a user or a password is written %2F");

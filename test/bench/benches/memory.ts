@@ -2,7 +2,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { loadConfig as loadModel } from "../../../services/cli/sizes.ts";
+import { findModelConfig } from "../../../services/cli/sizes.ts";
 import { workspaceBytes } from "../../../services/shared/engine/forward/workspace.ts";
 import { payloadLayout } from "../../../services/shared/engine/layout.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
@@ -42,7 +42,7 @@ export const memory: Bench = {
 
 function dueBytes(tokens: number): number {
   const { chunkTokens, batchMax, segmentTokens, mode } = loadConfig({});
-  const { config } = loadModel(MODEL);
+  const { config } = findModelConfig(MODEL);
   const layout = payloadLayout(config, { mode, segmentTokens });
   const kv = kvSizes(config, layout);
   const work = workspaceBytes(config, layout, mode === "exact" ? "F32" : "BF16", {

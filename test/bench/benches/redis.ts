@@ -1,4 +1,4 @@
-import { loadConfig } from "../../../services/cli/sizes.ts";
+import { findModelConfig } from "../../../services/cli/sizes.ts";
 import { createPage, nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { atMost } from "../../../services/shared/runtime/at-most.ts";
@@ -37,7 +37,7 @@ export const redis: Bench = {
 };
 
 async function ofPrefix(scene: Scene, server: RedisServer, { model, tokens, label }: (typeof prefixes)[number]): Promise<void> {
-  const { name, config } = loadConfig(model);
+  const { name, config } = findModelConfig(model);
   const { segmentBytes, segmentTokens } = kvSizes(config);
   const values = Array.from({ length: (scene.tiny ? tokens / 64 : tokens) / segmentTokens }, (_, i) => sample(`${i}`, segmentBytes));
   const pieceBytes = Math.min(PIECE_BYTES, segmentBytes);

@@ -1,4 +1,4 @@
-import { loadConfig } from "../../../services/cli/sizes.ts";
+import { findModelConfig } from "../../../services/cli/sizes.ts";
 import { nativeSums } from "../../../services/shared/engine/kernels.ts";
 import { kvSizes } from "../../../services/shared/engine/sizes.ts";
 import { acceptHeader, encodeHeader, refusePayload } from "../../../services/shared/segments/format.ts";
@@ -24,7 +24,7 @@ export const segments: Bench = {
 };
 
 async function ofModel(scene: Scene, model: string, bytes: number, from: Rotation, to: Rotation): Promise<void> {
-  const { name, config } = loadConfig(model);
+  const { name, config } = findModelConfig(model);
   const size = kvSizes(config).segmentBytes;
   const count = Math.floor(bytes / size);
   const { key, head } = sample(name, 0);

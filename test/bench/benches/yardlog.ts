@@ -1,4 +1,4 @@
-import { loadConfig as loadModel } from "../../../services/cli/sizes.ts";
+import { findModelConfig } from "../../../services/cli/sizes.ts";
 import type { Engine, Sampling, SequenceId } from "../../../services/shared/engine/engine.ts";
 import { engineFromConfig } from "../../../services/shared/engine/from-config.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
@@ -11,7 +11,7 @@ import { matrixPeak } from "../yardsticks/roofline.ts";
 const K = 1_024;
 const STEPS = 256;
 const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
-const model = loadModel("deploy/models/yardlog").config;
+const model = findModelConfig("deploy/models/yardlog").config;
 
 export const yardlog: Bench = {
   name: "yardlog",

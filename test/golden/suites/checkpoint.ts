@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { joined } from "../../support/joined.ts";
+import { joined } from "../../../services/shared/runtime/joined.ts";
 import { type GoldenTensor, readSafetensors } from "../../support/safetensors.ts";
 import { type Bound, compareLogits, compareSets, compareValues, type Pair } from "./compare.ts";
 import { ObservedModel } from "./observed.ts";
@@ -103,7 +103,11 @@ function observe(observed: ObservedModel, golden: Tensors, ids: Int32Array, { pr
 
   const mtpRows = debug.filter((position) => position < ids.length - 1);
   const layerStreams = golden.get("layer_streams");
-  const layered = () => new Float32Array(joined(eachLayer(observed, (layer) => [observed.seen.get(`stream.${layer}`)!])));
+  const layered = () =>
+    joined(
+      Float32Array,
+      eachLayer(observed, (layer) => [observed.seen.get(`stream.${layer}`)!]),
+    );
   return {
     logits: pair(`logits${suffix}`, logits, all)[0]!,
     mtpLogits: mtpLogits === null ? null : (pair(`mtp_logits${suffix}`, mtpLogits, mtpRows)[0] ?? null),

@@ -3,8 +3,8 @@ import { attention } from "../../../services/shared/engine/forward/attention.ts"
 import { backbone, head, logits, wantedRows } from "../../../services/shared/engine/forward/model.ts";
 import { mixtureOfExperts } from "../../../services/shared/engine/forward/moe.ts";
 import { mtpBlock } from "../../../services/shared/engine/forward/mtp.ts";
-import { type Means, prepare } from "../../../services/shared/engine/forward/prepare.ts";
-import type { Run, Tap } from "../../../services/shared/engine/forward/run.ts";
+import { prepare } from "../../../services/shared/engine/forward/prepare.ts";
+import type { Means, Run, Tap } from "../../../services/shared/engine/forward/run.ts";
 import { createWorkspace } from "../../../services/shared/engine/forward/workspace.ts";
 import {
   type Activation,
@@ -22,7 +22,7 @@ import {
 import type { Block } from "../../../services/shared/engine/layout.ts";
 import { type Model, placeModel } from "../../../services/shared/engine/model.ts";
 import { createSequence, freeSequence, pageRows, type Sequence } from "../../../services/shared/engine/sequence.ts";
-import { joined } from "../../support/joined.ts";
+import { joined } from "../../../services/shared/runtime/joined.ts";
 
 export interface ObservedOptions {
   readonly mode: "exact" | "serving";
@@ -99,7 +99,7 @@ export class ObservedModel {
       else this.ops.keyUnpack({ keys: packed, rows, keyLayout: layout.key });
       return this.#read(rows);
     });
-    return new Float32Array(joined(pieces));
+    return joined(Float32Array, pieces);
   }
 
   /** Packed KV rows as floats. */

@@ -1,6 +1,5 @@
-import type { Backend, Operation, Stream, Tensor } from "../../../services/shared/engine/kernels.ts";
-import { bytesIn, floats, ints } from "../../../services/shared/engine/kernels.ts";
-import { joined } from "../joined.ts";
+import { type Backend, bytesIn, floats, ints, type Operation, type Stream, type Tensor } from "../../../services/shared/engine/kernels.ts";
+import { joined } from "../../../services/shared/runtime/joined.ts";
 
 /**
  * One operation on fixed random inputs, cut anywhere into runs of rows. `run` does rows [from, to) on fresh or given state and returns
@@ -43,7 +42,7 @@ export function runCase(backend: Backend, c: Case, runs: readonly (readonly [num
 
 function outputOf(parts: readonly Tensor[]): Output {
   const { dtype, shape } = parts[0]!;
-  return { dtype, width: shape.at(-1)!, bytes: Buffer.concat(parts.map(bytesIn)), values: joined(parts.map(valuesOf)) };
+  return { dtype, width: shape.at(-1)!, bytes: Buffer.concat(parts.map(bytesIn)), values: joined(Float64Array, parts.map(valuesOf)) };
 }
 
 const valuesOf = (t: Tensor) => (t.dtype === "I32" ? ints(t) : t.dtype === "F32" || t.dtype === "BF16" ? floats(t) : bytesIn(t));

@@ -1,37 +1,22 @@
-import type { Dtype, Tensor } from "../../../services/shared/engine/kernels.ts";
-import { bytesIn, count } from "../../../services/shared/engine/kernels.ts";
+import { bytesIn, count, type Dtype, type Tensor } from "../../../services/shared/engine/kernels.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
+import { Dice } from "../dice.ts";
 import { from, zeros } from "./owned.ts";
 
 /** Random operands from one seed: SEED=... in the environment replays a failure, whose message names it. */
-export class Draw {
+export class Draw extends Dice {
   readonly seed: number;
-  readonly #u32: () => number;
 
   constructor(seed: number) {
+    super(seededRandom(seed));
     this.seed = seed;
-    const random = seededRandom(seed);
-    this.#u32 = () => random.u32();
-  }
-
-  /** In [min, max]. */
-  whole(min: number, max: number): number {
-    return min + (this.#u32() % (max - min + 1));
-  }
-
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.whole(0, choices.length - 1)]!;
-  }
-
-  chance(): boolean {
-    return this.whole(0, 1) === 1;
   }
 
   /** Roughly normal, times `magnitude`, with exact zeros and negative zeros among them. */
   float(magnitude = 1): number {
     if (this.whole(0, 40) === 0) return this.chance() ? 0 : -0;
     let sum = 0;
-    for (let i = 0; i < 4; i++) sum += this.#u32() / 2 ** 32 - 0.5;
+    for (let i = 0; i < 4; i++) sum += this.upTo(1) - 0.5;
     return sum * 1.7 * magnitude;
   }
 

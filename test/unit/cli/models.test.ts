@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { doctor } from "../../../services/cli/commands/doctor.ts";
 import { inspectReport, renderInspect } from "../../../services/cli/inspect.ts";
-import { loadConfig, renderSizes, sizesReport } from "../../../services/cli/sizes.ts";
+import { findModelConfig, renderSizes, sizesReport } from "../../../services/cli/sizes.ts";
 import { memoryPresent } from "../../../services/shared/engine/checkpoint/memory.ts";
 import { loadConfig as loadSettings } from "../../../services/shared/runtime/config.ts";
 import { releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
@@ -13,7 +13,7 @@ import { releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
 const yardlog = fileURLToPath(new URL("../../../deploy/models/yardlog", import.meta.url));
 
 const sizesText = (where: string): string => {
-  const { name, config } = loadConfig(where);
+  const { name, config } = findModelConfig(where);
   return renderSizes(sizesReport(config, name));
 };
 
@@ -41,8 +41,10 @@ test("sizes of a released model needs nothing but its name", () => {
 
 test("sizes takes a folder or a file alike, and names what it knows when it finds neither", () => {
   expect(sizesText(yardlog)).toMatch(/^yardlog\n[\s\S]*KV per token +101.5625 B/);
-  expect(sizesReport(loadConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(loadConfig(yardlog).config, "").kv);
-  expect(() => loadConfig("v5")).toThrow("v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro");
+  expect(sizesReport(findModelConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(findModelConfig(yardlog).config, "").kv);
+  expect(() => findModelConfig("v5")).toThrow(
+    "v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro",
+  );
 });
 
 let folder: string;

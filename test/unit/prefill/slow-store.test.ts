@@ -32,7 +32,7 @@ test("a prompt whose store answers late, but in time, is claimed once", async ()
     claim: async (...asked) => late().then(() => inner.claim(...asked)),
   });
   const engine = openWeightlessEngine({
-    ...{ model: "m", vocabSize: 500, segmentTokens: SEGMENT, replayTokens: 160, chunkTokens: 2_048, contextTokens: 65_536 },
+    ...{ vocabSize: 500, segmentTokens: SEGMENT, replayTokens: 160, chunkTokens: 2_048, contextTokens: 65_536 },
     ...{ clock, turn: () => clock.sleep(0) },
   });
   const deps = {

@@ -13,7 +13,7 @@ import { MemoryRegistry } from "./registry.ts";
 export function memoryBus(settings: BusSettings, journal: Journal = memoryJournal(settings)): Bus {
   const { clock, random, dedupeMs, logMaxAgeMs } = settings;
   const closing = new AbortController();
-  const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, markMs: logMaxAgeMs, jobMs: logMaxAgeMs };
+  const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, jobMs: logMaxAgeMs };
   const payloadBounds = { bytesMax: settings.payloadBytesMax, totalBytesMax: settings.payloadsMaxBytes, ageMsMax: logMaxAgeMs };
   const fileBounds = { ...payloadBounds, totalBytesMax: settings.filesMaxBytes, ageMsMax: settings.filesMaxAgeMs };
   return {

@@ -1,6 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import type { Document, DocumentKind, Documents, Room } from "../contract.ts";
+import { type Kept, Shelf } from "./shelf.ts";
 
 interface DocumentBounds {
   /** Of the texts of all together. */
@@ -8,72 +9,49 @@ interface DocumentBounds {
   readonly ageMsMax: number;
 }
 
+type Written = Pick<Document, "tenant" | "id" | "text">;
+
 /** Documents that live and die with the process. */
 export class MemoryDocuments implements Documents {
-  readonly #bounds: DocumentBounds;
-  readonly #clock: Clock;
-  /** In the order they were last written. */
-  readonly #documents = new Map<string, Document & { readonly bytes: number; readonly putMs: number }>();
-  #bytes = 0;
-  #places = 0;
+  readonly #bytesMax: number;
+  readonly #shelf: Shelf<Written>;
 
-  constructor(bounds: DocumentBounds, clock: Clock) {
-    this.#bounds = bounds;
-    this.#clock = clock;
+  constructor({ bytesMax, ageMsMax }: DocumentBounds, clock: Clock) {
+    this.#bytesMax = bytesMax;
+    this.#shelf = new Shelf(ageMsMax, clock);
   }
 
   async put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
-    this.#forget();
     const key = keyOf(kind, tenant, id);
-    const before = this.#documents.get(key);
+    const before = this.#shelf.get(key);
     if ((before?.place ?? 0) !== after) return null;
     const bytes = Buffer.byteLength(text);
-    if (this.#bytes - (before?.bytes ?? 0) + bytes > this.#bounds.bytesMax)
+    if (this.#shelf.bytes - (before?.bytes ?? 0) + bytes > this.#bytesMax)
       throw new ServingError("OVERLOADED", "no room for more documents; try again later");
-    this.#remove(key);
-    const place = ++this.#places;
-    this.#documents.set(key, { tenant, id, text, bytes, place, storedMs: this.#clock.nowMs(), putMs: this.#clock.monotonicMs() });
-    this.#bytes += bytes;
-    return place;
+    return this.#shelf.put(key, { tenant, id, text }, bytes);
   }
 
   async get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null> {
-    this.#forget();
-    const found = this.#documents.get(keyOf(kind, tenant, id));
-    return found === undefined ? null : shown(found);
+    const found = this.#shelf.get(keyOf(kind, tenant, id));
+    return found === null ? null : document(found);
   }
 
   async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
-    this.#forget();
     const found: Document[] = [];
     const begin = tenant === null ? `${kind}\n` : keyOf(kind, tenant, "");
-    for (const [key, document] of this.#documents)
-      if (document.place > after && key.startsWith(begin) && found.push(shown(document)) === max) break;
+    for (const [key, kept] of this.#shelf.entries())
+      if (kept.place > after && key.startsWith(begin) && found.push(document(kept)) === max) break;
     return found;
   }
 
   async delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
-    this.#remove(keyOf(kind, tenant, id));
+    this.#shelf.delete(keyOf(kind, tenant, id));
   }
 
   async room(): Promise<Room> {
-    this.#forget();
-    return { bytes: this.#bytes, bytesMax: this.#bounds.bytesMax };
-  }
-
-  #remove(key: string): void {
-    this.#bytes -= this.#documents.get(key)?.bytes ?? 0;
-    this.#documents.delete(key);
-  }
-
-  #forget(): void {
-    const nowMs = this.#clock.monotonicMs();
-    for (const [key, { putMs }] of this.#documents) {
-      if (nowMs - putMs < this.#bounds.ageMsMax) break;
-      this.#remove(key);
-    }
+    return { bytes: this.#shelf.bytes, bytesMax: this.#bytesMax };
   }
 }
 
 const keyOf = (kind: DocumentKind, tenant: string, id: string): string => `${kind}\n${tenant}\n${id}`;
-const shown = ({ tenant, id, text, place, storedMs }: Document): Document => ({ tenant, id, text, place, storedMs });
+const document = ({ value, place, keptMs }: Kept<Written>): Document => ({ ...value, place, storedMs: keptMs });

@@ -27,19 +27,20 @@ export const serverFull = [
   apiCodes.storageResourcesExceeded,
 ] as const;
 
+interface Refusal {
+  readonly err_code?: number;
+  readonly description?: string;
+}
+
 /** What the server answered instead of doing it. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly code: number;
 
-  constructor({ err_code, description }: { readonly err_code?: number; readonly description?: string }) {
+  constructor({ err_code, description }: Refusal) {
     super(description ?? "JetStream refused");
     this.code = err_code ?? 0;
   }
-}
-
-interface Refusal {
-  readonly error?: { readonly err_code?: number; readonly description?: string };
 }
 
 /** One request to the JetStream API. ApiError if it was refused; UNAVAILABLE as in `Connection.request`. */
@@ -50,7 +51,7 @@ export async function callApi<T>(connection: Connection, subject: string, body: 
 
 /** A JSON answer of the server, unless it is a refusal. */
 export function accepted<T>(data: Uint8Array): T {
-  const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8")) as T & Refusal;
+  const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8")) as T & { readonly error?: Refusal };
   if (answer.error !== undefined) throw new ApiError(answer.error);
   return answer;
 }

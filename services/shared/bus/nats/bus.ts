@@ -35,10 +35,10 @@ export function natsBus(settings: BusSettings): Bus {
   };
   const logged = { log: stream(named.log), beats: buckets.beats };
   const journal = new NatsJournal(connection, logged, named, settings);
-  const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings, settings.payloadBytesMax);
+  const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings);
   return {
     log: new FencedLog(journal, settings, clock, random, connection.closing),
-    queue: new NatsQueue(connection, phases, named, settings, settings.ackWaitMs),
+    queue: new NatsQueue(connection, phases, named, settings),
     payloads: objects(named.payloads),
     files: objects(named.files),
     documents: new NatsDocuments(stream(named.documents), named.documents.subject),

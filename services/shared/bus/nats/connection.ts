@@ -3,6 +3,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
+import type { BusSettings } from "../settings.ts";
 import { away, UNPREPARED, unheard } from "./away.ts";
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
@@ -30,7 +31,11 @@ export class Connection {
   #dials = 0;
 
   /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
-  constructor(url: string, { tryMs, clock, random }: Dialling, prepare: (connection: Connection) => Promise<void>) {
+  constructor(
+    url: string,
+    { tryMs, clock, random }: Pick<BusSettings, "tryMs" | "clock" | "random">,
+    prepare: (connection: Connection) => Promise<void>,
+  ) {
     this.#options = connectionOptions(url, tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
@@ -84,12 +89,12 @@ export class Connection {
   }
 
   /** Without any promise: what cannot be sent now is not sent. */
-  publish(subject: string, data: Uint8Array | string = Empty, reply?: string): void {
+  publish(subject: string, data: Uint8Array | string, reply?: string): void {
     if (this.#connected) this.#outbox.send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
   }
 
   /** Like `publish`, but goes out with whatever is sent next, or after a moment. */
-  mention(subject: string, data: Uint8Array | string = Empty): void {
+  mention(subject: string, data: Uint8Array | string): void {
     if (this.#connected) this.#outbox.mention({ subject, data, failed: ignored, options: {} });
   }
 
@@ -230,12 +235,6 @@ export class Connection {
 }
 
 export type Interruption = "broke" | "back";
-
-interface Dialling {
-  readonly tryMs: number;
-  readonly clock: Clock;
-  readonly random: Random;
-}
 
 const GOES_ROUND = "every server was tried";
 

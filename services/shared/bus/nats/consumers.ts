@@ -2,6 +2,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import { Pause } from "../../runtime/pause.ts";
 import type { Lane, Phase } from "../events.ts";
 import { token } from "../name.ts";
+import type { BusSettings } from "../settings.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./ensure-stream.ts";
@@ -17,6 +18,8 @@ const SORT_OUT_MS = 2_000;
 const IN_FLIGHT_MAX = 65_536;
 const WAITING_MAX = 8_192;
 
+export type QueueSettings = Patience & Pick<BusSettings, "ackWaitMs">;
+
 interface ConsumerInfo {
   readonly num_waiting: number;
   readonly delivered: { readonly consumer_seq: number };
@@ -27,20 +30,18 @@ export class Consumers {
   readonly #connection: Connection;
   readonly #streams: Readonly<Record<Phase, Stream>>;
   readonly #names: Names;
-  readonly #patience: Patience;
-  readonly #ackWaitMs: number;
+  readonly #settings: QueueSettings;
   readonly #ensured = new Set<string>();
   /** Of a phase and model whose consumers are there. */
   readonly #nexts = new Map<string, Nexts>();
   /** When a consumer will be asked about (monotonic ms), by its name. */
   readonly #looks = new Map<string, Set<number>>();
 
-  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
+  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, settings: QueueSettings) {
     this.#connection = connection;
     this.#streams = streams;
     this.#names = names;
-    this.#patience = patience;
-    this.#ackWaitMs = ackWaitMs;
+    this.#settings = settings;
     connection.onInterruption(() => this.doubt());
   }
 
@@ -73,7 +74,7 @@ export class Consumers {
       filter_subject: `${this.#names[phase].subject}.${token(model)}.${lane}.*.*`,
       deliver_policy: "all",
       ack_policy: "explicit",
-      ack_wait: nanos(this.#ackWaitMs),
+      ack_wait: nanos(this.#settings.ackWaitMs),
       max_deliver: -1,
       max_ack_pending: IN_FLIGHT_MAX,
       max_waiting: WAITING_MAX,
@@ -100,7 +101,7 @@ export class Consumers {
   async renew(phase: Phase, model: string, lane: Lane): Promise<boolean> {
     const before = await this.#info(phase, model, lane);
     if (before.num_waiting === 0) return false;
-    await new Pause().wait(this.#patience.clock, LOOK_AGAIN_MS, this.#connection.closing);
+    await new Pause().wait(this.#settings.clock, LOOK_AGAIN_MS, this.#connection.closing);
     const after = await this.#info(phase, model, lane);
     if (after.num_waiting === 0 || after.delivered.consumer_seq !== before.delivered.consumer_seq) return false;
     await callApi(this.#connection, `CONSUMER.DELETE.${this.#streams[phase].name}.${consumerName(model, lane)}`);
@@ -115,7 +116,7 @@ export class Consumers {
    * once for all that come again soon after.
    */
   async sortOut(phase: Phase, model: string, lane: Lane, delayMs: number): Promise<void> {
-    const { clock } = this.#patience;
+    const { clock } = this.#settings;
     const { closing } = this.#connection;
     const name = `${phase} ${model} ${lane}`;
     const dueMs = clock.monotonicMs() + delayMs;

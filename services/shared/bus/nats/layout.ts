@@ -8,6 +8,8 @@ const MIB = 1_048_576;
 /** Room for headers beside a record. */
 const MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + 4_096;
 
+type Place = Names["beats"];
+
 const LOG_AGE = { max_age: "LONGSHORE_LOG_MAX_AGE_SECONDS" };
 
 /** Those of `all` that a process sees to. */
@@ -32,7 +34,7 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     duplicate_window,
     allow_rollup_hdrs: true, // for the clock: one message, replaced
   };
-  const queue = ({ stream, subject }: { readonly stream: string; readonly subject: string }) => ({
+  const queue = ({ stream, subject }: Place) => ({
     ...common,
     name: stream,
     subjects: [`${subject}.*.*.*.*`],
@@ -42,7 +44,7 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     max_age, // a killed server may keep acked messages that no consumer sees any more: they must not fill the queue for ever
     duplicate_window,
   });
-  const bucket = ({ stream, subject }: { readonly stream: string; readonly subject: string }, lifeMs: number, more: object) => ({
+  const bucket = ({ stream, subject }: Place, lifeMs: number, more: object) => ({
     ...common,
     name: stream,
     subjects: [`${subject}.>`],
@@ -52,7 +54,7 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     duplicate_window: nanos(Math.min(settings.dedupeMs, lifeMs)),
     ...more,
   });
-  const objects = ({ stream, subject }: { readonly stream: string; readonly subject: string }, lifeMs: number, max_bytes: number) => ({
+  const objects = ({ stream, subject }: Place, lifeMs: number, max_bytes: number) => ({
     ...common,
     name: stream,
     subjects: [`${subject}.C.>`, `${subject}.M.>`],

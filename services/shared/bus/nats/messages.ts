@@ -1,5 +1,5 @@
 import type { Msg } from "nats";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { Entry } from "../journal.ts";
 
 /** A message as it lies in a stream. */
@@ -26,7 +26,7 @@ export function deliveryOf(reply: string): { readonly deliveries: number; readon
 
 /** Written by hand: the library's headers check, sort and copy each, which takes as long as the rest of an append. */
 export function appendHeaders(id: string, { after, replace }: Placement): Uint8Array {
-  if (/[\r\n]/.test(id)) throw new ServingError("INVALID_REQUEST", "an id of the record must be one line");
+  if (/[\r\n]/.test(id)) throw refusal("an id of the record must be one line");
   const expected = after === undefined ? "" : `Nats-Expected-Last-Subject-Sequence: ${after}\r\n`;
   const rollup = replace === true ? "Nats-Rollup: sub\r\n" : "";
   return Buffer.from(`NATS/1.0\r\nNats-Msg-Id: ${id}\r\n${expected}${rollup}\r\n`);

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { PayloadStore, Room } from "../contract.ts";
+import type { BusSettings } from "../settings.ts";
 import type { Connection } from "./connection.ts";
 import type { Patience, Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
@@ -9,6 +10,8 @@ import type { Names } from "./subjects.ts";
 const CHUNK_BYTES = 524_288;
 /** Chunks read at once. */
 const PAGE = 16;
+
+type Settings = Patience & Pick<BusSettings, "payloadBytesMax">;
 
 /** What an object of the bucket is, as NATS object stores describe it. */
 interface Description {
@@ -27,20 +30,18 @@ export class NatsPayloads implements PayloadStore {
   readonly #connection: Connection;
   readonly #stream: Stream;
   readonly #names: Names["payloads"];
-  readonly #patience: Patience;
-  readonly #payloadBytesMax: number;
+  readonly #settings: Settings;
 
-  constructor(connection: Connection, stream: Stream, names: Names["payloads"], patience: Patience, payloadBytesMax: number) {
+  constructor(connection: Connection, stream: Stream, names: Names["payloads"], settings: Settings) {
     this.#connection = connection;
     this.#stream = stream;
     this.#names = names;
-    this.#patience = patience;
-    this.#payloadBytesMax = payloadBytesMax;
+    this.#settings = settings;
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    if (bytes.length > this.#payloadBytesMax)
-      throw new ServingError("TOO_LARGE", `a payload may have at most ${this.#payloadBytesMax} bytes`);
+    const { payloadBytesMax } = this.#settings;
+    if (bytes.length > payloadBytesMax) throw new ServingError("TOO_LARGE", `a payload may have at most ${payloadBytesMax} bytes`);
     const before = await this.#describe(key);
     const description = this.#description(key, bytes);
     try {
@@ -54,19 +55,19 @@ export class NatsPayloads implements PayloadStore {
   }
 
   async get(key: string): Promise<Uint8Array | null> {
-    const endMs = this.#patience.clock.monotonicMs() + this.#patience.answerMs;
+    const endMs = this.#settings.clock.monotonicMs() + this.#settings.answerMs;
     for (let tries = 0; ; tries++) {
       const description = await this.#describe(key);
       if (description === null) return null;
       const bytes = await this.#getChunks(description);
       if (bytes.length === description.size && digestOf(bytes) === description.digest) return bytes;
       // Replaced meanwhile, or read from a replica that lags: both pass.
-      if (this.#patience.clock.monotonicMs() > endMs)
+      if (this.#settings.clock.monotonicMs() > endMs)
         throw new ServingError(
           "INTERNAL",
           `object ${key} of ${this.#names.bucket} is damaged; delete what it belongs to and submit it again`,
         );
-      await new Pause().wait(this.#patience.clock, backoffMs(tries), this.#connection.closing);
+      await new Pause().wait(this.#settings.clock, backoffMs(tries), this.#connection.closing);
     }
   }
 
@@ -93,11 +94,11 @@ export class NatsPayloads implements PayloadStore {
     return {
       name: key,
       bucket: this.#names.bucket,
-      nuid: this.#patience.random.id(""),
+      nuid: this.#settings.random.id(""),
       size: bytes.length,
       chunks: Math.ceil(bytes.length / CHUNK_BYTES),
       digest: digestOf(bytes),
-      mtime: new Date(this.#patience.clock.nowMs()).toISOString(),
+      mtime: new Date(this.#settings.clock.nowMs()).toISOString(),
     };
   }
 
@@ -113,10 +114,10 @@ export class NatsPayloads implements PayloadStore {
     }
   }
 
-  async #getChunks({ nuid, chunks }: Description): Promise<Uint8Array> {
+  async #getChunks(description: Description): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
-    for (let after = 0; parts.length < chunks; ) {
-      const page = await this.#stream.page(`${this.#names.subject}.C.${nuid}`, after, PAGE);
+    for (let after = 0; parts.length < description.chunks; ) {
+      const page = await this.#stream.page(this.#chunks(description), after, PAGE);
       for (const { bytes } of page) parts.push(bytes);
       const last = page.at(-1);
       if (last === undefined) break;

@@ -7,10 +7,10 @@ import type { Lane, Phase } from "../events.ts";
 import { token, untoken } from "../name.ts";
 import { nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
-import { Consumers } from "./consumers.ts";
+import { Consumers, type QueueSettings } from "./consumers.ts";
 import { deliveryOf, isStatus } from "./messages.ts";
 import { type Delivered, type Nexts, Pulls } from "./pulls.ts";
-import type { Patience, Stream } from "./stream.ts";
+import type { Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
 
 /** How long a poll waits for its answer. */
@@ -21,26 +21,26 @@ export class NatsQueue implements JobQueue {
   readonly #connection: Connection;
   readonly #streams: Readonly<Record<Phase, Stream>>;
   readonly #names: Names;
-  readonly #patience: Patience;
+  readonly #settings: QueueSettings;
   readonly #consumers: Consumers;
   readonly #pulls = new Map<string, Pulls>();
 
-  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, patience: Patience, ackWaitMs: number) {
+  constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, settings: QueueSettings) {
     this.#connection = connection;
     this.#streams = streams;
     this.#names = names;
-    this.#patience = patience;
-    this.#consumers = new Consumers(connection, streams, names, patience, ackWaitMs);
+    this.#settings = settings;
+    this.#consumers = new Consumers(connection, streams, names, settings);
   }
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
-    const id = item.follows === undefined ? this.#patience.random.id(`${item.jobId}:`) : `${item.jobId}:${item.follows}:${phase}`;
+    const id = item.follows === undefined ? this.#settings.random.id(`${item.jobId}:`) : `${item.jobId}:${item.follows}:${phase}`;
     const subject = `${this.#names[phase].subject}.${token(model)}.${lane}.${item.promptTokens}-${item.outputTokens ?? 0}.${token(item.jobId)}`;
     await this.#streams[phase].put(subject, encodeItem(item), {}, id);
   }
 
   async pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room = 1): Promise<Message | null> {
-    const { clock } = this.#patience;
+    const { clock } = this.#settings;
     const endMs = clock.monotonicMs() + waitMs;
     for (let troubles = 0; !signal.aborted && !this.#connection.closing.aborted; ) {
       try {
@@ -65,7 +65,7 @@ export class NatsQueue implements JobQueue {
   #pullsOf(nexts: Nexts): Pulls {
     const known = this.#pulls.get(nexts.interactive);
     if (known !== undefined) return known;
-    const pulls = new Pulls(this.#connection, this.#patience);
+    const pulls = new Pulls(this.#connection, this.#settings);
     this.#pulls.set(nexts.interactive, pulls);
     return pulls;
   }
@@ -80,7 +80,7 @@ export class NatsQueue implements JobQueue {
    * message that it gives keeps its own subject, so it comes to an inbox of its own; one that comes too late goes back.
    */
   #polled(next: string): Promise<Msg | null> {
-    const { clock, tryMs } = this.#patience;
+    const { clock, tryMs } = this.#settings;
     return new Promise((resolve) => {
       const inbox = createInbox();
       let over = false;

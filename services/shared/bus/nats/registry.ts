@@ -9,13 +9,7 @@ import { lastToken, type Names } from "./subjects.ts";
 /** Processes of one role that are listed. */
 const BEATS_MAX = 10_000;
 
-interface Buckets {
-  readonly beats: Stream;
-  readonly keys: Stream;
-  readonly marks: Stream;
-  readonly jobs: Stream;
-  readonly access: Stream;
-}
+type Buckets = Readonly<Record<"beats" | "keys" | "marks" | "jobs" | "access", Stream>>;
 
 /** One bucket per life time: a stream that keeps the last message of each subject. */
 export class NatsRegistry implements Registry {

@@ -1,22 +1,16 @@
 import { createInbox } from "nats";
-import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { Pause, patiently } from "../../runtime/pause.ts";
-import type { Random } from "../../runtime/random.ts";
 import type { Room } from "../contract.ts";
 import type { Appended } from "../journal.ts";
 import { untilKnown } from "../known.ts";
+import type { BusSettings } from "../settings.ts";
 import { ApiError, accepted, apiCodes, callApi, isApiError, nanos, serverFull } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { appendHeaders, fromApi, fromConsumer, fromDirect, isStatus, type Placement, type RawMessage, type Stored } from "./messages.ts";
 
-export interface Patience {
-  readonly clock: Clock;
-  readonly random: Random;
-  /** One try, and all tries of a question together. */
-  readonly tryMs: number;
-  readonly answerMs: number;
-}
+/** How long a try, and all tries of a question, may take, and by which clock. */
+export type Patience = Pick<BusSettings, "clock" | "random" | "tryMs" | "answerMs">;
 
 /** A consumer made for one read goes away by itself after this long, should its end not be heard. */
 const READ_CONSUMER_LIFE_MS = 10_000;
@@ -51,11 +45,9 @@ export class Stream {
   put(subject: string, bytes: Uint8Array, placement: Placement = {}, id = this.#patience.random.id("put:")): Promise<number | null> {
     const append = {
       where: `stream ${this.name}`,
+      id,
       once: () => this.append(subject, bytes, id, placement),
-      find: async () => {
-        const last = await this.last(subject);
-        return last?.id === id ? last.sequence : null;
-      },
+      last: () => this.last(subject),
     };
     return untilKnown(append, this.#patience.clock, this.#patience.answerMs, this.#connection.closing);
   }

@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import { untoken } from "../name.ts";
 
 /** The text that the last token of a subject stands for. */
@@ -7,7 +7,7 @@ export const lastToken = (subject: string): string => untoken(subject.slice(subj
 /** Where things are under one prefix. Streams of buckets are named as the `nats` command line tool expects them. */
 export function names(prefix: string) {
   if (!/^[a-z][a-z0-9_-]{0,39}$/.test(prefix)) {
-    throw new ServingError("INVALID_REQUEST", `${prefix} cannot be a prefix; use up to 40 of a-z, 0-9, - and _, beginning with a letter`);
+    throw refusal(`${prefix} cannot be a prefix; use up to 40 of a-z, 0-9, - and _, beginning with a letter`);
   }
   const stream = (name: string) => `${prefix}_${name}`.toUpperCase();
   const bucket = (name: string) => ({ stream: `KV_${prefix}_${name}`, subject: `$KV.${prefix}_${name}` });

@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { Effort, Release } from "./messages.ts";
 
 /** Markup that is one token each. The texts in this file are input the models were trained on (spec 5): not ours to edit. */
@@ -75,7 +75,7 @@ function budgetText(effort: Effort | null): string {
   return `Reasoning Effort: ${budget} (range 1-100, the higher the value, the more thorough the reasoning)\n\n`;
 }
 
-const refuse = (why: string) => new ServingError("INVALID_REQUEST", `reasoning_effort ${why}`, { param: "reasoning_effort" });
+const refuse = (why: string) => refusal(`reasoning_effort ${why}`, { param: "reasoning_effort" });
 
 const BUDGETS = { low: 50, high: 75, max: 100 } as const;
 

@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import {
   ASSISTANT,
   BOS,
@@ -179,4 +179,4 @@ function requireEncodable(messages: readonly ChatMessage[], release: Release): v
 
 const ROLES: ReadonlySet<string> = new Set(["system", "developer", "user", "assistant", "tool", "latest_reminder"]);
 
-const refuse = (param: string, why: string) => new ServingError("INVALID_REQUEST", why, { param });
+const refuse = (param: string, why: string) => refusal(why, { param });

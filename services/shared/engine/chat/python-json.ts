@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 
 /**
  * JSON as Python's `json` reads and prints it, because that is what the models were trained on (spec 5.2): numbers keep what they were
@@ -47,7 +47,7 @@ export function printJson(value: Printable, separators: Separators = [", ", ": "
     return `{${entries(value as JsonObject)
       .map(([key, item]) => `${JSON.stringify(key)}${colon}${printJson(item, separators)}`)
       .join(comma)}}`;
-  throw new ServingError("INVALID_REQUEST", `a value of type ${typeof value} has no JSON form`);
+  throw refusal(`a value of type ${typeof value} has no JSON form`);
 }
 
 export type JsonObject = ReadonlyMap<string, Printable> | { readonly [key: string]: Printable };

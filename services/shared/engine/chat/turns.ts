@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { ChatMessage, ContentPart, Release, Task, ToolCall } from "./messages.ts";
 import type { Printable } from "./python-json.ts";
 
@@ -125,5 +125,5 @@ const toolText = (content: ChatMessage["content"]): string =>
     : ((content ?? "") as string);
 
 function refusePart(part: ContentPart, param: string): never {
-  throw new ServingError("INVALID_REQUEST", `${param} is of type "${part.type}", which this model cannot read: send text`, { param });
+  throw refusal(`${param} is of type "${part.type}", which this model cannot read: send text`, { param });
 }

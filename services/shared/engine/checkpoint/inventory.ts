@@ -63,4 +63,5 @@ export function totals(items: Iterable<{ readonly dtype: StoredDtype; readonly b
   return { tensors, bytes, byDtype };
 }
 
-const nowhere: TensorRef = { name: "", shard: 0, dtype: "F32", shape: [], offset: 0 };
+/** In place of a tensor that is not looked at, or not there. */
+export const nowhere: TensorRef = { name: "", shard: 0, dtype: "F32", shape: [], offset: 0 };

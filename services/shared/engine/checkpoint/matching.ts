@@ -1,4 +1,4 @@
-import { fp4ScaleShape, fp8ScaleShape } from "./inventory.ts";
+import { fp4ScaleShape, fp8ScaleShape, nowhere } from "./inventory.ts";
 import type { Storage, WeightSource } from "./names.ts";
 import type { StoredDtype, StoredTensor } from "./safetensors.ts";
 import type { Linear, TensorRef, WeightDtype } from "./weights.ts";
@@ -65,7 +65,7 @@ const linearDtypes = {
 
 const refTo = (tensor: Located | null): TensorRef =>
   tensor === null
-    ? { name: "", shard: 0, dtype: "F32", shape: [], offset: 0 }
+    ? nowhere
     : { name: tensor.name, shard: tensor.shard, dtype: tensor.dtype as WeightDtype, shape: tensor.shape, offset: tensor.offset };
 
 const equal = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((extent, axis) => extent === b[axis]);

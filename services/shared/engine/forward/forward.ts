@@ -1,6 +1,7 @@
 import { floats } from "../kernels.ts";
 import { backbone, logits } from "./model.ts";
-import { type Feed, type Means, prepare } from "./prepare.ts";
+import { type Feed, prepare } from "./prepare.ts";
+import type { Means } from "./run.ts";
 
 interface ForwardOptions {
   /** Rows of the call, feeds one after the other, whose logits are wanted. */

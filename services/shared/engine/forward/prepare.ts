@@ -1,8 +1,7 @@
-import { rows, type Stream, type Tensor, upload } from "../kernels.ts";
-import type { Model } from "../model.ts";
+import { joined } from "../../runtime/joined.ts";
+import { rows, type Tensor, upload } from "../kernels.ts";
 import { grow, type Sequence } from "../sequence.ts";
-import type { Emitted, Part, Run, Tap } from "./run.ts";
-import type { Workspace } from "./workspace.ts";
+import type { Emitted, Means, Part, Run } from "./run.ts";
 
 /** The next tokens of one sequence. */
 export interface Feed {
@@ -10,16 +9,9 @@ export interface Feed {
   readonly ids: Int32Array;
 }
 
-/** What a call works with; workspaces are used by one call at a time. */
-export interface Means {
-  readonly model: Model;
-  readonly ops: Stream;
-  readonly work: Workspace;
-  readonly tap: Tap | null;
-}
-
 /** Lays the feeds' rows one after the other, makes room in their pages, and computes the rotations that all layers share. */
-export function prepare({ model, ops, work, tap }: Means, feeds: readonly Feed[]): Run {
+export function prepare(means: Means, feeds: readonly Feed[]): Run {
+  const { model, ops, work } = means;
   const parts: Part[] = [];
   let total = 0;
   for (const { sequence, ids } of feeds) {
@@ -30,20 +22,22 @@ export function prepare({ model, ops, work, tap }: Means, feeds: readonly Feed[]
   const ids = work.at("ids", [total]);
   for (const [i, part] of parts.entries()) upload(rows(ids, part.row, part.count), feeds[i]!.ids);
 
-  const positions = upload(work.at("positions", [total]), flatten(parts.map(({ start, count }) => range(start, count, 1))));
+  const places = parts.map(({ start, count }) => range(start, count, 1));
+  const positions = upload(work.at("positions", [total]), joined(Int32Array, places));
   const pairs = model.config.rope / 2;
   const main = work.at("tableMain", [total, pairs, 2]);
   const compressed = work.at("tableCompressed", [total, pairs, 2]);
   ops.ropeTable({ positions, freqs: model.frequencies.main, table: main });
   ops.ropeTable({ positions, freqs: model.frequencies.compressed, table: compressed });
-  return { ops, model, work, rows: total, parts, rope: { main, compressed }, emitted: emittedWindows({ model, ops, work }, parts), tap };
+  return { ...means, rows: total, parts, rope: { main, compressed }, emitted: emittedWindows(means, parts) };
 }
 
 /** For each ratio of the model, the windows that complete in this call, with one table of rotations for all. */
-function emittedWindows({ model, ops, work }: Omit<Means, "tap">, parts: readonly Part[]): ReadonlyMap<number, Emitted> {
+function emittedWindows({ model, ops, work }: Means, parts: readonly Part[]): ReadonlyMap<number, Emitted> {
   const ratios = [...new Set(model.config.ratios)].filter((ratio) => ratio > 0);
   const plans = ratios.map((ratio) => ({ ratio, ...windowSpans(parts, ratio) }));
-  const positions = flatten(plans.flatMap(({ ratio, spans }) => spans.map(({ first, count }) => range(first * ratio, count, ratio))));
+  const begins = plans.flatMap(({ ratio, spans }) => spans.map(({ first, count }) => range(first * ratio, count, ratio)));
+  const positions = joined(Int32Array, begins);
   const pairs = model.config.rope / 2;
   const table = work.at("tableWindows", [positions.length, pairs, 2]);
   if (positions.length > 0) {
@@ -73,13 +67,3 @@ function windowSpans(parts: readonly Part[], ratio: number) {
 }
 
 const range = (first: number, count: number, step: number): Int32Array => Int32Array.from({ length: count }, (_, i) => first + i * step);
-
-function flatten(pieces: readonly Int32Array[]): Int32Array {
-  const all = new Int32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}

@@ -1,22 +1,25 @@
 import type { Linear } from "../checkpoint/weights.ts";
-import type { Stream } from "../kernels.ts";
-import { reshape, rows, type Tensor } from "../kernels.ts";
+import { reshape, rows, type Stream, type Tensor } from "../kernels.ts";
 import type { Model, Placed } from "../model.ts";
 import type { Sequence } from "../sequence.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** One call of the forward pass: the rows of all parts stand one after the other. T = rows. */
-export interface Run {
-  readonly ops: Stream;
+/** What a call works with; workspaces are used by one call at a time. */
+export interface Means {
   readonly model: Model;
+  readonly ops: Stream;
   readonly work: Workspace;
+  readonly tap: Tap | null;
+}
+
+/** One call of the forward pass: the rows of all parts stand one after the other. T = rows. */
+export interface Run extends Means {
   readonly rows: number;
   readonly parts: readonly Part[];
   /** Rotations of the rows' positions: F32 [T, rope/2, 2]. */
   readonly rope: { readonly main: Tensor; readonly compressed: Tensor };
   /** What each compression ratio of the model emits in this call. */
   readonly emitted: ReadonlyMap<number, Emitted>;
-  readonly tap: Tap | null;
 }
 
 /** Consecutive tokens of one sequence: a chunk, or the one token of a step. */

@@ -6,8 +6,6 @@ import { fromWire } from "../threads/wire-error.ts";
 import { type Constraint, Following } from "./following.ts";
 import type { Reply, Request, Vocabulary } from "./thread.ts";
 
-export type { Vocabulary } from "./thread.ts";
-
 /** How long one call may take before it is given up, and the thread with it. */
 interface GrammarTimes {
   /** To read and compile a schema. */

@@ -1,7 +1,5 @@
-import type { KeyLayout, KvLayout } from "./layouts.ts";
-import { keyLayouts, kvLayouts } from "./layouts.ts";
-import type { Tensor, TensorList } from "./tensor.ts";
-import { TENSOR_NUMBERS, writeTensor } from "./tensor.ts";
+import { type KeyLayout, type KvLayout, keyLayouts, kvLayouts } from "./layouts.ts";
+import { TENSOR_NUMBERS, type Tensor, type TensorList, writeTensor } from "./tensor.ts";
 
 /**
  * Every operation's operands and parameters, in the order of ls_op and of its row in kernels.h, where shapes, dtypes and meaning are

@@ -1,5 +1,4 @@
-import type { NativeBuffer } from "./memory.ts";
-import { createBuffer } from "./memory.ts";
+import { createBuffer, type NativeBuffer } from "./memory.ts";
 import { calling, native } from "./native.ts";
 
 /** Named as in safetensors; the order is that of ls_dtype in kernels.h. F4_E2M1: two values a byte, the first in the low nibble. */

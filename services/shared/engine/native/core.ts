@@ -1,25 +1,27 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
-import type { Allowed, Drawn, EngineInfo, Sampling, StepInput, TokenLogprobs } from "../engine.ts";
+import type {
+  Allowed,
+  ChunkResult,
+  Drawn,
+  EngineInfo,
+  Opened,
+  Sampling,
+  SequenceId,
+  SequenceStart,
+  StepInput,
+  StepResult,
+} from "../engine.ts";
 import { forward } from "../forward/forward.ts";
-import type { Feed, Means } from "../forward/prepare.ts";
+import type { Feed } from "../forward/prepare.ts";
+import type { Means } from "../forward/run.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { placeModel } from "../model.ts";
 import { count, Drawer } from "../sampling/drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
-
-export type CoreStep = Omit<StepInput, "sequence"> & { readonly sequence: number };
-
-export interface CoreSealed {
-  readonly index: number;
-  /** A reference of the caller's own. */
-  readonly payload: NativeBuffer;
-}
-
-type CoreStepResult = (Drawn & { readonly sealed: readonly CoreSealed[] }) | { readonly failed: ServingError };
 
 /** More would be a leak of the caller: workers bound their slots far below. */
 const SEQUENCES_MAX = 4096;
@@ -30,9 +32,9 @@ export class EngineCore {
   readonly #backend: Backend;
   readonly #means: Means;
   readonly #drawer: Drawer;
-  readonly #sequences = new Map<number, Sequence>();
+  readonly #sequences = new Map<SequenceId, Sequence>();
   /** Sequences whose last call did not come to its end: their rings and pages disagree. */
-  readonly #broken = new Set<number>();
+  readonly #broken = new Set<SequenceId>();
   #lastId = 0;
 
   constructor(options: NativeOptions) {
@@ -45,10 +47,7 @@ export class EngineCore {
   }
 
   /** Takes over the segments. Where it throws, whoever gave them releases them. */
-  open(
-    segments: readonly NativeBuffer[],
-    boundary: { position: number; bytes: Uint8Array } | null,
-  ): { sequence: number; position: number; exactFrom: number } {
+  open(segments: readonly NativeBuffer[], boundary: SequenceStart["boundary"]): Opened {
     if (this.#sequences.size >= SEQUENCES_MAX) throw new ServingError("OVERLOADED", `${SEQUENCES_MAX} sequences are open: close some`);
     const { config, layout } = this.#means.model;
     const at = boundary === null ? replayFrom(this.info, segments.length) : resumeAt(this.info, segments.length, boundary.position);
@@ -59,30 +58,31 @@ export class EngineCore {
       freeSequence(sequence);
       throw error;
     }
-    this.#sequences.set(++this.#lastId, sequence);
-    return { sequence: this.#lastId, position: sequence.position, exactFrom: sequence.exactFrom };
+    const id = ++this.#lastId as SequenceId;
+    this.#sequences.set(id, sequence);
+    return { sequence: id, position: sequence.position, exactFrom: sequence.exactFrom };
   }
 
   /** `onLayer` may throw to stop between layers; it is first called with 0, before anything was changed. */
   prefill(
-    id: number,
+    id: SequenceId,
     ids: Int32Array,
-    sample: Sampling | null,
+    sample: Sampling | undefined,
     onLayer?: (layersDone: number) => void,
     allowed?: Allowed,
-  ): { sealed: CoreSealed[]; token: number | null; logprobs?: TokenLogprobs } {
+  ): ChunkResult<NativeBuffer> {
     const { chunkTokens } = this.info;
     if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
     const sequence = this.#sequence(id);
     const before = sequence.position;
-    const draws = sample === null ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample, allowed }];
+    const draws = sample === undefined ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample, allowed }];
     const logits = this.#feed([id], [{ sequence, ids }], draws, onLayer);
     const drawn = draws[0] === undefined ? { token: null } : this.#draw(draws[0], logits);
     return { ...drawn, sealed: sealedSince(sequence, before) };
   }
 
   /** Draws of one sequence that fail are its own: its neighbours' results stand. */
-  step(batch: readonly CoreStep[]): CoreStepResult[] {
+  step(batch: readonly StepInput[]): StepResult<NativeBuffer>[] {
     const { batchMax } = this.info;
     if (batch.length === 0 || batch.length > batchMax) throw refusal(`a step has 1 to ${batchMax} sequences, not ${batch.length}`);
     const ids = batch.map(({ sequence }) => sequence);
@@ -101,14 +101,14 @@ export class EngineCore {
     return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
   }
 
-  boundary(id: number): Uint8Array {
+  boundary(id: SequenceId): Uint8Array {
     const sequence = this.#sequence(id);
     if (sequence.position < sequence.exactFrom)
       throw refusal(`no boundary at ${sequence.position}: the replay is exact from ${sequence.exactFrom} on`);
     return writeBoundary(sequence);
   }
 
-  close(id: number): void {
+  close(id: SequenceId): void {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) return;
     this.#sequences.delete(id);
@@ -124,7 +124,7 @@ export class EngineCore {
     this.#backend.close();
   }
 
-  #sequence(id: number): Sequence {
+  #sequence(id: SequenceId): Sequence {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) throw refusal(`sequence ${id} is not open`);
     if (this.#broken.has(id)) throw refusal(`sequence ${id} lost its state when a call on it failed or was aborted: it can only be closed`);
@@ -132,7 +132,7 @@ export class EngineCore {
   }
 
   /** Runs the feeds; resolves to the logits of the draws, one row after the other. Whatever stops it on the way leaves the sequences broken. */
-  #feed(ids: readonly number[], feeds: readonly Feed[], draws: readonly Draw[], onLayer?: (layersDone: number) => void): Float32Array {
+  #feed(ids: readonly SequenceId[], feeds: readonly Feed[], draws: readonly Draw[], onLayer?: (layersDone: number) => void): Float32Array {
     for (const feed of feeds) checkFeed(this.info, feed);
     for (const draw of draws) checkDraw(draw);
     for (const id of ids) this.#broken.add(id);
@@ -153,7 +153,7 @@ export class EngineCore {
     }
   }
 
-  #stepResult(draw: Draw, logits: Float32Array): CoreStepResult {
+  #stepResult(draw: Draw, logits: Float32Array): StepResult<NativeBuffer> {
     try {
       return { ...this.#draw(draw, logits), sealed: sealedSince(draw.sequence, draw.sequence.position - 1) };
     } catch (error) {
@@ -183,7 +183,7 @@ function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly b
 }
 
 interface Draw {
-  readonly id: number;
+  readonly id: SequenceId;
   readonly sequence: Sequence;
   /** Fed before it. */
   readonly tokens: number;
@@ -218,5 +218,3 @@ function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: 
 function checkDraw({ sequence: { position, exactFrom }, tokens }: Draw): void {
   if (position + tokens <= exactFrom) throw refusal(`no token can be drawn at ${position + tokens}: the replay ends at ${exactFrom}`);
 }
-
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);

@@ -1,3 +1,4 @@
+import type { Worker, WorkerOptions } from "node:worker_threads";
 import type { ServingError } from "../../runtime/errors.ts";
 import type { Memory } from "../../runtime/memory.ts";
 import type {
@@ -13,35 +14,40 @@ import type {
   StepResult,
 } from "../engine.ts";
 import { adoptBuffer, createPage, NativeBuffer } from "../kernels.ts";
+import { startThread } from "../threads/start-thread.ts";
+import { ThreadCalls } from "../threads/thread-calls.ts";
 import { fromWire } from "../threads/wire-error.ts";
-import { Channel } from "./channel.ts";
 import type { NativeOptions } from "./options.ts";
-import type { SealedHandle } from "./protocol.ts";
-
-export type { NativeOptions } from "./options.ts";
+import type { CallKind, Handle, Input, Output, Request } from "./protocol.ts";
 
 export interface NativeEngine extends Engine {
   /** Why the engine can do nothing any more: for the health check. null while all is well. */
   readonly failure: ServingError | null;
 }
 
-/** Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, INVALID_REQUEST for the path, or UNAVAILABLE where no kernels can run. */
-export async function openNativeEngine(options: NativeOptions): Promise<NativeEngine> {
-  const { channel, info } = await Channel.open(options);
-  return new ThreadEngine(channel, info);
+/**
+ * Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, INVALID_REQUEST for the path, or UNAVAILABLE where no kernels can run.
+ * `start`: another thread, in tests of its death.
+ */
+export async function openNativeEngine(options: NativeOptions, start = startCore): Promise<NativeEngine> {
+  const worker = start({ workerData: options, name: "engine" });
+  const { thread, ready } = await ThreadCalls.open<EngineInfo, Request, Output<CallKind>>(worker, "engine");
+  return new ThreadEngine(thread, ready);
 }
+
+const startCore = (options: WorkerOptions): Worker => startThread(import.meta.url, "./thread", options);
 
 class ThreadEngine implements NativeEngine {
   readonly info: EngineInfo;
-  readonly #channel: Channel;
+  readonly #thread: ThreadCalls<Request, Output<CallKind>>;
 
-  constructor(channel: Channel, info: EngineInfo) {
-    this.#channel = channel;
+  constructor(thread: ThreadCalls<Request, Output<CallKind>>, info: EngineInfo) {
+    this.#thread = thread;
     this.info = info;
   }
 
   get failure(): ServingError | null {
-    return this.#channel.failure;
+    return this.#thread.failure;
   }
 
   allocate(bytes: number): Memory {
@@ -49,16 +55,11 @@ class ThreadEngine implements NativeEngine {
   }
 
   async open({ segments, boundary }: SequenceStart): Promise<Opened> {
-    this.#channel.check();
-    const opened = await this.#channel.call("open", { segments: segments.map(lend), boundary });
-    return { ...opened, sequence: opened.sequence as SequenceId };
+    this.#thread.check(); // what is lent to a call that is not taken is lost
+    return this.#call("open", { segments: segments.map(lend), boundary });
   }
 
-  async prefill(
-    sequence: SequenceId,
-    ids: Int32Array,
-    { sample = undefined, allowed, onProgress, signal }: ChunkOptions = {},
-  ): Promise<ChunkResult> {
+  async prefill(sequence: SequenceId, ids: Int32Array, { sample, allowed, onProgress, signal }: ChunkOptions = {}): Promise<ChunkResult> {
     signal?.throwIfAborted();
     const abort = signal === undefined ? null : new Int32Array(new SharedArrayBuffer(4));
     const onAbort = () => abort !== null && Atomics.store(abort, 0, 1);
@@ -66,8 +67,8 @@ class ThreadEngine implements NativeEngine {
     const { layers } = this.info;
     const progressed = onProgress === undefined ? undefined : (layersDone: number) => onProgress(layersDone, layers);
     try {
-      const input = { sequence, ids, sample: sample ?? null, allowed, progress: onProgress !== undefined, abort };
-      const { sealed, ...drawn } = await this.#channel.call("prefill", input, progressed);
+      const input = { sequence, ids, sample, allowed, progress: onProgress !== undefined, abort };
+      const { sealed, ...drawn } = await this.#call("prefill", input, progressed);
       return { ...drawn, sealed: sealed.map(adopt) };
     } catch (error) {
       signal?.throwIfAborted();
@@ -78,27 +79,31 @@ class ThreadEngine implements NativeEngine {
   }
 
   async step(batch: readonly StepInput[]): Promise<StepResult[]> {
-    const results = await this.#channel.call("step", { batch });
+    const results = await this.#call("step", { batch });
     return results.map((result) =>
       "failed" in result ? { failed: fromWire(result.failed) } : { ...result, sealed: result.sealed.map(adopt) },
     );
   }
 
   boundary(sequence: SequenceId): Promise<Uint8Array> {
-    return this.#channel.call("boundary", { sequence });
+    return this.#call("boundary", { sequence });
   }
 
   async close(sequence: SequenceId): Promise<void> {
-    if (this.failure === null) await this.#channel.call("close", { sequence });
+    if (this.failure === null) await this.#call("close", { sequence });
   }
 
   shutdown(): Promise<void> {
-    return this.#channel.shutdown();
+    return this.#thread.closeAfter({ kind: "shutdown", input: {} });
+  }
+
+  #call<K extends CallKind>(kind: K, input: Input<K>, onProgress?: (layersDone: number) => void): Promise<Output<K>> {
+    return this.#thread.call({ kind, input } as Request, onProgress) as Promise<Output<K>>;
   }
 }
 
 /** A reference for the thread. Memory that is not native (a store of the heap) is copied. */
-function lend(memory: Memory): number {
+function lend(memory: Memory): Handle {
   if (memory instanceof NativeBuffer) return memory.lend();
   const copy = createPage(memory.bytes.length, false);
   copy.bytes.set(memory.bytes);
@@ -107,4 +112,4 @@ function lend(memory: Memory): number {
   return handle;
 }
 
-const adopt = ({ index, payload }: SealedHandle): Sealed => ({ index, payload: adoptBuffer(payload) });
+const adopt = ({ index, payload }: Sealed<Handle>): Sealed => ({ index, payload: adoptBuffer(payload) });

@@ -1,22 +1,17 @@
-import { basename, resolve } from "node:path";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import type { Checkpoint } from "../checkpoint/open.ts";
 import type { EngineInfo } from "../engine.ts";
-import type { PayloadLayout } from "../layout.ts";
+import type { LayoutChoice, PayloadLayout } from "../layout.ts";
 import { layerKind, type ModelConfig } from "../model-config.ts";
 import { kvSizes } from "../sizes.ts";
 
-export interface NativeOptions {
+export interface NativeOptions extends LayoutChoice {
   /** Folder of the checkpoint. */
   readonly modelPath: string;
-  readonly mode: "exact" | "serving";
-  /** true: KV and index keys are not quantised. Left out: as the model was trained. */
-  readonly plainKv?: boolean | undefined;
   /** Left out: the best this machine has. */
   readonly kernelPath?: string | undefined;
   /** Threads that compute, the engine's own among them. */
   readonly threads: number;
-  readonly segmentTokens: number;
   readonly chunkTokens: number;
   readonly batchMax: number;
   /** Left out, or more than the model's: the model's. */
@@ -26,7 +21,6 @@ export interface NativeOptions {
 export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layout: PayloadLayout, kernelPath: string): EngineInfo {
   const { config } = checkpoint;
   return {
-    model: basename(resolve(options.modelPath)),
     fingerprint: fingerprint(checkpoint),
     kvLayout: layout.name,
     kernelPath,

@@ -1,7 +1,6 @@
-import type { Allowed, Drawn, EngineInfo, Sampling, TokenLogprobs } from "../engine.ts";
+import type { Allowed, ChunkResult, EngineInfo, Opened, Sampling, SequenceId, SequenceStart, StepInput, Stepped } from "../engine.ts";
 import type { ThreadReply } from "../threads/thread-calls.ts";
 import type { WireError } from "../threads/wire-error.ts";
-import type { CoreStep } from "./core.ts";
 
 /**
  * What the engine's thread is asked and what it answers, in the order it was asked. Native memory crosses as handles: the sender lends a
@@ -9,37 +8,31 @@ import type { CoreStep } from "./core.ts";
  */
 interface Calls {
   open: {
-    readonly input: {
-      readonly segments: readonly number[];
-      readonly boundary: { readonly position: number; readonly bytes: Uint8Array } | null;
-    };
-    readonly output: { readonly sequence: number; readonly position: number; readonly exactFrom: number };
+    readonly input: { readonly segments: readonly Handle[]; readonly boundary: SequenceStart["boundary"] };
+    readonly output: Opened;
   };
   prefill: {
     readonly input: {
-      readonly sequence: number;
+      readonly sequence: SequenceId;
       readonly ids: Int32Array;
-      readonly sample: Sampling | null;
+      readonly sample: Sampling | undefined;
       readonly allowed: Allowed | undefined;
       readonly progress: boolean;
       /** Set to 1 to abort. */
       readonly abort: Int32Array<SharedArrayBuffer> | null;
     };
-    readonly output: { readonly sealed: readonly SealedHandle[]; readonly token: number | null; readonly logprobs?: TokenLogprobs };
+    readonly output: ChunkResult<Handle>;
   };
   step: {
-    readonly input: { readonly batch: readonly CoreStep[] };
-    readonly output: readonly ((Drawn & { readonly sealed: readonly SealedHandle[] }) | { readonly failed: WireError })[];
+    readonly input: { readonly batch: readonly StepInput[] };
+    readonly output: readonly (Stepped<Handle> | { readonly failed: WireError })[];
   };
-  boundary: { readonly input: { readonly sequence: number }; readonly output: Uint8Array };
-  close: { readonly input: { readonly sequence: number }; readonly output: null };
+  boundary: { readonly input: { readonly sequence: SequenceId }; readonly output: Uint8Array };
+  close: { readonly input: { readonly sequence: SequenceId }; readonly output: null };
   shutdown: { readonly input: Record<never, never>; readonly output: null };
 }
 
-export interface SealedHandle {
-  readonly index: number;
-  readonly payload: number;
-}
+export type Handle = number;
 
 export type CallKind = keyof Calls;
 export type Input<K extends CallKind> = Calls[K]["input"];

@@ -1,11 +1,12 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
-import { adoptBuffer } from "../kernels.ts";
+import type { Sealed } from "../engine.ts";
+import { adoptBuffer, type NativeBuffer } from "../kernels.ts";
 import type { ThreadCall } from "../threads/thread-calls.ts";
 import { toWire } from "../threads/wire-error.ts";
-import { type CoreSealed, EngineCore } from "./core.ts";
+import { EngineCore } from "./core.ts";
 import type { NativeOptions } from "./options.ts";
-import type { CallKind, Input, Output, Reply, Request, SealedHandle } from "./protocol.ts";
+import type { CallKind, Handle, Input, Output, Reply, Request } from "./protocol.ts";
 
 /** The engine's own thread: opens the core, says so, then answers one request after the other until it is shut down. */
 function serve(port: MessagePort, options: NativeOptions): void {
@@ -71,7 +72,7 @@ function prefill(core: EngineCore, input: Input<"prefill">, progress: (layersDon
 }
 
 /** Hands the references over to the other thread. */
-const lend = (sealed: readonly CoreSealed[]): SealedHandle[] =>
+const lend = (sealed: readonly Sealed<NativeBuffer>[]): Sealed<Handle>[] =>
   sealed.map(({ index, payload }) => {
     const handle = payload.lend();
     payload.release();

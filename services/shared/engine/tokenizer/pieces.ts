@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { TokenizerFile } from "./files.ts";
 
 /** Characters of a piece: 30 ms of native work or less, and ids that reach JavaScript in a few milliseconds. */
@@ -73,7 +73,7 @@ const outsidePair = (text: string, at: number): number => (/[\uDC00-\uDFFF]/.tes
 function requireBroken(chars: number): void {
   if (chars <= UNBROKEN_CHARS) return;
   const why = `text has a stretch of more than ${UNBROKEN_CHARS} characters without a space, a line end or a change of script: break it up`;
-  throw new ServingError("INVALID_REQUEST", why);
+  throw refusal(why);
 }
 
 const V4_PATTERNS = [

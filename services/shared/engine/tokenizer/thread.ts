@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Tokenizer as Native } from "tokenizers";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, ServingError } from "../../runtime/errors.ts";
+import { joined } from "../../runtime/joined.ts";
 import type { ThreadCall, ThreadReply } from "../threads/thread-calls.ts";
 import { toWire } from "../threads/wire-error.ts";
 import { type TokenTable, tokenTable } from "./bytes.ts";
@@ -65,7 +66,7 @@ async function encode(native: Native, pieces: Iterable<string>, text: string, ma
     ahead = next;
   }
   if (ahead !== null) take(await ahead);
-  return joined(parts, count);
+  return joined(Int32Array, parts);
 }
 
 async function encodePiece(native: Native, piece: string): Promise<Int32Array> {
@@ -75,22 +76,12 @@ async function encodePiece(native: Native, piece: string): Promise<Int32Array> {
 
 function requireUnicode(text: string): void {
   const at = text.search(/\p{Surrogate}/u);
-  if (at >= 0) throw new ServingError("INVALID_REQUEST", `text has half a surrogate pair at character ${at}: send valid Unicode`);
+  if (at >= 0) throw refusal(`text has half a surrogate pair at character ${at}: send valid Unicode`);
 }
 
 const tooLong = (maxTokens: number) =>
   new ServingError("CONTEXT_LENGTH", `the text has more than the ${maxTokens} tokens that fit; shorten it`, {
     apiCode: "context_length_exceeded",
   });
-
-function joined(parts: readonly Int32Array[], count: number): Int32Array<ArrayBuffer> {
-  const all = new Int32Array(count);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
 
 if (parentPort !== null) void serve(parentPort, workerData as ThreadOptions);

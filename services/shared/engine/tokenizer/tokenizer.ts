@@ -1,12 +1,10 @@
-import type { Vocabulary } from "../grammar/grammars.ts";
+import type { Vocabulary } from "../grammar/thread.ts";
 import { startThread } from "../threads/start-thread.ts";
 import { ThreadCalls } from "../threads/thread-calls.ts";
 import { TokenBytes } from "./bytes.ts";
 import type { SpecialIds } from "./files.ts";
 import { spacedWords } from "./pieces.ts";
 import type { Ready, Request, ThreadOptions } from "./thread.ts";
-
-export type { SpecialIds } from "./files.ts";
 
 /**
  * Text to token ids and back, for one model folder (spec 5.1). Encoding is done by a thread of its own, piece by piece, so that a book does

@@ -4,8 +4,6 @@ import type { Memory } from "../../runtime/memory.ts";
 export interface Counted {
   readonly held: number;
   hold(bytes: Uint8Array): Memory;
-  /** Another reference to the same bytes. */
-  share(memory: Memory): Memory;
 }
 
 export function countedMemory(): Counted {
@@ -26,6 +24,5 @@ export function countedMemory(): Counted {
       return held;
     },
     hold,
-    share: (memory) => hold(memory.bytes),
   };
 }

@@ -2,7 +2,6 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { EngineInfo } from "../engine.ts";
 
 export interface WeightlessOptions {
-  readonly model?: string;
   readonly vocabSize?: number;
   /** Drawn with probability 1 / `eosOneIn`, so that answers end. */
   readonly eosId?: number;
@@ -25,7 +24,6 @@ export interface WeightlessOptions {
 export function infoOf(options: WeightlessOptions): EngineInfo {
   const { segmentTokens = 128, vocabSize = 1_000, layers = 4 } = options;
   return {
-    model: options.model ?? "weightless",
     fingerprint: new Uint8Array(32).fill(vocabSize & 255),
     kvLayout: "weightless-1",
     kernelPath: "none",

@@ -1,4 +1,5 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
+import { joined } from "../../runtime/joined.ts";
 import type { Memory } from "../../runtime/memory.ts";
 import type { Sampling, SequenceStart } from "../engine.ts";
 
@@ -56,7 +57,7 @@ export function restore(timeline: Timeline, { segments, boundary }: SequenceStar
     timeline.exactFrom = position;
     for (let at = position - ids.length; at < position; at++) slide(timeline, at, ids[at - (position - ids.length)]!);
   }
-  timeline.stored = joined(rows);
+  timeline.stored = joined(Uint32Array, rows);
   for (let at = 0; at < timeline.position; at++) addRow(timeline, at, timeline.stored[at]!);
 }
 
@@ -169,16 +170,6 @@ function rowsOf(bytes: Uint8Array): Uint32Array {
   return Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i, true));
 }
 
-function joined(parts: readonly Uint32Array[]): Uint32Array {
-  const whole = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
 function bytesOf(words: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(4 * words.length);
   const view = new DataView(bytes.buffer);
@@ -186,7 +177,6 @@ function bytesOf(words: readonly number[]): Uint8Array {
   return bytes;
 }
 
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
 const refuse = (message: string): never => {
   throw refusal(message);
 };

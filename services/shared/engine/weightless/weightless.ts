@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { Memory } from "../../runtime/memory.ts";
 import type {
   Allowed,
@@ -21,8 +21,6 @@ import { count, Drawer, penalises } from "../sampling/drawer.ts";
 import { type Counted, countedMemory } from "./memory.ts";
 import { infoOf, type WeightlessOptions } from "./options.ts";
 import { boundaryOf, drawFrom, extend, fresh, logitsOf, restore, type Timeline, type Vocabulary } from "./timeline.ts";
-
-export type { WeightlessOptions } from "./options.ts";
 
 export interface WeightlessEngine extends Engine {
   /** What is held now: both are 0 in a worker without work. */
@@ -164,14 +162,12 @@ class Weightless implements WeightlessEngine {
 const needsLogits = (sampling: Sampling): boolean =>
   sampling.bias !== undefined || sampling.topLogprobs !== undefined || penalises(sampling);
 
-const refusal = (message: string) => new ServingError("INVALID_REQUEST", message);
-
 function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Timeline {
   const wrong = start.segments.findIndex(({ bytes }) => bytes.length !== info.segmentBytes);
   if (wrong >= 0) throw refusal(`segment ${wrong} has ${start.segments[wrong]!.bytes.length} bytes, not ${info.segmentBytes}`);
   const timeline = fresh(info.segmentTokens, info.replayTokens);
   restore(timeline, start);
-  for (const segment of start.segments) timeline.pages.push(memories.share(segment));
+  for (const { bytes } of start.segments) timeline.pages.push(memories.hold(bytes));
   return timeline;
 }
 

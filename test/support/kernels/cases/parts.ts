@@ -1,13 +1,19 @@
-import type { Activation, KeyLayout, KvLayout, Operation, Stream, Tensor, TensorList } from "../../../../services/shared/engine/kernels.ts";
 import {
+  type Activation,
   bytesIn,
   count,
   floats,
+  type KeyLayout,
+  type KvLayout,
   keyBytes,
   kvEntryBytes,
+  type Operation,
   openBackend,
   reshape,
   rows,
+  type Stream,
+  type Tensor,
+  type TensorList,
   tensor,
 } from "../../../../services/shared/engine/kernels.ts";
 import { type Case, near, type Output } from "../case.ts";

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { playText, promptOf } from "../../../support/api.ts";
-import { all, ask, CALLS, CALLS_OUTPUT, callsRequest, freshResponses, order } from "../../../support/responses.ts";
+import { collect } from "../../../support/bus.ts";
+import { ask, CALLS, CALLS_OUTPUT, callsRequest, freshResponses, order } from "../../../support/responses.ts";
 
 const run = freshResponses();
 const { says } = run;
@@ -49,7 +50,7 @@ test("thoughts, text and calls of functions are items, streamed and whole alike;
 
   const stream = run.client.responses.create({ ...callsRequest, stream: true });
   const played = says(CALLS);
-  const events = await all(await stream);
+  const events = await collect(await stream);
   await played;
   expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, i) => i));
   const item = (...inside: string[]) => ["output_item.added", ...inside, "output_item.done"];

@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { responsesSurface } from "../../../../services/api/responses/surface.ts";
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { type Script, testApi } from "../../../support/api.ts";
-import { all, ask, CALLS, callsRequest, clientOf, freshResponses, order } from "../../../support/responses.ts";
+import { collect } from "../../../support/bus.ts";
+import { ask, CALLS, callsRequest, clientOf, freshResponses, order } from "../../../support/responses.ts";
 
 const run = freshResponses();
 const { says } = run;
@@ -13,16 +14,16 @@ test("from behind any event on, any replica tells exactly the rest", async () =>
   try {
     const stream = run.client.responses.create({ ...callsRequest, stream: true });
     const played = says(CALLS);
-    const events = await all(await stream);
+    const events = await collect(await stream);
     await played;
     const { id } = (events[0] as { response: { id: string } }).response;
     const elsewhere = clientOf(other.url);
-    expect(await all(await elsewhere.responses.retrieve(id, { stream: true }))).toEqual(events);
+    expect(await collect(await elsewhere.responses.retrieve(id, { stream: true }))).toEqual(events);
     for (let n = 0; n < events.length; n++)
-      expect(await all(await elsewhere.responses.retrieve(id, { stream: true, starting_after: n })), `after ${n}`).toEqual(
+      expect(await collect(await elsewhere.responses.retrieve(id, { stream: true, starting_after: n })), `after ${n}`).toEqual(
         events.slice(n + 1),
       );
-    expect(await all(await elsewhere.responses.retrieve(id, { stream: true, starting_after: -1 }))).toEqual(events);
+    expect(await collect(await elsewhere.responses.retrieve(id, { stream: true, starting_after: -1 }))).toEqual(events);
     await expect(elsewhere.responses.retrieve(id, { stream: true, starting_after: -2 })).rejects.toMatchObject({
       status: 400,
       param: "starting_after",
@@ -35,7 +36,7 @@ test("from behind any event on, any replica tells exactly the rest", async () =>
 test("in the background: queued at once, in progress without readers, completed in the record", async () => {
   const queued = await run.client.responses.create({ ...ask, background: true });
   expect(queued).toMatchObject({ status: "queued", background: true, output: [], usage: null });
-  const events = all(await run.client.responses.retrieve(queued.id, { stream: true }));
+  const events = collect(await run.client.responses.retrieve(queued.id, { stream: true }));
   let during: OpenAI.Responses.Response | undefined;
   await says("In bay 42.", async (claim, { promptTokens }) => {
     during = await run.client.responses.retrieve(queued.id);
@@ -55,7 +56,7 @@ test("in the background: queued at once, in progress without readers, completed 
 
 test("a response in the background is cancelled, once and again, and then deleted", async () => {
   const { id } = await run.client.responses.create({ ...ask, background: true });
-  const events = all(await run.client.responses.retrieve(id, { stream: true }));
+  const events = collect(await run.client.responses.retrieve(id, { stream: true }));
   await expect(run.client.responses.delete(id)).rejects.toMatchObject({ status: 409 });
   expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled", error: null });
   expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled" });
@@ -71,7 +72,7 @@ test("a response whose job failed says so: by status to whoever waits, in band t
   await waiting;
   const stream = run.client.responses.create({ ...ask, stream: true });
   const played = says("In bay", fails);
-  const events = await all(await stream);
+  const events = await collect(await stream);
   await played;
   const failed = { status: "failed", error: { code: "server_error" }, output: [{ status: "incomplete" }] };
   expect(events.at(-1)).toMatchObject({ type: "response.failed", response: failed });
@@ -92,9 +93,9 @@ test("a replica that stops ends the stream with an error, not with the response'
     { type: "error", code: "shutting_down", sequence_number: 1 },
   ]);
   expect(resumed).toMatchObject([{ type: "error", code: "shutting_down", sequence_number: 5 }]);
-  const rest = all(await run.client.responses.retrieve(id, { stream: true, starting_after: 1 }));
+  const rest = collect(await run.client.responses.retrieve(id, { stream: true, starting_after: 1 }));
   await says("In bay 42.");
-  expect([...events!.slice(0, 2), ...(await rest)]).toEqual(await all(await run.client.responses.retrieve(id, { stream: true })));
+  expect([...events!.slice(0, 2), ...(await rest)]).toEqual(await collect(await run.client.responses.retrieve(id, { stream: true })));
 });
 
 test("the error of a stream that had no event yet has the number before the first", () => {

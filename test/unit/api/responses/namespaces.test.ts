@@ -1,6 +1,7 @@
 import type OpenAI from "openai";
 import { expect, test } from "vitest";
-import { all, ask, freshResponses } from "../../../support/responses.ts";
+import { collect } from "../../../support/bus.ts";
+import { ask, freshResponses } from "../../../support/responses.ts";
 
 /** Functions in namespaces, as Codex sends those that steer other agents. */
 const run = freshResponses();
@@ -27,7 +28,7 @@ test("the model knows one name of it, a call has both, whole and streamed", asyn
 
   const stream = run.client.responses.create({ ...ask, tools, stream: true });
   const played = says(CALL);
-  const done = (await all(await stream)).filter(({ type }) => type === "response.output_item.done");
+  const done = (await collect(await stream)).filter(({ type }) => type === "response.output_item.done");
   await played;
   expect(done).toMatchObject([{ item: CALLED }]);
 });

@@ -11,7 +11,14 @@ const refused: Appended = { kind: "refused" };
 async function outcome(answers: readonly Appended[], found: number | null = null, waits = false): Promise<number | null> {
   const clock = new VirtualClock();
   const rest = [...answers];
-  const append = { where: "the log", once: async () => rest.shift() ?? unknown, find: async () => found, waits };
+  const once = async () => rest.shift() ?? unknown;
+  const append = {
+    where: "the log",
+    id: "mine",
+    once,
+    last: async () => ({ id: found === null ? "another" : "mine", sequence: found ?? 6 }),
+    waits,
+  };
   return clock.run(untilKnown(append, clock, 60_000, new AbortController().signal));
 }
 
@@ -39,11 +46,12 @@ test("a process that ends tries no further, however long it might", async () => 
   let tries = 0;
   const append = {
     where: "the log",
+    id: "mine",
     once: async () => {
       tries++;
       return unknown;
     },
-    find: async () => null,
+    last: async () => null,
     waits: false,
   };
   await expect(clock.run(untilKnown(append, clock, 60_000, AbortSignal.abort()))).rejects.toMatchObject({ code: "UNAVAILABLE" });

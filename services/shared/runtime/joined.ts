@@ -1,0 +1,14 @@
+interface Values extends ArrayLike<number> {
+  set(values: ArrayLike<number>, at: number): void;
+}
+
+/** The values of all parts, one part behind another, in a new array of that kind. */
+export function joined<A extends Values>(kind: new (length: number) => A, parts: readonly ArrayLike<number>[]): A {
+  const all = new kind(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
