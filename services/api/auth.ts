@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import type { FastifyRequest } from "fastify";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { type ApiKey, digestOf } from "./keys/key.ts";
 import type { KeyRing } from "./keys/key-ring.ts";
 
@@ -61,10 +61,7 @@ export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Iden
 function acceptedDigests(text: string): readonly Buffer[] {
   const digests = text.split(",").filter((digest) => digest !== "");
   if (digests.some((digest) => !/^[0-9a-f]{64}$/.test(digest)))
-    throw new ServingError(
-      "INVALID_REQUEST",
-      "LONGSHORE_API_KEYS must hold SHA-256 digests: 64 lower-case hex digits each, comma-separated",
-    );
+    throw refusal("LONGSHORE_API_KEYS must hold SHA-256 digests: 64 lower-case hex digits each, comma-separated");
   return digests.map((digest) => Buffer.from(digest, "hex"));
 }
 

@@ -1,5 +1,5 @@
 import { DEPTH_MAX } from "../shared/engine/chat/python-json.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 
 /** Token ids, as many as the longest context has; and everything else that stands in a request. */
 const IDS_MAX = 1_048_576;
@@ -15,8 +15,7 @@ export function requireBounded(body: unknown): void {
   const look = (value: unknown, depth: number): void => {
     if (++values > VALUES_MAX) throw tooMany(VALUES_MAX, "values");
     if (typeof value !== "object" || value === null) return;
-    if (depth > DEPTH_MAX)
-      throw new ServingError("INVALID_REQUEST", `the request is nested deeper than ${DEPTH_MAX}`, { apiCode: "invalid_json" });
+    if (depth > DEPTH_MAX) throw refusal(`the request is nested deeper than ${DEPTH_MAX}`, { apiCode: "invalid_json" });
     if (!Array.isArray(value)) for (const name in value) look((value as Readonly<Record<string, unknown>>)[name], depth + 1);
     else
       for (const item of value) {

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from "node:http";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { toldOfFailure } from "./told.ts";
 
 /** How a surface says what went wrong. */
@@ -27,7 +27,7 @@ export const openaiErrors = {
 
 /** What is wrong with the field at `param`: a path as in `messages[2].content`. */
 export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>
-  new ServingError("INVALID_REQUEST", `${param}: ${why}`, { param, apiCode });
+  refusal(`${param}: ${why}`, { param, apiCode });
 
 export const keyOfAnother = (): ServingError =>
   new ServingError("CONFLICT", "this Idempotency-Key was used with another body; use a new key for a new request", {
@@ -60,14 +60,14 @@ export function fromHttpLayer(thrown: unknown, bodyMaxBytes: number): ServingErr
     code === "FST_ERR_CTP_INVALID_MEDIA_TYPE"
       ? ["send the body as content-type: application/json", "unsupported_media_type"]
       : [message ?? "bad request", "invalid_request"];
-  return new ServingError("INVALID_REQUEST", words, { apiCode, cause: thrown });
+  return refusal(words, { apiCode, cause: thrown });
 }
 
 /** What a connection brought that never became a request, in our words. */
 export function fromConnection({ code, message }: NodeJS.ErrnoException): ServingError {
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServingError("REQUEST_TIMEOUT", "the request did not arrive in time");
   if (code === "HPE_HEADER_OVERFLOW") return new ServingError("HEADERS_TOO_LARGE", "the headers are larger than this server takes");
-  return new ServingError("INVALID_REQUEST", `not a request that can be answered: ${message}`);
+  return refusal(`not a request that can be answered: ${message}`);
 }
 
 /** A whole answer, for where none can be sent otherwise: bytes that are not HTTP, headers without end, a body that does not arrive. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { TOP_LOGPROBS_MAX } from "../shared/engine/sampling/logprobs.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal } from "../shared/runtime/errors.ts";
 import { requireBounded } from "./bounded.ts";
 
 /** Absent and null mean the same. */
@@ -161,7 +161,7 @@ const FIRST_PROBLEM = { abortEarly: true } as z.core.ParseContext<z.core.$ZodIss
 
 /** The body as `schema` understands it; INVALID_REQUEST with the path of the first problem as `param`; TOO_LARGE for one of too many parts. */
 export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
-  if (body === undefined) throw new ServingError("INVALID_REQUEST", "the request has no body: send JSON", { apiCode: "invalid_json" });
+  if (body === undefined) throw refusal("the request has no body: send JSON", { apiCode: "invalid_json" });
   requireBounded(body);
   const parsed = schema.safeParse(body, FIRST_PROBLEM);
   if (parsed.success) return parsed.data;
@@ -173,7 +173,7 @@ export function parseBody<T extends z.ZodType>(schema: T, body: unknown): z.outp
     "",
   );
   const apiCode = missing ? "missing_required_parameter" : /not supported|only /.test(message) ? "unsupported_parameter" : "invalid_value";
-  throw new ServingError("INVALID_REQUEST", param === "" ? message : `${param}: ${message}`, {
+  throw refusal(param === "" ? message : `${param}: ${message}`, {
     apiCode,
     ...(param === "" ? {} : { param }),
   });

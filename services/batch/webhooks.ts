@@ -3,7 +3,7 @@ import { type JobEnd, jobEndOf } from "../api/jobs/job-end.ts";
 import { batchOf, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
-import { ServingError } from "../shared/runtime/errors.ts";
+import { refusal } from "../shared/runtime/errors.ts";
 import { Heard } from "./heard.ts";
 import type { BatchDeps } from "./lines-run.ts";
 
@@ -26,12 +26,11 @@ type Kind = (typeof KINDS)[number];
 export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"]): void {
   if (webhookUrl === "") return;
   const url = URL.canParse(webhookUrl) ? new URL(webhookUrl) : null;
-  if (url === null || !/^https?:$/.test(url.protocol))
-    throw new ServingError("INVALID_REQUEST", "LONGSHORE_WEBHOOK_URL must be an http: or https: URL");
+  if (url === null || !/^https?:$/.test(url.protocol)) throw refusal("LONGSHORE_WEBHOOK_URL must be an http: or https: URL");
   if (url.username !== "" || url.password !== "")
-    throw new ServingError("INVALID_REQUEST", "LONGSHORE_WEBHOOK_URL must not hold a user or a password: what is told is signed instead");
+    throw refusal("LONGSHORE_WEBHOOK_URL must not hold a user or a password: what is told is signed instead");
   if (keyOf(webhookSecret).length < SECRET_BYTES_MIN)
-    throw new ServingError("INVALID_REQUEST", `LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
+    throw refusal(`LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
 }
 
 interface Untold {

@@ -8,7 +8,7 @@ import {
   type ServerWritableStream,
   status,
 } from "@grpc/grpc-js";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
 import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
@@ -66,8 +66,7 @@ export const streaming =
 /** UNAUTHORIZED for whoever does not get in, INVALID_REQUEST for a message that cannot be read; else what becomes of the call. */
 async function during<T>({ identify, stopping }: ApiDeps, call: AnyCall, become: (about: Call) => Promise<T>): Promise<T> {
   stopping.throwIfAborted();
-  if (call.request === UNREADABLE)
-    throw new ServingError("INVALID_REQUEST", "the message is not one of this method's, as the .proto file has it");
+  if (call.request === UNREADABLE) throw refusal("the message is not one of this method's, as the .proto file has it");
   const gone = new AbortController();
   call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
   const deadline = Number(call.getDeadline());

@@ -1,5 +1,5 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import type { Asking } from "../asking.ts";
 import type { ApiDeps } from "../deps.ts";
 import { admissible, submitJob } from "../generate.ts";
@@ -32,7 +32,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     return submitted(request, await chatPrompt(deps, call.tenant, request, () => exactBody(chat)));
   }
   const prompt = ids?.ids ?? text;
-  if (prompt === undefined) throw new ServingError("INVALID_REQUEST", "prompt: must be given: chat, text or ids", { param: "prompt" });
+  if (prompt === undefined) throw refusal("prompt: must be given: chat, text or ids", { param: "prompt" });
   const completion = parseBody(completionRequest, { ...body, prompt });
   requireModel(model, completion.model);
   return submitted(completion, completionPrompt(model, completion, clock));
@@ -79,6 +79,6 @@ function read<T>(reader: (text: string) => T, text: string, param: string): T {
   try {
     return reader(text);
   } catch (error) {
-    throw new ServingError("INVALID_REQUEST", `${param}: is not JSON: ${(error as Error).message}`, { param });
+    throw refusal(`${param}: is not JSON: ${(error as Error).message}`, { param });
   }
 }

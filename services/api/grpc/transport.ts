@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptor, status } from "@grpc/grpc-js";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { BODY_MS } from "../http/body.ts";
@@ -26,7 +26,7 @@ export interface Arrival {
 export function refuseCompressed(call: ServerCall): void {
   const { incomingEncoding } = call as unknown as { readonly incomingEncoding: string };
   if (incomingEncoding !== "identity")
-    throw new ServingError("INVALID_REQUEST", "compressed messages are not read: send them as they are", {
+    throw refusal("compressed messages are not read: send them as they are", {
       apiCode: "unsupported_encoding",
     });
 }

@@ -2,7 +2,7 @@ import { type Readable, Transform } from "node:stream";
 import type { FastifyReply, FastifyRequest, RequestPayload } from "fastify";
 import { PART_BYTES } from "../../shared/batches/file.ts";
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 import type { BodyRoom, Share } from "./body-room.ts";
 
 /** A JSON body: its text, because prompts depend on it to the letter, and what it says. */
@@ -103,4 +103,4 @@ export function readExactly(body: Body): Printable {
   }
 }
 
-const refused = (message: string, apiCode: string) => new ServingError("INVALID_REQUEST", message, { apiCode });
+const refused = (message: string, apiCode: string) => refusal(message, { apiCode });

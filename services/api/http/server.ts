@@ -1,5 +1,5 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { type CountAnswer, countAnswers } from "../answered.ts";
 import { anthropicErrors, isAnthropic } from "../anthropic/errors.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -125,7 +125,7 @@ const OURS_TO_REFUSE = { requireHostHeader: false };
 
 function requireHost({ raw }: FastifyRequest): void {
   if (raw.httpVersion === "1.1" && raw.headers.host === undefined)
-    throw new ServingError("INVALID_REQUEST", "a request of HTTP/1.1 says which host it is for: send a Host header", {
+    throw refusal("a request of HTTP/1.1 says which host it is for: send a Host header", {
       apiCode: "invalid_request",
     });
 }

@@ -1,5 +1,5 @@
 import type { Bus } from "../../shared/bus/contract.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { answerSoFar, type FoundJob, findJob, unknownJob } from "../answer/follow.ts";
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
@@ -91,9 +91,7 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
         ? findResponse(deps.bus, response, tenant)
             .then((found) => writeSoFar(deps, found))
             .then(byId)
-        : Promise.reject(
-            new ServingError("INVALID_REQUEST", `input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" }),
-          );
+        : Promise.reject(refusal(`input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" }));
     outputs.set(response, output);
     return output;
   };

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { deleteParts, deleteStored, FILE_LIFE_SECONDS, type Part, type StoredFile, saveFile, sizeOf } from "../../shared/batches/file.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
 import { callerOf, tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
@@ -107,7 +107,7 @@ async function receiveParts(bus: Bus, random: Random, request: FastifyRequest) {
 function fromParser(thrown: unknown): unknown {
   if (!(thrown instanceof Error) || thrown instanceof ServingError) return thrown;
   const { code = "", statusCode } = thrown as { code?: string; statusCode?: number };
-  const malformed = (message: string) => new ServingError("INVALID_REQUEST", message, { apiCode: "invalid_request", cause: thrown });
+  const malformed = (message: string) => refusal(message, { apiCode: "invalid_request", cause: thrown });
   if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(code)) return malformed(`an upload is one file and at most ${FIELDS_MAX} fields beside it`);
   return statusCode === undefined && /multipart/i.test(thrown.message) ? malformed(thrown.message) : thrown;
 }

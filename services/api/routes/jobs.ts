@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
 import { answerSoFar, findJob, unknownJob } from "../answer/follow.ts";
 import { surfaceOf } from "../answer/surfaces.ts";
@@ -174,7 +174,7 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
   const own = `${request.params.id}:`;
   const sequence = header === undefined ? after : String(header).startsWith(own) ? String(header).slice(own.length) : "";
   if (/^\d{1,15}$/.test(sequence)) return Number(sequence);
-  throw new ServingError("INVALID_REQUEST", "Last-Event-ID must be an id of this stream, and after a sequence number of one", {
+  throw refusal("Last-Event-ID must be an id of this stream, and after a sequence number of one", {
     param: header === undefined ? "after" : "Last-Event-ID",
   });
 }

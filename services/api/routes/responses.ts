@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { ServingError } from "../../shared/runtime/errors.ts";
+import { refusal } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
 import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
@@ -82,7 +82,7 @@ async function resume(deps: ApiDeps, reply: FastifyReply, { jobId, request, view
 function startingAfter({ starting_after: number }: Asking["Querystring"]): number {
   if (number === undefined) return -1;
   if (/^(?:-1|\d{1,15})$/.test(number)) return Number(number);
-  throw new ServingError("INVALID_REQUEST", "starting_after: must be the sequence_number of an event, or -1 for all of them", {
+  throw refusal("starting_after: must be the sequence_number of an event, or -1 for all of them", {
     param: "starting_after",
   });
 }

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { Clock } from "../../runtime/clock.ts";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal } from "../../runtime/errors.ts";
 import type { Logger } from "../../runtime/log.ts";
 import type { Allocate, Memory } from "../../runtime/memory.ts";
 import type { Random } from "../../runtime/random.ts";
@@ -63,7 +63,7 @@ export class RedisStore implements CountedStore {
 
   constructor(options: RedisStoreOptions) {
     const { url, prefix, connections, timeoutMs, random, log } = options;
-    if (/[{}]/.test(prefix)) throw new ServingError("INVALID_REQUEST", `LONGSHORE_REDIS_PREFIX "${prefix}" must not contain braces`);
+    if (/[{}]/.test(prefix)) throw refusal(`LONGSHORE_REDIS_PREFIX "${prefix}" must not contain braces`);
     const target = parseRedisUrl(url);
     this.#options = options;
     this.#tally = new Tally(log);

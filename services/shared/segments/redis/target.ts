@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, type ServingError } from "../../runtime/errors.ts";
 import { decoded, parseStoreUrl } from "../../runtime/store-url.ts";
 
 /** Where a Redis is and who we are there. */
@@ -39,4 +39,4 @@ export function parseRedisUrl(text: string): RedisTarget {
 /** What a TLS handshake asks for; certificates are verified against the system's and NODE_EXTRA_CA_CERTS. */
 export const serverName = (target: RedisTarget): { servername?: string } => (isIP(target.host) ? {} : { servername: target.host });
 
-const badUrl = (problem: string): ServingError => new ServingError("INVALID_REQUEST", `${NAME}: ${problem}`);
+const badUrl = (problem: string): ServingError => refusal(`${NAME}: ${problem}`);
