@@ -69,6 +69,7 @@ export async function openRig(env: Readonly<Record<string, string>>): Promise<Ri
     recomputedMax: info.chunkTokens + config.uploadsMax * info.segmentTokens + Math.min(config.boundaryTokens, info.replayTokens),
     async run(ids, changes, fractions) {
       const jobId = `job-${++jobs}`;
+      await Promise.all(fractions.map(() => start("prefill"))); // one for each that will die: none has to start while the prompt goes on
       const request = requestOf({ model: opened.model, tenant: jobId, ...changes, prompt: { payload: jobId }, promptTokens: ids.length });
       await submit(bus, jobId, ids, request);
       const stored = storedTokens(store, config, info, request.tenant, ids);
@@ -79,14 +80,12 @@ export async function openRig(env: Readonly<Record<string, string>>): Promise<Ri
           way.hold(info.segmentBytes);
           await sleep(5);
         }
-        const victim = await holderOf(bus, jobId, workers);
+        const { victim, epoch } = await holderOf(bus, jobId, workers);
         await victim.kill();
         workers.delete(victim);
+        const kept = await stored(); // before its successor stores more
         way.release();
-        const kept = await stored();
-        const before = await bus.log.read(jobId);
-        await start("prefill");
-        kills.push({ fraction, ...(await resumption(bus, jobId, before, kept)) });
+        kills.push({ fraction, ...(await resumption(bus, jobId, epoch, kept)) });
       }
       return { kills, ids: answered(await untilEnd(bus, jobId)).ids };
     },
@@ -111,25 +110,26 @@ function storedTokens(store: SegmentStore, { sharedSalt }: Config, info: EngineI
   return async () => segmentTokens * (await store.countPrefix(keys));
 }
 
-/** The process whose name stands in the last claim. */
-async function holderOf(bus: Bus, jobId: string, workers: ReadonlySet<RoleProcess>): Promise<RoleProcess> {
-  const claimed = (await bus.log.read(jobId)).findLast(({ event }) => event.type === "claimed")?.event;
-  const holder = [...workers].find(({ output }) => claimed?.type === "claimed" && output.includes(claimed.worker));
-  if (holder === undefined) throw new Error(`nobody here holds ${jobId}`);
-  return holder;
+/** The process whose name stands in the last claim, and that claim's epoch. */
+async function holderOf(bus: Bus, jobId: string, workers: ReadonlySet<RoleProcess>): Promise<{ victim: RoleProcess; epoch: number }> {
+  const claimed = (await bus.log.read(jobId)).findLast(({ event }) => event.type === "claimed");
+  const name = claimed?.event.type === "claimed" ? claimed.event.worker : null;
+  const victim = [...workers].find(({ output }) => name !== null && output.includes(name));
+  if (claimed === undefined || victim === undefined) throw new Error(`nobody here holds ${jobId}`);
+  return { victim, epoch: claimed.epoch };
 }
 
 /** For slow machines, and such as are busy with something else. */
 const RESUME_MS = 300_000;
 const END_MS = 3_000_000;
 
-/** What the successor says once it computes: while it loads what is stored, it says 0. */
-async function resumption(bus: Bus, jobId: string, before: readonly LogRecord[], stored: number): Promise<Omit<Kill, "fraction">> {
-  const told = before.findLast(({ event }) => event.type === "progress")?.event;
-  const reached = Math.max(stored, told?.type === "progress" ? told.done : 0);
-  for await (const { epoch, event } of bus.log.follow(jobId, before.at(-1)!.sequence, AbortSignal.timeout(RESUME_MS))) {
-    if (event.type !== "progress" || event.done === 0 || epoch === before.at(-1)!.epoch) continue;
-    return { stored, reached, resumed: event.done, recomputed: reached - event.done };
+/** What the successor of `epoch` says once it computes: while it loads what is stored, it says 0. */
+async function resumption(bus: Bus, jobId: string, epoch: number, stored: number): Promise<Omit<Kill, "fraction">> {
+  let reached = stored;
+  for await (const { epoch: by, event } of bus.log.follow(jobId, 0, AbortSignal.timeout(RESUME_MS))) {
+    if (event.type !== "progress" || event.done === 0) continue;
+    if (by > epoch) return { stored, reached, resumed: event.done, recomputed: reached - event.done };
+    reached = Math.max(reached, event.done);
   }
   throw new Error(`nobody took ${jobId} over`);
 }
