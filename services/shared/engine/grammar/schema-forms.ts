@@ -84,7 +84,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   allOf: ["allOf"],
   any: [],
   types: ["type"],
-  string: ["type", "format"],
+  string: ["type", "format", "minLength", "maxLength"],
   number: ["type"],
   integer: ["type", ...BOUNDS],
   boolean: ["type"],

@@ -16,6 +16,7 @@ import {
   refusal,
   typesOf,
 } from "./schema-forms.ts";
+import { textLengthsOf, writtenText } from "./text-lengths.ts";
 
 /**
  * The part of JSON Schema that an answer can be held to. What the library would read otherwise than the standard says, or not at all, is
@@ -61,8 +62,8 @@ class Reader {
   readonly #literals = new Literals();
   /** The user's that can be referred to and, under names that cannot, ours. */
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
-  /** Of whole numbers, by least and most: clients' libraries put the same around every integer. */
-  readonly #ranges = new Map<string, Library>();
+  /** What expressions stand for, by these: clients' libraries put the same bounds around every integer. */
+  readonly #expressed = new Map<string, Library>();
   #ours = 0;
   #subschemas = 0;
   #items = 0;
@@ -98,7 +99,7 @@ class Reader {
     if (form === "object") return this.#object(schema, at, depth);
     if (form === "array") return this.#array(schema, at, depth);
     if (form === "integer") return this.#integer(schema, at);
-    if (form === "string") return { type: "string", ...formatOf(schema, at) };
+    if (form === "string") return this.#string(schema, at);
     return form === "any" ? ANY : { type: form === "types" ? schema.type! : form };
   }
 
@@ -202,16 +203,28 @@ class Reader {
   #integer(schema: Keywords, at: At): Library {
     const { least, most } = boundsOf(schema, at);
     if (least === Number.NEGATIVE_INFINITY && most === Number.POSITIVE_INFINITY) return { type: "integer" };
-    const key = `${least} ${most}`;
-    const range = this.#ranges.get(key) ?? this.#define(this.#range(writtenRange(least, most), at("minimum")));
-    this.#ranges.set(key, range);
-    return range;
+    return this.#expression(writtenRange(least, most), at("minimum"));
   }
 
-  #range(expressions: readonly string[], place: string): Library {
+  #string(schema: Keywords, at: At): Library {
+    const format = formatOf(schema, at);
+    const lengths = textLengthsOf(schema, at);
+    if (lengths.least === 0 && lengths.most === Number.POSITIVE_INFINITY) return { type: "string", ...format };
+    const bound = schema.minLength === undefined ? "maxLength" : "minLength";
+    if (format.format !== undefined) throw refusal(at(bound), "is not supported beside format");
+    return this.#expression([writtenText(lengths, this.#literals)], at(bound));
+  }
+
+  /** One of these. */
+  #expression(expressions: readonly string[], place: string): Library {
+    const key = expressions.join(" | ");
+    const known = this.#expressed.get(key);
+    if (known !== undefined) return known;
     if (this.#literals.size + expressions.length > VALUES_MAX)
       throw refusal(place, `makes more than the ${VALUES_MAX} values and parts of ranges that are supported`);
-    return { anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) };
+    const made = this.#define({ anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) });
+    this.#expressed.set(key, made);
+    return made;
   }
 }
 

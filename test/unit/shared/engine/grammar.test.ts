@@ -224,7 +224,10 @@ test("the bounds that zod puts around every integer cost their parts once, howev
 
 const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "string", pattern: "^a" }, "pattern is not supported"],
-  [{ type: "string", maxLength: 5 }, "maxLength is not supported"],
+  [{ type: "string", format: "date", maxLength: 5 }, "maxLength is not supported beside format"],
+  [{ type: "string", minLength: 6, maxLength: 5 }, "minLength is more than maxLength"],
+  [{ type: "string", maxLength: 10_001 }, "maxLength must be a whole number up to 10000"],
+  [{ type: "string", minLength: 0.5 }, "minLength must be a whole number up to 10000"],
   [{ type: "string", format: "uri" }, "format is not supported but as one of date,"],
   [{ type: "number", minimum: 0 }, "minimum is not supported beside number"],
   [{ type: "integer", multipleOf: 5 }, "multipleOf is not supported"],
