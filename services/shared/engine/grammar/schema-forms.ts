@@ -85,7 +85,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   any: [],
   types: ["type"],
   string: ["type", "format", "minLength", "maxLength"],
-  number: ["type"],
+  number: ["type", ...BOUNDS],
   integer: ["type", ...BOUNDS],
   boolean: ["type"],
   null: ["type"],

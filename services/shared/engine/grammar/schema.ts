@@ -1,4 +1,5 @@
 import { type ExactJson, printJson, readJson } from "../chat/python-json.ts";
+import { decimalsOf, writtenDecimals } from "./decimals.ts";
 import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
 import { Literals } from "./literals.ts";
@@ -6,6 +7,7 @@ import { boundsOf, checkNumbers } from "./numbers.ts";
 import { writtenRange } from "./ranges.ts";
 import {
   type At,
+  BOUNDS,
   checkKeywords,
   DEFINITIONS,
   formatOf,
@@ -99,6 +101,8 @@ class Reader {
     if (form === "object") return this.#object(schema, at, depth);
     if (form === "array") return this.#array(schema, at, depth);
     if (form === "integer") return this.#integer(schema, at);
+    if (form === "number" && BOUNDS.some((key) => schema[key] !== undefined))
+      return this.#expression(writtenDecimals(decimalsOf(schema, at)), at("minimum"));
     if (form === "string") return this.#string(schema, at);
     return form === "any" ? ANY : { type: form === "types" ? schema.type! : form };
   }
