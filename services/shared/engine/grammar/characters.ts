@@ -7,35 +7,54 @@ export const EVERY: readonly Range[] = [
   [0xe000, 0x10ffff],
 ];
 
-/**
- * An expression of the library's grammar for one character of `ranges` (in order, apart from each other) inside a string, which json.dumps
- * spells in one way. In bytes: the library's classes are sets of bytes, those that leave something out let malformed UTF-8 pass, and it
- * takes what goes beyond a byte for something else.
- */
-export function spelled(ranges: readonly Range[]): string {
-  const escaped = ESCAPED.filter(({ code }) => ranges.some(([first, last]) => code >= first && code <= last));
-  const plain = ranges.flatMap((range) => PLAIN.flatMap((bounds) => common(range, bounds)));
-  const ascii = plain.filter(([, last]) => last < 0x80);
-  const beyond = plain.filter(([, last]) => last >= 0x80).flatMap(([first, last]) => sequences(first, last));
-  return [
-    ...(ascii.length === 0 ? [] : [bytesOf(ascii)]),
-    ...beyond.map((bytes) => bytes.map((byte) => bytesOf([byte])).join(" ")),
-    ...byBeginning(escaped),
-  ].join(" | ");
+/** One of these characters, and what comes behind it. */
+export interface Step {
+  readonly ranges: readonly Range[];
+  /** A rule. */
+  readonly to: string;
 }
 
-/** As json.dumps does with them: the last letter may be any of those with the same beginning. */
-function byBeginning(escaped: typeof ESCAPED): string[] {
-  const beginnings = new Map<string, Range[]>();
-  for (const { text } of escaped) {
-    const last = text.charCodeAt(text.length - 1);
-    beginnings.set(text.slice(0, -1), [...(beginnings.get(text.slice(0, -1)) ?? []), [last, last]]);
+/**
+ * An expression of the library's grammar for one of these steps inside a string, whose characters json.dumps spells in one way each. No two
+ * steps have a character in common. In bytes: the library's classes are sets of bytes, those that leave something out let malformed UTF-8
+ * pass, and it takes what goes beyond a byte for something else. Each byte leads one way, since the library confuses ways that begin alike.
+ */
+export const spelled = (steps: readonly Step[]): string =>
+  ways(steps.flatMap(({ ranges, to }) => ranges.flatMap((range) => spellings(range).map((bytes) => ({ bytes, to })))));
+
+interface Way {
+  readonly bytes: readonly Range[];
+  readonly to: string;
+}
+
+/** By the first byte. Ranges of first bytes are the same or apart, because one of several bytes is followed by all there are. */
+function ways(all: readonly Way[]): string {
+  const behind = new Map<string, { readonly first: Range; readonly ways: Way[] }>();
+  for (const { bytes, to } of all) {
+    const [first, ...bytesBehind] = bytes as [Range, ...Range[]];
+    const known = behind.get(String(first)) ?? { first, ways: [] };
+    known.ways.push({ bytes: bytesBehind, to });
+    behind.set(String(first), known);
   }
-  return [...beginnings].map(([beginning, letters]) => `"${beginning.replace("\\", "\\\\")}" ${bytesOf(letters)}`);
+  const firsts = new Map<string, Range[]>();
+  for (const { first, ways: those } of behind.values()) {
+    const then = those[0]!.bytes.length === 0 ? those[0]!.to : `( ${ways(those)} )`;
+    firsts.set(then, [...(firsts.get(then) ?? []), first]);
+  }
+  return [...firsts].map(([then, ranges]) => `${bytesOf(ranges)} ${then}`).join(" | ");
+}
+
+function spellings(range: Range): Range[][] {
+  const escaped = ESCAPED.filter(({ code }) => code >= range[0] && code <= range[1]);
+  const plain = PLAIN.flatMap((bounds) => common(range, bounds));
+  return [...plain.flatMap(([first, last]) => sequences(first, last)), ...escaped.map(({ bytes }) => bytes)];
 }
 
 /** Control characters, quote and backslash. */
-const ESCAPED = [...Array(0x20).keys(), 0x22, 0x5c].map((code) => ({ code, text: JSON.stringify(String.fromCharCode(code)).slice(1, -1) }));
+const ESCAPED = [...Array(0x20).keys(), 0x22, 0x5c].map((code) => {
+  const text = JSON.stringify(String.fromCharCode(code)).slice(1, -1);
+  return { code, bytes: [...Buffer.from(text)].map((byte): Range => [byte, byte]) };
+});
 
 /** The others, parted where UTF-8 gets longer. */
 const PLAIN: readonly Range[] = [

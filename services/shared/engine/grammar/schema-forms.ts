@@ -84,7 +84,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   allOf: ["allOf"],
   any: [],
   types: ["type"],
-  string: ["type", "format", "minLength", "maxLength"],
+  string: ["type", "format", "minLength", "maxLength", "pattern"],
   number: ["type", ...BOUNDS],
   integer: ["type", ...BOUNDS],
   boolean: ["type"],

@@ -4,6 +4,7 @@ import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
 import { Literals } from "./literals.ts";
 import { boundsOf, checkNumbers } from "./numbers.ts";
+import { patternOf, writeAutomaton } from "./patterns.ts";
 import { writtenRange } from "./ranges.ts";
 import {
   type At,
@@ -30,6 +31,8 @@ const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
+/** Of the automata of patterns, in all. */
+const STATES_MAX = 1_000;
 const OPTIONAL_MAX = 64;
 /** What arrays may have, or must where they may have any number, in all. */
 const ITEMS_MAX = 10_000;
@@ -66,6 +69,9 @@ class Reader {
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
   /** What expressions stand for, by these: clients' libraries put the same bounds around every integer. */
   readonly #expressed = new Map<string, Library>();
+  /** Names of the rules of patterns, by what these say. */
+  readonly #patterns = new Map<string, string>();
+  #states = 0;
   #ours = 0;
   #subschemas = 0;
   #items = 0;
@@ -211,12 +217,27 @@ class Reader {
   }
 
   #string(schema: Keywords, at: At): Library {
+    if (schema.pattern !== undefined) return this.#expression([this.#patterned(schema, at)], at("pattern"));
     const format = formatOf(schema, at);
     const lengths = textLengthsOf(schema, at);
     if (lengths.least === 0 && lengths.most === Number.POSITIVE_INFINITY) return { type: "string", ...format };
     const bound = schema.minLength === undefined ? "maxLength" : "minLength";
-    if (format.format !== undefined) throw refusal(at(bound), "is not supported beside format");
+    if (format.format !== undefined) throw refusal(at(bound), "is not supported beside format, unless a pattern stands there too");
     return this.#expression([writtenText(lengths, this.#literals)], at(bound));
+  }
+
+  /** The same patterns share their rules. */
+  #patterned(schema: Keywords, at: At): string {
+    const { key, automaton } = patternOf(schema, at);
+    const name = this.#patterns.get(key) ?? `pattern_${this.#patterns.size}`;
+    if (this.#patterns.has(key)) return `"\\"" ${name}_0`;
+    this.#patterns.set(key, name);
+    const states = automaton();
+    this.#states += states.length;
+    if (this.#states > STATES_MAX)
+      throw refusal(at("pattern"), `makes more than the ${STATES_MAX} states of all patterns that are supported`);
+    writeAutomaton(states, name, this.#literals);
+    return `"\\"" ${name}_0`;
   }
 
   /** One of these. */

@@ -6,11 +6,11 @@ import { type At, type Keywords, refusal } from "./schema-forms.ts";
 
 const LENGTH_MAX = 10_000;
 /**
- * Characters that are counted one by one; longer strings are made of blocks of these. What is counted costs time when it is compiled (a
- * hundred with 129,280 tokens: two seconds), and where a block ends tokens cost some at each step (thirty milliseconds at worst): without
- * blocks a string of up to 500 compiles for half a minute, and with blocks of one each step takes a quarter of a second.
+ * Characters that are counted one by one; longer strings are made of blocks of these. Counted ones cost time when they are compiled (fifty, with
+ * 129,280 tokens: a second), and tokens that reach over a block's end cost some at each step (four milliseconds, thirty at worst). Without blocks
+ * a string of up to 500 compiles for half a minute; in the library's own repetition each step takes a quarter of a second.
  */
-const BLOCK = 48;
+const BLOCK = 24;
 
 /** How many characters a string may have. */
 export interface TextLengths {
@@ -55,20 +55,20 @@ function upTo(count: number, literals: Literals): string {
   return `( ${block}{0,${blocks - 1}} ${ending(BLOCK - 1, literals)} | ${block}{${blocks}} ${last} )`;
 }
 
-const CHARACTER = `( ${spelled(EVERY)} )`;
+const character = (to: string): string => spelled([{ ranges: EVERY, to }]);
 
 /** A rule for each number of characters up to a block, which leads to the one before. */
 function exact(count: number, literals: Literals): string {
-  for (let i = 0; i <= count; i++) literals.rule(`text_of_${i}`, i === 0 ? '""' : `${CHARACTER} text_of_${i - 1}`);
+  for (let i = 0; i <= count; i++) literals.rule(`text_of_${i}`, i === 0 ? '""' : character(`text_of_${i - 1}`));
   return `text_of_${count}`;
 }
 
 function ending(count: number, literals: Literals): string {
-  for (let i = 0; i <= count; i++) literals.rule(`text_to_${i}`, i === 0 ? '"\\""' : `${CHARACTER} text_to_${i - 1} | "\\""`);
+  for (let i = 0; i <= count; i++) literals.rule(`text_to_${i}`, i === 0 ? '"\\""' : `${character(`text_to_${i - 1}`)} | "\\""`);
   return `text_to_${count}`;
 }
 
 function any(literals: Literals): string {
-  literals.rule("text_any", `${CHARACTER} text_any | "\\""`);
+  literals.rule("text_any", `${character("text_any")} | "\\""`);
   return "text_any";
 }

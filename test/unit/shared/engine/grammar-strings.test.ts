@@ -22,7 +22,7 @@ test("a string is as long as minLength and maxLength allow, in code points, what
       const schema = { type: "string", ...(below && { minLength: least }), ...(above && { maxLength: least + more }) };
       const [from, to] = [below ? least : 0, above ? least + more : unlimited];
       for (const length of new Set(
-        [0, from - 1, from, from + 1, to - 1, to, to + 1, 47, 48, 49, 96, 97].filter((n) => n >= 0 && n < unlimited),
+        [0, from - 1, from, from + 1, to - 1, to, to + 1, 23, 24, 25, 48, 49].filter((n) => n >= 0 && n < unlimited),
       )) {
         const text = Array.from({ length }, (_, i) => some[i % some.length]!).join("");
         expect(await takes(schema, JSON.stringify(text)), `${length} of ${JSON.stringify(schema)}`).toBe(length >= from && length <= to);
