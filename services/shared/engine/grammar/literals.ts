@@ -1,10 +1,11 @@
 /**
- * Values that an answer is held to letter by letter, and ranges of numbers. The library would write values in ways of its own (lists and objects without
+ * Values that an answer is held to letter by letter, ranges of numbers, and strings of bounds. The library would write values in ways of its own (lists and objects without
  * whitespace, a slash as `\/`, 0.1 with seventeen digits), and is wrong about most ranges: it is given a mark in the place of each, and what it stands
  * for is put into the grammar that it makes.
  */
 export class Literals {
   readonly #expressions: string[] = [];
+  readonly #rules = new Map<string, string>();
 
   get size(): number {
     return this.#expressions.length;
@@ -21,9 +22,15 @@ export class Literals {
     return { const: `=${this.#expressions.length}` };
   }
 
+  /** A rule that expressions may name, once however often it is given. The library's own begin with `root`, `basic_`, `defs_` and the like. */
+  rule(name: string, expression: string): void {
+    this.#rules.set(name, expression);
+  }
+
   /** The library's grammar with what was added in it. Nothing but a value is the whole of a rule as one string in quotes. */
   into(ebnf: string): string {
-    return ebnf.replace(MARKED_RULE, (_, rule: string, mark: string) => `${rule}${this.#expressions[Number(mark) - 1]!}`);
+    const filled = ebnf.replace(MARKED_RULE, (_, rule: string, mark: string) => `${rule}${this.#expressions[Number(mark) - 1]!}`);
+    return [filled, ...[...this.#rules].map(([name, expression]) => `${name} ::= ${expression}`)].join("\n");
   }
 }
 

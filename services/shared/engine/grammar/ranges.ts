@@ -8,9 +8,9 @@ export function writtenRange(least: number, most: number): string[] {
 }
 
 /** Least and most by their length: the shortest and the longest may begin or end within it, all lengths between are whole. */
-function naturals(least: number, most: number): string[] {
+export function naturals(least: number | bigint, most: number | bigint): string[] {
   const first = String(least);
-  const last = Number.isFinite(most) ? String(most) : null;
+  const last = most === Number.POSITIVE_INFINITY ? null : String(most);
   if (first.length === last?.length) return ofOneLength("", first, last);
   const shortest = ofOneLength("", first, "9".repeat(first.length));
   if (last === null) return [...shortest, `[1-9] ${anyDigits(first.length)} [0-9]*`];

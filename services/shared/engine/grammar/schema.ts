@@ -1,11 +1,14 @@
 import { type ExactJson, printJson, readJson } from "../chat/python-json.ts";
+import { decimalsOf, writtenDecimals } from "./decimals.ts";
 import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
 import { Literals } from "./literals.ts";
 import { boundsOf, checkNumbers } from "./numbers.ts";
+import { patternOf, writeAutomaton } from "./patterns.ts";
 import { writtenRange } from "./ranges.ts";
 import {
   type At,
+  BOUNDS,
   checkKeywords,
   DEFINITIONS,
   formatOf,
@@ -16,6 +19,7 @@ import {
   refusal,
   typesOf,
 } from "./schema-forms.ts";
+import { textLengthsOf, writtenText } from "./text-lengths.ts";
 
 /**
  * The part of JSON Schema that an answer can be held to. What the library would read otherwise than the standard says, or not at all, is
@@ -27,6 +31,8 @@ const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
+/** Of the automata of patterns, in all. */
+const STATES_MAX = 1_000;
 const OPTIONAL_MAX = 64;
 /** What arrays may have, or must where they may have any number, in all. */
 const ITEMS_MAX = 10_000;
@@ -61,8 +67,11 @@ class Reader {
   readonly #literals = new Literals();
   /** The user's that can be referred to and, under names that cannot, ours. */
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
-  /** Of whole numbers, by least and most: clients' libraries put the same around every integer. */
-  readonly #ranges = new Map<string, Library>();
+  /** What expressions stand for, by these: clients' libraries put the same bounds around every integer. */
+  readonly #expressed = new Map<string, Library>();
+  /** Names of the rules of patterns, by what these say. */
+  readonly #patterns = new Map<string, string>();
+  #states = 0;
   #ours = 0;
   #subschemas = 0;
   #items = 0;
@@ -98,7 +107,9 @@ class Reader {
     if (form === "object") return this.#object(schema, at, depth);
     if (form === "array") return this.#array(schema, at, depth);
     if (form === "integer") return this.#integer(schema, at);
-    if (form === "string") return { type: "string", ...formatOf(schema, at) };
+    if (form === "number" && BOUNDS.some((key) => schema[key] !== undefined))
+      return this.#expression(writtenDecimals(decimalsOf(schema, at)), at("minimum"));
+    if (form === "string") return this.#string(schema, at);
     return form === "any" ? ANY : { type: form === "types" ? schema.type! : form };
   }
 
@@ -202,16 +213,43 @@ class Reader {
   #integer(schema: Keywords, at: At): Library {
     const { least, most } = boundsOf(schema, at);
     if (least === Number.NEGATIVE_INFINITY && most === Number.POSITIVE_INFINITY) return { type: "integer" };
-    const key = `${least} ${most}`;
-    const range = this.#ranges.get(key) ?? this.#define(this.#range(writtenRange(least, most), at("minimum")));
-    this.#ranges.set(key, range);
-    return range;
+    return this.#expression(writtenRange(least, most), at("minimum"));
   }
 
-  #range(expressions: readonly string[], place: string): Library {
+  #string(schema: Keywords, at: At): Library {
+    if (schema.pattern !== undefined) return this.#expression([this.#patterned(schema, at)], at("pattern"));
+    const format = formatOf(schema, at);
+    const lengths = textLengthsOf(schema, at);
+    if (lengths.least === 0 && lengths.most === Number.POSITIVE_INFINITY) return { type: "string", ...format };
+    const bound = schema.minLength === undefined ? "maxLength" : "minLength";
+    if (format.format !== undefined) throw refusal(at(bound), "is not supported beside format, unless a pattern stands there too");
+    return this.#expression([writtenText(lengths, this.#literals)], at(bound));
+  }
+
+  /** The same patterns share their rules. */
+  #patterned(schema: Keywords, at: At): string {
+    const { key, automaton } = patternOf(schema, at);
+    const name = this.#patterns.get(key) ?? `pattern_${this.#patterns.size}`;
+    if (this.#patterns.has(key)) return `"\\"" ${name}_0`;
+    this.#patterns.set(key, name);
+    const states = automaton();
+    this.#states += states.length;
+    if (this.#states > STATES_MAX)
+      throw refusal(at("pattern"), `makes more than the ${STATES_MAX} states of all patterns that are supported`);
+    writeAutomaton(states, name, this.#literals);
+    return `"\\"" ${name}_0`;
+  }
+
+  /** One of these. */
+  #expression(expressions: readonly string[], place: string): Library {
+    const key = expressions.join(" | ");
+    const known = this.#expressed.get(key);
+    if (known !== undefined) return known;
     if (this.#literals.size + expressions.length > VALUES_MAX)
       throw refusal(place, `makes more than the ${VALUES_MAX} values and parts of ranges that are supported`);
-    return { anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) };
+    const made = this.#define({ anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) });
+    this.#expressed.set(key, made);
+    return made;
   }
 }
 

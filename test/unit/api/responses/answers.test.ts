@@ -102,7 +102,11 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["a tool that we would have to run", { tools: [{ type: "web_search" }] }, "tools[0].type"],
   ["a forced call of nothing", { tool_choice: "required" }, "tool_choice"],
   ["a format nobody knows", { text: { format: { type: "yaml" } } }, "text.format.type"],
-  ["a pattern", { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "a" } } } }, "text.format.schema"],
+  [
+    "a look-ahead",
+    { text: { format: { type: "json_schema", name: "n", schema: { type: "string", pattern: "(?=a)" } } } },
+    "text.format.schema",
+  ],
   ["log probabilities", { include: ["message.output_text.logprobs"] }, "include[0]"],
   ["what no answer has", { include: ["reasoning.encrypted_content", "thoughts"] }, "include[1]"],
   ["a conversation", { conversation: "conv_1" }, "conversation"],

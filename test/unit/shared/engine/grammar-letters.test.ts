@@ -4,20 +4,9 @@ import { afterAll, expect, test } from "vitest";
 import { JsonNumber, type Printable, printJson } from "../../../../services/shared/engine/chat/python-json.ts";
 import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
 import { allowedIds } from "../../../support/allowed-ids.ts";
+import { byteVocabulary } from "../../../support/byte-grammar.ts";
 
-/** Tokens that are bytes: there is one way to write each answer. */
-const bytes = new Grammars(
-  {
-    table: {
-      block: Uint8Array.from({ length: 256 }, (_, byte) => byte),
-      starts: Int32Array.from({ length: 258 }, (_, i) => Math.min(i, 256)),
-      special: [],
-    },
-    stopIds: [256],
-    vocabSize: 257,
-  },
-  { compileMs: 20_000, nextMs: 20_000 },
-);
+const bytes = new Grammars(byteVocabulary, { compileMs: 20_000, nextMs: 20_000 });
 afterAll(() => bytes.close());
 
 /** Every answer to a schema that has few, letter by letter. */

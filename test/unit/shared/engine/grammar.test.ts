@@ -223,10 +223,23 @@ test("the bounds that zod puts around every integer cost their parts once, howev
 });
 
 const refused: readonly (readonly [unknown, string])[] = [
-  [{ type: "string", pattern: "^a" }, "pattern is not supported"],
-  [{ type: "string", maxLength: 5 }, "maxLength is not supported"],
+  [{ type: "string", enum: ["a"], pattern: "^a" }, "pattern is not supported beside enum"],
+  [{ type: "string", format: "date", maxLength: 5 }, "maxLength is not supported beside format"],
+  [{ type: "string", minLength: 6, maxLength: 5 }, "minLength is more than maxLength"],
+  [{ type: "string", maxLength: 10_001 }, "maxLength must be a whole number up to 10000"],
+  [{ type: "string", minLength: 0.5 }, "minLength must be a whole number up to 10000"],
   [{ type: "string", format: "uri" }, "format is not supported but as one of date,"],
-  [{ type: "number", minimum: 0 }, "minimum is not supported beside number"],
+  [{ type: "number", minimum: 2, maximum: 1 }, "minimum leaves no number within the bounds"],
+  [
+    { type: "number", exclusiveMinimum: 0, exclusiveMaximum: 1e-17 },
+    "exclusiveMinimum leaves no number within the bounds that has at most",
+  ],
+  [
+    { type: "number", minimum: 1e16 },
+    "minimum leaves no number within the bounds that has at most 16 digits before the point and 17 behind it",
+  ],
+  [{ type: "number", maximum: "1" }, "maximum must be a number that a double holds"],
+  [{ type: "number", multipleOf: 0.5 }, "multipleOf is not supported"],
   [{ type: "integer", multipleOf: 5 }, "multipleOf is not supported"],
   [{ type: "integer", minimum: 5, maximum: 3 }, "minimum leaves no number below the maximum"],
   [

@@ -1,0 +1,110 @@
+import { numberOf } from "./numbers.ts";
+import { naturals } from "./ranges.ts";
+import { type At, BOUNDS, type Keywords, refusal } from "./schema-forms.ts";
+
+/** Behind the point, as many as any double between a tenth and one needs. Values are counted in the last of them. */
+const DIGITS = 17;
+const ONE = 10n ** BigInt(DIGITS);
+/** json.dumps writes larger ones with an exponent, which numbers of bounds have none of. */
+const LARGEST = 10n ** 16n * ONE - 1n;
+
+/** What numbers may be, both ends with it, in parts of `ONE`. */
+interface Decimals {
+  readonly least: bigint;
+  readonly most: bigint;
+}
+
+/**
+ * Whoever reads a number rounds it to a double, and rounding keeps the order: what is written at or above a bound is read so. So what must lie
+ * above a bound lies at or above the next double.
+ */
+export function decimalsOf(schema: Keywords, at: At): Decimals {
+  const [minimum, maximum, above, below] = BOUNDS.map((key) => boundOf(schema, key, at));
+  const least = [-LARGEST, ceiling(minimum), ceiling(above === undefined ? undefined : next(above))].reduce((a, b) => (a > b ? a : b));
+  const most = [LARGEST, floor(maximum), floor(below === undefined ? undefined : -next(-below))].reduce((a, b) => (a < b ? a : b));
+  if (least > most) {
+    const key = BOUNDS.find((key) => schema[key] !== undefined)!;
+    throw refusal(at(key), `leaves no number within the bounds that has at most 16 digits before the point and ${DIGITS} behind it`);
+  }
+  return { least, most };
+}
+
+function boundOf(schema: Keywords, key: string, at: At): number | undefined {
+  const value = schema[key];
+  if (value === undefined) return undefined;
+  if (!Number.isFinite(numberOf(value))) throw refusal(at(key), "must be a number that a double holds");
+  return numberOf(value);
+}
+
+/** The double above. */
+function next(value: number): number {
+  if (value === 0) return Number.MIN_VALUE;
+  const bits = new BigInt64Array(Float64Array.of(value).buffer);
+  bits[0]! += value > 0 ? 1n : -1n;
+  return new Float64Array(bits.buffer)[0]!;
+}
+
+const floor = (value: number | undefined): bigint => (value === undefined ? LARGEST : -ceiling(-value));
+
+/** Of a double as it is written shortest: a decimal that is read as it. */
+function ceiling(value: number | undefined): bigint {
+  if (value === undefined || value === Number.NEGATIVE_INFINITY) return -LARGEST;
+  if (value === Number.POSITIVE_INFINITY) return LARGEST + 1n;
+  const [, sign, whole, part = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:e(.+))?$/.exec(String(value))!;
+  const digits = BigInt(`${sign}${whole}${part}`);
+  const shift = Number(exponent) - part.length + DIGITS;
+  if (shift >= 0) return digits * 10n ** BigInt(shift);
+  const divisor = 10n ** BigInt(-shift);
+  return digits / divisor + (digits > 0n && digits % divisor !== 0n ? 1n : 0n);
+}
+
+/** Expressions of the library's grammar for these numbers: whole ones, and those with digits behind a point, zeros too. Zero has no sign. */
+export function writtenDecimals({ least, most }: Decimals): string[] {
+  const below = least < 0n ? magnitudes(most < 0n ? -most : 1n, -least).map((written) => `"-" ${written}`) : [];
+  return most < 0n ? below : [...below, ...magnitudes(least > 0n ? least : 0n, most)];
+}
+
+/** The first and the last whole part may begin or end within it, all between have any digits behind them. */
+function magnitudes(least: bigint, most: bigint): string[] {
+  const [first, last] = [least / ONE, most / ONE];
+  const [low, high] = [digitsOf(least % ONE), digitsOf(most % ONE)];
+  if (first === last) return [`"${first}" ${fraction(low, high)}`];
+  const [from, to] = [low === ZEROS ? first : first + 1n, high === NINES ? last : last - 1n];
+  return [
+    ...(from === first ? [] : [`"${first}" ${fraction(low, NINES)}`]),
+    ...(from > to ? [] : naturals(from, to).map((whole) => `${whole} ${fraction(ZEROS, NINES)}`)),
+    ...(to === last ? [] : [`"${last}" ${fraction(ZEROS, high)}`]),
+  ];
+}
+
+const digitsOf = (part: bigint): string => String(part).padStart(DIGITS, "0");
+const ZEROS = "0".repeat(DIGITS);
+const NINES = "9".repeat(DIGITS);
+
+/** A point and digits, which stand for `low` to `high`; nothing stands for zeros. */
+function fraction(low: string, high: string): string {
+  const digits = `"." ${atLeastOne(low, high)}`;
+  return low === ZEROS ? `( ${digits} )?` : digits;
+}
+
+/** Digits, `low.length` at most, that stand for `low` to `high` where zeros are thought behind them. By the first of them, which decides. */
+function atLeastOne(low: string, high: string): string {
+  const [a, b] = [Number(low[0]), Number(high[0])];
+  const [zeros, nines] = ["0".repeat(low.length - 1), "9".repeat(low.length - 1)];
+  const beginning = (digit: number, from: string, to: string) => `"${digit}" ${rest(from, to)}`;
+  if (a === b) return beginning(a, low.slice(1), high.slice(1));
+  const [from, to] = [low.slice(1) === zeros ? a : a + 1, high.slice(1) === nines ? b : b - 1];
+  const choices = [
+    ...(from === a ? [] : [beginning(a, low.slice(1), nines)]),
+    ...(from > to ? [] : [`[${from}-${to}] ${rest(zeros, nines)}`]),
+    ...(to === b ? [] : [beginning(b, zeros, high.slice(1))]),
+  ];
+  return `( ${choices.join(" | ")} )`;
+}
+
+/** The same, or none. */
+function rest(low: string, high: string): string {
+  if (low === "") return "";
+  if (/^0+$/.test(low)) return /^9+$/.test(high) ? `[0-9]{0,${low.length}}` : `( ${atLeastOne(low, high)} )?`;
+  return atLeastOne(low, high);
+}

@@ -1,0 +1,49 @@
+import { expect } from "vitest";
+import type { Grammars, Vocabulary } from "../../services/shared/engine/grammar/grammars.ts";
+import type { seededRandom } from "../../services/shared/runtime/random.ts";
+import { allowedIds } from "./allowed-ids.ts";
+
+const END = 256;
+
+/** Tokens that are bytes: there is one way to write each answer. */
+export const byteVocabulary: Vocabulary = {
+  table: {
+    block: Uint8Array.from({ length: 256 }, (_, byte) => byte),
+    starts: Int32Array.from({ length: 258 }, (_, i) => Math.min(i, 256)),
+    special: [],
+  },
+  stopIds: [END],
+  vocabSize: 257,
+};
+
+/** Whether `text` is an answer. */
+export async function takesBytes(grammars: Grammars, schema: object, text: string | Uint8Array): Promise<boolean> {
+  const following = grammars.follow({ schema: JSON.stringify(schema) });
+  try {
+    return allowedIds((await following.allowed([...Buffer.from(text)]))!, 257).includes(END);
+  } catch (error) {
+    expect(error).toMatchObject({ message: expect.stringContaining("is not what its schema allows") });
+    return false;
+  } finally {
+    following.close();
+  }
+}
+
+/** An answer of any of the bytes that are allowed, which ends where it may once it is as long as `enough`. */
+export async function walkBytes(grammars: Grammars, schema: object, random: ReturnType<typeof seededRandom>, enough = 40): Promise<string> {
+  const following = grammars.follow({ schema: JSON.stringify(schema) });
+  const answer: number[] = [];
+  try {
+    for (;;) {
+      const may = allowedIds((await following.allowed(answer))!, 257);
+      const ends = may.includes(END) && (may.length === 1 || answer.length >= enough || random.u32() % 8 === 0);
+      if (ends) return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(answer));
+      const quote = answer.length >= enough && may.includes(0x22) ? 0x22 : undefined;
+      const bytes = may.filter((id) => id !== END);
+      answer.push(quote ?? bytes[random.u32() % bytes.length]!);
+      expect(answer.length).toBeLessThan(2_000);
+    }
+  } finally {
+    following.close();
+  }
+}
