@@ -97,7 +97,9 @@ export class Judge {
     const permit = [...permits.values()].findLast(({ event }) => permitted[event.type].includes(touch));
     if (permit !== undefined) {
       permits.delete(permit.epoch);
-      const early = passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.sequence}`);
+      // Once somebody has gone on behind it, there was a message: of the reconciler, where this worker was slow.
+      const waits = this.#logs.get(jobId)?.at(-1)?.record.sequence === permit.sequence;
+      const early = waits && passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.sequence}`);
       if (early && touch === "ack" && this.#at(jobId, lengthThen)?.phase === phase)
         this.fault(`${by} acked ${jobId} before the next message was there`);
     } else if (touch !== "ack" || !this.#wasOver(jobId, phase, lengthThen)) {
