@@ -1,4 +1,5 @@
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
 import type { Exactly } from "../prompt/exactly.ts";
 import { functionTool } from "../prompt/function-tool.ts";
@@ -20,8 +21,9 @@ export function namesInNamespaces({ tools = [] }: ResponsesRequest): Readonly<Re
   return Object.fromEntries(inside.map((called) => [nameInPrompt(called), called]));
 }
 
-/** The tools in the form that prompts are written from. INVALID_REQUEST where two would have one name there. */
+/** The tools in the form that prompts are written from. INVALID_REQUEST where two would have one name there, TOO_LARGE beyond REPEATED_BYTES_MAX. */
 export function toolsOf({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] {
+  requireRepeatable(tools);
   const names = new Set<string>();
   const inPrompt = (called: CalledName, { description, parameters }: Described, path: readonly (string | number)[]): Printable => {
     const name = nameInPrompt(called);
@@ -38,6 +40,21 @@ export function toolsOf({ tools = [] }: ResponsesRequest, exactly: Exactly): rea
       : [],
   );
   return [...plain, ...grouped];
+}
+
+/** What namespaces say of themselves stands in the request once and in the prompt with each function: so much more than was sent. */
+const REPEATED_BYTES_MAX = 2 ** 20;
+
+function requireRepeatable(tools: readonly Tool[]): void {
+  const repeated = tools.map((tool) =>
+    tool.type === "namespace" ? Buffer.byteLength(tool.description ?? "") * Math.max(0, tool.tools.length - 1) : 0,
+  );
+  if (repeated.reduce((sum, bytes) => sum + bytes, 0) <= REPEATED_BYTES_MAX) return;
+  throw new ServingError(
+    "TOO_LARGE",
+    `tools: the model is told of a namespace with each of its functions: these descriptions, repeated, have more than ${REPEATED_BYTES_MAX} bytes`,
+    { param: "tools" },
+  );
 }
 
 interface Described {
@@ -66,4 +83,5 @@ const echoedFunction = (tool: FunctionTool) => ({
   parameters: tool.parameters ?? null,
   strict: tool.strict ?? false,
 });
-type FunctionTool = Extract<NonNullable<ResponsesRequest["tools"]>[number], { type: "function" }>;
+type Tool = NonNullable<ResponsesRequest["tools"]>[number];
+type FunctionTool = Extract<Tool, { type: "function" }>;

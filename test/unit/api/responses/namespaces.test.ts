@@ -73,6 +73,18 @@ test.each<[string, object, string]>([
   });
 });
 
+test("what a namespace says of itself makes no prompt out of a small request that is many times as large", async () => {
+  const group = (bytes: number, functions: number) => ({
+    ...{ type: "namespace" as const, name: "n", description: "a ".repeat(bytes / 2) },
+    tools: Array.from({ length: functions }, (_, i) => ({ type: "function" as const, name: `f${i}` })),
+  });
+  const count = (...tools: object[]) => run.client.responses.inputTokens.count({ model: "yardlog", input: "x", tools: tools as never });
+  const refused = { status: 413, param: "tools" };
+  await expect(count(group(400_000, 4))).rejects.toMatchObject(refused);
+  await expect(count(group(300_000, 3), { ...group(300_000, 3), name: "m" })).rejects.toMatchObject(refused);
+  expect((await count(group(2_000, 100))).input_tokens).toBeGreaterThan(100_000);
+});
+
 test("the input may be said to be cut where it does not fit: what fits is answered, and nothing was cut", async () => {
   const answer = run.client.responses.create({ ...ask, truncation: "auto" });
   await says("In bay 42.");
