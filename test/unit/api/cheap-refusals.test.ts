@@ -38,6 +38,10 @@ const asked: readonly [string, object][] = [
   ["/v1/completions", prompted("Where?")],
   ["/v1/chat/completions", { model: "yardlog", messages }],
   ["/v1/chat/completions", { model: "yardlog", messages, response_format: { type: "json_object" } }],
+  [
+    "/v1/chat/completions",
+    { model: "yardlog", messages, tools: [{ type: "function", function: { name: "find" } }], response_format: { type: "json_object" } },
+  ],
   ["/v1/responses", { model: "yardlog", input: "Where?" }],
   ["/v1/messages", { model: "yardlog", messages, max_tokens: 1 }],
   ["/v1/jobs", { kind: "chat", request: { model: "yardlog", messages } }],
