@@ -219,6 +219,11 @@ export default {
                   "oneof": [
                     "after"
                   ]
+                },
+                "_blank": {
+                  "oneof": [
+                    "blank"
+                  ]
                 }
               },
               "fields": {
@@ -237,6 +242,13 @@ export default {
                   "rule": "repeated",
                   "type": "int32",
                   "id": 3
+                },
+                "blank": {
+                  "type": "int32",
+                  "id": 4,
+                  "options": {
+                    "proto3_optional": true
+                  }
                 }
               }
             },

@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import type { FastifyRequest } from "fastify";
+import { callerOf } from "./auth.ts";
 import type { Body } from "./http/body.ts";
-import { bodyHash } from "./submit.ts";
+import { rememberedAs } from "./submit.ts";
 
 /** What a request tells beside what it asks for. */
 export interface Asking {
@@ -8,7 +10,17 @@ export interface Asking {
   readonly url: string;
   readonly body: Pick<Body, "raw">;
   readonly caller: FastifyRequest["caller"];
+  /** Of its connection, where it is known. */
+  readonly socket?: Pick<FastifyRequest["socket"], "once" | "off">;
 }
+
+/** Calls back when the client of a request leaves, until the returned function is called. */
+export function onLeaving({ socket }: Pick<Asking, "socket">, act: () => void): () => void {
+  socket?.once("close", act);
+  return () => void socket?.off("close", act);
+}
+
+const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
 
 export const hashOf = ({ url, body }: Asking, index: number): string => ofChoice(bodyHash(url, body.raw), index);
 
@@ -17,6 +29,12 @@ export const ofChoice = (text: string, index: number): string => (index === 0 ? 
 
 export function idempotencyKeyOf({ headers: { "idempotency-key": key } }: Pick<Asking, "headers">): string | null {
   return typeof key === "string" && key !== "" ? key : null;
+}
+
+/** What the record knows the key of a request as; null without one. */
+export function keyInRecord(request: Pick<Asking, "headers" | "caller">): string | null {
+  const key = idempotencyKeyOf(request);
+  return key === null ? null : rememberedAs(callerOf(request).tenant, key);
 }
 
 /** SDKs say so when they send a request again. */

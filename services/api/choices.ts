@@ -3,12 +3,12 @@ import type { View } from "./answer/view.ts";
 import { type Asking, hashOf, idempotencyKeyOf, isRetry } from "./asking.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
-import { abandon, admissible, type SubmitOptions, submitJob } from "./generate.ts";
 import { cancelJob } from "./jobs/jobs.ts";
 import { placesFor } from "./paying.ts";
 import type { Prompt, WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import type { Submitted } from "./submit.ts";
+import { abandon, admissible, type SubmitOptions, submitJob } from "./submitting.ts";
 
 /** One of the answers that a request asked for. */
 export interface Choice extends Submitted {

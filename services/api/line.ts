@@ -4,13 +4,13 @@ import { viewOf } from "./answer/follow.ts";
 import { surfaceOf } from "./answer/surfaces.ts";
 import { askedOf } from "./asked.ts";
 import type { ApiDeps } from "./deps.ts";
-import { jobOf } from "./generate.ts";
 import type { Body } from "./http/body.ts";
 import type { Shown } from "./http/respond.ts";
 import { cancelJob } from "./jobs/jobs.ts";
 import { tokenized } from "./prompt/prompt.ts";
 import { CHOICES_MAX } from "./requests.ts";
 import { submit } from "./submit.ts";
+import { jobOf } from "./submitting.ts";
 
 /** A request that came as a line of a file. */
 export interface Line {

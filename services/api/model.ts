@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { callsOpening } from "../shared/engine/chat/dialect.ts";
 import type { Release } from "../shared/engine/chat/messages.ts";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
 import { parseJson, readJsonIfThere } from "../shared/engine/checkpoint/json-files.ts";
+import type { Constraint } from "../shared/engine/grammar/following.ts";
 import { Grammars } from "../shared/engine/grammar/grammars.ts";
 import { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
 import { type Config, servedName } from "../shared/runtime/config.ts";
@@ -15,6 +17,8 @@ export interface ServedModel {
   readonly release: Release;
   readonly tokenizer: Tokenizer;
   readonly grammars: Grammars;
+  /** How an answer begins that calls tools. */
+  readonly calls: Required<Pick<Constraint, "instead" | "blank">>;
   readonly contextTokens: number;
   readonly vocabSize: number;
   /** Begins the answer of a chat that does not say whether to think. */
@@ -50,6 +54,7 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
     release: model.release,
     tokenizer,
     grammars: new Grammars(tokenizer.vocabulary(), GRAMMAR_TIMES),
+    calls: await callsOf(tokenizer, model.release),
     contextTokens: model.contextTokens,
     vocabSize: tokenizer.vocabSize,
     thinking: config.thinking === "enabled",
@@ -58,6 +63,15 @@ export async function openServedModel(config: Config): Promise<ServedModel> {
     createdSeconds: Math.floor((await stat(path)).mtimeMs / 1_000),
   };
 }
+
+async function callsOf(tokenizer: Tokenizer, release: Release): Promise<ServedModel["calls"]> {
+  const instead = Array.from(await tokenizer.encode(callsOpening(release, null)));
+  const text = instead.findIndex((id) => !tokenizer.bytesOf(id).every((byte) => WHITESPACE.has(byte)));
+  return { instead, blank: text < 0 ? instead.length : text };
+}
+
+/** Of JSON. */
+const WHITESPACE = new Set(Buffer.from(" \t\n\r"));
 
 export function requireModel(model: ServedModel, asked: string): void {
   if (asked === model.name) return;

@@ -1,11 +1,14 @@
 import { type Pay, Places } from "./admission/places.ts";
-import type { Asking } from "./asking.ts";
+import { type Asking, keyInRecord } from "./asking.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { WrittenPrompt } from "./prompt/prompt.ts";
 
-export const placesFor = (deps: ApiDeps, request: Asking, answers: number): Places =>
-  new Places(deps.admission, payer(deps, request), answers);
+export function placesFor(deps: ApiDeps, request: Asking, answers: number): Places {
+  const { admission } = deps;
+  const key = keyInRecord(request);
+  return new Places(admission, payer(deps, request), answers, key === null ? undefined : () => admission.making.begin(key));
+}
 
 const payer =
   ({ limits }: Pick<ApiDeps, "limits">, request: Pick<Asking, "caller">): Pay =>

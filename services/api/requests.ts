@@ -13,7 +13,7 @@ export const stopString = text
   .min(1)
   .max(1_000)
   .refine((value) => !/\p{Surrogate}/u.test(value), { error: "has half a surrogate pair: send valid Unicode" });
-const part = z.object({ type: z.string(), text: z.string().optional(), refusal: z.string().optional() });
+const part = z.object({ type: z.string(), text: z.string().optional(), refusal: optional(z.string()) });
 /** By name, where there is one: clients offer tools of several kinds, and say which to switch off. */
 export const ONLY_FUNCTIONS: z.core.$ZodErrorMap = ({ input }) =>
   `only functions, which the client runs, are supported${typeof input === "string" ? `: not ${JSON.stringify(input.slice(0, 100))}` : ""}`;
@@ -45,7 +45,7 @@ export const toolChoiceOf = <Named extends z.core.$ZodTypeDiscriminable, Allowed
 ) =>
   z.union([z.enum(["auto", "none", "required"]), z.discriminatedUnion("type", [named, allowed], { error: CHOICES })], { error: CHOICES });
 const CHOICES = "only auto, none, required, a named function and allowed_tools are supported";
-const namedFunction = z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) });
+const namedFunction = z.object({ type: z.literal("function", { error: ONLY_FUNCTIONS }), function: z.object({ name: z.string() }) });
 const toolChoice = toolChoiceOf(
   namedFunction,
   z.object({

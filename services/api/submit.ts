@@ -29,8 +29,8 @@ export interface Submission {
   readonly replica?: string;
   /** Lets it in, if it is not there already: OVERLOADED, RATE_LIMITED. Absent: it comes alone, and pays nothing. */
   readonly enter?: (job: Demand) => Promise<Place>;
-  /** Whether another request with its key puts it there in a moment: asked where it was not let in. `known`: its key was used before. Absent: no. */
-  readonly comes?: (jobId: string, known: boolean) => Promise<boolean>;
+  /** Waits, where it is not let in, for another request with its key that may put it there in a moment. Absent: there is none. */
+  readonly another?: () => Promise<void>;
   /** Hears of a job that may be in the record although its client is told that it failed. */
   readonly abandon?: (jobId: string) => void;
 }
@@ -53,8 +53,6 @@ export interface SubmitDeps {
   readonly admission: Admission;
 }
 
-export const bodyHash = (url: string, body: string): string => createHash("sha256").update(`${url}\n${body}`).digest("base64url");
-
 /**
  * Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). A queue that does not answer changes
  * nothing: the reconciler sees to the message of a job that is in the record.
@@ -65,7 +63,7 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
   const earlier = known ? await bus.log.last(jobId) : null;
   const shared = isShared(submission);
   if (earlier === null) {
-    const place = await placeOf(deps, jobId, submission, known);
+    const place = await placeOf(deps, jobId, submission);
     return { jobId, shared, ...(place === null ? { created: false } : await admitted(deps, jobId, submission, place)) };
   }
   // Where the job only waits, whoever put it there may have died before he published its message: one more is harmless.
@@ -74,13 +72,15 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 }
 
 /** Null: it is there by now, let in and paid for by another request with its key. */
-async function placeOf({ admission }: SubmitDeps, jobId: string, submission: Submission, known: boolean): Promise<Place | null> {
-  const { request, ids, enter = async (job) => alone(admission, job), comes = async () => false } = submission;
+async function placeOf({ admission, bus }: SubmitDeps, jobId: string, submission: Submission): Promise<Place | null> {
+  const { request, ids, enter = async (job) => alone(admission, job), another } = submission;
   try {
     return await enter({ ...request, promptTokens: ids.length });
   } catch (thrown) {
-    if (ServingError.from(thrown).http === 429 && (await comes(jobId, known))) return null;
-    throw thrown;
+    if (another === undefined || ServingError.from(thrown).http !== 429) throw thrown;
+    await another();
+    if ((await bus.log.last(jobId)) === null) throw thrown;
+    return null;
   }
 }
 
@@ -166,6 +166,14 @@ export const rememberedAs = (tenant: string, idempotencyKey: string): string =>
     .update(JSON.stringify([tenant, idempotencyKey]))
     .digest("base64url");
 
+/** Whether a job that was asked for under this key is in the record. */
+export async function isThere({ log, registry }: Pick<Bus, "log" | "registry">, rememberedAs: string): Promise<boolean> {
+  const earlier = await registry.recall(rememberedAs);
+  return earlier !== null && (await log.last(remembered(earlier).jobId)) !== null;
+}
+
+const remembered = (text: string) => JSON.parse(text) as { readonly jobId: string; readonly bodyHash: string };
+
 async function jobIdFor(
   { bus, random }: SubmitDeps,
   { tenant, idempotencyKey, jobId: own, bodyHash }: Submission,
@@ -175,7 +183,7 @@ async function jobIdFor(
   if (idempotencyKey === null) return { jobId, known: false };
   const earlier = await bus.registry.remember(rememberedAs(tenant, idempotencyKey), JSON.stringify({ jobId, bodyHash }));
   if (earlier === null) return { jobId, known: false };
-  const found = JSON.parse(earlier) as { jobId: string; bodyHash: string };
+  const found = remembered(earlier);
   if (found.bodyHash !== bodyHash) throw keyOfAnother();
   return { jobId: found.jobId, known: true };
 }

@@ -5,6 +5,7 @@ import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable, ServingError } from "../../shared/runtime/errors.ts";
 import { Backlog, type Counted, type Load } from "./backlog.ts";
 import { type Capacity, Workers } from "./capacity.ts";
+import { Making } from "./making.ts";
 
 /** Part of the time until its deadline that a job may be expected to need: estimates err, and the tail is longer than the mean. */
 const USABLE = 0.7;
@@ -23,12 +24,15 @@ export type Demand = Pick<JobRequest, "lane" | "maxTokens" | "deadlineMs"> & { r
  * which there should be room.
  */
 export class Admission {
+  /** Those that were let in by a key and are not all in the record. */
+  readonly making: Making;
   readonly #bus: Bus;
   readonly #limits: AdmissionLimits;
   readonly #backlog: Backlog;
   readonly #workers: Workers;
 
   constructor(bus: Bus, clock: Clock, model: string, limits: AdmissionLimits) {
+    this.making = new Making(clock);
     this.#bus = bus;
     this.#limits = limits;
     this.#backlog = new Backlog(bus, clock, model);

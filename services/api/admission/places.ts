@@ -21,12 +21,15 @@ export class Places {
   readonly #admission: Pick<Admission, "admit">;
   readonly #pay: Pay;
   readonly #answers: number;
+  readonly #begin: () => () => void;
   #free: Place[] | null = null;
 
-  constructor(admission: Pick<Admission, "admit">, pay: Pay, answers: number) {
+  /** `begin`: called when they are let in; its result once each is in the queue, or will not come. */
+  constructor(admission: Pick<Admission, "admit">, pay: Pay, answers: number, begin: () => () => void = () => () => {}) {
     this.#admission = admission;
     this.#pay = pay;
     this.#answers = answers;
+    this.#begin = begin;
   }
 
   /** For the answer of this index; each asks at most once, in order. Throws OVERLOADED and RATE_LIMITED. */
@@ -50,6 +53,14 @@ export class Places {
     const counted = await this.#admission.admit(job, spendings.length, () => {
       paid = this.#pay(spendings);
     });
-    return counted.map(({ queued }, i) => ({ queued, giveBack: paid[i]! }));
+    const end = this.#begin();
+    let open = counted.length;
+    return counted.map(({ queued }, i) => ({
+      queued: () => {
+        queued();
+        if (--open === 0) end();
+      },
+      giveBack: paid[i]!,
+    }));
   }
 }

@@ -2,12 +2,12 @@ import { type Printable, readJson } from "../../shared/engine/chat/python-json.t
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import type { Asking } from "../asking.ts";
 import type { ApiDeps } from "../deps.ts";
-import { admissible, submitJob } from "../generate.ts";
 import { requireModel } from "../model.ts";
 import { functionTool } from "../prompt/function-tool.ts";
 import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt/prompt.ts";
 import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "../requests.ts";
 import type { Submitted } from "../submit.ts";
+import { admissible, submitJob } from "../submitting.ts";
 import type { Call } from "./calls.ts";
 import type { ChatMessage, SubmitMessage } from "./messages.ts";
 

@@ -14,7 +14,7 @@ export function openingOf(
   release: Release,
 ): string {
   if (names.length === 0) throw invalid(param, "a call can only be forced with tools");
-  if (name !== null) requireNamed(name, names, param);
+  if (name !== null) requireNamed(name, new Set(names), param);
   if (messages.at(-1)?.wo_eos === true) throw invalid(param, "cannot force a call in an answer that is begun already");
   return callsOpening(release, name);
 }

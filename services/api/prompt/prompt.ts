@@ -1,4 +1,3 @@
-import { callsOpening } from "../../shared/engine/chat/dialect.ts";
 import type { ChatMessage } from "../../shared/engine/chat/messages.ts";
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
 import type { Constraint } from "../../shared/engine/grammar/following.ts";
@@ -80,7 +79,7 @@ export async function conversationPrompt(
   const options = { release, thinking, effort: effortOf(effort), tools, responseFormat: format?.written };
   const { text, thinks } = openedPrompt(messages, options);
   const isHeld = format !== undefined && begun === undefined; // what is a call is no value
-  const constraint = isHeld && { constraint: await heldTo(model, format.schema, thinks, tools.length > 0) };
+  const constraint = isHeld && { constraint: heldTo(model, format.schema, thinks, tools.length > 0) };
   const view = { surface, created: seconds(clock), thinking: thinks, tools: tools.length > 0, release };
   const written = writtenText(model, text, surface === "responses" ? "input" : "messages");
   const ids = async () => {
@@ -91,13 +90,11 @@ export async function conversationPrompt(
 }
 
 /** An answer of a model that has tools may call them instead, as one does that has to (`openingOf`). */
-async function heldTo({ tokenizer, release }: ServedModel, schema: string, thinks: boolean, calls: boolean): Promise<Constraint> {
-  return {
-    schema,
-    ...(thinks && { after: tokenizer.ids.thinkEnd! }),
-    ...(calls && { instead: Array.from(await tokenizer.encode(callsOpening(release, null))) }),
-  };
-}
+const heldTo = ({ tokenizer, calls }: ServedModel, schema: string, thinks: boolean, mayCall: boolean): Constraint => ({
+  schema,
+  ...(thinks && { after: tokenizer.ids.thinkEnd! }),
+  ...(mayCall && calls),
+});
 
 export function completionPrompt(model: ServedModel, { prompt }: CompletionRequest, clock: Clock): WrittenPrompt {
   const written = typeof prompt === "string" ? writtenText(model, prompt, "prompt") : writtenIds(tokenIds(model, prompt));

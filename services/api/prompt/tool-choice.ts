@@ -16,8 +16,10 @@ const isAllowedTools = (choice: ToolChoice): choice is AllowedTools => typeof ch
 export function chosenTools(tools: readonly Printable[], choice: ToolChoice): readonly Printable[] {
   if (choice === "none") return [];
   if (!isAllowedTools(choice)) return tools;
-  for (const name of choice.allowed) requireNamed(name, tools.map(nameOf), "tool_choice");
-  return tools.filter((tool) => choice.allowed.includes(nameOf(tool)));
+  const names = new Set(tools.map(nameOf));
+  const allowed = new Set(choice.allowed);
+  for (const name of allowed) requireNamed(name, names, "tool_choice");
+  return tools.filter((tool) => allowed.has(nameOf(tool)));
 }
 
 /** A call that the answer has to be; `name` null: of whichever tool. */
@@ -34,6 +36,6 @@ export function forcedBy(choice: ToolChoice): ForcedCall | undefined {
   return mode === "required" ? { name: null, param: "tool_choice" } : undefined;
 }
 
-export function requireNamed(name: string, names: readonly string[], param: string): void {
-  if (!names.includes(name)) throw invalid(param, `no tool is named ${JSON.stringify(name.slice(0, 100))}`);
+export function requireNamed(name: string, names: ReadonlySet<string>, param: string): void {
+  if (!names.has(name)) throw invalid(param, `no tool is named ${JSON.stringify(name.slice(0, 100))}`);
 }

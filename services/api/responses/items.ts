@@ -4,13 +4,13 @@ import { invalid } from "../errors.ts";
 import { itemId } from "../ids.ts";
 import { knownRole } from "../openai/messages.ts";
 import type { Item } from "./requests.ts";
-import { nameInPrompt } from "./tools.ts";
+import type { NameInPrompt } from "./tools.ts";
 
 /**
  * The conversation as the model knows it: what an assistant thought, said and called in a row is one turn. INVALID_REQUEST names the item by
- * its place in the request, which brought all but the first `earlier`.
+ * its place in the request, which brought all but the first `earlier`. `name`: as the model knows what is called.
  */
-export function chatMessages(items: readonly Item[], earlier: number): ChatMessage[] {
+export function chatMessages(items: readonly Item[], earlier: number, name: NameInPrompt): ChatMessage[] {
   const messages: ChatMessage[] = [];
   const calls = new Set<string>();
   let turn: AssistantTurn | null = null;
@@ -23,7 +23,7 @@ export function chatMessages(items: readonly Item[], earlier: number): ChatMessa
     }
     if (item.type === "function_call") calls.add(item.call_id);
     if (turn === null || !turn.takes(item)) {
-      turn = new AssistantTurn();
+      turn = new AssistantTurn(name);
       messages.push(turn.message);
     }
     turn.take(item);
@@ -46,6 +46,7 @@ const isAssistants = (item: Item): item is AssistantItem =>
 const ORDER = ["reasoning", "message", "function_call"] as const;
 
 class AssistantTurn {
+  readonly #name: NameInPrompt;
   readonly #calls: ToolCall[] = [];
   readonly message: { role: "assistant"; content: string; reasoning_content: string; tool_calls: ToolCall[] } = {
     role: "assistant",
@@ -55,6 +56,10 @@ class AssistantTurn {
   };
   #place = 0;
 
+  constructor(name: NameInPrompt) {
+    this.#name = name;
+  }
+
   takes({ type }: AssistantItem): boolean {
     return type === "message" ? this.#place < ORDER.indexOf("message") : ORDER.indexOf(type) >= this.#place;
   }
@@ -63,7 +68,7 @@ class AssistantTurn {
     this.#place = ORDER.indexOf(item.type);
     if (item.type === "message") this.message.content = textOf(item);
     else if (item.type === "reasoning") this.message.reasoning_content += thoughtOf(item);
-    else this.#calls.push({ id: item.call_id, function: { name: nameInPrompt(item), arguments: item.arguments } });
+    else this.#calls.push({ id: item.call_id, function: { name: this.#name(item), arguments: item.arguments } });
   }
 }
 

@@ -11,7 +11,7 @@ import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
 import type { Echo } from "./kept.ts";
 import type { Item, ResponsesRequest } from "./requests.ts";
-import { choiceOf, echoedTools, namesInNamespaces, toolsOf } from "./tools.ts";
+import { choiceOf, echoedTools, nameIn, namesInNamespaces, toolsOf } from "./tools.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function responsesPrompt(
@@ -25,9 +25,10 @@ export async function responsesPrompt(
   const items = [...earlier, ...own];
   const effort = request.reasoning?.effort;
   const exactly = onDemand(exact);
-  const choice = choiceOf(request);
+  const name = nameIn(request);
+  const choice = choiceOf(request, name);
   const conversation = {
-    messages: [...instructions(request), ...chatMessages(items, earlier.length)],
+    messages: [...instructions(request), ...chatMessages(items, earlier.length, name)],
     tools: chosenTools(toolsOf(request, exactly), choice),
     thinking: thinksBy(effort, model.thinking),
     effort,

@@ -65,7 +65,11 @@ const namespace = z.object({
 const tool = z.discriminatedUnion("type", [functionTool, namespace], {
   error: ({ input }) => ONLY_FUNCTIONS({ input: (input as { type?: unknown } | null)?.type } as z.core.$ZodRawIssue),
 });
-const namedFunction = z.object({ type: z.literal("function"), name: z.string() });
+const namedFunction = z.object({
+  type: z.literal("function", { error: ONLY_FUNCTIONS }),
+  name: z.string(),
+  namespace: optional(z.string()),
+});
 
 const LOGPROBS = "message.output_text.logprobs";
 /** What may be asked for beside an answer. All but the first are parts of tools that run at a server, which no answer of ours has. */

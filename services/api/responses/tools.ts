@@ -1,4 +1,5 @@
 import type { Printable } from "../../shared/engine/chat/python-json.ts";
+import { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
 import type { Exactly } from "../prompt/exactly.ts";
 import { functionTool } from "../prompt/function-tool.ts";
@@ -12,32 +13,81 @@ export interface CalledName {
 }
 
 /** The one name that the model knows a function by: prompts have no namespaces. */
-export const nameInPrompt = ({ namespace, name }: CalledName): string => (namespace === undefined ? name : `${namespace}__${name}`);
+export type NameInPrompt = (called: CalledName) => string;
 
-/** Functions in namespaces, by the names that the model calls them by. */
-export function namesInNamespaces({ tools = [] }: ResponsesRequest): Readonly<Record<string, CalledName>> {
-  const inside = tools.flatMap((tool) => (tool.type === "namespace" ? tool.tools.map(({ name }) => ({ name, namespace: tool.name })) : []));
-  return Object.fromEntries(inside.map((called) => [nameInPrompt(called), called]));
+const nameInPrompt: NameInPrompt = ({ namespace, name }) => (namespace === undefined ? name : `${namespace}__${name}`);
+
+/** Of a request's functions. Who leaves the namespace away, as clients do that know none, means the only one that has the name, where no plain function has it. */
+export function nameIn({ tools = [] }: ResponsesRequest): NameInPrompt {
+  const plain = new Set(tools.flatMap((tool) => (tool.type === "function" ? [tool.name] : [])));
+  const groups = new Map<string, string | null>();
+  for (const tool of tools)
+    if (tool.type === "namespace") for (const { name } of tool.tools) groups.set(name, groups.has(name) ? null : tool.name);
+  return ({ name, namespace }) => {
+    const only = plain.has(name) ? undefined : (groups.get(name) ?? undefined);
+    return nameInPrompt({ name, namespace: namespace ?? only });
+  };
 }
 
-/** The tools in the form that prompts are written from. INVALID_REQUEST where two would have one name there. */
-export function toolsOf({ tools = [] }: ResponsesRequest, exactly: Exactly): readonly Printable[] {
-  const names = new Set<string>();
-  const inPrompt = (called: CalledName, { description, parameters }: Described, path: readonly (string | number)[]): Printable => {
-    const name = nameInPrompt(called);
-    if (called.namespace !== undefined && names.has(name)) throw invalid("tools", `two of them are ${JSON.stringify(name)} to the model`);
+/** Functions in namespaces, by the names that the model calls them by. */
+export const namesInNamespaces = (request: ResponsesRequest): Readonly<Record<string, CalledName>> =>
+  Object.fromEntries(
+    functionsOf(request).flatMap(({ called }) => (called.namespace === undefined ? [] : [[nameInPrompt(called), called]])),
+  );
+
+/**
+ * The tools in the form that prompts are written from, in their order. INVALID_REQUEST where one in a namespace has another's name there, TOO_LARGE beyond
+ * REPEATED_BYTES_MAX.
+ */
+export function toolsOf(request: ResponsesRequest, exactly: Exactly): readonly Printable[] {
+  requireRepeatable(request.tools ?? []);
+  const functions = functionsOf(request);
+  requireApart(functions.map(({ called }) => called));
+  return functions.map(({ called, told: { description, parameters }, path }) =>
+    functionTool(nameInPrompt(called), description, parameters === undefined ? undefined : exactly("tools", ...path, "parameters")),
+  );
+}
+
+interface OneFunction {
+  readonly called: CalledName;
+  readonly told: Described;
+  /** Where it stands among the tools. */
+  readonly path: readonly (string | number)[];
+}
+
+const functionsOf = ({ tools = [] }: ResponsesRequest): readonly OneFunction[] =>
+  tools.flatMap((tool, i): readonly OneFunction[] =>
+    tool.type === "function"
+      ? [{ called: { name: tool.name, namespace: undefined }, told: tool, path: [i] }]
+      : tool.tools.map((one, j) => ({
+          called: { name: one.name, namespace: tool.name },
+          told: describedWith(tool, one),
+          path: [i, "tools", j],
+        })),
+  );
+
+/** Plain functions of one name are the client's affair, as in chat completions. */
+function requireApart(all: readonly CalledName[]): void {
+  const names = new Set(all.flatMap(({ name, namespace }) => (namespace === undefined ? [name] : [])));
+  for (const name of all.filter(({ namespace }) => namespace !== undefined).map(nameInPrompt)) {
+    if (names.has(name)) throw invalid("tools", `two of them are ${JSON.stringify(name)} to the model`);
     names.add(name);
-    return functionTool(name, description, parameters === undefined ? undefined : exactly("tools", ...path, "parameters"));
-  };
-  const plain = tools.flatMap((tool, i) =>
-    tool.type === "function" ? [inPrompt({ name: tool.name, namespace: undefined }, tool, [i])] : [],
+  }
+}
+
+/** What namespaces say of themselves stands in the request once and in the prompt with each function: so much more than was sent. */
+const REPEATED_BYTES_MAX = 2 ** 20;
+
+function requireRepeatable(tools: readonly Tool[]): void {
+  const repeated = tools.map((tool) =>
+    tool.type === "namespace" ? Buffer.byteLength(tool.description ?? "") * Math.max(0, tool.tools.length - 1) : 0,
   );
-  const grouped = tools.flatMap((tool, i) =>
-    tool.type === "namespace"
-      ? tool.tools.map((one, j) => inPrompt({ name: one.name, namespace: tool.name }, describedWith(tool, one), [i, "tools", j]))
-      : [],
+  if (repeated.reduce((sum, bytes) => sum + bytes, 0) <= REPEATED_BYTES_MAX) return;
+  throw new ServingError(
+    "TOO_LARGE",
+    `tools: the model is told of a namespace with each of its functions: these descriptions, repeated, have more than ${REPEATED_BYTES_MAX} bytes`,
+    { param: "tools" },
   );
-  return [...plain, ...grouped];
 }
 
 interface Described {
@@ -51,9 +101,9 @@ const describedWith = (group: Described, { description, parameters }: Described)
   description: [group.description, description].filter(Boolean).join("\n") || undefined,
 });
 
-export function choiceOf({ tool_choice: choice }: ResponsesRequest): ToolChoice {
-  if (typeof choice !== "object" || choice.type === "function") return choice;
-  return { mode: choice.mode, allowed: choice.tools.map(({ name }) => name) };
+export function choiceOf({ tool_choice: choice }: ResponsesRequest, name: NameInPrompt): ToolChoice {
+  if (typeof choice !== "object") return choice;
+  return choice.type === "function" ? { name: name(choice) } : { mode: choice.mode, allowed: choice.tools.map(name) };
 }
 
 /** As a response repeats them. */
@@ -66,4 +116,5 @@ const echoedFunction = (tool: FunctionTool) => ({
   parameters: tool.parameters ?? null,
   strict: tool.strict ?? false,
 });
-type FunctionTool = Extract<NonNullable<ResponsesRequest["tools"]>[number], { type: "function" }>;
+type Tool = NonNullable<ResponsesRequest["tools"]>[number];
+type FunctionTool = Extract<Tool, { type: "function" }>;

@@ -172,7 +172,8 @@ export class ResponseWriter {
       return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };
     if (delta.type === "content") return { ...started, id: id("msg"), type: "message", role: "assistant", content: [] };
     const [index, name] = delta.type === "call" ? [delta.index, delta.name] : [0, ""];
-    const called = Object.entries(echo.names ?? {}).find(([inPrompt]) => inPrompt === name)?.[1] ?? { name, namespace: undefined };
+    const { names = {} } = echo;
+    const called = Object.hasOwn(names, name) ? names[name]! : { name, namespace: undefined };
     return { ...started, id: id("fc"), type: "function_call", call_id: callId(jobId, index), ...called, arguments: "" };
   }
 

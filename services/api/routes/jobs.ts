@@ -9,7 +9,6 @@ import { surfaceOf } from "../answer/surfaces.ts";
 import { tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
-import { admissible, submitJob } from "../generate.ts";
 import { type Body, readExactly } from "../http/body.ts";
 import { pageQuery } from "../http/page.ts";
 import { stream } from "../http/respond.ts";
@@ -22,6 +21,7 @@ import { requireModel } from "../model.ts";
 import { chatMessage } from "../openai/surfaces.ts";
 import { chatPrompt, completionPrompt } from "../prompt/prompt.ts";
 import { jobRequest, optional, parseBody } from "../requests.ts";
+import { admissible, submitJob } from "../submitting.ts";
 import { toldOfEvent, toldOfFailure } from "../told.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
@@ -30,7 +30,7 @@ const listQuery = pageQuery({ max: 100, fallback: 100 })
   .pick({ limit: true })
   .extend({ status: optional(z.literal("failed", { error: "only failed can be asked for" })) });
 
-/** Our own surface: every request is a job, and any replica knows any job (design section 4). */
+/** Our own surface: every request is a job, and any replica knows any job. */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const { model } = deps;
   const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, tenantOf(request));

@@ -23,7 +23,7 @@ export interface JobRequest {
     readonly topLogprobs?: number;
   };
   /** JSON Schema, as JSON, that the answer is held to; only behind the first token `after`, if it names one, and unless it begins there as `instead`. */
-  readonly constraint?: { readonly schema: string; readonly after?: number; readonly instead?: readonly number[] };
+  readonly constraint?: { readonly schema: string; readonly after?: number; readonly instead?: readonly number[]; readonly blank?: number };
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
   readonly stopIds: readonly number[];

@@ -54,6 +54,7 @@ const constraintFromWire = (fields: Fields): NonNullable<JobRequest["constraint"
   schema: text(fields.schema),
   ...(Object.hasOwn(fields, "after") && { after: floating(fields.after) }),
   ...(list(fields.instead).length > 0 && { instead: ints(fields.instead) }),
+  ...(Object.hasOwn(fields, "blank") && { blank: whole(fields.blank) }),
 });
 
 const biasFromWire = ({ ids, values }: Fields) => ({ ids: ints(ids), values: list(values).map(floating) });

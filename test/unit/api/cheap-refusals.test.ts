@@ -38,6 +38,10 @@ const asked: readonly [string, object][] = [
   ["/v1/completions", prompted("Where?")],
   ["/v1/chat/completions", { model: "yardlog", messages }],
   ["/v1/chat/completions", { model: "yardlog", messages, response_format: { type: "json_object" } }],
+  [
+    "/v1/chat/completions",
+    { model: "yardlog", messages, tools: [{ type: "function", function: { name: "find" } }], response_format: { type: "json_object" } },
+  ],
   ["/v1/responses", { model: "yardlog", input: "Where?" }],
   ["/v1/messages", { model: "yardlog", messages, max_tokens: 1 }],
   ["/v1/jobs", { kind: "chat", request: { model: "yardlog", messages } }],
@@ -111,6 +115,20 @@ test("so it is with the tokens of a key", async () => {
   expect((await detached("word ".repeat(900))).status).toBe(429);
   expect(made).not.toHaveBeenCalled();
   expect((await detached([5], 300)).status, "what was refused has spent nothing").toBe(202);
+});
+
+test("a key that nothing came of is refused as if it were none, however often it comes: nobody waits, nor asks the log again and again", async () => {
+  await open({}, { tokensPerMinute: 100 });
+  expect((await detached([5], 59)).status).toBe(202);
+  const keyed = { "idempotency-key": "K" };
+  const come = () => post("/v1/completions", prompted("word".repeat(60)), keyed); // of which a lower bound alone fits what is left
+  expect((await come()).status).toBe(429);
+  expect(made, "it was let as far as that").toHaveBeenCalledTimes(1);
+  const looks = vi.spyOn(api.bus.log, "last");
+  for (let tries = 0; tries < 3; tries++) expect((await come()).status).toBe(429);
+  expect(looks.mock.calls.length).toBeLessThanOrEqual(3 * 3);
+  expect((await post("/v1/completions", prompted("word ".repeat(900)), keyed)).status).toBe(429);
+  expect(made, "nor do its words become tokens where they are too many").toHaveBeenCalledTimes(4);
 });
 
 test.each([

@@ -1,4 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
+import { Making } from "../../../services/api/admission/making.ts";
 import { leftBy } from "../../../services/api/beats.ts";
 import { makeKey } from "../../../services/api/keys/key.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
@@ -12,7 +13,10 @@ import { playJob, playText, type TestApi, testApi } from "../../support/api.ts";
 import { overriding } from "../../support/overriding.ts";
 
 let api: TestApi;
-afterEach(() => api.close());
+afterEach(() => {
+  vi.restoreAllMocks();
+  return api.close();
+});
 
 const chat = (extra: object = {}) => ({ model: "yardlog", n: 3, messages: [{ role: "user", content: "Where?" }], ...extra });
 const post = (body: object, options: { headers?: Record<string, string>; signal?: AbortSignal } = {}) =>
@@ -184,12 +188,13 @@ test.each([1, 2])(
       if (++submitted === place) await written.wait(systemClock, 20_000);
       return record.log.submit(jobId, request);
     };
-    let looks = 0;
-    const last: Bus["log"]["last"] = async (jobId) => {
-      if (++looks > place) waits.end(); // it was not there, and is looked for again
-      return record.log.last(jobId);
-    };
-    const headers = await openTo(1_000, {}, { ...record, log: overriding(record.log, { submit, last }) });
+    const { wait } = Making.prototype;
+    vi.spyOn(Making.prototype, "wait").mockImplementation(function (this: Making, ...about) {
+      const waiting = wait.apply(this, about);
+      waits.end();
+      return waiting;
+    });
+    const headers = await openTo(1_000, {}, { ...record, log: overriding(record.log, { submit }) });
     const come = () => post(chat({ max_tokens: 600, stream: true }), { headers: { ...headers, "idempotency-key": "once" } });
     const first = come();
     await expect.poll(() => submitted, { timeout: 20_000 }).toBe(place);

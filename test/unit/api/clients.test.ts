@@ -54,8 +54,14 @@ test("what only a vendor's own service acts on is passed over", async () => {
 });
 
 test("a refusal that comes back is what the assistant said", async () => {
-  const refusal = { role: "assistant", content: [{ type: "refusal", refusal: "I will not." }] };
-  expect(await prompted(CHAT, { messages: [user, refusal, user] })).toContain("I will not.<｜end▁of▁sentence｜>");
+  const refusal = {
+    role: "assistant",
+    content: [
+      { type: "refusal", refusal: "I will not." },
+      { type: "text", text: "No.", refusal: null },
+    ],
+  };
+  expect(await prompted(CHAT, { messages: [user, refusal, user] })).toContain("I will not.\n\nNo.<｜end▁of▁sentence｜>");
 });
 
 test.each([

@@ -9,6 +9,8 @@ export interface Constraint {
   readonly after?: number;
   /** Ids that may stand in place of a value's beginning, with which none begins: an answer that has them is held to nothing behind them. */
   readonly instead?: readonly number[];
+  /** So many of these, from the first on, are whitespace: a value may begin behind each of them as well. Absent: none. */
+  readonly blank?: number;
 }
 
 type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
@@ -41,11 +43,14 @@ export class Following {
   async allowed(ids: readonly number[]): Promise<Allowed | null> {
     this.#from ??= this.#beginsBehind(ids, this.#constraint.after!);
     if (this.#from === null) return null;
-    const { instead = [] } = this.#constraint;
+    const { instead = [], blank = 0 } = this.#constraint;
     const has = commonLength(instead, ids, this.#from);
-    if (has > 0) return has === instead.length ? null : withId(new Uint32Array(Math.ceil(this.#vocabSize / 32)), instead[has]!);
-    const allowed = await this.#held(ids, this.#from);
-    return instead.length > 0 && ids.length === this.#from ? withId(allowed, instead[0]!) : allowed;
+    if (has > blank) return has === instead.length ? null : withId(new Uint32Array(Math.ceil(this.#vocabSize / 32)), instead[has]!);
+    const begins = this.#from + has;
+    if (this.#known !== null) this.#known = Math.max(this.#known, begins); // the thread need not know of what a value begins behind
+    const allowed = await this.#held(ids, begins);
+    const next = ids.length === begins ? instead[has] : undefined;
+    return next === undefined ? allowed : withId(allowed, next);
   }
 
   async #held(ids: readonly number[], from: number): Promise<Allowed> {

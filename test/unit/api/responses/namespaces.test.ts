@@ -14,8 +14,8 @@ const tools: OpenAI.Responses.Tool[] = [
   { type: "namespace", name: "agents", description: "Other agents.", tools: [fn("close")] },
 ];
 
-const CALL =
-  '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="agents__close">\n<｜DSML｜parameter name="id" string="true">a1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
+const GIVEN = '<｜DSML｜parameter name="id" string="true">a1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
+const CALL = `\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="agents__close">\n${GIVEN}`;
 const CALLED = { type: "function_call", namespace: "agents", name: "close", arguments: '{"id": "a1"}', status: "completed" };
 
 test("the model knows one name of it, a call has both, whole and streamed", async () => {
@@ -52,6 +52,40 @@ test("a call that comes back is what the model wrote, by whatever way it comes",
   }
 });
 
+test("tools stand in the prompt as they were sent, and a call that comes back without its namespace is that of the one that has the name", async () => {
+  const late = { ...fn("late"), description: "Is late." };
+  const called = { type: "function_call", call_id: "c", name: "close", arguments: "{}" };
+  const input = [{ role: "user", content: "Where?" }, called, { type: "function_call_output", call_id: "c", output: "ok" }];
+  const invoked = async (...sent: object[]) => {
+    const next = run.client.responses.create({ ...ask, input, tools: sent } as never);
+    const prompt = await says("Done.");
+    await next;
+    const [tools, said] = [prompt.matchAll(/"name": "(\w+)"/g), prompt.matchAll(/invoke name="(\w+)"/g)];
+    return { tools: Array.from(tools, ([, name]) => name), said: Array.from(said, ([, name]) => name).at(-1) };
+  };
+  const [find, agents] = tools;
+  expect(await invoked(agents!, late, find!)).toEqual({ tools: ["agents__close", "late", "find"], said: "agents__close" });
+  expect((await invoked(agents!, { ...agents, name: "others" })).said, "of two it may be either").toBe("close");
+  expect((await invoked(agents!, fn("close"))).said).toBe("close");
+});
+
+test("a choice names functions in namespaces as calls do", async () => {
+  const function_ = { type: "function", name: "close" };
+  for (const named of [function_, { ...function_, namespace: "agents" }, { ...function_, name: "agents__close" }]) {
+    const forced = run.client.responses.create({ ...ask, tools, tool_choice: named } as never);
+    expect(await says(GIVEN)).toMatch(/invoke name="agents__close">\n$/);
+    expect((await forced).output).toMatchObject([CALLED]);
+    const allowed = run.client.responses.create({
+      ...ask,
+      tools,
+      tool_choice: { type: "allowed_tools", mode: "auto", tools: [named] },
+    } as never);
+    const prompt = await says("No.");
+    expect([prompt.includes("agents__close"), prompt.includes('"find"')]).toEqual([true, false]);
+    await allowed;
+  }
+});
+
 test.each<[string, object, string]>([
   ["two functions that are one to the model", { tools: [fn("agents__close"), tools[1]] }, "tools"],
   [
@@ -64,6 +98,11 @@ test.each<[string, object, string]>([
     { tools: [{ type: "namespace", name: "n", tools: [{ type: "custom", name: "c" }] }] },
     "tools[0].tools[0].type",
   ],
+  [
+    "what no function is in a choice",
+    { tools, tool_choice: { type: "allowed_tools", mode: "auto", tools: [{ type: "web_search" }] } },
+    "tool_choice.tools[0].type",
+  ],
 ])("%s is refused", async (_, fields, param) => {
   const refused = run.client.responses.create({ ...ask, ...fields });
   await expect(refused).rejects.toMatchObject({
@@ -71,6 +110,18 @@ test.each<[string, object, string]>([
     param,
     message: expect.stringMatching(/"(agents__close|web_search|custom)"/),
   });
+});
+
+test("what a namespace says of itself makes no prompt out of a small request that is many times as large", async () => {
+  const group = (bytes: number, functions: number) => ({
+    ...{ type: "namespace" as const, name: "n", description: "a ".repeat(bytes / 2) },
+    tools: Array.from({ length: functions }, (_, i) => ({ type: "function" as const, name: `f${i}` })),
+  });
+  const count = (...tools: object[]) => run.client.responses.inputTokens.count({ model: "yardlog", input: "x", tools: tools as never });
+  const refused = { status: 413, param: "tools" };
+  await expect(count(group(400_000, 4))).rejects.toMatchObject(refused);
+  await expect(count(group(300_000, 3), { ...group(300_000, 3), name: "m" })).rejects.toMatchObject(refused);
+  expect((await count(group(2_000, 100))).input_tokens).toBeGreaterThan(100_000);
 });
 
 test("the input may be said to be cut where it does not fit: what fits is answered, and nothing was cut", async () => {

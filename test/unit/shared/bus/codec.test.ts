@@ -45,7 +45,7 @@ const requests: fc.Arbitrary<JobRequest> = fc.record(
       },
       { requiredKeys: ["temperature", "topP", "topK", "minP", "seed"] },
     ),
-    constraint: fc.record({ schema: text, after: id }, { requiredKeys: ["schema"] }),
+    constraint: fc.record({ schema: text, after: id, instead: fc.array(id, { minLength: 1 }), blank: id }, { requiredKeys: ["schema"] }),
     stop: fc.array(text),
     stopIds: fc.array(id),
     deadlineMs: count,

@@ -5,10 +5,10 @@ const THOUGHT_ENDS = 5;
 const VOCAB_SIZE = 70;
 
 /** What the thread is asked, answered with a mask. */
-function followed(instead?: readonly number[]) {
+function followed(instead?: readonly number[], blank?: number) {
   const asked: object[] = [];
   const following = new Following(
-    { schema: "{}", after: THOUGHT_ENDS, ...(instead && { instead }) },
+    { schema: "{}", after: THOUGHT_ENDS, ...(instead && { instead }), ...(blank && { blank }) },
     VOCAB_SIZE,
     async (request) => {
       asked.push(request);
@@ -52,6 +52,36 @@ test("an answer may begin as a call instead, from its first id to its last, and 
   expect(await value.following.allowed([THOUGHT_ENDS, 0])).toEqual(Uint32Array.of(1, 0, 0));
   expect(await value.following.allowed([THOUGHT_ENDS, 0, 40])).toEqual(Uint32Array.of(1, 0, 0));
   expect([later.asked.length, value.asked.length]).toEqual([0, 2]);
+});
+
+test("whitespace that a call begins with may come before a value as well, and is no part of it", async () => {
+  const instead = [40, 41, 65, 31];
+  const { following, asked } = followed(instead, 2);
+  const [first, second, tag] = [Uint32Array.of(1, 1 << 8, 0), Uint32Array.of(1, 1 << 9, 0), Uint32Array.of(1, 0, 2)];
+  for (const [ids, allowed] of [
+    [[], first],
+    [[40], second],
+    [[40, 41], tag],
+    [[40, 41, 65], Uint32Array.of(2 ** 31, 0, 0)],
+  ] as const)
+    expect(await following.allowed([THOUGHT_ENDS, ...ids])).toEqual(allowed);
+  expect(await following.allowed([THOUGHT_ENDS, ...instead])).toBeNull();
+  expect(asked[0]).toEqual({ kind: "open", schema: "{}", ids: [] });
+  expect(asked.slice(1), "the thread hears of nothing").toEqual(Array(2).fill({ kind: "next", ids: [] }));
+
+  for (const begins of [[], [40], [40, 41]]) {
+    const value = followed(instead, 2);
+    await value.following.allowed([THOUGHT_ENDS, ...begins.slice(1)]); // several may come between two calls
+    expect(await value.following.allowed([THOUGHT_ENDS, ...begins, 0])).toEqual(Uint32Array.of(1, 0, 0));
+    expect(await value.following.allowed([THOUGHT_ENDS, ...begins, 0, 40])).toEqual(Uint32Array.of(1, 0, 0));
+    expect(value.asked.slice(1)).toEqual([
+      { kind: "next", ids: [0] },
+      { kind: "next", ids: [40] },
+    ]);
+    const later = followed(instead, 2); // a take-over
+    expect(await later.following.allowed([THOUGHT_ENDS, ...begins, 0, 40])).toEqual(Uint32Array.of(1, 0, 0));
+    expect(later.asked).toEqual([{ kind: "open", schema: "{}", ids: [0, 40] }]);
+  }
 });
 
 test("each id of a long thought is looked at once", async () => {

@@ -2,7 +2,7 @@ import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Demand } from "./admission/admission.ts";
-import { type Asking, hashOf, idempotencyKeyOf, ofChoice } from "./asking.ts";
+import { type Asking, hashOf, idempotencyKeyOf, keyInRecord, ofChoice, onLeaving } from "./asking.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { placesFor } from "./paying.ts";
@@ -10,7 +10,7 @@ import { type Prompt, tokenized, type WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import { writtenView } from "./responses/view.ts";
 import { samplingOf } from "./sampling.ts";
-import { rememberedAs, type Submission, type Submitted, submit } from "./submit.ts";
+import { isThere, type Submission, type Submitted, submit } from "./submit.ts";
 
 export interface SubmitOptions {
   readonly lane: Lane;
@@ -18,8 +18,8 @@ export interface SubmitOptions {
 }
 
 /**
- * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with a key that
- * is known may be there already, and is let in by `submit`, or not. `answers`: as many as are to be let in. Throws what that would: RATE_LIMITED, OVERLOADED.
+ * The prompt as tokens, which are made only where it may be let in: to refuse must be cheap when there is much to refuse. What comes with the key of one
+ * that is there, or being made here, needs no room. `answers`: as many as are to be let in. Throws what that would: RATE_LIMITED, OVERLOADED.
  */
 export async function admissible(
   deps: ApiDeps,
@@ -30,9 +30,9 @@ export async function admissible(
   answers = 1,
 ): Promise<Prompt> {
   const { admission, bus, limits } = deps;
-  const { key, tenant } = callerOf(request);
-  const own = idempotencyKeyOf(request);
-  if (own === null || (await bus.registry.recall(rememberedAs(tenant, own))) === null) {
+  const { key } = callerOf(request);
+  const own = keyInRecord(request);
+  if (own === null || !(admission.making.has(own) || (await isThere(bus, own)))) {
     const promptTokens = written.atLeast();
     const job = {
       lane: options.lane,
@@ -59,29 +59,17 @@ export async function submitJob(
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const key = idempotencyKeyOf(request);
+  const inRecord = keyInRecord(request);
   const submission = {
     ...jobOf(deps, generation, prompt, { ...options, deadlineMs: await deadlineOf(deps, generation) }),
     ...{ tenant, bodyHash: hashOf(request, index) },
     idempotencyKey: key === null ? null : ofChoice(key, index),
     enter: (job: Demand) => places.next(index, job),
-    // An answer behind the first is asked for once those before it are there: whoever made them was let in for all.
-    comes: async (jobId: string, known: boolean) => key !== null && (known || index > 0) && comesSoon(deps, jobId),
+    ...(inRecord !== null && { another: () => admission.making.wait(inRecord, (act) => onLeaving(request, act)) }),
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
   return submit({ bus, admission, random }, options.detached ? submission : { ...submission, replica: deps.replica });
-}
-
-/** As long as a request that was let in may take for its next job, about: who comes with its key, and is not let in, waits so long for it. */
-const MAKING_MS = 1_000;
-const LOOK_MS = 50;
-
-async function comesSoon({ bus, clock, stopping }: ApiDeps, jobId: string): Promise<boolean> {
-  for (let ms = 0; ms < MAKING_MS; ms += LOOK_MS) {
-    await clock.sleep(LOOK_MS, stopping);
-    if ((await bus.log.last(jobId)) !== null) return true;
-  }
-  return false;
 }
 
 async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {
