@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -16,6 +16,27 @@ interface Line {
   readonly unanswered: Set<ServerResponse>;
   /** What more comes is no request. */
   ends: boolean;
+}
+
+/** The connections of a server that open from now on, each from its first moment: Node's own list of them begins behind the TLS handshake. */
+export class Connections {
+  readonly #open = new Set<Socket>();
+
+  constructor(server: Server) {
+    server.on("connection", (socket) => {
+      this.#open.add(socket);
+      socket.once("close", () => this.#open.delete(socket));
+    });
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Ends them all, whatever they are at. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
 }
 
 /** The requests of each connection of a server. */
