@@ -1,4 +1,4 @@
-import { connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
+import { connect, Empty, ErrorCode, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
@@ -198,10 +198,12 @@ export class Connection {
   }
 
   async #heed(nats: NatsConnection): Promise<void> {
-    for await (const { type, permissionContext } of nats.status()) {
+    for await (const { type, data, permissionContext } of nats.status()) {
       if (permissionContext?.operation === "publish") this.#refuse(permissionContext.subject);
-      if (type === Events.Disconnect) this.#break();
-      if (type === Events.Reconnect) void this.#arrive();
+      // What the library says of each server that it asks again, and of each that it leaves. Of what is no refusal of us it keeps the words to itself.
+      if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
+      if (type === Events.Disconnect && this.#connected) this.#break();
+      if (type === Events.Reconnect && !this.#connected) void this.#arrive();
     }
   }
 
