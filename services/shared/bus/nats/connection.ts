@@ -4,7 +4,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { BusSettings } from "../settings.ts";
-import { away, UNPREPARED, unheard } from "./away.ts";
+import { away, NoneLetsIn, type Refused, UNPREPARED, unheard } from "./away.ts";
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -163,23 +163,33 @@ export class Connection {
 
   /**
    * Tries each server that is named once. The library goes on with those that they tell of, and where one refuses us with those that this one tells of,
-   * for ever, without a pause, and without a word: then they are asked once more, and believed of themselves alone.
+   * for ever, without a pause, and without a word: it is stopped there. A close ends it with the try that is under way.
    */
   async #dial(): Promise<NatsConnection> {
+    const { servers } = this.#options;
     let isIn = false;
     let tries = 0;
     const reconnectDelayHandler = () => {
-      if (!isIn && tries++ > this.#options.servers.length) throw new Error(GOES_ROUND);
+      if (this.closing.aborted || (!isIn && tries++ > servers.length)) throw new Error(NOT_IN);
       return this.#redialMs();
     };
-    const options = { ...this.#options, reconnectDelayHandler };
-    const nats = await connect(options).catch((cause: Error) => {
-      if (cause.message !== GOES_ROUND) throw cause;
-      tries = 0;
-      return connect({ ...options, ignoreClusterUpdates: true });
+    const nats = await connect({ ...this.#options, reconnectDelayHandler }).catch(async (cause: Error) => {
+      throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
     });
     isIn = true;
     return nats;
+  }
+
+  /** Asks each server once more for itself alone, believing nothing of what it tells of others: the library says what the last one said, whichever that was. */
+  async #whyNot(): Promise<NoneLetsIn> {
+    const options = { ...this.#options, ignoreClusterUpdates: true };
+    const ask = async (server: string): Promise<Refused> => {
+      const nats = await connect({ ...options, servers: [server] }).catch((cause: unknown) => ({ server, cause }));
+      if ("cause" in nats) return nats;
+      await nats.close();
+      return { server, cause: null };
+    };
+    return new NoneLetsIn(await Promise.all(this.#options.servers.map(ask)));
   }
 
   /** Spread over a half, so that a restarted server is not met by everyone at once. */
@@ -238,7 +248,7 @@ export class Connection {
 
 export type Interruption = "broke" | "back";
 
-const GOES_ROUND = "every server was tried";
+const NOT_IN = "every server was tried";
 
 const ignored = (): void => {};
 
