@@ -70,13 +70,24 @@ export const UNPREPARED = "connected, its streams are being looked at";
 const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
 const BUSY = "see its log, and in a cluster that most of its servers are up";
 
-/** The server is there, and says that nobody listens at `subject`: a stream, which it was not prepared with yet (`unprepared`), or JetStream itself. */
-export function unheard(subject: string, unprepared: ServingError | null): ServingError {
-  if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject))
-    return new ServingError("UNAVAILABLE", `nats-server is up without JetStream; ${NO_JETSTREAM}`);
-  if (unprepared !== null) return unprepared;
-  const what = "a stream of the cluster was deleted, or too few of the servers that keep it are up";
-  return new ServingError("UNAVAILABLE", `nats-server is up, and nobody takes ${subject}: ${what}; see \`nats stream report\``);
+interface Unheard {
+  readonly subject: string;
+  readonly servers: readonly string[];
+  /** Why streams may be missing. */
+  readonly unprepared: ServingError | null;
+  readonly cause: unknown;
 }
 
-export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";
+/** The server is there, and says that nobody listens at a subject: a stream, which it was not prepared with yet, or JetStream itself. */
+export function unheard({ subject, servers, unprepared, cause }: Unheard): ServingError {
+  if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return withoutJetStream(servers, cause);
+  if (unprepared !== null) return unprepared;
+  const why = "it is up, but a stream of the cluster was deleted, or too few of the servers that keep it are up";
+  return new RecordAway({ at: `${servers.join(" or ")} for ${subject}`, why, advice: "see `nats stream report`", lasts: true, cause });
+}
+
+/** The server, or our account of it, keeps nothing. */
+export const withoutJetStream = (servers: readonly string[], cause: unknown): ServingError =>
+  new RecordAway({ at: servers.join(" or "), why: "it is up without JetStream", advice: NO_JETSTREAM, lasts: true, cause });
+
+const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

@@ -4,7 +4,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { BusSettings } from "../settings.ts";
-import { away, NoneLetsIn, type Refused, UNPREPARED, unheard } from "./away.ts";
+import { away, NoneLetsIn, type Refused, UNPREPARED, unheard, withoutJetStream } from "./away.ts";
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -52,6 +52,11 @@ export class Connection {
     return this.#nats?.info?.version ?? "unknown version";
   }
 
+  /** How many the servers tell of, those that are up; 1 where they tell of none. */
+  get servers(): number {
+    return Math.max(1, this.#nats?.info?.connect_urls?.length ?? 0);
+  }
+
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
@@ -78,10 +83,16 @@ export class Connection {
         this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
+      const { servers } = this.#options;
       // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
-      if (cause instanceof Error && cause.message === UNHEARD) throw unheard(subject, this.unprepared());
-      throw away(cause, this.#options.servers);
+      if (cause instanceof Error && cause.message === UNHEARD) throw unheard({ subject, servers, unprepared: this.unprepared(), cause });
+      throw away(cause, servers);
     }
+  }
+
+  /** Why there is no JetStream for us, which the server said in `cause`. */
+  withoutJetStream(cause: unknown): ServingError {
+    return withoutJetStream(this.#options.servers, cause);
   }
 
   #away(): ServingError {

@@ -40,12 +40,20 @@ test.each([
   expect(toldOf(error)).toContain(`NATS at ${at} does not answer (${why})`);
 });
 
-test("a server that is up without what is asked of it is not said to be away", () => {
-  const [none, lacks] = [unheard("$JS.API.INFO", null), unheard("longshore.log.job", null)];
-  expect(none.message).toMatch(/^nats-server is up without JetStream; start nats-server with --jetstream/);
-  expect(lacks.message).toMatch(
-    /^nats-server is up, and nobody takes longshore\.log\.job: a stream of the cluster was deleted, or .*`nats stream report`$/,
-  );
+test("a server that is up without what is asked of it says so at once, and no client reads where", () => {
+  const cause = new Error("nobody answers there");
+  const asked = (subject: string) => unheard({ subject, servers, unprepared: null, cause });
+  const [none, lacks] = [asked("$JS.API.INFO"), asked("longshore.log.job")];
+  expect(none).toMatchObject({
+    lasts: true,
+    cause,
+    message: expect.stringMatching(/\(it is up without JetStream\); start nats-server with --jet/),
+  });
+  expect(toldOf(none)).toMatch(/^NATS at a:4222 or b:4222 does not answer \(it is up without JetStream\)/);
+  const words =
+    "does not answer (it is up, but a stream of the cluster was deleted, or too few of the servers that keep it are up); see `nats stream report`";
+  expect(lacks).toMatchObject({ lasts: true, cause, message: `NATS ${words}` });
+  expect(toldOf(lacks)).toBe(`NATS at a:4222 or b:4222 for longshore.log.job ${words}`);
   const unprepared = new RecordAway({ at: "a", why: "w", advice: "a", lasts: false, cause: null });
-  expect(unheard("$JS.API.DIRECT.GET.LONGSHORE_LOG", unprepared)).toBe(unprepared);
+  expect(unheard({ subject: "$JS.API.DIRECT.GET.LONGSHORE_LOG", servers, unprepared, cause })).toBe(unprepared);
 });
