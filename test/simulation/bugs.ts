@@ -9,7 +9,7 @@ import { engineOptions, SEGMENT } from "../support/model.ts";
 import { overriding } from "../support/overriding.ts";
 import type { Bug } from "./bug.ts";
 
-/** The mistakes that design section 2 to 4 are there to prevent. */
+/** The mistakes that the rules of the log, of turns and of the cache are there to prevent. */
 export const bugs: Readonly<Record<string, Bug>> = {
   "skip the fence": {
     journal: (journal) =>

@@ -4,7 +4,7 @@ import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../ser
 
 type Touch = "working" | "ack" | "nak";
 
-/** What an accepted event of one's own permits, once (design section 2). */
+/** What an accepted event of one's own permits, once (docs/architecture.md, "Who decides"). */
 const permitted: Readonly<Record<JobEvent["type"], readonly Touch[]>> = {
   submitted: [],
   claimed: [],

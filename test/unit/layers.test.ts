@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
-/** Which folder of services/ may import which (design section 8). A folder may always import itself. */
+/** Which folder of services/ may import which (docs/architecture.md, "The house"). A folder may always import itself. */
 const arrows: Record<string, readonly string[]> = {
   "shared/runtime": [],
   "shared/bus": ["shared/runtime"],
