@@ -54,10 +54,12 @@ export async function startApi(
   const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
   const app: FastifyInstance = openApi(all);
   const connections = new Connections(app.server);
+  const unwatch = grpc === null ? null : connections.watchPort(Number(grpc.address.split(":").at(-1)));
   // For a localhost of two addresses Fastify opens a second server, which knows of none of the handlers that this one has.
   const listening = lookup(config.host, { order: "ipv4first" }).then(({ address }) => app.listen({ host: address, port: config.port }));
   const url = await listening.catch(async (cause) => {
     stop.abort(cause);
+    unwatch?.();
     await grpc?.close(LAST_WORDS_MS);
     throw new ServingError(
       "UNAVAILABLE",
@@ -77,9 +79,10 @@ export async function startApi(
       readers.close();
       const told = grpc?.close(LAST_WORDS_MS);
       const cut = setInterval(() => connections.cut(), LAST_WORDS_MS); // who came amid the first might stay
-      await app.close();
+      await Promise.all([app.close(), told]);
       clearInterval(cut);
-      await Promise.all([told, showing]);
+      unwatch?.();
+      await showing;
     },
   };
 }

@@ -10,14 +10,16 @@ import { testApi } from "../../support/api.ts";
 const files = { tlsCertFile: "test/support/tls/cert.pem", tlsKeyFile: "test/support/tls/key.pem" };
 
 test("who connected and never began TLS does not hold up the stop of a replica", async () => {
-  const api = await testApi(files);
-  const { hostname, port } = new URL(api.url);
-  const mute = connect(Number(port), hostname);
-  await once(mute, "connect");
-  const cut = once(mute, "close");
+  const api = await testApi({ ...files, grpcPort: 0 });
+  const mute = [new URL(api.url).host, api.grpc!].map((address) => {
+    const [host, port] = address.split(":");
+    return connect(Number(port), host);
+  });
+  await Promise.all(mute.map((socket) => once(socket, "connect")));
+  const cut = mute.map((socket) => once(socket, "close"));
   await api.close();
-  await cut;
-}, 15_000);
+  await Promise.all(cut);
+}, 60_000); // half of the time that Node gives TLS to begin
 
 test("a connection is known until it closes, with TLS or before it", async () => {
   const server = createServer({ cert: readFileSync(files.tlsCertFile), key: readFileSync(files.tlsKeyFile) }).listen(0, "127.0.0.1");
