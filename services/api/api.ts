@@ -6,6 +6,7 @@ import { identifier } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { openGrpc } from "./grpc/server.ts";
 import { BodyRoom } from "./http/body-room.ts";
+import { Connections } from "./http/connection.ts";
 import { LAST_WORDS_MS, openApi } from "./http/server.ts";
 import { Readers } from "./jobs/readers.ts";
 import { Retries } from "./jobs/retries.ts";
@@ -52,10 +53,13 @@ export async function startApi(
   };
   const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
   const app: FastifyInstance = openApi(all);
+  const connections = new Connections(app.server);
+  const unwatch = grpc === null ? null : connections.watchPort(Number(grpc.address.split(":").at(-1)));
   // For a localhost of two addresses Fastify opens a second server, which knows of none of the handlers that this one has.
   const listening = lookup(config.host, { order: "ipv4first" }).then(({ address }) => app.listen({ host: address, port: config.port }));
   const url = await listening.catch(async (cause) => {
     stop.abort(cause);
+    unwatch?.();
     await grpc?.close(LAST_WORDS_MS);
     throw new ServingError(
       "UNAVAILABLE",
@@ -74,10 +78,11 @@ export async function startApi(
       stop.abort(new ServingError("UNAVAILABLE", "this replica is shutting down; try again", { apiCode: "shutting_down" }));
       readers.close();
       const told = grpc?.close(LAST_WORDS_MS);
-      const cut = setInterval(() => app.server.closeAllConnections(), LAST_WORDS_MS); // who came amid the first might stay
-      await app.close();
+      const cut = setInterval(() => connections.cut(), LAST_WORDS_MS); // who came amid the first might stay
+      await Promise.all([app.close(), told]);
       clearInterval(cut);
-      await Promise.all([told, showing]);
+      unwatch?.();
+      await showing;
     },
   };
 }

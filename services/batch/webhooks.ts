@@ -4,6 +4,7 @@ import { batchOf, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
 import type { Document } from "../shared/bus/contract.ts";
 import { refusal } from "../shared/runtime/errors.ts";
+import { linked } from "../shared/runtime/pause.ts";
 import { Heard } from "./heard.ts";
 import type { BatchDeps } from "./lines-run.ts";
 
@@ -12,11 +13,13 @@ const TRIES_MAX = 10;
 const RETRY_SECONDS = 5;
 const RETRY_SECONDS_MAX = 1_800;
 const ANSWER_MS = 10_000;
+/** Of the time that a stop may take: receivers have so much of it to answer, and the record the rest to take what they said. */
+const LAST_ANSWERS = 0.25;
 const SECRET_BYTES_MIN = 24;
 /** Ends that are told at once. */
 const TELLING_MAX = 16;
 
-type WebhookDeps = Pick<BatchDeps, "bus" | "config" | "log" | "readable">;
+type WebhookDeps = Pick<BatchDeps, "bus" | "clock" | "config" | "log" | "readable">;
 
 /** What has an end to tell. */
 const KINDS = ["batch", "event"] as const;
@@ -45,6 +48,7 @@ export class Webhooks {
   readonly #heard: Record<Kind, Heard>;
   readonly #untold = new Map<string, Untold>();
   readonly #telling = new Map<string, Promise<void>>();
+  readonly #cut = new AbortController();
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
@@ -82,16 +86,19 @@ export class Webhooks {
     }
   }
 
-  /** Resolves once what is being told was taken, or was not: a receiver has ANSWER_MS. Never rejects. */
+  /** For a stop: resolves once what is being told was taken, or was not. What its receiver leaves unanswered is told again, by whoever is there then. Never rejects. */
   async over(): Promise<void> {
+    const { clock, config } = this.#deps;
+    const answered = clock.after(LAST_ANSWERS * config.drainMs, () => this.#cut.abort(new Error("this coordinator stops")));
     await Promise.all(this.#telling.values());
+    answered();
   }
 
   /** Never rejects. */
   async #tell(key: string, untold: Untold, nowMs: number): Promise<void> {
     const { kind, document } = untold;
     try {
-      await tell(this.#deps, kind, document, nowMs);
+      await tell(this.#deps, kind, document, nowMs, this.#cut.signal);
       if (this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
     } catch (error) {
       this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
@@ -103,7 +110,7 @@ export class Webhooks {
  * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after
  * TRIES_MAX.
  */
-async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number): Promise<void> {
+async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<void> {
   const end = endOf(kind, document);
   if (end?.webhook == null) return;
   const { tenant, id, text } = document;
@@ -113,9 +120,9 @@ async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Doc
   const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** end.webhook.tries);
   const place = await write({ tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) }, document.place);
   if (place === null) return;
-  const problem = await post(config, end, Math.floor(nowMs / 1_000));
+  const problem = await post(config, end, Math.floor(nowMs / 1_000), cut);
   if (problem !== null) log.warn({ [kind]: id, tries, problem }, "a webhook was not taken");
-  if (problem !== null && tries < TRIES_MAX) return;
+  if (problem !== null && (tries < TRIES_MAX || cut.aborted)) return;
   await write(null, place);
 }
 
@@ -129,21 +136,24 @@ function endOf(kind: Kind, document: Document): JobEnd | null {
 const keyOfDocument = (kind: Kind, { tenant, id }: Document): string => `${kind}\n${tenant}\n${id}`;
 
 /** What was wrong; null if it was taken. */
-async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number): Promise<string | null> {
+async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
   const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
   const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
+  const { signal, release } = linked(AbortSignal.timeout(ANSWER_MS), cut);
   try {
     const response = await fetch(config.webhookUrl, {
       method: "POST",
       headers: { "content-type": "application/json", ...signed(config.webhookSecret, id, nowSeconds, body) },
       body,
       redirect: "error",
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal,
     });
     await response.body?.cancel();
     return response.ok ? null : `status ${response.status}`;
   } catch (error) {
     return error instanceof Error ? String(error.cause ?? error.message) : String(error);
+  } finally {
+    release();
   }
 }
 

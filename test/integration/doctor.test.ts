@@ -5,6 +5,7 @@ import { cache } from "../../services/cli/doctor/cache.ts";
 import type { Finding } from "../../services/cli/doctor/finding.ts";
 import { record } from "../../services/cli/doctor/record.ts";
 import { busFromConfig } from "../../services/shared/bus/from-config.ts";
+import { openBus } from "../../services/shared/bus/open.ts";
 import { reached } from "../../services/shared/bus/reached.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { NatsServer } from "../support/nats.ts";
@@ -61,6 +62,26 @@ test.each([
 ])("of a record with %s it is said in one line what to change", async (_, more, login, words) => {
   const { port } = await nats(more);
   expect(await askedOf(`nats://${login}127.0.0.1:${port}`)).toEqual([expect.stringMatching(new RegExp(`^no .*${words.source}`))]);
+});
+
+test.each([
+  ["a server without JetStream", "jetstream: disabled\n", ""],
+  ["an account without JetStream", "accounts { A { users [{ user: u, password: p }] } }\n", "u:p@"],
+])("%s is not waited for", async (_, more, login) => {
+  const { port } = await nats(more);
+  const at = `127.0.0.1:${port}`;
+  const bus = openBus({ url: `nats://${login}${at}`, streams: "none", answerMs: 600_000 }); // longer than the test may take
+  ends.push(() => bus.close());
+  const refused = { told: expect.stringContaining(`NATS at ${at} does not answer (it is up without JetStream)`), lasts: true };
+  await expect(reached(bus, { ms: 600_000, say: () => {}, patient: false }).then(() => bus.storage())).rejects.toMatchObject(refused);
+});
+
+test("more copies than there are servers are told of before anybody starts", async () => {
+  const { url } = await nats();
+  const three = loadConfig({ LONGSHORE_NATS_URL: url, LONGSHORE_NATS_REPLICAS: "3" });
+  expect(lines(await record(three)).at(-1)).toBe(
+    "note LONGSHORE_NATS_REPLICAS=3 takes as many servers of one cluster to make them, and this one tells of 1 that is up, itself among them",
+  );
 });
 
 test("an account in which the streams will find no room is told before anybody starts", async () => {

@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 /** Node's arguments for the program at `source`: as it was built, which starts in half the time, or from its sources where one has changed since. */
 export function program(source: string): readonly string[] {
@@ -15,9 +15,23 @@ export function evaluated(module: string): readonly string[] {
 const builtPath = (source: string): string => join("dist", source.replace(/\.ts$/, ".js"));
 
 let built: boolean | null = null;
-const isBuilt = (): boolean =>
-  (built ??= changedMs("dist/services/cli/main.js") > Math.max(...["services", "proto", "test"].flatMap(sourcesMs)));
+const isBuilt = (): boolean => (built ??= isBuiltIn("."));
 
-const changedMs = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
-const sourcesMs = (folder: string): number[] =>
-  readdirSync(folder, { recursive: true, encoding: "utf8" }).map((path) => (path.endsWith(".ts") ? changedMs(join(folder, path)) : 0));
+/** Whether nothing of what is compiled was changed, brought in or deleted at `root` since its last build began that came to its end. */
+export function isBuiltIn(root: string): boolean {
+  const begunMs = statSync(join(root, "dist/.built"), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
+  const sources = ["services", "proto", "test"].flatMap((folder) => [folder, ...compiledIn(root, folder)]);
+  return [...sources, "tsconfig.json"].every((path) => begunMs > changedMs(join(root, path)));
+}
+
+/** Sources, and folders, which change with what is deleted in them. */
+const compiledIn = (root: string, folder: string): string[] =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory() || entry.name.endsWith(".ts"))
+    .map(({ parentPath, name }) => join(relative(root, parentPath), name));
+
+/** A file that comes with an old time, as of `cp -p` or `mv`, is new to its place all the same. */
+function changedMs(path: string): number {
+  const { mtimeMs, ctimeMs } = statSync(path);
+  return Math.max(mtimeMs, ctimeMs);
+}

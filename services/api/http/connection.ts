@@ -1,5 +1,6 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -11,11 +12,47 @@ export const IN_LINE_MAX = 10;
 /** Who has been told why his connection ends reads that for this long. */
 const END_MS = 5_000;
 
+/** Where Node tells of each connection that a server of this process takes. */
+const OPENED = "net.server.socket";
+
 interface Line {
   /** Answers that are not out yet, in their order. */
   readonly unanswered: Set<ServerResponse>;
   /** What more comes is no request. */
   ends: boolean;
+}
+
+/** The connections of servers that open from now on, each from its first moment: Node's own list of them begins behind the TLS handshake. */
+export class Connections {
+  readonly #open = new Set<Socket>();
+
+  constructor(server: Server) {
+    server.on("connection", (socket) => this.#opened(socket));
+  }
+
+  /** Those of `port`, too, whose library shows nobody its server; until the returned function is called. */
+  watchPort(port: number): () => void {
+    const opened = (message: unknown) => {
+      const { socket } = message as { readonly socket: Socket };
+      if (socket.localPort === port) this.#opened(socket);
+    };
+    subscribe(OPENED, opened);
+    return () => void unsubscribe(OPENED, opened);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Ends them all, whatever they are at. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
+
+  #opened(socket: Socket): void {
+    this.#open.add(socket);
+    socket.once("close", () => this.#open.delete(socket));
+  }
 }
 
 /** The requests of each connection of a server. */

@@ -47,6 +47,7 @@ function whyOf(lines: readonly string[]): { readonly isVerdict: boolean; readonl
   const verdict = lines.findLastIndex((line) => line.startsWith(VERDICT));
   if (verdict >= 0) return { isVerdict: true, lines: lines.slice(verdict, verdict + LINES_SHOWN) };
   const crash = lines.findLastIndex((line) => CRASH.test(line));
-  const telling = lines.slice(Math.max(0, crash)).filter((line) => !AROUND.test(line));
-  return { isVerdict: false, lines: crash < 0 ? telling.slice(-LINES_SHOWN) : telling.slice(0, LINES_SHOWN) };
+  if (crash < 0) return { isVerdict: false, lines: lines.slice(-LINES_SHOWN) }; // also those of programs that are not Node
+  const telling = lines.slice(crash).filter((line) => !AROUND.test(line));
+  return { isVerdict: false, lines: telling.slice(0, LINES_SHOWN) };
 }

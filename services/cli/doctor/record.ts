@@ -22,14 +22,14 @@ export async function record(config: Config): Promise<readonly Finding[]> {
   }
 }
 
-async function told(bus: Bus, { natsPrefix }: Config): Promise<readonly Finding[]> {
+async function told(bus: Bus, config: Config): Promise<readonly Finding[]> {
   const storage = await bus.storage();
   if (storage === null) return [found("yes", "in the memory of `longshore up`; LONGSHORE_NATS_URL names a server")];
   return [
     found("yes", `nats-server ${storage.version}, ${taken("disk", storage)}, ${taken("memory", storage)}`),
     ...(isOlder(storage.version, FLOOR) ? [found("no", `${FLOOR} or newer is needed`)] : []),
     ...storageTroubles(storage).map(({ refuses, text }) => found(refuses ? "no" : "note", text)),
-    ...(storage.missing.length === 0 ? [] : unmade(storage, natsPrefix)),
+    ...(storage.missing.length === 0 ? [] : [...unmade(storage, config.natsPrefix), ...tooFew(storage, config)]),
   ];
 }
 
@@ -49,6 +49,13 @@ function unmade(storage: Storage, prefix: string): readonly Finding[] {
   });
   const isCertain = storage.disk.limitBytes !== null && storage.memory.limitBytes !== null;
   return [found(isCertain ? "yes" : "note", `${asked} ${room.join(" and ")}: the first process makes them`)];
+}
+
+/** Each of them needs so many servers to be made, and fewer afterwards. */
+function tooFew({ servers }: Storage, { natsReplicas }: Config): readonly Finding[] {
+  if (servers >= natsReplicas) return [];
+  const asked = `LONGSHORE_NATS_REPLICAS=${natsReplicas} takes as many servers of one cluster to make them`;
+  return [found("note", `${asked}, and this one tells of ${servers} that ${servers === 1 ? "is" : "are"} up, itself among them`)];
 }
 
 const leftBytes = ({ limitBytes, grantedBytes, unboundedBytes }: Kept): number =>

@@ -1,4 +1,4 @@
-import { ServingError } from "../runtime/errors.ts";
+import { isUnavailable, ServingError } from "../runtime/errors.ts";
 
 interface Absence {
   /** Where it should be. */
@@ -23,6 +23,9 @@ export class RecordAway extends ServingError {
     this.lasts = lasts;
   }
 }
+
+/** Whether what went wrong may pass by itself. */
+export const mayPass = (thrown: unknown): boolean => isUnavailable(thrown) && !(thrown instanceof RecordAway && thrown.lasts);
 
 /** What went wrong, in words for whoever runs the cluster. */
 export const toldOf = (thrown: unknown): string => {

@@ -1,5 +1,5 @@
 import { isUnavailable, ServingError } from "../runtime/errors.ts";
-import { RecordAway, toldOf } from "./away.ts";
+import { mayPass, RecordAway, toldOf } from "./away.ts";
 import type { Bus } from "./contract.ts";
 
 /** A start that takes no longer is not worth a word: of a command, and of what may be the first to make the streams. */
@@ -21,7 +21,7 @@ export async function reached(bus: Pick<Bus, "ready">, { ms, say, patient }: Wai
     await bus.ready(quietMs);
     return;
   } catch (thrown) {
-    if (!isUnavailable(thrown) || (thrown instanceof RecordAway && thrown.lasts && !patient)) throw forOperators(thrown);
+    if (!(patient ? isUnavailable : mayPass)(thrown)) throw forOperators(thrown);
     say(`waiting ${Math.round(ms / 1_000)} s at most for the record: ${toldOf(thrown)}`);
   }
   await bus.ready(ms - quietMs).catch((thrown: unknown) => {

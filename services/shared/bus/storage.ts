@@ -3,6 +3,8 @@ import { bytes } from "../runtime/units.ts";
 /** What a server that keeps the record says of its room. */
 export interface Storage {
   readonly version: string;
+  /** How many there are in its cluster, as far as it tells. */
+  readonly servers: number;
   readonly disk: Kept;
   readonly memory: Kept;
   /** The cluster's streams that are not there yet. */

@@ -57,15 +57,21 @@ const RETRY_MS_MAX = 1_000;
 /** How long to wait before try number `tries` + 1. */
 export const backoffMs = (tries: number): number => Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** Math.min(tries, 10));
 
-/** Repeats `attempt` while it rejects with UNAVAILABLE, for about `ms`; then the last rejection stands. Anything else passes at once. */
-export async function patiently<T>(clock: Clock, ms: number, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+/** Repeats `attempt` while it rejects with UNAVAILABLE (`mayPass`: with that), for about `ms`; then the last rejection stands. Anything else passes at once. */
+export async function patiently<T>(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+  mayPass: (thrown: unknown) => boolean = isUnavailable,
+): Promise<T> {
   const endMs = clock.monotonicMs() + ms;
   for (let tries = 0; ; tries++) {
     try {
       return await attempt();
     } catch (thrown) {
       const waitMs = backoffMs(tries);
-      const again = isUnavailable(thrown) && !signal.aborted && clock.monotonicMs() + waitMs < endMs;
+      const again = mayPass(thrown) && !signal.aborted && clock.monotonicMs() + waitMs < endMs;
       if (!again) throw thrown;
       await new Pause().wait(clock, waitMs, signal);
     }

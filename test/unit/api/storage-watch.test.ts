@@ -14,7 +14,7 @@ const disk: Kept = {
   refusal: null,
   largest: [],
 };
-const well: Storage = { version: "2.9.10", disk, memory: disk, missing: [] };
+const well: Storage = { version: "2.9.10", servers: 1, disk, memory: disk, missing: [] };
 const losing = { ...well, disk: { ...disk, countedBytes: 1e9 } };
 const full = { ...losing, disk: { ...losing.disk, refusal: "no room" } };
 const both = { ...full, memory: { ...disk, countedBytes: 1.9e9, heldBytes: 1.9e9 } };

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
@@ -19,13 +19,14 @@ afterEach(() => {
 });
 
 /** Tellers of what one record holds to a receiver that answers like this. */
-async function tellers(answer: RequestListener) {
+async function tellers(answer: RequestListener, settings: NodeJS.ProcessEnv = {}) {
   receiver = createServer(answer).listen(0, "127.0.0.1");
   await once(receiver, "listening");
   const bus = openBus({ url: "memory:" });
   const config = loadConfig({
     LONGSHORE_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`,
     LONGSHORE_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24).toString("base64")}`,
+    ...settings,
   });
   const end = (id: string) => ({ type: "job.finished", id, endedAt: 1_000, webhook: { tries: 0, nextAt: 1_000 } });
   return {
@@ -33,7 +34,7 @@ async function tellers(answer: RequestListener) {
       const deps = { bus, config, model: await openServedModel(config), log: silentLog, metrics: openMetrics() };
       return coordinate({ ...deps, clock: systemClock, random: systemRandom }, stop);
     },
-    webhooks: () => new Webhooks({ bus, config, log: silentLog, readable: (_, document, read) => read(document) }),
+    webhooks: () => new Webhooks({ bus, clock: systemClock, config, log: silentLog, readable: (_, document, read) => read(document) }),
     ends: async (...ids: readonly string[]) => {
       for (const id of ids) await bus.documents.put("event", "t", id, JSON.stringify(end(id)), 0);
     },
@@ -134,4 +135,20 @@ test("a coordinator that is told to stop writes down what is taken of what it te
   await ends("job_1");
   await coordinator(stop.signal);
   expect(await webhook("job_1")).toBeNull();
+});
+
+test("a receiver that does not answer holds up a stop for a part of its time, and is told again", async () => {
+  const stop = new AbortController();
+  const hung = (request: IncomingMessage) => {
+    request.resume();
+    stop.abort(new Error("told to stop"));
+  };
+  const { coordinator, ends, webhook } = await tellers(hung, { LONGSHORE_DRAIN_MS: "4000", LONGSHORE_CHUNK_MS: "500" });
+  await ends("job_1");
+  const stopped = coordinator(stop.signal);
+  await once(stop.signal, "abort");
+  const beganMs = performance.now();
+  await stopped;
+  expect(performance.now() - beganMs).toBeLessThan(4_000);
+  expect(await webhook("job_1")).toMatchObject({ tries: 1 });
 });

@@ -2,26 +2,67 @@ import { ServingError } from "../../runtime/errors.ts";
 import { RecordAway } from "../away.ts";
 import { UNANSWERED } from "./requests.ts";
 
-/** What the library and the system call what goes wrong, in words, and what to do: nothing of it passes by itself. */
-const lasting: readonly (readonly [pattern: RegExp, why: string | null, advice: string])[] = [
+type Row = readonly [pattern: RegExp, why: string | null, advice: string];
+
+/** What the library and the system call what goes wrong, in words, and what to do: nothing of it passes by itself. Who was not reached said nothing of us. */
+const unreached: readonly Row[] = [
   [/CONNECTION_REFUSED|ECONNREFUSED/, "connection refused", "start nats-server there, or correct LONGSHORE_NATS_URL"],
   [/ENOTFOUND/, "there is no such host", "correct LONGSHORE_NATS_URL"],
+];
+const refusing: readonly Row[] = [
   [/authori[sz]ation|user authentication/i, "user or password refused", "check the user and password in LONGSHORE_NATS_URL"],
   [/self-signed|unable to .* certificate/i, null, "name the certificate of its authority in NODE_EXTRA_CA_CERTS"],
+  [
+    /certificate required|bad certificate/i,
+    "it asks for a certificate of ours",
+    "take `verify` out of the tls block of nats-server: LONGSHORE_NATS_URL says who we are",
+  ],
   [/certificate|altname|alert/i, null, "check the host in LONGSHORE_NATS_URL, and the certificate of nats-server"],
   [/SERVER_OPT_NA|^tls$/, "it speaks no TLS", "write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
 ];
 
-/** A trouble that says itself what to do keeps its words. `servers`: those that are named, the last of which may have said it. */
+export interface Refused {
+  readonly server: string;
+  /** Null: it lets us in by now. */
+  readonly cause: unknown;
+}
+
+/** Why none of the servers that are named lets us in, of each. */
+export class NoneLetsIn extends Error {
+  readonly refused: readonly Refused[];
+
+  constructor(refused: readonly Refused[]) {
+    super("no server lets us in");
+    this.refused = refused;
+  }
+}
+
+/** A trouble that says itself what to do keeps its words. `servers`: those that are named, any of which may have said it. */
 export function away(cause: unknown, servers: readonly string[]): ServingError {
   if (cause instanceof RecordAway) return cause;
+  if (cause instanceof NoneLetsIn) return mostTelling(cause.refused);
   if (cause instanceof ServingError) return new ServingError("UNAVAILABLE", cause.message, { cause });
   const at = servers.join(" or ");
-  const said = cause instanceof Error ? cause.message : "no connection yet";
-  const connected = said === UNANSWERED ? "connected, no answer in time" : said === UNPREPARED ? said : null;
+  const said = saidBy(cause);
+  const connected = said === UNANSWERED ? `connected, ${said}` : said === UNPREPARED ? said : null;
   if (connected !== null) return new RecordAway({ at, why: connected, advice: BUSY, lasts: false, cause });
-  const [, why = null, advice = SILENT] = lasting.find(([pattern]) => pattern.test(said)) ?? [];
+  const [, why = null, advice = SILENT] = rowOf([...unreached, ...refusing], said) ?? [];
   return new RecordAway({ at, why: why ?? said.toLowerCase(), advice, lasts: advice !== SILENT, cause });
+}
+
+const saidBy = (cause: unknown): string => (cause instanceof Error ? cause.message : "no connection yet");
+const rowOf = (rows: readonly Row[], said: string): Row | undefined => rows.find(([pattern]) => pattern.test(said));
+
+/** Of a server that refuses us, because all of them know the same users; else of one that may answer yet; else of those that are not there. */
+function mostTelling(refused: readonly Refused[]): ServingError {
+  const isRefusal = ({ cause }: Refused) => rowOf(refusing, saidBy(cause)) !== undefined;
+  const isThere = ({ cause }: Refused) => rowOf(unreached, saidBy(cause)) === undefined;
+  const { cause } = refused.find(isRefusal) ?? refused.find(isThere) ?? refused[0]!;
+  const { message } = away(cause, []);
+  return away(
+    cause,
+    refused.filter((other) => away(other.cause, []).message === message).map(({ server }) => server),
+  );
 }
 
 /** Until it is known that all streams are there. */
@@ -29,13 +70,24 @@ export const UNPREPARED = "connected, its streams are being looked at";
 const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
 const BUSY = "see its log, and in a cluster that most of its servers are up";
 
-/** The server is there, and says that nobody listens at `subject`: a stream, which it was not prepared with yet (`unprepared`), or JetStream itself. */
-export function unheard(subject: string, unprepared: ServingError | null): ServingError {
-  if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject))
-    return new ServingError("UNAVAILABLE", `nats-server is up without JetStream; ${NO_JETSTREAM}`);
-  if (unprepared !== null) return unprepared;
-  const what = "a stream of the cluster was deleted, or too few of the servers that keep it are up";
-  return new ServingError("UNAVAILABLE", `nats-server is up, and nobody takes ${subject}: ${what}; see \`nats stream report\``);
+interface Unheard {
+  readonly subject: string;
+  readonly servers: readonly string[];
+  /** Why streams may be missing. */
+  readonly unprepared: ServingError | null;
+  readonly cause: unknown;
 }
 
-export const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";
+/** The server is there, and says that nobody listens at a subject: a stream, which it was not prepared with yet, or JetStream itself. */
+export function unheard({ subject, servers, unprepared, cause }: Unheard): ServingError {
+  if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return withoutJetStream(servers, cause);
+  if (unprepared !== null) return unprepared;
+  const why = "it is up, but a stream of the cluster was deleted, or too few of the servers that keep it are up";
+  return new RecordAway({ at: `${servers.join(" or ")} for ${subject}`, why, advice: "see `nats stream report`", lasts: true, cause });
+}
+
+/** The server, or our account of it, keeps nothing. */
+export const withoutJetStream = (servers: readonly string[], cause: unknown): ServingError =>
+  new RecordAway({ at: servers.join(" or "), why: "it is up without JetStream", advice: NO_JETSTREAM, lasts: true, cause });
+
+const NO_JETSTREAM = "start nats-server with --jetstream, and where it has accounts, give JetStream to that of LONGSHORE_NATS_URL";

@@ -1,4 +1,5 @@
 import { patiently } from "../../runtime/pause.ts";
+import { mayPass } from "../away.ts";
 import type { Bus } from "../contract.ts";
 import { FencedLog } from "../log.ts";
 import type { BusSettings } from "../settings.ts";
@@ -43,7 +44,7 @@ export function natsBus(settings: BusSettings): Bus {
     files: objects(named.files),
     documents: new NatsDocuments(stream(named.documents), named.documents.subject),
     registry: new NatsRegistry(connection, buckets, named),
-    storage: () => patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, logged, named)),
+    storage: () => patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, logged, named), mayPass),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),
     close: () => connection.close(),
   };

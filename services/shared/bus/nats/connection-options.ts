@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from "nats";
+import { refusal } from "../../runtime/errors.ts";
 import { parseStoreUrl, type StoreUrl } from "../../runtime/store-url.ts";
 
 /** Two unanswered pings end a connection to a server that is frozen. */
@@ -6,10 +7,11 @@ const PING_MS = 5_000;
 
 export type NamedServers = Omit<ConnectionOptions, "servers"> & { readonly servers: string[] };
 
-/** For a server, or several of one cluster, by their URLs: who we are is said by the first. */
+/** For a server, or several of one cluster, by their URLs: whether by TLS, and as whom, is said by the first. INVALID_REQUEST where another says something else. */
 export function connectionOptions(url: string, tryMs: number): NamedServers {
   const urls = url.split(",").map(parsed);
   const [first] = urls;
+  if (first !== undefined) for (const other of urls) checkLike(first, other);
   return {
     servers: urls.map(({ url }) => url.host),
     ...(first?.url.protocol === "tls:" && { tls: {} }),
@@ -23,6 +25,14 @@ export function connectionOptions(url: string, tryMs: number): NamedServers {
     maxPingOut: 2,
     noAsyncTraces: true,
   };
+}
+
+function checkLike(first: StoreUrl, { url, username, password }: StoreUrl): void {
+  const refused = (why: string) => refusal(`LONGSHORE_NATS_URL: ${why}`);
+  if (url.protocol !== first.url.protocol) throw refused("all of its servers are reached by nats://, or all by tls://");
+  const isNamed = username !== "" || password !== "";
+  if (isNamed && (username !== first.username || password !== first.password))
+    throw refused("user and password are said in the first URL, and are the same at every server");
 }
 
 const parsed = (text: string): StoreUrl =>

@@ -1,10 +1,10 @@
-import { connect, Empty, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
+import { connect, Empty, ErrorCode, Events, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { backoffMs, Pause } from "../../runtime/pause.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { BusSettings } from "../settings.ts";
-import { away, UNPREPARED, unheard } from "./away.ts";
+import { away, NoneLetsIn, type Refused, UNPREPARED, unheard, withoutJetStream } from "./away.ts";
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
@@ -52,6 +52,11 @@ export class Connection {
     return this.#nats?.info?.version ?? "unknown version";
   }
 
+  /** How many the servers tell of, those that are up; 1 where they tell of none. */
+  get servers(): number {
+    return Math.max(1, this.#nats?.info?.connect_urls?.length ?? 0);
+  }
+
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
@@ -78,10 +83,16 @@ export class Connection {
         this.#outbox.send({ subject, data, failed, options: headers === undefined ? { reply } : { reply, headers: encoded(headers) } }),
       );
     } catch (cause) {
+      const { servers } = this.#options;
       // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
-      if (cause instanceof Error && cause.message === UNHEARD) throw unheard(subject, this.unprepared());
-      throw away(cause, this.#options.servers);
+      if (cause instanceof Error && cause.message === UNHEARD) throw unheard({ subject, servers, unprepared: this.unprepared(), cause });
+      throw away(cause, servers);
     }
+  }
+
+  /** Why there is no JetStream for us, which the server said in `cause`. */
+  withoutJetStream(cause: unknown): ServingError {
+    return withoutJetStream(this.#options.servers, cause);
   }
 
   #away(): ServingError {
@@ -163,23 +174,33 @@ export class Connection {
 
   /**
    * Tries each server that is named once. The library goes on with those that they tell of, and where one refuses us with those that this one tells of,
-   * for ever, without a pause, and without a word: then they are asked once more, and believed of themselves alone.
+   * for ever, without a pause, and without a word: it is stopped there. A close ends it with the try that is under way.
    */
   async #dial(): Promise<NatsConnection> {
+    const { servers } = this.#options;
     let isIn = false;
     let tries = 0;
     const reconnectDelayHandler = () => {
-      if (!isIn && tries++ > this.#options.servers.length) throw new Error(GOES_ROUND);
+      if (this.closing.aborted || (!isIn && tries++ > servers.length)) throw new Error(NOT_IN);
       return this.#redialMs();
     };
-    const options = { ...this.#options, reconnectDelayHandler };
-    const nats = await connect(options).catch((cause: Error) => {
-      if (cause.message !== GOES_ROUND) throw cause;
-      tries = 0;
-      return connect({ ...options, ignoreClusterUpdates: true });
+    const nats = await connect({ ...this.#options, reconnectDelayHandler }).catch(async (cause: Error) => {
+      throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
     });
     isIn = true;
     return nats;
+  }
+
+  /** Asks each server once more for itself alone, believing nothing of what it tells of others: the library says what the last one said, whichever that was. */
+  async #whyNot(): Promise<NoneLetsIn> {
+    const options = { ...this.#options, ignoreClusterUpdates: true };
+    const ask = async (server: string): Promise<Refused> => {
+      const nats = await connect({ ...options, servers: [server] }).catch((cause: unknown) => ({ server, cause }));
+      if ("cause" in nats) return nats;
+      await nats.close();
+      return { server, cause: null };
+    };
+    return new NoneLetsIn(await Promise.all(this.#options.servers.map(ask)));
   }
 
   /** Spread over a half, so that a restarted server is not met by everyone at once. */
@@ -198,10 +219,12 @@ export class Connection {
   }
 
   async #heed(nats: NatsConnection): Promise<void> {
-    for await (const { type, permissionContext } of nats.status()) {
+    for await (const { type, data, permissionContext } of nats.status()) {
       if (permissionContext?.operation === "publish") this.#refuse(permissionContext.subject);
-      if (type === Events.Disconnect) this.#break();
-      if (type === Events.Reconnect) void this.#arrive();
+      // What the library says of each server that it asks again, and of each that it leaves. Of what is no refusal of us it keeps the words to itself.
+      if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
+      if (type === Events.Disconnect && this.#connected) this.#break();
+      if (type === Events.Reconnect && !this.#connected) void this.#arrive();
     }
   }
 
@@ -236,7 +259,7 @@ export class Connection {
 
 export type Interruption = "broke" | "back";
 
-const GOES_ROUND = "every server was tried";
+const NOT_IN = "every server was tried";
 
 const ignored = (): void => {};
 

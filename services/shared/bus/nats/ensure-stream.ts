@@ -1,6 +1,5 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { apiCodes, callApi, isApiError, serverFull } from "./api.ts";
-import { NO_JETSTREAM } from "./away.ts";
 import type { Connection } from "./connection.ts";
 
 export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
@@ -74,7 +73,7 @@ async function configOf(connection: Connection, name: string): Promise<Echo["con
     return (await callApi<Echo>(connection, `STREAM.INFO.${name}`)).config;
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNotFound)) return null;
-    throw refusal(name, thrown);
+    throw refusal(connection, name, thrown);
   }
 }
 
@@ -82,7 +81,7 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
   try {
     return await callApi(connection, `STREAM.${verb}.${config.name}`, config);
   } catch (thrown) {
-    throw refusal(config.name, thrown);
+    throw refusal(connection, config.name, thrown);
   }
 }
 
@@ -91,13 +90,13 @@ const NO_ROOM =
   "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 
 /** What did not come from the server is passed on. */
-function refusal(name: string, thrown: unknown): unknown {
+function refusal(connection: Connection, name: string, thrown: unknown): unknown {
   if (!isApiError(thrown)) return thrown;
   const { code, message } = thrown;
   const details = { cause: thrown };
   if (isApiError(thrown, apiCodes.storeFailed, ...serverFull))
     return new ServingError("UNAVAILABLE", `nats-server has no room for stream ${name}: ${message}; ${NO_ROOM}`, details);
-  if (code === apiCodes.jetStreamNotEnabledForAccount) return new ServingError("UNAVAILABLE", `${message}; ${NO_JETSTREAM}`, details);
+  if (code === apiCodes.jetStreamNotEnabledForAccount) return connection.withoutJetStream(thrown);
   const advice = lasting.get(code);
   const why = `nats-server refuses stream ${name}: ${message}; ${advice ?? (code === apiCodes.clusterNoPeers ? NO_PEERS : "see its log")}`;
   return new ServingError(advice === undefined ? "UNAVAILABLE" : "INVALID_REQUEST", why, details);

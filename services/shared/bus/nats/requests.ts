@@ -11,7 +11,7 @@ interface Waiting {
 /** The server's word that nobody listens to the subject of a request. */
 const NO_RESPONDERS = 503;
 export const UNHEARD = "nobody answers there";
-export const UNANSWERED = "timeout";
+export const UNANSWERED = "no answer in time";
 
 /**
  * Requests that wait for their answers: all answers come to one inbox, and one timer watches all deadlines. The library's own requests cost

@@ -1,7 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
 import type { Kept, Storage } from "../storage.ts";
 import { apiCodes, callApi, isApiError } from "./api.ts";
-import { NO_JETSTREAM } from "./away.ts";
 import type { Connection } from "./connection.ts";
 import type { StreamPlan } from "./ensure-stream.ts";
 import type { Placement } from "./messages.ts";
@@ -44,8 +43,8 @@ export async function measureStorage(connection: Connection, plans: readonly Str
     return await measured(connection, plans, probed, names);
   } catch (thrown) {
     if (!isApiError(thrown)) throw thrown;
-    const advice = isApiError(thrown, apiCodes.jetStreamNotEnabledForAccount) ? NO_JETSTREAM : "see the log of nats-server";
-    throw new ServingError("UNAVAILABLE", `${thrown.message}; ${advice}`, { cause: thrown });
+    if (thrown.code === apiCodes.jetStreamNotEnabledForAccount) throw connection.withoutJetStream(thrown);
+    throw new ServingError("UNAVAILABLE", `${thrown.message}; see the log of nats-server`, { cause: thrown });
   }
 }
 
@@ -68,6 +67,7 @@ async function measured(connection: Connection, plans: readonly StreamPlan[], { 
   };
   return {
     version: connection.version,
+    servers: connection.servers,
     disk: kept("file", refusals.file, account.storage, account.limits.max_storage),
     memory: kept("memory", refusals.memory, account.memory, account.limits.max_memory),
     missing: missing.map(({ name }) => name),

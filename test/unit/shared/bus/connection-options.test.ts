@@ -13,3 +13,16 @@ test("a URL that cannot be read is refused in words that do not repeat it: it ma
   expect(refused).toThrow(/^LONGSHORE_NATS_URL: must be nats:\/\/host:4222/);
   expect(refused).not.toThrow(/secret/);
 });
+
+test.each([
+  ["nats://u:secret@a:4222,tls://b:4222", "all of its servers are reached by nats://, or all by tls://"],
+  ["tls://u:secret@a:4222,nats://b:4222", "all of its servers are reached by nats://, or all by tls://"],
+  ["tls://a:4222,tls://u:secret@b:4222", "user and password are said in the first URL, and are the same at every server"],
+  ["nats://u:secret@a:4222,nats://u:another@b:4222", "user and password are said in the first URL, and are the same at every server"],
+])("%s is refused: one connection has one way to all of them", (url, why) => {
+  expect(() => connectionOptions(url, 100)).toThrow(`LONGSHORE_NATS_URL: ${why}`);
+});
+
+test("a login may be repeated", () => {
+  expect(connectionOptions("nats://u:p@a:4222,nats://u:p@b:4222", 100)).toMatchObject({ user: "u", pass: "p" });
+});

@@ -39,9 +39,9 @@ test("each request ends at its own deadline, one that was answered does not", as
   const third = noted("third", ask());
   requests.answered(answerTo(replies[1]!));
   await clock.run(Promise.all([first, second, third]));
-  expect(ends).toEqual(["second answered", `first timeout at ${TRY_MS}`, `third timeout at ${TRY_MS + 30}`]);
+  expect(ends).toEqual(["second answered", `first no answer in time at ${TRY_MS}`, `third no answer in time at ${TRY_MS + 30}`]);
   await clock.run(noted("fourth", ask()));
-  expect(ends.at(-1)).toBe(`fourth timeout at ${2 * TRY_MS + 30}`);
+  expect(ends.at(-1)).toBe(`fourth no answer in time at ${2 * TRY_MS + 30}`);
 });
 
 test("what nobody listens to, what cannot be sent, and what a broken connection takes along is an error at once", async () => {

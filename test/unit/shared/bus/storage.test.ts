@@ -12,7 +12,7 @@ const disk: Kept = {
   largest: [],
 };
 const memory: Kept = { ...disk, countedBytes: 4_000, heldBytes: 4_000, grantedBytes: 16e6, missingBytes: 0 };
-const well: Storage = { version: "2.9.10", disk, memory, missing: [] };
+const well: Storage = { version: "2.9.10", servers: 1, disk, memory, missing: [] };
 
 const onDisk = (changes: Partial<Kept>, version = well.version): Storage => ({ ...well, version, disk: { ...disk, ...changes } });
 const inMemory = (changes: Partial<Kept>): Storage => ({ ...well, memory: { ...memory, ...changes } });

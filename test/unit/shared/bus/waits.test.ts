@@ -9,7 +9,7 @@ import { held, never, progress, request } from "../../../support/bus.ts";
 import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
 
-/** Two jobs that one process holds, over a log that answers appends in `outcome` instead of storing them, while there is one; and what is told, with the second. */
+/** Two jobs that one process holds, and one to claim, over a log that answers appends in `outcome` instead of storing them, while there is one; and what is told, with the second. */
 async function twoJobs() {
   const clock = new VirtualClock();
   const journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: 1e12, dedupeMs: 60_000 }, clock);
@@ -26,8 +26,10 @@ async function twoJobs() {
   const claims = await Promise.all(
     ["one", "two"].map(async (jobId) => held(await log.claim(jobId, "prefill", "w", [await log.submit(jobId, request())]))),
   );
+  await log.submit("three", request());
+  const claim = () => log.claim("three", "prefill", "w");
   const append = () => Promise.all(claims.map((claim) => claim.append(progress(1))));
-  return { clock, record, lines, append };
+  return { clock, record, lines, append, claim };
 }
 
 const unknown: Appended = { kind: "unknown", cause: new Error("no answer") };
@@ -69,4 +71,31 @@ test("a wait that is over soon is not worth a word, and the next one is told of 
     `appends to the job log wait: ${WHY} (2, 0)`,
     "the job log takes appends again (0, 0)",
   ]);
+});
+
+test("claims that wait in vain one behind the other are told of as one wait, and its end is when the log takes one", async () => {
+  const { clock, record, lines, claim } = await twoJobs();
+  record.outcome = unknown;
+  for (let tries = 0; tries < 30; tries++) {
+    await expect(clock.run(claim())).rejects.toThrow("the record did not answer");
+    await clock.run(clock.sleep(200));
+  }
+  const waits = (s: number, givenUp: number) => `${s} s, 40: appends to the job log wait: ${WHY} (1, ${givenUp})`;
+  expect(lines).toEqual([
+    ...[waits(7, 0), waits(15, 0), `20 s, 40: appends to the job log waited in vain, others take their jobs over: ${WHY} (0, 1)`],
+    ...[waits(31, 1), waits(61, 3), waits(123, 6), waits(246, 12), waits(492, 24)],
+  ]);
+  record.outcome = null;
+  expect(await clock.run(claim())).toMatchObject({ kind: "claimed" });
+  expect(lines.slice(8)).toEqual([expect.stringMatching(/^6\d\d s, 30: the job log takes appends again \(0, 30\)$/)]);
+});
+
+test("what was waited for in vain long ago is no part of a new wait", async () => {
+  const { clock, record, lines, claim } = await twoJobs();
+  record.outcome = unknown;
+  for (let tries = 0; tries < 2; tries++) {
+    await expect(clock.run(claim())).rejects.toThrow("the record did not answer");
+    await clock.run(clock.sleep(300_001));
+  }
+  expect(lines.map((line) => line.slice(0, 4))).toEqual(["7 s,", "15 s", "20 s", "7 s,", "15 s", "20 s"]);
 });
