@@ -3,10 +3,11 @@ import { type Pattern, within } from "./pattern-syntax.ts";
 
 /** Parts of a pattern, counted as often as they are repeated. */
 const PARTS_MAX = 3_000;
-/** What is held at once of one: each costs the compiler some ten milliseconds with 129,280 tokens. */
-const STATES_MAX = 500;
-/** Ranges looked at while one is made: some seconds. */
-const LOOKS_MAX = 5_000_000;
+const STATES_MAX = 400;
+/** Ranges and parts looked at while one is made, and again while it is made smaller: a second or two each. */
+const LOOKS_MAX = 1_000_000;
+/** States that take characters beyond ASCII cost the compiler some 60 ms with 129,280 tokens, others some 7. */
+const WIDE_COST = 8;
 
 /** A deterministic one, whose first state is where it begins. */
 export type Automaton = readonly State[];
@@ -29,14 +30,25 @@ export function automatonOf(pattern: Pattern): Automaton {
     const moves = states.flatMap((state) => parts.moves(state));
     const bounds = [...new Set(moves.flatMap(({ ranges }) => ranges.flatMap(([first, last]) => [first, last + 1])))].sort((a, b) => a - b);
     looks += bounds.length * moves.reduce((sum, { ranges }) => sum + ranges.length, 0);
-    if (looks > LOOKS_MAX) throw new Error("is more complicated than is supported");
+    requireLooks(looks);
     const steps = bounds.flatMap((first, i) => {
       const to = moves.filter(({ ranges }) => ranges.some((range) => range[0] <= first && first <= range[1])).map(({ to }) => to);
-      return to.length === 0 ? [] : [{ range: [first, bounds[i + 1]! - 1] as const, to: parts.closed(to) }];
+      if (to.length === 0) return [];
+      const closed = parts.closed(to);
+      looks += closed.length;
+      return [{ range: [first, bounds[i + 1]! - 1] as const, to: closed }];
     });
     return { accepts: states.includes(end), steps };
   });
 }
+
+function requireLooks(looks: number): void {
+  if (looks > LOOKS_MAX) throw new Error("is more complicated than is supported");
+}
+
+/** What it costs the compiler, in states that take nothing beyond ASCII. */
+export const costOf = (states: Automaton): number =>
+  states.reduce((sum, { steps }) => sum + (steps.some(({ ranges }) => ranges.some(([, last]) => last > 0x7f)) ? WIDE_COST : 1), 0);
 
 /** What both take. */
 export function both(one: Automaton, other: Automaton): Automaton {
@@ -79,7 +91,11 @@ export function smallest(all: Automaton): Automaton | null {
   const live = alive(all);
   if (!live.has(0)) return null;
   let classes = all.map(({ accepts }, i) => (live.has(i) ? Number(accepts) + 1 : 0));
+  const size = all.reduce((sum, { steps }) => steps.reduce((sum, { ranges }) => sum + ranges.length, sum + 1), 0);
+  let looks = 0;
   for (let count = -1; ; ) {
+    looks += size;
+    requireLooks(looks);
     const seen = new Map<string, number>();
     const signatures = all.map((state, i) => (live.has(i) ? `${classes[i]} ${described(state, classes, live)}` : ""));
     for (const signature of signatures) if (!seen.has(signature)) seen.set(signature, seen.size); // the first is where it begins

@@ -45,9 +45,10 @@ export function writeAutomaton(states: Automaton, name: string, literals: Litera
 
 /** zod's names for what is said by the pattern beside them, and by nothing else. */
 const isNamed = (format: unknown): boolean => typeof format === "string" && NAMES.has(format);
-const NAMES: ReadonlySet<string> = new Set(
-  "starts_with ends_with includes lowercase uppercase nanoid cuid cuid2 ulid xid ksuid cidrv4 cidrv6 e164 hex mac".split(" "),
-);
+const NAMES: ReadonlySet<string> = new Set([
+  ..."starts_with ends_with includes lowercase uppercase nanoid cuid cuid2 ulid xid ksuid cidrv4 cidrv6 e164 hex mac".split(" "),
+  ..."md5_hex sha1_hex sha256_hex sha384_hex sha512_hex".split(" "),
+]);
 
 const DATE = "\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])";
 const TIME = "([01]\\d|2[0-3]):[0-5]\\d:([0-5]\\d|60)(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)";

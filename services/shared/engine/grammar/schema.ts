@@ -1,4 +1,5 @@
 import { type ExactJson, printJson, readJson } from "../chat/python-json.ts";
+import { costOf } from "./automaton.ts";
 import { decimalsOf, writtenDecimals } from "./decimals.ts";
 import { checkDescent } from "./descent.ts";
 import { type Lengths, lengthsOf, shortLengths, tuple, tupleAnd } from "./lengths.ts";
@@ -31,8 +32,8 @@ const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
-/** Of the automata of patterns, in all. */
-const STATES_MAX = 1_000;
+/** What the automata of patterns cost, in all. */
+const COST_MAX = 400;
 const OPTIONAL_MAX = 64;
 /** What arrays may have, or must where they may have any number, in all. */
 const ITEMS_MAX = 10_000;
@@ -71,7 +72,7 @@ class Reader {
   readonly #expressed = new Map<string, Library>();
   /** Names of the rules of patterns, by what these say. */
   readonly #patterns = new Map<string, string>();
-  #states = 0;
+  #cost = 0;
   #ours = 0;
   #subschemas = 0;
   #items = 0;
@@ -233,9 +234,12 @@ class Reader {
     if (this.#patterns.has(key)) return `"\\"" ${name}_0`;
     this.#patterns.set(key, name);
     const states = automaton();
-    this.#states += states.length;
-    if (this.#states > STATES_MAX)
-      throw refusal(at("pattern"), `makes more than the ${STATES_MAX} states of all patterns that are supported`);
+    this.#cost += costOf(states);
+    if (this.#cost > COST_MAX)
+      throw refusal(
+        at("pattern"),
+        `makes more than the ${COST_MAX} states of all patterns that are supported, counted eight times where they take more than ASCII`,
+      );
     writeAutomaton(states, name, this.#literals);
     return `"\\"" ${name}_0`;
   }

@@ -97,7 +97,7 @@ function accepts(text: string): boolean {
     readSchema(JSON.stringify({ type: "string", pattern: text }));
     return true;
   } catch (error) {
-    expect((error as Error).message, text).toMatch(/states that are supported|more complicated|leaves no string|elsewhere than/);
+    expect((error as Error).message, text).toMatch(/states (of all patterns )?that are supported|more complicated|leaves no string|elsewhere than/);
     return false;
   }
 }
@@ -109,7 +109,7 @@ test("whatever is drawn, an answer matches its pattern, also beside lengths and 
     { numRuns: 12, seed: random.u32() },
   )) {
     const least = random.u32() % 4;
-    const x = { type: "string", pattern, minLength: least, maxLength: least + 5 + (random.u32() % 20) };
+    const x = { type: "string", pattern, minLength: least, maxLength: least + 3 + (random.u32() % 4) };
     const schema = { type: "object", properties: { x, y: { type: "boolean" } }, required: ["x", "y"], additionalProperties: false };
     const valid = validator(schema);
     const text = await walkBytes(bytes, schema, random, 30);
@@ -210,7 +210,7 @@ const refused: readonly (readonly [object, string])[] = [
   [{ pattern: "(?:(?:a{1000}){1000}){1000}" }, "pattern has more than the 3000 parts"],
   [{ pattern: "(?:(?:){1000}){1000}" }, "pattern has more than the 3000 parts"],
   [{ pattern: `${"(".repeat(40)}a${")".repeat(40)}` }, "pattern has groups deeper than the 32"],
-  [{ pattern: "^(a|b)*a(a|b){12}$" }, "pattern makes more than the 500 states"],
+  [{ pattern: "^(a|b)*a(a|b){12}$" }, "pattern makes more than the 400 states"],
   [{ pattern: "^[]$" }, "pattern leaves no string that can be answered"],
   [{ pattern: "^a{3}$", maxLength: 2 }, "pattern leaves no string that can be answered"],
   [{ pattern: "a", maxLength: 401 }, "maxLength beside a pattern must be 400 or less"],
