@@ -97,7 +97,9 @@ function accepts(text: string): boolean {
     readSchema(JSON.stringify({ type: "string", pattern: text }));
     return true;
   } catch (error) {
-    expect((error as Error).message, text).toMatch(/states (of all patterns )?that are supported|more complicated|leaves no string|elsewhere than/);
+    expect((error as Error).message, text).toMatch(
+      /states (of all patterns )?that are supported|more complicated|leaves no string|elsewhere than/,
+    );
     return false;
   }
 }
