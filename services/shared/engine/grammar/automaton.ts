@@ -1,5 +1,5 @@
-import { common, type Range } from "./characters.ts";
-import { type Pattern, within } from "./pattern-syntax.ts";
+import { common, type Range, within } from "./characters.ts";
+import type { Pattern } from "./pattern-syntax.ts";
 
 /** Parts of a pattern, counted as often as they are repeated. */
 const PARTS_MAX = 3_000;

@@ -72,6 +72,17 @@ export function common([a, b]: Range, [c, d]: Range): Range[] {
   return first <= last ? [[first, last]] : [];
 }
 
+/** In order, apart from each other, and without surrogates. */
+export function within(ranges: readonly Range[]): readonly Range[] {
+  const merged: Array<[number, number]> = [];
+  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
+    const before = merged.at(-1);
+    if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last);
+    else merged.push([first, last]);
+  }
+  return merged.flatMap((range) => EVERY.flatMap((all) => common(range, all)));
+}
+
 /** Code points of one length in UTF-8, as sequences of as many ranges of bytes each. */
 function sequences(first: number, last: number): Range[][] {
   for (const bits of [6, 12, 18]) {

@@ -1,4 +1,4 @@
-import { common, EVERY, type Range } from "./characters.ts";
+import { EVERY, type Range, within } from "./characters.ts";
 
 /** What of regular expressions is regular. */
 export type Pattern =
@@ -158,17 +158,6 @@ class PatternReader {
 const ANCHOR = "has ^ or $ elsewhere than at the beginning and end of it or of one of its choices, which is not supported";
 
 const one = (code: number): readonly Range[] => [[code, code]];
-
-/** In order, apart from each other, and without surrogates. */
-export function within(ranges: readonly Range[]): readonly Range[] {
-  const merged: Array<[number, number]> = [];
-  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
-    const before = merged.at(-1);
-    if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last);
-    else merged.push([first, last]);
-  }
-  return merged.flatMap((range) => EVERY.flatMap((all) => common(range, all)));
-}
 
 function without(ranges: readonly Range[]): readonly Range[] {
   let from = 0;
