@@ -1,30 +1,5 @@
-import OpenAI from "openai";
 import type { ResponseStreamEvent } from "openai/resources/responses/responses";
-import { afterAll, beforeAll, expect } from "vitest";
-import { playText, promptOf, type Script, type TestApi, testApi } from "./api.ts";
-
-export const clientOf = (url: string) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
-
-/** For a file of tests: an API while they run, a client of it, and its model. */
-export function freshResponses() {
-  let api: TestApi;
-  let client: OpenAI;
-  beforeAll(async () => {
-    api = await testApi({ graceMs: 50 });
-    client = clientOf(api.url);
-  });
-  afterAll(() => api.close());
-  return {
-    get api(): TestApi {
-      return api;
-    },
-    get client(): OpenAI {
-      return client;
-    },
-    /** What the model says next; the prompt that it was said to. */
-    says: async (text: string, end?: Script["end"]): Promise<string> => promptOf(api, await playText(api, text, end)),
-  };
-}
+import { expect } from "vitest";
 
 export const ask = { model: "yardlog", input: "Where is red-fox?" };
 export const find = {

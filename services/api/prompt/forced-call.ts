@@ -9,12 +9,12 @@ import { type ForcedCall, requireNamed } from "./tool-choice.ts";
  */
 export function openingOf(
   { name, param }: ForcedCall,
-  names: readonly string[],
+  names: ReadonlySet<string>,
   messages: readonly ChatMessage[],
   release: Release,
 ): string {
-  if (names.length === 0) throw invalid(param, "a call can only be forced with tools");
-  if (name !== null) requireNamed(name, new Set(names), param);
+  if (names.size === 0) throw invalid(param, "a call can only be forced with tools");
+  if (name !== null) requireNamed(name, names, param);
   if (messages.at(-1)?.wo_eos === true) throw invalid(param, "cannot force a call in an answer that is begun already");
   return callsOpening(release, name);
 }

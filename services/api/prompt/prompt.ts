@@ -74,7 +74,7 @@ export async function conversationPrompt(
   const { tools, thinking, effort, format } = conversation;
   const { release } = model;
   const asked = await asSampled({ bus, model }, tenant, conversation.messages);
-  const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, tools.map(nameOf), asked, release);
+  const begun = conversation.forced === undefined ? undefined : openingOf(conversation.forced, new Set(tools.map(nameOf)), asked, release);
   const messages: readonly ChatMessage[] = begun === undefined ? asked : [...asked, { role: "assistant", written: begun, wo_eos: true }];
   const options = { release, thinking, effort: effortOf(effort), tools, responseFormat: format?.written };
   const { text, thinks } = openedPrompt(messages, options);

@@ -43,14 +43,20 @@ export function toolsOf(request: ResponsesRequest, exactly: Exactly): readonly P
   requireRepeatable(request.tools ?? []);
   const functions = functionsOf(request);
   requireApart(functions.map(({ called }) => called));
-  return functions.map(({ called, told: { description, parameters }, path }) =>
-    functionTool(nameInPrompt(called), description, parameters === undefined ? undefined : exactly("tools", ...path, "parameters")),
+  return functions.map(({ called, told: { description, parameters }, group, path }) =>
+    functionTool(
+      nameInPrompt(called),
+      [group?.description, description].filter(Boolean).join("\n") || undefined, // what a namespace is for is told with each of its functions
+      parameters === undefined ? undefined : exactly("tools", ...path, "parameters"),
+    ),
   );
 }
 
 interface OneFunction {
   readonly called: CalledName;
-  readonly told: Described;
+  readonly told: FunctionTool;
+  /** The namespace it is in; null: none. */
+  readonly group: Tool | null;
   /** Where it stands among the tools. */
   readonly path: readonly (string | number)[];
 }
@@ -58,10 +64,11 @@ interface OneFunction {
 const functionsOf = ({ tools = [] }: ResponsesRequest): readonly OneFunction[] =>
   tools.flatMap((tool, i): readonly OneFunction[] =>
     tool.type === "function"
-      ? [{ called: { name: tool.name, namespace: undefined }, told: tool, path: [i] }]
+      ? [{ called: { name: tool.name, namespace: undefined }, told: tool, group: null, path: [i] }]
       : tool.tools.map((one, j) => ({
           called: { name: one.name, namespace: tool.name },
-          told: describedWith(tool, one),
+          told: one,
+          group: tool,
           path: [i, "tools", j],
         })),
   );
@@ -89,17 +96,6 @@ function requireRepeatable(tools: readonly Tool[]): void {
     { param: "tools" },
   );
 }
-
-interface Described {
-  readonly description?: string | undefined;
-  readonly parameters?: unknown;
-}
-
-/** What a namespace is for is told with each of its functions. */
-const describedWith = (group: Described, { description, parameters }: Described): Described => ({
-  parameters,
-  description: [group.description, description].filter(Boolean).join("\n") || undefined,
-});
 
 export function choiceOf({ tool_choice: choice }: ResponsesRequest, name: NameInPrompt): ToolChoice {
   if (typeof choice !== "object") return choice;

@@ -1,6 +1,6 @@
 import { toldOf } from "../../shared/bus/away.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
-import { isOlder, type Kept, type Kind, kinds, type Storage, storageTroubles } from "../../shared/bus/storage.ts";
+import { isOlder, type Kept, KINDS, type Kind, kindWords, type Storage, storageTroubles } from "../../shared/bus/storage.ts";
 import type { Config } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { bytes } from "../../shared/runtime/units.ts";
@@ -34,18 +34,18 @@ async function told(bus: Bus, config: Config): Promise<readonly Finding[]> {
 }
 
 function taken(kind: Kind, { [kind]: { heldBytes, limitBytes } }: Storage): string {
-  const { where, account } = kinds[kind];
+  const { where, account } = kindWords[kind];
   return limitBytes === null ? `${bytes(heldBytes)} ${where}` : `${bytes(heldBytes)} of ${bytes(limitBytes)} (${account}) ${where}`;
 }
 
 /** Whoever starts first makes them: here it can only be said whether they will find room. */
 function unmade(storage: Storage, prefix: string): readonly Finding[] {
   const asked = `streams of LONGSHORE_NATS_PREFIX=${prefix} that are still to be made (${storage.missing.length}) ask for`;
-  const lacking = (["disk", "memory"] as const).filter((kind) => leftBytes(storage[kind]) < storage[kind].missingBytes);
+  const lacking = KINDS.filter((kind) => leftBytes(storage[kind]) < storage[kind].missingBytes);
   if (lacking.length > 0) return lacking.map((kind) => noRoom(asked, kind, storage[kind]));
-  const room = (["disk", "memory"] as const).map((kind) => {
+  const room = KINDS.map((kind) => {
     const { limitBytes, missingBytes } = storage[kind];
-    return `${bytes(missingBytes)} of ${limitBytes === null ? kinds[kind].server : `the ${bytes(leftBytes(storage[kind]))} left ${kinds[kind].where}`}`;
+    return `${bytes(missingBytes)} of ${limitBytes === null ? kindWords[kind].server : `the ${bytes(leftBytes(storage[kind]))} left ${kindWords[kind].where}`}`;
   });
   const isCertain = storage.disk.limitBytes !== null && storage.memory.limitBytes !== null;
   return [found(isCertain ? "yes" : "note", `${asked} ${room.join(" and ")}: the first process makes them`)];
@@ -63,7 +63,7 @@ const leftBytes = ({ limitBytes, grantedBytes, unboundedBytes }: Kept): number =
 
 /** What streams without max_bytes hold keeps nobody from making others; these will not find all they were granted. */
 function noRoom(asked: string, kind: Kind, kept: Kept): Finding {
-  const { where, account } = kinds[kind];
+  const { where, account } = kindWords[kind];
   const isRefused = leftBytes({ ...kept, unboundedBytes: 0 }) < kept.missingBytes;
   const lower = kind === "disk" ? ", or lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES" : "";
   const left = `the account has ${bytes(leftBytes(kept))} left${kept.unboundedBytes === 0 ? "" : `, ${bytes(kept.unboundedBytes)} being held by streams without max_bytes`}`;

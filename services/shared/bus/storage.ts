@@ -37,10 +37,11 @@ interface Holder {
   readonly bytesMax: number | null;
 }
 
-export type Kind = "disk" | "memory";
+export const KINDS = ["disk", "memory"] as const;
+export type Kind = (typeof KINDS)[number];
 
 /** The kinds in words, and the settings of nats-server that bound them: of an account, and of the server. */
-export const kinds = {
+export const kindWords = {
   disk: { where: "on disk", account: "max_file", server: "max_file_store" },
   memory: { where: "in memory", account: "max_mem", server: "max_mem_store" },
 } as const;
@@ -59,7 +60,7 @@ const NEARLY = 0.9;
 const MENDED = "2.9.15";
 
 export const storageTroubles = (storage: Storage): readonly Trouble[] =>
-  (["disk", "memory"] as const).flatMap((kind) => {
+  KINDS.flatMap((kind) => {
     const text = troubleOf(kind, storage);
     return text === null ? [] : [{ kind, refuses: storage[kind].refusal !== null, text }];
   });
@@ -83,8 +84,8 @@ const lost = (version: string, { countedBytes, heldBytes, refusal }: Kept): stri
   `Restart it: nothing is lost, and it counts anew${isOlder(version, MENDED) ? `; from ${MENDED} on this does not happen` : ""}`;
 
 const nearlyFull = (kind: Kind, countedBytes: number, limitBytes: number, kept: Kept): string =>
-  `${bytes(countedBytes)} of the ${bytes(limitBytes)} that the account may keep ${kinds[kind].where} are taken: ` +
-  `raise its ${kinds[kind].account} before everything there is refused${holders(kind, kept)}`;
+  `${bytes(countedBytes)} of the ${bytes(limitBytes)} that the account may keep ${kindWords[kind].where} are taken: ` +
+  `raise its ${kindWords[kind].account} before everything there is refused${holders(kind, kept)}`;
 
 /** Who takes the room, for the end of a sentence. */
 function holders(kind: Kind, { largest }: Kept): string {
@@ -92,7 +93,7 @@ function holders(kind: Kind, { largest }: Kept): string {
   const told = largest.map(({ name, heldBytes, bytesMax }) => {
     return `${name} ${bytes(heldBytes)}${bytesMax === null ? " (it has no max_bytes and may take all there is)" : ` of ${bytes(bytesMax)}`}`;
   });
-  return `. Most ${kinds[kind].where} is held by ${told.join(", ")}`;
+  return `. Most ${kindWords[kind].where} is held by ${told.join(", ")}`;
 }
 
 export const isOlder = (version: string, floor: string): boolean => version.localeCompare(floor, undefined, { numeric: true }) < 0;

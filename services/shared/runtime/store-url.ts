@@ -7,6 +7,12 @@ export interface StoreUrl {
   readonly password: string;
 }
 
+/** What Node says of the certificate of a store whose authority it does not know, and what to do then. */
+export const UNTRUSTED = {
+  pattern: /self-signed|unable to .* certificate/i,
+  advice: "name the certificate of its authority in NODE_EXTRA_CA_CERTS",
+} as const;
+
 /** INVALID_REQUEST, which names the setting and begins with `form`, where a URL cannot be read. */
 export function parseStoreUrl(name: string, text: string, form: string): StoreUrl {
   const refused = (why: string) => refusal(`${name}: ${why}`);

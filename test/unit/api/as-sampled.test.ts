@@ -1,23 +1,14 @@
-import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import type OpenAI from "openai";
+import { expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { asSampled } from "../../../services/api/prompt/as-sampled.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
-import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
+import { freshClients } from "../../support/clients.ts";
 import { junk, memoryOpenToOthers } from "../../support/damage.ts";
 import { overriding } from "../../support/overriding.ts";
 
 const record = memoryOpenToOthers();
-let api: TestApi;
-let openai: OpenAI;
-let anthropic: Anthropic;
-beforeAll(async () => {
-  api = await testApi({}, record.bus);
-  openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
-  anthropic = new Anthropic({ baseURL: api.url, apiKey: "none", maxRetries: 0 });
-});
-afterAll(() => api.close());
+const run = freshClients({}, record.bus);
 
 /** Numbers, escapes and spaces that nobody who prints JSON anew would write. */
 const WRITTEN =
@@ -32,13 +23,10 @@ const chat = {
   thinking: { type: "enabled" },
 } as const;
 
-/** The prompt of the job that comes next, which is then answered with `text`. */
-const promptAnsweredWith = async (text: string) => promptOf(api, await playText(api, text));
-
 /** A first turn whose answer is WRITTEN, as the client has it. */
 async function firstTurn() {
-  const answer = openai.chat.completions.create({ ...chat, messages: [user] } as never);
-  const prompt = await promptAnsweredWith(`${THOUGHT}</think>${WRITTEN}`);
+  const answer = run.openai.chat.completions.create({ ...chat, messages: [user] } as never);
+  const prompt = await run.says(`${THOUGHT}</think>${WRITTEN}`);
   const { message } = ((await answer) as OpenAI.ChatCompletion).choices[0]!;
   return { prompt, message, call: message.tool_calls![0] as OpenAI.ChatCompletionMessageFunctionToolCall };
 }
@@ -46,8 +34,8 @@ async function firstTurn() {
 /** The prompt of a second turn in which the client tells its first answer as `message`. */
 async function secondPrompt(message: object, callId: string): Promise<string> {
   const messages = [user, message, { role: "tool", tool_call_id: callId, content: "bay 42" }];
-  const answer = openai.chat.completions.create({ ...chat, messages } as never);
-  const prompt = await promptAnsweredWith("Yes.</think>In bay 42.");
+  const answer = run.openai.chat.completions.create({ ...chat, messages } as never);
+  const prompt = await run.says("Yes.</think>In bay 42.");
   await answer;
   return prompt;
 }
@@ -88,7 +76,7 @@ test("ids of unknown jobs, of deleted ones and of nobody's change nothing", asyn
   for (const id of [call.id.replace(/_.*_/, `_${"0".repeat(20)}_`), "call_1", call.id.replace(/_0$/, "_7")])
     expect((await secondPrompt(told(id), id)).startsWith(exactly(prompt))).toBe(false);
   const job = call.id.replace("call_", "job_").replace(/_0$/, "");
-  await fetch(`${api.url}/v1/jobs/${job}`, { method: "DELETE" });
+  await fetch(`${run.api.url}/v1/jobs/${job}`, { method: "DELETE" });
   expect((await secondPrompt(told(call.id), call.id)).startsWith(exactly(prompt))).toBe(false);
 });
 
@@ -144,15 +132,15 @@ test("messages of Anthropic's clients, whose inputs are objects, too", async () 
     ...{ model: "yardlog", max_tokens: 200, thinking: { type: "adaptive" as const } },
     tools: [{ name: "find", input_schema: parameters }],
   };
-  const first = anthropic.messages.create({ ...request, messages: [user] });
-  const prompt = await promptAnsweredWith(`${THOUGHT}</think>${WRITTEN}`);
+  const first = run.anthropic.messages.create({ ...request, messages: [user] });
+  const prompt = await run.says(`${THOUGHT}</think>${WRITTEN}`);
   const { content } = await first;
   const use = content.find((block) => block.type === "tool_use")!;
   const withoutThoughts = content.filter(({ type }) => type !== "thinking");
   const result = { type: "tool_result" as const, tool_use_id: use.id, content: "bay 42" };
   const messages = [user, { role: "assistant" as const, content: withoutThoughts }, { role: "user" as const, content: [result] }];
-  const second = anthropic.messages.create({ ...request, messages });
-  const next = await promptAnsweredWith("Yes.</think>In bay 42.");
+  const second = run.anthropic.messages.create({ ...request, messages });
+  const next = await run.says("Yes.</think>In bay 42.");
   await second;
   expect(next.startsWith(exactly(prompt))).toBe(true);
 });

@@ -1,17 +1,8 @@
-import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
+import type OpenAI from "openai";
+import { expect, test } from "vitest";
+import { freshClients } from "../../support/clients.ts";
 
-let api: TestApi;
-let openai: OpenAI;
-let anthropic: Anthropic;
-beforeAll(async () => {
-  api = await testApi();
-  openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
-  anthropic = new Anthropic({ baseURL: api.url, apiKey: "none", maxRetries: 0 });
-});
-afterAll(() => api.close());
+const run = freshClients();
 
 const user = { role: "user" as const, content: "Where is red-fox?" };
 const parameters = { type: "object" as const, properties: { bay: { type: "number" } } };
@@ -20,24 +11,21 @@ const chat = { model: "yardlog", messages: [user], tools: [named("find"), named(
 const OPENING = '\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="';
 const REST = '<｜DSML｜parameter name="bay" string="false">4.20</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>';
 
-/** The prompt of the job that comes next, which is then answered with `text`. */
-const promptAnsweredWith = async (text: string) => promptOf(api, await playText(api, text));
-
 test("a named function: the prompt has the call up to its arguments, the answer is the call, streamed and whole", async () => {
   const request = { ...chat, tool_choice: { type: "function" as const, function: { name: "count" } } };
-  const whole = openai.chat.completions.create(request);
-  expect(await promptAnsweredWith(REST)).toMatch(new RegExp(`<｜Assistant｜></think>${OPENING}count">\n$`));
+  const whole = run.openai.chat.completions.create(request);
+  expect(await run.says(REST)).toMatch(new RegExp(`<｜Assistant｜></think>${OPENING}count">\n$`));
   const { message, finish_reason } = (await whole).choices[0]!;
   const call = { id: expect.stringMatching(/^call_\w{20}_0$/), type: "function", function: { name: "count", arguments: '{"bay": 4.20}' } };
   expect([message.content, message.tool_calls, finish_reason]).toEqual([null, [call], "tool_calls"]);
-  const streamed = openai.chat.completions.stream(request);
-  await promptAnsweredWith(REST);
+  const streamed = run.openai.chat.completions.stream(request);
+  await run.says(REST);
   expect((await streamed.finalMessage()).tool_calls).toMatchObject([{ function: call.function }]);
 });
 
 test("any function: the name is the model's; with thinking on, it does not think before", async () => {
-  const asked = openai.chat.completions.create({ ...chat, tool_choice: "required", thinking: { type: "enabled" } } as never);
-  const prompt = await promptAnsweredWith(`find">\n${REST}`);
+  const asked = run.openai.chat.completions.create({ ...chat, tool_choice: "required", thinking: { type: "enabled" } } as never);
+  const prompt = await run.says(`find">\n${REST}`);
   expect(prompt.endsWith(`<｜Assistant｜><think></think>${OPENING}`)).toBe(true);
   const { message } = ((await asked) as OpenAI.ChatCompletion).choices[0]!;
   expect(message).toMatchObject({ content: null, tool_calls: [{ function: { name: "find" } }] });
@@ -45,23 +33,23 @@ test("any function: the name is the model's; with thinking on, it does not think
 
   const [call] = message.tool_calls!;
   const result = { role: "tool" as const, tool_call_id: call!.id, content: "yes" };
-  const next = openai.chat.completions.create({ ...chat, messages: [user, message, result] });
-  expect(await promptAnsweredWith("In bay 4.")).toContain(`${OPENING}find">\n${REST}<｜end▁of▁sentence｜>`);
+  const next = run.openai.chat.completions.create({ ...chat, messages: [user, message, result] });
+  expect(await run.says("In bay 4.")).toContain(`${OPENING}find">\n${REST}<｜end▁of▁sentence｜>`);
   await next;
 });
 
 test("messages of Anthropic's clients, and responses", async () => {
   const tools = [{ name: "find", input_schema: parameters }];
   for (const tool_choice of [{ type: "any" as const }, { type: "tool" as const, name: "find" }]) {
-    const message = anthropic.messages.create({ model: "yardlog", max_tokens: 90, messages: [user], tools, tool_choice });
-    await promptAnsweredWith(tool_choice.type === "any" ? `find">\n${REST}` : REST);
+    const message = run.anthropic.messages.create({ model: "yardlog", max_tokens: 90, messages: [user], tools, tool_choice });
+    await run.says(tool_choice.type === "any" ? `find">\n${REST}` : REST);
     expect((await message).content).toMatchObject([{ type: "tool_use", name: "find", input: { bay: 4.2 } }]);
   }
-  const response = openai.responses.create({
+  const response = run.openai.responses.create({
     ...{ model: "yardlog", input: "Where?", tool_choice: { type: "function", name: "find" } },
     tools: [{ type: "function", name: "find", parameters, strict: false }],
   });
-  await promptAnsweredWith(REST);
+  await run.says(REST);
   expect((await response).output).toMatchObject([{ type: "function_call", name: "find", arguments: '{"bay": 4.20}' }]);
 });
 
@@ -70,12 +58,12 @@ test.each([
   ["no tools", { model: "yardlog", messages: [user], tool_choice: "required" }],
   ["a choice nobody knows", { ...chat, tool_choice: "always" }],
 ])("400 names the field: %s", async (_, request) => {
-  await expect(openai.chat.completions.create(request as never)).rejects.toMatchObject({ status: 400, param: "tool_choice" });
+  await expect(run.openai.chat.completions.create(request as never)).rejects.toMatchObject({ status: 400, param: "tool_choice" });
 });
 
 test("a call cannot be forced in an answer that the client has begun", async () => {
   const messages = [user, { role: "assistant" as const, content: "In" }];
   const tools = [{ name: "find", input_schema: parameters }];
-  const asked = anthropic.messages.create({ model: "yardlog", max_tokens: 9, messages, tools, tool_choice: { type: "any" } });
+  const asked = run.anthropic.messages.create({ model: "yardlog", max_tokens: 9, messages, tools, tool_choice: { type: "any" } });
   await expect(asked).rejects.toMatchObject({ status: 400, message: expect.stringContaining("begun already") });
 });

@@ -1,18 +1,10 @@
-import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { playText, promptOf, type TestApi, testApi } from "../../support/api.ts";
+import type OpenAI from "openai";
+import { expect, test } from "vitest";
+import { playText, promptOf } from "../../support/api.ts";
+import { freshClients } from "../../support/clients.ts";
 import { decode } from "../../support/decode.ts";
 
-let api: TestApi;
-let openai: OpenAI;
-let anthropic: Anthropic;
-beforeAll(async () => {
-  api = await testApi();
-  openai = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: "none", maxRetries: 0 });
-  anthropic = new Anthropic({ baseURL: api.url, apiKey: "none", maxRetries: 0 });
-});
-afterAll(() => api.close());
+const run = freshClients();
 
 const user = { role: "user" as const, content: "Where is red-fox?" };
 const parameters = { type: "object" as const, properties: { name: { type: "string" } } };
@@ -23,9 +15,13 @@ const CALL = `${OPENING}find">\n<｜DSML｜parameter name="name" string="true">r
 
 /** What the workers are told of the answer to `asked`, which is `text`. */
 async function heldTo(text: string) {
-  const request = await playText(api, text);
+  const request = await playText(run.api, text);
   const { instead, ...rest } = request.constraint ?? {};
-  return { prompt: await promptOf(api, request), ...rest, ...(instead && { instead: decode(api.tokenizer, Int32Array.from(instead)) }) };
+  return {
+    prompt: await promptOf(run.api, request),
+    ...rest,
+    ...(instead && { instead: decode(run.api.tokenizer, Int32Array.from(instead)) }),
+  };
 }
 
 const chat = {
@@ -34,7 +30,7 @@ const chat = {
 };
 
 test("a chat: the answer is a value of the schema or calls of tools, behind the reasoning if there is any", async () => {
-  const called = openai.chat.completions.create(chat);
+  const called = run.openai.chat.completions.create(chat);
   const { prompt, ...held } = await heldTo(CALL);
   expect(held).toEqual({ schema: JSON.stringify(schema), instead: OPENING, blank: 2 }); // a token for each of its line breaks
   expect(prompt).toContain("## Tools");
@@ -43,34 +39,34 @@ test("a chat: the answer is a value of the schema or calls of tools, behind the 
   expect(choice).toMatchObject({ finish_reason: "tool_calls", message: { content: null, tool_calls: [{ function: { name: "find" } }] } });
 
   const result = { role: "tool" as const, tool_call_id: choice!.message.tool_calls![0]!.id, content: "bay 42" };
-  const told = openai.chat.completions.create({
+  const told = run.openai.chat.completions.create({
     ...chat,
     messages: [user, choice!.message, result],
     thinking: { type: "enabled" },
   } as never);
-  const { thinkEnd } = api.tokenizer.ids;
+  const { thinkEnd } = run.api.tokenizer.ids;
   expect(await heldTo(`So it is.</think>${VALUE}`)).toMatchObject({ after: thinkEnd, instead: OPENING });
   const { message } = ((await told) as OpenAI.ChatCompletion).choices[0]!;
   expect(message).toMatchObject({ content: VALUE, reasoning_content: "So it is." });
 });
 
 test("an answer that has to be a call is held to nothing else, and one that may be none to the schema alone", async () => {
-  const forced = openai.chat.completions.create({ ...chat, tool_choice: "required" });
+  const forced = run.openai.chat.completions.create({ ...chat, tool_choice: "required" });
   expect(Object.keys(await heldTo(CALL.slice(OPENING.length)))).toEqual(["prompt"]);
   expect((await forced).choices[0]!.message.tool_calls).toHaveLength(1);
-  const none = openai.chat.completions.create({ ...chat, tool_choice: "none" });
+  const none = run.openai.chat.completions.create({ ...chat, tool_choice: "none" });
   expect(await heldTo(VALUE)).toEqual({ prompt: expect.not.stringContaining("## Tools"), schema: JSON.stringify(schema) });
   expect((await none).choices[0]!.message.content).toBe(VALUE);
 });
 
 test("messages of Anthropic's clients, and responses", async () => {
-  const message = anthropic.messages.create({
+  const message = run.anthropic.messages.create({
     ...{ model: "yardlog", max_tokens: 90, messages: [user], tools: [{ name: "find", input_schema: parameters }] },
     output_config: { format: { type: "json_schema", schema } },
   });
   expect(await heldTo(CALL)).toMatchObject({ schema: JSON.stringify(schema), instead: OPENING });
   expect((await message).content).toMatchObject([{ type: "tool_use", name: "find", input: { name: "red-fox" } }]);
-  const response = openai.responses.create({
+  const response = run.openai.responses.create({
     ...{ model: "yardlog", input: "Where?", tools: [{ type: "function", name: "find", parameters, strict: false }] },
     text: { format: { type: "json_schema", name: "place", schema } },
   });

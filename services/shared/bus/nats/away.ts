@@ -1,4 +1,5 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { UNTRUSTED } from "../../runtime/store-url.ts";
 import { RecordAway } from "../away.ts";
 import { UNANSWERED } from "./requests.ts";
 
@@ -11,7 +12,7 @@ const unreached: readonly Row[] = [
 ];
 const refusing: readonly Row[] = [
   [/authori[sz]ation|user authentication/i, "user or password refused", "check the user and password in LONGSHORE_NATS_URL"],
-  [/self-signed|unable to .* certificate/i, null, "name the certificate of its authority in NODE_EXTRA_CA_CERTS"],
+  [UNTRUSTED.pattern, null, UNTRUSTED.advice],
   [
     /certificate required|bad certificate/i,
     "it asks for a certificate of ours",

@@ -73,7 +73,7 @@ async function configOf(connection: Connection, name: string): Promise<Echo["con
     return (await callApi<Echo>(connection, `STREAM.INFO.${name}`)).config;
   } catch (thrown) {
     if (isApiError(thrown, apiCodes.streamNotFound)) return null;
-    throw refusal(connection, name, thrown);
+    throw refusalOf(connection, name, thrown);
   }
 }
 
@@ -81,7 +81,7 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
   try {
     return await callApi(connection, `STREAM.${verb}.${config.name}`, config);
   } catch (thrown) {
-    throw refusal(connection, config.name, thrown);
+    throw refusalOf(connection, config.name, thrown);
   }
 }
 
@@ -90,7 +90,7 @@ const NO_ROOM =
   "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 
 /** What did not come from the server is passed on. */
-function refusal(connection: Connection, name: string, thrown: unknown): unknown {
+function refusalOf(connection: Connection, name: string, thrown: unknown): unknown {
   if (!isApiError(thrown)) return thrown;
   const { code, message } = thrown;
   const details = { cause: thrown };

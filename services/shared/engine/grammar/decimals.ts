@@ -1,6 +1,6 @@
 import { numberOf } from "./numbers.ts";
 import { naturals } from "./ranges.ts";
-import { type At, BOUNDS, type Keywords, refusal } from "./schema-forms.ts";
+import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
 /** Behind the point, as many as any double between a tenth and one needs. Values are counted in the last of them. */
 const DIGITS = 17;
@@ -24,7 +24,7 @@ export function decimalsOf(schema: Keywords, at: At): Decimals {
   const most = [LARGEST, floor(maximum), floor(below === undefined ? undefined : -next(-below))].reduce((a, b) => (a < b ? a : b));
   if (least > most) {
     const key = BOUNDS.find((key) => schema[key] !== undefined)!;
-    throw refusal(at(key), `leaves no number within the bounds that has at most 16 digits before the point and ${DIGITS} behind it`);
+    throw refusedAt(at(key), `leaves no number within the bounds that has at most 16 digits before the point and ${DIGITS} behind it`);
   }
   return { least, most };
 }
@@ -32,7 +32,7 @@ export function decimalsOf(schema: Keywords, at: At): Decimals {
 function boundOf(schema: Keywords, key: string, at: At): number | undefined {
   const value = schema[key];
   if (value === undefined) return undefined;
-  if (!Number.isFinite(numberOf(value))) throw refusal(at(key), "must be a number that a double holds");
+  if (!Number.isFinite(numberOf(value))) throw refusedAt(at(key), "must be a number that a double holds");
   return numberOf(value);
 }
 

@@ -1,5 +1,5 @@
 import type { Printable } from "../chat/python-json.ts";
-import { type Library, refusal } from "./schema-forms.ts";
+import { type Library, refusedAt } from "./schema-forms.ts";
 
 /**
  * The library goes into what a $ref leads to when it first meets it, and each schema that it has begun and not ended is a piece of its
@@ -15,7 +15,7 @@ export function checkDescent(root: Library, definitions: ReadonlyMap<string, Rea
     if (typeof schema !== "object" || schema === null) return;
     const { type, $ref, properties, prefixItems, items, additionalProperties, anyOf, allOf } = schema as Library;
     const pieces = before + (type === "object" || type === "array" ? 2 : 1);
-    if (pieces > PIECES_MAX) throw refusal("", "is nested deeper than is supported");
+    if (pieces > PIECES_MAX) throw refusedAt("", "is nested deeper than is supported");
     if (typeof $ref === "string" && !met.has($ref)) {
       met.add($ref);
       const [, keyword = "", name = ""] = $ref.split("/");

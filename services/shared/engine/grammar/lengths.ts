@@ -1,5 +1,5 @@
 import { numberOf } from "./numbers.ts";
-import { type At, type Keywords, type Library, refusal } from "./schema-forms.ts";
+import { type At, type Keywords, type Library, refusedAt } from "./schema-forms.ts";
 
 const ITEMS_MAX = 1_000;
 
@@ -15,8 +15,8 @@ export function lengthsOf({ minItems, maxItems }: Keywords, at: At): Lengths {
   const most = maxItems === undefined ? Number.POSITIVE_INFINITY : numberOf(maxItems);
   for (const limit of [least, maxItems === undefined ? 0 : most])
     if (!(Number.isInteger(limit) && limit >= 0 && limit <= ITEMS_MAX))
-      throw refusal(at("minItems"), `and maxItems must be whole numbers up to ${ITEMS_MAX}`);
-  if (least > most) throw refusal(at("minItems"), "is more than maxItems");
+      throw refusedAt(at("minItems"), `and maxItems must be whole numbers up to ${ITEMS_MAX}`);
+  if (least > most) throw refusedAt(at("minItems"), "is more than maxItems");
   return { least, most };
 }
 

@@ -1,7 +1,7 @@
 /**
- * Values that an answer is held to letter by letter, ranges of numbers, and strings of bounds. The library would write values in ways of its own (lists and objects without
- * whitespace, a slash as `\/`, 0.1 with seventeen digits), and is wrong about most ranges: it is given a mark in the place of each, and what it stands
- * for is put into the grammar that it makes.
+ * Values that an answer is held to letter by letter, ranges of numbers, and strings of bounds. The library would write values in ways of its own
+ * (lists and objects without whitespace, a slash as `\/`, 0.1 with seventeen digits), and is wrong about most ranges: it is given a mark in the
+ * place of each, and what it stands for is put into the grammar that it makes.
  */
 export class Literals {
   readonly #expressions: string[] = [];

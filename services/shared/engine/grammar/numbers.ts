@@ -1,5 +1,5 @@
 import { type ExactJson, JsonNumber } from "../chat/python-json.ts";
-import { type At, BOUNDS, type Keywords, refusal } from "./schema-forms.ts";
+import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
 /** NaN: it is none. */
 export const numberOf = (value: ExactJson): number => (value instanceof JsonNumber ? Number(value.text) : Number.NaN);
@@ -8,18 +8,18 @@ export const numberOf = (value: ExactJson): number => (value instanceof JsonNumb
 export function boundsOf(schema: Keywords, at: At): { readonly least: number; readonly most: number } {
   const [minimum, maximum, above, below] = BOUNDS.map((key) => {
     const value = schema[key];
-    if (value !== undefined && !Number.isSafeInteger(numberOf(value))) throw refusal(at(key), "must be a whole number below 2^53");
+    if (value !== undefined && !Number.isSafeInteger(numberOf(value))) throw refusedAt(at(key), "must be a whole number below 2^53");
     return value === undefined ? undefined : numberOf(value);
   });
   const least = Math.max(minimum ?? Number.NEGATIVE_INFINITY, (above ?? Number.NEGATIVE_INFINITY) + 1);
   const most = Math.min(maximum ?? Number.POSITIVE_INFINITY, (below ?? Number.POSITIVE_INFINITY) - 1);
-  if (least > most) throw refusal(at("minimum"), "leaves no number below the maximum");
+  if (least > most) throw refusedAt(at("minimum"), "leaves no number below the maximum");
   return { least, most };
 }
 
 /** A number beyond all doubles would be another one to whoever reads it. */
 export function checkNumbers(value: ExactJson, place: string): void {
-  if (value instanceof JsonNumber && !Number.isFinite(numberOf(value))) throw refusal(place, "must be a number that a double holds");
+  if (value instanceof JsonNumber && !Number.isFinite(numberOf(value))) throw refusedAt(place, "must be a number that a double holds");
   const inner = value instanceof Map || Array.isArray(value) ? [...value.entries()] : [];
   for (const [key, part] of inner) checkNumbers(part, `${place}.${key}`);
 }

@@ -2,7 +2,7 @@ import { type Automaton, automatonOf, both, smallest } from "./automaton.ts";
 import { EVERY, spelled } from "./characters.ts";
 import type { Literals } from "./literals.ts";
 import { type Pattern, readPattern } from "./pattern-syntax.ts";
-import { type At, formatOf, type Keywords, refusal } from "./schema-forms.ts";
+import { type At, formatOf, type Keywords, refusedAt } from "./schema-forms.ts";
 import { textLengthsOf } from "./text-lengths.ts";
 
 /** Of a string with a pattern, whose characters are counted one by one. */
@@ -11,13 +11,13 @@ const LENGTH_MAX = 400;
 /** What a string is held to by its `pattern`, and by `format` and lengths beside it. `key`: the same for all that say the same. */
 export function patternOf(schema: Keywords, at: At): { readonly key: string; readonly automaton: () => Automaton } {
   const { pattern } = schema;
-  if (typeof pattern !== "string") throw refusal(at("pattern"), "must be a string");
+  if (typeof pattern !== "string") throw refusedAt(at("pattern"), "must be a string");
   const { least, most } = textLengthsOf(schema, at);
   for (const [key, limit] of [
     ["minLength", least],
     ["maxLength", most],
   ] as const)
-    if (limit > LENGTH_MAX && Number.isFinite(limit)) throw refusal(at(key), `beside a pattern must be ${LENGTH_MAX} or less`);
+    if (limit > LENGTH_MAX && Number.isFinite(limit)) throw refusedAt(at(key), `beside a pattern must be ${LENGTH_MAX} or less`);
   const format = isNamed(schema.format) ? undefined : formatOf(schema, at).format;
   const length: Pattern | null =
     least === 0 && most === Number.POSITIVE_INFINITY ? null : { kind: "repeat", part: { kind: "set", ranges: EVERY }, least, most };
@@ -28,9 +28,9 @@ export function patternOf(schema: Keywords, at: At): { readonly key: string; rea
       const whole = held.reduce((a, b) => (a === null || b === null ? null : smallest(both(a, b))));
       if (whole !== null) return whole;
     } catch (error) {
-      throw refusal(at("pattern"), (error as Error).message);
+      throw refusedAt(at("pattern"), (error as Error).message);
     }
-    throw refusal(at("pattern"), "leaves no string that can be answered");
+    throw refusedAt(at("pattern"), "leaves no string that can be answered");
   };
   return { key: JSON.stringify([pattern, format, least, String(most)]), automaton };
 }

@@ -1,4 +1,4 @@
-import { ServingError } from "../../runtime/errors.ts";
+import { refusal, type ServingError } from "../../runtime/errors.ts";
 import { type ExactJson, JsonNumber, type Printable } from "../chat/python-json.ts";
 
 /** A schema's keywords. What has names of a user's in it stays a map, which keeps their order: "10" would come before "a" in an object. */
@@ -10,8 +10,8 @@ export type Library = Readonly<Record<string, Printable>>;
 /** Where a keyword of a schema stands in the whole. */
 export type At = (key: string | number) => string;
 
-export const refusal = (place: string, why: string): ServingError =>
-  new ServingError("INVALID_REQUEST", `${place === "" ? "the schema" : place} ${why}`, { apiCode: "invalid_value" });
+export const refusedAt = (place: string, why: string): ServingError =>
+  refusal(`${place === "" ? "the schema" : place} ${why}`, { apiCode: "invalid_value" });
 
 /** What decides how a schema is read. The library looks at no other then. */
 export function formOf(schema: Keywords, at: At): string {
@@ -19,7 +19,7 @@ export function formOf(schema: Keywords, at: At): string {
   if (form !== undefined) return form;
   if (schema.type === undefined) {
     const bare = Object.keys(schema).find((key) => !ANNOTATIONS.has(key) && KNOWN.has(key) && !DEFINITIONS.includes(key));
-    if (bare !== undefined) throw refusal(at(bare), "is not supported without a type beside it");
+    if (bare !== undefined) throw refusedAt(at(bare), "is not supported without a type beside it");
     return "any";
   }
   const types = typesOf(schema.type, at("type"));
@@ -30,14 +30,14 @@ export function formOf(schema: Keywords, at: At): string {
 export function checkKeywords(schema: Keywords, form: string, at: At, isRoot: boolean): void {
   for (const key of Object.keys(schema)) {
     if (ANNOTATIONS.has(key) || DEFINITIONS.includes(key) || FORMS[form]!.includes(key) || (isRoot && key === "$schema")) continue;
-    throw refusal(at(key), KNOWN.has(key) ? `is not supported beside ${form}` : "is not supported");
+    throw refusedAt(at(key), KNOWN.has(key) ? `is not supported beside ${form}` : "is not supported");
   }
 }
 
 export function typesOf(type: ExactJson, place: string): readonly string[] {
   const types = Array.isArray(type) ? type : [type];
   if (types.length === 0 || !types.every((one): one is string => typeof one === "string" && TYPES.includes(one)))
-    throw refusal(place, `must be ${TYPES.join(", ")}, or a list of these`);
+    throw refusedAt(place, `must be ${TYPES.join(", ")}, or a list of these`);
   return types;
 }
 
@@ -52,7 +52,7 @@ export function isOfType(type: string, value: ExactJson): boolean {
 export function formatOf({ format }: Keywords, at: At): { readonly format?: string } {
   if (format === undefined) return {};
   if (typeof format !== "string" || !FORMATS.includes(format))
-    throw refusal(at("format"), `is not supported but as one of ${FORMATS.join(", ")}`);
+    throw refusedAt(at("format"), `is not supported but as one of ${FORMATS.join(", ")}`);
   return { format };
 }
 

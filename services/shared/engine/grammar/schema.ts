@@ -17,7 +17,7 @@ import {
   isOfType,
   type Keywords,
   type Library,
-  refusal,
+  refusedAt,
   typesOf,
 } from "./schema-forms.ts";
 import { textLengthsOf, writtenText } from "./text-lengths.ts";
@@ -49,9 +49,9 @@ interface ReadSchema {
 
 /** Throws INVALID_REQUEST that names the place in the schema. `text`: its JSON. */
 export function readSchema(text: string): ReadSchema {
-  if (Buffer.byteLength(text) > SCHEMA_BYTES_MAX) throw refusal("", `is larger than the ${SCHEMA_BYTES_MAX} bytes that are supported`);
+  if (Buffer.byteLength(text) > SCHEMA_BYTES_MAX) throw refusedAt("", `is larger than the ${SCHEMA_BYTES_MAX} bytes that are supported`);
   const root = exactly(text);
-  if (!(root instanceof Map)) throw refusal("", "must be an object");
+  if (!(root instanceof Map)) throw refusedAt("", "must be an object");
   return new Reader(root).whole();
 }
 
@@ -59,7 +59,7 @@ function exactly(text: string): ExactJson {
   try {
     return readJson(text);
   } catch (error) {
-    throw refusal("", `cannot be read: ${(error as Error).message}`);
+    throw refusedAt("", `cannot be read: ${(error as Error).message}`);
   }
 }
 
@@ -70,7 +70,7 @@ class Reader {
   readonly #definitions = new Map<string, Map<string, Library>>(DEFINITIONS.map((key) => [key, new Map()]));
   /** What expressions stand for, by these: clients' libraries put the same bounds around every integer. */
   readonly #expressed = new Map<string, Library>();
-  /** Names of the rules of patterns, by what these say. */
+  /** Expressions for patterns, by what these say. */
   readonly #patterns = new Map<string, string>();
   #cost = 0;
   #ours = 0;
@@ -89,9 +89,9 @@ class Reader {
   }
 
   #read(schema: ExactJson, place: string, depth: number): Library {
-    if (!(schema instanceof Map)) throw refusal(place, "must be an object: schemas that are only true or false are not supported here");
-    if (depth > DEPTH_MAX) throw refusal(place, `lies deeper than the ${DEPTH_MAX} levels that are supported`);
-    if (++this.#subschemas > SUBSCHEMAS_MAX) throw refusal("", `has more than the ${SUBSCHEMAS_MAX} parts that are supported`);
+    if (!(schema instanceof Map)) throw refusedAt(place, "must be an object: schemas that are only true or false are not supported here");
+    if (depth > DEPTH_MAX) throw refusedAt(place, `lies deeper than the ${DEPTH_MAX} levels that are supported`);
+    if (++this.#subschemas > SUBSCHEMAS_MAX) throw refusedAt("", `has more than the ${SUBSCHEMAS_MAX} parts that are supported`);
     const at = (key: string | number) => (place === "" ? String(key) : `${place}.${key}`);
     const keywords: Keywords = Object.fromEntries(schema);
     const form = formOf(keywords, at);
@@ -116,7 +116,7 @@ class Reader {
 
   /** Only those of the root can be referred to, and only by such names. */
   #defs(key: string, defs: ExactJson, place: string, depth: number): void {
-    if (!(defs instanceof Map)) throw refusal(place, "must be an object");
+    if (!(defs instanceof Map)) throw refusedAt(place, "must be an object");
     for (const [name, schema] of defs) {
       const read = this.#read(schema, `${place}.${name}`, depth + 1);
       if (depth === 0 && NAME.test(name)) this.#definitions.get(key)!.set(name, read);
@@ -136,7 +136,7 @@ class Reader {
     const [whole, defs, name = ""] = /^#\/(\$defs|definitions)\/(.+)$/.exec(String(ref)) ?? [];
     const target = defs === undefined ? undefined : this.#root.get(defs);
     if (!(target instanceof Map && NAME.test(name) && target.has(name)))
-      throw refusal(place, "must be # or #/$defs/NAME of a definition that is there");
+      throw refusedAt(place, "must be # or #/$defs/NAME of a definition that is there");
     return { $ref: whole! };
   }
 
@@ -144,9 +144,9 @@ class Reader {
     const { type, [form]: value } = schema;
     checkNumbers(value!, place);
     const values = form === "const" ? [value!] : value;
-    if (!Array.isArray(values) || values.length === 0) throw refusal(place, "must be a list with at least one value");
+    if (!Array.isArray(values) || values.length === 0) throw refusedAt(place, "must be a list with at least one value");
     if (type !== undefined && !values.every((one) => typesOf(type, place).some((name) => isOfType(name, one))))
-      throw refusal(place, "has a value that is not of the type beside it");
+      throw refusedAt(place, "has a value that is not of the type beside it");
     return this.#oneOf(
       values.map((one) => printJson(one)),
       place,
@@ -155,30 +155,31 @@ class Reader {
 
   /** Each is a definition of its own: of those that stand side by side the library takes ends and beginnings for one another, "a29" for one of "a20", "a10", "a19". */
   #oneOf(texts: readonly string[], place: string): Library {
-    if (this.#literals.size + texts.length > VALUES_MAX) throw refusal(place, `has more than the ${VALUES_MAX} values that are supported`);
+    if (this.#literals.size + texts.length > VALUES_MAX)
+      throw refusedAt(place, `has more than the ${VALUES_MAX} values that are supported`);
     return { anyOf: texts.map((text) => this.#define(this.#literals.add(text))) };
   }
 
   #branches(branches: ExactJson | undefined, place: string, depth: number, max = Number.POSITIVE_INFINITY): Library[] {
-    if (!Array.isArray(branches) || branches.length === 0) throw refusal(place, "must be a list with at least one schema");
-    if (branches.length > max) throw refusal(place, "with more than one schema is not supported");
+    if (!Array.isArray(branches) || branches.length === 0) throw refusedAt(place, "must be a list with at least one schema");
+    if (branches.length > max) throw refusedAt(place, "with more than one schema is not supported");
     return branches.map((branch, i) => this.#read(branch, `${place}.${i}`, depth + 1));
   }
 
   /** Beside properties that are described there are no others: the library would let those have any name, also one that is described, with a value that is not. */
   #object(schema: Keywords, at: At, depth: number): Library {
     const { properties = new Map<string, ExactJson>(), required = [], additionalProperties = true } = schema;
-    if (!(properties instanceof Map)) throw refusal(at("properties"), "must be an object");
+    if (!(properties instanceof Map)) throw refusedAt(at("properties"), "must be an object");
     const described = new Map<string, Library>();
     for (const [name, property] of properties) {
       if (UNWRITABLE.test(name))
-        throw refusal(at("properties"), "has a name with a quote, a backslash or a control character, which is not supported");
+        throw refusedAt(at("properties"), "has a name with a quote, a backslash or a control character, which is not supported");
       described.set(name, this.#read(property, `${at("properties")}.${name}`, depth + 1));
     }
     if (!Array.isArray(required) || !required.every((name) => typeof name === "string" && described.has(name)))
-      throw refusal(at("required"), "must be a list of names that properties describes");
+      throw refusedAt(at("required"), "must be a list of names that properties describes");
     if (described.size - new Set(required).size > OPTIONAL_MAX)
-      throw refusal(at("properties"), `has more than the ${OPTIONAL_MAX} that may be left out that are supported`);
+      throw refusedAt(at("properties"), `has more than the ${OPTIONAL_MAX} that may be left out that are supported`);
     const others =
       typeof additionalProperties === "boolean"
         ? additionalProperties
@@ -191,10 +192,10 @@ class Reader {
     const { items, prefixItems } = schema;
     const { least, most } = lengthsOf(schema, at);
     this.#items += Number.isFinite(most) ? most : least;
-    if (this.#items > ITEMS_MAX) throw refusal(at("maxItems"), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
+    if (this.#items > ITEMS_MAX) throw refusedAt(at("maxItems"), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
     const kinds = prefixItems === undefined ? [] : this.#branches(prefixItems, at("prefixItems"), depth);
     const ends = items === false && prefixItems !== undefined;
-    if (ends && least > kinds.length) throw refusal(at("minItems"), "is more than there are prefixItems, and items is false");
+    if (ends && least > kinds.length) throw refusedAt(at("minItems"), "is more than there are prefixItems, and items is false");
     const rest = items === undefined || ends ? ANY : this.#read(items, at("items"), depth + 1);
     return this.#tuple(kinds, rest, { least, most: ends ? Math.min(most, kinds.length) : most }, at);
   }
@@ -205,7 +206,7 @@ class Reader {
     if (short.length === 0) return tupleAnd(kinds, rest, lengths);
     this.#places += short.reduce((sum, length) => sum + length, kinds.length);
     if (this.#places > PLACES_MAX)
-      throw refusal(at("prefixItems"), `has more than the ${PLACES_MAX} places that are supported, counted for each length of the array`);
+      throw refusedAt(at("prefixItems"), `has more than the ${PLACES_MAX} places that are supported, counted for each length of the array`);
     const shared = kinds.map((kind) => this.#define(kind));
     const arrays = short.map((length) => tuple(shared.slice(0, length)));
     return { anyOf: lengths.most < kinds.length ? arrays : [...arrays, tupleAnd(shared, this.#define(rest), lengths)] };
@@ -223,25 +224,27 @@ class Reader {
     const lengths = textLengthsOf(schema, at);
     if (lengths.least === 0 && lengths.most === Number.POSITIVE_INFINITY) return { type: "string", ...format };
     const bound = schema.minLength === undefined ? "maxLength" : "minLength";
-    if (format.format !== undefined) throw refusal(at(bound), "is not supported beside format, unless a pattern stands there too");
+    if (format.format !== undefined) throw refusedAt(at(bound), "is not supported beside format, unless a pattern stands there too");
     return this.#expression([writtenText(lengths, this.#literals)], at(bound));
   }
 
   /** The same patterns share their rules. */
   #patterned(schema: Keywords, at: At): string {
     const { key, automaton } = patternOf(schema, at);
-    const name = this.#patterns.get(key) ?? `pattern_${this.#patterns.size}`;
-    if (this.#patterns.has(key)) return `"\\"" ${name}_0`;
-    this.#patterns.set(key, name);
+    const known = this.#patterns.get(key);
+    if (known !== undefined) return known;
     const states = automaton();
     this.#cost += costOf(states);
     if (this.#cost > COST_MAX)
-      throw refusal(
+      throw refusedAt(
         at("pattern"),
         `makes more than the ${COST_MAX} states of all patterns that are supported, counted eight times where they take more than ASCII`,
       );
+    const name = `pattern_${this.#patterns.size}`;
     writeAutomaton(states, name, this.#literals);
-    return `"\\"" ${name}_0`;
+    const expression = `"\\"" ${name}_0`;
+    this.#patterns.set(key, expression);
+    return expression;
   }
 
   /** One of these. */
@@ -250,7 +253,7 @@ class Reader {
     const known = this.#expressed.get(key);
     if (known !== undefined) return known;
     if (this.#literals.size + expressions.length > VALUES_MAX)
-      throw refusal(place, `makes more than the ${VALUES_MAX} values and parts of ranges that are supported`);
+      throw refusedAt(place, `makes more than the ${VALUES_MAX} values and parts of ranges that are supported`);
     const made = this.#define({ anyOf: expressions.map((expression) => this.#define(this.#literals.addExpression(expression))) });
     this.#expressed.set(key, made);
     return made;

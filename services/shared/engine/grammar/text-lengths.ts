@@ -2,7 +2,7 @@ import type { ExactJson } from "../chat/python-json.ts";
 import { EVERY, spelled } from "./characters.ts";
 import type { Literals } from "./literals.ts";
 import { numberOf } from "./numbers.ts";
-import { type At, type Keywords, refusal } from "./schema-forms.ts";
+import { type At, type Keywords, refusedAt } from "./schema-forms.ts";
 
 const LENGTH_MAX = 10_000;
 /**
@@ -22,7 +22,7 @@ export interface TextLengths {
 export function textLengthsOf({ minLength, maxLength }: Keywords, at: At): TextLengths {
   const least = lengthOf(minLength, 0, at("minLength"));
   const most = lengthOf(maxLength, Number.POSITIVE_INFINITY, at("maxLength"));
-  if (least > most) throw refusal(at("minLength"), "is more than maxLength");
+  if (least > most) throw refusedAt(at("minLength"), "is more than maxLength");
   return { least, most };
 }
 
@@ -30,7 +30,7 @@ function lengthOf(value: ExactJson | undefined, absent: number, place: string): 
   if (value === undefined) return absent;
   const length = numberOf(value);
   if (!(Number.isInteger(length) && length >= 0 && length <= LENGTH_MAX))
-    throw refusal(place, `must be a whole number up to ${LENGTH_MAX}`);
+    throw refusedAt(place, `must be a whole number up to ${LENGTH_MAX}`);
   return length;
 }
 

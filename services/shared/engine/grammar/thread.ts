@@ -3,7 +3,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import { toWire, type WireError } from "../threads/wire-error.ts";
 import { TokenBytes, type TokenTable } from "../tokenizer/bytes.ts";
 import { readSchema } from "./schema.ts";
-import { refusal } from "./schema-forms.ts";
+import { refusedAt } from "./schema-forms.ts";
 import { type CompiledGrammar, type GrammarCompiler, type GrammarMatcher, loadXgrammar, type Xgrammar } from "./xgrammar.ts";
 
 /** Whose tokens an answer is made of. */
@@ -65,7 +65,7 @@ class Grammars {
     try {
       const mask = await this.#allowed(request);
       if (mask === null) return { kind: "unknown" };
-      if (this.#xgrammar.overflown) throw refusal("", "is nested deeper than is supported");
+      if (this.#xgrammar.overflown) throw refusedAt("", "is nested deeper than is supported");
       return { kind: "allowed", mask, spent: this.#xgrammar.size > SIZE_MAX };
     } catch (thrown) {
       return this.#failed(thrown);
@@ -119,7 +119,7 @@ class Grammars {
   #failed(thrown: unknown): Reply {
     const ours = thrown instanceof ServingError;
     const words = this.#xgrammar.complaint() || (thrown instanceof Error ? thrown.message : String(thrown));
-    const error = toWire(ours ? thrown : refusal("", `is not supported: ${words}`));
+    const error = toWire(ours ? thrown : refusedAt("", `is not supported: ${words}`));
     return { kind: "failed", error, spent: !ours || this.#xgrammar.overflown };
   }
 }
@@ -129,7 +129,7 @@ async function following(matcher: GrammarMatcher, ids: readonly number[]): Promi
   for (const id of ids)
     if (!matcher.acceptToken(id)) throw new ServingError("INTERNAL", `token ${id} of the answer is not what its schema allows`);
   const mask = await matcher.getNextTokenBitmask();
-  if (mask.every((word) => word === 0)) throw refusal("", "cannot be met: nothing may follow what is there");
+  if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there");
   return new Uint32Array(mask.buffer as ArrayBuffer, mask.byteOffset, mask.length);
 }
 

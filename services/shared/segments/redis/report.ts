@@ -1,4 +1,5 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { UNTRUSTED } from "../../runtime/store-url.ts";
 import { RedisControl } from "./control.ts";
 import { parseRedisUrl } from "./target.ts";
 
@@ -27,7 +28,7 @@ export async function askRedis(url: string, timeoutMs: number): Promise<RedisRep
 
 function adviceFor(message: string): string {
   if (/^(NOAUTH|WRONGPASS|NOPERM|ERR invalid password|ERR AUTH)/.test(message)) return "check the user and password in LONGSHORE_REDIS_URL";
-  if (/self-signed|unable to .* certificate/i.test(message)) return "name the certificate of its authority in NODE_EXTRA_CA_CERTS";
+  if (UNTRUSTED.pattern.test(message)) return UNTRUSTED.advice;
   if (/ECONNRESET/.test(message)) return "check LONGSHORE_REDIS_URL: rediss:// where it speaks TLS, redis:// where it does not";
   return "check LONGSHORE_REDIS_URL and that redis-server is up";
 }

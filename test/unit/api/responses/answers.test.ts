@@ -1,13 +1,14 @@
 import { expect, test } from "vitest";
 import { playText, promptOf } from "../../../support/api.ts";
 import { collect } from "../../../support/bus.ts";
-import { ask, CALLS, CALLS_OUTPUT, callsRequest, freshResponses, order } from "../../../support/responses.ts";
+import { freshClients } from "../../../support/clients.ts";
+import { ask, CALLS, CALLS_OUTPUT, callsRequest, order } from "../../../support/responses.ts";
 
-const run = freshResponses();
+const run = freshClients({ graceMs: 50 });
 const { says } = run;
 
 test("a response holds the text, the usage, and what was asked", async () => {
-  const answer = run.client.responses
+  const answer = run.openai.responses
     .create({ ...ask, instructions: "Be brief.", metadata: { a: "b" }, max_output_tokens: 90 })
     .withResponse();
   const prompt = await says("In bay 42.");
@@ -35,20 +36,20 @@ test("a response holds the text, the usage, and what was asked", async () => {
       output_tokens: (await run.api.tokenizer.encode("In bay 42.")).length,
     },
   });
-  const { input_tokens } = await run.client.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
+  const { input_tokens } = await run.openai.responses.inputTokens.count({ ...ask, instructions: "Be brief." });
   expect(input_tokens).toBe(data.usage!.input_tokens);
   expect(data.completed_at).toBeGreaterThanOrEqual(data.created_at);
-  expect(await run.client.responses.retrieve(data.id)).toEqual(data);
+  expect(await run.openai.responses.retrieve(data.id)).toEqual(data);
 });
 
 test("thoughts, text and calls of functions are items, streamed and whole alike; events come in their order, numbered without a gap", async () => {
-  const whole = run.client.responses.create(callsRequest);
+  const whole = run.openai.responses.create(callsRequest);
   const prompt = await says(CALLS);
   expect(prompt).toContain('{"name": "find", "description": "d", "parameters": {"type": "object", "properties": {}}}');
   expect(prompt.endsWith("<｜Assistant｜><think>")).toBe(true);
   expect(await whole).toMatchObject({ status: "completed", output: CALLS_OUTPUT });
 
-  const stream = run.client.responses.create({ ...callsRequest, stream: true });
+  const stream = run.openai.responses.create({ ...callsRequest, stream: true });
   const played = says(CALLS);
   const events = await collect(await stream);
   await played;
@@ -68,19 +69,19 @@ test("thoughts, text and calls of functions are items, streamed and whole alike;
 });
 
 test("the client's own helper puts the stream together to the response that is kept", async () => {
-  const stream = run.client.responses.stream(callsRequest);
+  const stream = run.openai.responses.stream(callsRequest);
   const final = stream.finalResponse();
   await says(CALLS);
   const { id, output } = await final;
   const plain = (items: readonly object[]) => items.map(({ parsed_arguments: _, ...item }: { parsed_arguments?: unknown }) => item);
-  expect(plain((await run.client.responses.retrieve(id)).output)).toMatchObject(
+  expect(plain((await run.openai.responses.retrieve(id)).output)).toMatchObject(
     plain(output).map((item) => ("content" in item ? { ...item, content: expect.anything() } : item)),
   );
 });
 
 test("a format is told to the model and the workers, and is echoed", async () => {
   const format = { type: "json_schema" as const, name: "n", schema: { type: "object" }, strict: true };
-  const answer = run.client.responses.create({ ...ask, text: { format } });
+  const answer = run.openai.responses.create({ ...ask, text: { format } });
   const request = await playText(run.api, "{}");
   expect((await answer).text).toEqual({ format });
   expect(request.constraint).toEqual({ schema: '{"type":"object"}' });
@@ -113,5 +114,5 @@ const refused: readonly (readonly [string, object, string])[] = [
   ["no number", { max_output_tokens: "5" }, "max_output_tokens"],
 ];
 test.each(refused)("%s is refused by name", async (_, fields, param) => {
-  await expect(run.client.responses.create({ ...ask, ...fields } as never)).rejects.toMatchObject({ status: 400, param });
+  await expect(run.openai.responses.create({ ...ask, ...fields } as never)).rejects.toMatchObject({ status: 400, param });
 });

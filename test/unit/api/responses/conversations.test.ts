@@ -7,14 +7,15 @@ import { openBus } from "../../../../services/shared/bus/open.ts";
 import { loadConfig } from "../../../../services/shared/runtime/config.ts";
 import { playText, testApi } from "../../../support/api.ts";
 import { handedOver, held, request } from "../../../support/bus.ts";
+import { freshClients, openaiOf } from "../../../support/clients.ts";
 import { overriding } from "../../../support/overriding.ts";
-import { ask, CALLS, callsRequest, clientOf, freshResponses } from "../../../support/responses.ts";
+import { ask, CALLS, callsRequest } from "../../../support/responses.ts";
 
-const run = freshResponses();
+const run = freshClients({ graceMs: 50 });
 const { says } = run;
 
 test("a conversation goes on from the record: thoughts, calls and results as they were, on any replica", async () => {
-  const first = run.client.responses.create(callsRequest);
+  const first = run.openai.responses.create(callsRequest);
   await says(CALLS);
   const { id, output } = await first;
   const call = (n: number) => (output[2 + n] as { call_id: string }).call_id;
@@ -22,7 +23,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
     { type: "function_call_output", call_id: call(1), output: [{ type: "input_text", text: "second" }] },
     { type: "function_call_output", call_id: call(0), output: "first" },
   ];
-  const second = run.client.responses.create({ ...callsRequest, previous_response_id: id, input: results });
+  const second = run.openai.responses.create({ ...callsRequest, previous_response_id: id, input: results });
   const prompt = await says("42, then.</think>In bay 42.");
   const turn =
     'Bay, then.</think>Let me look.\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="find">\n<｜DSML｜parameter name="bay" string="false">2.50</｜DSML｜parameter>\n' +
@@ -32,7 +33,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   const answered = await second;
   expect(answered.previous_response_id).toBe(id);
 
-  const replayed = run.client.responses.create({
+  const replayed = run.openai.responses.create({
     ...callsRequest,
     store: false,
     input: [{ role: "user", content: ask.input }, ...(output as ResponseInput), ...results],
@@ -40,7 +41,7 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   expect(await says("Yes.")).toBe(prompt);
   await replayed;
   const referred = output.map((item) => ({ type: "item_reference" as const, id: item.id! }));
-  const byReference = run.client.responses.create({
+  const byReference = run.openai.responses.create({
     ...callsRequest,
     store: false,
     input: [{ role: "user", content: ask.input }, ...referred, ...results],
@@ -48,8 +49,8 @@ test("a conversation goes on from the record: thoughts, calls and results as the
   expect(await says("Yes.")).toBe(prompt);
   await byReference;
 
-  await run.client.responses.delete(id);
-  const third = run.client.responses.create({ ...callsRequest, previous_response_id: answered.id, input: "Sure?" });
+  await run.openai.responses.delete(id);
+  const third = run.openai.responses.create({ ...callsRequest, previous_response_id: answered.id, input: "Sure?" });
   const long = await says("Yes.");
   await third;
   const writtenAnew = conversation.replace(">2.50<", ">2.5<"); // the log that knows better is gone
@@ -57,8 +58,8 @@ test("a conversation goes on from the record: thoughts, calls and results as the
     `${writtenAnew}<｜Assistant｜><think>42, then.</think>In bay 42.<｜end▁of▁sentence｜><｜User｜>Sure?<｜Assistant｜><think>`,
   );
   const listed = [];
-  for await (const item of run.client.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
-  const behindNothing = run.client.responses.inputItems.list(answered.id, { after: "item_none" });
+  for await (const item of run.openai.responses.inputItems.list(answered.id, { limit: 2, order: "asc" })) listed.push(item.type);
+  const behindNothing = run.openai.responses.inputItems.list(answered.id, { after: "item_none" });
   await expect(behindNothing).rejects.toMatchObject({ status: 404, param: "after" });
   expect(listed).toEqual([
     "message",
@@ -72,16 +73,16 @@ test("a conversation goes on from the record: thoughts, calls and results as the
 });
 
 test("items that came twice under one id are listed each once, from either end: no page begins anew", async () => {
-  const first = run.client.responses.create(callsRequest);
+  const first = run.openai.responses.create(callsRequest);
   await says("Hm.</think>In bay 42.");
   const { id, output } = await first;
   const doubled: ResponseInput = [...(output as ResponseInput), { role: "user", content: "Sure?" }];
-  const second = run.client.responses.create({ ...callsRequest, previous_response_id: id, input: doubled });
+  const second = run.openai.responses.create({ ...callsRequest, previous_response_id: id, input: doubled });
   await says("</think>Yes.");
   const { id: answered } = await second;
   const expected = ["message", "reasoning", "message", "reasoning", "message", "message"];
   for (const order of ["asc", "desc"] as const) {
-    const pages = run.client.responses.inputItems.list(answered, { limit: 1, order });
+    const pages = run.openai.responses.inputItems.list(answered, { limit: 1, order });
     const listed = [];
     for await (const item of pages) {
       listed.push(item);
@@ -95,14 +96,14 @@ test("items that came twice under one id are listed each once, from either end: 
 });
 
 test("reasoning comes back from clients that keep no more than its opaque form", async () => {
-  const first = run.client.responses.create({ ...callsRequest, store: false, include: ["reasoning.encrypted_content"] });
+  const first = run.openai.responses.create({ ...callsRequest, store: false, include: ["reasoning.encrypted_content"] });
   await says(CALLS);
   const { output } = await first;
   const opaque = output.map((item) => (item.type === "reasoning" ? { ...item, content: undefined } : item)) as ResponseInput;
   const results = output.flatMap((item) =>
     item.type === "function_call" ? [{ type: "function_call_output" as const, call_id: item.call_id, output: "r" }] : [],
   );
-  const next = run.client.responses.create({ ...callsRequest, input: [{ role: "user", content: "Where?" }, ...opaque, ...results] });
+  const next = run.openai.responses.create({ ...callsRequest, input: [{ role: "user", content: "Where?" }, ...opaque, ...results] });
   expect(await says("Yes.")).toContain("<think>Bay, then.</think>Let me look.");
   await next;
 });
@@ -110,17 +111,17 @@ test("reasoning comes back from clients that keep no more than its opaque form",
 test("what is large lies beside the log and goes with the job", async () => {
   const instructions = "i".repeat(30_000);
   const input = "container ".repeat(2_600);
-  const { id } = await run.client.responses.create({ ...ask, instructions, input, background: true });
-  expect((await run.client.responses.retrieve(id)).instructions).toBe(instructions);
+  const { id } = await run.openai.responses.create({ ...ask, instructions, input, background: true });
+  expect((await run.openai.responses.retrieve(id)).instructions).toBe(instructions);
   const jobId = id.replace("resp_", "job_");
   for (const name of ["echo", "input"]) expect(await run.api.bus.payloads.get(`${jobId}.${name}`), name).not.toBeNull();
   await playText(run.api, "Yes.");
-  const { data } = await run.client.responses.inputItems.list(id);
+  const { data } = await run.openai.responses.inputItems.list(id);
   expect(data).toMatchObject([{ type: "message", role: "user", content: [{ type: "input_text", text: input }] }]);
-  const next = run.client.responses.create({ ...ask, previous_response_id: id });
+  const next = run.openai.responses.create({ ...ask, previous_response_id: id });
   expect(await says("Yes.")).toContain(`<｜User｜>${input}<｜Assistant｜></think>Yes.<｜end▁of▁sentence｜><｜User｜>Where is red-fox?`);
   await next;
-  await run.client.responses.delete(id);
+  await run.openai.responses.delete(id);
   for (const name of ["echo", "input"]) expect(await run.api.bus.payloads.get(`${jobId}.${name}`), name).toBeNull();
 });
 
@@ -151,8 +152,8 @@ test("items of 64 responses may be referred to, each of which is read once, and 
 
 test("items that are referred to are together as large as a body may be, however short their names are", async () => {
   const small = await testApi({ bodyMaxBytes: 10_000 }, run.api.bus);
-  const client = clientOf(small.url);
-  const first = run.client.responses.create(ask);
+  const client = openaiOf(small.url);
+  const first = run.openai.responses.create(ask);
   await says("word ".repeat(600));
   const { id } = (await first).output[0] as { readonly id: string };
   const input = (times: number): ResponseInput => [
@@ -168,21 +169,21 @@ test("items that are referred to are together as large as a body may be, however
 });
 
 test("what is wrong with an item is told by its place in the request, whatever was said before", async () => {
-  const first = run.client.responses.create(ask);
+  const first = run.openai.responses.create(ask);
   await says("In bay 42.");
   const { id: previous_response_id } = await first;
   const output = { type: "function_call_output" as const, call_id: "call_nobody_made", output: "42" };
   const refused = (input: ResponseInput, param: string) =>
-    expect(run.client.responses.create({ ...ask, previous_response_id, input })).rejects.toMatchObject({ status: 400, param });
+    expect(run.openai.responses.create({ ...ask, previous_response_id, input })).rejects.toMatchObject({ status: 400, param });
   await refused([output], "input[0].call_id");
   await refused([{ role: "user", content: "Where?" }, output], "input[1].call_id");
 });
 
 test("what was not to be stored is neither retrieved nor continued", async () => {
-  const answer = run.client.responses.create({ ...ask, store: false });
+  const answer = run.openai.responses.create({ ...ask, store: false });
   await says("In bay 42.");
   const { id } = await answer;
-  await expect(run.client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
-  const continued = run.client.responses.create({ ...ask, previous_response_id: id });
+  await expect(run.openai.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+  const continued = run.openai.responses.create({ ...ask, previous_response_id: id });
   await expect(continued).rejects.toMatchObject({ status: 400, code: "previous_response_not_found", param: "previous_response_id" });
 });

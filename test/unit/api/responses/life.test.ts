@@ -4,20 +4,21 @@ import { responsesSurface } from "../../../../services/api/responses/surface.ts"
 import { ServingError } from "../../../../services/shared/runtime/errors.ts";
 import { type Script, testApi } from "../../../support/api.ts";
 import { collect } from "../../../support/bus.ts";
-import { ask, CALLS, callsRequest, clientOf, freshResponses, order } from "../../../support/responses.ts";
+import { freshClients, openaiOf } from "../../../support/clients.ts";
+import { ask, CALLS, callsRequest, order } from "../../../support/responses.ts";
 
-const run = freshResponses();
+const run = freshClients({ graceMs: 50 });
 const { says } = run;
 
 test("from behind any event on, any replica tells exactly the rest", async () => {
   const other = await testApi({}, run.api.bus);
   try {
-    const stream = run.client.responses.create({ ...callsRequest, stream: true });
+    const stream = run.openai.responses.create({ ...callsRequest, stream: true });
     const played = says(CALLS);
     const events = await collect(await stream);
     await played;
     const { id } = (events[0] as { response: { id: string } }).response;
-    const elsewhere = clientOf(other.url);
+    const elsewhere = openaiOf(other.url);
     expect(await collect(await elsewhere.responses.retrieve(id, { stream: true }))).toEqual(events);
     for (let n = 0; n < events.length; n++)
       expect(await collect(await elsewhere.responses.retrieve(id, { stream: true, starting_after: n })), `after ${n}`).toEqual(
@@ -34,16 +35,16 @@ test("from behind any event on, any replica tells exactly the rest", async () =>
 });
 
 test("in the background: queued at once, in progress without readers, completed in the record", async () => {
-  const queued = await run.client.responses.create({ ...ask, background: true });
+  const queued = await run.openai.responses.create({ ...ask, background: true });
   expect(queued).toMatchObject({ status: "queued", background: true, output: [], usage: null });
-  const events = collect(await run.client.responses.retrieve(queued.id, { stream: true }));
+  const events = collect(await run.openai.responses.retrieve(queued.id, { stream: true }));
   let during: OpenAI.Responses.Response | undefined;
   await says("In bay 42.", async (claim, { promptTokens }) => {
-    during = await run.client.responses.retrieve(queued.id);
+    during = await run.openai.responses.retrieve(queued.id);
     await claim.append({ type: "finished", reason: "length", usage: { promptTokens, completionTokens: 5, cachedTokens: 2 } });
   });
   expect(during).toMatchObject({ status: "in_progress", output: [{ status: "in_progress" }], completed_at: null });
-  const done = await run.client.responses.retrieve(queued.id);
+  const done = await run.openai.responses.retrieve(queued.id);
   expect(done).toMatchObject({
     status: "incomplete",
     incomplete_details: { reason: "max_output_tokens" },
@@ -55,22 +56,22 @@ test("in the background: queued at once, in progress without readers, completed 
 });
 
 test("a response in the background is cancelled, once and again, and then deleted", async () => {
-  const { id } = await run.client.responses.create({ ...ask, background: true });
-  const events = collect(await run.client.responses.retrieve(id, { stream: true }));
-  await expect(run.client.responses.delete(id)).rejects.toMatchObject({ status: 409 });
-  expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled", error: null });
-  expect(await run.client.responses.cancel(id)).toMatchObject({ id, status: "cancelled" });
+  const { id } = await run.openai.responses.create({ ...ask, background: true });
+  const events = collect(await run.openai.responses.retrieve(id, { stream: true }));
+  await expect(run.openai.responses.delete(id)).rejects.toMatchObject({ status: 409 });
+  expect(await run.openai.responses.cancel(id)).toMatchObject({ id, status: "cancelled", error: null });
+  expect(await run.openai.responses.cancel(id)).toMatchObject({ id, status: "cancelled" });
   expect((await events).at(-1)).toMatchObject({ type: "response.failed", response: { status: "cancelled" } });
-  await run.client.responses.delete(id);
-  await expect(run.client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+  await run.openai.responses.delete(id);
+  await expect(run.openai.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
 });
 
 test("a response whose job failed says so: by status to whoever waits, in band to readers of the stream, in the object afterwards", async () => {
   const fails: Script["end"] = async (claim) => void (await claim.append({ type: "failed", code: "INTERNAL", message: "secret" }));
-  const waiting = expect(run.client.responses.create(ask)).rejects.toMatchObject({ status: 500 });
+  const waiting = expect(run.openai.responses.create(ask)).rejects.toMatchObject({ status: 500 });
   await says("In bay", fails);
   await waiting;
-  const stream = run.client.responses.create({ ...ask, stream: true });
+  const stream = run.openai.responses.create({ ...ask, stream: true });
   const played = says("In bay", fails);
   const events = await collect(await stream);
   await played;
@@ -78,12 +79,12 @@ test("a response whose job failed says so: by status to whoever waits, in band t
   expect(events.at(-1)).toMatchObject({ type: "response.failed", response: failed });
   expect(JSON.stringify(events)).not.toContain("secret");
   const { id } = (events[0] as { response: { id: string } }).response;
-  expect(await run.client.responses.retrieve(id)).toMatchObject(failed);
+  expect(await run.openai.responses.retrieve(id)).toMatchObject(failed);
 });
 
 test("a replica that stops ends the stream with an error, not with the response's end, and behind its number nothing is missed", async () => {
   const other = await testApi({}, run.api.bus);
-  const { id } = await run.client.responses.create({ ...ask, background: true });
+  const { id } = await run.openai.responses.create({ ...ask, background: true });
   const streams = await Promise.all(["", "&starting_after=5"].map((after) => fetch(`${other.url}/v1/responses/${id}?stream=true${after}`)));
   await other.close();
   const [events, resumed] = await Promise.all(streams.map(async (stream) => eventsIn(await stream.text())));
@@ -93,9 +94,9 @@ test("a replica that stops ends the stream with an error, not with the response'
     { type: "error", code: "shutting_down", sequence_number: 1 },
   ]);
   expect(resumed).toMatchObject([{ type: "error", code: "shutting_down", sequence_number: 5 }]);
-  const rest = collect(await run.client.responses.retrieve(id, { stream: true, starting_after: 1 }));
+  const rest = collect(await run.openai.responses.retrieve(id, { stream: true, starting_after: 1 }));
   await says("In bay 42.");
-  expect([...events!.slice(0, 2), ...(await rest)]).toEqual(await collect(await run.client.responses.retrieve(id, { stream: true })));
+  expect([...events!.slice(0, 2), ...(await rest)]).toEqual(await collect(await run.openai.responses.retrieve(id, { stream: true })));
 });
 
 test("the error of a stream that had no event yet has the number before the first", () => {

@@ -1,10 +1,11 @@
 import type OpenAI from "openai";
 import { expect, test } from "vitest";
 import { collect } from "../../../support/bus.ts";
-import { ask, freshResponses } from "../../../support/responses.ts";
+import { freshClients } from "../../../support/clients.ts";
+import { ask } from "../../../support/responses.ts";
 
 /** Functions in namespaces, as Codex sends those that steer other agents. */
-const run = freshResponses();
+const run = freshClients({ graceMs: 50 });
 const { says } = run;
 
 const parameters = { type: "object", properties: { id: { type: "string" } } };
@@ -19,14 +20,14 @@ const CALL = `\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name="agents__close"
 const CALLED = { type: "function_call", namespace: "agents", name: "close", arguments: '{"id": "a1"}', status: "completed" };
 
 test("the model knows one name of it, a call has both, whole and streamed", async () => {
-  const whole = run.client.responses.create({ ...ask, tools });
+  const whole = run.openai.responses.create({ ...ask, tools });
   const prompt = await says(CALL);
   expect(prompt).toContain('{"name": "agents__close", "description": "Other agents.\\nEnds one.", "parameters"');
   const { output, tools: echoed } = await whole;
   expect(output).toMatchObject([CALLED]);
   expect(echoed).toEqual(tools);
 
-  const stream = run.client.responses.create({ ...ask, tools, stream: true });
+  const stream = run.openai.responses.create({ ...ask, tools, stream: true });
   const played = says(CALL);
   const done = (await collect(await stream)).filter(({ type }) => type === "response.output_item.done");
   await played;
@@ -34,7 +35,7 @@ test("the model knows one name of it, a call has both, whole and streamed", asyn
 });
 
 test("a call that comes back is what the model wrote, by whatever way it comes", async () => {
-  const first = run.client.responses.create({ ...ask, tools });
+  const first = run.openai.responses.create({ ...ask, tools });
   await says(CALL);
   const { id, output } = await first;
   const result = {
@@ -46,7 +47,7 @@ test("a call that comes back is what the model wrote, by whatever way it comes",
     input: [{ role: "user" as const, content: String(ask.input) }, output[0] as OpenAI.Responses.ResponseFunctionToolCall, result],
   };
   for (const request of [replay, { previous_response_id: id, input: [result] }]) {
-    const next = run.client.responses.create({ ...ask, ...request, tools });
+    const next = run.openai.responses.create({ ...ask, ...request, tools });
     expect(await says("Done.")).toContain(`${CALL}<｜end▁of▁sentence｜><｜User｜><tool_result>ok</tool_result>`);
     await next;
   }
@@ -57,7 +58,7 @@ test("tools stand in the prompt as they were sent, and a call that comes back wi
   const called = { type: "function_call", call_id: "c", name: "close", arguments: "{}" };
   const input = [{ role: "user", content: "Where?" }, called, { type: "function_call_output", call_id: "c", output: "ok" }];
   const invoked = async (...sent: object[]) => {
-    const next = run.client.responses.create({ ...ask, input, tools: sent } as never);
+    const next = run.openai.responses.create({ ...ask, input, tools: sent } as never);
     const prompt = await says("Done.");
     await next;
     const [tools, said] = [prompt.matchAll(/"name": "(\w+)"/g), prompt.matchAll(/invoke name="(\w+)"/g)];
@@ -72,10 +73,10 @@ test("tools stand in the prompt as they were sent, and a call that comes back wi
 test("a choice names functions in namespaces as calls do", async () => {
   const function_ = { type: "function", name: "close" };
   for (const named of [function_, { ...function_, namespace: "agents" }, { ...function_, name: "agents__close" }]) {
-    const forced = run.client.responses.create({ ...ask, tools, tool_choice: named } as never);
+    const forced = run.openai.responses.create({ ...ask, tools, tool_choice: named } as never);
     expect(await says(GIVEN)).toMatch(/invoke name="agents__close">\n$/);
     expect((await forced).output).toMatchObject([CALLED]);
-    const allowed = run.client.responses.create({
+    const allowed = run.openai.responses.create({
       ...ask,
       tools,
       tool_choice: { type: "allowed_tools", mode: "auto", tools: [named] },
@@ -104,7 +105,7 @@ test.each<[string, object, string]>([
     "tool_choice.tools[0].type",
   ],
 ])("%s is refused", async (_, fields, param) => {
-  const refused = run.client.responses.create({ ...ask, ...fields });
+  const refused = run.openai.responses.create({ ...ask, ...fields });
   await expect(refused).rejects.toMatchObject({
     status: 400,
     param,
@@ -117,7 +118,7 @@ test("what a namespace says of itself makes no prompt out of a small request tha
     ...{ type: "namespace" as const, name: "n", description: "a ".repeat(bytes / 2) },
     tools: Array.from({ length: functions }, (_, i) => ({ type: "function" as const, name: `f${i}` })),
   });
-  const count = (...tools: object[]) => run.client.responses.inputTokens.count({ model: "yardlog", input: "x", tools: tools as never });
+  const count = (...tools: object[]) => run.openai.responses.inputTokens.count({ model: "yardlog", input: "x", tools: tools as never });
   const refused = { status: 413, param: "tools" };
   await expect(count(group(400_000, 4))).rejects.toMatchObject(refused);
   await expect(count(group(300_000, 3), { ...group(300_000, 3), name: "m" })).rejects.toMatchObject(refused);
@@ -125,7 +126,7 @@ test("what a namespace says of itself makes no prompt out of a small request tha
 });
 
 test("the input may be said to be cut where it does not fit: what fits is answered, and nothing was cut", async () => {
-  const answer = run.client.responses.create({ ...ask, truncation: "auto" });
+  const answer = run.openai.responses.create({ ...ask, truncation: "auto" });
   await says("In bay 42.");
   expect(await answer).toMatchObject({ status: "completed", truncation: "disabled" });
 });
