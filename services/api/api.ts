@@ -1,5 +1,6 @@
 import { lookup } from "node:dns/promises";
 import type { FastifyInstance } from "fastify";
+import { Reach } from "../shared/bus/reach.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission/admission.ts";
 import { identifier } from "./auth.ts";
@@ -29,7 +30,7 @@ export interface RunningApi {
 export async function startApi(
   deps: Pick<ApiDeps, "config" | "bus" | "model" | "clock" | "random" | "log" | "metrics">,
 ): Promise<RunningApi> {
-  const { bus, clock, config, model, random } = deps;
+  const { bus, clock, config, log, model, random } = deps;
   const stop = new AbortController();
   const replica = random.id("api_");
   const shown = { bus, clock, graceMs: config.graceMs, beatMs: config.beatMs, replica };
@@ -68,9 +69,13 @@ export async function startApi(
     );
   });
   const showing = replicas.show(stop.signal);
-  void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, log: deps.log }, stop.signal);
+  const reach = new Reach(log, clock);
+  void shareLimitsUntil({ registry: bus.registry, ring, limits, replica, clock, beatMs: config.beatMs, reach }, stop.signal);
   const { claimMs, retentionSeconds, webhookUrl } = config;
-  void reconcileUntil({ ...deps, ...shown, claimMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "" }, stop.signal);
+  void reconcileUntil(
+    { ...deps, ...shown, reach, claimMs, retentionMs: 1_000 * retentionSeconds, webhooks: webhookUrl !== "" },
+    stop.signal,
+  );
   return {
     url,
     grpc: grpc?.address ?? null,

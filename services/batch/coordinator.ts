@@ -1,5 +1,6 @@
 import { Admission } from "../api/admission/admission.ts";
 import { documentReader } from "../shared/bus/damage.ts";
+import { Reach } from "../shared/bus/reach.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { hasToEnd, OpenBatches } from "./open-batches.ts";
@@ -22,6 +23,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const running = new Map<string, Promise<void>>();
   const webhooks = new Webhooks(deps);
   const sweeps = new Sweeps(deps);
+  const reach = new Reach(log, clock);
   let isDoubtful = false;
   batchLines(metrics);
   checkWebhook(config);
@@ -46,9 +48,10 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
             workOn(deps, held, name).finally(() => running.delete(batch.id)),
           );
       }
+      reach.worked("batches");
     } catch (error) {
       isDoubtful = true;
-      if (!stop.aborted) log.warn({ err: error }, "the batches could not be looked at; the next try is a moment off");
+      if (!stop.aborted) reach.failed("batches", error);
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
   }

@@ -5,6 +5,7 @@ import { reconcileUntil } from "../../services/api/reconciler/reconcile-until.ts
 import { type Submission, submit } from "../../services/api/submit.ts";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { isTerminal, type LogRecord } from "../../services/shared/bus/events.ts";
+import { Reach } from "../../services/shared/bus/reach.ts";
 import { ServingError } from "../../services/shared/runtime/errors.ts";
 import { openMetrics } from "../../services/shared/runtime/metrics.ts";
 import { letter } from "../support/model.ts";
@@ -35,7 +36,9 @@ export class Replica {
     this.#bus = recordOf(world, this.process);
     const { clock, dice } = this.process;
     this.#admission = new Admission(this.#bus, clock, "m", { queueJobsMax: world.weather.messagesMax, backlogTokensMax: 1e9 });
-    const options = { bus: this.#bus, clock, random: dice.random, log: logOf(world, this.process), metrics: openMetrics(), replica: name };
+    const log = logOf(world, this.process);
+    const reach = new Reach(log, clock);
+    const options = { bus: this.#bus, clock, random: dice.random, log, reach, metrics: openMetrics(), replica: name };
     void reconcileUntil({ ...options, claimMs: CLAIM_MS, graceMs: 1e9, beatMs: BEAT_MS, retentionMs: 1e9 }, new AbortController().signal);
   }
 

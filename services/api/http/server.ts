@@ -13,7 +13,7 @@ import { messageRoutes } from "../routes/messages.ts";
 import { modelRoutes } from "../routes/models.ts";
 import { openApiRoute } from "../routes/openapi.ts";
 import { responseRoutes } from "../routes/responses.ts";
-import { statusRoutes } from "../routes/status.ts";
+import { isProbe, statusRoutes } from "../routes/status.ts";
 import { tlsOf } from "../tls.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
 import { Lines } from "./connection.ts";
@@ -80,7 +80,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   });
   app.addHook("onResponse", async (request, reply) => {
     answered(routeOf(request), String(reply.statusCode));
-    if (request.method === "POST" || reply.statusCode >= 500) {
+    if (request.method === "POST" || (reply.statusCode >= 500 && !isProbe(request))) {
       log.info(
         { request: request.id, route: request.routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
         "answered",
@@ -91,7 +91,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const error = leftAmidBody(thrown, request) ?? fromHttpLayer(thrown, config.bodyMaxBytes);
     if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
-    else if (error.http >= 500) log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
+    else if (error.http >= 500 && !isProbe(request))
+      log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
     linger(request, reply);
     const form = formOf(request);
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));

@@ -1,6 +1,6 @@
 import type { Registry } from "../../shared/bus/contract.ts";
+import type { Reach } from "../../shared/bus/reach.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import type { Logger } from "../../shared/runtime/log.ts";
 import type { KeyRing } from "./key-ring.ts";
 import type { Limits } from "./limits.ts";
 
@@ -14,21 +14,19 @@ export interface Sharing {
   readonly replica: string;
   readonly clock: Clock;
   readonly beatMs: number;
-  readonly log: Logger;
+  readonly reach: Reach;
 }
 
 /** Learns of new and revoked keys with every beat, and what they spent elsewhere. Resolves once `stop` aborted. */
 export async function shareLimitsUntil(sharing: Sharing, stop: AbortSignal): Promise<void> {
-  const { registry, replica, clock, beatMs, log } = sharing;
-  let away = false;
+  const { registry, replica, clock, beatMs, reach } = sharing;
   while (!stop.aborted) {
     try {
       await clock.sleep(beatMs, stop);
       await share(sharing);
-      away = false;
+      reach.worked("keys");
     } catch (error) {
-      if (!stop.aborted && !away) log.warn({ err: error }, "the API keys could not be read; those known go on");
-      away = true;
+      if (!stop.aborted) reach.failed("keys", error);
     }
   }
   await registry.retire(ROLE, replica).catch(() => {}); // its beat ends by itself

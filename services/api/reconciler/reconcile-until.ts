@@ -1,3 +1,4 @@
+import type { Reach } from "../../shared/bus/reach.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable } from "../../shared/runtime/errors.ts";
 import type { Random } from "../../shared/runtime/random.ts";
@@ -12,6 +13,7 @@ const ROLE = "reconciler";
 export interface ReconcilingOptions extends ReconcilerDeps {
   readonly clock: Clock;
   readonly random: Random;
+  readonly reach: Reach;
   /** The name of this process among the others. */
   readonly replica: string;
 }
@@ -21,7 +23,7 @@ export interface ReconcilingOptions extends ReconcilerDeps {
  * moment are harmless. It shows itself with what it gets done, not beside: one that is stuck is replaced. Resolves once `stop` aborted.
  */
 export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSignal): Promise<void> {
-  const { bus, clock, log, metrics, replica } = options;
+  const { bus, clock, log, metrics, reach, replica } = options;
   reconciledJobs(metrics);
   const alive = () => bus.registry.beat(ROLE, replica, "");
   const deps = { ...options, alive };
@@ -37,6 +39,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       if (!(await hasTurn(options, reconciler !== null))) {
         reconciler = null; // what it knew gets old
         auditMs = clock.monotonicMs() + AUDIT_MS; // whoever has the turn sees to it
+        reach.worked("jobs");
         continue;
       }
       await alive();
@@ -47,12 +50,13 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       }
       reconciler ??= await Reconciler.open(deps);
       more = await reconciler.pass();
+      reach.worked("jobs");
       const { noRoom } = reconciler;
-      if (noRoom !== null && !full) log.warn({ err: noRoom }, "open jobs wait for room in the record: they cannot be put back or ended");
+      if (noRoom !== null && !full) log.warn(`open jobs wait for room in the record, and cannot be put back or ended: ${noRoom.message}`);
       full = noRoom !== null;
     } catch (error) {
       if (!isUnavailable(error)) reconciler = null; // else it would not see what became of the index meanwhile
-      if (!stop.aborted) log.warn({ err: error }, "the open jobs could not be looked at; the next try is a moment off");
+      if (!stop.aborted) reach.failed("jobs", error);
     }
   }
   await bus.registry.retire(ROLE, replica).catch(() => {}); // its beat ends by itself

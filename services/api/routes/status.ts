@@ -1,8 +1,13 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 
 const READY_MS = 2_000;
+
+/** Asked for without end, by whoever watches a process: what they answer goes into no log. */
+export const isProbe = ({ routeOptions: { url } }: Pick<FastifyRequest, "routeOptions">): boolean =>
+  url !== undefined && PROBES.includes(url);
+const PROBES = ["/health", "/ready", "/metrics"];
 
 /** /health: the process runs. /ready: it can take work, because the record answers; workers may still be on their way, jobs wait for them. */
 export function statusRoutes(app: FastifyInstance, { admission, bodies, bus, readers, stopping, metrics }: ApiDeps): void {

@@ -13,14 +13,17 @@ interface Absence {
 
 /** The record does not answer. `message` may reach clients, whom its address does not concern. */
 export class RecordAway extends ServingError {
-  /** For whoever runs the cluster. */
-  readonly told: string;
   readonly lasts: boolean;
+  readonly #told: string;
 
   constructor({ at, why, advice, lasts, cause }: Absence) {
     super("UNAVAILABLE", `NATS does not answer (${why}); ${advice}`, { cause });
-    this.told = `NATS at ${at} does not answer (${why}); ${advice}`;
+    this.#told = `NATS at ${at} does not answer (${why}); ${advice}`;
     this.lasts = lasts;
+  }
+
+  override get told(): string {
+    return this.#told;
   }
 }
 
@@ -29,6 +32,6 @@ export const mayPass = (thrown: unknown): boolean => isUnavailable(thrown) && !(
 
 /** What went wrong, in words for whoever runs the cluster. */
 export const toldOf = (thrown: unknown): string => {
-  if (thrown instanceof RecordAway) return thrown.told;
+  if (thrown instanceof ServingError) return thrown.told;
   return thrown instanceof Error ? thrown.message : String(thrown);
 };

@@ -46,6 +46,10 @@ export class ServingError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds ?? null;
   }
 
+  /** Like `message`, for whoever runs the cluster. */
+  get told(): string {
+    return this.message;
+  }
   get http(): number {
     return traits[this.code].http;
   }

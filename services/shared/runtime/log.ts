@@ -1,4 +1,5 @@
 import { type Logger, pino } from "pino";
+import { ServingError } from "./errors.ts";
 
 export type { Logger };
 
@@ -15,7 +16,15 @@ export function openLog(role: string, level: string): Logger {
   // Of a line that finds no room it does not try what waits before it (its types lack the way to).
   stderr.on("drop", () => (stderr as unknown as { release(error: null, written: number): void }).release(null, 0));
   stderr.flushSync = () => {}; // each line is written at once: for a fatal one it would wait until the disk has room
-  return pino({ level, base: { role, pid: process.pid } }, stderr);
+  return pino({ level, base: { role, pid: process.pid }, serializers: { err: told } }, stderr);
+}
+
+/** An error in a line. What was foreseen is told in words: its stack says no more than where it was met. A defect keeps its own. */
+export function told(thrown: unknown): object {
+  if (!(thrown instanceof ServingError) || thrown.code === "INTERNAL") return pino.stdSerializers.err(thrown as Error);
+  const { code, told, cause } = thrown;
+  const why = cause instanceof Error && !told.includes(cause.message) ? { why: cause.message } : {};
+  return { code, message: told, ...why };
 }
 
 export const silentLog: Logger = pino({ level: "silent" });

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type ReconcilingOptions, reconcileUntil } from "../../../services/api/reconciler/reconcile-until.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
+import { Reach } from "../../../services/shared/bus/reach.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../../services/shared/runtime/log.ts";
 import { systemRandom } from "../../../services/shared/runtime/random.ts";
@@ -15,6 +16,7 @@ const { fresh } = agingRecord({ claimMs: CLAIM_MS, ackWaitMs: 60_000 });
 const replicaOf = (bus: Bus, replica: string): ReconcilingOptions => ({
   ...reconcilerOf(bus),
   ...{ replica, claimMs: 300, beatMs: 40, clock: systemClock, random: systemRandom, log: silentLog },
+  reach: new Reach(silentLog, systemClock),
 });
 
 describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {

@@ -5,6 +5,7 @@ import { KeyRing } from "../../../../services/api/keys/key-ring.ts";
 import { Limits } from "../../../../services/api/keys/limits.ts";
 import { shareLimitsUntil } from "../../../../services/api/keys/share-limits.ts";
 import { openBus } from "../../../../services/shared/bus/open.ts";
+import { Reach } from "../../../../services/shared/bus/reach.ts";
 import type { Clock } from "../../../../services/shared/runtime/clock.ts";
 import { silentLog } from "../../../../services/shared/runtime/log.ts";
 import { overriding } from "../../../support/overriding.ts";
@@ -176,7 +177,14 @@ test("a replica without anything to tell says so, for the others to know it", as
   const told = overriding(registry, { beat: async (_role, replica, text) => void beats.push(replica, text) });
   const stop = new AbortController();
   const clock = { ...handClock(), sleep: async () => stop.abort() };
-  const sharing = { registry: told, ring: new KeyRing(registry), limits: new Limits(clock), clock, beatMs: 1, log: silentLog };
+  const sharing = {
+    registry: told,
+    ring: new KeyRing(registry),
+    limits: new Limits(clock),
+    clock,
+    beatMs: 1,
+    reach: new Reach(silentLog, clock),
+  };
   await shareLimitsUntil({ ...sharing, replica: "idle" }, stop.signal);
   expect(beats).toEqual(["idle", "{}"]);
 });
