@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { FastifyRequest } from "fastify";
+import { onAbort } from "../shared/runtime/pause.ts";
 import { callerOf } from "./auth.ts";
 import type { Body } from "./http/body.ts";
 import { rememberedAs } from "./submit.ts";
@@ -10,12 +11,15 @@ export interface Asking {
   readonly url: string;
   readonly body: Pick<Body, "raw">;
   readonly caller: FastifyRequest["caller"];
-  /** Of its connection, where it is known. */
+  /** Of a connection that is its own. */
   readonly socket?: Pick<FastifyRequest["socket"], "once" | "off">;
+  /** Aborts when its client leaves, where it shares a connection with others. */
+  readonly signal?: AbortSignal;
 }
 
 /** Calls back when the client of a request leaves, until the returned function is called. */
-export function onLeaving({ socket }: Pick<Asking, "socket">, act: () => void): () => void {
+export function onLeaving({ socket, signal }: Pick<Asking, "socket" | "signal">, act: () => void): () => void {
+  if (signal !== undefined) return onAbort([signal], act);
   socket?.once("close", act);
   return () => void socket?.off("close", act);
 }

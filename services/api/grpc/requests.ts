@@ -22,6 +22,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     url: call.path,
     body: { raw: JSON.stringify(message) },
     caller: call,
+    signal: call.signal,
   };
   const options = { lane: lane === "BATCH" ? "batch" : "interactive", detached } as const;
   const submitted = async (request: GenerationRequest, written: WrittenPrompt) =>
