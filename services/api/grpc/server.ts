@@ -3,6 +3,7 @@ import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
+import { HANDSHAKE_MS } from "../http/handshakes.ts";
 import { tlsOf } from "../tls.ts";
 import { batchMethods } from "./batches.ts";
 import { atTheDoor } from "./calls.ts";
@@ -76,9 +77,10 @@ function tellHealth(health: HealthImplementation, serves: boolean): void {
 
 function credentialsOf({ config }: ApiDeps): ServerCredentials {
   const tls = tlsOf(config);
-  return tls === null
-    ? ServerCredentials.createInsecure()
-    : ServerCredentials.createSsl(null, [{ private_key: tls.key, cert_chain: tls.cert }]);
+  if (tls === null) return ServerCredentials.createInsecure();
+  const credentials = ServerCredentials.createSsl(null, [{ private_key: tls.key, cert_chain: tls.cert }]);
+  Object.assign(credentials._getConstructorOptions()!, { handshakeTimeout: HANDSHAKE_MS }); // createSsl takes none
+  return credentials;
 }
 
 const bind = (server: Server, address: string, credentials: ServerCredentials): Promise<number> =>

@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fast
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { Pause } from "../../shared/runtime/pause.ts";
+import { Handshakes } from "./handshakes.ts";
 import { discard } from "./linger.ts";
 
 /** So many requests of one connection may stand in line behind the one that is answered. Node holds up to 16 KiB of the body of each. */
@@ -25,8 +26,10 @@ interface Line {
 /** The connections of servers that open from now on, each from its first moment: Node's own list of them begins behind the TLS handshake. */
 export class Connections {
   readonly #open = new Set<Socket>();
+  readonly #handshakes: Handshakes;
 
-  constructor(server: Server) {
+  constructor(server: Server, handshakes = new Handshakes()) {
+    this.#handshakes = handshakes;
     server.on("connection", (socket) => this.#opened(socket));
   }
 
@@ -52,6 +55,7 @@ export class Connections {
   #opened(socket: Socket): void {
     this.#open.add(socket);
     socket.once("close", () => this.#open.delete(socket));
+    this.#handshakes.opened(socket);
   }
 }
 

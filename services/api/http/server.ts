@@ -17,6 +17,7 @@ import { isProbe, statusRoutes } from "../routes/status.ts";
 import { tlsOf } from "../tls.ts";
 import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
 import { Lines } from "./connection.ts";
+import { HANDSHAKE_MS } from "./handshakes.ts";
 import { linger } from "./linger.ts";
 import { stalledMs } from "./sse.ts";
 
@@ -30,7 +31,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   const tls = tlsOf(config);
   const lines = new Lines();
   const app = fastify({
-    ...{ http: OURS_TO_REFUSE, https: tls && { ...tls, ...OURS_TO_REFUSE } },
+    ...{ http: OURS_TO_REFUSE, https: tls && { ...tls, handshakeTimeout: HANDSHAKE_MS, ...OURS_TO_REFUSE } },
     logger: false,
     bodyLimit: config.bodyMaxBytes,
     requestTimeout: UPLOAD_MS,
@@ -41,6 +42,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
       answered(NO_ROUTE, String(reply.statusCode)); // no hook hears of it
     },
     clientErrorHandler: (thrown, socket) => {
+      if (NO_TLS.test(thrown.code)) return void socket.destroy();
       const left = thrown.code === LEFT;
       lines.breakOff(socket, left, () => {
         const error = fromConnection(thrown);
@@ -136,6 +138,9 @@ const unknownUrl = ({ method, url }: FastifyRequest) =>
 
 /** A client that closed in the middle of a body: it had its answer, or reads none. */
 const LEFT = "HPE_INVALID_EOF_STATE";
+
+/** Nothing can be said where TLS did not come about, or broke. */
+const NO_TLS = /^ERR_(SSL|TLS)_/;
 
 /** What answers are counted by where no route was found. */
 const NO_ROUTE = "none";
