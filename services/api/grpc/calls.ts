@@ -83,7 +83,7 @@ async function during<T>({ identify, stopping }: ApiDeps, call: AnyCall, become:
  * Turns away whoever has no key before anything of the message is taken, and the message that is compressed or finds no room; health and reflection
  * ask for no key. Lets go who takes nothing of what he is answered, and counts how calls end.
  */
-export function atTheDoor(deps: Pick<ApiDeps, "identify" | "bodies" | "config" | "metrics">): ServerInterceptor {
+export function atTheDoor(deps: Pick<ApiDeps, "identify" | "bodies" | "config" | "metrics" | "stopping">): ServerInterceptor {
   const answered = countAnswers(deps);
   return ({ path }, call) => {
     watchEnd(call, (code) => answered(path, status[code]));

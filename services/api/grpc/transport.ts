@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptor, status } from "@grpc/grpc-js";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
+import { onAbort } from "../../shared/runtime/pause.ts";
 import type { Caller } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { BODY_MS } from "../http/body.ts";
@@ -31,8 +32,8 @@ export function refuseCompressed(call: ServerCall): void {
     });
 }
 
-/** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time. */
-export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCall): Arrival {
+/** Takes room for a call's message as it arrives, until the call ends, as grpc-js holds it so long; refuses one that does not arrive in time, or before the process stops. */
+export function watchArrival({ bodies, stopping }: Pick<ApiDeps, "bodies" | "stopping">, call: ServerCall): Arrival {
   const stream = streamOf(call);
   let share = bodies.share(null);
   const count = (bytes: Buffer) => {
@@ -52,15 +53,20 @@ export function watchArrival({ bodies }: Pick<ApiDeps, "bodies">, call: ServerCa
     () => refuse(new ServingError("REQUEST_TIMEOUT", `the message did not arrive within ${BODY_MS / 1_000} s`)),
     BODY_MS,
   );
+  const noMatter = onAbort([stopping], () => refuse(stopping.reason));
+  const whole = () => {
+    clearTimeout(late);
+    noMatter();
+  };
   stream.prependListener("data", count);
   stream.once("close", () => {
-    clearTimeout(late);
+    whole();
     share.giveBack();
   });
   const from = (caller: Caller) => {
     share = bodies.share(caller);
   };
-  return { from, whole: () => clearTimeout(late), over, refuse };
+  return { from, whole, over, refuse };
 }
 
 /** Tells the status a call went out with, whoever gave it; grpc-js ends some calls by itself. Nothing for a client who left before. */

@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
-import { type CountAnswer, countAnswers } from "../answered.ts";
+import { countAnswers } from "../answered.ts";
 import { anthropicErrors, isAnthropic } from "../anthropic/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "../errors.ts";
@@ -15,11 +15,12 @@ import { openApiRoute } from "../routes/openapi.ts";
 import { responseRoutes } from "../routes/responses.ts";
 import { isProbe, statusRoutes } from "../routes/status.ts";
 import { tlsOf } from "../tls.ts";
-import { BODY_MS, isUpload, NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
+import { NO_BODY, readBody, takeRoom, UPLOAD_MS } from "./body.ts";
 import { Lines } from "./connection.ts";
 import { HANDSHAKE_MS } from "./handshakes.ts";
 import { linger } from "./linger.ts";
 import { stalledMs } from "./sse.ts";
+import { watchBody } from "./unfinished.ts";
 
 /** What is being answered when the process stops has this long to be told so. */
 export const LAST_WORDS_MS = 250;
@@ -68,7 +69,10 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   });
   app.addHook("preParsing", async (request, reply, payload) => {
     if (request.is404) throw unknownUrl(request); // whoever sends it
-    if (!isUpload(request)) giveUpLate(request, reply, answered);
+    watchBody(request, reply, deps.stopping, (error) => {
+      request.raw.socket.write(rawAnswer(error, request.id, formOf(request)));
+      answered(routeOf(request), String(formOf(request).status(error)));
+    });
     return request.caller === null ? payload : takeRoom(deps.bodies, request, reply, payload, config.bodyMaxBytes);
   });
   app.addHook("preValidation", async (request) => {
@@ -147,18 +151,3 @@ const NO_ROUTE = "none";
 const routeOf = (request: FastifyRequest) => (request.is404 ? NO_ROUTE : `${request.method} ${request.routeOptions.url}`);
 
 const formOf = (request: FastifyRequest) => (isAnthropic(request) ? anthropicErrors : openaiErrors);
-
-/** Requests without a body are complete when they come, however long their answer takes. */
-function giveUpLate(request: FastifyRequest, { raw: response }: FastifyReply, answered: CountAnswer): void {
-  const { raw, id } = request;
-  const late = setTimeout(() => {
-    if (raw.complete) return;
-    const error = new ServingError("REQUEST_TIMEOUT", `the body did not arrive within ${BODY_MS / 1_000} s`);
-    if (!response.headersSent) {
-      raw.socket.write(rawAnswer(error, id, formOf(request)));
-      answered(routeOf(request), String(formOf(request).status(error)));
-    }
-    raw.destroy();
-  }, BODY_MS);
-  raw.once("close", () => clearTimeout(late));
-}

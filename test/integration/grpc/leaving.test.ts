@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import http2 from "node:http2";
 import type * as grpc from "@grpc/grpc-js";
 import { Metadata } from "@grpc/grpc-js";
 import { afterAll, expect, test, vi } from "vitest";
@@ -51,3 +53,19 @@ test("who waits under a key for what is being made, and leaves, waits no longer"
   expect(await first).toMatchObject({ status: "JOB_STATUS_QUEUED" });
   await api.close();
 }, 30_000);
+
+test("who is amid his message when the process stops hears it before his connection is cut", async () => {
+  const api = await testApi({ grpcPort: 0 });
+  const session = http2.connect(`http://${api.grpc}`);
+  const path = "/longshore.v1.Jobs/Submit";
+  const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" });
+  stream.write(Buffer.from([0, 0, 1, 0, 0, 1])); // of 65,536 bytes one
+  await once(session, "connect");
+  await new Promise((resolve) => session.ping(resolve)); // the server has read it
+  const answer = once(stream.resume(), "response");
+  const stopped = api.close();
+  const [headers] = (await answer) as [http2.IncomingHttpHeaders];
+  expect(headers).toMatchObject({ "grpc-status": "14", "grpc-message": expect.stringContaining("shutting%20down") });
+  await stopped;
+  session.destroy();
+});

@@ -50,6 +50,8 @@ const ask = (content: string, stream = false) => {
   const body = JSON.stringify({ model: "yardlog", messages: [{ role: "user", content }], stream });
   return head("/v1/chat/completions", JSON_BODY, `content-length: ${body.length}`) + body;
 };
+/** The begin of one, with more than a part. */
+const UPLOAD = `--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n${"x".repeat(1_200_000)}`;
 const statuses = (heard: string) => [...heard.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status));
 const soon = { timeout: 20_000 };
 const inQueue = () => expect.poll(async () => (await api.bus.queue.messages("prefill")).length, soon).toBe(1);
@@ -229,3 +231,24 @@ test.each([true, false])(
     ).toMatch(/connection: close\r\n.*"shutting_down"/is);
   },
 );
+
+test.each([
+  ["a body of known length", head("/v1/chat/completions", JSON_BODY, "content-length: 9000000"), "{"],
+  ["a body of unknown length", head("/v1/chat/completions", JSON_BODY, "transfer-encoding: chunked"), "1\r\n{\r\n"],
+  ["an upload", head("/v1/files", "content-type: multipart/form-data; boundary=b", "content-length: 9000000"), UPLOAD],
+])("who is amid %s when the replica stops hears it before his connection is cut, and nothing of it is kept", async (_, text, begins) => {
+  await open();
+  const parts = vi.spyOn(api.bus.files, "put");
+  const { socket, heard, closed } = begin(text + begins);
+  await expect.poll(() => came.length, soon).toBe(1);
+  if (begins === UPLOAD) await expect.poll(() => parts.mock.calls.length, soon).toBe(1);
+  const sending = setInterval(() => socket.write("x".repeat(100_000)), 10); // he does not listen yet
+  const over = new Promise<void>((resolve) => socket.once("end", resolve));
+  const stopped = api.close();
+  await over;
+  clearInterval(sending);
+  await stopped;
+  await expect.poll(closed, soon).toBe(true);
+  expect(heard()).toMatch(/^HTTP\/1.1 503 .*retry-after: 1\r\n.*connection: close\r\n\r\n.*"shutting_down"/s);
+  expect(await Promise.all(parts.mock.calls.map(([key]) => api.bus.files.get(key)))).toEqual(parts.mock.calls.map(() => null));
+});
