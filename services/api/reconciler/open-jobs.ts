@@ -1,5 +1,6 @@
 import type { Bus, Noted } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/events.ts";
+import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { readNote, requestOf } from "../jobs/jobs.ts";
 
@@ -52,22 +53,25 @@ export class OpenJobs {
 
   /**
    * Reads the last event of every job: nothing but the log is needed, but a server that keeps a million jobs is busy with it for seconds. A
-   * job is noted before it is submitted, so one that came meanwhile is found by its note: those of the last `unbornMs` are taken in,
-   * whatever the log says, and so are those that ended since: nobody may have seen it. `alive` is called after every page of it.
+   * job is noted before it is submitted, so one that came meanwhile is found by its note: the latest of which the log does not know the end are taken in,
+   * however old they seem. So are those that ended in the last `unbornMs`, and all that `before` knew: nobody may have seen it. `alive` is called after every page of it.
    */
-  static async audit(bus: Bus, unbornMs: number, alive: () => Promise<void>): Promise<OpenJobs> {
+  static async audit(bus: Bus, unbornMs: number, alive: () => Promise<void>, before: OpenJobs | null): Promise<OpenJobs> {
     const jobs = new OpenJobs();
-    const [newest] = await bus.registry.jobs(1);
-    jobs.#notesRead = newest?.place ?? 0;
-    jobs.#newest = newest?.jobId ?? null;
+    if (before !== null)
+      for (const { jobId, sinceMs, deadlineMs, replica } of before.#jobs.values()) jobs.#add({ jobId, sinceMs, deadlineMs, replica });
+    const notes = await bus.registry.jobs(10 * PAGE);
+    jobs.#notesRead = notes[0]?.place ?? 0;
+    jobs.#newest = notes[0]?.jobId ?? null;
+    const unended = new Map(notes.map((note) => [note.jobId, note]));
     const nowMs = await bus.log.nowMs();
     let read = 0;
     for await (const { jobId, record, storedMs } of bus.log.lasts()) {
       if (++read % PAGE === 0) await alive();
-      if (record !== null && isTerminal(record.event) && nowMs - storedMs >= unbornMs) continue;
-      jobs.#add({ jobId, sinceMs: nowMs, deadlineMs: record?.event.type === "submitted" ? record.event.request.deadlineMs : null });
+      if (record !== null && isTerminal(record.event) && quietMs(storedMs, nowMs) >= unbornMs) unended.delete(jobId);
+      else jobs.#add({ jobId, sinceMs: nowMs, deadlineMs: record?.event.type === "submitted" ? record.event.request.deadlineMs : null });
     }
-    for (const note of await bus.registry.jobs(10 * PAGE)) if (nowMs - note.notedMs < unbornMs) jobs.#note(note);
+    for (const note of unended.values()) jobs.#note(note);
     return jobs;
   }
 

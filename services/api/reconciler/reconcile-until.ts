@@ -45,7 +45,8 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       await alive();
       await storage.look();
       if (clock.monotonicMs() >= auditMs) {
-        reconciler = await Reconciler.audit(deps);
+        if (reconciler === null) reconciler = await Reconciler.audit(deps);
+        else await reconciler.audit();
         auditMs = clock.monotonicMs() + AUDIT_MS;
       }
       reconciler ??= await Reconciler.open(deps);

@@ -66,7 +66,12 @@ export class Reconciler {
 
   /** Learns which jobs are open from the log alone. */
   static async audit(deps: ReconcilerDeps): Promise<Reconciler> {
-    return new Reconciler(deps, await audited(deps));
+    return new Reconciler(deps, await audited(deps, null));
+  }
+
+  /** Learns it anew, and sees to what was known to be open. */
+  async audit(): Promise<void> {
+    this.#jobs = await audited(this.#deps, this.#jobs);
   }
 
   /** What the last pass had to leave for want of room in the record. */
@@ -80,7 +85,7 @@ export class Reconciler {
     const nowMs = await bus.log.nowMs(Number.POSITIVE_INFINITY); // who is quiet is said of many: by no clock of before it was set back
     if (!(await this.#jobs.hear(bus))) {
       await bus.registry.raiseLowWater(0); // it means nothing any more
-      this.#jobs = await audited(this.#deps); // whatever took the end of the index may have taken that of the log
+      await this.audit(); // whatever took the end of the index may have taken that of the log
     }
     const live = await withMessage(bus);
     const suspects = this.#jobs.suspects(live, nowMs, LOOKS_MAX);
@@ -183,7 +188,8 @@ export class Reconciler {
   }
 }
 
-const audited = ({ bus, alive = async () => {} }: ReconcilerDeps): Promise<OpenJobs> => OpenJobs.audit(bus, UNBORN_MS, alive);
+const audited = ({ bus, alive = async () => {} }: ReconcilerDeps, before: OpenJobs | null): Promise<OpenJobs> =>
+  OpenJobs.audit(bus, UNBORN_MS, alive, before);
 
 /** The end of a job that nobody could go on with: by now whoever can read its last event would have ended it. */
 const unreadable = ({ jobId, sequence }: StoredRecord): JobEvent => ({

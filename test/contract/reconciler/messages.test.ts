@@ -41,6 +41,33 @@ describe.each(["memory", "nats"])("%s: the reconciler", (kind) => {
     expect(looks).not.toContain("never");
   });
 
+  test.each([DAY_MS, -DAY_MS])(
+    "audits though the record's clock is set by %i ms: what is noted is waited for, an end that nobody saw is seen, and no other again",
+    async (ms) => {
+      const bus = await fresh(kind);
+      const reconciler = await open(bus, { retentionMs: 10 * DAY_MS });
+      const fail = async (jobId: string) => {
+        await submitted(bus, jobId);
+        await reconciler.pass();
+        await held(await bus.log.claim(jobId, "prefill", "w")).append({ type: "failed", code: "INTERNAL", message: "no luck" });
+      };
+      await fail("seen");
+      await reconciler.pass();
+      const [seen] = await bus.registry.failures(10);
+      const dueMs = (await bus.log.nowMs()) + 10 * DAY_MS;
+      await bus.registry.noteJob("born", note(dueMs));
+      await fail("unseen");
+      await bus.age(ms);
+      await reconciler.audit();
+      await reconciler.pass();
+      expect(await bus.registry.failures(10)).toEqual([expect.objectContaining({ jobId: "unseen" }), seen]);
+      await bus.log.submit("born", request({ model: "m", deadlineMs: dueMs }));
+      await bus.age(70_000);
+      await reconciler.pass();
+      expect(await messages(bus)).toEqual(["prefill born"]);
+    },
+  );
+
   test("finds jobs from the log alone: without index, whatever phase they are in", async () => {
     const bus = await fresh(kind);
     for (const jobId of ["waits", "moved", "ended"]) await bus.log.submit(jobId, request({ model: "m" }));
