@@ -27,6 +27,7 @@ export const fileObject = ({ id, filename, purpose, bytes, createdAt, expiresAt 
   status: "processed",
   status_details: null,
 });
+type FileObject = ReturnType<typeof fileObject>;
 
 /** A file of the tenant, what a running batch has written so far included. NOT_FOUND in the same words for another tenant's. */
 export async function findFile(bus: Bus, tenant: string, id: string, param = "id"): Promise<StoredFile> {
@@ -38,15 +39,15 @@ export async function findFile(bus: Bus, tenant: string, id: string, param = "id
   throw new ServingError("NOT_FOUND", `no file ${id.slice(0, 100)}`, { param, apiCode: "file_not_found" });
 }
 
-/** Every file of the tenant that can be read. */
-export async function filesOf(bus: Bus, tenant: string): Promise<StoredFile[]> {
+/** What is told of every file of the tenant that can be read. Where their parts lie is not kept: of all of them it would be many times as much. */
+export async function filesOf(bus: Bus, tenant: string): Promise<FileObject[]> {
   const nowSeconds = (await bus.log.nowMs()) / 1_000;
-  const files = new Map<string, StoredFile>();
+  const files = new Map<string, FileObject>();
   for await (const batch of runningOf(bus, tenant))
-    for (const file of [soFar(batch, "output"), soFar(batch, "errors")]) if (file !== null) files.set(file.id, file);
+    for (const file of [soFar(batch, "output"), soFar(batch, "errors")]) if (file !== null) files.set(file.id, fileObject(file));
   for await (const document of documentsBehind(bus, "file", tenant, 0)) {
     const file = unlessDamaged(() => fileOf(document));
-    if (file !== null && file.expiresAt > nowSeconds) files.set(file.id, file);
+    if (file !== null && file.expiresAt > nowSeconds) files.set(file.id, fileObject(file));
   }
   return [...files.values()];
 }

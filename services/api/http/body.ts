@@ -31,7 +31,7 @@ export const UPLOAD_MS = 400_000;
 export const UPLOAD_BYTES = 2 * PART_BYTES;
 
 export const isUpload = ({ headers }: Pick<FastifyRequest, "headers">): boolean =>
-  headers["content-type"]?.startsWith("multipart/form-data") === true;
+  /^multipart\/form-data(?:[\s;]|$)/i.test(headers["content-type"] ?? "");
 
 /**
  * Takes room for the body of a request as it arrives, through the payload that is returned, until it is dropped or the request ends, however it does.

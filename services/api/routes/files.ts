@@ -48,7 +48,7 @@ export function fileRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get("/v1/files", async (request) => {
     const query = parseBody(fileQuery, request.query);
     const files = (await filesOf(bus, tenantOf(request))).filter(({ purpose }) => (query.purpose ?? purpose) === purpose);
-    return pageOf(byAge(files.map(fileObject)), query);
+    return pageOf(byAge(files), query);
   });
 
   app.get<FileParams>("/v1/files/:id", async (request) => fileObject(await find(request)));

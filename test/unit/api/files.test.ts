@@ -53,6 +53,21 @@ test("a file comes back as it was sent, in parts of bounded size, until it is de
   await expect(client.files.retrieve(file.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
 });
 
+test("an upload is one however its type is written", async () => {
+  const { bus, parts } = watched();
+  api = await testApi({}, bus);
+  const field = (name: string) => `--b\r\ncontent-disposition: form-data; name="${name}"`;
+  const text = `${field("purpose")}\r\n\r\nbatch\r\n${field("file")}; filename="f"\r\n\r\n${"x".repeat(3_000_000)}\r\n--b--\r\n`;
+  const sent = await fetch(`${api.url}/v1/files`, {
+    method: "POST",
+    headers: { "content-type": "Multipart/Form-Data; boundary=b" },
+    body: new Blob([text]).stream(),
+    duplex: "half", // its length is not told
+    signal: AbortSignal.timeout(20_000),
+  });
+  expect([sent.status, [...parts.values()].length]).toEqual([200, 3]);
+}, 30_000);
+
 test("whoever asks for the headers of a file's content gets them, and none of its parts is read", async () => {
   const { bus } = watched();
   const read: string[] = [];

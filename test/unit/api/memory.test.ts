@@ -4,8 +4,10 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { surfaceOf } from "../../../services/api/answer/surfaces.ts";
+import { filesOf } from "../../../services/api/files/files.ts";
 import { wholeOf } from "../../../services/api/http/respond.ts";
 import { openServedModel } from "../../../services/api/model.ts";
+import type { Bus } from "../../../services/shared/bus/contract.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { testApi } from "../../support/api.ts";
@@ -73,4 +75,21 @@ test("of an answer with log probabilities that is waited for, each is held in le
     ...shown(40, -0.5),
     top_logprobs: top.map(({ id, logprob }) => shown(id, logprob)),
   });
+});
+
+test("a list of files holds of each what it tells, and not where its parts lie", async () => {
+  const bus = openBus({ url: "memory:" });
+  const count = 1_000;
+  const parts = Array.from({ length: 200 }, (_, i) => ({ key: `part_${i}`, bytes: 1_048_576 }));
+  const file = { filename: "f", purpose: "batch", bytes: 209_715_200, createdAt: 1, expiresAt: 1e11, parts };
+  const text = (id: string) => JSON.stringify({ id, ...file });
+  const behind: Bus["documents"]["behind"] = async (kind, tenant, after, max) =>
+    Array.from({ length: kind === "file" ? Math.min(max, count - after) : 0 }, (_, i) => {
+      const id = `file-${after + i}`;
+      return { tenant: tenant!, id, text: text(id), place: after + i + 1, storedMs: 1 };
+    });
+  const before = heapBytes();
+  const files = await filesOf({ ...bus, documents: overriding(bus.documents, { behind }) }, "t");
+  expect(heapBytes() - before).toBeLessThan(2_000 * count);
+  expect([files.length, files.at(-1)]).toEqual([count, expect.objectContaining({ id: `file-${count - 1}`, bytes: file.bytes })]);
 });
