@@ -102,9 +102,9 @@ class Generating implements Member {
 
   /** What the next token may be. */
   #ask(): void {
-    const { following, answer } = this.#parts;
+    const { job, following, answer } = this.#parts;
     if (following === null) return;
-    const told = following.allowed(answer.ids).then(
+    const told = job.keptWhile(following.allowed(answer.ids)).then(
       (allowed) => {
         this.#allowed = allowed;
         this.#soon = null;

@@ -83,11 +83,12 @@ interface Run {
   readonly allowed: Allowed | null;
 }
 
-async function firstAllowed({ deps }: PrefillWorker, { request: { constraint } }: HeldJob): Promise<Allowed | null> {
+async function firstAllowed({ deps }: PrefillWorker, job: HeldJob): Promise<Allowed | null> {
+  const { constraint } = job.request;
   if (constraint === undefined) return null;
   const answer = deps.grammars.follow(constraint);
   try {
-    return await answer.allowed([]);
+    return await job.keptWhile(answer.allowed([]));
   } finally {
     answer.close();
   }

@@ -17,6 +17,7 @@ import { Pulse } from "../../services/shared/worker/pulse.ts";
 import { type Answered, answered, eventsOf, untilEvent } from "./answers.ts";
 import { Life } from "./life.ts";
 import { EOS, engineOptions, grammars, promptIds, watchText } from "./model.ts";
+import { overriding } from "./overriding.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 export const settings = {
@@ -73,11 +74,13 @@ export function testCluster({
   attemptsMax = 5,
   store = memoryStore(clock),
   busOf = (bus: Bus) => bus,
+  follow = (constraint) => grammars.follow(constraint),
 }: {
   clock?: Clock;
   attemptsMax?: number;
   store?: SegmentStore;
   busOf?: (bus: Bus) => Bus;
+  follow?: WorkerDeps["grammars"]["follow"];
 } = {}): TestCluster {
   const bus = busOf(openBus({ url: "memory:", claimMs: settings.claimMs, ackWaitMs: settings.claimMs + 100, attemptsMax, clock }));
   const workers: Worker[] = [];
@@ -96,7 +99,7 @@ export function testCluster({
         bus: life.bus(bus),
         engine: life.object<Engine>(options.engineOf?.(engine) ?? engine),
         engineFailure: () => null,
-        grammars,
+        grammars: overriding(grammars, { follow }),
         pulse: new Pulse(),
         store: life.object(store),
         clock,

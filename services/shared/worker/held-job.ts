@@ -154,6 +154,23 @@ export class HeldJob {
     this.#tell(this.#claimMs / 3);
   }
 
+  /** Keeps the claim while `work` is waited for, of which nothing is told before its end: so it must have one, whatever happens. */
+  async keptWhile<T>(work: Promise<T>): Promise<T> {
+    let over = () => {};
+    const again = () => {
+      over = this.#clock.after(this.#claimMs / 3, () => {
+        this.pulse();
+        again();
+      });
+    };
+    again();
+    try {
+      return await work;
+    } finally {
+      over();
+    }
+  }
+
   #tell(everyMs: number): void {
     if (this.#telling || this.#ended !== null || this.signal.aborted) return;
     if (this.#clock.monotonicMs() - this.#appendedMs < everyMs) return;

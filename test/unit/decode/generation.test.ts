@@ -32,7 +32,10 @@ test("a job that is interrupted within a step leaves once the step is done, so t
   const { signal } = interrupting;
   const [ids, ran, closed]: number[][] = [[5], [], []];
   const parts = {
-    job: { signal, check: () => signal.throwIfAborted(), request: { sampling: { temperature: 0 } } },
+    job: {
+      ...{ signal, check: () => signal.throwIfAborted(), request: { sampling: { temperature: 0 } } },
+      keptWhile: (work: Promise<unknown>) => work,
+    },
     context: { push: (id: number) => ran!.push(id), keep: () => {}, grow: () => true },
     answer: { ids, take: () => null, isStop: () => false },
     writer: { full: false, add: () => {} },
