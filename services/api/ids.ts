@@ -17,10 +17,10 @@ export function jobOfResponse(id: string): string | null {
 /** An item of a response: by its place in the output (reasoning, message, call), or among what was asked. */
 export const itemId = (kind: "rs" | "msg" | "fc" | "item", jobId: string, place: number): string => `${kind}_${keyOf(jobId)}_${place}`;
 
-/** The response whose output has the item. */
-export function responseOfItem(id: string): string | null {
-  const [key] = /^(?:rs|msg|fc)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.slice(1) ?? [];
-  return key === undefined ? null : `resp_${key}`;
+/** The response that has the item, and where. */
+export function responseOfItem(id: string): { readonly response: string; readonly part: "input" | "output" } | null {
+  const [kind, key] = /^(rs|msg|fc|item)_([0-9a-z]{20})_\d{1,6}$/.exec(id)?.slice(1) ?? [];
+  return key === undefined ? null : { response: `resp_${key}`, part: kind === "item" ? "input" : "output" };
 }
 
 /** A call of a tool, by its place in the answer. */

@@ -4,6 +4,7 @@ import { answerSoFar, type FoundJob, findJob, unknownJob } from "../answer/follo
 import type { ApiDeps } from "../deps.ts";
 import { invalid } from "../errors.ts";
 import { jobOfResponse, responseOfItem } from "../ids.ts";
+import { identified } from "./items.ts";
 import { inputKept, type ResponseView } from "./kept.ts";
 import type { Item, RequestItem, ResponsesRequest } from "./requests.ts";
 import { writtenOf } from "./surface.ts";
@@ -82,18 +83,17 @@ async function continued(deps: Deps, tenant: string, id: string): Promise<readon
  */
 async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[]): Promise<readonly Item[]> {
   const { bodyMaxBytes } = deps.config;
-  const outputs = new Map<string, Promise<Output>>();
-  const outputOf = (response: string): Promise<Output> => {
-    const known = outputs.get(response);
-    if (known !== undefined) return known;
-    const output =
-      outputs.size < REFERRED_MAX
-        ? findResponse(deps.bus, response, tenant)
-            .then((found) => writeSoFar(deps, found))
-            .then(byId)
-        : Promise.reject(refusal(`input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" }));
-    outputs.set(response, output);
-    return output;
+  const wanted = new Set(items.flatMap((item) => (item.type === "item_reference" ? [item.id] : [])));
+  const known = new Map<string, Promise<ItemsById>>();
+  const itemsOf: ItemsOf = (response, part) => {
+    const place = `${response} ${part}`;
+    const items =
+      known.get(place) ??
+      (known.size < REFERRED_MAX
+        ? findResponse(deps.bus, response, tenant).then((found) => keptItems(deps, found, part, wanted))
+        : Promise.reject(refusal(`input: refers to items of more than ${REFERRED_MAX} responses`, { param: "input" })));
+    known.set(place, items);
+    return items;
   };
   const all: Item[] = [];
   let bytes = 0;
@@ -102,7 +102,7 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
       all.push(item);
       continue;
     }
-    const found = await referred(item.id, `input[${i}].id`, outputOf);
+    const found = await referred(item.id, `input[${i}].id`, itemsOf);
     bytes += found.bytes;
     if (bytes > bodyMaxBytes)
       throw new ServingError("TOO_LARGE", `input: the items that it refers to have more than ${bodyMaxBytes} bytes together`, {
@@ -118,19 +118,29 @@ interface Referred {
   /** As JSON. */
   readonly bytes: number;
 }
-type Output = ReadonlyMap<string, Referred>;
+type ItemsById = ReadonlyMap<string, Referred>;
+type Part = "input" | "output";
+type ItemsOf = (response: string, part: Part) => Promise<ItemsById>;
 
-const byId = ({ output }: ResponseWriter): Output =>
-  new Map(output.map((item) => [item.id, { item, bytes: Buffer.byteLength(JSON.stringify(item)) }]));
+/** Of what a response was asked, or said, the items that are wanted: what it was asked may be much more. */
+async function keptItems(deps: Deps, found: FoundResponse, part: Part, wanted: ReadonlySet<string>): Promise<ItemsById> {
+  const items =
+    part === "output"
+      ? (await writeSoFar(deps, found)).output
+      : identified(await inputKept(deps.bus, found.jobId, found.response), found.jobId);
+  return new Map(
+    items.filter(({ id }) => wanted.has(id)).map((item) => [item.id, { item, bytes: Buffer.byteLength(JSON.stringify(item)) }]),
+  );
+}
 
-async function referred(id: string, param: string, outputOf: (response: string) => Promise<Output>): Promise<Referred> {
-  const response = responseOfItem(id);
+async function referred(id: string, param: string, itemsOf: ItemsOf): Promise<Referred> {
+  const place = responseOfItem(id);
   const unknown = () => invalid(param, `no item ${id.slice(0, 100)} is kept`);
-  if (response === null) throw unknown();
-  const output = await outputOf(response).catch((error) => {
+  if (place === null) throw unknown();
+  const items = await itemsOf(place.response, place.part).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
   });
-  const found = output.get(id);
+  const found = items.get(id);
   if (found === undefined) throw unknown();
   return found;
 }

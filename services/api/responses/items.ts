@@ -91,18 +91,21 @@ export const sealed = (thought: string): string => SEAL + Buffer.from(thought).t
 const unsealed = (text: string): string => (text.startsWith(SEAL) ? Buffer.from(text.slice(SEAL.length), "base64").toString("utf8") : "");
 const SEAL = "longshore.1.";
 
-/** As the API lists them: each with an id of its own, by which a page goes on behind it, and content in parts. Of equal ids, which clients may send, the first stays. */
-export function listedItems(items: readonly Item[], jobId: string) {
+/** What a response was asked, each with an id of its own. Of equal ids, which clients may send, the first stays. */
+export function identified(items: readonly Item[], jobId: string): readonly (Item & { readonly id: string })[] {
   const ids = new Set<string>();
   return items.map((item, i) => {
     const id = item.id === undefined || ids.has(item.id) ? itemId("item", jobId, i) : item.id;
     ids.add(id);
-    return listedItem(item, id);
+    return { ...item, id };
   });
 }
 
-function listedItem(item: Item, id: string) {
-  const listed = { ...item, id, status: "completed" };
+/** As the API lists them: by its id a page goes on behind each, and its content is in parts. */
+export const listedItems = (items: readonly Item[], jobId: string) => identified(items, jobId).map(listedItem);
+
+function listedItem(item: Item & { readonly id: string }) {
+  const listed = { ...item, status: "completed" };
   if (item.type !== "message" || typeof item.content !== "string") return listed;
   const type = item.role === "assistant" ? "output_text" : "input_text";
   return { ...listed, content: [{ type, text: item.content, ...(type === "output_text" ? { annotations: [] } : {}) }] };

@@ -168,6 +168,19 @@ test("items that are referred to are together as large as a body may be, however
   await small.close();
 });
 
+test("what a stored response was asked may be referred to as it is listed, as what it answered may", async () => {
+  const first = run.openai.responses.create({ ...ask, input: "Where is red-fox?" });
+  await says("In bay 42.");
+  const { id, output } = await first;
+  const { data } = await run.openai.responses.inputItems.list(id);
+  const referred = [data[0]!, output[0]!].map((item) => ({ type: "item_reference" as const, id: item.id! }));
+  const second = run.openai.responses.create({ ...ask, input: [...referred, { role: "user", content: "Sure?" }] });
+  expect(await says("Yes.")).toMatch(/<｜User｜>Where is red-fox\?<｜Assistant｜>.*In bay 42\..*<｜User｜>Sure\?/s);
+  await second;
+  const unknown = run.openai.responses.create({ ...ask, input: [{ type: "item_reference", id: data[0]!.id!.replace(/\d+$/, "7") }] });
+  await expect(unknown).rejects.toMatchObject({ status: 400, param: "input[0].id" });
+});
+
 test("what is wrong with an item is told by its place in the request, whatever was said before", async () => {
   const first = run.openai.responses.create(ask);
   await says("In bay 42.");
