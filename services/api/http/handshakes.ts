@@ -19,7 +19,7 @@ export class Handshakes {
 
   /** A server has taken a connection; nothing is done where it speaks no TLS. */
   opened(socket: Socket): void {
-    const { server } = socket as Socket & { readonly server?: unknown };
+    const { server } = socket as Socket & { readonly server?: unknown }; // as Node sets it: gRPC's library shows nobody its server
     if (!(server instanceof Server)) return;
     this.#watch(server);
     const peer = peerOf(socket);
