@@ -20,6 +20,8 @@ export interface Echo {
   /** Of functions in namespaces: how calls name what the model calls by one name. Absent in what earlier versions kept. */
   readonly names?: Readonly<Record<string, CalledName>>;
   readonly fields: Readonly<Record<string, unknown>>;
+  /** As JSON, in place of those in `fields`, whose numbers are doubles. Absent where these say the same. */
+  readonly exactTools?: string;
 }
 
 /** In the view while it is small, else in a payload named `<job>.<field>`. */

@@ -4,14 +4,14 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import type { ApiDeps } from "../deps.ts";
 import { flatFormat } from "../prompt/answer-format.ts";
 import { thinksBy } from "../prompt/effort.ts";
-import { onDemand } from "../prompt/exactly.ts";
+import { type Exactly, onDemand } from "../prompt/exactly.ts";
 import { conversationPrompt, type WrittenPrompt } from "../prompt/prompt.ts";
 import { chosenTools, forcedBy } from "../prompt/tool-choice.ts";
 import { conversationOf } from "./history.ts";
 import { chatMessages } from "./items.ts";
 import type { Echo } from "./kept.ts";
 import type { Item, ResponsesRequest } from "./requests.ts";
-import { choiceOf, echoedTools, nameIn, namesInNamespaces, toolsOf } from "./tools.ts";
+import { choiceOf, echoedTools, exactTools, nameIn, namesInNamespaces, toolsOf } from "./tools.ts";
 
 /** `exact`: the body read so that numbers and key order survive; asked for only where tools need it. */
 export async function responsesPrompt(
@@ -41,7 +41,7 @@ export async function responsesPrompt(
   const response = {
     store,
     background: request.background ?? false,
-    echo: { value: echoOf(request) },
+    echo: { value: echoOf(request, exactly) },
     input: { value: store ? items : [] },
   };
   return { ...prompt, view: { ...view, response } };
@@ -59,11 +59,13 @@ function requireKeepable(items: readonly Item[], bytesMax: number): void {
   });
 }
 
-function echoOf(request: ResponsesRequest): Echo {
+function echoOf(request: ResponsesRequest, exactly: Exactly): Echo {
   const { reasoning, text } = request;
+  const exact = exactTools(request, exactly);
   return {
     encrypted: request.include?.includes("reasoning.encrypted_content") === true,
     names: namesInNamespaces(request),
+    ...(exact === undefined ? {} : { exactTools: exact }),
     fields: {
       instructions: request.instructions ?? null,
       previous_response_id: request.previous_response_id ?? null,

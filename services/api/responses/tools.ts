@@ -1,6 +1,7 @@
-import type { Printable } from "../../shared/engine/chat/python-json.ts";
+import { type Printable, printJson } from "../../shared/engine/chat/python-json.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { invalid } from "../errors.ts";
+import { printVerbatim, Verbatim } from "../http/verbatim.ts";
 import type { Exactly } from "../prompt/exactly.ts";
 import { functionTool } from "../prompt/function-tool.ts";
 import type { ToolChoice } from "../prompt/tool-choice.ts";
@@ -102,14 +103,38 @@ export function choiceOf({ tool_choice: choice }: ResponsesRequest, name: NameIn
   return choice.type === "function" ? { name: name(choice) } : { mode: choice.mode, allowed: choice.tools.map(name) };
 }
 
-/** As a response repeats them. */
-export const echoedTools = ({ tools = [] }: ResponsesRequest): readonly object[] =>
-  tools.map((tool) => (tool.type === "function" ? echoedFunction(tool) : { ...tool, tools: tool.tools.map(echoedFunction) }));
+/** The parameters of a function, by its place among the tools. */
+type ParametersAt = (tool: FunctionTool, ...path: readonly (string | number)[]) => unknown;
 
-const echoedFunction = (tool: FunctionTool) => ({
+/** As a response repeats them. */
+export const echoedTools = ({ tools = [] }: ResponsesRequest, at: ParametersAt = ({ parameters }) => parameters): readonly object[] =>
+  tools.map((tool, i) =>
+    tool.type === "function"
+      ? echoedFunction(tool, at(tool, i))
+      : { ...tool, tools: tool.tools.map((one, j) => echoedFunction(one, at(one, i, "tools", j))) },
+  );
+
+/** The same as JSON, where it has whole numbers that doubles do not hold; else undefined, as where one is without end, which JSON has no word for. */
+export function exactTools(request: ResponsesRequest, exactly: Exactly): string | undefined {
+  const { tools } = request;
+  if (!someNumber(tools, isLarge) || someNumber(tools, isEndless)) return undefined;
+  const verbatim: ParametersAt = ({ parameters }, ...path) =>
+    someNumber(parameters, isLarge) ? new Verbatim(printJson(exactly("tools", ...path, "parameters"), [",", ":"])) : parameters;
+  return printVerbatim(echoedTools(request, verbatim));
+}
+
+const isLarge = (number: number): boolean => Math.abs(number) > Number.MAX_SAFE_INTEGER;
+const isEndless = (number: number): boolean => !Number.isFinite(number);
+
+const someNumber = (value: unknown, holds: (number: number) => boolean): boolean =>
+  typeof value === "number"
+    ? holds(value)
+    : typeof value === "object" && value !== null && Object.values(value).some((one) => someNumber(one, holds));
+
+const echoedFunction = (tool: FunctionTool, parameters: unknown) => ({
   ...tool,
   description: tool.description ?? null,
-  parameters: tool.parameters ?? null,
+  parameters: parameters ?? null,
   strict: tool.strict ?? false,
 });
 type Tool = NonNullable<ResponsesRequest["tools"]>[number];

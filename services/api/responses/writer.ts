@@ -3,6 +3,7 @@ import type { ServingError } from "../../shared/runtime/errors.ts";
 import type { Ending } from "../answer/answer.ts";
 import { openaiErrors } from "../errors.ts";
 import type { StreamEvent } from "../http/sse.ts";
+import { printVerbatim, Verbatim } from "../http/verbatim.ts";
 import { answerId, callId, itemId } from "../ids.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
@@ -112,6 +113,7 @@ export class ResponseWriter {
       background,
       model,
       ...echo.fields,
+      ...(echo.exactTools === undefined ? {} : { tools: new Verbatim(echo.exactTools) }),
       error: this.#status === "failed" ? { code: "server_error", message: openaiErrors.body(this.#error!).error.message } : null,
       incomplete_details: this.#status === "incomplete" ? { reason: "max_output_tokens" } : null,
       output: this.#output,
@@ -185,18 +187,23 @@ export class ResponseWriter {
   }
 
   #whole(type: string): StreamEvent[] {
-    return this.#event(type, { response: this.response() });
+    return this.#event(type, { response: this.response() }, printVerbatim);
   }
 
-  #event(type: string, fields: object): StreamEvent[] {
+  #event(type: string, fields: object, print?: typeof printVerbatim): StreamEvent[] {
     const number = this.#number++;
-    return number <= this.#after ? [] : [numbered(type, number, fields)];
+    return number <= this.#after ? [] : [numbered(type, number, fields, print)];
   }
 }
 
-const numbered = (type: string, sequence_number: number, fields: object): StreamEvent => ({
+const numbered = (
+  type: string,
+  sequence_number: number,
+  fields: object,
+  print: (value: unknown) => string = JSON.stringify,
+): StreamEvent => ({
   name: type,
-  data: JSON.stringify({ type, sequence_number, ...fields }),
+  data: print({ type, sequence_number, ...fields }),
 });
 
 const ofText = ({ type }: OutputItem): object => (type === "message" ? { logprobs: [] } : {});

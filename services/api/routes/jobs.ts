@@ -67,7 +67,7 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     const logged = await read(jobId, job);
     const { end, error, ...added } = answerSoFar(model.tokenizer, job, view, logged.records);
     const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, false);
-    if (view.surface === "messages") sendVerbatim(reply);
+    if (view.surface === "messages" || view.surface === "responses") sendVerbatim(reply);
     return {
       ...jobObject(logged),
       result: end === null ? null : surface.whole([{ ...added, end, jobId, index: view.choice?.index ?? 0 }]),

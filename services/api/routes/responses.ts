@@ -8,6 +8,7 @@ import type { ApiDeps } from "../deps.ts";
 import type { Body } from "../http/body.ts";
 import { pageOf, pageQuery } from "../http/page.ts";
 import { answer, stream } from "../http/respond.ts";
+import { sendVerbatim } from "../http/verbatim.ts";
 import { answerId } from "../ids.ts";
 import { cancelJob, deleteEnded } from "../jobs/jobs.ts";
 import { countTokens } from "../paying.ts";
@@ -26,17 +27,25 @@ type Asking = { Params: { id: string }; Querystring: Readonly<Record<string, str
 /** OpenAI's Responses API. A response is a job: everything about it is read from the record, by any replica. */
 export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const find = (request: FastifyRequest<Asking>) => findResponse(deps.bus, request.params.id, tenantOf(request));
-  const soFar = async (found: FoundResponse) => (await writeSoFar(deps, found)).response();
+  const soFar = async (found: FoundResponse, reply: FastifyReply) => {
+    const response = (await writeSoFar(deps, found)).response();
+    sendVerbatim(reply);
+    return response;
+  };
 
   app.post<{ Body: Body }>("/v1/responses", async (request, reply) => {
     const tenant = tenantOf(request);
     const { generation, prompt } = await askedOf["/v1/responses"](deps, tenant, request.body);
     const detached = prompt.view.response?.background === true;
     const choices = await submitChoices(deps, request, generation, prompt, { lane: "interactive", detached });
-    if (!detached || generation.stream === true) return answer(deps, reply, choices, generation, detached);
+    if (!detached || generation.stream === true) {
+      const response = await answer(deps, reply, choices, generation, detached);
+      if (response !== reply) sendVerbatim(reply);
+      return response;
+    }
     const { jobId } = choices[0]!;
     reply.header("x-job-id", jobId);
-    return soFar(await findResponse(deps.bus, answerId("responses", jobId), tenant));
+    return soFar(await findResponse(deps.bus, answerId("responses", jobId), tenant), reply);
   });
 
   app.post<{ Body: Body }>("/v1/responses/input_tokens", async (request) => {
@@ -48,7 +57,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get<Asking>("/v1/responses/:id", async (request, reply) => {
     const found = await find(request);
     reply.header("x-job-id", found.jobId);
-    if (request.query.stream !== "true") return soFar(found);
+    if (request.query.stream !== "true") return soFar(found, reply);
     return resume(deps, reply, found, startingAfter(request.query));
   });
 
@@ -58,10 +67,10 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
     return pageOf(listedItems(await inputKept(deps.bus, jobId, response), jobId), page);
   });
 
-  app.post<Asking>("/v1/responses/:id/cancel", async (request) => {
+  app.post<Asking>("/v1/responses/:id/cancel", async (request, reply) => {
     const found = await find(request);
     if (await cancelJob(deps.bus, found.jobId, "a request to cancel it")) await ended(deps, found.jobId);
-    return soFar(found);
+    return soFar(found, reply);
   });
 
   app.delete<Asking>("/v1/responses/:id", async (request) => {

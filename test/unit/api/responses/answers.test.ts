@@ -42,6 +42,33 @@ test("a response holds the text, the usage, and what was asked", async () => {
   expect(await run.openai.responses.retrieve(data.id)).toEqual(data);
 });
 
+test("tools are repeated with the numbers that were sent, whole, streamed and from the record", async () => {
+  const parameters = '{"const":9007199254740993,"enum":[-18446744073709551617,"9"],"minimum":1.5}';
+  const tool = (name: string) => `{"type":"function","name":"${name}","parameters":${parameters}}`;
+  const sent = `[${tool("f")},{"type":"namespace","name":"n","tools":[${tool("g")}]}]`;
+  const post = async (stream: boolean) => {
+    const body = `{"model":"yardlog","input":"Where?","stream":${stream},"tools":${sent}}`;
+    const answer = fetch(`${run.api.url}/v1/responses`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    await says("Here.");
+    return answer;
+  };
+  const times = (text: string) => text.split(`"parameters":${parameters},"description":null,"strict":false`).length - 1;
+  const whole = await post(false);
+  expect(times(await whole.text())).toBe(2);
+  expect(times(await (await post(true)).text()), "in three of its events").toBe(6);
+  const jobId = whole.headers.get("x-job-id")!;
+  for (const path of [`/v1/responses/resp_${jobId.slice(4)}`, `/v1/jobs/${jobId}`])
+    expect(times(await (await fetch(run.api.url + path)).text()), path).toBe(2);
+});
+
+test("a number without end in a tool is null where it is repeated, as it was", async () => {
+  const tools = '[{"type":"function","name":"f","parameters":{"maximum":1e400,"const":9007199254740993}}]';
+  const body = `{"model":"yardlog","input":"Where?","tools":${tools}}`;
+  const answer = fetch(`${run.api.url}/v1/responses`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  await says("Here.");
+  expect(await (await answer).json()).toMatchObject({ tools: [{ parameters: { maximum: null, const: 2 ** 53 } }] });
+});
+
 test("thoughts, text and calls of functions are items, streamed and whole alike; events come in their order, numbered without a gap", async () => {
   const whole = run.openai.responses.create(callsRequest);
   const prompt = await says(CALLS);
