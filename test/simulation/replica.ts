@@ -34,7 +34,11 @@ export class Replica {
     this.process.onDrain(() => this.process.exit());
     this.#bus = recordOf(world, this.process);
     const { clock, dice } = this.process;
-    this.#admission = new Admission(this.#bus, clock, "m", { queueJobsMax: world.weather.messagesMax, backlogTokensMax: 1e9 });
+    this.#admission = new Admission(this.#bus, clock, "m", {
+      queueJobsMax: world.weather.messagesMax,
+      backlogTokensMax: 1e9,
+      shareMs: world.weather.shareMs,
+    });
     const options = { bus: this.#bus, clock, random: dice.random, log: logOf(world, this.process), metrics: openMetrics(), replica: name };
     void reconcileUntil({ ...options, claimMs: CLAIM_MS, graceMs: 1e9, beatMs: BEAT_MS, retentionMs: 1e9 }, new AbortController().signal);
   }
