@@ -161,6 +161,10 @@ export default {
                   "type": "Lane",
                   "id": 3
                 },
+                "surplus": {
+                  "type": "bool",
+                  "id": 15
+                },
                 "inline": {
                   "type": "TokenIds",
                   "id": 4

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Bus } from "../shared/bus/contract.ts";
 import { enqueue } from "../shared/bus/enqueue.ts";
-import type { JobRequest, LogRecord } from "../shared/bus/events.ts";
+import type { JobRequest, Lane, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission, Demand } from "./admission/admission.ts";
@@ -41,6 +41,8 @@ export interface Submitted {
   readonly created: boolean;
   /** Its id is not of this request alone: whoever else came with its key may have been promised the same job. */
   readonly shared: boolean;
+  /** That it waits in, where this process put it there. */
+  readonly lane?: Lane;
   /** How its log begins, where this process has just written that: for `JobLog.follow`. */
   readonly log?: readonly LogRecord[];
   /** Gives back what it took from the limits of whoever asked: for one that is cancelled before anybody heard of it. */
@@ -73,9 +75,9 @@ export async function submit(deps: SubmitDeps, submission: Submission): Promise<
 
 /** Null: it is there by now, let in and paid for by another request with its key. */
 async function placeOf({ admission, bus }: SubmitDeps, jobId: string, submission: Submission): Promise<Place | null> {
-  const { request, ids, enter = async (job) => alone(admission, job), another } = submission;
+  const { request, tenant, ids, enter = async (job) => alone(admission, job), another } = submission;
   try {
-    return await enter({ ...request, promptTokens: ids.length });
+    return await enter({ ...request, tenant, promptTokens: ids.length });
   } catch (thrown) {
     if (another === undefined || ServingError.from(thrown).http !== 429) throw thrown;
     await another();
@@ -88,15 +90,15 @@ async function admitted(
   deps: SubmitDeps,
   jobId: string,
   submission: Submission,
-  { queued, giveBack }: Place,
+  { lane, queued, giveBack }: Place,
 ): Promise<Omit<Submitted, "jobId" | "shared">> {
   const { bus } = deps;
   let recorded: Recorded | null = null;
   try {
-    recorded = await record(deps, jobId, submission);
+    recorded = await record(deps, jobId, submission, lane);
     if (recorded.log === undefined) giveBack(); // the other has paid
     await send(bus, jobId, recorded);
-    return recorded.log === undefined ? { created: false } : { created: true, log: recorded.log, giveBack };
+    return recorded.log === undefined ? { created: false } : { created: true, lane, log: recorded.log, giveBack };
   } catch (error) {
     if (isOverload(error) && (recorded === null || !isShared(submission))) giveBack();
     // Whoever was told 429 will come again: for a job of his own, or for this one.
@@ -109,8 +111,8 @@ async function admitted(
 }
 
 async function alone(admission: Admission, job: Demand): Promise<Place> {
-  const [counted] = await admission.admit(job, 1, () => {});
-  return { queued: counted!.queued, giveBack: () => {} };
+  const [admitted] = await admission.admit(job, 1, () => {});
+  return { ...admitted!, giveBack: () => {} };
 }
 
 /** A job that waits for its first worker; `log`: all there is of it, where this process wrote it. */
@@ -132,10 +134,10 @@ const isShared = ({ idempotencyKey, jobId }: Submission): boolean => idempotency
  * Noted before it is submitted, so that no job can be in the log that the reconciler has not heard of. Both at once would save a round trip; but of
  * a process that dies with them under way one may get lost, and a job without note and message is found by nobody before the next audit, a day later.
  */
-async function record({ bus }: SubmitDeps, jobId: string, submission: Submission): Promise<Recorded> {
+async function record({ bus }: SubmitDeps, jobId: string, submission: Submission, lane: Lane): Promise<Recorded> {
   const { ids, payloads = new Map(), request, tenant, bodyHash, replica } = submission;
   const shared = isShared(submission);
-  const { model, lane, deadlineMs } = request;
+  const { model, deadlineMs } = request;
   const reader = replica === undefined ? {} : { body: bodyHash, replica };
   const note: Note = { model, promptTokens: ids.length, lane, tenant, deadlineMs, ...reader };
   const prompt = ids.length <= INLINE_TOKENS_MAX ? { ids } : { payload: jobId };
@@ -143,7 +145,7 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
   if ("payload" in prompt) beside.set(jobId, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
   for (const [key, bytes] of beside) await bus.payloads.put(key, bytes);
   await bus.registry.noteJob(jobId, JSON.stringify(note));
-  const job = { ...request, tenant, prompt, promptTokens: ids.length };
+  const job = { ...request, lane, tenant, prompt, promptTokens: ids.length };
   try {
     const submitted = await bus.log.submit(jobId, job);
     return { request: job, follows: submitted.sequence, log: [submitted] };
@@ -151,7 +153,7 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
     // What is stored under an id that is shared may serve another request.
     if (isOverload(error) && !shared)
       await Promise.all([...[...beside.keys()].map((key) => bus.payloads.delete(key)), bus.registry.forget(jobId)]);
-    // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed and the time.
+    // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed, the lane and the time.
     const joined = shared && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
     return { request: job, follows: (await bus.log.first(jobId))?.sequence };

@@ -30,11 +30,12 @@ export async function admissible(
   answers = 1,
 ): Promise<Prompt> {
   const { admission, bus, limits } = deps;
-  const { key } = callerOf(request);
+  const { key, tenant } = callerOf(request);
   const own = keyInRecord(request);
   if (own === null || !(admission.making.has(own) || (await isThere(bus, own)))) {
     const promptTokens = written.atLeast();
     const job = {
+      tenant,
       lane: options.lane,
       maxTokens: askedTokens(generation) ?? 1,
       promptTokens,

@@ -28,7 +28,7 @@ test("at five times the capacity accepted work meets its deadline; the rest is r
   const random = seededRandom(4);
   const cluster = testCluster({ clock });
   const { bus } = cluster;
-  const admission = new Admission(bus, clock, "m", { queueJobsMax: 10_000, backlogTokensMax: 1e9 });
+  const admission = new Admission(bus, clock, "m", { queueJobsMax: 10_000, backlogTokensMax: 1e9, shareMs: 10_000 });
   const ends: Promise<string>[] = [];
   const retryAfter: number[] = [];
 

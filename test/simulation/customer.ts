@@ -20,9 +20,10 @@ export interface Order {
   readonly key: string;
   readonly atMs: number;
   readonly ids: Int32Array;
+  readonly tenant: string;
   /** Whoever asks again for it is given the same job. */
   readonly keyed: boolean;
-  /** Tokens that the longest other prompt with the same beginning shares with this one. */
+  /** Tokens that the longest other prompt of its tenant with the same beginning shares with this one. */
   readonly sharedTokens: number;
   readonly request: Omit<JobRequest, "prompt" | "promptTokens" | "tenant" | "deadlineMs">;
   readonly deadlineMs: number;
@@ -40,19 +41,22 @@ export function orderOf([first]: readonly LogRecord[]): string {
 export function ordersOf(dice: Dice, stormMs: number): Order[] {
   const salt = dice.whole(1, 490);
   const salts = [salt, salt + 1];
-  const salted: { readonly salt: number; readonly length: number }[] = [];
+  const tenants = dice.pick([["t"], ["t", "u"]]);
+  const salted: { readonly salt: number; readonly length: number; readonly tenant: string }[] = [];
   for (let n = dice.whole(1, 5); n > 0; n--) {
     const again = salted.length > 0 && dice.chance(0.2); // several answers to one prompt
-    salted.push(again ? dice.pick(salted) : { salt: dice.pick(salts), length: lengthOf(dice) });
+    const prompt = again ? dice.pick(salted) : { salt: dice.pick(salts), length: lengthOf(dice) };
+    salted.push({ ...prompt, tenant: dice.pick(tenants) });
   }
-  return salted.map(({ salt, length }, n): Order => {
-    const sharers = salted.filter((other, m) => m !== n && other.salt === salt);
+  return salted.map(({ salt, length, tenant }, n): Order => {
+    const sharers = salted.filter((other, m) => m !== n && other.salt === salt && other.tenant === tenant);
     const keyed = dice.chance(0.8);
     const stop = dice.chance(0.2) ? [letter(dice.whole(2, 499))] : [];
     return {
       key: `order-${n}`,
       atMs: dice.upTo(stormMs / 2),
       ids: promptIds(length, salt),
+      tenant,
       keyed,
       sharedTokens: Math.max(keyed ? 0 : length, ...sharers.map((other) => Math.min(length, other.length))),
       request: {
@@ -184,9 +188,9 @@ export class Customer {
   }
 
   #submission(nowMs: number): Submission {
-    const { key, keyed, ids, request, deadlineMs } = this.order;
+    const { key, tenant, keyed, ids, request, deadlineMs } = this.order;
     const idempotencyKey = keyed ? key : null;
-    return { tenant: "t", request: { ...request, deadlineMs: nowMs + deadlineMs }, ids, idempotencyKey, bodyHash: key };
+    return { tenant, request: { ...request, deadlineMs: nowMs + deadlineMs }, ids, idempotencyKey, bodyHash: key };
   }
 }
 

@@ -35,7 +35,11 @@ export class Replica {
     this.process.onDrain(() => this.process.exit());
     this.#bus = recordOf(world, this.process);
     const { clock, dice } = this.process;
-    this.#admission = new Admission(this.#bus, clock, "m", { queueJobsMax: world.weather.messagesMax, backlogTokensMax: 1e9 });
+    this.#admission = new Admission(this.#bus, clock, "m", {
+      queueJobsMax: world.weather.messagesMax,
+      backlogTokensMax: 1e9,
+      shareMs: world.weather.shareMs,
+    });
     const log = logOf(world, this.process);
     const reach = new Reach(log, clock);
     const options = { bus: this.#bus, clock, random: dice.random, log, reach, metrics: openMetrics(), replica: name };

@@ -39,6 +39,8 @@ export interface Weather {
   readonly releases: number;
   /** Messages that wait in a lane of the queue, and jobs that are admitted. Were both phases full of jobs that wait for room in the other, none would move. */
   readonly messagesMax: number;
+  /** A tenant's work beyond so much of the workers' time waits behind that of others. */
+  readonly shareMs: number;
   /** The record's wall clock is set by so much. */
   readonly clockSet: { readonly atMs: number; readonly byMs: number } | null;
   /** Of messages that the queue took. */
@@ -79,6 +81,7 @@ export function weatherOf(dice: Dice): Weather {
     grammarFailures: maybe(0.1),
     releases: dice.chance(0.3) ? 2 : 1,
     messagesMax: dice.chance(0.2) ? dice.whole(3, 4) : 10_000,
+    shareMs: dice.pick([1, 1_000, 10_000]),
     clockSet: dice.chance(0.2) ? { atMs: dice.upTo(stormMs), byMs: dice.whole(-600_000, 600_000) } : null,
     lostInQueue: maybe(0.3),
     keptFromAll: maybe(0.2),

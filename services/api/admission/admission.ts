@@ -1,23 +1,30 @@
 import type { Bus } from "../../shared/bus/contract.ts";
-import { expectedOutput } from "../../shared/bus/enqueue.ts";
+import { expectedOutput, ownerOf } from "../../shared/bus/enqueue.ts";
 import type { JobRequest, Lane } from "../../shared/bus/events.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable, ServingError } from "../../shared/runtime/errors.ts";
 import { Backlog, type Counted, type Load } from "./backlog.ts";
-import { type Capacity, Workers } from "./capacity.ts";
+import { Workers } from "./capacity.ts";
 import { Making } from "./making.ts";
+import { laneOf, type RoomLimits, roomFor } from "./share.ts";
+import { overlap, type Prompted, type Speed, secondsAlone, secondsUntilBegun, secondsUntilDone, waiting } from "./times.ts";
 
 /** Part of the time until its deadline that a job may be expected to need: estimates err, and the tail is longer than the mean. */
 const USABLE = 0.7;
 const RETRY_SECONDS_MAX = 600;
 
-export interface AdmissionLimits {
-  readonly queueJobsMax: number;
-  readonly backlogTokensMax: number;
+export interface AdmissionLimits extends RoomLimits {
+  /** A tenant's work beyond what takes the workers so long waits behind that of others. */
+  readonly shareMs: number;
 }
 
 /** What admission asks of a job. */
-export type Demand = Pick<JobRequest, "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };
+export type Demand = Pick<JobRequest, "tenant" | "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };
+
+/** A job that is counted, in the lane that it is to wait in. */
+export interface Admitted extends Counted {
+  readonly lane: Lane;
+}
 
 /**
  * The door: lets in what the cluster can finish in time at the speed it shows, and answers OVERLOADED to the rest at once, with the time after
@@ -43,19 +50,23 @@ export class Admission {
    * Counts as many such jobs in the backlog, or none: OVERLOADED. Tell each result what becomes of it. `pay`: asked only where there is room; what it
    * throws keeps all of them out.
    */
-  async admit(job: Demand, jobs: number, pay: () => void): Promise<readonly Counted[]> {
+  async admit(job: Demand, jobs: number, pay: () => void): Promise<readonly Admitted[]> {
     const state = await this.#state();
     const idle = this.#backlog.known.jobs === 0; // as long as there are none but these
-    const counted: Counted[] = [];
+    const admitted: Admitted[] = [];
+    const owner = ownerOf(job.tenant);
     try {
-      while (counted.length < jobs) {
-        requireRoom(this.#limits, { ...state, load: this.#backlog.known, idle }, job); // who came at the same time is in it by now
-        counted.push(this.#backlog.add({ ...job, outputTokens: expectedOutput(job) }));
+      while (admitted.length < jobs) {
+        const now = { ...state, load: this.#backlog.known, idle }; // who came at the same time is in it by now
+        const lane = laneOf(this.#limits.shareMs, now.load, now.speed, job);
+        requireRoom(this.#limits, now, { ...job, lane });
+        const counted = this.#backlog.add({ lane, promptTokens: job.promptTokens, outputTokens: expectedOutput(job), owner });
+        admitted.push({ ...counted, lane });
       }
       pay();
-      return counted;
+      return admitted;
     } catch (thrown) {
-      for (const { forget } of counted) forget();
+      for (const { forget } of admitted) forget();
       throw thrown;
     }
   }
@@ -66,7 +77,7 @@ export class Admission {
   }
 
   /** Seconds after which the answer of a job that came now would begin, about; null while nobody knows, or the record is away. */
-  async estimate(job: Pick<JobRequest, "lane" | "promptTokens">): Promise<number | null> {
+  async estimate(job: Prompted): Promise<number | null> {
     try {
       const [load, speed] = await Promise.all([this.#backlog.load(), this.#speed()]);
       return speed.prefill.measured && speed.decode.measured ? secondsUntilBegun(load, speed, job) : null;
@@ -92,11 +103,6 @@ export class Admission {
   }
 }
 
-interface Speed {
-  readonly prefill: Capacity;
-  readonly decode: Capacity;
-}
-
 interface State {
   readonly load: Load;
   /** Nothing waits but what comes with this job. */
@@ -106,19 +112,21 @@ interface State {
 }
 
 /** Throws OVERLOADED. A larger job is refused wherever a smaller one is. */
-function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: State, job: Demand): void {
-  const { queueJobsMax, backlogTokensMax } = limits;
+function requireRoom(limits: RoomLimits, { load, idle, speed, nowMs }: State, job: Demand): void {
   const outputTokens = expectedOutput(job);
   const { prompt, output } = waiting(load);
   const tokens = prompt + output;
-  if (load.jobs >= queueJobsMax) {
-    throw refused(`${queueJobsMax} jobs are waiting already`, tokens / Math.max(1, load.jobs) / Math.max(1, speed.prefill.tokensPerSecond));
-  }
-  const excess = tokens + job.promptTokens + outputTokens - backlogTokensMax;
+  const secondsOf = (tokens: number) => tokens / Math.max(1, speed.prefill.tokensPerSecond);
+  const room = roomFor(limits, load, job.tenant);
+  const { free } = room;
+  const own = idle ? free : room.own; // what comes together fills an idle cluster, if it must
+  const full = (what: string, isFull: boolean) =>
+    isFull ? `${what} are waiting already` : "your jobs take as much room as is left for others";
+  if (own.jobs < 1) throw refused(full(`${load.jobs} jobs`, free.jobs < 1), secondsOf(tokens / Math.max(1, load.jobs)));
+  const size = job.promptTokens + outputTokens;
+  const excess = size - own.tokens;
   // A job larger than all that may wait gets in when nothing does.
-  if (excess > 0 && !idle) {
-    throw refused(`${tokens} tokens are waiting already`, Math.min(excess, tokens) / Math.max(1, speed.prefill.tokensPerSecond));
-  }
+  if (excess > 0 && !idle) throw refused(full(`${tokens} tokens`, size > free.tokens), secondsOf(Math.min(excess, tokens)));
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds <= 0 || idle) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
   const alone = secondsAlone(speed, { ...job, outputTokens });
@@ -126,59 +134,6 @@ function requireRoom(limits: AdmissionLimits, { load, idle, speed, nowMs }: Stat
   const why = `this deadline cannot be met at the load there is${alone > (job.deadlineMs - nowMs) / 1_000 ? hopeless : ""}`;
   throw refused(why, excessSeconds * overlap(load, speed, job));
 }
-
-/** How many times as much prefill has to do, until a long prompt is done, as is counted of it: turns take the same until then. 1 where decode decides. */
-function overlap(load: Load, speed: Speed, job: Pick<Demand, "lane" | "promptTokens">): number {
-  const ahead = promptsAhead(load, speed.prefill, job);
-  const decides = secondsInPrefill(load, speed.prefill, job) >= secondsInDecode(load, speed.decode, job);
-  return decides && ahead > 0 ? promptsInLane(load, job.lane) / ahead : 1;
-}
-
-/** Prefill and decode work side by side, so the slower of the two decides; then the job's own answer takes its time. Nothing is known without workers. */
-function secondsUntilDone(load: Load, speed: Speed, job: Pick<Demand, "lane" | "promptTokens"> & { outputTokens: number }): number {
-  return speed.decode.workers === 0 ? 0 : secondsUntilBegun(load, speed, job) + job.outputTokens / speed.decode.tokensPerJobSecond;
-}
-
-/** On a cluster with nothing else to do, of which all of the prompt is computed. */
-const secondsAlone = ({ prefill, decode }: Speed, job: Pick<Demand, "promptTokens"> & { outputTokens: number }): number =>
-  (prefill.workers * job.promptTokens) / prefill.tokensPerSecond + job.outputTokens / decode.tokensPerJobSecond;
-
-function secondsUntilBegun(load: Load, { prefill, decode }: Speed, job: Pick<Demand, "lane" | "promptTokens">): number {
-  if (prefill.workers === 0 || decode.workers === 0) return 0;
-  return Math.max(secondsInPrefill(load, prefill, job), secondsInDecode(load, decode, job));
-}
-
-/** One worker computes the job's own prompt. */
-const secondsInPrefill = (load: Load, prefill: Capacity, job: Pick<Demand, "lane" | "promptTokens">): number =>
-  (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond;
-
-const secondsInDecode = (load: Load, decode: Capacity, { lane }: Pick<Demand, "lane">): number =>
-  (lane === "interactive" ? load.outputTokens.interactive : waiting(load).output) / decode.tokensPerSecond;
-
-/**
- * Tokens of other prompts that are done before a job's own. Interactive work takes turns (architecture, "Turns"): of each other prompt as much is done as
- * of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
- */
-function promptsAhead(
-  load: Load,
-  { turnTokens, chunkTokens, workers }: Capacity,
-  { lane, promptTokens }: Pick<Demand, "lane" | "promptTokens">,
-): number {
-  const all = promptsInLane(load, lane);
-  if (lane === "batch" || !Number.isFinite(turnTokens + chunkTokens)) return all;
-  const { interactive } = load.prompts;
-  const beside = workers * (promptTokens + chunkTokens) + interactive.count * chunkTokens;
-  return Math.min(all, 2 * interactive.tokens(promptTokens + turnTokens) + beside);
-}
-
-/** All that a job of `lane` may wait for: interactive work does not wait for batch work. */
-const promptsInLane = (load: Load, lane: Lane): number =>
-  lane === "interactive" ? load.prompts.interactive.tokens() : waiting(load).prompt;
-
-const waiting = ({ prompts, outputTokens }: Load) => ({
-  prompt: prompts.interactive.tokens() + prompts.batch.tokens(),
-  output: outputTokens.interactive + outputTokens.batch,
-});
 
 function refused(why: string, seconds: number): ServingError {
   const retryAfterSeconds = Math.max(1, Math.min(RETRY_SECONDS_MAX, Math.ceil(seconds)));

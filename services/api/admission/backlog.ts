@@ -13,10 +13,22 @@ export interface Load {
   readonly prompts: Readonly<Record<Lane, Prompts>>;
   /** Expected of all jobs. */
   readonly outputTokens: Readonly<Record<Lane, number>>;
+  /** What of it is one tenant's (`ownerOf`). */
+  owned(owner: string): Owned;
+}
+
+/** Work of one tenant. */
+export interface Owned {
+  readonly jobs: number;
+  /** Of prompts before decode and of answers, in all lanes. */
+  readonly tokens: number;
+  /** In the batch lane not. */
+  readonly promptTokens: number;
+  readonly outputTokens: number;
 }
 
 /** What is counted of a job. */
-export type Weight = Pick<Waiting, "lane" | "promptTokens" | "outputTokens">;
+export type Weight = Pick<Waiting, "lane" | "promptTokens" | "outputTokens" | "owner">;
 
 /** A job that is counted before it is in the queue. */
 export interface Counted {
@@ -88,14 +100,29 @@ export class Backlog {
   }
 }
 
+const NOTHING: Owned = { jobs: 0, tokens: 0, promptTokens: 0, outputTokens: 0 };
+
 class Sum implements Load {
   jobs = 0;
-  readonly prompts = { interactive: new Prompts(), batch: new Prompts() };
-  readonly outputTokens = { interactive: 0, batch: 0 };
+  readonly prompts = { interactive: new Prompts(), surplus: new Prompts(), batch: new Prompts() };
+  readonly outputTokens = { interactive: 0, surplus: 0, batch: 0 };
+  readonly #owned = new Map<string, Owned>();
 
-  add({ lane, promptTokens, outputTokens }: Weight, times: 1 | -1 = 1): void {
+  add({ lane, promptTokens, outputTokens, owner }: Weight, times: 1 | -1 = 1): void {
     this.jobs += times;
     this.prompts[lane].add(promptTokens, times);
     this.outputTokens[lane] += times * outputTokens;
+    const owned = this.owned(owner);
+    const inTurn = lane === "batch" ? 0 : times;
+    this.#owned.set(owner, {
+      jobs: owned.jobs + times,
+      tokens: owned.tokens + times * (promptTokens + outputTokens),
+      promptTokens: owned.promptTokens + inTurn * promptTokens,
+      outputTokens: owned.outputTokens + inTurn * outputTokens,
+    });
+  }
+
+  owned(owner: string): Owned {
+    return this.#owned.get(owner) ?? NOTHING;
   }
 }

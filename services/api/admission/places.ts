@@ -1,9 +1,12 @@
 import { expectedOutput } from "../../shared/bus/enqueue.ts";
+import type { Lane } from "../../shared/bus/events.ts";
 import type { Spending } from "../keys/limits.ts";
 import type { Admission, Demand } from "./admission.ts";
 
 /** What a job has from when it is let in until it is in the queue. */
 export interface Place {
+  /** That it is to wait in. */
+  readonly lane: Lane;
   /** Call it once the job is in the queue, or will not come. */
   readonly queued: () => void;
   /** Gives back, once, what it took of the limits of whoever asks. */
@@ -50,12 +53,13 @@ export class Places {
     const tokens = job.promptTokens + expectedOutput(job);
     const spendings = Array.from({ length: this.#answers - index }, (_, i) => ({ requests: index + i === 0 ? 1 : 0, tokens }));
     let paid: readonly (() => void)[] = [];
-    const counted = await this.#admission.admit(job, spendings.length, () => {
+    const admitted = await this.#admission.admit(job, spendings.length, () => {
       paid = this.#pay(spendings);
     });
     const end = this.#begin();
-    let open = counted.length;
-    return counted.map(({ queued }, i) => ({
+    let open = admitted.length;
+    return admitted.map(({ queued, lane }, i) => ({
+      lane,
       queued: () => {
         queued();
         if (--open === 0) end();

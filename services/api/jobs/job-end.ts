@@ -23,7 +23,7 @@ export type JobEnd = Readonly<z.infer<typeof jobEndShape>>;
 export const jobEndOf = (document: Document): JobEnd => readDocument(jobEndShape, document);
 
 /** Whether the end of a job is told on its own: nobody need read it, and it is no line of a batch. */
-export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane === "interactive";
+export const isTold = ({ detached, lane }: JobRequest): boolean => detached && lane !== "batch";
 
 /** What is to be told of a job that ended, at `endedMs` by the record's clock. */
 export function endOf({ jobId, event }: LogRecord, request: JobRequest, endedMs: number): JobEnd {

@@ -49,8 +49,8 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
     };
     const written = kind === "chat" ? await chatPrompt(deps, tenantOf(request), inner, exact) : completionPrompt(model, inner, deps.clock);
     const prompt = await admissible(deps, request, inner, written, detached);
-    const { jobId } = await submitJob(deps, request, inner, prompt, detached);
-    const seconds = await deps.admission.estimate({ lane: "interactive", promptTokens: prompt.ids.length });
+    const { jobId, lane = detached.lane } = await submitJob(deps, request, inner, prompt, detached);
+    const seconds = await deps.admission.estimate({ lane, promptTokens: prompt.ids.length });
     const eta_seconds = seconds === null ? null : Math.ceil(seconds);
     return reply.code(202).header("x-job-id", jobId).send({ id: jobId, object: "job", status: "queued", eta_seconds });
   });

@@ -98,6 +98,8 @@ export interface WorkItem {
   readonly promptTokens: number;
   /** Tokens the answer is expected to have: its share of the backlog. */
   readonly outputTokens?: number;
+  /** Jobs of one tenant have the same; letters and digits. */
+  readonly owner?: string;
   /** The whole log of the job when this was sent, where it is short: a hint for `JobLog.claim`. Left out where it does not fit. */
   readonly log?: readonly LogRecord[];
 }
@@ -109,13 +111,15 @@ export interface Waiting {
   readonly lane: Lane;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Empty where nobody said so. */
+  readonly owner: string;
 }
 
 export interface JobQueue {
   /** Resolves once the queue accepted the message. OVERLOADED when the queue is full. */
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
   /**
-   * The next message of a phase and model, interactive lane first; null when none came within `waitMs` or the signal aborted, UNAVAILABLE when
+   * The next message of a phase and model, of the first lane (`LANES`) that has one; null when none came within `waitMs` or the signal aborted, UNAVAILABLE when
    * the record could not be asked at the end of that time. `room`: how many the caller would take now, this one included. That many may be
    * fetched together: those that nobody pulls at once go back.
    */

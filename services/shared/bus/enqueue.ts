@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { JobQueue } from "./contract.ts";
 import type { JobRequest, LogRecord, Phase } from "./events.ts";
 
@@ -5,6 +6,9 @@ import type { JobRequest, LogRecord, Phase } from "./events.ts";
 const OUTPUT_TOKENS_EXPECTED = 1_024;
 
 export const expectedOutput = ({ maxTokens }: Pick<JobRequest, "maxTokens">): number => Math.min(maxTokens, OUTPUT_TOKENS_EXPECTED);
+
+/** What the queue knows of a tenant: 48 bits of a digest, so that jobs of one can be told from those of another. */
+export const ownerOf = (tenant: string): string => createHash("sha256").update(tenant).digest("hex").slice(0, 12);
 
 /**
  * Sends the message of a job that waits in `phase`. `follows`: sequence of the log record it follows; without one it is sent whatever was sent before.
@@ -19,7 +23,7 @@ export async function enqueue(
   follows?: number,
   log?: readonly LogRecord[],
 ): Promise<void> {
-  const { model, lane, promptTokens } = request;
-  const item = { jobId, promptTokens, outputTokens: expectedOutput(request) };
+  const { model, lane, promptTokens, tenant } = request;
+  const item = { jobId, promptTokens, outputTokens: expectedOutput(request), owner: ownerOf(tenant) };
   await queue.publish(phase, model, lane, { ...item, ...(follows !== undefined && { follows }), ...(log !== undefined && { log }) });
 }

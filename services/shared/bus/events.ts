@@ -1,6 +1,11 @@
 /** What a job's log holds: its events, from `submitted` to exactly one terminal one, and their places. */
 export type Phase = "prefill" | "decode";
-export type Lane = "interactive" | "batch";
+/** The lines that work of one phase and model waits in, in the order in which they are asked: `surplus` is interactive work beyond its tenant's share. */
+export const LANES = ["interactive", "surplus", "batch"] as const;
+export type Lane = (typeof LANES)[number];
+
+/** Work of a smaller rank goes first. */
+export const rank = (lane: Lane): number => LANES.indexOf(lane);
 
 export interface JobRequest {
   readonly model: string;

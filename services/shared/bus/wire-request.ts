@@ -4,6 +4,7 @@ import { boolean, choice, type Fields, floating, ints, list, message, text, unsi
 
 const VIEW_BYTES_MAX = 65_536;
 
+/** By the numbers of the wire, where a surplus is an interactive job with a mark: versions before read it as such. */
 const lanes: readonly Lane[] = ["interactive", "batch"];
 
 /** As protobuf writes it. TOO_LARGE where its view is. */
@@ -14,7 +15,13 @@ export function requestToWire(request: JobRequest): object {
   }
   const seed = { low: Number(sampling.seed & 0xffffffffn), high: Number((sampling.seed >> 32n) & 0xffffffffn), unsigned: true };
   const source = "ids" in prompt ? { inline: { ids: prompt.ids } } : { payload: prompt.payload };
-  return { ...rest, ...source, lane: lanes.indexOf(lane), sampling: { ...sampling, seed } };
+  return {
+    ...rest,
+    ...source,
+    lane: Math.max(0, lanes.indexOf(lane)),
+    ...(lane === "surplus" && { surplus: true }),
+    sampling: { ...sampling, seed },
+  };
 }
 
 /** Throws where a field is not what it must be. */
@@ -22,7 +29,7 @@ export function requestFromWire(fields: Fields): JobRequest {
   return {
     model: text(fields.model),
     tenant: text(fields.tenant),
-    lane: choice(lanes, fields.lane),
+    lane: boolean(fields.surplus) ? "surplus" : choice(lanes, fields.lane),
     prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: idsOf(message(fields.inline).ids) },
     promptTokens: whole(fields.promptTokens),
     maxTokens: whole(fields.maxTokens),

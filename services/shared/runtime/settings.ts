@@ -70,11 +70,20 @@ const work = {
   ),
   attemptsMax: whole(5, { min: 1, max: 100 }, "Claims in a row that led nowhere before a job fails."),
   graceMs: milliseconds(30_000, { min: 0 }, "A job whose last reader left is cancelled after this, unless it is detached."),
-  queueJobsMax: whole(100_000, { min: 1 }, "Jobs waiting or under way before new ones are answered 429."),
+  queueJobsMax: whole(
+    100_000,
+    { min: 1 },
+    "Jobs waiting or under way before new ones are answered 429. A tenant but `default` takes no more of it than it leaves for others.",
+  ),
   backlogTokensMax: whole(
     200_000_000,
     { min: 1 },
-    "Tokens waiting or under way, of prompts and expected answers, before new jobs are answered 429. Sooner where a deadline cannot be met.",
+    "Tokens waiting or under way, of prompts and expected answers, before new jobs are answered 429. Sooner where a deadline cannot be met; a tenant but `default` takes no more of it than it leaves for others.",
+  ),
+  shareMs: milliseconds(
+    10_000,
+    { min: 1 },
+    "Interactive work of one tenant that takes the workers longer than this waits behind that of others, before batches. Not of the tenant `default`.",
   ),
   beatMs: milliseconds(1_000, { min: 100, times: 3 }, "How often a process shows it is alive."),
   drainMs: milliseconds(

@@ -1,3 +1,4 @@
+import { type Lane, rank } from "../bus/events.ts";
 import { NO_ROOM } from "../bus/reasons.ts";
 import type { EngineInfo } from "../engine/engine.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -15,7 +16,7 @@ const WAIT_MS_MAX = 300_000;
 
 /**
  * The KV that the sequences of a worker hold together, in bytes, so that it has a bound (I8). Pages that several share count once. Jobs that find no
- * room wait in line, interactive work before a batch's and who came first before others; nobody gets in past those before him. Whoever comes to an
+ * room wait in line, by their lanes and who came first before others; nobody gets in past those before him. Whoever comes to an
  * empty worker is let in whatever he needs, and who is alone may grow.
  */
 export class KvRoom {
@@ -28,7 +29,7 @@ export class KvRoom {
   readonly #line: Waiting[] = [];
   readonly #decision = new Pause();
   #careful = false;
-  #mayLeave: () => readonly Leaver[] = () => [];
+  #mayLeave: (lane: Lane) => readonly Leaver[] = () => [];
 
   constructor(info: EngineInfo, bytesMax: number, clock: Clock) {
     this.#info = info;
@@ -36,8 +37,8 @@ export class KvRoom {
     this.#clock = clock;
   }
 
-  /** `mayLeave`: who may be put out for interactive work now, the first before others. */
-  clearedBy(mayLeave: () => readonly Leaver[]): void {
+  /** `mayLeave`: who may be put out now for work of a lane, the first before others. */
+  clearedBy(mayLeave: (lane: Lane) => readonly Leaver[]): void {
     this.#mayLeave = mayLeave;
   }
 
@@ -102,7 +103,7 @@ export class KvRoom {
     const untilMs = this.#clock.monotonicMs() + Math.min(WAIT_MS * 1.5 ** (job.message.deliveries - 1), WAIT_MS_MAX);
     try {
       while (this.#line[0] !== waiting || !this.#fits(holding)) {
-        const isCleared = this.#line[0] === waiting && isInteractive(job) && this.#clear(holding);
+        const isCleared = this.#line[0] === waiting && job.request.lane !== "batch" && this.#clear(holding);
         if (!isCleared && this.#clock.monotonicMs() >= untilMs) throw crowded();
         await waiting.pause.wait(this.#clock, LOOK_MS, job.signal);
         job.check();
@@ -124,7 +125,7 @@ export class KvRoom {
     };
     for (const each of this.#holdings) if (each.job.leaving) goes(each);
     const leavers: Leaver[] = [];
-    for (const leaver of this.#mayLeave()) {
+    for (const leaver of this.#mayLeave(holding.job.request.lane)) {
       const held = staying.get(leaver.job);
       if (held === undefined || missing <= 0) continue;
       leavers.push(leaver);
@@ -137,7 +138,7 @@ export class KvRoom {
 
   /** How many in line come before a job that comes now. */
   #placeOf(job: HeldJob): number {
-    const behind = isInteractive(job) ? this.#line.findIndex(({ holding }) => !isInteractive(holding.job)) : -1;
+    const behind = this.#line.findIndex(({ holding }) => rank(holding.job.request.lane) > rank(job.request.lane));
     return behind < 0 ? this.#line.length : behind;
   }
 
@@ -168,8 +169,6 @@ interface Waiting {
 }
 
 export const crowded = (): Interrupted => new Interrupted("crowded", NO_ROOM);
-
-const isInteractive = ({ request }: HeldJob): boolean => request.lane === "interactive";
 
 /** What the sequence of one job has of the room: pages, of which `shared` are segments on the shelf. */
 export class Holding {

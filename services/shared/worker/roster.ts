@@ -1,4 +1,5 @@
 import type { Registry } from "../bus/contract.ts";
+import { type Lane, rank } from "../bus/events.ts";
 import { TURN_IS_OVER } from "../bus/reasons.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { HeldJob } from "./held-job.ts";
@@ -58,23 +59,24 @@ export class Roster {
   }
 
   /**
-   * Who makes way for interactive work, and why: the batch job that came last, else of those whose turn is over the one that came last. The first of several
-   * keeps its place: whatever others come, it gets done. Null while nobody may, or somebody is on the way out already. `taken`: slots, of which some may
-   * belong to jobs that are being claimed.
+   * Who makes way for work of `lane`, which is no batch's, and why: the batch job that came last, else of those whose turn is over, surplus before others, the
+   * one that came last. Nobody makes way for a lane behind his own, and the first of several keeps its place: whatever others come, it gets done. Null while
+   * nobody may, or somebody is on the way out already. `taken`: slots, of which some may belong to jobs that are being claimed.
    */
-  leaver(taken: number): Leaver | null {
+  leaver(taken: number, lane: Lane): Leaver | null {
     if ([...this.#jobs.keys()].some(({ leaving }) => leaving)) return null;
-    return this.leavers(taken)[0] ?? null;
+    return this.leavers(taken, lane)[0] ?? null;
   }
 
-  /** All who may be put out for interactive work, in the order of `leaver`. */
-  leavers(taken: number): readonly Leaver[] {
+  /** All who may be put out for work of `lane`, in the order of `leaver`. */
+  leavers(taken: number, lane: Lane): readonly Leaver[] {
     const jobs = [...this.#jobs.keys()];
     const batch = jobs.filter(({ request }) => request.lane === "batch").reverse();
     const over = jobs
       .slice(taken > 1 ? 1 : 0)
-      .filter(({ request, turnIsOver }) => request.lane !== "batch" && turnIsOver)
-      .reverse();
+      .filter(({ request, turnIsOver }) => request.lane !== "batch" && rank(request.lane) >= rank(lane) && turnIsOver)
+      .reverse()
+      .sort((a, b) => rank(b.request.lane) - rank(a.request.lane));
     return [
       ...batch.map((job) => ({ job, reason: new Interrupted("overtaken", "interactive work goes first") })),
       ...over.map((job) => ({ job, reason: new Interrupted("yielded", TURN_IS_OVER) })),
@@ -83,7 +85,7 @@ export class Roster {
 
   /** Whether interactive work whose turn is over keeps its place all the same, since the store lacks what it did. */
   get stuck(): boolean {
-    return [...this.#jobs.keys()].some(({ request, turn, turnIsOver }) => request.lane === "interactive" && turn.over && !turnIsOver);
+    return [...this.#jobs.keys()].some(({ request, turn, turnIsOver }) => request.lane !== "batch" && turn.over && !turnIsOver);
   }
 
   /** Listens for cancels until `stop` aborts. Resolves once it listens. */

@@ -1,7 +1,7 @@
 import { beatWhile } from "../bus/beat.ts";
 import type { Message } from "../bus/contract.ts";
 import { isDamaged } from "../bus/damage.ts";
-import type { Phase } from "../bus/events.ts";
+import { LANES, type Phase, rank } from "../bus/events.ts";
 import { Reach } from "../bus/reach.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { claimJob } from "./claim-job.ts";
@@ -50,7 +50,7 @@ export async function station(deps: StationDeps, options: StationOptions, work: 
   const here: Station = { ...deps, ...options, roster, held, reach, pace: new Pace(clock), figures: figuresOf(metrics) };
   const done = new AbortController();
   const background = inBackground(here, done.signal);
-  options.room.clearedBy(() => roster.leavers(held.taken));
+  options.room.clearedBy((lane) => roster.leavers(held.taken, lane));
   const onStop = () => roster.drain();
   stop.addEventListener("abort", onStop, { once: true });
   const deaf = deps.pulse.onBeat(() => roster.pulse());
@@ -159,18 +159,27 @@ async function inBackground(here: Station, done: AbortSignal) {
  * be done. Its claim is kept while it waits for the slot.
  */
 async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
-  const { bus, clock, phase, model, roster, held, room } = here;
+  const { clock, held } = here;
   await held.ended(clock, MAKE_WAY_MS, stop);
-  while (!stop.aborted && isShort(here) && room.first?.request.lane !== "interactive") {
-    const leaver = held.full ? roster.leaver(held.taken) : null;
-    if (held.full && leaver === null) return;
-    const message = await bus.queue.poll(phase, model, "interactive").catch(() => null); // the record is away: nothing could be pulled
-    const job = message === null ? null : await take(here, message);
+  while (!stop.aborted && isShort(here)) {
+    const found = await overtaker(here);
+    const job = found === null ? null : await take(here, found.message);
     if (job === null) return;
-    if (held.full) leaver?.job.handBack(leaver.reason);
+    if (held.full) found?.leaver?.job.handBack(found.leaver.reason);
     while (held.full && !stop.aborted) await held.ended(clock, MAKE_WAY_MS, stop);
     held.occupy(carry(here, work, job, stop));
   }
+}
+
+/** Who goes before whoever waits for room here, batch jobs in any case, and who makes way for him where no slot is free. */
+async function overtaker({ bus, phase, model, roster, held, room }: Station) {
+  for (const lane of LANES.slice(0, rank(room.first?.request.lane ?? "batch"))) {
+    const leaver = held.full ? roster.leaver(held.taken, lane) : null;
+    if (held.full && leaver === null) continue;
+    const message = await bus.queue.poll(phase, model, lane).catch(() => null); // the record is away: nothing could be pulled
+    if (message !== null) return { message, leaver };
+  }
+  return null;
 }
 
 /** Has the next job done while there is a free slot, which it occupies from its message on. */

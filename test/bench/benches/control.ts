@@ -25,7 +25,7 @@ const MODEL = "yardlog";
 /** No run takes as long; one deadline for all jobs, because one for each would be measured too. */
 const RUN_MS = 900_000;
 const PROMPT_TOKENS = 100;
-const LIMITS = { queueJobsMax: 100_000, backlogTokensMax: 1e9 };
+const LIMITS = { queueJobsMax: 100_000, backlogTokensMax: 1e9, shareMs: 10_000 };
 /** One flush of a decode worker. */
 const ANSWER_TOKENS = 8;
 

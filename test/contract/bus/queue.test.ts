@@ -10,15 +10,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
   describe("queue", () => {
     const item = (jobId: string, follows = 1) => ({ jobId, follows, promptTokens: 3 });
 
-    test("gives interactive work before batch work, each oldest first, to one taker each", async () => {
+    test("gives interactive work before its surplus, and that before batch work, each oldest first, to one taker each", async () => {
       const bus = await fresh(kind);
+      for (const id of ["s1", "s2"]) await bus.queue.publish("prefill", "m", "surplus", item(id));
       for (const id of ["b1", "b2"]) await bus.queue.publish("prefill", "m", "batch", item(id));
       for (const id of ["i1", "i2"]) await bus.queue.publish("prefill", "m", "interactive", item(id));
       const order: string[] = [];
-      for (let i = 0; i < 4; i++) order.push((await bus.queue.pull("prefill", "m", 10_000, never))!.item.jobId);
-      expect(order).toEqual(["i1", "i2", "b1", "b2"]);
+      for (let i = 0; i < 6; i++) order.push((await bus.queue.pull("prefill", "m", 10_000, never))!.item.jobId);
+      expect(order).toEqual(["i1", "i2", "s1", "s2", "b1", "b2"]);
       expect(await bus.queue.pull("prefill", "m", 50, never)).toBeNull();
-      expect(await depth(bus, "prefill", "m")).toBe(4);
+      expect(await depth(bus, "prefill", "m")).toBe(6);
     });
 
     test("gives nothing to who stopped before he asked, and does not have him wait", async () => {
@@ -81,7 +82,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await bus.queue.pull("decode", "a.b", 10_000, never)).toMatchObject({ item: item("job"), phase: "decode", lane: "batch" });
     });
 
-    test.each(["interactive", "batch"] as const)("wakes a waiting puller of the %s lane at once", async (lane) => {
+    test.each(["interactive", "surplus", "batch"] as const)("wakes a waiting puller of the %s lane at once", async (lane) => {
       const bus = await fresh(kind);
       await bus.queue.pull("prefill", "m", 1, never);
       const waitMs = 5_000;
@@ -211,15 +212,15 @@ describe.each(["memory", "nats"])("%s", (kind) => {
 
     test("tells every job that has a message, by phase, with its share of the work; none once it is withdrawn, and pulling goes on", async () => {
       const bus = await fresh(kind);
-      await bus.queue.publish("prefill", "a.b", "batch", { jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+      await bus.queue.publish("prefill", "a.b", "surplus", { jobId: "x.y", promptTokens: 7, outputTokens: 5, owner: "0f" });
       await bus.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 3 });
       await bus.queue.publish("decode", "m", "interactive", { jobId: "job", promptTokens: 3, outputTokens: 9 });
       expect(await bus.queue.messages("decode")).toEqual([
-        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 9 },
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 9, owner: "" },
       ]);
       expect([...(await bus.queue.messages("prefill"))].sort((a, b) => b.promptTokens - a.promptTokens)).toEqual([
-        { jobId: "x.y", model: "a.b", lane: "batch", promptTokens: 7, outputTokens: 5 },
-        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 0 },
+        { jobId: "x.y", model: "a.b", lane: "surplus", promptTokens: 7, outputTokens: 5, owner: "0f" },
+        { jobId: "job", model: "m", lane: "interactive", promptTokens: 3, outputTokens: 0, owner: "" },
       ]);
       const inFlight = await bus.queue.pull("prefill", "m", 10_000, never);
       for (const jobId of ["job", "nobody"]) await bus.queue.withdraw("prefill", jobId);
@@ -228,7 +229,11 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await bus.queue.pull("prefill", "m", 100, never)).toBeNull();
       await bus.queue.publish("prefill", "m", "interactive", { jobId: "after", promptTokens: 1 });
       expect((await bus.queue.pull("prefill", "m", 10_000, never))?.item.jobId).toBe("after");
-      expect((await bus.queue.pull("prefill", "a.b", 10_000, never))?.item).toEqual({ jobId: "x.y", promptTokens: 7, outputTokens: 5 });
+      expect((await bus.queue.pull("prefill", "a.b", 10_000, never))?.item).toMatchObject({
+        jobId: "x.y",
+        promptTokens: 7,
+        outputTokens: 5,
+      });
     });
   });
 });

@@ -11,7 +11,7 @@ import { overriding } from "../../support/overriding.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf } from "../../support/workers.ts";
 
-const limits = { queueJobsMax: 1_000, backlogTokensMax: 1e9 };
+const limits = { queueJobsMax: 1_000, backlogTokensMax: 1e9, shareMs: 10_000 };
 const seconds = (ids: { readonly length: number }[]) => ids.reduce((sum, { length }) => sum + length, 0) / 96; // a chunk is a second
 
 test.each(Array.from({ length: 10 }, (_, seed) => [seed]))(
@@ -82,7 +82,10 @@ async function doorBehind(
   return {
     estimate: (lane: "interactive" | "batch") => admission.estimate({ lane, promptTokens: 100 }),
     require: (seconds: number) =>
-      admission.require({ lane: "interactive", promptTokens: 100, maxTokens: 10, deadlineMs: clock.nowMs() + 1_000 * seconds }, 1),
+      admission.require(
+        { tenant: "t", lane: "interactive", promptTokens: 100, maxTokens: 10, deadlineMs: clock.nowMs() + 1_000 * seconds },
+        1,
+      ),
   };
 }
 

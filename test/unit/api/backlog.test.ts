@@ -7,14 +7,15 @@ import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { overriding } from "../../support/overriding.ts";
 
 const waiting = (jobId: string, promptTokens: number, more: Partial<Waiting> = {}): Waiting => ({
-  ...{ jobId, model: "m", lane: "interactive", promptTokens, outputTokens: 1, ...more },
+  ...{ jobId, model: "m", lane: "interactive", promptTokens, outputTokens: 1, owner: "t", ...more },
 });
 const load = (jobs: number, interactive: number, batch = 0, outputs = jobs) => ({
-  ...{ jobs, prompts: { interactive, batch }, outputTokens: { interactive: outputs, batch: jobs - outputs } },
+  ...{ jobs, prompts: { interactive, surplus: 0, batch }, outputTokens: { interactive: outputs, surplus: 0, batch: jobs - outputs } },
 });
 /** A load as it is now. */
 const now = ({ jobs, prompts, outputTokens }: Load) => ({
-  ...{ jobs, prompts: { interactive: prompts.interactive.tokens(), batch: prompts.batch.tokens() }, outputTokens: { ...outputTokens } },
+  ...{ jobs, prompts: { interactive: prompts.interactive.tokens(), surplus: prompts.surplus.tokens(), batch: prompts.batch.tokens() } },
+  outputTokens: { ...outputTokens },
 });
 
 /** The backlog of model m over queues that say what they are told to, which takes them 1 ms each; `later` lets the next look begin. */

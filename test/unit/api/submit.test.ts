@@ -14,7 +14,7 @@ const { prompt: _, promptTokens: __, tenant, ...job } = request();
 const deps = (bus: Bus) => ({
   bus,
   random: systemRandom,
-  admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 10_000 }),
+  admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 10_000, shareMs: 10_000 }),
 });
 const keyed = (seed: bigint): Submission => ({
   tenant,
@@ -57,17 +57,23 @@ test("requests with one key that come at once are one job, paid for once, though
 
 test("a request that was refused before made no job: whoever comes again with its key makes it, and answers for its readers", async () => {
   const bus = openBus({ url: "memory:" });
-  const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 1 }) };
+  const full = {
+    ...deps(bus),
+    admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 1, shareMs: 10_000 }),
+  };
   await expect(submit(full, keyed(1n))).rejects.toMatchObject({ code: "OVERLOADED" });
   const created = [(await submit(deps(bus), keyed(2n))).created, (await submit(deps(bus), keyed(3n))).created];
   expect(created).toEqual([true, false]);
 });
 
-test("of jobs that come at once no more are let in than of those that come one by one", async () => {
+test.each([
+  ["default", 10],
+  ["t", 5],
+])("of jobs of tenant %s that come at once no more are let in than of those that come one by one", async (tenant, room) => {
   const one = deps(openBus({ url: "memory:" }));
-  const come = (_: unknown, i: number) => submit(one, { ...keyed(1n), idempotencyKey: null, jobId: `job_${i}` });
+  const come = (_: unknown, i: number) => submit(one, { ...keyed(1n), tenant, idempotencyKey: null, jobId: `job_${i}` });
   const ends = await Promise.allSettled(Array.from({ length: 20 }, come));
-  expect(ends.filter(({ status }) => status === "fulfilled")).toHaveLength(10);
+  expect(ends.filter(({ status }) => status === "fulfilled")).toHaveLength(room);
 });
 
 test.each(["remembered its key", "wrote it into the log"])(
@@ -89,7 +95,10 @@ test.each(["remembered its key", "wrote it into the log"])(
 test("who is refused for want of room pays nothing, however often he asks; who has paid is let in once", async () => {
   const bus = openBus({ url: "memory:" });
   const purse = counting();
-  const full = { ...deps(bus), admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 10_000 }) };
+  const full = {
+    ...deps(bus),
+    admission: new Admission(bus, systemClock, job.model, { queueJobsMax: 0, backlogTokensMax: 10_000, shareMs: 10_000 }),
+  };
   const come = (to: typeof full) => submit(to, { ...keyed(1n), request: { ...job, maxTokens: 7 }, enter: purse.at(to.admission) });
   for (let tries = 0; tries < 3; tries++) await expect(come(full)).rejects.toMatchObject({ code: "OVERLOADED" });
   expect(purse.took).toBe(0);
@@ -112,7 +121,7 @@ test.each<[string, (bus: Bus) => Bus, alone: number, shared: number]>([
   ] as const) {
     const bus = crowded(openBus({ url: "memory:" }));
     const purse = counting();
-    const admission = new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 100_000 });
+    const admission = new Admission(bus, systemClock, job.model, { queueJobsMax: 10, backlogTokensMax: 100_000, shareMs: 10_000 });
     const submission = { ...keyed(1n), ids: new Int32Array(16_385), idempotencyKey, enter: purse.at(admission) };
     for (let tries = 0; tries < 3; tries++)
       await expect(submit({ ...deps(bus), admission }, submission)).rejects.toMatchObject({ code: "OVERLOADED" });

@@ -2,7 +2,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { ServingError } from "../../runtime/errors.ts";
 import { linked, Pause } from "../../runtime/pause.ts";
 import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
-import type { Lane, Phase } from "../events.ts";
+import { LANES, type Lane, type Phase } from "../events.ts";
 
 interface QueueBounds {
   /** A delivered message comes again after this long without a sign of life. */
@@ -12,8 +12,6 @@ interface QueueBounds {
   /** Messages a phase may hold. */
   readonly messagesMax: number;
 }
-
-const lanes: readonly Lane[] = ["interactive", "batch"];
 
 interface Kept {
   readonly item: WorkItem;
@@ -70,7 +68,7 @@ export class MemoryQueue implements JobQueue {
   async #pull(phase: Phase, model: string, endMs: number, pause: Pause, signal: AbortSignal): Promise<Message | null> {
     while (!signal.aborted) {
       const nowMs = this.#clock.monotonicMs();
-      const message = this.#next(phase, model, nowMs, lanes);
+      const message = this.#next(phase, model, nowMs, LANES);
       if (message !== null || nowMs >= endMs) return message;
       await pause.wait(this.#clock, Math.min(endMs, this.#nextDueMs(phase, model)) - nowMs, signal);
     }
@@ -83,7 +81,14 @@ export class MemoryQueue implements JobQueue {
 
   async messages(phase: Phase): Promise<readonly Waiting[]> {
     return this.#linesOf(phase).flatMap(({ model, lane, messages }) =>
-      [...messages].map(({ item: { jobId, promptTokens, outputTokens = 0 } }) => ({ jobId, model, lane, promptTokens, outputTokens })),
+      [...messages].map(({ item: { jobId, promptTokens, outputTokens = 0, owner = "" } }) => ({
+        jobId,
+        model,
+        lane,
+        promptTokens,
+        outputTokens,
+        owner,
+      })),
     );
   }
 
@@ -130,7 +135,7 @@ export class MemoryQueue implements JobQueue {
 
   #nextDueMs(phase: Phase, model: string): number {
     let dueMs = Number.POSITIVE_INFINITY;
-    for (const lane of lanes) for (const waiting of this.#line(phase, model, lane)) dueMs = Math.min(dueMs, waiting.dueMs);
+    for (const lane of LANES) for (const waiting of this.#line(phase, model, lane)) dueMs = Math.min(dueMs, waiting.dueMs);
     return dueMs;
   }
 

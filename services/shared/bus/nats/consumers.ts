@@ -1,6 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { Pause } from "../../runtime/pause.ts";
-import type { Lane, Phase } from "../events.ts";
+import { LANES, type Lane, type Phase } from "../events.ts";
 import { token } from "../name.ts";
 import type { BusSettings } from "../settings.ts";
 import { callApi, isApiError, nanos } from "./api.ts";
@@ -51,14 +51,13 @@ export class Consumers {
     this.#nexts.clear();
   }
 
-  /** Where both lanes of a model are asked for messages; their consumers are there. */
+  /** Where the lanes of a model are asked for messages; their consumers are there. */
   async nexts(phase: Phase, model: string): Promise<Nexts> {
     const known = this.#nexts.get(`${phase} ${model}`);
     if (known !== undefined) return known;
-    const nexts = {
-      interactive: await this.next(phase, model, "interactive"),
-      batch: await this.next(phase, model, "batch"),
-    };
+    const each: [Lane, string][] = [];
+    for (const lane of LANES) each.push([lane, await this.next(phase, model, lane)]);
+    const nexts = Object.fromEntries(each) as Nexts;
     this.#nexts.set(`${phase} ${model}`, nexts);
     return nexts;
   }

@@ -1,7 +1,7 @@
 import type { Msg } from "nats";
 import { ServingError } from "../../runtime/errors.ts";
 import { Pause } from "../../runtime/pause.ts";
-import type { Lane } from "../events.ts";
+import { LANES, type Lane } from "../events.ts";
 import type { Connection } from "./connection.ts";
 import { PullLine } from "./pull-line.ts";
 import type { Patience } from "./stream.ts";
@@ -15,16 +15,16 @@ export interface Delivered {
 export type Nexts = Readonly<Record<Lane, string>>;
 
 /**
- * What this process asks of the two lanes of a phase and model. A request for as many messages as there is room for stays open at each lane
- * while somebody pulls, and the next pull finds it there: a job costs no request of its own. The batch lane is asked only while the
- * interactive one is known to have nothing, because a request stays open there. Once a turn of the event loop ends in which nobody pulled any
+ * What this process asks of the lanes of a phase and model. A request for as many messages as there is room for stays open at each lane
+ * while somebody pulls, and the next pull finds it there: a job costs no request of its own. A lane is asked only while those before it
+ * are known to have nothing, because a request stays open there. Once a turn of the event loop ends in which nobody pulled any
  * more, requests are withdrawn, and what arrives too late goes back at once: it was delivered for us, this moment, so nobody is disturbed.
  */
 export class Pulls {
   readonly #connection: Connection;
   readonly #patience: Patience;
-  readonly #interactive: PullLine;
-  readonly #batch: PullLine;
+  /** In the order in which they are asked. */
+  readonly #lines: readonly (readonly [Lane, PullLine])[];
   readonly #waiting: Pause[] = [];
   #ready: Delivered[] = [];
   #nexts: Nexts | null = null;
@@ -40,12 +40,10 @@ export class Pulls {
       if (trouble !== null) this.#fail(trouble);
       else this.#wakeAll();
     };
-    const line = (lane: Lane) => new PullLine(connection, patience, (message) => this.#given({ lane, message }), ended);
-    this.#interactive = line("interactive");
-    this.#batch = line("batch");
+    this.#lines = LANES.map((lane) => [lane, new PullLine(connection, patience, (message) => this.#given({ lane, message }), ended)]);
     connection.closing.addEventListener("abort", () => this.#wakeAll());
     const gone = (trouble: string) => {
-      for (const each of [this.#interactive, this.#batch]) each.forget();
+      for (const [, line] of this.#lines) line.forget();
       this.#fail(trouble);
     };
     connection.onInterruption(() => gone("the connection broke"));
@@ -81,18 +79,23 @@ export class Pulls {
     }
   }
 
-  /** Sees to it that both lanes are asked; until when that holds. */
+  /** Sees to it that the lanes are asked; until when that holds. */
   #ask(nexts: Nexts, room: number, nowMs: number): number {
-    const [first, second] = [this.#interactive, this.#batch];
-    if (!first.isAsked(nowMs)) first.ask(nexts.interactive, room, first.dry || second.isAsked(nowMs) ? "stay" : "look");
-    if (first.stays && !second.isAsked(nowMs)) second.ask(nexts.batch, room, "stay");
-    return Math.min(first.untilMs, second.untilMs);
+    for (const [i, [lane, line]] of this.#lines.entries()) {
+      const behind = this.#lines[i + 1]?.[1];
+      if (!line.isAsked(nowMs)) line.ask(nexts[lane], room, behind === undefined || line.dry || behind.isAsked(nowMs) ? "stay" : "look");
+      if (!line.stays) break;
+    }
+    return Math.min(...this.#lines.map(([, { untilMs }]) => untilMs));
   }
 
   #take(): Delivered | null {
     if (this.#ready.length === 0) return null;
-    const at = this.#ready.findIndex(({ lane }) => lane === "interactive");
-    return this.#ready.splice(Math.max(0, at), 1)[0] ?? null;
+    const first = LANES.find((of) => this.#ready.some(({ lane }) => lane === of));
+    return this.#ready.splice(
+      this.#ready.findIndex(({ lane }) => lane === first),
+      1,
+    )[0]!;
   }
 
   #given(delivered: Delivered): void {
@@ -104,7 +107,7 @@ export class Pulls {
   #withdraw(): void {
     if (this.#waiting.length > 0) return;
     this.#open = false;
-    for (const line of [this.#interactive, this.#batch]) line.withdraw();
+    for (const [, line] of this.#lines) line.withdraw();
     for (const delivered of this.#ready.splice(0)) this.#giveBack(delivered);
   }
 

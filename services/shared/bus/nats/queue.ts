@@ -3,7 +3,7 @@ import { isUnavailable } from "../../runtime/errors.ts";
 import { backoffMs, linked, Pause } from "../../runtime/pause.ts";
 import { decodeItem, encodeItem } from "../codec.ts";
 import type { JobQueue, Message, Waiting, WorkItem } from "../contract.ts";
-import type { Lane, Phase } from "../events.ts";
+import { LANES, type Lane, type Phase } from "../events.ts";
 import { token, untoken } from "../name.ts";
 import { nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
@@ -35,7 +35,9 @@ export class NatsQueue implements JobQueue {
 
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
     const id = item.follows === undefined ? this.#settings.random.id(`${item.jobId}:`) : `${item.jobId}:${item.follows}:${phase}`;
-    const subject = `${this.#names[phase].subject}.${token(model)}.${lane}.${item.promptTokens}-${item.outputTokens ?? 0}.${token(item.jobId)}`;
+    const { jobId, promptTokens, outputTokens = 0, owner = "" } = item;
+    const share = `${promptTokens}-${outputTokens}${owner && `-${owner}`}`;
+    const subject = `${this.#names[phase].subject}.${token(model)}.${lane}.${share}.${token(jobId)}`;
     await this.#streams[phase].put(subject, encodeItem(item), {}, id);
   }
 
@@ -134,15 +136,16 @@ export class NatsQueue implements JobQueue {
   }
 }
 
-/** Of `model.lane.prompt tokens-output tokens.job`. */
+/** Of `model.lane.prompt tokens-output tokens-owner.job`; without an owner where versions before wrote it. */
 function waitingOf(tokens: string): Waiting {
   const [model = "", lane, share = "", jobId = ""] = tokens.split(".");
-  const [promptTokens, outputTokens] = share.split("-").map(Number);
+  const [promptTokens, outputTokens, owner = ""] = share.split("-");
   return {
     jobId: untoken(jobId),
     model: untoken(model),
-    lane: lane === "batch" ? "batch" : "interactive",
-    promptTokens: promptTokens ?? 0,
-    outputTokens: outputTokens ?? 0,
+    lane: LANES.find((known) => known === lane) ?? "interactive",
+    promptTokens: Number(promptTokens),
+    outputTokens: Number(outputTokens ?? 0),
+    owner,
   };
 }

@@ -27,7 +27,7 @@ const requests: fc.Arbitrary<JobRequest> = fc.record(
   {
     model: text,
     tenant: text,
-    lane: fc.constantFrom("interactive", "batch"),
+    lane: fc.constantFrom("interactive", "surplus", "batch"),
     prompt: fc.oneof(fc.record({ ids: fc.array(id).map((ids) => Int32Array.from(ids)) }), fc.record({ payload: text })),
     promptTokens: count,
     maxTokens: count,
