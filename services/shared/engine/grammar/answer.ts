@@ -1,5 +1,6 @@
 import { ServingError } from "../../runtime/errors.ts";
 import type { Masks } from "./masks.ts";
+import { refusedAt } from "./schema-forms.ts";
 import type { Stacks } from "./stacks.ts";
 
 /** One answer on its way through a grammar. */
@@ -26,10 +27,11 @@ export class Answer {
     }
   }
 
-  /** What may follow: bit `id % 32` of word `id / 32`. */
+  /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
   allowed(): Uint32Array<ArrayBuffer> {
     const mask = this.#masks.after(this.#at);
     if (this.#at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
+    if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");
     return mask;
   }
 }

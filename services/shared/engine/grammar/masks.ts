@@ -41,6 +41,11 @@ export class Masks {
     [this.#points, this.#inner] = this.#nothing();
   }
 
+  /** States of its network. */
+  get size(): number {
+    return this.#network.states.length;
+  }
+
   /** Tokens that may follow where an answer stands, without those that end it. */
   after({ stacks }: Stacks): Uint32Array<ArrayBuffer> {
     this.#forgetInTurn();

@@ -24,8 +24,9 @@ export type Reply =
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly error: WireError };
 
-/** Grammars that are kept for those who ask for the same, the latest used last. */
+/** Grammars that are kept for those who ask for the same, the latest used last, and their states in all: some 300 bytes each. */
 const GRAMMARS_MAX = 32;
+const STATES_MAX = 1_000_000;
 
 class Grammars {
   readonly #tries: readonly Trie[];
@@ -63,9 +64,14 @@ class Grammars {
     const masks = this.#masks.get(schema) ?? new Masks(networkOf(readSchema(schema)), this.#tries, vocabSize, this.#kept);
     this.#masks.delete(schema);
     this.#masks.set(schema, masks);
-    const [oldest] = this.#masks.keys();
-    if (this.#masks.size > GRAMMARS_MAX) this.#masks.delete(oldest!);
+    this.#forgetOldest();
     return new Answer(masks, this.#bytesOf, stopIds);
+  }
+
+  #forgetOldest(): void {
+    const states = () => [...this.#masks.values()].reduce((sum, { size }) => sum + size, 0);
+    for (const oldest of [...this.#masks.keys()].slice(0, -1))
+      if (this.#masks.size > GRAMMARS_MAX || states() > STATES_MAX) this.#masks.delete(oldest);
   }
 }
 
