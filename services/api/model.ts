@@ -36,8 +36,8 @@ interface Generation {
   readonly top_p?: number;
 }
 
-/** Who waits for an answer must not wait long for its schema, or for others'. */
-const GRAMMAR_TIMES = { compileMs: 5_000, nextMs: 5_000 };
+/** A schema takes milliseconds, and some seconds of the processor at worst: who is later than this may come again. */
+const GRAMMAR_TIMES = { compileMs: 10_000, nextMs: 5_000 };
 
 /** Reads what the API needs of a model folder: configuration and tokenizer, no weights. BAD_CHECKPOINT names the file at fault. */
 export async function openServedModel(config: Config): Promise<ServedModel> {

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Grammars } from "../../services/shared/engine/grammar/grammars.ts";
-import type { Vocabulary } from "../../services/shared/engine/grammar/thread.ts";
+import type { Vocabulary } from "../../services/shared/engine/grammar/trie.ts";
 import type { seededRandom } from "../../services/shared/runtime/random.ts";
 import { allowedIds } from "./allowed-ids.ts";
 

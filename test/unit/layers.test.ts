@@ -24,9 +24,8 @@ const doors: ReadonlyArray<{ readonly what: string; readonly pattern: RegExp; re
   { what: "Redis", pattern: /from "ioredis"/, where: /^shared\/segments\// },
   { what: "protobuf", pattern: /from "protobufjs/, where: /^shared\/bus\// },
   { what: "gRPC", pattern: /from "(@grpc\/|grpc-)/, where: /^api\/grpc\// },
-  { what: "native code", pattern: /createRequire|process\.dlopen/, where: /^shared\/engine\/(kernels\/|grammar\/xgrammar)/ },
+  { what: "native code", pattern: /createRequire|process\.dlopen/, where: /^shared\/engine\/kernels\// },
   { what: "the tokenizer library", pattern: /from "tokenizers"/, where: /^shared\/engine\/tokenizer/ },
-  { what: "the grammar library", pattern: /from "@mlc-ai/, where: /^shared\/engine\/grammar\/xgrammar/ },
   { what: "the environment", pattern: /process\.env/, where: /^shared\/runtime\/config\.ts$/ },
   { what: "randomness", pattern: /Math\.random|randomBytes|randomUUID/, where: /^shared\/runtime\/random\.ts$/ },
 ];

@@ -18,7 +18,7 @@ export interface OpenedEngine {
   readonly grammars: Grammars;
 }
 
-/** What the API has compiled in five seconds, a worker compiles even where it has a core less. */
+/** What the API has taken, a worker takes even where it has a core less. */
 const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 10_000 };
 
 /** About every so manieth token of a weightless answer is its end. */

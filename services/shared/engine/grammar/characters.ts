@@ -7,47 +7,14 @@ export const EVERY: readonly Range[] = [
   [0xe000, 0x10ffff],
 ];
 
-/** One of these characters, and what comes behind it. */
-export interface Step {
-  readonly ranges: readonly Range[];
-  /** A rule. */
-  readonly to: string;
-}
+/** Sequences of ranges of bytes, one of which a character of `range` is written as. In UTF-8, whole and in one way each. */
+export const encoded = (range: Range): Range[][] =>
+  range[1] <= 0x7f ? [[range]] : LENGTHS.flatMap((bounds) => common(range, bounds).flatMap(([first, last]) => sequences(first, last)));
 
-/**
- * An expression of the library's grammar for one of these steps inside a string, whose characters json.dumps spells in one way each. No two
- * steps have a character in common. In bytes: the library's classes are sets of bytes, those that leave something out let malformed UTF-8
- * pass, and it takes what goes beyond a byte for something else. Each byte leads one way, since the library confuses ways that begin alike.
- */
-export const spelled = (steps: readonly Step[]): string =>
-  ways(steps.flatMap(({ ranges, to }) => ranges.flatMap((range) => spellings(range).map((bytes) => ({ bytes, to })))));
-
-interface Way {
-  readonly bytes: readonly Range[];
-  readonly to: string;
-}
-
-/** By the first byte. Ranges of first bytes are the same or apart, because one of several bytes is followed by all there are. */
-function ways(all: readonly Way[]): string {
-  const behind = new Map<string, { readonly first: Range; readonly ways: Way[] }>();
-  for (const { bytes, to } of all) {
-    const [first, ...bytesBehind] = bytes as [Range, ...Range[]];
-    const known = behind.get(String(first)) ?? { first, ways: [] };
-    known.ways.push({ bytes: bytesBehind, to });
-    behind.set(String(first), known);
-  }
-  const firsts = new Map<string, Range[]>();
-  for (const { first, ways: those } of behind.values()) {
-    const then = those[0]!.bytes.length === 0 ? those[0]!.to : `( ${ways(those)} )`;
-    firsts.set(then, [...(firsts.get(then) ?? []), first]);
-  }
-  return [...firsts].map(([then, ranges]) => `${bytesOf(ranges)} ${then}`).join(" | ");
-}
-
-function spellings(range: Range): Range[][] {
+/** The same inside a string, as json.dumps spells it. */
+export function spelled(range: Range): Range[][] {
   const escaped = ESCAPED.filter(({ code }) => code >= range[0] && code <= range[1]);
-  const plain = PLAIN.flatMap((bounds) => common(range, bounds));
-  return [...plain.flatMap(([first, last]) => sequences(first, last)), ...escaped.map(({ bytes }) => bytes)];
+  return [...PLAIN.flatMap((bounds) => common(range, bounds)).flatMap(encoded), ...escaped.map(({ bytes }) => bytes)];
 }
 
 /** Control characters, quote and backslash. */
@@ -56,11 +23,17 @@ const ESCAPED = [...Array(0x20).keys(), 0x22, 0x5c].map((code) => {
   return { code, bytes: [...Buffer.from(text)].map((byte): Range => [byte, byte]) };
 });
 
-/** The others, parted where UTF-8 gets longer. */
-const PLAIN: readonly Range[] = [
+/** The others. */
+export const PLAIN: readonly Range[] = [
   [0x20, 0x21],
   [0x23, 0x5b],
-  [0x5d, 0x7f],
+  [0x5d, 0xd7ff],
+  [0xe000, 0x10ffff],
+];
+
+/** Characters of as many bytes in UTF-8 each. */
+const LENGTHS: readonly Range[] = [
+  [0, 0x7f],
   [0x80, 0x7ff],
   [0x800, 0xd7ff],
   [0xe000, 0xffff],
@@ -94,10 +67,3 @@ function sequences(first: number, last: number): Range[][] {
   const end = Buffer.from(String.fromCodePoint(last));
   return [[...Buffer.from(String.fromCodePoint(first))].map((byte, i) => [byte, end[i]!])];
 }
-
-/** Twice, because of a class of one byte the library makes a string, and of a byte beyond ASCII the character of that number. */
-const bytesOf = (ranges: readonly Range[]): string => {
-  const bytes = ranges.map(([first, last]) => (first === last ? hex(first) : `${hex(first)}-${hex(last)}`)).join("");
-  return ranges.length === 1 && ranges[0]![0] === ranges[0]![1] ? `[${bytes}${bytes}]` : `[${bytes}]`;
-};
-const hex = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0")}`;

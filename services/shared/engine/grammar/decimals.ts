@@ -1,5 +1,6 @@
+import { all, any, type Expression, literal, maybe } from "./expression.ts";
 import { numberOf } from "./numbers.ts";
-import { naturals } from "./ranges.ts";
+import { digitFrom, digits, naturals } from "./ranges.ts";
 import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
 /** Behind the point, as many as any double between a tenth and one needs. Values are counted in the last of them. */
@@ -58,22 +59,22 @@ function ceiling(value: number | undefined): bigint {
   return digits / divisor + (digits > 0n && digits % divisor !== 0n ? 1n : 0n);
 }
 
-/** Expressions of the library's grammar for these numbers: whole ones, and those with digits behind a point, zeros too. Zero has no sign. */
-export function writtenDecimals({ least, most }: Decimals): string[] {
-  const below = least < 0n ? magnitudes(most < 0n ? -most : 1n, -least).map((written) => `"-" ${written}`) : [];
+/** Expressions for these numbers: whole ones, and those with digits behind a point, zeros too. Zero has no sign. */
+export function writtenDecimals({ least, most }: Decimals): Expression[] {
+  const below = least < 0n ? magnitudes(most < 0n ? -most : 1n, -least).map((written) => all(literal("-"), written)) : [];
   return most < 0n ? below : [...below, ...magnitudes(least > 0n ? least : 0n, most)];
 }
 
 /** The first and the last whole part may begin or end within it, all between have any digits behind them. */
-function magnitudes(least: bigint, most: bigint): string[] {
+function magnitudes(least: bigint, most: bigint): Expression[] {
   const [first, last] = [least / ONE, most / ONE];
   const [low, high] = [digitsOf(least % ONE), digitsOf(most % ONE)];
-  if (first === last) return [`"${first}" ${fraction(low, high)}`];
+  if (first === last) return [all(literal(String(first)), fraction(low, high))];
   const [from, to] = [low === ZEROS ? first : first + 1n, high === NINES ? last : last - 1n];
   return [
-    ...(from === first ? [] : [`"${first}" ${fraction(low, NINES)}`]),
-    ...(from > to ? [] : naturals(from, to).map((whole) => `${whole} ${fraction(ZEROS, NINES)}`)),
-    ...(to === last ? [] : [`"${last}" ${fraction(ZEROS, high)}`]),
+    ...(from === first ? [] : [all(literal(String(first)), fraction(low, NINES))]),
+    ...(from > to ? [] : naturals(from, to).map((whole) => all(whole, fraction(ZEROS, NINES)))),
+    ...(to === last ? [] : [all(literal(String(last)), fraction(ZEROS, high))]),
   ];
 }
 
@@ -82,29 +83,28 @@ const ZEROS = "0".repeat(DIGITS);
 const NINES = "9".repeat(DIGITS);
 
 /** A point and digits, which stand for `low` to `high`; nothing stands for zeros. */
-function fraction(low: string, high: string): string {
-  const digits = `"." ${atLeastOne(low, high)}`;
-  return low === ZEROS ? `( ${digits} )?` : digits;
+function fraction(low: string, high: string): Expression {
+  const written = all(literal("."), atLeastOne(low, high));
+  return low === ZEROS ? maybe(written) : written;
 }
 
 /** Digits, `low.length` at most, that stand for `low` to `high` where zeros are thought behind them. By the first of them, which decides. */
-function atLeastOne(low: string, high: string): string {
+function atLeastOne(low: string, high: string): Expression {
   const [a, b] = [Number(low[0]), Number(high[0])];
   const [zeros, nines] = ["0".repeat(low.length - 1), "9".repeat(low.length - 1)];
-  const beginning = (digit: number, from: string, to: string) => `"${digit}" ${rest(from, to)}`;
+  const beginning = (digit: number, from: string, to: string) => all(digitFrom(digit, digit), rest(from, to));
   if (a === b) return beginning(a, low.slice(1), high.slice(1));
   const [from, to] = [low.slice(1) === zeros ? a : a + 1, high.slice(1) === nines ? b : b - 1];
-  const choices = [
+  return any(
     ...(from === a ? [] : [beginning(a, low.slice(1), nines)]),
-    ...(from > to ? [] : [`[${from}-${to}] ${rest(zeros, nines)}`]),
+    ...(from > to ? [] : [all(digitFrom(from, to), rest(zeros, nines))]),
     ...(to === b ? [] : [beginning(b, zeros, high.slice(1))]),
-  ];
-  return `( ${choices.join(" | ")} )`;
+  );
 }
 
 /** The same, or none. */
-function rest(low: string, high: string): string {
-  if (low === "") return "";
-  if (/^0+$/.test(low)) return /^9+$/.test(high) ? `[0-9]{0,${low.length}}` : `( ${atLeastOne(low, high)} )?`;
+function rest(low: string, high: string): Expression {
+  if (low === "") return all();
+  if (/^0+$/.test(low)) return /^9+$/.test(high) ? digits(0, low.length) : maybe(atLeastOne(low, high));
   return atLeastOne(low, high);
 }

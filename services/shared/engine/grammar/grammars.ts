@@ -4,11 +4,12 @@ import type { Allowed } from "../engine.ts";
 import { startThread } from "../threads/start-thread.ts";
 import { fromWire } from "../threads/wire-error.ts";
 import { type Constraint, Following } from "./following.ts";
-import type { Reply, Request, Vocabulary } from "./thread.ts";
+import type { Reply, Request } from "./thread.ts";
+import type { Vocabulary } from "./trie.ts";
 
 /** How long one call may take before it is given up, and the thread with it. */
 interface GrammarTimes {
-  /** To read and compile a schema. */
+  /** To read a schema and make its grammar. */
   readonly compileMs: number;
   /** To take the next token. */
   readonly nextMs: number;
@@ -30,9 +31,9 @@ interface Pending {
 }
 
 /**
- * Holds answers to schemas, in a thread of its own that is started when it is first needed. Schemas are input: one that takes too long, or
- * the library along, is refused, and costs the others the time until a new thread has taken the rest over. The thread does not keep the
- * process alive.
+ * Holds answers to schemas, in a thread of its own that is started when it is first needed. What a schema may cost is counted, and one that costs
+ * too much is refused for that; so whoever is late has a busy machine to blame, may come again, and costs the others the time until a new
+ * thread has taken the rest over. The thread does not keep the process alive.
  */
 export class Grammars {
   readonly #vocabulary: Vocabulary;
@@ -92,7 +93,7 @@ export class Grammars {
     thread.postMessage(request);
     const { compileMs, nextMs } = this.#times;
     const ms = request.kind === "next" ? nextMs : compileMs;
-    this.#watch(ms, new ServingError(slowness[request.kind], `the schema takes longer than the ${ms} ms that are supported`));
+    this.#watch(ms, new ServingError("UNAVAILABLE", `the schema was not looked at within ${ms} ms`));
   }
 
   /** Counted in looks, not by the clock, so that a process that was stopped for a while and goes on accuses nobody. */
@@ -109,7 +110,7 @@ export class Grammars {
   #refuseLate(): void {
     const isLate = ({ request, sinceMs }: Pending) => request.kind === "check" && performance.now() - sinceMs > WAIT_MS;
     while (this.#pending[0] !== undefined && isLate(this.#pending[0]))
-      this.#pending.shift()!.reject(new ServingError("OVERLOADED", "too many schemas wait to be compiled"));
+      this.#pending.shift()!.reject(new ServingError("OVERLOADED", "too many schemas wait to be looked at"));
   }
 
   #start(): void {
@@ -132,12 +133,11 @@ export class Grammars {
       const { resolve, reject } = this.#pending.shift()!;
       if (reply.kind === "failed") reject(fromWire(reply.error));
       else resolve(reply.kind === "allowed" ? reply.mask : null);
-      if (reply.kind !== "unknown" && reply.spent) void this.#end();
     }
     this.#begin();
   }
 
-  /** Whoever is first is to blame; the others go on with a new thread. */
+  /** Whoever is first has lost its call; the others go on with a new thread. */
   async #giveUp(error: ServingError): Promise<void> {
     clearInterval(this.#looks);
     const ended = this.#end();
@@ -152,6 +152,3 @@ export class Grammars {
     await thread?.terminate();
   }
 }
-
-/** A client's schema is its mistake. What a client's was compiled before is tried again, elsewhere, before its job fails. */
-const slowness = { check: "INVALID_REQUEST", open: "UNAVAILABLE", next: "UNAVAILABLE" } as const;

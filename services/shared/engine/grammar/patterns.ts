@@ -1,47 +1,58 @@
-import { type Automaton, automatonOf, both, smallest } from "./automaton.ts";
-import { EVERY, spelled } from "./characters.ts";
-import type { Literals } from "./literals.ts";
-import { type Pattern, readPattern } from "./pattern-syntax.ts";
+import { type Automaton, automatonOf, both, type Effort } from "./automaton.ts";
+import { ANYTHING, readPattern } from "./pattern-syntax.ts";
 import { type At, formatOf, type Keywords, refusedAt } from "./schema-forms.ts";
+import { smallest } from "./smallest.ts";
+import { Text } from "./text.ts";
 import { textLengthsOf } from "./text-lengths.ts";
 
-/** Of a string with a pattern, whose characters are counted one by one. */
-const LENGTH_MAX = 400;
+/** States times counts of characters: half a megabyte, and a tenth of a second at worst. */
+const COUNTED_MAX = 4_000_000;
 
-/** What a string is held to by its `pattern`, and by `format` and lengths beside it. `key`: the same for all that say the same. */
-export function patternOf(schema: Keywords, at: At): { readonly key: string; readonly automaton: () => Automaton } {
+interface HeldText {
+  /** The same for all that say the same. */
+  readonly key: string;
+  readonly text: (effort: Effort) => Text;
+}
+
+/** What a string is held to by pattern, format and lengths; null: by none. */
+export function heldText(schema: Keywords, at: At): HeldText | null {
   const { pattern } = schema;
-  if (typeof pattern !== "string") throw refusedAt(at("pattern"), "must be a string");
-  const { least, most } = textLengthsOf(schema, at);
-  for (const [key, limit] of [
-    ["minLength", least],
-    ["maxLength", most],
-  ] as const)
-    if (limit > LENGTH_MAX && Number.isFinite(limit)) throw refusedAt(at(key), `beside a pattern must be ${LENGTH_MAX} or less`);
-  const format = isNamed(schema.format) ? undefined : formatOf(schema, at).format;
-  const length: Pattern | null =
-    least === 0 && most === Number.POSITIVE_INFINITY ? null : { kind: "repeat", part: { kind: "set", ranges: EVERY }, least, most };
-  const automaton = () => {
-    const texts = [REGULAR.get(pattern) ?? pattern, ...(format === undefined ? [] : [FORMATS[format]!])];
-    try {
-      const held = [...texts.map(readPattern), ...(length === null ? [] : [length])].map((one) => smallest(automatonOf(one)));
-      const whole = held.reduce((a, b) => (a === null || b === null ? null : smallest(both(a, b))));
-      if (whole !== null) return whole;
-    } catch (error) {
-      throw refusedAt(at("pattern"), (error as Error).message);
-    }
-    throw refusedAt(at("pattern"), "leaves no string that can be answered");
+  if (pattern !== undefined && typeof pattern !== "string") throw refusedAt(at("pattern"), "must be a string");
+  const lengths = textLengthsOf(schema, at);
+  const format = pattern !== undefined && isNamed(schema.format) ? undefined : formatOf(schema, at).format;
+  const isBounded = lengths.least > 0 || lengths.most < Number.POSITIVE_INFINITY;
+  if (pattern === undefined && format === undefined && !isBounded) return null;
+  const place = ["pattern", "format", "maxLength", "minLength"].find((key) => schema[key] !== undefined)!;
+  const text = (effort: Effort) => {
+    const automaton = automatonOfAll(
+      [...(pattern === undefined ? [] : [pattern]), ...(format === undefined ? [] : [FORMATS[format]!])],
+      effort,
+    );
+    const counts = Number.isFinite(lengths.most) ? lengths.most : lengths.least;
+    if (automaton !== null && automaton.length * counts > COUNTED_MAX)
+      throw new Error(
+        `has ${automaton.length} states, which times ${counts} characters is more than the ${COUNTED_MAX} that are supported`,
+      );
+    const made = automaton === null ? null : new Text(automaton, lengths);
+    if (made?.isMeetable !== true) throw new Error("leaves no string that can be answered");
+    return made;
   };
-  return { key: JSON.stringify([pattern, format, least, String(most)]), automaton };
+  const named = (effort: Effort) => {
+    try {
+      return text(effort);
+    } catch (error) {
+      throw refusedAt(at(place), (error as Error).message);
+    }
+  };
+  return { key: JSON.stringify([pattern, format, lengths.least, String(lengths.most)]), text: named };
 }
 
-/** A rule for each state. */
-export function writeAutomaton(states: Automaton, name: string, literals: Literals): void {
-  for (const [i, { accepts, steps }] of states.entries()) {
-    const ways = spelled(steps.map(({ ranges, to }) => ({ ranges, to: `${name}_${to}` })));
-    literals.rule(`${name}_${i}`, [...(ways === "" ? [] : [ways]), ...(accepts ? ['"\\""'] : [])].join(" | "));
-  }
-}
+/** What all of these patterns take; null: nothing. */
+const automatonOfAll = (patterns: readonly string[], effort: Effort): Automaton | null =>
+  patterns
+    .map((text) => readPattern(REGULAR.get(text) ?? text))
+    .map((pattern) => smallest(automatonOf(pattern, effort), effort))
+    .reduce((a, b) => (a === null || b === null ? null : smallest(both(a, b), effort)), smallest(automatonOf(ANYTHING, effort), effort));
 
 /** zod's names for what is said by the pattern beside them, and by nothing else. */
 const isNamed = (format: unknown): boolean => typeof format === "string" && NAMES.has(format);
@@ -56,20 +67,21 @@ const DAYS = "(\\d+D|\\d+M(\\d+D)?|\\d+Y(\\d+M(\\d+D)?)?)";
 const HOURS = "T(\\d+S|\\d+M(\\d+S)?|\\d+H(\\d+M(\\d+S)?)?)";
 const NAME = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
 const BYTE = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const V4 = `(${BYTE}\\.){3}${BYTE}`;
 const ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+";
 const SHORT = "[0-9a-fA-F]{1,4}";
 const shortened = Array.from({ length: 7 }, (_, i) => `(${SHORT}:){1,${i + 1}}${i === 6 ? ":" : `(:${SHORT}){1,${6 - i}}`}`);
 
-/** The formats, as far as they are answered beside a pattern: within what each stands for. */
+/** In form only. */
 const FORMATS: Readonly<Record<string, string>> = {
   date: `^${DATE}$`,
   time: `^${TIME}$`,
   "date-time": `^${DATE}T${TIME}$`,
   duration: `^P(${DAYS}(${HOURS})?|${HOURS}|\\d+W)$`,
-  email: `^${ATOM}(\\.${ATOM})*@${NAME}(\\.${NAME})*$`,
+  email: `^(${ATOM}(\\.${ATOM})*|"(\\\\[ -~]|[ !#-[\\]-~])*")@${NAME}(\\.${NAME})*$`,
   hostname: `^${NAME}(\\.${NAME})*$`,
-  ipv4: `^(${BYTE}\\.){3}${BYTE}$`,
-  ipv6: `^((${SHORT}:){7}${SHORT}|${shortened.join("|")}|:((:${SHORT}){1,7}|:))$`,
+  ipv4: `^${V4}$`,
+  ipv6: `^((${SHORT}:){7}${SHORT}|${shortened.join("|")}|:((:${SHORT}){1,7}|:)|::(ffff(:0{1,4})?:)?${V4}|(${SHORT}:){1,4}:${V4})$`,
   uuid: "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
 };
 

@@ -1,11 +1,8 @@
 import { refusal, type ServingError } from "../../runtime/errors.ts";
-import { type ExactJson, JsonNumber, type Printable } from "../chat/python-json.ts";
+import { type ExactJson, JsonNumber } from "../chat/python-json.ts";
 
 /** A schema's keywords. What has names of a user's in it stays a map, which keeps their order: "10" would come before "a" in an object. */
 export type Keywords = Readonly<Record<string, ExactJson>>;
-
-/** A schema for the library. */
-export type Library = Readonly<Record<string, Printable>>;
 
 /** Where a keyword of a schema stands in the whole. */
 export type At = (key: string | number) => string;
@@ -13,7 +10,7 @@ export type At = (key: string | number) => string;
 export const refusedAt = (place: string, why: string): ServingError =>
   refusal(`${place === "" ? "the schema" : place} ${why}`, { apiCode: "invalid_value" });
 
-/** What decides how a schema is read. The library looks at no other then. */
+/** What decides how a schema is read. */
 export function formOf(schema: Keywords, at: At): string {
   const form = ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"].find((key) => schema[key] !== undefined);
   if (form !== undefined) return form;

@@ -1,4 +1,4 @@
-import type { Vocabulary } from "../grammar/thread.ts";
+import type { Vocabulary } from "../grammar/trie.ts";
 import { startThread } from "../threads/start-thread.ts";
 import { ThreadCalls } from "../threads/thread-calls.ts";
 import { TokenBytes } from "./bytes.ts";

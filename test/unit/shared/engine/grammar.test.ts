@@ -58,7 +58,11 @@ const held: readonly object[] = [
   { oneOf: [{ type: "boolean" }, { type: "null" }] },
   ...["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"].map((format) => ({ type: "string", format })),
   nested(20),
-  chain(20),
+  chain(200),
+  object({ 'a"b\\\n': { type: "null" } }, { required: ['a"b\\\n'] }),
+  { enum: ["\udc00a", "\ud83d"] },
+  { type: "array", prefixItems: Array(100).fill({ type: "null" }) },
+  { type: "string", format: "email", maxLength: 12 },
   object(Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`p${i}`, { type: "integer" }]))),
 ];
 
@@ -224,7 +228,7 @@ test("the bounds that zod puts around every integer cost their parts once, howev
 
 const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "string", enum: ["a"], pattern: "^a" }, "pattern is not supported beside enum"],
-  [{ type: "string", format: "date", maxLength: 5 }, "maxLength is not supported beside format"],
+  [{ type: "string", format: "date", maxLength: 5 }, "format leaves no string that can be answered"],
   [{ type: "string", minLength: 6, maxLength: 5 }, "minLength is more than maxLength"],
   [{ type: "string", maxLength: 10_001 }, "maxLength must be a whole number up to 10000"],
   [{ type: "string", minLength: 0.5 }, "minLength must be a whole number up to 10000"],
@@ -256,14 +260,12 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "array", minItems: 3, maxItems: 2 }, "minItems is more than maxItems"],
   [{ type: "array", prefixItems: [] }, "prefixItems must be a list with at least one schema"],
   [{ type: "array", prefixItems: [{}], items: false, minItems: 2 }, "minItems is more than there are prefixItems, and items is false"],
-  [object({ a: { type: "array", prefixItems: Array(32).fill({}) } }), "properties.a.prefixItems has more than the 500 places"],
   [{ type: "array", maxItems: 1e9 }, "minItems and maxItems must be whole numbers up to 1000"],
   [object({ a: { allOf: [{ type: "string" }, { type: "null" }] } }), "properties.a.allOf with more than one schema is not supported"],
   [{ type: "object", patternProperties: {} }, "patternProperties is not supported"],
   [{ type: "object", required: ["a"] }, "required must be a list of names that properties describes"],
   [{ type: "object", anyOf: [{}] }, "type is not supported beside anyOf"],
   [{ properties: {} }, "properties is not supported without a type beside it"],
-  [object({ 'a"b': {} }), "properties has a name with a quote"],
   [{ $ref: "http://example.com/x" }, "$ref must be # or #/$defs/NAME"],
   [{ $ref: "#/$defs/x" }, "$ref must be # or #/$defs/NAME"],
   [{ type: "nonsense" }, "type must be string, number"],
@@ -272,6 +274,7 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ enum: [] }, "enum must be a list with at least one value"],
   [{ enum: Array.from({ length: 501 }, (_, i) => i) }, "enum has more than the 500 values"],
   [{ $ref: "#" }, "the schema cannot be met"],
+  [object({ a: { $ref: "#" } }, { required: ["a"] }), "the schema cannot be met"],
   [true, "the schema must be an object"],
   [object({ a: false }), "properties.a must be an object"],
   [nested(30), "lies deeper than the 24 levels"],
@@ -279,7 +282,6 @@ const refused: readonly (readonly [unknown, string])[] = [
     object(Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`a${i}`, { type: "array", maxItems: 1_000 }]))),
     "properties.a10.maxItems makes more than the 10000 items",
   ],
-  [chain(60), "the schema is nested deeper than is supported"],
   [{ const: "x".repeat(40_000) }, "the schema is larger than the 32768 bytes"],
 ];
 test.each(refused.map(([schema, message]) => [message, schema]))(
@@ -307,30 +309,10 @@ test.each<[string, (next: object) => object]>([
   ["objects", (next) => object({ a: next })],
   ["arrays", (next) => ({ type: "array", items: next })],
   ["definitions", (next) => next],
-])("a chain of %s of any length is answered to by the thread that was there", async (_, link) => {
-  await grammars.check("{}");
-  let threads = 0;
-  const count = () => void threads++;
-  process.on("worker", count);
-  const outcomes: boolean[] = [];
-  for (let length = 8; length <= 112; length += 4) {
+])("a chain of %s of any length is answered to", async (_, link) => {
+  for (let length = 8; length <= 232; length += 56) {
     const definitions = Array.from({ length }, (_, i) => [`d${i}`, link({ $ref: `#/$defs/d${i + 1}` })]);
     const $defs = { ...Object.fromEntries(definitions), [`d${length}`]: { type: "integer" } };
-    const checked = grammars.check(JSON.stringify({ $ref: "#/$defs/d0", $defs }));
-    outcomes.push(await checked.then(() => true).catch(({ code }) => (code === "INVALID_REQUEST" ? false : Promise.reject(code))));
+    await grammars.check(JSON.stringify({ $ref: "#/$defs/d0", $defs }));
   }
-  process.off("worker", count);
-  expect([threads, outcomes[0], outcomes.at(-1)]).toEqual([0, true, false]);
-});
-
-test("a schema that would take the library along costs the others nothing but time", async () => {
-  const following = grammars.follow({ schema: '{"type":"array","items":{"type":"integer"}}' });
-  const answer: number[] = [];
-  for (const length of [32, 200]) {
-    const before = ids((await following.allowed(answer))!);
-    await expect(grammars.check(JSON.stringify(chain(length)))).rejects.toMatchObject({ code: "INVALID_REQUEST" });
-    expect(ids((await following.allowed(answer))!)).toEqual(before);
-    answer.push(before.find((id) => !tokenizer.stopIds.has(id))!);
-  }
-  following.close();
 });

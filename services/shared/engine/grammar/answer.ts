@@ -1,0 +1,37 @@
+import { ServingError } from "../../runtime/errors.ts";
+import type { Masks } from "./masks.ts";
+import { refusedAt } from "./schema-forms.ts";
+import type { Stacks } from "./stacks.ts";
+
+/** One answer on its way through a grammar. */
+export class Answer {
+  readonly #masks: Masks;
+  readonly #bytesOf: (id: number) => Uint8Array;
+  readonly #stopIds: readonly number[];
+  #at: Stacks;
+
+  constructor(masks: Masks, bytesOf: (id: number) => Uint8Array, stopIds: readonly number[]) {
+    this.#masks = masks;
+    this.#bytesOf = bytesOf;
+    this.#stopIds = stopIds;
+    this.#at = masks.reader.start();
+  }
+
+  take(ids: readonly number[]): void {
+    for (const id of ids) {
+      const bytes = this.#bytesOf(id);
+      let at: Stacks | null = bytes.length === 0 ? null : this.#at;
+      for (let i = 0; i < bytes.length && at !== null; i++) at = this.#masks.reader.step(at, bytes[i]!);
+      if (at === null) throw new ServingError("INTERNAL", `token ${id} of the answer is not what its schema allows`);
+      this.#at = at;
+    }
+  }
+
+  /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
+  allowed(): Uint32Array<ArrayBuffer> {
+    const mask = this.#masks.after(this.#at);
+    if (this.#at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
+    if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");
+    return mask;
+  }
+}

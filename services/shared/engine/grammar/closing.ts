@@ -1,0 +1,119 @@
+import type { Network } from "./network.ts";
+import { type Below, byId, type Stack, type StackPool, type Stacks } from "./stacks.ts";
+
+/** A rule that begins here, for all who call it here. */
+class Begun {
+  /** Where those go on: a state of theirs, and what is below that. Null: they have nothing left, and what is below them is what is behind. */
+  readonly callers: Array<{ readonly back: number | null; readonly below: Below | Begun }> = [];
+  /** It may end without a byte. */
+  ended = false;
+
+  has(back: number | null, below: Below | Begun): boolean {
+    return this.callers.some((caller) => caller.back === back && caller.below === below);
+  }
+}
+
+/** With all that is reached from there without a byte. No rule of JSON begins with itself but where it is all that is there. */
+export const closed = ({ states }: Network, pool: StackPool, reached: readonly Stack[]): Stacks => new Closing(states, pool).all(reached);
+
+class Closing {
+  readonly #states: Network["states"];
+  readonly #pool: StackPool;
+  readonly #begun = new Map<number, Begun>();
+  readonly #seen = new Map<Below | Begun, Set<number>>();
+  readonly #waiting: Array<{ readonly state: number; readonly below: Below | Begun }> = [];
+  /** From which a byte leads on, in what has begun. */
+  readonly #open: Array<{ readonly state: number; readonly begun: Begun }> = [];
+  readonly #stacks = new Set<Stack>();
+  readonly #belows = new Map<Begun, Below>();
+  #ended = false;
+
+  constructor(states: Network["states"], pool: StackPool) {
+    this.#states = states;
+    this.#pool = pool;
+  }
+
+  all(reached: readonly Stack[]): Stacks {
+    for (const stack of reached) this.#reach(stack);
+    for (let next = this.#waiting.pop(); next !== undefined; next = this.#waiting.pop()) this.#leave(next.state, next.below);
+    for (const { state, begun } of this.#open) this.#stacks.add(this.#pool.stack(state, 0, this.#belowOf(begun)));
+    return { stacks: [...this.#stacks].sort(byId), ended: this.#ended };
+  }
+
+  #reach(stack: Stack): void {
+    const { state, below } = stack;
+    if (this.#states[state]!.moves.length > 0) this.#stacks.add(stack);
+    this.#wait(state, below);
+  }
+
+  #wait(state: number, below: Below | Begun): void {
+    const seen = this.#seen.get(below) ?? new Set<number>();
+    if (seen.size === 0) this.#seen.set(below, seen);
+    if (seen.has(state)) return;
+    seen.add(state);
+    this.#waiting.push({ state, below });
+    if (below instanceof Begun && this.#states[state]!.moves.length > 0) this.#open.push({ state, begun: below });
+  }
+
+  #leave(state: number, below: Below | Begun): void {
+    const { free, calls, ends } = this.#states[state]!;
+    for (const to of free) this.#go(to, below);
+    for (const { start, back, isLast } of calls) this.#call(start, isLast ? null : back, below);
+    if (ends) this.#end(below);
+  }
+
+  #go(to: number, below: Below | Begun): void {
+    if (below instanceof Begun) this.#wait(to, below);
+    else this.#reach(this.#pool.stack(to, 0, below));
+  }
+
+  #call(start: number, back: number | null, below: Below | Begun): void {
+    const begun = this.#begun.get(start) ?? new Begun();
+    if (begun.has(back, below)) return;
+    this.#begun.set(start, begun);
+    begun.callers.push({ back, below });
+    this.#wait(start, begun);
+    if (begun.ended) this.#goOn(back, below);
+  }
+
+  #end(below: Below | Begun): void {
+    if (!(below instanceof Begun)) {
+      this.#ended ||= below.isEnd;
+      for (const stack of below.stacks) this.#reach(stack);
+    } else if (!below.ended) {
+      below.ended = true;
+      for (const caller of below.callers) this.#goOn(caller.back, caller.below);
+    }
+  }
+
+  #goOn(back: number | null, below: Below | Begun): void {
+    if (back === null) this.#end(below);
+    else this.#go(back, below);
+  }
+
+  #belowOf(begun: Begun): Below {
+    const known = this.#belows.get(begun);
+    if (known !== undefined) return known;
+    const stacks = new Set<Stack>();
+    const isEnd = this.#collect(begun, stacks, new Set());
+    const below = this.#pool.below(stacks, isEnd);
+    this.#belows.set(begun, below);
+    return below;
+  }
+
+  /** Where all go on who wait for it, also through others that wait for nothing else. Gives whether nothing else need come. */
+  #collect(begun: Begun, stacks: Set<Stack>, seen: Set<Begun>): boolean {
+    if (seen.has(begun)) return false;
+    seen.add(begun);
+    let isEnd = false;
+    for (const { back, below } of begun.callers) {
+      if (back !== null) stacks.add(this.#pool.stack(back, 0, below instanceof Begun ? this.#belowOf(below) : below));
+      else if (below instanceof Begun) isEnd = this.#collect(below, stacks, seen) || isEnd;
+      else {
+        isEnd ||= below.isEnd;
+        for (const stack of below.stacks) stacks.add(stack);
+      }
+    }
+    return isEnd;
+  }
+}

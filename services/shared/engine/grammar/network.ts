@@ -1,0 +1,172 @@
+import { encoded, type Range, spelled } from "./characters.ts";
+import type { Expression, Rule } from "./expression.ts";
+import { pruned } from "./pruning.ts";
+import { refusedAt } from "./schema-forms.ts";
+import type { Text } from "./text.ts";
+
+/** In all. Most are made by parts that are repeated, and take some 300 bytes. */
+const STATES_MAX = 400_000;
+
+/** Where an answer may stand within a rule, and which bytes lead on. */
+export interface State {
+  readonly moves: Move[];
+  /** States reached without a byte. */
+  readonly free: number[];
+  /** Rules that may begin here: their first state, and where it goes on behind them. */
+  readonly calls: Call[];
+  /** The rule may end here. */
+  ends: boolean;
+  /** Of a text: states of its automaton that this is, or that the character that has begun may lead to. */
+  readonly text: Text | null;
+  readonly heads: readonly number[];
+}
+export interface Move {
+  readonly first: number;
+  readonly last: number;
+  readonly to: number;
+  /** Of a text: with it a character, or all of the text, is complete. */
+  readonly completes: boolean;
+}
+export interface Call {
+  readonly start: number;
+  readonly back: number;
+  /** Nothing is left behind it: who calls need not come back, so lists do not make stacks grow. */
+  readonly isLast: boolean;
+}
+
+export interface Network {
+  readonly states: readonly State[];
+  readonly start: number;
+}
+
+/** Without what leads to no end, so that whatever is begun can be ended. Throws INVALID_REQUEST where nothing can. */
+export function networkOf(root: Rule): Network {
+  const maker = new Maker();
+  const start = maker.startOf(root);
+  maker.fill();
+  const states = pruned(maker.states);
+  if (states[start] === undefined) throw refusedAt("", "cannot be met: no value is as it says");
+  return { states: states.map((state) => state ?? DEAD), start };
+}
+
+class Maker {
+  readonly states: State[] = [];
+  readonly #starts = new Map<Rule, number>();
+  readonly #waiting: Rule[] = [];
+  readonly #texts = new Map<Text, number>();
+
+  startOf(rule: Rule): number {
+    const known = this.#starts.get(rule);
+    if (known !== undefined) return known;
+    const start = this.#add();
+    this.#starts.set(rule, start);
+    this.#waiting.push(rule);
+    return start;
+  }
+
+  /** One after the other, so that rules may lead to one another as deep as they like. */
+  fill(): void {
+    for (let rule = this.#waiting.shift(); rule !== undefined; rule = this.#waiting.shift())
+      this.states[this.#expression(rule.body, this.startOf(rule))]!.ends = true;
+  }
+
+  #add(text: Text | null = null, heads: readonly number[] = []): number {
+    if (this.states.length >= STATES_MAX) throw refusedAt("", `makes more than the ${STATES_MAX} states that are supported`);
+    return this.states.push({ moves: [], free: [], calls: [], ends: false, text, heads }) - 1;
+  }
+
+  /** Adds what leads through it from `from`, and gives where it ends. */
+  #expression(expression: Expression, from: number): number {
+    const { kind } = expression;
+    if (kind === "all") return expression.parts.reduce((end, part) => this.#expression(part, end), from);
+    if (kind === "repeat") return this.#repeat(expression, from);
+    const end = this.#add();
+    if (kind === "set") for (const range of expression.ranges) this.#bytes(encoded(range), from, end);
+    else if (kind === "any") for (const choice of expression.choices) this.#free(this.#expression(choice, this.#behind(from)), end);
+    else if (kind === "rule") this.states[from]!.calls.push({ start: this.startOf(expression.rule), back: end, isLast: false });
+    else this.#text(expression.text, from, end);
+    return end;
+  }
+
+  #free(from: number, to: number): void {
+    this.states[from]!.free.push(to);
+  }
+
+  #behind(from: number): number {
+    const state = this.#add();
+    this.#free(from, state);
+    return state;
+  }
+
+  #repeat({ part, least, most }: Extract<Expression, { kind: "repeat" }>, from: number): number {
+    let end = this.#behind(from);
+    for (let i = 0; i < least; i++) end = this.#behind(this.#expression(part, end));
+    if (most === Number.POSITIVE_INFINITY) {
+      this.#free(this.#expression(part, end), end);
+      return this.#behind(end);
+    }
+    const last = this.#add();
+    for (let i = least; i < most; i++) {
+      this.#free(end, last);
+      end = this.#behind(this.#expression(part, end));
+    }
+    this.#free(end, last);
+    return last;
+  }
+
+  #bytes(sequences: ReadonlyArray<readonly Range[]>, from: number, to: number): void {
+    for (const bytes of sequences) {
+      let at = from;
+      bytes.forEach(([first, last], i) => {
+        const next = i === bytes.length - 1 ? to : this.#add();
+        this.states[at]!.moves.push({ first, last, to: next, completes: false });
+        at = next;
+      });
+    }
+  }
+
+  /** Called like a rule, and made once however often it stands somewhere. */
+  #text(text: Text, from: number, back: number): void {
+    const start = this.#texts.get(text) ?? this.#textStates(text);
+    this.#texts.set(text, start);
+    this.states[from]!.calls.push({ start, back, isLast: false });
+  }
+
+  #textStates(text: Text): number {
+    const end = this.#add();
+    this.states[end]!.ends = true;
+    const numbers = text.automaton.map((_, head) => this.#add(text, [head]));
+    for (const [i, { accepts, steps }] of text.automaton.entries()) {
+      if (accepts) this.states[numbers[i]!]!.moves.push({ first: QUOTE, last: QUOTE, to: end, completes: true });
+      const ways = steps.flatMap(({ ranges, to }) => ranges.flatMap(spelled).map((bytes): Way => ({ bytes, to })));
+      this.#ways(ways, numbers[i]!, text, numbers);
+    }
+    return numbers[0]!;
+  }
+
+  /** By the first byte. Ranges of first bytes are the same or apart, because one of several bytes is followed by all there are. */
+  #ways(all: readonly Way[], from: number, text: Text, numbers: readonly number[]): void {
+    const behind = new Map<string, { readonly first: Range; readonly ways: Way[] }>();
+    for (const { bytes, to } of all) {
+      const [first, ...bytesBehind] = bytes as [Range, ...Range[]];
+      const known = behind.get(String(first)) ?? { first, ways: [] };
+      known.ways.push({ bytes: bytesBehind, to });
+      behind.set(String(first), known);
+    }
+    for (const { first, ways } of behind.values()) {
+      const completes = ways[0]!.bytes.length === 0;
+      const to = completes ? numbers[ways[0]!.to]! : this.#add(text, [...new Set(ways.map(({ to }) => to))]);
+      this.states[from]!.moves.push({ first: first[0], last: first[1], to, completes });
+      if (!completes) this.#ways(ways, to, text, numbers);
+    }
+  }
+}
+
+interface Way {
+  readonly bytes: readonly Range[];
+  /** A state of the automaton. */
+  readonly to: number;
+}
+
+const QUOTE = 0x22;
+const DEAD: State = { moves: [], free: [], calls: [], ends: false, text: null, heads: [] };

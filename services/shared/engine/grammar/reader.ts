@@ -1,0 +1,47 @@
+import { closed } from "./closing.ts";
+import type { Network } from "./network.ts";
+import { type Below, END, type Stack, StackPool, type Stacks } from "./stacks.ts";
+
+/** How an answer goes through a network. */
+export class Reader {
+  readonly pool = new StackPool();
+  readonly #network: Network;
+
+  constructor(network: Network) {
+    this.#network = network;
+  }
+
+  start(): Stacks {
+    return this.#closed([this.pool.stack(this.#network.start, 0, END)]);
+  }
+
+  /** Behind a rule that has ended. */
+  behind({ stacks, isEnd }: Below): Stacks {
+    const { stacks: reached, ended } = this.#closed(stacks);
+    return { stacks: reached, ended: ended || isEnd };
+  }
+
+  /** Null: the byte leads nowhere. */
+  step(from: Stacks, byte: number): Stacks | null {
+    const reached: Stack[] = [];
+    for (const stack of from.stacks) this.#move(stack, byte, reached);
+    return reached.length === 0 ? null : this.#closed(reached);
+  }
+
+  #move({ state, count, below }: Stack, byte: number, reached: Stack[]): void {
+    const { states } = this.#network;
+    const { moves, text } = states[state]!;
+    for (const { first, last, to, completes } of moves) {
+      if (byte < first || byte > last) continue;
+      const next = states[to]!;
+      if (text === null) reached.push(this.pool.stack(to, 0, below));
+      else if (next.text === null) {
+        if (text.mayEnd(count)) reached.push(this.pool.stack(to, 0, below));
+      } else if (text.leads(next.heads, text.after(count))) reached.push(this.pool.stack(to, completes ? text.after(count) : count, below));
+    }
+  }
+
+  #closed(reached: readonly Stack[]): Stacks {
+    return closed(this.#network, this.pool, reached);
+  }
+}
