@@ -156,7 +156,10 @@ async function record({ bus }: SubmitDeps, jobId: string, submission: Submission
     // Two requests with one id: the other's job came first, and differs from ours in no more than a drawn seed, the lane and the time.
     const joined = shared && error instanceof ServingError && error.code === "CONFLICT";
     if (!joined) throw error;
-    return { request: job, follows: (await bus.log.first(jobId))?.sequence };
+    const first = await bus.log.first(jobId);
+    const theirs = first?.event.type === "submitted" ? first.event.request : job;
+    if (theirs.lane !== lane) await bus.registry.noteJob(jobId, JSON.stringify({ ...note, lane: theirs.lane }));
+    return { request: theirs, follows: first?.sequence };
   }
 }
 

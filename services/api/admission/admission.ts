@@ -59,7 +59,7 @@ export class Admission {
       while (admitted.length < jobs) {
         const now = { ...state, load: this.#backlog.known, idle }; // who came at the same time is in it by now
         const lane = laneOf(this.#limits.shareMs, now.load, now.speed, job);
-        requireRoom(this.#limits, now, { ...job, lane });
+        requireRoom(this.#limits, now, { ...job, lane }, admitted.length > 0);
         const counted = this.#backlog.add({ lane, promptTokens: job.promptTokens, outputTokens: expectedOutput(job), owner });
         admitted.push({ ...counted, lane });
       }
@@ -111,22 +111,22 @@ interface State {
   readonly nowMs: number;
 }
 
-/** Throws OVERLOADED. A larger job is refused wherever a smaller one is. */
-function requireRoom(limits: RoomLimits, { load, idle, speed, nowMs }: State, job: Demand): void {
+/** Throws OVERLOADED. A larger job is refused wherever a smaller one is. `follows`: it comes with one that is let in, so that only all that is free bounds it. */
+function requireRoom(limits: RoomLimits, { load, idle, speed, nowMs }: State, job: Demand, follows: boolean): void {
   const outputTokens = expectedOutput(job);
   const { prompt, output } = waiting(load);
   const tokens = prompt + output;
   const secondsOf = (tokens: number) => tokens / Math.max(1, speed.prefill.tokensPerSecond);
-  const room = roomFor(limits, load, job.tenant);
-  const { free } = room;
-  const own = idle ? free : room.own; // what comes together fills an idle cluster, if it must
+  const { free, tenants } = roomFor(limits, load, job.tenant);
+  const own = follows ? free : tenants;
   const full = (what: string, isFull: boolean) =>
     isFull ? `${what} are waiting already` : "your jobs take as much room as is left for others";
   if (own.jobs < 1) throw refused(full(`${load.jobs} jobs`, free.jobs < 1), secondsOf(tokens / Math.max(1, load.jobs)));
   const size = job.promptTokens + outputTokens;
   const excess = size - own.tokens;
   // A job larger than all that may wait gets in when nothing does.
-  if (excess > 0 && !idle) throw refused(full(`${tokens} tokens`, size > free.tokens), secondsOf(Math.min(excess, tokens)));
+  if (excess > 0 && !idle)
+    throw refused(full(`${tokens} tokens`, size > free.tokens), secondsOf(Math.min(own === free ? excess : 2 * excess, tokens))); // of what ends a tenant has half
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds <= 0 || idle) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
   const alone = secondsAlone(speed, { ...job, outputTokens });

@@ -9,6 +9,7 @@ const COST = 20;
 /** Work that waits or is under way. */
 export interface Load {
   readonly jobs: number;
+  readonly jobsIn: Readonly<Record<Lane, number>>;
   /** Of jobs before decode. */
   readonly prompts: Readonly<Record<Lane, Prompts>>;
   /** Expected of all jobs. */
@@ -22,9 +23,9 @@ export interface Owned {
   readonly jobs: number;
   /** Of prompts before decode and of answers, in all lanes. */
   readonly tokens: number;
-  /** In the batch lane not. */
+  readonly jobsIn: Readonly<Record<Lane, number>>;
+  /** Of prompts in the interactive lane. */
   readonly promptTokens: number;
-  readonly outputTokens: number;
 }
 
 /** What is counted of a job. */
@@ -100,26 +101,27 @@ export class Backlog {
   }
 }
 
-const NOTHING: Owned = { jobs: 0, tokens: 0, promptTokens: 0, outputTokens: 0 };
+const noJobs = () => ({ interactive: 0, surplus: 0, batch: 0 });
+const NOTHING: Owned = { tokens: 0, jobs: 0, jobsIn: noJobs(), promptTokens: 0 };
 
 class Sum implements Load {
   jobs = 0;
+  readonly jobsIn = noJobs();
   readonly prompts = { interactive: new Prompts(), surplus: new Prompts(), batch: new Prompts() };
   readonly outputTokens = { interactive: 0, surplus: 0, batch: 0 };
-  readonly #owned = new Map<string, Owned>();
+  readonly #owned = new Map<string, { tokens: number; jobs: number; jobsIn: ReturnType<typeof noJobs>; promptTokens: number }>();
 
   add({ lane, promptTokens, outputTokens, owner }: Weight, times: 1 | -1 = 1): void {
     this.jobs += times;
+    this.jobsIn[lane] += times;
     this.prompts[lane].add(promptTokens, times);
     this.outputTokens[lane] += times * outputTokens;
-    const owned = this.owned(owner);
-    const inTurn = lane === "batch" ? 0 : times;
-    this.#owned.set(owner, {
-      jobs: owned.jobs + times,
-      tokens: owned.tokens + times * (promptTokens + outputTokens),
-      promptTokens: owned.promptTokens + inTurn * promptTokens,
-      outputTokens: owned.outputTokens + inTurn * outputTokens,
-    });
+    const owned = this.#owned.get(owner) ?? { ...NOTHING, jobsIn: noJobs() };
+    this.#owned.set(owner, owned);
+    owned.jobs += times;
+    owned.jobsIn[lane] += times;
+    owned.tokens += times * (promptTokens + outputTokens);
+    if (lane === "interactive") owned.promptTokens += times * promptTokens;
   }
 
   owned(owner: string): Owned {

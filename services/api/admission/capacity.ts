@@ -11,6 +11,8 @@ const TOKENS_PER_SECOND_ASSUMED = { prefill: 200, decode: 5 } as const;
 /** What the workers of a phase can do together. */
 export interface Capacity {
   readonly workers: number;
+  /** Jobs that they hold at once. */
+  readonly places: number;
   /** Whether any of them has worked yet. */
   readonly measured: boolean;
   readonly tokensPerSecond: number;
@@ -71,6 +73,7 @@ export class Workers {
     };
     return {
       workers: own.length,
+      places: own.reduce((sum, { slots }) => sum + slots, 0),
       measured: measured !== null,
       tokensPerSecond: own.length * each,
       tokensPerJobSecond: perJob,

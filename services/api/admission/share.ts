@@ -17,8 +17,9 @@ interface Room {
 }
 
 /**
- * The lane that a job is to wait in. Interactive work of a tenant whose own takes the workers `shareMs` already waits behind that of others. There are no
- * shares until the workers have shown their speed, nor where nobody can be told from others.
+ * The lane that a job is to wait in. A tenant has its share of the interactive one: prompts that take prefill less than `shareMs` before this one, and jobs for
+ * half of decode's places. More of its work waits behind that of others, and where there are no others behind its own, in the order it came. There are no
+ * shares while nobody knows what the workers can do, nor where nobody can be told from others.
  */
 export function laneOf(
   shareMs: number,
@@ -26,10 +27,12 @@ export function laneOf(
   { prefill, decode }: Speed,
   { lane, tenant }: Pick<JobRequest, "lane" | "tenant">,
 ): Lane {
-  if (lane !== "interactive" || isEverybody(tenant) || !prefill.measured || !decode.measured) return lane;
-  const { promptTokens, outputTokens } = load.owned(ownerOf(tenant));
-  const seconds = Math.max(promptTokens / prefill.tokensPerSecond, outputTokens / decode.tokensPerSecond);
-  return seconds * 1_000 < shareMs ? lane : "surplus";
+  if (lane !== "interactive" || isEverybody(tenant) || !prefill.measured || decode.workers === 0) return lane;
+  const { jobsIn, promptTokens } = load.owned(ownerOf(tenant));
+  const isAlone = load.jobsIn.interactive === jobsIn.interactive;
+  if (isAlone && jobsIn.surplus > 0) return "surplus";
+  const hasRoom = promptTokens * 1_000 < shareMs * prefill.tokensPerSecond && 2 * jobsIn.interactive < decode.places;
+  return hasRoom ? lane : "surplus";
 }
 
 /** What is free, and what of it one tenant may take: as much as is left for others then, or all where it has nothing yet. EVERYBODY may take all of it. */
@@ -37,12 +40,12 @@ export function roomFor(
   { queueJobsMax, backlogTokensMax }: RoomLimits,
   load: Load,
   tenant: string,
-): { readonly free: Room; readonly own: Room } {
+): { readonly free: Room; readonly tenants: Room } {
   const { prompt, output } = waiting(load);
   const free = { jobs: queueJobsMax - load.jobs, tokens: backlogTokensMax - prompt - output };
   const { jobs, tokens } = load.owned(ownerOf(tenant));
-  if (isEverybody(tenant) || jobs === 0) return { free, own: free };
-  return { free, own: { jobs: Math.floor((free.jobs - jobs) / 2), tokens: (free.tokens - tokens) / 2 } };
+  if (isEverybody(tenant) || jobs === 0) return { free, tenants: free };
+  return { free, tenants: { jobs: Math.floor((free.jobs - jobs) / 2), tokens: (free.tokens - tokens) / 2 } };
 }
 
 const isEverybody = (tenant: string): boolean => tenant === EVERYBODY.tenant;

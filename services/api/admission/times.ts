@@ -30,7 +30,7 @@ export const secondsAlone = ({ prefill, decode }: Speed, job: Answered): number 
 export function overlap(load: Load, speed: Speed, job: Prompted): number {
   const ahead = promptsAhead(load, speed.prefill, job);
   const decides = secondsInPrefill(load, speed.prefill, job) >= secondsInDecode(load, speed.decode, job);
-  return decides && ahead > 0 ? promptsBefore(load, speed.prefill, job.lane) / ahead : 1;
+  return decides && ahead > 0 ? promptsUpTo(load, job.lane) / ahead : 1;
 }
 
 /** Tokens that wait or are under way, in all lanes. */
@@ -39,9 +39,12 @@ export const waiting = ({ prompts, outputTokens }: Load) => ({
   output: sum(LANES.map((lane) => outputTokens[lane])),
 });
 
-/** One worker computes the job's own prompt. */
-const secondsInPrefill = (load: Load, prefill: Capacity, job: Prompted): number =>
-  (promptsAhead(load, prefill, job) + prefill.workers * job.promptTokens) / prefill.tokensPerSecond;
+/** One worker computes the job's own prompt, and between its chunks those of a prompt of a lane behind that keeps the place beside it. */
+const secondsInPrefill = (load: Load, prefill: Capacity, job: Prompted): number => {
+  const own = prefill.workers * job.promptTokens;
+  const behind = sum(LANES.slice(rank(job.lane) + 1).map((each) => load.prompts[each].tokens()));
+  return (promptsAhead(load, prefill, job) + own + Math.min(behind, own)) / prefill.tokensPerSecond;
+};
 
 const secondsInDecode = ({ outputTokens }: Load, decode: Capacity, { lane }: Prompted): number =>
   sum(upTo(lane).map((each) => outputTokens[each])) / decode.tokensPerSecond;
@@ -50,22 +53,16 @@ const secondsInDecode = ({ outputTokens }: Load, decode: Capacity, { lane }: Pro
  * Tokens of other prompts that are done before a job's own. Work that is no batch's takes turns (architecture, "Turns"): of each other prompt as much is done
  * as of this one and a turn. The first keeps one of two places, and has a chunk computed beside each of theirs and of this one's.
  */
-function promptsAhead(load: Load, prefill: Capacity, { lane, promptTokens }: Prompted): number {
-  const { turnTokens, chunkTokens, workers } = prefill;
-  const all = promptsBefore(load, prefill, lane);
+function promptsAhead(load: Load, { turnTokens, chunkTokens, workers }: Capacity, { lane, promptTokens }: Prompted): number {
+  const all = promptsUpTo(load, lane);
   if (lane === "batch" || !Number.isFinite(turnTokens + chunkTokens)) return all;
   const others = upTo(lane).map((each) => load.prompts[each]);
   const beside = workers * (promptTokens + chunkTokens) + sum(others.map(({ count }) => count)) * chunkTokens;
-  return Math.min(all, 2 * sum(others.map((each) => each.tokens(promptTokens + turnTokens))) + beside + oneTurn(load, prefill, lane));
+  return Math.min(all, 2 * sum(others.map((each) => each.tokens(promptTokens + turnTokens))) + beside);
 }
 
 /** All that a job of `lane` may wait for. */
-const promptsBefore = (load: Load, prefill: Capacity, lane: Lane): number =>
-  sum(upTo(lane).map((each) => load.prompts[each].tokens())) + oneTurn(load, prefill, lane);
-
-/** Surplus work makes way for interactive work once its turn is over; a batch's makes way at once. */
-const oneTurn = ({ prompts }: Load, { turnTokens, workers }: Capacity, lane: Lane): number =>
-  lane === "interactive" ? Math.min(prompts.surplus.tokens(), workers * turnTokens) : 0;
+const promptsUpTo = ({ prompts }: Load, lane: Lane): number => sum(upTo(lane).map((each) => prompts[each].tokens()));
 
 /** Lanes of which a job of `lane` waits for what came before it. */
 const upTo = (lane: Lane): readonly Lane[] => LANES.slice(0, rank(lane) + 1);

@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import { type ErrorCode, ServingError } from "../runtime/errors.ts";
+import { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import { toldOf } from "./away.ts";
 
@@ -15,22 +15,28 @@ type Need = keyof typeof LOST;
 
 /** Between two lines of a trouble that lasts. */
 const AGAIN_MS = 60_000;
+/** Words of as many errors are told before a minute is over. */
+const WORDS_MAX = 8;
 
 /** Some of what is needed is asked for in vain. */
 interface Trouble {
   readonly sinceMs: number;
   toldMs: number;
-  /** Of the errors that were told. */
-  readonly codes: Set<ErrorCode>;
+  /** What went wrong, in words that were told. */
+  readonly words: Set<string>;
 }
 
-/** Whether a process reaches what it needs of the record. Logged when it does not any more, then once a minute and for each other kind of error, and when it does again. */
+/**
+ * Whether a process reaches what it needs of the record. Logged when it does not any more, then once a minute and where something else goes wrong, and when it
+ * does again.
+ */
 export class Reach {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #changed: (problem: string | null) => void;
-  readonly #failing = new Set<Need>();
+  readonly #failing = new Map<Need, ServingError>();
   #trouble: Trouble | null = null;
+  #problem: string | null = null;
 
   /** `changed` hears of each change: what is wrong, for people, or null. */
   constructor(log: Logger, clock: Clock, changed: (problem: string | null) => void = () => {}) {
@@ -42,25 +48,38 @@ export class Reach {
   failed(need: Need, thrown: unknown): void {
     const nowMs = this.#clock.monotonicMs();
     const error = ServingError.from(thrown);
-    this.#failing.add(need);
-    if (this.#trouble === null) this.#changed(`${LOST[need]}: ${error.message}`);
-    this.#trouble ??= { sinceMs: nowMs, toldMs: nowMs, codes: new Set() };
-    const { codes, toldMs } = this.#trouble;
-    if (codes.has(error.code) && nowMs - toldMs < AGAIN_MS) return;
-    codes.add(error.code);
+    this.#failing.set(need, error);
+    this.#tellChange();
+    this.#trouble ??= { sinceMs: nowMs, toldMs: Number.NEGATIVE_INFINITY, words: new Set() };
+    const { words, toldMs } = this.#trouble;
+    if ((words.has(toldOf(error)) || words.size >= WORDS_MAX) && nowMs - toldMs < AGAIN_MS) return;
+    words.add(toldOf(error));
     this.#trouble.toldMs = nowMs;
-    this.#log.warn({ ...this.#lasts(this.#trouble), ...stackOf(error) }, `${this.#lost()}: ${toldOf(error)}`);
+    this.#log.warn({ ...this.#lasts(this.#trouble), ...stackOf(error) }, this.#lost());
   }
 
   worked(need: Need): void {
-    if (!this.#failing.delete(need) || this.#failing.size > 0 || this.#trouble === null) return;
+    if (!this.#failing.delete(need)) return;
+    this.#tellChange();
+    if (this.#failing.size > 0 || this.#trouble === null) return;
     this.#log.info(this.#lasts(this.#trouble), "the record does its part again");
     this.#trouble = null;
-    this.#changed(null);
   }
 
+  /** Of the first that fails. */
+  #tellChange(): void {
+    const [first] = this.#failing;
+    const problem = first === undefined ? null : `${LOST[first[0]]}: ${first[1].message}`;
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#changed(problem);
+  }
+
+  /** All that fails, by what is wrong with it. */
   #lost(): string {
-    return [...this.#failing].map((need) => LOST[need]).join(", ");
+    const lost = new Map<string, string[]>();
+    for (const [need, error] of this.#failing) lost.set(toldOf(error), [...(lost.get(toldOf(error)) ?? []), LOST[need]]);
+    return [...lost].map(([why, needs]) => `${needs.join(", ")}: ${why}`).join("; ");
   }
 
   #lasts({ sinceMs }: Trouble): { readonly lastsMs: number } {

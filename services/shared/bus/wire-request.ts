@@ -5,7 +5,7 @@ import { boolean, choice, type Fields, floating, ints, list, message, text, unsi
 const VIEW_BYTES_MAX = 65_536;
 
 /** By the numbers of the wire, where a surplus is an interactive job with a mark: versions before read it as such. */
-const lanes: readonly Lane[] = ["interactive", "batch"];
+const wireLanes: readonly Lane[] = ["interactive", "batch"];
 
 /** As protobuf writes it. TOO_LARGE where its view is. */
 export function requestToWire(request: JobRequest): object {
@@ -18,7 +18,7 @@ export function requestToWire(request: JobRequest): object {
   return {
     ...rest,
     ...source,
-    lane: Math.max(0, lanes.indexOf(lane)),
+    lane: Math.max(0, wireLanes.indexOf(lane)),
     ...(lane === "surplus" && { surplus: true }),
     sampling: { ...sampling, seed },
   };
@@ -29,7 +29,7 @@ export function requestFromWire(fields: Fields): JobRequest {
   return {
     model: text(fields.model),
     tenant: text(fields.tenant),
-    lane: boolean(fields.surplus) ? "surplus" : choice(lanes, fields.lane),
+    lane: boolean(fields.surplus) ? "surplus" : choice(wireLanes, fields.lane),
     prompt: fields.prompt === "payload" ? { payload: text(fields.payload) } : { ids: idsOf(message(fields.inline).ids) },
     promptTokens: whole(fields.promptTokens),
     maxTokens: whole(fields.maxTokens),

@@ -19,12 +19,24 @@ export function openLog(role: string, level: string): Logger {
   return pino({ level, base: { role, pid: process.pid }, serializers: { err: told } }, stderr);
 }
 
-/** An error in a line. What was foreseen is told in words: its stack says no more than where it was met. A defect keeps its own. */
+/** An error in a line. What was foreseen is told in words: its stack says no more than where it was met. A defect, also where it is behind that, keeps its own. */
 export function told(thrown: unknown): object {
   if (!(thrown instanceof ServingError) || thrown.code === "INTERNAL") return pino.stdSerializers.err(thrown as Error);
-  const { code, told, cause } = thrown;
-  const why = cause instanceof Error && !told.includes(cause.message) ? { why: cause.message } : {};
-  return { code, message: told, ...why };
+  const { code, told: message } = thrown;
+  const cause = firstCause(thrown);
+  if (isDefect(cause)) return { code, message, cause: pino.stdSerializers.err(cause) };
+  return { code, message, ...(cause !== thrown && !message.includes(cause.message) && { why: cause.message }) };
 }
+
+function firstCause(error: Error): Error {
+  const seen = new Set<Error>();
+  let at = error;
+  for (; at.cause instanceof Error && !seen.has(at); at = at.cause) seen.add(at);
+  return at;
+}
+
+const isDefect = (error: Error): boolean =>
+  [TypeError, RangeError, ReferenceError].some((kind) => error instanceof kind) ||
+  (error instanceof ServingError && error.code === "INTERNAL");
 
 export const silentLog: Logger = pino({ level: "silent" });

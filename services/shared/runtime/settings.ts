@@ -83,7 +83,7 @@ const work = {
   shareMs: milliseconds(
     10_000,
     { min: 1 },
-    "Interactive work of one tenant that takes the workers longer than this waits behind that of others, before batches. Not of the tenant `default`.",
+    "Prompts of one tenant that take prefill longer than this wait behind the work of others, and so do its jobs beyond half of decode's places; before batches. Not of the tenant `default`.",
   ),
   beatMs: milliseconds(1_000, { min: 100, times: 3 }, "How often a process shows it is alive."),
   drainMs: milliseconds(

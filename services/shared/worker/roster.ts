@@ -13,7 +13,7 @@ const PULSE_MS = 20;
 /** Nudges for jobs that are not here are remembered: the job may be on its way to us. */
 const HEARD_MAX = 4_096;
 
-/** Who makes way for interactive work, and why. */
+/** Who makes way for work that goes before his own, and why. */
 export interface Leaver {
   readonly job: HeldJob;
   readonly reason: Interrupted;
@@ -59,9 +59,9 @@ export class Roster {
   }
 
   /**
-   * Who makes way for work of `lane`, which is no batch's, and why: the batch job that came last, else of those whose turn is over, surplus before others, the
-   * one that came last. Nobody makes way for a lane behind his own, and the first of several keeps its place: whatever others come, it gets done. Null while
-   * nobody may, or somebody is on the way out already. `taken`: slots, of which some may belong to jobs that are being claimed.
+   * Who makes way for work of `lane`, and why: of jobs of the lanes behind it the one of the last lane that came last, else of those of its own whose turn is
+   * over the one that came last. The first of several keeps its place there: whatever others come, it gets done. Null while nobody may, or somebody is on the
+   * way out already. `taken`: slots, of which some may belong to jobs that are being claimed.
    */
   leaver(taken: number, lane: Lane): Leaver | null {
     if ([...this.#jobs.keys()].some(({ leaving }) => leaving)) return null;
@@ -71,14 +71,16 @@ export class Roster {
   /** All who may be put out for work of `lane`, in the order of `leaver`. */
   leavers(taken: number, lane: Lane): readonly Leaver[] {
     const jobs = [...this.#jobs.keys()];
-    const batch = jobs.filter(({ request }) => request.lane === "batch").reverse();
-    const over = jobs
-      .slice(taken > 1 ? 1 : 0)
-      .filter(({ request, turnIsOver }) => request.lane !== "batch" && rank(request.lane) >= rank(lane) && turnIsOver)
+    const behind = jobs
+      .filter(({ request }) => rank(request.lane) > rank(lane))
       .reverse()
       .sort((a, b) => rank(b.request.lane) - rank(a.request.lane));
+    const over = jobs
+      .slice(taken > 1 ? 1 : 0)
+      .filter(({ request, turnIsOver }) => request.lane === lane && turnIsOver)
+      .reverse();
     return [
-      ...batch.map((job) => ({ job, reason: new Interrupted("overtaken", "interactive work goes first") })),
+      ...behind.map((job) => ({ job, reason: new Interrupted("overtaken", "interactive work goes first") })),
       ...over.map((job) => ({ job, reason: new Interrupted("yielded", TURN_IS_OVER) })),
     ];
   }

@@ -16,14 +16,14 @@ import { Slots } from "./slots.ts";
 
 /** How long one pull waits for a message; also the longest until a lost connection is noticed and tried again. */
 const PULL_MS = 2_000;
-/** How often a worker without a free slot, or without room, looks whether interactive work waits. */
+/** How often a worker without a free slot, or without room, looks whether work waits that goes before its own. */
 const MAKE_WAY_MS = 250;
 /** The record is away: the pause before the next try. */
 const AWAY_MS = 500;
 
 interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
-  /** How long a job keeps its slot at least while interactive work waits; infinite: to its end. */
+  /** How long a job keeps its slot at least while others of its lane wait; infinite: to its end. */
   readonly turnMs: number;
   /** What is computed without a break takes so long; told beside `turnMs`. */
   readonly chunkMs?: number;
@@ -154,8 +154,8 @@ async function inBackground(here: Station, done: AbortSignal) {
 }
 
 /**
- * Has interactive work done for which nobody else has a free slot, while this worker is short of slots or room: at once where only batch jobs wait for
- * room, else once somebody here may make way. What waits is claimed before anybody leaves: of many workers one makes way for it, and only for what is to
+ * Has work done for which nobody else has a free slot, while this worker is short of slots or room: at once where whoever waits for room is of a lane
+ * behind, else once somebody here may make way. What waits is claimed before anybody leaves: of many workers one makes way for it, and only for what is to
  * be done. Its claim is kept while it waits for the slot.
  */
 async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
@@ -171,7 +171,7 @@ async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<v
   }
 }
 
-/** Who goes before whoever waits for room here, batch jobs in any case, and who makes way for him where no slot is free. */
+/** The next of the lanes before that of whoever waits for room, or before the batch lane where nobody does; and who makes way where no slot is free. */
 async function overtaker({ bus, phase, model, roster, held, room }: Station) {
   for (const lane of LANES.slice(0, rank(room.first?.request.lane ?? "batch"))) {
     const leaver = held.full ? roster.leaver(held.taken, lane) : null;

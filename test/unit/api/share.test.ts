@@ -5,7 +5,7 @@ import { openBus } from "../../../services/shared/bus/open.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";
 
 const roomy = { queueJobsMax: 1_000, backlogTokensMax: 1e9, shareMs: 10_000 };
-const measured = { slots: 2, tokensPerSecond: 1_000, tokensPerJobSecond: 500 };
+const measured = { slots: 20, tokensPerSecond: 1_000, tokensPerJobSecond: 50 };
 
 /** A door in front of one worker of each phase, which do a thousand tokens a second. */
 async function door(limits = roomy, beat: object = measured) {
@@ -24,27 +24,37 @@ async function door(limits = roomy, beat: object = measured) {
 }
 const lanesOf = (admitted: readonly { readonly lane: Lane }[]) => admitted.map(({ lane }) => lane);
 
-test("what a tenant has beyond its share waits behind others, whoever comes late has his, and it is back once work is done", async () => {
+test("of a tenant's prompts what takes prefill longer than its share waits behind others, and whoever comes late has his share", async () => {
   const { admit } = await door();
   const crowd = await admit("a", 4_000, {}, 5);
   expect(lanesOf(crowd)).toEqual(["interactive", "interactive", "interactive", "surplus", "surplus"]);
   expect(lanesOf(await admit("b", 4_000, {}, 2))).toEqual(["interactive", "interactive"]);
-  for (const { forget } of crowd.slice(2)) forget();
-  expect(lanesOf(await admit("a", 1))).toEqual(["interactive"]);
+  for (const { forget } of crowd.slice(0, 3)) forget();
+  expect(lanesOf(await admit("a", 4_000)), "surplus takes nothing of the share").toEqual(["interactive"]);
 });
 
-test("answers count like prompts, by the slower of the two; batches count nothing of it and stay what they are", async () => {
+test("a tenant that is alone has its work done in the order it came", async () => {
   const { admit } = await door();
+  const crowd = await admit("a", 4_000, {}, 4);
+  for (const { forget } of crowd.slice(0, 3)) forget();
+  expect(lanesOf(await admit("a", 1))).toEqual(["surplus"]);
+  crowd[3]!.forget();
+  expect(lanesOf(await admit("a", 1)), "behind its own surplus, once it is there").toEqual(["surplus"]);
+});
+
+test("a tenant has jobs for half of decode's places; batches count nothing of it and stay what they are", async () => {
+  const { admit } = await door(roomy, { ...measured, slots: 6 });
   await admit("a", 1e6, { lane: "batch" });
-  expect(lanesOf(await admit("a", 1, { maxTokens: 1_000 }, 12))).toEqual([...Array(10).fill("interactive"), "surplus", "surplus"]);
+  expect(lanesOf(await admit("a", 1, {}, 5))).toEqual(["interactive", "interactive", "interactive", "surplus", "surplus"]);
   expect(lanesOf(await admit("a", 1, { lane: "batch" }))).toEqual(["batch"]);
 });
 
-test("there are no shares among those who cannot be told apart, nor while nobody knows how fast workers are", async () => {
-  const one = await door();
-  expect(new Set(lanesOf(await one.admit("default", 4_000, {}, 10)))).toEqual(new Set(["interactive"]));
-  const other = await door(roomy, { ...measured, tokensPerSecond: null });
-  expect(new Set(lanesOf(await other.admit("a", 4_000, {}, 10)))).toEqual(new Set(["interactive"]));
+test("there are no shares among those who cannot be told apart, nor while nobody knows what the workers can do", async () => {
+  const lanesOfTen = async (it: Awaited<ReturnType<typeof door>>, tenant: string) =>
+    new Set(lanesOf(await it.admit(tenant, 4_000, {}, 10)));
+  expect(await lanesOfTen(await door(), "default")).toEqual(new Set(["interactive"]));
+  expect(await lanesOfTen(await door(roomy, { ...measured, tokensPerSecond: null }), "a")).toEqual(new Set(["interactive"]));
+  expect(await lanesOfTen(await door(roomy, { ...measured, model: "another" }), "a")).toEqual(new Set(["interactive"]));
 });
 
 test.each(["interactive", "batch"] as const)(
@@ -78,22 +88,24 @@ test.each(["interactive", "batch"] as const)(
   },
 );
 
-test("answers to one request that are more than a tenant's room get in where nothing waits", async () => {
-  const { admit } = await door({ ...roomy, queueJobsMax: 4 });
+test("answers to one request get in together where there is room for all, though they are more than is left for others", async () => {
+  const { admit } = await door({ ...roomy, queueJobsMax: 6 });
+  await admit("b", 1);
+  await admit("a", 1);
   expect(await admit("a", 1, {}, 4)).toHaveLength(4);
 });
 
-test("a surplus is told to wait for all interactive work; that waits for a turn of a surplus which has its place, or where there are no turns for its end", async () => {
+test("a surplus is told to wait for all interactive work; that waits for no surplus but what keeps the place beside it", async () => {
   const turns = await door(roomy, { ...measured, turnMs: 1_500, chunkMs: 500 });
   await turns.admit("a", 100_000);
   await turns.admit("a", 100_000);
   const interactive = 0.1 + 2 * (0.1 + 1.5) + 0.1 + 2 * 0.5;
-  expect(await turns.estimate("interactive", 100)).toBeCloseTo(interactive + 1.5);
+  expect(await turns.estimate("interactive", 100)).toBeCloseTo(interactive + 0.1);
   expect(await turns.estimate("surplus", 100)).toBeCloseTo(interactive + 2 * (0.1 + 1.5) + 0.5);
   expect(await turns.estimate("batch", 100)).toBeCloseTo(200.1);
   const none = await door();
   await none.admit("a", 11_000);
   await none.admit("a", 5_000);
-  expect(await none.estimate("interactive", 100)).toBeCloseTo(16.1);
+  expect(await none.estimate("interactive", 100)).toBeCloseTo(11.2);
   expect(await none.estimate("surplus", 100)).toBeCloseTo(16.1);
 });

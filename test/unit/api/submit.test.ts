@@ -3,6 +3,7 @@ import { Admission, type Demand } from "../../../services/api/admission/admissio
 import { Places } from "../../../services/api/admission/places.ts";
 import { type Submission, submit } from "../../../services/api/submit.ts";
 import type { Bus } from "../../../services/shared/bus/contract.ts";
+import type { JobRequest, Lane } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
@@ -53,6 +54,16 @@ test("requests with one key that come at once are one job, paid for once, though
   expect((await bus.log.read(ids[0]!)).map(({ event }) => event.type)).toEqual(["submitted"]);
   const theirs = await submit(deps(bus), { ...keyed(5n), tenant: "another", bodyHash: "other" });
   expect([theirs.created, ids.includes(theirs.jobId)]).toEqual([true, false]);
+});
+
+test("a job that two requests make at once waits in the lane that its log names, and is noted there", async () => {
+  const bus = openBus({ url: "memory:" });
+  const come = (lane: Lane) => submit(deps(bus), { ...keyed(1n), enter: async () => ({ lane, queued: () => {}, giveBack: () => {} }) });
+  const [{ jobId }] = await Promise.all([come("surplus"), come("interactive")]);
+  const { request } = (await bus.log.first(jobId))!.event as { request: JobRequest };
+  expect((await bus.queue.messages("prefill")).map(({ lane }) => lane)).toEqual([request.lane]);
+  const [noted] = await bus.registry.jobs(10);
+  expect(JSON.parse(noted!.text)).toMatchObject({ lane: request.lane });
 });
 
 test("a request that was refused before made no job: whoever comes again with its key makes it, and answers for its readers", async () => {

@@ -1,13 +1,15 @@
 import { expect, test } from "vitest";
 import { Admission } from "../../../services/api/admission/admission.ts";
 import { submit } from "../../../services/api/submit.ts";
-import type { LogRecord } from "../../../services/shared/bus/events.ts";
+import type { Lane, LogRecord } from "../../../services/shared/bus/events.ts";
+import { TURN_IS_OVER } from "../../../services/shared/bus/reasons.ts";
 import { seededRandom } from "../../../services/shared/runtime/random.ts";
-import { CHUNK_MS, crowd, isYield, long, short } from "../../support/crowd.ts";
+import { crowd, long, short } from "../../support/crowd.ts";
 import { promptIds } from "../../support/model.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf, testCluster } from "../../support/workers.ts";
 
+const OVERTAKEN = "interactive work goes first";
 const endedMs = (records: readonly LogRecord[]) => records.at(-1)!.atMs;
 
 test("a tenant that sends a crowd has it done, and holds nobody up who sends little, before decode and in it", async () => {
@@ -45,11 +47,12 @@ test("a tenant that sends a crowd has it done, and holds nobody up who sends lit
 });
 
 test.each([
-  ["surplus", "interactive", 1],
-  ["interactive", "interactive", 1],
-  ["surplus", "surplus", 1],
-  ["interactive", "surplus", 0],
-] as const)("a long %s prompt gives up its place for %s work %d times", async (held, waits, times) => {
+  ["surplus", "interactive", [OVERTAKEN]],
+  ["interactive", "interactive", [TURN_IS_OVER]],
+  ["surplus", "surplus", [TURN_IS_OVER]],
+  ["batch", "surplus", [OVERTAKEN]],
+  ["interactive", "surplus", []],
+] as const)("a long %s prompt gives up its place for %s work: %j", async (held, waits, reasons) => {
   const it = crowd({ slots: 1 });
   const work = async () => {
     const first = await it.submit(long(1), { lane: held });
@@ -59,22 +62,29 @@ test.each([
     await it.cluster.close();
     return records;
   };
-  expect((await it.clock.run(work())).filter(isYield)).toHaveLength(times);
+  expect((await it.clock.run(work())).flatMap(({ event }) => (event.type === "released" ? [event.reason] : []))).toEqual(reasons);
 });
 
-test("of two whose turn is over the surplus leaves, though it came first", async () => {
-  const it = crowd({ slots: 3 });
+test("answers of a crowd's surplus make way at once for whoever asks interactively, by their lanes, the last first", async () => {
+  const clock = new VirtualClock();
+  const cluster = testCluster({ clock });
+  const endless = (salt: number, lane: Lane) => ({ prompt: { ids: promptIds(50, salt) }, maxTokens: 3_000, stopIds: [], lane });
   const work = async () => {
-    const jobs = [];
-    for (const [i, lane] of (["interactive", "surplus", "interactive"] as const).entries()) {
-      jobs.push(await it.submit(long(i, 3_900), { lane }));
-      await it.isComputed(jobs[i]!);
+    cluster.start("prefill", { engine: { turn: () => clock.sleep(0) } });
+    cluster.start("decode", { engine: { stepMs: 10, batchMax: 4, turn: () => clock.sleep(0) } });
+    const held: string[] = [];
+    for (const [i, lane] of (["interactive", "batch", "surplus", "surplus"] as const).entries()) {
+      held.push(await cluster.submit(endless(i, lane)));
+      await cluster.until(held[i]!, ({ event }) => event.type === "tokens");
     }
-    await it.clock.sleep(10 * CHUNK_MS);
-    await it.cluster.answer(await it.submit(short));
-    const yields = await Promise.all(jobs.map(async (jobId) => (await it.cluster.events(jobId)).filter(isYield).length));
-    await it.cluster.close();
-    return yields;
+    const askedMs = clock.nowMs();
+    const few = await Promise.all([10, 11].map((salt) => cluster.submit({ ...endless(salt, "interactive"), maxTokens: 100 })));
+    const tookMs = Math.max(...(await Promise.all(few.map((jobId) => cluster.events(jobId)))).map(endedMs)) - askedMs;
+    const logs = await Promise.all(held.map((jobId) => cluster.events(jobId)));
+    await cluster.close();
+    return { tookMs, released: logs.map((records) => records.filter(({ event }) => event.type === "released").length) };
   };
-  expect(await it.clock.run(work())).toEqual([0, 1, 0]);
+  const { tookMs, released } = await clock.run(work());
+  expect(tookMs).toBeLessThan(3_000); // a second of steps, and looks; those who make way take thirty
+  expect(released).toEqual([0, 1, 0, 1]);
 });

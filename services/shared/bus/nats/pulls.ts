@@ -16,7 +16,7 @@ export type Nexts = Readonly<Record<Lane, string>>;
 
 /**
  * What this process asks of the lanes of a phase and model. A request for as many messages as there is room for stays open at each lane
- * while somebody pulls, and the next pull finds it there: a job costs no request of its own. A lane is asked only while those before it
+ * while somebody pulls, and the next pull finds it there: a job costs no request of its own. A lane is first asked once those before it
  * are known to have nothing, because a request stays open there. Once a turn of the event loop ends in which nobody pulled any
  * more, requests are withdrawn, and what arrives too late goes back at once: it was delivered for us, this moment, so nobody is disturbed.
  */

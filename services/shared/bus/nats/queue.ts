@@ -36,8 +36,8 @@ export class NatsQueue implements JobQueue {
   async publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void> {
     const id = item.follows === undefined ? this.#settings.random.id(`${item.jobId}:`) : `${item.jobId}:${item.follows}:${phase}`;
     const { jobId, promptTokens, outputTokens = 0, owner = "" } = item;
-    const share = `${promptTokens}-${outputTokens}${owner && `-${owner}`}`;
-    const subject = `${this.#names[phase].subject}.${token(model)}.${lane}.${share}.${token(jobId)}`;
+    const weight = `${promptTokens}-${outputTokens}${owner && `-${owner}`}`;
+    const subject = `${this.#names[phase].subject}.${token(model)}.${lane}.${weight}.${token(jobId)}`;
     await this.#streams[phase].put(subject, encodeItem(item), {}, id);
   }
 
@@ -138,8 +138,8 @@ export class NatsQueue implements JobQueue {
 
 /** Of `model.lane.prompt tokens-output tokens-owner.job`; without an owner where versions before wrote it. */
 function waitingOf(tokens: string): Waiting {
-  const [model = "", lane, share = "", jobId = ""] = tokens.split(".");
-  const [promptTokens, outputTokens, owner = ""] = share.split("-");
+  const [model = "", lane, weight = "", jobId = ""] = tokens.split(".");
+  const [promptTokens, outputTokens, owner = ""] = weight.split("-");
   return {
     jobId: untoken(jobId),
     model: untoken(model),

@@ -61,15 +61,19 @@ test("a trouble is told when it begins, once a minute and for each other kind, w
         if (second === 70) reach.failed("beat", new TypeError("no such thing"));
         await clock.sleep(1_000);
       }
-      for (const need of ["beat", "work", "work"] as const) reach.worked(need);
+      for (const need of ["work", "work", "beat"] as const) reach.worked(need);
       const both = `no work can be pulled, the record does not take this worker's sign of life`;
       expect(lines).toEqual([
         `0: no work can be pulled: ${WHY} (0)`,
         `60: ${both}: ${WHY} (60000)`,
-        `70: ${both}: no such thing (70000) with its stack`,
+        `70: no work can be pulled: ${WHY}; the record does not take this worker's sign of life: no such thing (70000) with its stack`,
         "125: the record does its part again (125000)",
       ]);
-      expect(changes).toEqual([expect.stringMatching(/^no work can be pulled: NATS does not answer/), null]);
+      expect(changes).toEqual([
+        expect.stringMatching(/^no work can be pulled: NATS does not answer/),
+        expect.stringMatching(/^the record does not take this worker's sign of life: NATS does not answer/),
+        null,
+      ]);
     })(),
   );
 });

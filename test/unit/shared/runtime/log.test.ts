@@ -3,6 +3,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { ServingError } from "../../../../services/shared/runtime/errors.ts";
+import { told } from "../../../../services/shared/runtime/log.ts";
 import { evaluated } from "../../../support/program.ts";
 
 const logging = (lines: string) => `
@@ -40,4 +42,21 @@ test("a log that had no room for as many lines as may wait goes on when there is
   rmSync(folder, { recursive: true });
   expect(said).toEqual(["alive\n", 0]);
   expect(written.match(/line \d/g)).toEqual(["line 1", "line 2"]); // the first finds no room, and makes it
+});
+
+test("what was foreseen is told in words, and a defect behind it keeps its stack", () => {
+  const away = new ServingError("UNAVAILABLE", "the queue: no answer", {
+    cause: Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" }),
+  });
+  expect(told(away)).toEqual({ code: "UNAVAILABLE", message: "the queue: no answer", why: "read ECONNRESET" });
+  const broken = new ServingError("UNAVAILABLE", "the thread ended", {
+    cause: new Error("once more", { cause: new TypeError("x is not a function") }),
+  });
+  expect(told(broken)).toMatchObject({
+    message: "the thread ended",
+    cause: { message: "x is not a function", stack: expect.stringContaining("log.test") },
+  });
+  const circle = new ServingError("UNAVAILABLE", "round");
+  circle.cause = new Error("and round", { cause: circle });
+  expect(told(circle)).toMatchObject({ message: "round" });
 });
