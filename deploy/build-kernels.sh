@@ -13,6 +13,20 @@ if [ "${1:-}" = --native ]; then
   grep -qsFx "LONGSHORE_PATHS:STRING=all" $cache || paths=native
 fi
 log=build/kernels.log
+: >$log
+
+# How far make is, once a second, while this script lives.
+show_progress() {
+  while kill -0 $$ 2>/dev/null; do
+    printf '\rkernels %s ' "$(grep -o '^\[ *[0-9]*%]' $log | tail -n 1)"
+    sleep 1
+  done
+}
+if [ -t 1 ]; then
+  show_progress &
+  trap "kill $!; printf '\r               \r'" EXIT
+fi
+
 { cmake -S kernels -B build/kernels -DCMAKE_BUILD_TYPE=Release -DLONGSHORE_PATHS=$paths && cmake --build build/kernels -j "$(getconf _NPROCESSORS_ONLN)" ${1:+--target "$@"}; } >"$log" 2>&1 || {
   cat "$log" >&2
   echo "the kernels did not build; the output above is in $log" >&2
