@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prepares a machine that has nothing but Node and a package manager: tools, npm packages, kernels, compiled services.
-# Usage: deploy/setup.sh [demo|test|tools]     demo: no servers needed.  test: nats-server and redis-server too.  tools: stop after the tools.
+# Usage: deploy/setup.sh [demo|test|tools]     demo: no servers needed, and the kernel paths of this machine alone.  test: nats-server and redis-server, and every path.
+# tools: stop after the tools.
 # Safe to repeat: what is there is left alone. Exit 3: something is missing that only you can install; the line to run is printed.
 set -eu
 goal=${1:-demo}
@@ -55,7 +56,9 @@ install_packages() {
 
 build() {
   say "building the kernels"
-  npm run --silent build:kernels
+  if [ "$goal" = demo ]; then npm run --silent build:kernels -- --native
+  else npm run --silent build:kernels
+  fi
   say "compiling the services"
   npm run --silent build:services
 }

@@ -8,7 +8,7 @@ namespace {
 
 // `make` is null where the path's objects were not linked in.
 PathEntry entry(const char* name, const Path* (*make)(), std::string reason) {
-  if (make == nullptr && reason.empty()) reason = "this build has no code for it";
+  if (make == nullptr && reason.empty()) reason = "it was not built: `npm run build:kernels` builds every path";
   return {name, reason, reason.empty() ? make() : nullptr};
 }
 

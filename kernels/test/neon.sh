@@ -22,7 +22,7 @@ check() {
 seed=${1:-1}
 rounds=${2:-20}
 cmake -S kernels -B build/aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ >/dev/null
-cmake -S kernels -B build/kernels >/dev/null
+cmake -S kernels -B build/kernels -DLONGSHORE_PATHS=all >/dev/null
 echo "emulated aarch64"
 check build/aarch64 qemu-aarch64 -L /usr/aarch64-linux-gnu
 echo "this machine"

@@ -12,6 +12,10 @@ const here = listPaths().filter((path) => path.available);
 const reference = openBackend({ path: "reference", threads: 1 });
 
 for (const path of listPaths()) if (!path.available) console.info(`not run on this machine: path ${path.name} (${path.reason})`);
+test("every path is built: what `npm run demo` leaves out is not passed over", () => {
+  expect(listPaths().filter(({ reason }) => reason.startsWith("it was not built"))).toEqual([]);
+});
+
 afterEach(releaseAll);
 afterAll(() => reference.close());
 

@@ -87,16 +87,50 @@ test("where there is no apt-get it names the packages", () => {
 
 test("packages are installed where they are missing, and not through a link: that would empty what it leads to", () => {
   for (const tool of ["g++", "cmake", "make"]) stub(tool, "");
-  stub("npm", `echo "$1" >> "${bin}/calls"`);
+  stub("npm", `echo "$@" >> "${bin}/calls"`);
   const clone = join(bin, "clone");
   const script = join(clone, "deploy", "setup.sh");
   mkdirSync(join(clone, "deploy"), { recursive: true });
   copyFileSync(setup, script);
   writeFileSync(join(clone, "package-lock.json"), "{}");
   expect(run("demo", script)).toMatchObject({ status: 0 });
-  expect(calls()).toEqual(["ci", "run", "run"]);
+  const paths = "run --silent build:kernels";
+  expect(calls()).toEqual([expect.stringMatching(/^ci /), `${paths} -- --native`, "run --silent build:services"]);
+  mkdirSync(join(clone, "node_modules"));
+  writeFileSync(join(clone, "node_modules", ".package-lock.json"), "{}");
+  for (const server of ["nats-server", "redis-server"]) stub(server, "");
+  expect(run("test", script)).toMatchObject({ status: 0 });
+  expect(calls().slice(-2)).toEqual([paths, "run --silent build:services"]);
+  rmSync(join(clone, "node_modules"), { recursive: true });
+  const before = calls().length;
   mkdirSync(join(bin, "shared"));
   symlinkSync(join(bin, "shared"), join(clone, "node_modules"));
   expect(run("demo", script)).toMatchObject({ status: 3, output: expect.stringContaining("node_modules is a link") });
-  expect(calls()).toEqual(["ci", "run", "run"]);
+  expect(calls()).toHaveLength(before);
+});
+
+test("kernel paths of this machine alone are built where that is asked for, and not every path was built before", () => {
+  for (const tool of ["mkdir", "grep", "rm", "getconf", "cat"]) symlinkSync(join("/usr/bin", tool), join(bin, tool));
+  const clone = join(bin, "clone");
+  mkdirSync(join(clone, "deploy"), { recursive: true });
+  copyFileSync(resolve("deploy/build-kernels.sh"), join(clone, "deploy", "build-kernels.sh"));
+  stub("cmake", `echo "$@" >> "${bin}/calls"`);
+  const build = (...args: string[]) => {
+    const { status } = spawnSync("/bin/sh", [join(clone, "deploy", "build-kernels.sh"), ...args], { env: { PATH: bin } });
+    return [status, calls().at(-2)?.split("=").at(-1), calls().at(-1)?.split(" ").slice(4).join(" ")];
+  };
+  const builtBefore = (paths: string) => {
+    mkdirSync(join(clone, "build", "kernels"), { recursive: true });
+    writeFileSync(
+      join(clone, "build", "kernels", "CMakeCache.txt"),
+      `CMAKE_HOME_DIRECTORY:INTERNAL=${clone}/kernels\nLONGSHORE_PATHS:STRING=${paths}\n`,
+    );
+  };
+  expect(build("--native")).toEqual([0, "native", ""]);
+  expect(build()).toEqual([0, "all", ""]);
+  expect(build("longshore_bench")).toEqual([0, "all", "--target longshore_bench"]);
+  builtBefore("native");
+  expect(build("--native")).toEqual([0, "native", ""]);
+  builtBefore("all");
+  expect(build("--native")).toEqual([0, "all", ""]);
 });

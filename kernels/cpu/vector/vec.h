@@ -25,7 +25,11 @@
 #define LONGSHORE_INLINE static inline __attribute__((always_inline))
 #define LONGSHORE_MEMBER __attribute__((always_inline)) inline
 #define LONGSHORE_INLINED __attribute__((always_inline))
+#if defined(LONGSHORE_PORTABLE)
+#define LONGSHORE_UNROLL  // lanes are loops there: unrolled around them, gemm.cc alone took ten seconds more to compile
+#else
 #define LONGSHORE_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
