@@ -20,7 +20,7 @@ const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
 /** Of the automata of all strings: each is some twenty of the grammar where it takes every character, 5 kB. */
-const STATES_MAX = 4_000;
+const TEXTS_STATES_MAX = 4_000;
 /** What arrays may have, or must where they may have any number, in all. */
 const ITEMS_MAX = 10_000;
 
@@ -187,8 +187,8 @@ class Reader {
     return this.#once(held.key, () => {
       const text = held.text(this.#effort);
       this.#states += text.automaton.length;
-      if (this.#states > STATES_MAX)
-        throw refusedAt(at("pattern"), `makes more than the ${STATES_MAX} states of all strings that are supported`);
+      if (this.#states > TEXTS_STATES_MAX)
+        throw refusedAt(at("pattern"), `makes more than the ${TEXTS_STATES_MAX} states of all strings that are supported`);
       return all(literal('"'), { kind: "text", text });
     });
   }

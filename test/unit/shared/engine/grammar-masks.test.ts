@@ -29,8 +29,10 @@ const masksOf = (schema: object, kept = new Kept()) =>
 const statesOf = (schema: object) => networkOf(readSchema(JSON.stringify(schema))).states.length;
 
 /** Byte by byte; null: it leads nowhere. */
-const after = ({ reader }: Masks, bytes: Uint8Array, from: Stacks | null = reader.start()): Stacks | null =>
-  bytes.reduce<Stacks | null>((at, byte) => at && reader.step(at, byte), from);
+const after = ({ reader }: Masks, bytes: Uint8Array, from: Stacks | null = reader.start()): Stacks | null => {
+  reader.cost.begin();
+  return bytes.reduce<Stacks | null>((at, byte) => at && reader.step(at, byte), from);
+};
 
 const object = (properties: object) => ({ type: "object", properties, required: Object.keys(properties) });
 const schemas: readonly object[] = [

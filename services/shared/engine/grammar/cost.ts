@@ -1,0 +1,26 @@
+import { refusedAt } from "./schema-forms.ts";
+
+/** Of one call: some tenths of a second. */
+const COST_MAX = 1_500_000;
+
+/**
+ * What a call has cost, counted where stacks are moved and made. An answer that can be read in too many ways is the mistake of whoever sent its
+ * schema: it is refused, and nobody else waits for it longer than this.
+ */
+export class Cost {
+  #steps = 0;
+
+  /** Of the call that is under way. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  begin(): void {
+    this.#steps = 0;
+  }
+
+  add(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > COST_MAX) throw refusedAt("", "leaves an answer that can be read in too many ways at once");
+  }
+}
