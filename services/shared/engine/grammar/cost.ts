@@ -1,7 +1,7 @@
 import { refusedAt } from "./schema-forms.ts";
 
 /** Of one call: some tenths of a second. */
-const COST_MAX = 1_500_000;
+export const CALL_COST_MAX = 1_500_000;
 
 /**
  * What a call has cost, counted where stacks are moved and made. An answer that can be read in too many ways is the mistake of whoever sent its
@@ -9,18 +9,20 @@ const COST_MAX = 1_500_000;
  */
 export class Cost {
   #steps = 0;
+  #max = CALL_COST_MAX;
 
   /** Of the call that is under way. */
   get steps(): number {
     return this.#steps;
   }
 
-  begin(): void {
+  begin(max: number): void {
     this.#steps = 0;
+    this.#max = max;
   }
 
   add(steps: number): void {
     this.#steps += steps;
-    if (this.#steps > COST_MAX) throw refusedAt("", "leaves an answer that can be read in too many ways at once");
+    if (this.#steps > this.#max) throw refusedAt("", "leaves an answer that can be read in too many ways at once");
   }
 }

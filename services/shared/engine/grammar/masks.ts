@@ -1,3 +1,4 @@
+import { CALL_COST_MAX } from "./cost.ts";
 import type { Kept } from "./kept.ts";
 import type { Network } from "./network.ts";
 import { NOWHERE, Points } from "./points.ts";
@@ -51,8 +52,8 @@ export class Masks {
   }
 
   /** A call begins, which has a cost of its own. */
-  begin(): void {
-    this.reader.cost.begin();
+  begin(costMax = CALL_COST_MAX): void {
+    this.reader.cost.begin(costMax);
     this.#countStacks();
     this.forgetInTurn();
   }

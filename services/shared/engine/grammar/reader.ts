@@ -14,7 +14,12 @@ export class Reader {
   }
 
   start(): Stacks {
-    return this.#closed([this.pool.stack(this.#network.start, 0, END)]);
+    return this.at([this.#network.start]);
+  }
+
+  /** As if one of these were the beginning of all. */
+  at(states: readonly number[]): Stacks {
+    return this.#closed(states.map((state) => this.pool.stack(state, 0, END)));
   }
 
   /** Behind a rule that has ended. */

@@ -7,6 +7,7 @@ import { Kept } from "./kept.ts";
 import { Masks } from "./masks.ts";
 import { networkOf } from "./network.ts";
 import { readSchema } from "./schema.ts";
+import { tryTexts } from "./trial.ts";
 import { type Trie, triesOf, type Vocabulary } from "./trie.ts";
 
 /** One at a time; each but `close` is answered. */
@@ -49,7 +50,7 @@ class Grammars {
   reply(request: Exclude<Request, { kind: "close" }>): Reply {
     try {
       for (const masks of this.#masks.values()) masks.forgetInTurn();
-      const answer = request.kind === "next" ? this.#answers.get(request.answer) : this.#begun(request.schema);
+      const answer = request.kind === "next" ? this.#answers.get(request.answer) : this.#begun(request.schema, request.kind === "check");
       if (answer === undefined) return { kind: "unknown" };
       if (request.kind !== "check") answer.take(request.ids);
       if (request.kind === "open") this.#answers.set(request.answer, answer);
@@ -63,13 +64,19 @@ class Grammars {
     this.#answers.delete(answer);
   }
 
-  #begun(schema: string): Answer {
-    const { vocabSize, stopIds } = this.#vocabulary;
-    const masks = this.#masks.get(schema) ?? new Masks(networkOf(readSchema(schema)), this.#tries, vocabSize, this.#kept);
+  #begun(schema: string, isTried: boolean): Answer {
+    const masks = this.#masks.get(schema) ?? this.#made(schema, isTried);
     this.#masks.delete(schema);
     this.#makeRoom(masks.size);
     this.#masks.set(schema, masks);
-    return new Answer(masks, this.#bytesOf, stopIds);
+    return new Answer(masks, this.#bytesOf, this.#vocabulary.stopIds);
+  }
+
+  #made(schema: string, isTried: boolean): Masks {
+    const network = networkOf(readSchema(schema));
+    const masks = new Masks(network, this.#tries, this.#vocabulary.vocabSize, this.#kept);
+    if (isTried) tryTexts(network, masks);
+    return masks;
   }
 
   /** Forgets those that nobody uses, the oldest first. OVERLOADED where that is not enough. */
