@@ -44,7 +44,7 @@ export class Effort {
 
   spend(looks: number): void {
     this.#looks += looks;
-    if (this.#looks > LOOKS_MAX) throw new Error("is more complicated than is supported, with the patterns before it");
+    if (this.#looks > LOOKS_MAX) throw new Error("is more complicated than is supported, alone or with the patterns before it");
   }
 }
 

@@ -116,9 +116,10 @@ export class Masks {
     const mask = new Uint32Array(this.#words);
     const exits: number[] = [];
     this.#walk(trie, 0, trie.size, point, mask, exits);
-    const words = Uint16Array.from([...mask.keys()].filter((word) => mask[word] !== 0));
+    const words: number[] = [];
+    for (let word = 0; word < mask.length; word++) if (mask[word] !== 0) words.push(word);
     this.#kept.add(6 * words.length + 8 * exits.length + INNER_BYTES);
-    return { words, bits: Uint32Array.from(words, (word) => mask[word]!), exits };
+    return { words: Uint16Array.from(words), bits: Uint32Array.from(words, (word) => mask[word]!), exits };
   }
 
   /** Through nodes `from` to `end`, which begin at `point`: allows what leads somewhere. `exits`: gets those where it may end. */
