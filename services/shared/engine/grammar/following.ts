@@ -2,8 +2,8 @@ import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
 import type { Request } from "./thread.ts";
 
-/** In one call. */
-const IDS_MAX = 64;
+/** In one call: with an ordinary schema some milliseconds, and where each id is read in hundreds of ways a second. */
+const IDS_MAX = 256;
 /** How often an answer is begun in a thread before it is given up. */
 const BEGUN_MAX = 4;
 
