@@ -18,7 +18,7 @@ export class Answer {
     this.#at = masks.reader.start();
   }
 
-  /** What one more costs is the same, however many are taken in one call. */
+  /** Each may cost as much as its mask, so an answer that is taken over costs what it did token by token. */
   take(ids: readonly number[]): void {
     for (const id of ids) {
       this.masks.begin();
@@ -32,6 +32,7 @@ export class Answer {
 
   /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
   allowed(): Uint32Array<ArrayBuffer> {
+    this.masks.begin();
     const mask = this.masks.after(this.#at);
     if (this.#at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
     if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");

@@ -1,17 +1,17 @@
 import { refusedAt } from "./schema-forms.ts";
 
-/** Of one call: some tenths of a second. */
-export const CALL_COST_MAX = 1_500_000;
+/** Of one token of an answer, or of one mask: some tenths of a second. */
+export const COST_MAX = 1_500_000;
 
 /**
- * What a call has cost, counted where stacks are moved and made. An answer that can be read in too many ways is the mistake of whoever sent its
+ * What a token or a mask has cost, counted where stacks are moved and made. An answer that can be read in too many ways is the mistake of whoever sent its
  * schema: it is refused, and nobody else waits for it longer than this.
  */
 export class Cost {
   #steps = 0;
-  #max = CALL_COST_MAX;
+  #max = COST_MAX;
 
-  /** Of the call that is under way. */
+  /** Of what is under way. */
   get steps(): number {
     return this.#steps;
   }

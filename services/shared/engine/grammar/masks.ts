@@ -1,4 +1,4 @@
-import { CALL_COST_MAX } from "./cost.ts";
+import { COST_MAX } from "./cost.ts";
 import type { Kept } from "./kept.ts";
 import type { Network } from "./network.ts";
 import { NOWHERE, Points } from "./points.ts";
@@ -51,8 +51,8 @@ export class Masks {
     return this.#network.states.length;
   }
 
-  /** A call begins, which has a cost of its own. */
-  begin(costMax = CALL_COST_MAX): void {
+  /** A token or a mask begins, which has a cost of its own. */
+  begin(costMax = COST_MAX): void {
     this.reader.cost.begin(costMax);
     this.#countStacks();
     this.forgetInTurn();

@@ -7,7 +7,7 @@ export const NOWHERE = 0;
 const UNASKED = -1;
 /** Of one point: where its bytes lead, twice over, as the table grows by doubling, and its stacks. */
 const POINT_BYTES = 2_560;
-/** In steps: so a call that finds ever more of them is given up while they take some hundred megabytes. */
+/** In steps: so a mask that finds ever more of them is given up while they take some hundred megabytes. */
 const POINT_COST = 32;
 
 /** Stacks by number, and where each byte leads from them, as far as it was asked for. */

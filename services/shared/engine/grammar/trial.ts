@@ -1,11 +1,11 @@
-import { CALL_COST_MAX } from "./cost.ts";
+import { COST_MAX } from "./cost.ts";
 import type { Masks } from "./masks.ts";
 import type { Network, State } from "./network.ts";
 
-/** Half of what a call may cost: other values may be open beside these strings, and later characters cost more than the first. */
-const TRIED_COST_MAX = CALL_COST_MAX / 2;
+/** Half of what a mask may cost: other values may be open beside these strings, and later characters cost more than the first. */
+const TRIED_COST_MAX = COST_MAX / 2;
 /** For all trials of a schema: a second or two. */
-const TRIALS_COST_MAX = 4 * CALL_COST_MAX;
+const TRIALS_COST_MAX = 4 * COST_MAX;
 /** States looked at for which strings begin there. */
 const LOOKS_MAX = 1_000_000;
 /** Strings that can stand beside each other, whatever they are. */
@@ -14,7 +14,7 @@ const QUOTE = 0x22;
 
 /**
  * INVALID_REQUEST where strings may begin at one place that differ in so many ways that a token costs too much, so that who sent the schema hears of
- * it before an answer is begun. It goes as far as its own bounds: what is missed here is refused in the call that costs too much.
+ * it before an answer is begun. It goes as far as its own bounds: what is missed here is refused where a token costs too much.
  */
 export function tryTexts(network: Network, masks: Masks): void {
   let cost = 0;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Answer } from "../../../../services/shared/engine/grammar/answer.ts";
-import { CALL_COST_MAX } from "../../../../services/shared/engine/grammar/cost.ts";
+import { COST_MAX } from "../../../../services/shared/engine/grammar/cost.ts";
 import { Grammars } from "../../../../services/shared/engine/grammar/grammars.ts";
 import { Kept } from "../../../../services/shared/engine/grammar/kept.ts";
 import { Masks } from "../../../../services/shared/engine/grammar/masks.ts";
@@ -39,7 +39,7 @@ test("a token of an answer that can be read in too many ways is refused for what
     const answer = answerOf(masks);
     answer.take([...Buffer.from('"')]);
     expect(() => answer.allowed()).toThrow("too many ways");
-    expect(masks.reader.cost.steps).toBeLessThan(CALL_COST_MAX * 1.01);
+    expect(masks.reader.cost.steps).toBeLessThan(COST_MAX * 1.01);
   }
 });
 
