@@ -5,23 +5,26 @@ import type { Stacks } from "./stacks.ts";
 
 /** One answer on its way through a grammar. */
 export class Answer {
-  readonly #masks: Masks;
+  readonly masks: Masks;
   readonly #bytesOf: (id: number) => Uint8Array;
   readonly #stopIds: readonly number[];
   #at: Stacks;
 
   constructor(masks: Masks, bytesOf: (id: number) => Uint8Array, stopIds: readonly number[]) {
-    this.#masks = masks;
+    this.masks = masks;
     this.#bytesOf = bytesOf;
     this.#stopIds = stopIds;
+    masks.begin();
     this.#at = masks.reader.start();
   }
 
+  /** Each may cost as much as its mask, so an answer that is taken over costs what it did token by token. */
   take(ids: readonly number[]): void {
     for (const id of ids) {
+      this.masks.begin();
       const bytes = this.#bytesOf(id);
       let at: Stacks | null = bytes.length === 0 ? null : this.#at;
-      for (let i = 0; i < bytes.length && at !== null; i++) at = this.#masks.reader.step(at, bytes[i]!);
+      for (let i = 0; i < bytes.length && at !== null; i++) at = this.masks.reader.step(at, bytes[i]!);
       if (at === null) throw new ServingError("INTERNAL", `token ${id} of the answer is not what its schema allows`);
       this.#at = at;
     }
@@ -29,7 +32,8 @@ export class Answer {
 
   /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
   allowed(): Uint32Array<ArrayBuffer> {
-    const mask = this.#masks.after(this.#at);
+    this.masks.begin();
+    const mask = this.masks.after(this.#at);
     if (this.#at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
     if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");
     return mask;

@@ -3,7 +3,7 @@ import type { Pattern } from "./pattern-syntax.ts";
 
 /** Parts of a pattern, counted as often as they are repeated. */
 const PARTS_MAX = 3_000;
-export const STATES_MAX = 1_000;
+export const PATTERN_STATES_MAX = 1_000;
 /** Ranges and parts looked at while all of a schema are made and made smaller: a second or two. */
 const LOOKS_MAX = 2_000_000;
 
@@ -44,7 +44,7 @@ export class Effort {
 
   spend(looks: number): void {
     this.#looks += looks;
-    if (this.#looks > LOOKS_MAX) throw new Error("is more complicated than is supported, with the patterns before it");
+    if (this.#looks > LOOKS_MAX) throw new Error("is more complicated than is supported, alone or with the patterns before it");
   }
 }
 
@@ -76,13 +76,13 @@ function explore(start: readonly number[], see: (made: readonly number[]) => See
       numbers.set(String(to), number);
       moves.set(number, [...(moves.get(number) ?? []), range]);
     }
-    if (numbers.size > STATES_MAX * 2) throw new Error(TOO_MANY);
+    if (numbers.size > PATTERN_STATES_MAX * 2) throw new Error(TOO_MANY);
     states.push({ accepts, steps: [...moves].map(([to, ranges]) => ({ ranges: within(ranges), to })) });
   }
   return states;
 }
 
-export const TOO_MANY = `makes more than the ${STATES_MAX} states that are supported`;
+export const TOO_MANY = `makes more than the ${PATTERN_STATES_MAX} states that are supported`;
 
 /** A nondeterministic automaton, which has a part for each of a pattern. */
 class Parts {

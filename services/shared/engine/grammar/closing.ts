@@ -1,3 +1,4 @@
+import type { Cost } from "./cost.ts";
 import type { Network } from "./network.ts";
 import { type Below, byId, type Stack, type StackPool, type Stacks } from "./stacks.ts";
 
@@ -5,20 +6,28 @@ import { type Below, byId, type Stack, type StackPool, type Stacks } from "./sta
 class Begun {
   /** Where those go on: a state of theirs, and what is below that. Null: they have nothing left, and what is below them is what is behind. */
   readonly callers: Array<{ readonly back: number | null; readonly below: Below | Begun }> = [];
+  readonly #backs = new Map<Below | Begun, Set<number | null>>();
   /** It may end without a byte. */
   ended = false;
 
-  has(back: number | null, below: Below | Begun): boolean {
-    return this.callers.some((caller) => caller.back === back && caller.below === below);
+  /** Whether it is a new caller. */
+  add(back: number | null, below: Below | Begun): boolean {
+    const backs = this.#backs.get(below) ?? new Set();
+    if (backs.has(back)) return false;
+    this.#backs.set(below, backs.add(back));
+    this.callers.push({ back, below });
+    return true;
   }
 }
 
 /** With all that is reached from there without a byte. No rule of JSON begins with itself but where it is all that is there. */
-export const closed = ({ states }: Network, pool: StackPool, reached: readonly Stack[]): Stacks => new Closing(states, pool).all(reached);
+export const closed = ({ states }: Network, pool: StackPool, cost: Cost, reached: readonly Stack[]): Stacks =>
+  new Closing(states, pool, cost).all(reached);
 
 class Closing {
   readonly #states: Network["states"];
   readonly #pool: StackPool;
+  readonly #cost: Cost;
   readonly #begun = new Map<number, Begun>();
   readonly #seen = new Map<Below | Begun, Set<number>>();
   readonly #waiting: Array<{ readonly state: number; readonly below: Below | Begun }> = [];
@@ -28,9 +37,10 @@ class Closing {
   readonly #belows = new Map<Begun, Below>();
   #ended = false;
 
-  constructor(states: Network["states"], pool: StackPool) {
+  constructor(states: Network["states"], pool: StackPool, cost: Cost) {
     this.#states = states;
     this.#pool = pool;
+    this.#cost = cost;
   }
 
   all(reached: readonly Stack[]): Stacks {
@@ -57,6 +67,7 @@ class Closing {
 
   #leave(state: number, below: Below | Begun): void {
     const { free, calls, ends } = this.#states[state]!;
+    this.#cost.add(1 + free.length + calls.length);
     for (const to of free) this.#go(to, below);
     for (const { start, back, isLast } of calls) this.#call(start, isLast ? null : back, below);
     if (ends) this.#end(below);
@@ -69,9 +80,8 @@ class Closing {
 
   #call(start: number, back: number | null, below: Below | Begun): void {
     const begun = this.#begun.get(start) ?? new Begun();
-    if (begun.has(back, below)) return;
+    if (!begun.add(back, below)) return;
     this.#begun.set(start, begun);
-    begun.callers.push({ back, below });
     this.#wait(start, begun);
     if (begun.ended) this.#goOn(back, below);
   }
@@ -79,9 +89,11 @@ class Closing {
   #end(below: Below | Begun): void {
     if (!(below instanceof Begun)) {
       this.#ended ||= below.isEnd;
+      this.#cost.add(below.stacks.length);
       for (const stack of below.stacks) this.#reach(stack);
     } else if (!below.ended) {
       below.ended = true;
+      this.#cost.add(below.callers.length);
       for (const caller of below.callers) this.#goOn(caller.back, caller.below);
     }
   }
@@ -94,23 +106,35 @@ class Closing {
   #belowOf(begun: Begun): Below {
     const known = this.#belows.get(begun);
     if (known !== undefined) return known;
-    const stacks = new Set<Stack>();
-    const isEnd = this.#collect(begun, stacks, new Set());
-    const below = this.#pool.below(stacks, isEnd);
+    const below = this.#ofOnlyCaller(begun) ?? this.#collected(begun);
     this.#belows.set(begun, below);
     return below;
+  }
+
+  /** Many optional properties are a chain of such rules, and to collect for each through all before it would take their square. */
+  #ofOnlyCaller({ callers: [caller, ...others] }: Begun): Below | null {
+    if (caller === undefined || caller.back !== null || others.length > 0) return null;
+    return caller.below instanceof Begun ? this.#belowOf(caller.below) : caller.below;
+  }
+
+  #collected(begun: Begun): Below {
+    const stacks = new Set<Stack>();
+    const isEnd = this.#collect(begun, stacks, new Set());
+    return this.#pool.below(stacks, isEnd);
   }
 
   /** Where all go on who wait for it, also through others that wait for nothing else. Gives whether nothing else need come. */
   #collect(begun: Begun, stacks: Set<Stack>, seen: Set<Begun>): boolean {
     if (seen.has(begun)) return false;
     seen.add(begun);
+    this.#cost.add(begun.callers.length);
     let isEnd = false;
     for (const { back, below } of begun.callers) {
       if (back !== null) stacks.add(this.#pool.stack(back, 0, below instanceof Begun ? this.#belowOf(below) : below));
       else if (below instanceof Begun) isEnd = this.#collect(below, stacks, seen) || isEnd;
       else {
         isEnd ||= below.isEnd;
+        this.#cost.add(below.stacks.length);
         for (const stack of below.stacks) stacks.add(stack);
       }
     }

@@ -1,5 +1,5 @@
 import { all, any, type Expression, literal, maybe } from "./expression.ts";
-import { numberOf } from "./numbers.ts";
+import { boundIn, numberOf } from "./numbers.ts";
 import { digitFrom, digits, naturals } from "./ranges.ts";
 import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
@@ -23,10 +23,11 @@ export function decimalsOf(schema: Keywords, at: At): Decimals {
   const [minimum, maximum, above, below] = BOUNDS.map((key) => boundOf(schema, key, at));
   const least = [-LARGEST, ceiling(minimum), ceiling(above === undefined ? undefined : next(above))].reduce((a, b) => (a > b ? a : b));
   const most = [LARGEST, floor(maximum), floor(below === undefined ? undefined : -next(-below))].reduce((a, b) => (a < b ? a : b));
-  if (least > most) {
-    const key = BOUNDS.find((key) => schema[key] !== undefined)!;
-    throw refusedAt(at(key), `leaves no number within the bounds that has at most 16 digits before the point and ${DIGITS} behind it`);
-  }
+  if (least > most)
+    throw refusedAt(
+      at(boundIn(schema)),
+      `leaves no number within the bounds that has at most 16 digits before the point and ${DIGITS} behind it`,
+    );
   return { least, most };
 }
 

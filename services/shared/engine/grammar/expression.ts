@@ -1,7 +1,7 @@
 import type { Range } from "./characters.ts";
 import type { Text } from "./text.ts";
 
-/** What part of an answer may be, in characters as they are written. What of it is regular is a `Pattern`. */
+/** What part of an answer may be, in characters as they are written. */
 export type Expression =
   | { readonly kind: "set"; readonly ranges: readonly Range[] }
   | { readonly kind: "all"; readonly parts: readonly Expression[] }

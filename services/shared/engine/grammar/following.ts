@@ -1,5 +1,11 @@
+import { ServingError } from "../../runtime/errors.ts";
 import type { Allowed } from "../engine.ts";
 import type { Request } from "./thread.ts";
+
+/** In one call: with an ordinary schema some milliseconds, and where each id is read in hundreds of ways a second. */
+const IDS_MAX = 256;
+/** How often an answer is begun in a thread before it is given up. */
+const BEGUN_MAX = 4;
 
 /** What an answer is held to. */
 export interface Constraint {
@@ -13,6 +19,7 @@ export interface Constraint {
   readonly blank?: number;
 }
 
+/** A mask without words where more is to come; null: the thread does not know the answer. */
 type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
@@ -56,7 +63,7 @@ export class Following {
   async #held(ids: readonly number[], from: number): Promise<Allowed> {
     this.#busy = true;
     try {
-      return (await this.#next(ids)) ?? (await this.#open(ids, from));
+      return await this.#told(ids, from);
     } finally {
       this.#busy = false;
       if (this.#closed) this.#forget();
@@ -69,14 +76,22 @@ export class Following {
     if (!this.#busy) this.#forget();
   }
 
-  /** Null where the thread does not know the answer: it was not told of it, or was started anew. */
-  async #next(ids: readonly number[]): Promise<Allowed | null> {
-    const known = this.#known;
-    if (known === null) return null;
-    this.#known = null;
-    const allowed = await this.#call({ kind: "next", ids: ids.slice(known) });
-    if (allowed !== null) this.#known = ids.length;
-    return allowed;
+  /** Some at a time, so that others come between; from the beginning where the thread does not know the answer, because it was started anew. */
+  async #told(ids: readonly number[], from: number): Promise<Allowed> {
+    for (let begun = 0; begun < BEGUN_MAX; ) {
+      const known = this.#known;
+      const end = Math.min((known ?? from) + IDS_MAX, ids.length);
+      const part = { ids: ids.slice(known ?? from, end), ...(end < ids.length && { more: true as const }) };
+      if (known === null) begun++;
+      this.#known = null;
+      const allowed = await this.#call(
+        known === null ? { kind: "open", schema: this.#constraint.schema, ...part } : { kind: "next", ...part },
+      );
+      if (allowed === null) continue;
+      this.#known = end;
+      if (end === ids.length) return allowed;
+    }
+    throw new ServingError("UNAVAILABLE", "the grammars were started anew too often while an answer was read");
   }
 
   /** Looks only at what is new: to look through 32,000 ids takes 40 us, a twentieth of a small model's step. */
@@ -84,12 +99,6 @@ export class Following {
     const at = ids.indexOf(after, this.#looked);
     this.#looked = ids.length;
     return at < 0 ? null : at + 1;
-  }
-
-  async #open(ids: readonly number[], from: number): Promise<Allowed> {
-    const allowed = await this.#call({ kind: "open", schema: this.#constraint.schema, ids: ids.slice(from) });
-    this.#known = ids.length;
-    return allowed!; // null is an answer to `next` alone
   }
 }
 

@@ -1,7 +1,7 @@
 /** Bytes, as far as they can be told, that all grammars of a thread keep for later. */
 const KEPT_MAX = 128 * 1024 ** 2;
 
-/** What is kept by all grammars together. Where it gets too much, each forgets what it keeps, when it is used next. */
+/** What is kept by all grammars together. Where it gets too much, each forgets what it keeps, before the next call. */
 export class Kept {
   readonly #max: number;
   #bytes = 0;
@@ -17,15 +17,11 @@ export class Kept {
 
   /** Another number each time that all is to be forgotten. */
   get turn(): number {
-    if (this.isFull) {
+    if (this.#bytes > this.#max) {
       this.#turn++;
       this.#bytes = 0;
     }
     return this.#turn;
-  }
-
-  get isFull(): boolean {
-    return this.#bytes > this.#max;
   }
 
   add(bytes: number): void {

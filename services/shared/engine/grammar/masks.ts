@@ -1,3 +1,4 @@
+import { COST_MAX } from "./cost.ts";
 import type { Kept } from "./kept.ts";
 import type { Network } from "./network.ts";
 import { NOWHERE, Points } from "./points.ts";
@@ -6,11 +7,13 @@ import { type Below, byId, END, type Stack, type Stacks } from "./stacks.ts";
 import type { Trie } from "./trie.ts";
 
 const STACK_BYTES = 160;
+const INNER_BYTES = 400;
 
 /** What tokens do above the stack below. */
 interface Inner {
-  /** Those that come no further than to the end of what is above. */
-  readonly mask: Uint32Array;
+  /** Those that come no further than to the end of what is above: words of a mask that are not zero, and their bits. */
+  readonly words: Uint16Array;
+  readonly bits: Uint32Array;
   /** Nodes at which it may end: longer tokens go on below. */
   readonly exits: readonly number[];
 }
@@ -29,7 +32,9 @@ export class Masks {
   /** By trie and point. */
   #inner: ReadonlyMap<Trie, Map<number, Inner>>;
   #turn: number;
-  #stacksMade = 0;
+  /** Where it goes on behind, by point. */
+  readonly #behind = new Map<Below, number>();
+  #stacksCounted = 0;
 
   constructor(network: Network, tries: readonly Trie[], vocabSize: number, kept: Kept) {
     this.reader = new Reader(network);
@@ -46,33 +51,53 @@ export class Masks {
     return this.#network.states.length;
   }
 
-  /** Tokens that may follow where an answer stands, without those that end it. */
-  after({ stacks }: Stacks): Uint32Array<ArrayBuffer> {
-    this.#forgetInTurn();
-    const mask = new Uint32Array(this.#words);
-    for (const [below, above] of byBelow(stacks)) {
-      const behind = this.#points.of(this.reader.behind(below));
-      for (const trie of this.#tries) {
-        const inner = this.#innerOf(above, trie);
-        for (let word = 0; word < mask.length; word++) mask[word]! |= inner.mask[word]!;
-        for (const exit of inner.exits) this.#walk(trie, exit + 1, trie.ends[exit]!, behind, mask, null);
-      }
-    }
-    this.#kept.add((this.reader.pool.made - this.#stacksMade) * STACK_BYTES);
-    this.#stacksMade = this.reader.pool.made;
-    return mask;
+  /** A token or a mask begins, which has a cost of its own. */
+  begin(costMax = COST_MAX): void {
+    this.reader.cost.begin(costMax);
+    this.#countStacks();
+    this.forgetInTurn();
   }
 
-  #forgetInTurn(): void {
+  /** Where all are to forget what they keep. */
+  forgetInTurn(): void {
     if (this.#turn === this.#kept.turn) return;
     this.#turn = this.#kept.turn;
     [this.#points, this.#inner] = this.#nothing();
+    this.#behind.clear();
     this.reader.pool.forget();
   }
 
+  /** Tokens that may follow where an answer stands, without those that end it. */
+  after({ stacks }: Stacks): Uint32Array<ArrayBuffer> {
+    this.forgetInTurn();
+    const mask = new Uint32Array(this.#words);
+    const groups = byBelow(stacks);
+    for (const trie of this.#tries) {
+      const added = new Set<Inner>();
+      for (const [below, above] of groups) {
+        const inner = this.#innerOf(above, trie);
+        if (!added.has(inner)) addTo(mask, inner);
+        added.add(inner);
+        for (const exit of inner.exits) this.#walk(trie, exit + 1, trie.ends[exit]!, this.#pointBehind(below), mask, null);
+      }
+    }
+    this.#countStacks();
+    return mask;
+  }
+
+  #countStacks(): void {
+    this.#kept.add((this.reader.pool.made - this.#stacksCounted) * STACK_BYTES);
+    this.#stacksCounted = this.reader.pool.made;
+  }
+
   #nothing(): [Points, ReadonlyMap<Trie, Map<number, Inner>>] {
-    const longest = Math.max(...this.#tries.map(({ longest }) => longest));
-    return [new Points(this.reader, this.#kept, longest), new Map(this.#tries.map((trie) => [trie, new Map()]))];
+    return [new Points(this.reader, this.#kept), new Map(this.#tries.map((trie) => [trie, new Map()]))];
+  }
+
+  #pointBehind(below: Below): number {
+    const point = this.#behind.get(below) ?? this.#points.of(this.reader.behind(below));
+    this.#behind.set(below, point);
+    return point;
   }
 
   #innerOf(above: readonly Stack[], trie: Trie): Inner {
@@ -80,6 +105,7 @@ export class Masks {
     const alone = above.map(({ state, count }) =>
       this.reader.pool.stack(state, states[state]!.text?.blurred(count, trie.longest) ?? 0, END),
     );
+    this.reader.cost.add(alone.length);
     const point = this.#points.of({ stacks: [...new Set(alone)].sort(byId), ended: false });
     const known = this.#inner.get(trie)!.get(point) ?? this.#madeInner(trie, point);
     this.#inner.get(trie)!.set(point, known);
@@ -90,8 +116,10 @@ export class Masks {
     const mask = new Uint32Array(this.#words);
     const exits: number[] = [];
     this.#walk(trie, 0, trie.size, point, mask, exits);
-    this.#kept.add(mask.byteLength + 8 * exits.length);
-    return { mask, exits };
+    const words: number[] = [];
+    for (let word = 0; word < mask.length; word++) if (mask[word] !== 0) words.push(word);
+    this.#kept.add(6 * words.length + 8 * exits.length + INNER_BYTES);
+    return { words: Uint16Array.from(words), bits: Uint32Array.from(words, (word) => mask[word]!), exits };
   }
 
   /** Through nodes `from` to `end`, which begin at `point`: allows what leads somewhere. `exits`: gets those where it may end. */
@@ -102,7 +130,7 @@ export class Masks {
     const top = from < end ? depths[from]! : 0;
     for (let node = from; node < end; ) {
       const depth = depths[node]! - top;
-      const next = points.next(path[depth]!, bytes[node]!, depth + 1);
+      const next = points.next(path[depth]!, bytes[node]!);
       if (next === NOWHERE) {
         node = ends[node]!;
         continue;
@@ -117,6 +145,14 @@ export class Masks {
 
 function byBelow(stacks: readonly Stack[]): ReadonlyMap<Below, readonly Stack[]> {
   const groups = new Map<Below, Stack[]>();
-  for (const stack of stacks) groups.set(stack.below, [...(groups.get(stack.below) ?? []), stack]);
+  for (const stack of stacks) {
+    const group = groups.get(stack.below);
+    if (group === undefined) groups.set(stack.below, [stack]);
+    else group.push(stack);
+  }
   return groups;
+}
+
+function addTo(mask: Uint32Array, { words, bits }: Inner): void {
+  for (let i = 0; i < words.length; i++) mask[words[i]!]! |= bits[i]!;
 }

@@ -4,8 +4,8 @@ import { pruned } from "./pruning.ts";
 import { refusedAt } from "./schema-forms.ts";
 import type { Text } from "./text.ts";
 
-/** In all. Most are made by parts that are repeated, and take some 300 bytes. */
-const STATES_MAX = 400_000;
+/** Of one grammar. Most are made by parts that are repeated, and take some 600 bytes. */
+const GRAMMAR_STATES_MAX = 200_000;
 
 /** Where an answer may stand within a rule, and which bytes lead on. */
 export interface State {
@@ -71,7 +71,8 @@ class Maker {
   }
 
   #add(text: Text | null = null, heads: readonly number[] = []): number {
-    if (this.states.length >= STATES_MAX) throw refusedAt("", `makes more than the ${STATES_MAX} states that are supported`);
+    if (this.states.length >= GRAMMAR_STATES_MAX)
+      throw refusedAt("", `makes more than the ${GRAMMAR_STATES_MAX} states that are supported`);
     return this.states.push({ moves: [], free: [], calls: [], ends: false, text, heads }) - 1;
   }
 

@@ -13,9 +13,12 @@ export function boundsOf(schema: Keywords, at: At): { readonly least: number; re
   });
   const least = Math.max(minimum ?? Number.NEGATIVE_INFINITY, (above ?? Number.NEGATIVE_INFINITY) + 1);
   const most = Math.min(maximum ?? Number.POSITIVE_INFINITY, (below ?? Number.POSITIVE_INFINITY) - 1);
-  if (least > most) throw refusedAt(at("minimum"), "leaves no number below the maximum");
+  if (least > most) throw refusedAt(at(boundIn(schema)), "leaves no number within the bounds");
   return { least, most };
 }
+
+/** One that is there. */
+export const boundIn = (schema: Keywords): string => BOUNDS.find((key) => schema[key] !== undefined)!;
 
 /** A number beyond all doubles would be another one to whoever reads it. */
 export function checkNumbers(value: ExactJson, place: string): void {

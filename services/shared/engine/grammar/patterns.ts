@@ -1,9 +1,9 @@
 import { type Automaton, automatonOf, both, type Effort } from "./automaton.ts";
+import { textLengthsOf } from "./lengths.ts";
 import { ANYTHING, readPattern } from "./pattern-syntax.ts";
 import { type At, formatOf, type Keywords, refusedAt } from "./schema-forms.ts";
 import { smallest } from "./smallest.ts";
 import { Text } from "./text.ts";
-import { textLengthsOf } from "./text-lengths.ts";
 
 /** States times counts of characters: half a megabyte, and a tenth of a second at worst. */
 const COUNTED_MAX = 4_000_000;
@@ -11,6 +11,8 @@ const COUNTED_MAX = 4_000_000;
 interface HeldText {
   /** The same for all that say the same. */
   readonly key: string;
+  /** Of a keyword that says so. */
+  readonly place: string;
   readonly text: (effort: Effort) => Text;
 }
 
@@ -22,7 +24,7 @@ export function heldText(schema: Keywords, at: At): HeldText | null {
   const format = pattern !== undefined && isNamed(schema.format) ? undefined : formatOf(schema, at).format;
   const isBounded = lengths.least > 0 || lengths.most < Number.POSITIVE_INFINITY;
   if (pattern === undefined && format === undefined && !isBounded) return null;
-  const place = ["pattern", "format", "maxLength", "minLength"].find((key) => schema[key] !== undefined)!;
+  const place = at(["pattern", "format", "maxLength", "minLength"].find((key) => schema[key] !== undefined)!);
   const text = (effort: Effort) => {
     const automaton = automatonOfAll(
       [...(pattern === undefined ? [] : [pattern]), ...(format === undefined ? [] : [FORMATS[format]!])],
@@ -41,10 +43,10 @@ export function heldText(schema: Keywords, at: At): HeldText | null {
     try {
       return text(effort);
     } catch (error) {
-      throw refusedAt(at(place), (error as Error).message);
+      throw refusedAt(place, (error as Error).message);
     }
   };
-  return { key: JSON.stringify([pattern, format, lengths.least, String(lengths.most)]), text: named };
+  return { key: JSON.stringify([pattern, format, lengths.least, String(lengths.most)]), place, text: named };
 }
 
 /** What all of these patterns take; null: nothing. */

@@ -1,10 +1,12 @@
 import { closed } from "./closing.ts";
+import { Cost } from "./cost.ts";
 import type { Network } from "./network.ts";
 import { type Below, END, type Stack, StackPool, type Stacks } from "./stacks.ts";
 
 /** How an answer goes through a network. */
 export class Reader {
   readonly pool = new StackPool();
+  readonly cost = new Cost();
   readonly #network: Network;
 
   constructor(network: Network) {
@@ -12,7 +14,12 @@ export class Reader {
   }
 
   start(): Stacks {
-    return this.#closed([this.pool.stack(this.#network.start, 0, END)]);
+    return this.at([this.#network.start]);
+  }
+
+  /** As if one of these were the beginning of all. */
+  at(states: readonly number[]): Stacks {
+    return this.#closed(states.map((state) => this.pool.stack(state, 0, END)));
   }
 
   /** Behind a rule that has ended. */
@@ -23,6 +30,7 @@ export class Reader {
 
   /** Null: the byte leads nowhere. */
   step(from: Stacks, byte: number): Stacks | null {
+    this.cost.add(from.stacks.length);
     const reached: Stack[] = [];
     for (const stack of from.stacks) this.#move(stack, byte, reached);
     return reached.length === 0 ? null : this.#closed(reached);
@@ -42,6 +50,6 @@ export class Reader {
   }
 
   #closed(reached: readonly Stack[]): Stacks {
-    return closed(this.#network, this.pool, reached);
+    return closed(this.#network, this.pool, this.cost, reached);
   }
 }

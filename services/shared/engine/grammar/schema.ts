@@ -3,8 +3,8 @@ import { Effort } from "./automaton.ts";
 import { decimalsOf, writtenDecimals } from "./decimals.ts";
 import { all, any, type Expression, literal, literals, named, Rule } from "./expression.ts";
 import { ANY, ARRAY, arrayOf, BOOLEAN, INTEGER, mapOf, NULL, NUMBER, OBJECT, objectOf, STRING } from "./json.ts";
-import { lengthsOf } from "./lengths.ts";
-import { boundsOf, checkNumbers } from "./numbers.ts";
+import { itemLengthsOf } from "./lengths.ts";
+import { boundIn, boundsOf, checkNumbers } from "./numbers.ts";
 import { heldText } from "./patterns.ts";
 import { writtenRange } from "./ranges.ts";
 import { type At, BOUNDS, checkKeywords, DEFINITIONS, formOf, isOfType, type Keywords, refusedAt, typesOf } from "./schema-forms.ts";
@@ -20,7 +20,7 @@ const SUBSCHEMAS_MAX = 500;
 /** Values to choose from, and parts of ranges, in all. */
 const VALUES_MAX = 500;
 /** Of the automata of all strings: each is some twenty of the grammar where it takes every character, 5 kB. */
-const STATES_MAX = 4_000;
+const TEXTS_STATES_MAX = 4_000;
 /** What arrays may have, or must where they may have any number, in all. */
 const ITEMS_MAX = 10_000;
 
@@ -151,9 +151,10 @@ class Reader {
 
   #array(schema: Keywords, at: At, depth: number): Expression {
     const { items, prefixItems } = schema;
-    const { least, most } = lengthsOf(schema, at);
-    this.#items += Number.isFinite(most) ? most : least;
-    if (this.#items > ITEMS_MAX) throw refusedAt(at("maxItems"), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
+    const { least, most } = itemLengthsOf(schema, at);
+    const [count, key] = Number.isFinite(most) ? [most, "maxItems"] : [least, "minItems"];
+    this.#items += count;
+    if (this.#items > ITEMS_MAX) throw refusedAt(at(key), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
     const kinds = prefixItems === undefined ? [] : this.#branches(prefixItems, at("prefixItems"), depth);
     const ends = items === false && prefixItems !== undefined;
     if (ends && least > kinds.length) throw refusedAt(at("minItems"), "is more than there are prefixItems, and items is false");
@@ -164,19 +165,19 @@ class Reader {
   #integer(schema: Keywords, at: At): Expression {
     const { least, most } = boundsOf(schema, at);
     if (least === Number.NEGATIVE_INFINITY && most === Number.POSITIVE_INFINITY) return INTEGER;
-    return this.#range(`integer ${least} ${most}`, () => writtenRange(least, most), at);
+    return this.#range(`integer ${least} ${most}`, () => writtenRange(least, most), at(boundIn(schema)));
   }
 
   #number(schema: Keywords, at: At): Expression {
     if (BOUNDS.every((key) => schema[key] === undefined)) return NUMBER;
     const decimals = decimalsOf(schema, at);
-    return this.#range(`number ${decimals.least} ${decimals.most}`, () => writtenDecimals(decimals), at);
+    return this.#range(`number ${decimals.least} ${decimals.most}`, () => writtenDecimals(decimals), at(boundIn(schema)));
   }
 
-  #range(key: string, parts: () => readonly Expression[], at: At): Expression {
+  #range(key: string, parts: () => readonly Expression[], place: string): Expression {
     return this.#once(key, () => {
       const choices = parts();
-      this.#count(choices.length, " and parts of ranges", at("minimum"));
+      this.#count(choices.length, " and parts of ranges", place);
       return any(...choices);
     });
   }
@@ -187,8 +188,8 @@ class Reader {
     return this.#once(held.key, () => {
       const text = held.text(this.#effort);
       this.#states += text.automaton.length;
-      if (this.#states > STATES_MAX)
-        throw refusedAt(at("pattern"), `makes more than the ${STATES_MAX} states of all strings that are supported`);
+      if (this.#states > TEXTS_STATES_MAX)
+        throw refusedAt(held.place, `makes more than the ${TEXTS_STATES_MAX} states of all strings that are supported`);
       return all(literal('"'), { kind: "text", text });
     });
   }

@@ -1,4 +1,4 @@
-import { type Automaton, type AutomatonState, type Effort, type Move, STATES_MAX, TOO_MANY } from "./automaton.ts";
+import { type Automaton, type AutomatonState, type Effort, type Move, PATTERN_STATES_MAX, TOO_MANY } from "./automaton.ts";
 import { type Range, within } from "./characters.ts";
 
 /** Without states that lead to no end, and with one for all that take the same. Null: it takes nothing. */
@@ -52,7 +52,7 @@ function joined(steps: readonly Move[], classes: readonly number[], live: Readon
 
 function renumbered(all: Automaton, classes: readonly number[], live: ReadonlySet<number>): Automaton {
   const numbers = new Map([...new Set(classes.filter((_, i) => live.has(i)))].map((one, number) => [one, number]));
-  if (numbers.size > STATES_MAX) throw new Error(TOO_MANY);
+  if (numbers.size > PATTERN_STATES_MAX) throw new Error(TOO_MANY);
   return [...numbers.keys()].map((one) => {
     const { accepts, steps } = all[classes.indexOf(one)]!;
     return { accepts, steps: joined(steps, classes, live).map(([to, ranges]) => ({ ranges, to: numbers.get(to)! })) };

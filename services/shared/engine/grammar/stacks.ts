@@ -1,3 +1,5 @@
+import { refusedAt } from "./schema-forms.ts";
+
 /** A state of a rule, and where to go on behind it. One object for all that are the same. */
 export interface Stack {
   readonly id: number;
@@ -7,11 +9,13 @@ export interface Stack {
   readonly below: Below;
 }
 
-/** Where a rule that ends here is gone on behind: several that wait for the same rule from the same byte on are one. So there are never many. */
+/** Where a rule that ends here is gone on behind: several that wait for the same rule from the same byte on are one. */
 export interface Below {
   readonly stacks: readonly Stack[];
   /** Nothing else need come. */
   readonly isEnd: boolean;
+  /** Rules inside one another. */
+  readonly depth: number;
 }
 
 /** Where bytes lead: all ways to read them. */
@@ -22,7 +26,10 @@ export interface Stacks {
   readonly ended: boolean;
 }
 
-export const END: Below = { stacks: [], isEnd: true };
+export const END: Below = { stacks: [], isEnd: true, depth: 0 };
+
+/** An answer holds what is below it: of the least schemas that is some thousand lists or objects inside one another. */
+const DEPTH_MAX = 4_000;
 
 const COUNTS = 16_384;
 /** Of counts that are no counts. */
@@ -60,9 +67,13 @@ export class StackPool {
     if (stacks.size === 0) return END;
     const sorted = [...stacks].sort(byId);
     const key = keyOf(sorted, isEnd);
-    const known = this.#belows.get(key) ?? { stacks: sorted, isEnd };
-    this.#belows.set(key, known);
-    return known;
+    const known = this.#belows.get(key);
+    if (known !== undefined) return known;
+    const depth = sorted.reduce((most, { below }) => Math.max(most, below.depth), 0) + 1;
+    if (depth > DEPTH_MAX) throw refusedAt("", "leaves an answer whose values lie deeper in one another than is supported");
+    const made = { stacks: sorted, isEnd, depth };
+    this.#belows.set(key, made);
+    return made;
   }
 }
 

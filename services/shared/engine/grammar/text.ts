@@ -1,5 +1,5 @@
 import type { Automaton } from "./automaton.ts";
-import type { TextLengths } from "./text-lengths.ts";
+import type { Lengths } from "./lengths.ts";
 
 /** A count of characters that no longer matters: neither bound can be met by what is counted. */
 export const ENOUGH = -1;
@@ -17,7 +17,7 @@ export class Text {
   /** For each count, those states from which an end is reached within the bounds: a bit each. */
   readonly #live: Uint32Array;
 
-  constructor(automaton: Automaton, { least, most }: TextLengths) {
+  constructor(automaton: Automaton, { least, most }: Lengths) {
     this.automaton = automaton;
     this.#least = least;
     this.#most = most;
@@ -53,10 +53,10 @@ export class Text {
   blurred(count: number, longest: number): number {
     if (count < 0) return count;
     if (count >= this.#least && this.#most - count > longest + this.automaton.length) return ENOUGH;
-    return this.#takesAll && this.#least - count > longest + 1 ? TOO_FEW : count;
+    return this.#hasOneState && this.#least - count > longest + 1 ? TOO_FEW : count;
   }
 
-  get #takesAll(): boolean {
+  get #hasOneState(): boolean {
     return this.automaton.length === 1;
   }
 

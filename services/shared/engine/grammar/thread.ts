@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { ServingError } from "../../runtime/errors.ts";
 import { toWire, type WireError } from "../threads/wire-error.ts";
 import { TokenBytes } from "../tokenizer/bytes.ts";
 import { Answer } from "./answer.ts";
@@ -6,15 +7,16 @@ import { Kept } from "./kept.ts";
 import { Masks } from "./masks.ts";
 import { networkOf } from "./network.ts";
 import { readSchema } from "./schema.ts";
+import { tryTexts } from "./trial.ts";
 import { type Trie, triesOf, type Vocabulary } from "./trie.ts";
 
 /** One at a time; each but `close` is answered. */
 export type Request =
   | { readonly kind: "check"; readonly schema: string }
-  /** Begins to follow an answer that already has `ids`. */
-  | { readonly kind: "open"; readonly answer: number; readonly schema: string; readonly ids: readonly number[] }
+  /** Begins to follow an answer that already has `ids`. `more` come before its mask is asked for: this one has no words. */
+  | { readonly kind: "open"; readonly answer: number; readonly schema: string; readonly ids: readonly number[]; readonly more?: true }
   /** The answer got `ids` more. */
-  | { readonly kind: "next"; readonly answer: number; readonly ids: readonly number[] }
+  | { readonly kind: "next"; readonly answer: number; readonly ids: readonly number[]; readonly more?: true }
   | { readonly kind: "close"; readonly answer: number };
 
 export type Reply =
@@ -24,15 +26,17 @@ export type Reply =
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly error: WireError };
 
-/** Grammars that are kept for those who ask for the same, the latest used last, and their states in all: some 300 bytes each. */
+/** Grammars that are kept for those who ask for the same. */
 const GRAMMARS_MAX = 32;
-const STATES_MAX = 1_000_000;
+/** Of all grammars, those of answers under way with them: some 600 bytes each. */
+const ALL_STATES_MAX = 400_000;
 
 class Grammars {
   readonly #tries: readonly Trie[];
   readonly #vocabulary: Vocabulary;
   readonly #bytesOf: (id: number) => Uint8Array;
   readonly #kept = new Kept();
+  /** Those of all answers under way, and others; the latest used last. */
   readonly #masks = new Map<string, Masks>();
   readonly #answers = new Map<number, Answer>();
 
@@ -45,11 +49,12 @@ class Grammars {
 
   reply(request: Exclude<Request, { kind: "close" }>): Reply {
     try {
-      const answer = request.kind === "next" ? this.#answers.get(request.answer) : this.#begun(request.schema);
+      for (const masks of this.#masks.values()) masks.forgetInTurn();
+      const answer = request.kind === "next" ? this.#answers.get(request.answer) : this.#begun(request.schema, request.kind === "check");
       if (answer === undefined) return { kind: "unknown" };
       if (request.kind !== "check") answer.take(request.ids);
       if (request.kind === "open") this.#answers.set(request.answer, answer);
-      return { kind: "allowed", mask: answer.allowed() };
+      return { kind: "allowed", mask: request.kind !== "check" && request.more ? new Uint32Array(0) : answer.allowed() };
     } catch (thrown) {
       return { kind: "failed", error: toWire(thrown) };
     }
@@ -59,19 +64,28 @@ class Grammars {
     this.#answers.delete(answer);
   }
 
-  #begun(schema: string): Answer {
-    const { vocabSize, stopIds } = this.#vocabulary;
-    const masks = this.#masks.get(schema) ?? new Masks(networkOf(readSchema(schema)), this.#tries, vocabSize, this.#kept);
+  #begun(schema: string, isTried: boolean): Answer {
+    const masks = this.#masks.get(schema) ?? this.#made(schema, isTried);
     this.#masks.delete(schema);
+    this.#makeRoom(masks.size);
     this.#masks.set(schema, masks);
-    this.#forgetOldest();
-    return new Answer(masks, this.#bytesOf, stopIds);
+    return new Answer(masks, this.#bytesOf, this.#vocabulary.stopIds);
   }
 
-  #forgetOldest(): void {
-    const states = () => [...this.#masks.values()].reduce((sum, { size }) => sum + size, 0);
-    for (const oldest of [...this.#masks.keys()].slice(0, -1))
-      if (this.#masks.size > GRAMMARS_MAX || states() > STATES_MAX) this.#masks.delete(oldest);
+  #made(schema: string, isTried: boolean): Masks {
+    const network = networkOf(readSchema(schema));
+    const masks = new Masks(network, this.#tries, this.#vocabulary.vocabSize, this.#kept);
+    if (isTried) tryTexts(network, masks);
+    return masks;
+  }
+
+  /** Forgets those that nobody uses, the oldest first. OVERLOADED where that is not enough. */
+  #makeRoom(size: number): void {
+    const used = new Set([...this.#answers.values()].map(({ masks }) => masks));
+    const states = () => [...this.#masks.values()].reduce((sum, { size }) => sum + size, size);
+    for (const [schema, masks] of this.#masks)
+      if (!used.has(masks) && (this.#masks.size >= GRAMMARS_MAX || states() > ALL_STATES_MAX)) this.#masks.delete(schema);
+    if (states() > ALL_STATES_MAX) throw new ServingError("OVERLOADED", "the schemas of answers under way leave no room for another");
   }
 }
 

@@ -84,6 +84,38 @@ test("whitespace that a call begins with may come before a value as well, and is
   }
 });
 
+test("a long answer is told of bit by bit, and from the beginning to a thread that does not know it; not for ever", async () => {
+  const ids = Array.from({ length: 600 }, (_, i) => i % 70);
+  for (const [forgets, first] of [
+    [1, 256],
+    [4, null],
+  ] as const) {
+    const asked: number[][] = [];
+    let forgotten = 0;
+    const following = new Following(
+      { schema: "{}" },
+      VOCAB_SIZE,
+      async ({ kind, ids, more }) => {
+        if (kind === "next" && forgotten < forgets) {
+          forgotten++;
+          return null;
+        }
+        if (kind === "open") asked.length = 0;
+        asked.push([...ids]);
+        return more ? new Uint32Array(0) : Uint32Array.of(1, 0, 0);
+      },
+      () => {},
+    );
+    const allowed = following.allowed(ids);
+    if (first === null) await expect(allowed).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    else {
+      expect(await allowed).toEqual(Uint32Array.of(1, 0, 0));
+      expect(asked.map(({ length }) => length)).toEqual([first, 256, 88]);
+      expect(asked.flat()).toEqual(ids);
+    }
+  }
+});
+
 test("each id of a long thought is looked at once", async () => {
   const { following } = followed();
   const ids: number[] = [];

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import * as z from "zod";
+import { COST_MAX } from "../../../../services/shared/engine/grammar/cost.ts";
 import { Kept } from "../../../../services/shared/engine/grammar/kept.ts";
 import { Masks } from "../../../../services/shared/engine/grammar/masks.ts";
 import { networkOf } from "../../../../services/shared/engine/grammar/network.ts";
@@ -29,8 +30,10 @@ const masksOf = (schema: object, kept = new Kept()) =>
 const statesOf = (schema: object) => networkOf(readSchema(JSON.stringify(schema))).states.length;
 
 /** Byte by byte; null: it leads nowhere. */
-const after = ({ reader }: Masks, bytes: Uint8Array, from: Stacks | null = reader.start()): Stacks | null =>
-  bytes.reduce<Stacks | null>((at, byte) => at && reader.step(at, byte), from);
+const after = ({ reader }: Masks, bytes: Uint8Array, from: Stacks | null = reader.start()): Stacks | null => {
+  reader.cost.begin(COST_MAX);
+  return bytes.reduce<Stacks | null>((at, byte) => at && reader.step(at, byte), from);
+};
 
 const object = (properties: object) => ({ type: "object", properties, required: Object.keys(properties) });
 const schemas: readonly object[] = [

@@ -245,7 +245,18 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "number", maximum: "1" }, "maximum must be a number that a double holds"],
   [{ type: "number", multipleOf: 0.5 }, "multipleOf is not supported"],
   [{ type: "integer", multipleOf: 5 }, "multipleOf is not supported"],
-  [{ type: "integer", minimum: 5, maximum: 3 }, "minimum leaves no number below the maximum"],
+  [{ type: "integer", minimum: 5, maximum: 3 }, "minimum leaves no number within the bounds"],
+  [{ type: "integer", exclusiveMinimum: 5, exclusiveMaximum: 5 }, "exclusiveMinimum leaves no number within the bounds"],
+  [
+    { anyOf: Array.from({ length: 200 }, (_, i) => ({ type: "integer", maximum: 123_456_789 + i * 7_919 })) },
+    ".maximum makes more than the 500",
+  ],
+  [{ anyOf: Array.from({ length: 11 }, () => ({ type: "array", minItems: 1_000 })) }, "anyOf.10.minItems makes more than the 10000 items"],
+  [
+    { anyOf: Array.from({ length: 30 }, (_, i) => ({ type: "string", format: "ipv6", maxLength: 30 + i })) },
+    ".format makes more than the 4000 states of all strings",
+  ],
+  [{ type: "string", pattern: "[a-z]{700}" }, "pattern is more complicated than is supported, alone or with the patterns before it"],
   [
     object(
       Object.fromEntries(
@@ -260,7 +271,7 @@ const refused: readonly (readonly [unknown, string])[] = [
   [{ type: "array", minItems: 3, maxItems: 2 }, "minItems is more than maxItems"],
   [{ type: "array", prefixItems: [] }, "prefixItems must be a list with at least one schema"],
   [{ type: "array", prefixItems: [{}], items: false, minItems: 2 }, "minItems is more than there are prefixItems, and items is false"],
-  [{ type: "array", maxItems: 1e9 }, "minItems and maxItems must be whole numbers up to 1000"],
+  [{ type: "array", maxItems: 1e9 }, "maxItems must be a whole number up to 1000"],
   [object({ a: { allOf: [{ type: "string" }, { type: "null" }] } }), "properties.a.allOf with more than one schema is not supported"],
   [{ type: "object", patternProperties: {} }, "patternProperties is not supported"],
   [{ type: "object", required: ["a"] }, "required must be a list of names that properties describes"],

@@ -1,0 +1,28 @@
+import { refusedAt } from "./schema-forms.ts";
+
+/** Of one token of an answer, or of one mask: some tenths of a second. */
+export const COST_MAX = 1_500_000;
+
+/**
+ * What a token or a mask has cost, counted where stacks are moved and made. An answer that can be read in too many ways is the mistake of whoever sent its
+ * schema: it is refused, and nobody else waits for it longer than this.
+ */
+export class Cost {
+  #steps = 0;
+  #max = COST_MAX;
+
+  /** Of what is under way. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  begin(max: number): void {
+    this.#steps = 0;
+    this.#max = max;
+  }
+
+  add(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > this.#max) throw refusedAt("", "leaves an answer that can be read in too many ways at once");
+  }
+}
