@@ -3,17 +3,20 @@ import { expectedOutput, ownerOf } from "../../shared/bus/enqueue.ts";
 import type { JobRequest, Lane } from "../../shared/bus/events.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable, ServingError } from "../../shared/runtime/errors.ts";
-import { Backlog, type Counted, type Load } from "./backlog.ts";
+import { EVERYBODY } from "../auth.ts";
+import { Backlog, type Counted, jobsOf, type Load, type Owned } from "./backlog.ts";
 import { Workers } from "./capacity.ts";
 import { Making } from "./making.ts";
-import { laneOf, type RoomLimits, roomFor } from "./share.ts";
+import { laneOf, tenantsOf } from "./share.ts";
 import { overlap, type Prompted, type Speed, secondsAlone, secondsUntilBegun, secondsUntilDone, waiting } from "./times.ts";
 
 /** Part of the time until its deadline that a job may be expected to need: estimates err, and the tail is longer than the mean. */
 const USABLE = 0.7;
 const RETRY_SECONDS_MAX = 600;
 
-export interface AdmissionLimits extends RoomLimits {
+export interface AdmissionLimits {
+  readonly queueJobsMax: number;
+  readonly backlogTokensMax: number;
   /** A tenant's work beyond what takes the workers so long waits behind that of others. */
   readonly shareMs: number;
 }
@@ -52,14 +55,15 @@ export class Admission {
    */
   async admit(job: Demand, jobs: number, pay: () => void): Promise<readonly Admitted[]> {
     const state = await this.#state();
-    const idle = this.#backlog.known.jobs === 0; // as long as there are none but these
+    const idle = jobsOf(this.#backlog.known) === 0; // as long as there are none but these
     const admitted: Admitted[] = [];
     const owner = ownerOf(job.tenant);
     try {
       while (admitted.length < jobs) {
-        const now = { ...state, load: this.#backlog.known, idle }; // who came at the same time is in it by now
-        const lane = laneOf(this.#limits.shareMs, now.load, now.speed, job);
-        requireRoom(this.#limits, now, { ...job, lane }, admitted.length > 0);
+        const load = this.#backlog.known; // who came at the same time is in it by now
+        const owned = job.tenant === EVERYBODY.tenant ? null : load.owned(owner);
+        const lane = laneOf(this.#limits.shareMs, load, state.speed, job.lane, owned);
+        requireRoom(this.#limits, { ...state, load, owned, idle }, { ...job, lane }, admitted.length > 0);
         const counted = this.#backlog.add({ lane, promptTokens: job.promptTokens, outputTokens: expectedOutput(job), owner });
         admitted.push({ ...counted, lane });
       }
@@ -92,7 +96,7 @@ export class Admission {
     return waiting(await this.#backlog.load());
   }
 
-  async #state(): Promise<Omit<State, "idle">> {
+  async #state(): Promise<Pick<State, "load" | "speed" | "nowMs">> {
     const [load, speed, nowMs] = await Promise.all([this.#backlog.load(), this.#speed(), this.#bus.log.nowMs()]);
     return { load, speed, nowMs };
   }
@@ -105,6 +109,8 @@ export class Admission {
 
 interface State {
   readonly load: Load;
+  /** What of it is whose the job is; null: EVERYBODY's. */
+  readonly owned: Owned | null;
   /** Nothing waits but what comes with this job. */
   readonly idle: boolean;
   readonly speed: Speed;
@@ -112,16 +118,17 @@ interface State {
 }
 
 /** Throws OVERLOADED. A larger job is refused wherever a smaller one is. `follows`: it comes with one that is let in, so that only all that is free bounds it. */
-function requireRoom(limits: RoomLimits, { load, idle, speed, nowMs }: State, job: Demand, follows: boolean): void {
+function requireRoom(limits: AdmissionLimits, { load, owned, idle, speed, nowMs }: State, job: Demand, follows: boolean): void {
   const outputTokens = expectedOutput(job);
   const { prompt, output } = waiting(load);
   const tokens = prompt + output;
   const secondsOf = (tokens: number) => tokens / Math.max(1, speed.prefill.tokensPerSecond);
-  const { free, tenants } = roomFor(limits, load, job.tenant);
-  const own = follows ? free : tenants;
+  const jobs = jobsOf(load);
+  const free = { jobs: limits.queueJobsMax - jobs, tokens: limits.backlogTokensMax - tokens };
+  const own = follows ? free : tenantsOf(free, owned);
   const full = (what: string, isFull: boolean) =>
     isFull ? `${what} are waiting already` : "your jobs take as much room as is left for others";
-  if (own.jobs < 1) throw refused(full(`${load.jobs} jobs`, free.jobs < 1), secondsOf(tokens / Math.max(1, load.jobs)));
+  if (own.jobs < 1) throw refused(full(`${jobs} jobs`, free.jobs < 1), secondsOf(tokens / Math.max(1, jobs)));
   const size = job.promptTokens + outputTokens;
   const excess = size - own.tokens;
   // A job larger than all that may wait gets in when nothing does.

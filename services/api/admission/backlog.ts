@@ -1,5 +1,5 @@
 import type { Bus, Waiting } from "../../shared/bus/contract.ts";
-import type { Lane } from "../../shared/bus/events.ts";
+import { LANES, type Lane } from "../../shared/bus/events.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { Prompts } from "./prompts.ts";
 
@@ -8,7 +8,6 @@ const COST = 20;
 
 /** Work that waits or is under way. */
 export interface Load {
-  readonly jobs: number;
   readonly jobsIn: Readonly<Record<Lane, number>>;
   /** Of jobs before decode. */
   readonly prompts: Readonly<Record<Lane, Prompts>>;
@@ -20,7 +19,6 @@ export interface Load {
 
 /** Work of one tenant. */
 export interface Owned {
-  readonly jobs: number;
   /** Of prompts before decode and of answers, in all lanes. */
   readonly tokens: number;
   readonly jobsIn: Readonly<Record<Lane, number>>;
@@ -102,23 +100,23 @@ export class Backlog {
 }
 
 const noJobs = () => ({ interactive: 0, surplus: 0, batch: 0 });
-const NOTHING: Owned = { tokens: 0, jobs: 0, jobsIn: noJobs(), promptTokens: 0 };
+const NOTHING: Owned = { tokens: 0, jobsIn: noJobs(), promptTokens: 0 };
+
+/** In all lanes. */
+export const jobsOf = ({ jobsIn }: Pick<Load, "jobsIn">): number => LANES.reduce((sum, lane) => sum + jobsIn[lane], 0);
 
 class Sum implements Load {
-  jobs = 0;
   readonly jobsIn = noJobs();
   readonly prompts = { interactive: new Prompts(), surplus: new Prompts(), batch: new Prompts() };
   readonly outputTokens = { interactive: 0, surplus: 0, batch: 0 };
-  readonly #owned = new Map<string, { tokens: number; jobs: number; jobsIn: ReturnType<typeof noJobs>; promptTokens: number }>();
+  readonly #owned = new Map<string, { tokens: number; jobsIn: ReturnType<typeof noJobs>; promptTokens: number }>();
 
   add({ lane, promptTokens, outputTokens, owner }: Weight, times: 1 | -1 = 1): void {
-    this.jobs += times;
     this.jobsIn[lane] += times;
     this.prompts[lane].add(promptTokens, times);
     this.outputTokens[lane] += times * outputTokens;
     const owned = this.#owned.get(owner) ?? { ...NOTHING, jobsIn: noJobs() };
     this.#owned.set(owner, owned);
-    owned.jobs += times;
     owned.jobsIn[lane] += times;
     owned.tokens += times * (promptTokens + outputTokens);
     if (lane === "interactive") owned.promptTokens += times * promptTokens;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Backlog, type Load } from "../../../services/api/admission/backlog.ts";
+import { Backlog, jobsOf, type Load } from "../../../services/api/admission/backlog.ts";
 import type { JobQueue, Waiting } from "../../../services/shared/bus/contract.ts";
 import type { Phase } from "../../../services/shared/bus/events.ts";
 import { openBus } from "../../../services/shared/bus/open.ts";
@@ -13,8 +13,11 @@ const load = (jobs: number, interactive: number, batch = 0, outputs = jobs) => (
   ...{ jobs, prompts: { interactive, surplus: 0, batch }, outputTokens: { interactive: outputs, surplus: 0, batch: jobs - outputs } },
 });
 /** A load as it is now. */
-const now = ({ jobs, prompts, outputTokens }: Load) => ({
-  ...{ jobs, prompts: { interactive: prompts.interactive.tokens(), surplus: prompts.surplus.tokens(), batch: prompts.batch.tokens() } },
+const now = ({ jobsIn, prompts, outputTokens }: Load) => ({
+  ...{
+    jobs: jobsOf({ jobsIn }),
+    prompts: { interactive: prompts.interactive.tokens(), surplus: prompts.surplus.tokens(), batch: prompts.batch.tokens() },
+  },
   outputTokens: { ...outputTokens },
 });
 

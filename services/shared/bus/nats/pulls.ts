@@ -90,12 +90,11 @@ export class Pulls {
   }
 
   #take(): Delivered | null {
-    if (this.#ready.length === 0) return null;
-    const first = LANES.find((of) => this.#ready.some(({ lane }) => lane === of));
-    return this.#ready.splice(
-      this.#ready.findIndex(({ lane }) => lane === first),
-      1,
-    )[0]!;
+    for (const first of LANES) {
+      const at = this.#ready.findIndex(({ lane }) => lane === first);
+      if (at >= 0) return this.#ready.splice(at, 1)[0]!;
+    }
+    return null;
   }
 
   #given(delivered: Delivered): void {

@@ -1,5 +1,6 @@
 import { common, type Range, within } from "./characters.ts";
 import type { Pattern } from "./pattern-syntax.ts";
+import { Ways } from "./ways.ts";
 
 /** Parts of a pattern, counted as often as they are repeated. */
 const PARTS_MAX = 3_000;
@@ -22,7 +23,7 @@ export interface Move {
 export function automatonOf(pattern: Pattern, effort: Effort): Automaton {
   const parts = new Parts();
   const start = parts.add();
-  const end = parts.pattern(pattern, start);
+  const end = parts.through(pattern, start);
   return explore(parts.closed([start]), (states) => {
     const moves = states.flatMap((state) => parts.moves(state));
     const bounds = [...new Set(moves.flatMap(({ ranges }) => ranges.flatMap(([first, last]) => [first, last + 1])))].sort((a, b) => a - b);
@@ -85,7 +86,7 @@ function explore(start: readonly number[], see: (made: readonly number[]) => See
 export const TOO_MANY = `makes more than the ${PATTERN_STATES_MAX} states that are supported`;
 
 /** A nondeterministic automaton, which has a part for each of a pattern. */
-class Parts {
+class Parts extends Ways<Pattern> {
   readonly #free: number[][] = [];
   readonly #moves: Move[][] = [];
 
@@ -98,36 +99,17 @@ class Parts {
 
   moves = (part: number): readonly Move[] => this.#moves[part]!;
 
-  /** Adds what leads through `pattern` from `from`, and gives where it ends. */
-  pattern(pattern: Pattern, from: number): number {
-    if (pattern.kind === "all") return pattern.parts.reduce((end, part) => this.pattern(part, end), from);
-    if (pattern.kind === "repeat") return this.#repeat(pattern, from);
+  free(from: number, to: number): void {
+    this.#free[from]!.push(to);
+  }
+
+  through(pattern: Pattern, from: number): number {
+    if (pattern.kind === "all") return pattern.parts.reduce((end, part) => this.through(part, end), from);
+    if (pattern.kind === "repeat") return this.repeat(pattern, from);
     const end = this.add();
     if (pattern.kind === "set") this.#moves[from]!.push({ ranges: pattern.ranges, to: end });
-    else for (const choice of pattern.choices) this.#free[this.pattern(choice, this.#behind(from))]!.push(end);
+    else for (const choice of pattern.choices) this.free(this.through(choice, this.behind(from)), end);
     return end;
-  }
-
-  #behind(from: number): number {
-    const part = this.add();
-    this.#free[from]!.push(part);
-    return part;
-  }
-
-  #repeat({ part, least, most }: Extract<Pattern, { kind: "repeat" }>, from: number): number {
-    let end = this.#behind(from);
-    for (let i = 0; i < least; i++) end = this.#behind(this.pattern(part, end));
-    if (most === Number.POSITIVE_INFINITY) {
-      this.#free[this.pattern(part, end)]!.push(end);
-      return this.#behind(end);
-    }
-    const last = this.add();
-    for (let i = least; i < most; i++) {
-      this.#free[end]!.push(last);
-      end = this.#behind(this.pattern(part, end));
-    }
-    this.#free[end]!.push(last);
-    return last;
   }
 
   /** With those that are reached for nothing. */

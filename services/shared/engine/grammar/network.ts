@@ -3,6 +3,7 @@ import type { Expression, Rule } from "./expression.ts";
 import { pruned } from "./pruning.ts";
 import { refusedAt } from "./schema-forms.ts";
 import type { Text } from "./text.ts";
+import { Ways } from "./ways.ts";
 
 /** Of one grammar. Most are made by parts that are repeated, and take some 600 bytes. */
 const GRAMMAR_STATES_MAX = 200_000;
@@ -49,7 +50,7 @@ export function networkOf(root: Rule): Network {
   return { states: states.map((state) => state ?? DEAD), start };
 }
 
-class Maker {
+class Maker extends Ways<Expression> {
   readonly states: State[] = [];
   readonly #starts = new Map<Rule, number>();
   readonly #waiting: Rule[] = [];
@@ -58,7 +59,7 @@ class Maker {
   startOf(rule: Rule): number {
     const known = this.#starts.get(rule);
     if (known !== undefined) return known;
-    const start = this.#add();
+    const start = this.add();
     this.#starts.set(rule, start);
     this.#waiting.push(rule);
     return start;
@@ -67,59 +68,36 @@ class Maker {
   /** One after the other, so that rules may lead to one another as deep as they like. */
   fill(): void {
     for (let rule = this.#waiting.shift(); rule !== undefined; rule = this.#waiting.shift())
-      this.states[this.#expression(rule.body, this.startOf(rule))]!.ends = true;
+      this.states[this.through(rule.body, this.startOf(rule))]!.ends = true;
   }
 
-  #add(text: Text | null = null, heads: readonly number[] = []): number {
+  protected add(text: Text | null = null, heads: readonly number[] = []): number {
     if (this.states.length >= GRAMMAR_STATES_MAX)
       throw refusedAt("", `makes more than the ${GRAMMAR_STATES_MAX} states that are supported`);
     return this.states.push({ moves: [], free: [], calls: [], ends: false, text, heads }) - 1;
   }
 
-  /** Adds what leads through it from `from`, and gives where it ends. */
-  #expression(expression: Expression, from: number): number {
-    const { kind } = expression;
-    if (kind === "all") return expression.parts.reduce((end, part) => this.#expression(part, end), from);
-    if (kind === "repeat") return this.#repeat(expression, from);
-    const end = this.#add();
-    if (kind === "set") for (const range of expression.ranges) this.#bytes(encoded(range), from, end);
-    else if (kind === "any") for (const choice of expression.choices) this.#free(this.#expression(choice, this.#behind(from)), end);
-    else if (kind === "rule") this.states[from]!.calls.push({ start: this.startOf(expression.rule), back: end, isLast: false });
-    else this.#text(expression.text, from, end);
-    return end;
-  }
-
-  #free(from: number, to: number): void {
+  protected free(from: number, to: number): void {
     this.states[from]!.free.push(to);
   }
 
-  #behind(from: number): number {
-    const state = this.#add();
-    this.#free(from, state);
-    return state;
-  }
-
-  #repeat({ part, least, most }: Extract<Expression, { kind: "repeat" }>, from: number): number {
-    let end = this.#behind(from);
-    for (let i = 0; i < least; i++) end = this.#behind(this.#expression(part, end));
-    if (most === Number.POSITIVE_INFINITY) {
-      this.#free(this.#expression(part, end), end);
-      return this.#behind(end);
-    }
-    const last = this.#add();
-    for (let i = least; i < most; i++) {
-      this.#free(end, last);
-      end = this.#behind(this.#expression(part, end));
-    }
-    this.#free(end, last);
-    return last;
+  protected through(expression: Expression, from: number): number {
+    const { kind } = expression;
+    if (kind === "all") return expression.parts.reduce((end, part) => this.through(part, end), from);
+    if (kind === "repeat") return this.repeat(expression, from);
+    const end = this.add();
+    if (kind === "set") for (const range of expression.ranges) this.#bytes(encoded(range), from, end);
+    else if (kind === "any") for (const choice of expression.choices) this.free(this.through(choice, this.behind(from)), end);
+    else if (kind === "rule") this.states[from]!.calls.push({ start: this.startOf(expression.rule), back: end, isLast: false });
+    else this.#text(expression.text, from, end);
+    return end;
   }
 
   #bytes(sequences: ReadonlyArray<readonly Range[]>, from: number, to: number): void {
     for (const bytes of sequences) {
       let at = from;
       bytes.forEach(([first, last], i) => {
-        const next = i === bytes.length - 1 ? to : this.#add();
+        const next = i === bytes.length - 1 ? to : this.add();
         this.states[at]!.moves.push({ first, last, to: next, completes: false });
         at = next;
       });
@@ -134,9 +112,9 @@ class Maker {
   }
 
   #textStates(text: Text): number {
-    const end = this.#add();
+    const end = this.add();
     this.states[end]!.ends = true;
-    const numbers = text.automaton.map((_, head) => this.#add(text, [head]));
+    const numbers = text.automaton.map((_, head) => this.add(text, [head]));
     for (const [i, { accepts, steps }] of text.automaton.entries()) {
       if (accepts) this.states[numbers[i]!]!.moves.push({ first: QUOTE, last: QUOTE, to: end, completes: true });
       const ways = steps.flatMap(({ ranges, to }) => ranges.flatMap(spelled).map((bytes): Way => ({ bytes, to })));
@@ -156,7 +134,7 @@ class Maker {
     }
     for (const { first, ways } of behind.values()) {
       const completes = ways[0]!.bytes.length === 0;
-      const to = completes ? numbers[ways[0]!.to]! : this.#add(text, [...new Set(ways.map(({ to }) => to))]);
+      const to = completes ? numbers[ways[0]!.to]! : this.add(text, [...new Set(ways.map(({ to }) => to))]);
       this.states[from]!.moves.push({ first: first[0], last: first[1], to, completes });
       if (!completes) this.#ways(ways, to, text, numbers);
     }
