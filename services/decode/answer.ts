@@ -36,6 +36,16 @@ export class Answer {
     return this.ids.length >= this.#tokensMax ? "length" : null;
   }
 
+  /** How many ids more it may have. */
+  get left(): number {
+    return this.#tokensMax - this.ids.length;
+  }
+
+  /** Whether only its last id can end it early, which a draft never has: text may end it anywhere. */
+  get endsById(): boolean {
+    return this.#watcher === null;
+  }
+
   isStop(id: number): boolean {
     return this.#stopIds.has(id);
   }

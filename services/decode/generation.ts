@@ -1,10 +1,12 @@
-import type { Allowed, Sampling, SequenceId, StepInput, Stepped } from "../shared/engine/engine.ts";
+import type { Allowed, Sampling, SequenceId, Stepped } from "../shared/engine/engine.ts";
 import type { Following } from "../shared/engine/grammar/following.ts";
 import { penalises } from "../shared/engine/sampling/drawer.ts";
 import type { Context } from "../shared/worker/context.ts";
 import type { HeldJob } from "../shared/worker/held-job.ts";
 import { crowded } from "../shared/worker/kv-room.ts";
 import type { Answer, End } from "./answer.ts";
+import type { Offer } from "./fit-drafts.ts";
+import { type Draft, PromptLookup } from "./prompt-lookup.ts";
 import type { Member, RunningBatch } from "./running-batch.ts";
 import type { TokenWriter } from "./token-writer.ts";
 
@@ -18,6 +20,8 @@ export interface GenerationParts {
   readonly writer: TokenWriter;
   /** What the answer is held to, if anything. */
   readonly following: Following | null;
+  /** Longest draft; 0: none. */
+  readonly draftMax: number;
 }
 
 /** Generates in the running batch until the answer ends or the job is interrupted. Between steps nothing waits for anything but the log. */
@@ -53,6 +57,7 @@ class Generating implements Member {
   readonly #parts: GenerationParts;
   readonly #outcome: Outcome;
   readonly #sample: Sampling;
+  readonly #lookup: PromptLookup | null;
   #stepping = false;
   /** Whether the sequence counts the answer: it was told what there was, and each step adds its token. */
   #counted = false;
@@ -63,6 +68,7 @@ class Generating implements Member {
     this.#parts = parts;
     this.#outcome = outcome;
     this.#sample = parts.job.request.sampling;
+    this.#lookup = drafts(parts) ? new PromptLookup(parts.context.ids.length + parts.answer.left) : null;
     this.#ask();
   }
 
@@ -70,23 +76,27 @@ class Generating implements Member {
     return this.#soon;
   }
 
-  next(): StepInput | null {
+  next(): Offer | null {
     const { sequence, answer, writer } = this.#parts;
     if (writer.full || this.#soon !== null) return null;
     this.#stepping = true;
     const before = penalises(this.#sample) && !this.#counted ? { answer: Int32Array.from(answer.ids) } : {};
     this.#counted = true;
     const among = this.#allowed === null ? {} : { allowed: this.#allowed };
-    return { sequence, token: answer.ids.at(-1)!, sample: this.#sample, ...before, ...among };
+    const token = answer.ids.at(-1)!;
+    return { input: { sequence, token, sample: this.#sample, ...before, ...among }, draft: this.#draft(token) };
   }
 
-  deliver({ token, logprobs, sealed }: Stepped): void {
+  deliver({ drawn, sealed }: Stepped): void {
     const { context, answer, writer } = this.#parts;
     this.#stepping = false;
-    context.push(answer.ids.at(-1)!);
+    let end: End | null = null;
+    for (const { token, logprobs } of drawn) {
+      context.push(answer.ids.at(-1)!);
+      end = answer.take(token);
+      if (!answer.isStop(token)) writer.add(token, logprobs);
+    }
     for (const segment of sealed) context.keep(segment);
-    const end = answer.take(token);
-    if (!answer.isStop(token)) writer.add(token, logprobs);
     if (end !== null) this.#outcome.end(end);
     else this.#goOn();
   }
@@ -98,6 +108,17 @@ class Generating implements Member {
   /** A step under way is awaited: `deliver` then looks, and sequence and context agree. */
   interrupt(): void {
     if (!this.#stepping) this.#outcome.fail(this.#parts.job.signal.reason);
+  }
+
+  /** Ends with the answer, with the segment, for which there is room, and before any id that ends the answer. */
+  #draft(token: number): Draft | null {
+    if (this.#lookup === null) return null;
+    const { context, answer, draftMax } = this.#parts;
+    const { ids, segmentTokens } = context;
+    const inSegment = segmentTokens - 1 - (ids.length % segmentTokens);
+    const draft = this.#lookup.draft(ids, token, Math.min(draftMax, answer.left - 1, inSegment));
+    const stop = draft.ids.findIndex((id) => answer.isStop(id));
+    return stop < 0 ? draft : { ...draft, ids: draft.ids.subarray(0, stop) };
   }
 
   /** What the next token may be. */
@@ -126,3 +147,6 @@ class Generating implements Member {
     }
   }
 }
+
+/** What is run ahead must not lie behind the answer's end, nor where a grammar would have to say what may follow. */
+const drafts = ({ draftMax, answer, following }: GenerationParts): boolean => draftMax > 0 && answer.endsById && following === null;

@@ -114,7 +114,7 @@ async function generateAndKeep({ worker, job, context, answer }: Run, sequence: 
   try {
     const { constraint } = job.request;
     const following = constraint === undefined ? null : grammars.follow(constraint);
-    const reason = await generate({ job, sequence, context, answer, writer, following }, worker.batch);
+    const reason = await generate({ job, sequence, context, answer, writer, following, draftMax: engine.info.draftMax }, worker.batch);
     return { reason, ...(await writer.finish()) };
   } catch (thrown) {
     await writer.close();

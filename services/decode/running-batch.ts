@@ -1,6 +1,8 @@
 import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
+import { fitDrafts, type Offer } from "./fit-drafts.ts";
+import { StepCost } from "./step-cost.ts";
 
 /** How long a step waits for members that will be ready soon: otherwise they would take part in every other step only. */
 const SOON_MS = 5;
@@ -10,7 +12,7 @@ export interface Member {
   /** Settles when it need not wait any more; null where nothing tells how long it will, and where it does not. */
   readonly soon: Promise<void> | null;
   /** What the next step feeds, or null while it has to wait. */
-  next(): StepInput | null;
+  next(): Offer | null;
   /** The step's outcome. Must not throw, must not wait. */
   deliver(result: Stepped): void;
   /** This member's part of a step failed, or all of it did. */
@@ -22,6 +24,7 @@ export class RunningBatch {
   readonly #engine: Engine;
   readonly #clock: Clock;
   readonly #onStep: () => void;
+  readonly #cost = new StepCost();
   #members: readonly Member[] = [];
   #looping = false;
   #wake: () => void = () => {};
@@ -65,22 +68,30 @@ export class RunningBatch {
     const soon = this.#members.flatMap((member) => member.soon ?? []);
     if (soon.length > 0) await Promise.race([Promise.all(soon), this.#clock.sleep(SOON_MS)]);
     const ready: Member[] = [];
-    const inputs: StepInput[] = [];
+    const offers: Offer[] = [];
     for (const member of this.#members) {
-      const input = member.next();
-      if (input === null) continue;
+      const offer = member.next();
+      if (offer === null) continue;
       ready.push(member);
-      inputs.push(input);
+      offers.push(offer);
     }
     if (ready.length === 0) return false;
     try {
-      const results = await this.#engine.step(inputs);
+      const results = await this.#run(fitDrafts(offers, this.#cost, this.#engine.info.batchMax));
       ready.forEach((member, i) => void hand(member, results[i]!));
     } catch (error) {
       for (const member of ready) member.fail(ready.length === 1 ? error : blameless(error));
     }
     this.#onStep();
     return true;
+  }
+
+  async #run(inputs: readonly StepInput[]): Promise<readonly StepResult[]> {
+    const startMs = this.#clock.monotonicMs();
+    const results = await this.#engine.step(inputs);
+    const tokens = inputs.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
+    this.#cost.learn(tokens, this.#clock.monotonicMs() - startMs);
+    return results;
   }
 }
 

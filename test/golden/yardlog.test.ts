@@ -30,6 +30,7 @@ test.each([
     segmentTokens: 512,
     chunkTokens: 1024,
     batchMax: prompts.length,
+    draftMax: 0,
   });
   try {
     const inputs = await Promise.all(prompts.map(async ({ prompt }) => Int32Array.from(await tokenizer.encode(prompt))));

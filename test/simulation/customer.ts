@@ -90,7 +90,7 @@ function lengthOf(dice: Dice): number {
 }
 
 const samplingOf = (dice: Dice): JobRequest["sampling"] => ({
-  ...{ temperature: dice.whole(0, 1), topP: 1, topK: 0, minP: 0, seed: BigInt(dice.whole(0, 3)) },
+  ...{ temperature: dice.whole(0, 1), topP: 1, topK: dice.pick([0, 0, 3]), minP: 0, seed: BigInt(dice.whole(0, 3)) },
   ...(dice.chance(0.2) && { presencePenalty: dice.whole(-1, 1), frequencyPenalty: 0.5 }),
   ...(dice.chance(0.1) && { bias: { ids: [5, 7], values: [3, -100] } }),
   ...(dice.chance(0.2) && { topLogprobs: dice.whole(0, 3) }),

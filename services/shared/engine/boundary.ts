@@ -3,6 +3,7 @@ import { joined } from "../runtime/joined.ts";
 import { bytesIn, type Tensor } from "./kernels.ts";
 import type { Block } from "./layout.ts";
 import { layerKind } from "./model-config.ts";
+import { ringRows } from "./rings.ts";
 import { pageRows, type Sequence } from "./sequence.ts";
 
 /** What a sequence needs at its position beside its segments (spec 3.1), in the order of docs/formats-payload.md. */
@@ -66,16 +67,6 @@ const tailStart = ({ position, layout }: Sequence): number => position - (positi
 function tailRows(sequence: Sequence, block: Block, ratio: number): Uint8Array[] {
   const first = tailStart(sequence) / ratio;
   return pageRows(sequence, block, first, Math.floor(sequence.position / ratio) - first).map(bytesIn);
-}
-
-/** The ring's rows of positions [start, start + count), at most two pieces. */
-function ringRows(ring: Tensor, start: number, count: number): Uint8Array[] {
-  const bytes = bytesIn(ring);
-  const slots = ring.shape[0]!;
-  const rowBytes = bytes.length / slots;
-  const head = Math.min(count, slots - (start % slots));
-  const cut = (slot: number, rows: number) => bytes.subarray(slot * rowBytes, (slot + rows) * rowBytes);
-  return [cut(start % slots, head), cut(0, count - head)].filter((piece) => piece.length > 0);
 }
 
 /** Of the last complete window before `position`: the first half of each row's k, then of its z. Nothing without overlap or before the first window. */

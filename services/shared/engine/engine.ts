@@ -31,7 +31,7 @@ export interface Engine {
   /** Runs `ids` (at most info.chunkTokens) as the next tokens. With `sample`, also draws the token that follows them. */
   prefill(sequence: SequenceId, ids: Int32Array, options?: ChunkOptions): Promise<ChunkResult>;
 
-  /** Runs one token of each of several different sequences together, and draws the next of each. At most info.batchMax. */
+  /** Runs a token of each of several different sequences together, and its draft behind it, and draws what follows. At most info.batchMax tokens in all. */
   step(batch: readonly StepInput[]): Promise<StepResult[]>;
 
   /** The boundary at the sequence's position, in the format of docs/formats.md. INVALID_REQUEST before `exactFrom`. */
@@ -65,7 +65,10 @@ export interface EngineInfo {
   /** Layers x (window - 1), rounded up to 128: how far back an exact restart without a boundary reaches. */
   readonly replayTokens: number;
   readonly chunkTokens: number;
+  /** Tokens that a step runs. */
   readonly batchMax: number;
+  /** Longest draft of a sequence. */
+  readonly draftMax: number;
 }
 
 export interface SequenceStart {
@@ -143,15 +146,22 @@ export interface StepInput {
   readonly sequence: SequenceId;
   readonly token: number;
   readonly sample: Sampling;
+  /**
+   * What may follow `token`, at most info.draftMax ids: run in the same step, and taken as far as the draws agree. No draw depends on it, for
+   * those of a position depend on nothing behind it. Absent: none.
+   */
+  readonly draft?: Int32Array;
   /** The answer's ids up to `token`: what penalties count. Absent: those of the sequence's steps before, and `token`. Looked at only if there are any. */
   readonly answer?: Int32Array;
-  /** Absent: all. */
+  /** Absent: all. With it there is no draft. */
   readonly allowed?: Allowed;
 }
 
 /** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */
 export type StepResult<Payload = Memory> = Stepped<Payload> | { readonly failed: ServingError };
 
-export interface Stepped<Payload = Memory> extends Drawn {
+export interface Stepped<Payload = Memory> {
+  /** One, and one more for each id of the draft that was drawn. */
+  readonly drawn: readonly Drawn[];
   readonly sealed: readonly Sealed<Payload>[];
 }

@@ -40,7 +40,7 @@ export async function sumsFromConfig(config: Config): Promise<NativeSums | null>
 /** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */
 async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "failure">> {
   const { openNativeEngine } = await import("./native/engine.ts");
-  const { modelPath, mode, plainKv, kernelPath, threads, segmentTokens, chunkTokens, batchMax } = config;
+  const { modelPath, mode, plainKv, kernelPath, threads, segmentTokens, chunkTokens, batchMax, draftMax } = config;
   const engine = await openNativeEngine({
     modelPath,
     mode,
@@ -50,12 +50,13 @@ async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "fa
     segmentTokens,
     chunkTokens,
     batchMax,
+    draftMax,
   });
   return { engine, failure: () => engine.failure };
 }
 
 function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "engine" | "failure"> {
-  const { segmentTokens, chunkTokens, batchMax, weightlessChunkMs, weightlessStepMs } = config;
+  const { segmentTokens, chunkTokens, batchMax, draftMax, weightlessChunkMs, weightlessStepMs } = config;
   const engine = openWeightlessEngine({
     vocabSize: tokenizer.vocabSize,
     eosId: tokenizer.ids.eos,
@@ -63,6 +64,7 @@ function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "e
     segmentTokens,
     chunkTokens,
     batchMax,
+    draftMax,
     chunkMs: weightlessChunkMs,
     stepMs: weightlessStepMs,
   });

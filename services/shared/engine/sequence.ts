@@ -130,5 +130,8 @@ function createState(config: ModelConfig, layout: PayloadLayout): { state: Nativ
   return { state, layers: places.map((p) => ({ window: at(p.window), compressor: orNull(p.compressor), indexer: orNull(p.indexer) })) };
 }
 
-/** [slots, k and z, width]: with overlap the window before is kept too, and the channels are doubled (spec 2.4). */
-const ringShape = (ratio: number, dim: number): number[] => (layerKind(ratio) === "csa" ? [2 * ratio, 2, 2 * dim] : [ratio, 2, dim]);
+/** With overlap the window before is kept too (spec 2.4). */
+export const ringSlots = (ratio: number): number => (layerKind(ratio) === "csa" ? 2 * ratio : ratio);
+
+/** [slots, k and z, width]: with overlap the channels are doubled. */
+const ringShape = (ratio: number, dim: number): number[] => [ringSlots(ratio), 2, layerKind(ratio) === "csa" ? 2 * dim : dim];

@@ -113,7 +113,7 @@ async function stepRate(engine: Engine, sequence: SequenceId): Promise<number> {
     for (let i = 0; i < STEPS; i++) {
       const [result] = await engine.step([{ sequence, token, sample: greedy }]);
       if (result === undefined || "failed" in result) throw result?.failed ?? new Error("a step without a result");
-      token = result.token;
+      token = result.drawn[0]!.token;
       for (const { payload } of result.sealed) payload.release();
     }
   });

@@ -10,6 +10,7 @@ test("an answer with penalties is told in its first step alone, as it was taken 
     job: { signal: new AbortController().signal, check: () => {}, request: { sampling } },
     context: { push: () => {}, keep: () => {}, grow: () => true },
     answer: { ids, take: (id: number) => (ids.push(id) < 30_003 ? null : "length"), isStop: () => false },
+    draftMax: 0,
     writer: { full: false, add: () => {} },
     following: null,
     sequence: 1,
@@ -18,12 +19,12 @@ test("an answer with penalties is told in its first step alone, as it was taken 
   const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
   const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
   const [member] = members;
-  expect(member!.next()).toEqual({ sequence: 1, token: 2, sample: sampling, answer: Int32Array.from(ids) });
+  expect(member!.next()?.input).toEqual({ sequence: 1, token: 2, sample: sampling, answer: Int32Array.from(ids) });
   for (const token of [40, 41]) {
-    member!.deliver({ token, sealed: [] });
-    expect(member!.next()).toEqual({ sequence: 1, token, sample: sampling });
+    member!.deliver({ drawn: [{ token }], sealed: [] });
+    expect(member!.next()?.input).toEqual({ sequence: 1, token, sample: sampling });
   }
-  member!.deliver({ token: 42, sealed: [] });
+  member!.deliver({ drawn: [{ token: 42 }], sealed: [] });
   expect(await generated).toBe("length");
 });
 
@@ -40,17 +41,18 @@ test("a job that is interrupted within a step leaves once the step is done, so t
     answer: { ids, take: () => null, isStop: () => false },
     writer: { full: false, add: () => {} },
     following: { allowed: async () => null, close: () => closed!.push(0) },
+    draftMax: 0,
   };
   const members: Member[] = [];
   const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
   const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
   const [member] = members;
   await member!.soon;
-  expect(member!.next()).toMatchObject({ token: 5 });
+  expect(member!.next()?.input).toMatchObject({ token: 5 });
   interrupting.abort(new Error("cancelled"));
   await setImmediate();
   expect([members.length, closed]).toEqual([1, []]);
-  member!.deliver({ token: 6, sealed: [] });
+  member!.deliver({ drawn: [{ token: 6 }], sealed: [] });
   await expect(generated).rejects.toThrow("cancelled");
   expect([members.length, ran, closed]).toEqual([0, [5], [0]]);
 });

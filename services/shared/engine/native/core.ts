@@ -1,5 +1,6 @@
 import { refusal, ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
+import { checkStep } from "../check-step.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
 import type {
   Allowed,
@@ -19,6 +20,7 @@ import type { Means } from "../forward/run.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { placeModel } from "../model.ts";
+import { keepRings } from "../rings.ts";
 import { count, Drawer } from "../sampling/drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
@@ -75,7 +77,7 @@ export class EngineCore {
     if (ids.length === 0 || ids.length > chunkTokens) throw refusal(`a chunk has 1 to ${chunkTokens} tokens, not ${ids.length}`);
     const sequence = this.#sequence(id);
     const before = sequence.position;
-    const draws = sample === undefined ? [] : [{ id, sequence, tokens: ids.length, row: ids.length - 1, sample, allowed }];
+    const draws = sample === undefined ? [] : [{ id, sequence, position: before + ids.length, row: ids.length - 1, sample, allowed }];
     const logits = this.#feed([id], [{ sequence, ids }], draws, onLayer);
     const drawn = draws[0] === undefined ? { token: null } : this.#draw(draws[0], logits);
     return { ...drawn, sealed: sealedSince(sequence, before) };
@@ -83,22 +85,27 @@ export class EngineCore {
 
   /** Draws of one sequence that fail are its own: its neighbours' results stand. */
   step(batch: readonly StepInput[]): StepResult<NativeBuffer>[] {
-    const { batchMax } = this.info;
-    if (batch.length === 0 || batch.length > batchMax) throw refusal(`a step has 1 to ${batchMax} sequences, not ${batch.length}`);
-    const ids = batch.map(({ sequence }) => sequence);
-    if (new Set(ids).size < ids.length) throw refusal("a sequence occurs twice in one step");
-    const feeds = batch.map(({ sequence, token }) => ({ sequence: this.#sequence(sequence), ids: Int32Array.of(token) }));
-    const draws = batch.map(({ sequence: id, sample, allowed }, row) => ({
-      id,
-      sequence: feeds[row]!.sequence,
-      tokens: 1,
-      row,
-      sample,
-      allowed,
-    }));
-    const logits = this.#feed(ids, feeds, draws);
-    for (const [row, input] of batch.entries()) count(feeds[row]!.sequence.counts, input);
-    return draws.map((draw) => this.#stepResult(draw, logits.subarray(draw.row * this.info.vocabSize)));
+    checkStep(this.info, batch);
+    let rows = 0;
+    const steps = batch.map((input): Step => {
+      const sequence = this.#sequence(input.sequence);
+      const ids = Int32Array.of(input.token, ...(input.draft ?? []));
+      const draws = Array.from(ids, (_, i) => ({
+        ...input,
+        id: input.sequence,
+        sequence,
+        position: sequence.position + i + 1,
+        row: rows + i,
+      }));
+      rows += ids.length;
+      return { input, sequence, ids, draws, back: ids.length > 1 ? keepRings(sequence, ids.length - 1) : null };
+    });
+    const logits = this.#feed(
+      steps.map(({ input }) => input.sequence),
+      steps,
+      steps.flatMap(({ draws }) => draws),
+    );
+    return steps.map((step) => this.#stepResult(step, logits));
   }
 
   boundary(id: SequenceId): Uint8Array {
@@ -144,21 +151,30 @@ export class EngineCore {
   }
 
   /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
-  #draw({ id, sequence, sample, allowed }: Draw, logits: Float32Array): Drawn {
+  #draw({ id, sequence, position, sample, allowed }: Draw, logits: Float32Array): Drawn {
     try {
-      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, sequence.position, sequence.counts, allowed);
+      return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, position, sequence.counts, allowed);
     } catch (error) {
       this.#broken.add(id);
       throw error;
     }
   }
 
-  #stepResult(draw: Draw, logits: Float32Array): StepResult<NativeBuffer> {
+  /** Draws as long as the draft agrees, and takes the rest of it back. */
+  #stepResult({ input, sequence, ids, draws, back }: Step, logits: Float32Array): StepResult<NativeBuffer> {
+    const before = draws[0]!.position - 1;
+    const drawn: Drawn[] = [];
     try {
-      return { ...this.#draw(draw, logits), sealed: sealedSince(draw.sequence, draw.sequence.position - 1) };
+      for (const [i, draw] of draws.entries()) {
+        if (i > 0 && ids[i] !== drawn.at(-1)!.token) break;
+        count(sequence.counts, i === 0 ? input : { token: ids[i]!, sample: input.sample });
+        drawn.push(this.#draw(draw, logits.subarray(draw.row * this.info.vocabSize)));
+      }
     } catch (error) {
       return { failed: ServingError.from(error) };
     }
+    if (drawn.length < ids.length) back?.(before + drawn.length);
+    return { drawn, sealed: sealedSince(sequence, before) };
   }
 }
 
@@ -185,12 +201,20 @@ function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly b
 interface Draw {
   readonly id: SequenceId;
   readonly sequence: Sequence;
-  /** Fed before it. */
-  readonly tokens: number;
-  /** Of its last token, among the rows of all feeds. */
+  /** Of the token that is drawn. */
+  readonly position: number;
+  /** Of the token before it, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
   readonly allowed?: Allowed | undefined;
+}
+
+/** A sequence's part of a step: its token and its draft, and what is drawn behind each of them. */
+interface Step extends Feed {
+  readonly input: StepInput;
+  readonly draws: readonly Draw[];
+  /** Takes back what ran behind a position. */
+  readonly back: ReturnType<typeof keepRings> | null;
 }
 
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
@@ -215,6 +239,6 @@ function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: 
 }
 
 /** Logits are exact behind the end of a replay only. */
-function checkDraw({ sequence: { position, exactFrom }, tokens }: Draw): void {
-  if (position + tokens <= exactFrom) throw refusal(`no token can be drawn at ${position + tokens}: the replay ends at ${exactFrom}`);
+function checkDraw({ sequence: { exactFrom }, position }: Draw): void {
+  if (position <= exactFrom) throw refusal(`no token can be drawn at ${position}: the replay ends at ${exactFrom}`);
 }

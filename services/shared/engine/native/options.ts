@@ -3,6 +3,7 @@ import type { Checkpoint } from "../checkpoint/open.ts";
 import type { EngineInfo } from "../engine.ts";
 import type { LayoutChoice, PayloadLayout } from "../layout.ts";
 import { layerKind, type ModelConfig } from "../model-config.ts";
+import { ringSlots } from "../sequence.ts";
 import { kvSizes } from "../sizes.ts";
 
 export interface NativeOptions extends LayoutChoice {
@@ -14,6 +15,8 @@ export interface NativeOptions extends LayoutChoice {
   readonly threads: number;
   readonly chunkTokens: number;
   readonly batchMax: number;
+  /** At most; see draftMax below. */
+  readonly draftMax: number;
   /** Left out, or more than the model's: the model's. */
   readonly contextTokens?: number | undefined;
 }
@@ -34,8 +37,12 @@ export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layou
     replayTokens: replayTokens(config),
     chunkTokens: options.chunkTokens,
     batchMax: options.batchMax,
+    draftMax: Math.min(options.draftMax, draftMax(config)),
   };
 }
+
+/** As many as can be taken back: with the token before them they overwrite no slot of a ring twice. */
+const draftMax = ({ ratios, window }: ModelConfig): number => Math.min(window, ...ratios.filter((ratio) => ratio > 0).map(ringSlots)) - 1;
 
 /**
  * How far before the end of stored segments a replay must begin. Rows of layer l are exact once l (W-1) tokens are behind the start; the last

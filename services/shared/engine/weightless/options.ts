@@ -12,6 +12,7 @@ export interface WeightlessOptions {
   readonly chunkTokens?: number;
   readonly replayTokens?: number;
   readonly batchMax?: number;
+  readonly draftMax?: number;
   readonly layers?: number;
   /** How long a chunk or a step pretends to take. */
   readonly chunkMs?: number;
@@ -37,5 +38,6 @@ export function infoOf(options: WeightlessOptions): EngineInfo {
     replayTokens: options.replayTokens ?? 128,
     chunkTokens: options.chunkTokens ?? 256,
     batchMax: options.batchMax ?? 32,
+    draftMax: options.draftMax ?? 7,
   };
 }

@@ -83,7 +83,7 @@ export interface Vocabulary {
   readonly eosOneIn: number;
 }
 
-/** Throws INVALID_REQUEST inside a replay. */
+/** With `topK` from so few ids, so that answers repeat themselves. Throws INVALID_REQUEST inside a replay. */
 export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eosId, eosOneIn }: Vocabulary): number {
   checkExact(timeline);
   const seed = sampling.temperature === 0 ? 0n : sampling.seed;
@@ -91,7 +91,7 @@ export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eo
   const high = Number((seed >> 32n) & 0xffff_ffffn);
   const hash = [timeline.windowHash, timeline.position, low, high].reduce(mix, timeline.rowsHash);
   if (eosOneIn > 0 && mix(hash, 1) % eosOneIn === 0) return eosId;
-  const id = mix(hash, 2) % vocabSize;
+  const id = mix(hash, 2) % (sampling.topK || vocabSize);
   return id === eosId ? (id + 1) % vocabSize : id;
 }
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, systemClock } from "../../runtime/clock.ts";
 import { refusal } from "../../runtime/errors.ts";
 import type { Memory } from "../../runtime/memory.ts";
+import { checkStep } from "../check-step.ts";
 import type {
   Allowed,
   ChunkOptions,
@@ -15,6 +16,7 @@ import type {
   SequenceId,
   SequenceStart,
   StepInput,
+  Stepped,
   StepResult,
 } from "../engine.ts";
 import { count, Drawer, penalises } from "../sampling/drawer.ts";
@@ -95,16 +97,10 @@ class Weightless implements WeightlessEngine {
 
   step(batch: readonly StepInput[]): Promise<StepResult[]> {
     return this.#inOrder(async () => {
-      if (new Set(batch.map(({ sequence }) => sequence)).size !== batch.length) throw refusal("a step runs each sequence once");
-      if (batch.length > this.info.batchMax) throw refusal(`a step runs at most ${this.info.batchMax} sequences`);
+      checkStep(this.info, batch);
       const timelines = batch.map(({ sequence }) => this.#timelineOf(sequence));
       if (this.#stepMs > 0) await this.#clock.sleep(this.#stepMs);
-      return batch.map((input, i) => {
-        const timeline = timelines[i]!;
-        const sealed = this.#run(timeline, [input.token]);
-        count(timeline.counts, input);
-        return { sealed, ...this.#draw(timeline, input.sample, input.allowed) };
-      });
+      return batch.map((input, i) => this.#stepped(timelines[i]!, input));
     });
   }
 
@@ -126,6 +122,20 @@ class Weightless implements WeightlessEngine {
       for (const timeline of this.#sequences.values()) for (const page of timeline.pages) page.release();
       this.#sequences.clear();
     });
+  }
+
+  /** A draft one id after the other, as far as it is drawn: nothing has to be taken back. */
+  #stepped(timeline: Timeline, { token, sample, draft = new Int32Array(), answer, allowed }: StepInput): Stepped {
+    const sealed = this.#run(timeline, [token]);
+    count(timeline.counts, { token, sample, ...(answer && { answer }) });
+    const drawn = [this.#draw(timeline, sample, allowed)];
+    for (const id of draft) {
+      if (drawn.at(-1)!.token !== id) break;
+      sealed.push(...this.#run(timeline, [id]));
+      count(timeline.counts, { token: id, sample });
+      drawn.push(this.#draw(timeline, sample));
+    }
+    return { drawn, sealed };
   }
 
   #timelineOf(sequence: SequenceId): Timeline {

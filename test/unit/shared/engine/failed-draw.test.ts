@@ -26,7 +26,7 @@ test("a sequence whose logits are not finite fails alone: the others of its step
     const [sick, ...healthy] = [start(bad), start(good), start(good)];
     const [failed, ...stepped] = core.step([sick!, ...healthy]);
     expect(failed).toMatchObject({ failed: { code: "INTERNAL" } });
-    expect(stepped).toEqual(healthy.map(() => ({ token: firsts[good], sealed: [] })));
+    expect(stepped).toEqual(healthy.map(() => ({ drawn: [{ token: firsts[good] }], sealed: [] })));
     expect(() => core.boundary(sick!.sequence)).toThrow("can only be closed");
     expect(() => core.step([sick!])).toThrow("can only be closed");
     core.shutdown();
@@ -42,7 +42,7 @@ function overflowing(dir: string): EngineCore {
   const row = headerEnd + head!.data_offsets[0];
   for (let channel = 0; channel < 32; channel++) file.writeFloatLE(channel === 0 ? 3.4e38 : 0, row + 4 * channel);
   writeFileSync(path, file);
-  const options = { mode: "exact", threads: 1, segmentTokens: 128, chunkTokens: 8, batchMax: 4, contextTokens: 64 } as const;
+  const options = { mode: "exact", threads: 1, segmentTokens: 128, chunkTokens: 8, batchMax: 4, draftMax: 3, contextTokens: 64 } as const;
   return new EngineCore({ ...options, modelPath: dir });
 }
 

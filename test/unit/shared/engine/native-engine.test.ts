@@ -17,6 +17,7 @@ const options: NativeOptions = {
   segmentTokens: 128,
   chunkTokens: 64,
   batchMax: 4,
+  draftMax: 3,
   contextTokens: 600,
 };
 const sample: Sampling = { temperature: 1, topP: 1, topK: 0, minP: 0, seed: 7n };
@@ -186,7 +187,7 @@ describe("the engine in its thread", () => {
     await refused(engine.prefill(replay.sequence, Int32Array.of(48)), /token 48 is not in the vocabulary of 48/);
     const input = { sequence: replay.sequence, token: 1, sample };
     await refused(engine.step([input, input]), /twice/);
-    await refused(engine.step(new Array(5).fill(input)), /1 to 4 sequences, not 5/);
+    await refused(engine.step(new Array(5).fill(input)), /1 to 4 tokens, not 5/);
     for (let at = 128; at < 576; at += 64) release((await engine.prefill(replay.sequence, prompt.slice(0, 64))).sealed);
     await refused(engine.prefill(replay.sequence, prompt.slice(0, 64)), /640 tokens, but the context is 600/, "CONTEXT_LENGTH");
     await engine.close(replay.sequence);

@@ -56,6 +56,7 @@ describe("an engine that finds no memory leaves nothing behind", () => {
     segmentTokens: 128,
     chunkTokens: 64,
     batchMax: 4,
+    draftMax: 0,
   } as const;
 
   test("for its workspace", () => {

@@ -1,0 +1,14 @@
+import { refusal } from "../runtime/errors.ts";
+import type { EngineInfo, StepInput } from "./engine.ts";
+
+/** What every engine asks of a step. Throws INVALID_REQUEST. */
+export function checkStep({ batchMax, draftMax }: EngineInfo, batch: readonly StepInput[]): void {
+  const tokens = batch.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
+  if (tokens === 0 || tokens > batchMax) throw refusal(`a step has 1 to ${batchMax} tokens, not ${tokens}`);
+  if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length) throw refusal("a sequence occurs twice in one step");
+  for (const { draft, allowed } of batch) {
+    if (draft === undefined) continue;
+    if (draft.length > draftMax) throw refusal(`a draft has at most ${draftMax} tokens, not ${draft.length}`);
+    if (allowed !== undefined) throw refusal("an answer that is held to some ids has no draft: nobody knows which may follow it");
+  }
+}

@@ -1,0 +1,169 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { fitDrafts } from "../../../services/decode/fit-drafts.ts";
+import { PromptLookup } from "../../../services/decode/prompt-lookup.ts";
+import { StepCost } from "../../../services/decode/step-cost.ts";
+import type { Engine, Sampling, SequenceId } from "../../../services/shared/engine/engine.ts";
+import { alone } from "../../support/alone.ts";
+import { EOS, promptIds, SEGMENT } from "../../support/model.ts";
+import { overriding } from "../../support/overriding.ts";
+import { testSeed } from "../../support/seed.ts";
+import { VirtualClock } from "../../support/virtual-clock.ts";
+import { requestOf, testCluster } from "../../support/workers.ts";
+
+test("a draft is what followed where the last three ids stood last, and follows on from there as long as it is right", () => {
+  const lookup = new PromptLookup(100);
+  const text = [9, 1, 2, 3, 4, 5, 6, 1, 2, 3, 7, 8, 20, 21, 1, 2];
+  const drafts = (next: number, max = 4) => [...lookup.draft(Int32Array.from(text), next, max).ids];
+  expect(drafts(3)).toEqual([7, 8, 20, 21]); // the last time
+  text.push(3, 7);
+  expect(drafts(8)).toEqual([20, 21, 1, 2]); // two of them came
+  text.push(8);
+  expect(drafts(5)).toEqual([]); // 7, 8, 5 is new
+  text.push(5);
+  expect(drafts(6)).toEqual([]);
+  text.push(6, 3, 4);
+  expect(drafts(5, 2)).toEqual([6, 1]);
+  expect(drafts(5, 0)).toEqual([]);
+});
+
+test("whatever the text, a draft has followed the same three ids in it, and what its places are worth is learnt", () => {
+  const texts = fc.array(fc.nat(5), { minLength: 1, maxLength: 400 });
+  fc.assert(
+    fc.property(texts, fc.nat(9), (text, max) => {
+      const lookup = new PromptLookup(text.length);
+      for (let n = 0; n < text.length - 1; n++) {
+        const { ids: draft, chance } = lookup.draft(Int32Array.from(text.slice(0, n)), text[n]!, max);
+        expect(chance).toBeGreaterThan(0);
+        expect(chance).toBeLessThan(1);
+        expect(draft.length).toBeLessThanOrEqual(max);
+        if (draft.length === 0) continue;
+        const wanted = [text[n], ...draft].join();
+        const places = text
+          .slice(0, n)
+          .flatMap((id, at) => (id === text[n] ? [text.slice(at, Math.min(n, at + 1 + draft.length)).join()] : []));
+        expect(places).toContain(wanted);
+      }
+    }),
+    { seed: testSeed() },
+  );
+});
+
+test("what repeats itself is trusted more and more, what never comes again less and less, also while no draft is run", () => {
+  const chanceBehind = (text: number[]) => {
+    const lookup = new PromptLookup(text.length + 1);
+    let chance = 0;
+    for (let n = 3; n < text.length; n++) ({ chance } = lookup.draft(Int32Array.from(text.slice(0, n)), text[n]!, 4));
+    return chance;
+  };
+  const verse = Array.from({ length: 300 }, (_, i) => i % 30);
+  expect(chanceBehind(verse)).toBeGreaterThan(0.95);
+  const broken = Array.from({ length: 300 }, (_, i) => (i % 4 === 3 ? 100 + i : i % 4)); // the same three, and never what came behind them
+  expect(chanceBehind(broken)).toBeLessThan(0.1);
+});
+
+test("a text of a million ids is looked through some at a time", () => {
+  const text = Int32Array.from({ length: 1_000_000 }, (_, i) => (i < 999_998 ? i : i - 99_998));
+  const lookup = new PromptLookup(text.length);
+  const drafts = Array.from({ length: 15 }, () => [...lookup.draft(text, 900_002, 2).ids]);
+  expect(drafts).toEqual([...Array(13).fill([]), ...Array(2).fill([900_003, 900_004])]); // 65,536 in each call
+});
+
+test("the cost of a step is a line through those that were measured; a step that waited for others does not bend it", () => {
+  const cost = new StepCost();
+  for (let i = 0; i < 200; i++) cost.learn(1 + (i % 8), i === 150 ? 90_000 : 11 + 7 * (1 + (i % 8)));
+  for (const tokens of [1, 4, 8]) expect(cost.of(tokens) / (11 + 7 * tokens)).toBeCloseTo(1, 0);
+  expect(cost.more).toBeGreaterThan(5);
+  expect(cost.more).toBeLessThan(9);
+});
+
+test("where all steps are alike nobody knows what a token more costs, and what was learnt is doubted after a while", () => {
+  const cost = new StepCost();
+  for (let i = 0; i < 100; i++) cost.learn(1 + (i % 8), 10); // a token more costs nothing
+  expect(cost.more).toBeLessThan(1);
+  for (let i = 0; i < 400; i++) cost.learn(1, 10);
+  expect(cost.more).toBeCloseTo(10 / 3, 1); // as before anything was known
+});
+
+const offer = (sequence: number, length: number, chance: number) => ({
+  input: { sequence: sequence as SequenceId, token: 1, sample: {} as Sampling },
+  draft: { ids: Int32Array.from({ length }, (_, i) => i), chance },
+});
+const lengths = (steps: ReturnType<typeof fitDrafts>) => steps.map(({ draft }) => draft?.length ?? 0);
+const costing = (first: number, more: number) => {
+  const cost = new StepCost();
+  for (let i = 0; i < 300; i++) cost.learn(1 + (i % 16), first + more * (i % 16));
+  return cost;
+};
+
+test("drafts are run as far as they bring more tokens a second: the likelier first, and no more than a step takes", () => {
+  const offers = [offer(0, 7, 0.9), offer(1, 7, 0.8), { ...offer(2, 7, 0.9), draft: null }, offer(3, 0, 0.9)];
+  expect(lengths(fitDrafts(offers, costing(10, 0), 32))).toEqual([7, 7, 0, 0]); // a token more costs nothing
+  expect(lengths(fitDrafts(offers, costing(10, 0), 8))).toEqual([3, 1, 0, 0]);
+  expect(lengths(fitDrafts(offers, costing(10, 10), 32))).toEqual([0, 0, 0, 0]); // as much as a step of its own
+  const some = lengths(fitDrafts(offers, costing(10, 4), 32));
+  expect(some[0]).toBeGreaterThan(0);
+  expect(some[0]).toBeLessThan(7);
+  expect(some.slice(1)).toEqual([0, 0, 0]);
+});
+
+test.each([0, 0.25])(
+  "an answer that repeats itself takes fewer steps and is the same, its end included, frequency penalty %d",
+  async (frequencyPenalty) => {
+    const clock = new VirtualClock();
+    const cluster = testCluster({ clock });
+    let steps = 0;
+    let longest = 0;
+    const counted = (engine: Engine) =>
+      overriding(engine, {
+        step: (batch) => {
+          steps++;
+          for (const { draft } of batch) longest = Math.max(longest, draft?.length ?? 0);
+          return engine.step(batch);
+        },
+      });
+    cluster.start("prefill");
+    cluster.start("decode", { engine: { stepMs: 5 }, engineOf: counted });
+    const sampling = { temperature: 1, topP: 1, topK: 3, minP: 0, seed: 77n, ...(frequencyPenalty > 0 && { frequencyPenalty }) };
+    for (const [maxTokens, stopIds] of [
+      [3 * SEGMENT, []],
+      [2_000, [EOS]],
+    ] as const) {
+      const request = { prompt: { ids: promptIds(300, maxTokens) }, maxTokens, stopIds: [...stopIds], sampling };
+      const expected = await alone(requestOf(request));
+      steps = 0;
+      const jobId = await cluster.submit(request);
+      const { ids: answer, end } = await cluster.answer(jobId);
+      expect(answer).toEqual(expected.ids);
+      expect(end).toMatchObject({ type: "finished", reason: expected.reason, usage: { completionTokens: expected.ids.length } });
+      if (frequencyPenalty === 0) expect(steps).toBeLessThan(0.9 * expected.ids.length);
+    }
+    if (frequencyPenalty === 0) expect(longest).toBeGreaterThan(3);
+    await cluster.close();
+  },
+);
+
+test("no draft where text may end the answer, nor where it is switched off", async () => {
+  const clock = new VirtualClock();
+  const sampling = { temperature: 1, topP: 1, topK: 2, minP: 0, seed: 5n };
+  for (const [stop, draftMax] of [
+    [["never"], 7],
+    [[], 0],
+  ] as const) {
+    const cluster = testCluster({ clock });
+    let drafts = 0;
+    const counted = (engine: Engine) =>
+      overriding(engine, {
+        step: (batch) => {
+          drafts += batch.filter(({ draft }) => draft !== undefined).length;
+          return engine.step(batch);
+        },
+      });
+    cluster.start("prefill");
+    cluster.start("decode", { engine: { draftMax }, engineOf: counted });
+    const request = { maxTokens: 200, stopIds: [], stop: [...stop], sampling };
+    expect((await cluster.answer(await cluster.submit(request))).ids).toEqual((await alone(requestOf(request))).ids);
+    expect(drafts).toBe(0);
+    await cluster.close();
+  }
+});
