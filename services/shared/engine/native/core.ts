@@ -87,21 +87,13 @@ export class EngineCore {
   step(batch: readonly StepInput[]): StepResult<NativeBuffer>[] {
     checkStep(this.info, batch);
     let rows = 0;
-    const steps = batch.map((input): Step => {
-      const sequence = this.#sequence(input.sequence);
-      const ids = Int32Array.of(input.token, ...(input.draft ?? []));
-      const draws = Array.from(ids, (_, i) => ({
-        ...input,
-        id: input.sequence,
-        sequence,
-        position: sequence.position + i + 1,
-        row: rows + i,
-      }));
-      rows += ids.length;
-      return { input, sequence, ids, draws, back: ids.length > 1 ? keepRings(sequence, ids.length - 1) : null };
+    const steps = batch.map((input) => {
+      const step = stepOf(input, this.#sequence(input.sequence), rows);
+      rows += step.ids.length;
+      return step;
     });
     const logits = this.#feed(
-      steps.map(({ input }) => input.sequence),
+      batch.map(({ sequence }) => sequence),
       steps,
       steps.flatMap(({ draws }) => draws),
     );
@@ -216,6 +208,19 @@ interface Step extends Feed {
   /** Takes back what ran behind a position. */
   readonly back: ReturnType<typeof keepRings> | null;
 }
+
+/** `row`: the first of its own among those of the step. */
+function stepOf(input: StepInput, sequence: Sequence, row: number): Step {
+  const { sequence: id, token, draft = NO_DRAFT, sample, allowed } = input;
+  const ids = Int32Array.of(token, ...draft);
+  const draws = Array.from(ids, (_, i): Draw => {
+    const among = allowed?.[i] ?? undefined;
+    return { id, sequence, position: sequence.position + i + 1, row: row + i, sample, allowed: among };
+  });
+  return { input, sequence, ids, draws, back: draft.length > 0 ? keepRings(sequence, draft.length) : null };
+}
+
+const NO_DRAFT = new Int32Array();
 
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
 function replayFrom({ segmentTokens, replayTokens }: EngineInfo, segments: number): Continuation {
