@@ -30,9 +30,15 @@ export function stateAlong(
   for (const position of positions) {
     if (position > sequence.position) observed.advance(sequence, ids.subarray(sequence.position, position));
     if (position === state_at) tensors.push(...stateTensors(observed, golden, sequence));
-    for (const layerCounts of counts[position] ?? []) {
-      compared += Object.keys(layerCounts).length - 2;
-      failures.push(...miscounts(observed, sequence, layerCounts).map((text) => `after ${position} tokens layer ${text}`));
+    for (const { layer = 0, ratio, ...expected } of counts[position] ?? []) {
+      compared += Object.keys(expected).length;
+      const present = observed.model.config.ratios[layer];
+      if (ratio !== present) failures.push(`layer ${layer}: ratio ${present} instead of ${ratio}`);
+      failures.push(
+        ...miscounts(layerCounts(observed, sequence, layer), expected).map(
+          (what) => `after ${position} tokens layer ${layer} holds ${what}`,
+        ),
+      );
     }
   }
   return { tensors, sizes: { suite: "state sizes", compared, worst: failures.length, tolerance: "exact", failures } };
@@ -49,19 +55,8 @@ function stateTensors(observed: ObservedModel, golden: Tensors, sequence: Sequen
   return pairs;
 }
 
-function miscounts(
-  observed: ObservedModel,
-  sequence: Sequence,
-  { layer = 0, ratio, ...golden }: Readonly<Record<string, number>>,
-): string[] {
-  const present = observed.model.config.ratios[layer];
-  const ours = layerCounts(observed, sequence, layer);
-  const wrong = Object.entries(golden).filter(([name, count]) => ours[name] !== count);
-  return [
-    ...(ratio === present ? [] : [`${layer}: ratio ${present} instead of ${ratio}`]),
-    ...wrong.map(([name, count]) => `${layer} holds ${ours[name]} ${name}, not ${count}`),
-  ];
-}
+const miscounts = (ours: Readonly<Record<string, number>>, expected: Readonly<Record<string, number>>): string[] =>
+  Object.entries(expected).flatMap(([name, count]) => (ours[name] === count ? [] : [`${ours[name]} ${name}, not ${count}`]));
 
 const partNames: Readonly<Record<string, string>> = {
   comp_partial: "partial",
