@@ -1,12 +1,15 @@
 import { Redis } from "ioredis";
 import { RedisFailure } from "./failure.ts";
-import { type RedisTarget, serverName } from "./target.ts";
+import { DIRECT, type SendOn } from "./redirection.ts";
+import { nameOf, type RedisTarget, serverName } from "./target.ts";
 
 const BACKOFF_MS_MAX = 2_000;
 
 /** The connection for small commands: claims and questions, which must not wait behind values. */
 export class RedisControl {
   readonly #redis: Redis;
+  readonly #sendOn: SendOn<RedisControl>;
+  readonly #name: string;
   /** Resolves when the first attempt to connect ended or is late: it is worth waiting for, later ones are not. */
   readonly #opened: Promise<void>;
   /** From a server that takes no writes, for whatever its name leads to now: as the connections that move values do. */
@@ -14,7 +17,9 @@ export class RedisControl {
   /** Why it is away. */
   #failure = new RedisFailure("away", "not connected");
 
-  constructor(target: RedisTarget, timeoutMs: number) {
+  constructor(target: RedisTarget, timeoutMs: number, sendOn: SendOn<RedisControl>) {
+    this.#sendOn = sendOn;
+    this.#name = nameOf(target);
     const { path, host, port, username, password, db } = target;
     this.#redis = new Redis({
       ...(path === null ? { host, port } : { path }),
@@ -32,7 +37,7 @@ export class RedisControl {
       retryStrategy: (attempts) => Math.min(BACKOFF_MS_MAX, 50 * attempts),
     });
     this.#redis.on("error", (error: Error & { code?: string }) => {
-      this.#failure = new RedisFailure("away", error.message || (error.code ?? error.name));
+      this.#failure = this.#asFailure(error);
     });
     this.#redis.on("ready", () => {
       this.#leaving = false;
@@ -43,16 +48,17 @@ export class RedisControl {
     });
   }
 
-  /** Rejects with RedisFailure, at once while there is no connection. */
-  async run<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
-    await this.#opened;
+  /** `command` is one. Rejects with RedisFailure, at once while there is no connection. */
+  async run<T>(command: (redis: Redis) => Promise<T>, trip = DIRECT): Promise<T> {
+    if (this.#redis.status !== "ready") await this.#opened;
     if (this.#leaving || this.#redis.status !== "ready") throw this.#failure;
     try {
+      if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // what it is for will fail, too
       return await command(this.#redis);
     } catch (error) {
-      const failure = asFailure(error as Error);
-      if (failure.reason === "readonly") this.#leave(failure);
-      throw failure;
+      const failure = this.#asFailure(error as Error);
+      if (failure.isOfServer) this.#leave(failure);
+      return this.#sendOn(failure, trip, (other, next) => other.run(command, next));
     }
   }
 
@@ -63,12 +69,20 @@ export class RedisControl {
     this.#redis.disconnect(true);
   }
 
+  /** Closes once everything asked before is answered. */
+  async retire(): Promise<void> {
+    await this.#redis.quit().catch(() => {}); // it is away
+    this.close();
+  }
+
   close(): void {
     this.#redis.disconnect();
   }
-}
 
-function asFailure(error: Error): RedisFailure {
-  if (error.name === "ReplyError") return RedisFailure.reply(error.message);
-  return new RedisFailure(error.message === "Command timed out" ? "deadline" : "away", error.message);
+  #asFailure(error: Error & { code?: string }): RedisFailure {
+    if (error.name === "ReplyError") return RedisFailure.reply(error.message);
+    const message = error.message || (error.code ?? error.name);
+    const isLate = message === "Command timed out" || error.code === "ETIMEDOUT";
+    return new RedisFailure(message === "Command timed out" ? "deadline" : "away", isLate ? `${message}: ${this.#name}` : message);
+  }
 }

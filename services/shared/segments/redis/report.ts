@@ -1,6 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { UNTRUSTED } from "../../runtime/store-url.ts";
 import { RedisControl } from "./control.ts";
+import { nowhere } from "./redirection.ts";
 import { parseRedisUrl } from "./target.ts";
 
 /** What a Redis says of itself. */
@@ -15,7 +16,7 @@ interface RedisReport {
 
 /** One question, on a connection of its own. UNAVAILABLE, and what to do, within about `timeoutMs`. INVALID_REQUEST for a URL that cannot be read. */
 export async function askRedis(url: string, timeoutMs: number): Promise<RedisReport> {
-  const control = new RedisControl(parseRedisUrl(url), timeoutMs);
+  const control = new RedisControl(parseRedisUrl(url), timeoutMs, nowhere);
   try {
     return reported(await control.run((redis) => redis.info()));
   } catch (cause) {
