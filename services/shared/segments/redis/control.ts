@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { RedisFailure } from "./failure.ts";
-import { DIRECT, type SendOn } from "./redirection.ts";
+import { DIRECT, type SendOn, type Trip } from "./redirection.ts";
 import { nameOf, type RedisTarget, serverName } from "./target.ts";
 
 const BACKOFF_MS_MAX = 2_000;
@@ -49,17 +49,22 @@ export class RedisControl {
   }
 
   /** `command` is one. Rejects with RedisFailure, at once while there is no connection. */
-  async run<T>(command: (redis: Redis) => Promise<T>, trip = DIRECT): Promise<T> {
-    if (this.#redis.status !== "ready") await this.#opened;
-    if (this.#leaving || this.#redis.status !== "ready") throw this.#failure;
-    try {
-      if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // what it is for will fail, too
-      return await command(this.#redis);
-    } catch (error) {
-      const failure = this.#asFailure(error as Error);
+  run<T>(command: (redis: Redis) => Promise<T>, trip = DIRECT): Promise<T> {
+    return this.#isReady ? this.#send(command, trip) : this.#opened.then(() => this.#send(command, trip));
+  }
+
+  get #isReady(): boolean {
+    return !this.#leaving && this.#redis.status === "ready";
+  }
+
+  #send<T>(command: (redis: Redis) => Promise<T>, trip: Trip): Promise<T> {
+    if (!this.#isReady) return Promise.reject(this.#failure);
+    if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // what it is for will fail, too
+    return command(this.#redis).catch((error: Error) => {
+      const failure = this.#asFailure(error);
       if (failure.isOfServer) this.#leave(failure);
       return this.#sendOn(failure, trip, (other, next) => other.run(command, next));
-    }
+    });
   }
 
   #leave(failure: RedisFailure): void {
