@@ -99,6 +99,29 @@ test("a slot that moves: amid its move, and once it has moved, values are whole 
   expect(await get(store, fresh)).toBe(true);
 });
 
+test("one master emptied, or standing still: its values are misses, within a deadline, and nobody waits for them", async () => {
+  const store = openStore(cluster.url, { timeoutMs: 500 });
+  const victim = cluster.masters[1]!;
+  const kept = await Promise.all(values.map(async (value) => (await cluster.ownerOf(name(value))) !== victim || null));
+  const others = values.filter((_, i) => kept[i] === true);
+  await vi.waitFor(async () => expect(await putAll(store)).toEqual(all(true)), { timeout: 20_000 });
+  const { failures } = store.stats();
+  await victim.flush();
+  expect(await getAll(store)).toEqual(kept);
+  expect(store.stats().failures).toBe(failures);
+
+  await victim.pause();
+  try {
+    const lost = Promise.all(values.filter((_, i) => kept[i] === null).map((value) => get(store, value)));
+    for (const value of others) await vi.waitFor(async () => expect(await get(store, value)).toBe(true), { timeout: 20_000 });
+    expect(new Set(await lost)).toEqual(new Set([null]));
+    expect(store.stats().failures).toBeGreaterThan(failures);
+  } finally {
+    victim.resume();
+  }
+  await vi.waitFor(async () => expect(await putAll(store)).toEqual(all(true)), { timeout: 20_000 });
+});
+
 test("a single server in place of the cluster, under the same name: found once no master answers", async () => {
   const one = await startRedisCluster({ masters: 1 });
   const single = await startRedis();

@@ -62,7 +62,7 @@ export class RedisBulk {
     });
   }
 
-  /** Closes once everything asked before, and what that leads to within a turn, is answered. */
+  /** Closes once everything asked is answered. */
   async retire(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;

@@ -76,6 +76,7 @@ export class RedisControl {
 
   /** Closes once everything asked before is answered. */
   async retire(): Promise<void> {
+    await this.#opened;
     await this.#redis.quit().catch(() => {}); // it is away
     this.close();
   }

@@ -42,8 +42,9 @@ export class RedisNode {
     this.moving = new Gate(() => this.bulk.underWayMax, WAITING_MAX);
   }
 
-  /** Ends once what is under way has been answered. Nobody may ask here any more. */
+  /** Ends once every value that is moved here has been, whatever of it is sent on. No other may come. */
   async retire(): Promise<void> {
+    await this.moving.empty();
     await Promise.all([this.control.retire(), this.bulk.retire()]);
   }
 

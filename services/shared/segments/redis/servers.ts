@@ -34,7 +34,7 @@ export class RedisServers {
   readonly #seeds: readonly RedisTarget[];
   readonly #options: ServersOptions;
   readonly #nodes = new Map<string, RedisNode>();
-  /** Asked nothing new, until what is under way there has ended. */
+  /** Those that have no slots any more, until what is under way there has ended. */
   readonly #leaving = new Set<RedisNode>();
   /** Holds every key while there is no map, and tells who holds those that the map says nothing of. */
   #home: RedisNode;
@@ -55,7 +55,7 @@ export class RedisServers {
     if (seeds.length > 1) void this.#learn(null);
   }
 
-  /** Where the key belongs, as far as we know. To be asked at once: it may leave. */
+  /** Where the key belongs, as far as we know. To be asked, or its gate entered, at once: it may leave. */
   of(key: string): RedisNode {
     return this.#slots === null ? this.#home : (this.#slots[slotOf(key)] ?? this.#home);
   }
