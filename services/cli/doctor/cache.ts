@@ -3,6 +3,7 @@ import { ServingError } from "../../shared/runtime/errors.ts";
 import { bytes } from "../../shared/runtime/units.ts";
 import { askRedis, type ClusterReport, type RedisReport } from "../../shared/segments/redis/report.ts";
 import { SLOTS } from "../../shared/segments/redis/slots.ts";
+import { parseRedisUrls } from "../../shared/segments/redis/target.ts";
 import type { Finding } from "./finding.ts";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "cache (Redis)", state, text, needed: true });
@@ -12,7 +13,9 @@ export async function cache({ redisUrl, redisTimeoutMs }: Config): Promise<reado
   if (redisUrl.startsWith("memory:")) return [found("yes", "in the memory of `longshore up`; LONGSHORE_REDIS_URL names a server")];
   try {
     const asked = await askRedis(redisUrl, redisTimeoutMs);
-    return "cluster" in asked ? ofCluster(asked.cluster) : ofServer(`Redis ${asked.single.version}`, asked.single);
+    if ("cluster" in asked) return ofCluster(asked.cluster);
+    const isOneOfMany = parseRedisUrls(redisUrl).length > 1;
+    return [...ofServer(`Redis ${asked.single.version}`, asked.single), ...(isOneOfMany ? [NO_CLUSTER] : [])];
   } catch (error) {
     const { code, message } = ServingError.from(error);
     if (code === "INVALID_REQUEST") throw error;
@@ -31,11 +34,11 @@ function ofServer(name: string, { memoryBytes, memoryBytesMax, policy, isReplica
 }
 
 function ofCluster({ version, state, slotsServed, masters }: ClusterReport): readonly Finding[] {
-  const isWhole = state === "ok" && slotsServed === SLOTS;
   const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up: start it, or let a replica take over`;
   return [
     found("yes", `Redis ${version}, a cluster of ${masters.size} ${masters.size === 1 ? "master" : "masters"}, cluster_state ${state}`),
-    ...(isWhole ? [] : [found(state === "ok" ? "note" : "no", lacks)]),
+    ...(state === "ok" ? [] : [found("no", `it takes no segments: ${DOWN}`)]),
+    ...(slotsServed < SLOTS ? [found("note", lacks)] : []),
     ...[...masters].flatMap(([name, report]) =>
       typeof report === "string" ? [unreached(name, report)] : ofServer(`master ${name}`, report),
     ),
@@ -45,4 +48,6 @@ function ofCluster({ version, state, slotsServed, masters }: ClusterReport): rea
 const unreached = (name: string, why: string): Finding =>
   found("no", `master ${name} does not answer (${why}); the cluster names it so: it must be reached from here by this address`);
 
+const DOWN = "most of its masters must be up, and a master for every slot unless it says cluster-require-full-coverage no";
+const NO_CLUSTER = found("note", "it is no cluster: of the servers in LONGSHORE_REDIS_URL one alone is used, so name one");
 const EVICTS = "maxmemory-policy allkeys-lru";
