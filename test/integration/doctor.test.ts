@@ -123,6 +123,9 @@ test("a frozen server is not waited for", async () => {
 test("a cache does its part where it has a bound and lets go of what is old", async () => {
   const bounded = await redis("--maxmemory", "10000000", "--maxmemory-policy", "allkeys-lru");
   expect(await cachedAt(bounded.url)).toEqual([expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, \S+ kB of 10\.00 MB$/)]);
+  expect((await cachedAt(`${bounded.url},redis://127.0.0.1:${await freePort()}`)).slice(1)).toEqual([
+    expect.stringMatching(/^note it is no cluster: .* so name one$/),
+  ]);
   await bounded.client.config("SET", "maxmemory-policy", "noeviction");
   expect((await cachedAt(bounded.url)).slice(1)).toEqual(["note full, it takes no more segments: set maxmemory-policy allkeys-lru"]);
   await bounded.client.config("SET", "maxmemory", "0");
@@ -152,6 +155,9 @@ test("a cluster is told by its masters: each with its bound, and which are not u
   expect(told).toContainEqual(
     expect.stringMatching(new RegExp(`^no master 127.0.0.1:${third!.port} does not answer .* the cluster names it so`)),
   );
+  await cluster.masters[0]!.client.config("SET", "cluster-require-full-coverage", "yes");
+  await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_382); // it looks at its state again
+  await expect.poll(async () => (await cachedAt(cluster.url))[1]).toMatch(/^no it takes no segments: /);
 });
 
 test.each([

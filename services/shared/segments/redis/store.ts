@@ -22,7 +22,7 @@ export interface RedisStoreOptions {
   readonly connections: number;
   /** 4096 to 1048576. Stores may differ in it. */
   readonly pieceBytes: number;
-  /** Bounds every exchange with Redis. A value of n pieces that makes progress may take longer, one that makes none cannot. */
+  /** Bounds every exchange with Redis. A value of n pieces that makes progress may take longer, as may what a cluster sends on, four times at most; one that makes none cannot. */
   readonly timeoutMs: number;
   /** How long an unused value is kept. */
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
