@@ -89,12 +89,12 @@ test.each([
 test("a master that cannot be reached where the cluster says it is: misses, and the address is told", async () => {
   const port = await freePort();
   const node = await fakeNode((command) => (isMap(command) ? mapTo(port, "localhost") : `-MOVED ${slot} localhost:${port}\r\n`));
-  const details: { detail: string; server: string }[] = [];
-  const log = pino({}, { write: (line: string) => void details.push(JSON.parse(line)) });
+  const told: { operation?: string; detail: string }[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line)) });
   const store = openStore(node.url, { log });
   expect(await get(store, value)).toBeNull();
   expect(store.stats().failuresBy).toEqual({ away: 1 });
-  expect(details[0]!.detail).toContain(String(port));
+  expect(told.find(({ operation }) => operation === "get")!.detail).toContain(String(port));
   await store.close();
   await node.stop();
 });

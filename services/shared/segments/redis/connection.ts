@@ -107,7 +107,7 @@ export class RedisConnection {
     socket.once(tls ? "secureConnect" : "connect", () => this.#greet());
     socket.once("end", () => socket.destroy());
     socket.on("error", (error) => {
-      failure = asFailure(error);
+      failure = asFailure(error, this.#target);
     });
     socket.once("close", () => this.#closed(failure));
     this.#deadline.refresh();
@@ -178,6 +178,9 @@ export class RedisConnection {
   }
 }
 
-function asFailure(error: Error & { code?: string }): RedisFailure {
-  return error instanceof RedisFailure ? error : new RedisFailure("away", error.message || (error.code ?? error.name));
+/** Where a name has several addresses and none of them answers, Node has no message. */
+function asFailure(error: Error & { code?: string }, target: RedisTarget): RedisFailure {
+  return error instanceof RedisFailure
+    ? error
+    : new RedisFailure("away", error.message || `${error.code ?? error.name}: ${nameOf(target)}`);
 }

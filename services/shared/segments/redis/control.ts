@@ -85,10 +85,10 @@ export class RedisControl {
     this.#redis.disconnect();
   }
 
-  #asFailure(error: Error & { code?: string }): RedisFailure {
-    if (error.name === "ReplyError") return RedisFailure.reply(error.message);
-    const message = error.message || (error.code ?? error.name);
-    const isLate = message === "Command timed out" || error.code === "ETIMEDOUT";
-    return new RedisFailure(message === "Command timed out" ? "deadline" : "away", isLate ? `${message}: ${this.#name}` : message);
+  /** With the address, also where ioredis or Node leave it out: late, or one of several that a name has. */
+  #asFailure({ name, message, code }: Error & { code?: string }): RedisFailure {
+    if (name === "ReplyError") return RedisFailure.reply(message);
+    if (message === "Command timed out") return new RedisFailure("deadline", `${message}: ${this.#name}`);
+    return new RedisFailure("away", message === "" || code === "ETIMEDOUT" ? `${message || (code ?? name)}: ${this.#name}` : message);
   }
 }
