@@ -31,6 +31,7 @@ export async function generate(parts: GenerationParts, batch: RunningBatch): Pro
   return await new Promise<End>((resolve, reject) => {
     const member = new Generating(parts, {
       ready: () => batch.wake(),
+      worth: (draft) => batch.worth(draft),
       end: (end) => leave(() => resolve(end)),
       fail: (error) => leave(() => reject(error)),
     });
@@ -49,6 +50,8 @@ export async function generate(parts: GenerationParts, batch: RunningBatch): Pro
 interface Outcome {
   /** It waited and can go on. */
   ready(): void;
+  /** How much of its draft is worth a mask. */
+  worth(draft: Draft): number;
   end(end: End): void;
   fail(error: unknown): void;
 }
@@ -70,7 +73,7 @@ class Generating implements Member {
     this.#parts = parts;
     this.#outcome = outcome;
     this.#sample = parts.job.request.sampling;
-    this.#lookup = drafts(parts) ? new PromptLookup(parts.context.ids.length + parts.answer.left) : null;
+    this.#lookup = drafts(parts) ? new PromptLookup() : null;
     this.#prepare();
   }
 
@@ -114,13 +117,15 @@ class Generating implements Member {
 
   /** What the next step may run ahead, and what may be drawn in it. */
   #prepare(): void {
-    this.#draft = this.#drafted();
+    const draft = this.#drafted();
+    this.#draft = draft;
     const { job, following, answer } = this.#parts;
     if (following === null) return;
-    const told = job.keptWhile(following.ahead(answer.ids, [...(this.#draft?.ids ?? [])])).then(
+    const ids = draft === null ? [] : [...draft.ids.subarray(0, this.#outcome.worth(draft))];
+    const told = job.keptWhile(following.ahead(answer.ids, ids)).then(
       (allowed) => {
         this.#allowed = allowed;
-        this.#draft = this.#draft && cut(this.#draft, allowed.length - 1);
+        this.#draft = draft && cut(draft, allowed.length - 1);
         this.#soon = null;
         this.#outcome.ready();
       },

@@ -8,7 +8,8 @@ export interface Draft {
 const SAME = 3;
 /** The text is looked through for so many ids in one call: an own prompt of a million tokens is known after sixteen steps. */
 const INDEXED_MAX = 65_536;
-/** Places that are remembered, as a power of two: 4 MB. */
+/** Places that are remembered of one text, powers of two: for a text of a million ids 4 MB. */
+const PLACES_MIN = 2 ** 10;
 const PLACES_MAX = 2 ** 20;
 /** Behind so many ids in a row a copy is another matter than where it has just begun. */
 const LONG = 8;
@@ -21,7 +22,7 @@ const RATE = 1 / 16;
  */
 export class PromptLookup {
   /** By the hash of SAME ids, the index behind the last place that has them; 0: none. Another place may have taken it. */
-  readonly #places: Int32Array;
+  #places = new Int32Array(PLACES_MIN);
   /** Ids that are looked through. */
   #indexed = SAME - 1;
   /** The chance of an id where a copy has just begun, and where it is long. */
@@ -31,11 +32,6 @@ export class PromptLookup {
   #source = -1;
   #copied = 0;
   #draft = new Int32Array();
-
-  /** `tokensMax`: of the text, prompt and answer together. */
-  constructor(tokensMax: number) {
-    this.#places = new Int32Array(Math.min(PLACES_MAX, 2 ** Math.ceil(Math.log2(Math.max(tokensMax, 2)))));
-  }
 
   /** `ids`: the text so far, that of the calls before and more; `next` comes behind it. At most `max` ids, which may be none. */
   draft(ids: Int32Array, next: number, max: number): Draft {
@@ -71,9 +67,16 @@ export class PromptLookup {
   }
 
   #index(ids: Int32Array): void {
+    if (ids.length > this.#places.length && this.#places.length < PLACES_MAX) this.#makePlaces(ids.length);
     const end = Math.min(ids.length, this.#indexed + INDEXED_MAX);
     for (let at = this.#indexed; at < end; at++) this.#places[this.#slot(ids[at - 2]!, ids[at - 1]!, ids[at]!)] = at + 1;
     this.#indexed = Math.max(this.#indexed, end);
+  }
+
+  /** Two to four times as many as the text has ids, which is looked through anew. */
+  #makePlaces(length: number): void {
+    this.#places = new Int32Array(Math.min(PLACES_MAX, 2 ** (2 + Math.floor(Math.log2(length)))));
+    this.#indexed = SAME - 1;
   }
 
   /** The index of `next` where it last stood behind the same two ids; -1: nowhere. */

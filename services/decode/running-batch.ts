@@ -1,7 +1,8 @@
 import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { fitDrafts, type Offer } from "./fit-drafts.ts";
+import { fitDrafts, type Offer, worthwhile } from "./fit-drafts.ts";
+import type { Draft } from "./prompt-lookup.ts";
 import { StepCost } from "./step-cost.ts";
 
 /** How long a step waits for members that will be ready soon: otherwise they would take part in every other step only. */
@@ -45,6 +46,12 @@ export class RunningBatch {
   leave(member: Member): void {
     this.#members = this.#members.filter((other) => other !== member);
     this.wake();
+  }
+
+  /** How much of a member's draft would pay now, if the others had none: for more of it nothing need be prepared. */
+  worth(draft: Draft): number {
+    const others = Math.max(0, this.#members.length - 1);
+    return worthwhile([draft, ...Array(others).fill(null)], this.#cost, this.#engine.info.batchMax)[0]!;
   }
 
   /** Somebody who waited can go on. */

@@ -1,5 +1,6 @@
-/** How much the last step counts. */
+/** How much the last step counts: for what a step takes, and for what a token more does, which changes less. */
 const RATE = 1 / 32;
+const SLOPE_RATE = 1 / 256;
 /** A step that took so many times as long as others waited for somebody else, and tells no more than that it was long. */
 const LONG = 4;
 /** Until steps tell: what all tokens of a step share costs as much as so many of them. As measured of three layers of V4-Flash. */
@@ -16,13 +17,15 @@ export class StepCost {
   #covariance = 0;
 
   learn(tokens: number, time: number): void {
-    const rate = Math.max(RATE, 1 / ++this.#steps);
+    const isFirst = ++this.#steps === 1;
     const off = tokens - this.#tokens;
-    const late = (this.#steps === 1 ? time : Math.min(time, LONG * this.#time)) - this.#time;
-    this.#tokens += rate * off;
-    this.#time += rate * late;
-    this.#variance = (1 - rate) * (this.#variance + rate * off * off);
-    this.#covariance = (1 - rate) * (this.#covariance + rate * off * late);
+    const late = (isFirst || this.#time === 0 ? time : Math.min(time, LONG * this.#time)) - this.#time;
+    this.#tokens += Math.max(RATE, 1 / this.#steps) * off;
+    this.#time += Math.max(RATE, 1 / this.#steps) * late;
+    if (isFirst) return; // there is nothing to differ from
+    const rate = Math.max(SLOPE_RATE, 1 / this.#steps);
+    this.#variance += rate * (off * off - this.#variance);
+    this.#covariance += rate * (off * late - this.#covariance);
   }
 
   of(tokens: number): number {

@@ -11,7 +11,7 @@ export function measured(engine: Engine, clock: Clock, metrics: Metrics): Engine
   const chunkTokens = metrics.counter("longshore_engine_chunk_tokens_total", "Tokens computed in chunks, replays included.");
   const stepSeconds = metrics.histogram("longshore_engine_step_seconds", "A step of the running batch, from call to answer.", SECONDS);
   const stepSequences = metrics.histogram("longshore_engine_step_sequences", "Sequences stepped together.", SEQUENCES);
-  const stepTokens = metrics.counter("longshore_engine_step_tokens_total", "Tokens drawn in steps.");
+  const stepTokens = metrics.counter("longshore_engine_step_tokens_total", "Tokens drawn in steps: all but the first of each answer.");
   const draftTokens = metrics.counter("longshore_engine_draft_tokens_total", "Tokens of drafts that steps ran.");
   const secondsSince = (startMs: number) => (clock.monotonicMs() - startMs) / 1_000;
   return {

@@ -62,7 +62,7 @@ async function answer(engine: Engine, prompt: Int32Array, cost: StepCost | null)
   const { sequence } = await engine.open({ segments: [], boundary: null });
   const text = new Int32Array(prompt.length + ANSWER_TOKENS + engine.info.draftMax);
   text.set(prompt);
-  const lookup = new PromptLookup(text.length);
+  const lookup = new PromptLookup();
   const ids = [await prefill(engine, sequence, prompt)];
   let [fed, steps, tokens] = [prompt.length, 0, 0];
   const seconds = await secondsOf(async () => {

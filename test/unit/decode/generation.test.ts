@@ -56,3 +56,31 @@ test("a job that is interrupted within a step leaves once the step is done, so t
   await expect(generated).rejects.toThrow("cancelled");
   expect([members.length, ran, closed]).toEqual([0, [5], [0]]);
 });
+
+test("a draft ends before an id that ends the answer, with the answer's limit, and with the segment", () => {
+  const sampling = { temperature: 0 };
+  const eos = 9;
+  const drafted = (text: readonly number[], { left = 100, segmentTokens = 64 } = {}) => {
+    const parts = {
+      job: { signal: new AbortController().signal, check: () => {}, request: { sampling } },
+      context: { push: () => {}, keep: () => {}, grow: () => true, ids: Int32Array.from(text.slice(0, -1)), segmentTokens },
+      answer: { ids: text.slice(-1), take: () => null, isStop: (id: number) => id === eos, left, endsById: true },
+      writer: { full: false, add: () => {} },
+      following: null,
+      sequence: 1,
+      draftMax: 7,
+    };
+    const members: Member[] = [];
+    const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
+    void generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
+    return [...members[0]!.next()!.draft!.ids];
+  };
+  const said = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13];
+  expect(drafted([...said, 1, 2, 3])).toEqual([4, 5, 6, 7, 8, 10, 11]);
+  expect(drafted([1, 2, 3, 4, 5, eos, 7, 8, 1, 2, 3])).toEqual([4, 5]);
+  expect(drafted([1, 2, 3, eos, 5, 6, 1, 2, 3])).toEqual([]);
+  expect(drafted([...said, 1, 2, 3], { left: 4 })).toEqual([4, 5, 6]);
+  expect(drafted([...said, 1, 2, 3], { left: 1 })).toEqual([]);
+  expect(drafted([...said, 1, 2, 3], { segmentTokens: 18 })).toEqual([4, 5, 6]); // 14 have run, and with the token before it 18
+  expect(drafted([...said, 1, 2, 3], { segmentTokens: 15 })).toEqual([]);
+});

@@ -22,7 +22,7 @@ export interface Run extends Means {
   readonly emitted: ReadonlyMap<number, Emitted>;
 }
 
-/** Consecutive tokens of one sequence: a chunk, or the one token of a step. */
+/** Consecutive tokens of one sequence: a chunk, or a step's token and its draft. */
 export interface Part {
   readonly sequence: Sequence;
   /** Position of its first token: where the sequence stands. */

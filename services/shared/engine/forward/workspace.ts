@@ -19,7 +19,7 @@ type Region = keyof ReturnType<typeof regions>;
 export interface WorkspaceSize {
   readonly rowsMax: number;
   readonly logitRows: number;
-  /** Whether mtpBlock runs in it. The engine does not draft: only the golden runner, which looks at what the block predicts. */
+  /** Whether mtpBlock runs in it. The engine does not use that block: only the golden runner does, which looks at what it predicts. */
   readonly drafts?: boolean | undefined;
 }
 

@@ -1,7 +1,11 @@
 import { ServingError } from "../../runtime/errors.ts";
+import { COST_MAX } from "./cost.ts";
 import type { Masks } from "./masks.ts";
 import { refusedAt } from "./schema-forms.ts";
 import type { Stacks } from "./stacks.ts";
+
+/** Of a whole draft: what is dear is not worth to be known ahead of time. */
+const AHEAD_COST_MAX = COST_MAX / 16;
 
 /** One answer on its way through a grammar. */
 export class Answer {
@@ -34,10 +38,10 @@ export class Answer {
     return this.#allowed(this.#at);
   }
 
-  /** What may follow behind each id of a draft, which the answer does not take: as far as it may come, and costs no more than one mask in all. */
+  /** What may follow behind each id of a draft, which the answer does not take: as far as it may come and costs a small part of what a mask may. */
   ahead(draft: readonly number[]): Uint32Array<ArrayBuffer>[] {
     const masks: Uint32Array<ArrayBuffer>[] = [];
-    this.masks.begin();
+    this.masks.begin(AHEAD_COST_MAX);
     try {
       for (let at: Stacks | null = this.#at, i = 0; i < draft.length; i++) {
         at = this.#behind(at, draft[i]!);

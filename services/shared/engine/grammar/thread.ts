@@ -29,7 +29,7 @@ interface Followed {
 
 export type Reply =
   | { readonly kind: "ready" }
-  /** Behind the answer, and behind each id of the draft as far as it may come and costs no more than one mask. */
+  /** Behind the answer, and behind each id of the draft as far as it may come and costs little. */
   | { readonly kind: "allowed"; readonly masks: readonly Uint32Array<ArrayBuffer>[] }
   /** The answer is not followed here, because the thread was started anew. */
   | { readonly kind: "unknown" }

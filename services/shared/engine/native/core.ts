@@ -20,7 +20,7 @@ import type { Means } from "../forward/run.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { placeModel } from "../model.ts";
-import { count, Drawer } from "../sampling/drawer.ts";
+import { count, Drawer, uncount } from "../sampling/drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
 import { checkDraw, type Draw, type Step, stepOf } from "./draws.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
@@ -152,7 +152,7 @@ export class EngineCore {
     }
   }
 
-  /** Draws as long as the draft agrees, and takes the rest of it back. */
+  /** Draws as long as the draft agrees, and takes the rest of it back; also what cannot be drawn behind it, which the next step will say. */
   #stepResult({ input, sequence, ids, draws, back }: Step, logits: Float32Array): StepResult<NativeBuffer> {
     const before = draws[0]!.position - 1;
     const drawn: Drawn[] = [];
@@ -163,7 +163,9 @@ export class EngineCore {
         drawn.push(this.#draw(draw, logits.subarray(draw.row * this.info.vocabSize)));
       }
     } catch (error) {
-      return { failed: ServingError.from(error) };
+      if (drawn.length === 0) return { failed: ServingError.from(error) };
+      uncount(sequence.counts, { token: ids[drawn.length]!, sample: input.sample });
+      this.#broken.delete(input.sequence);
     }
     if (drawn.length < ids.length) back?.(before + drawn.length);
     return { drawn, sealed: sealedSince(sequence, before) };

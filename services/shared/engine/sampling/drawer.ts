@@ -55,6 +55,14 @@ type Counts = ReadonlyMap<number, number>;
 
 const NONE: Counts = new Map();
 
+/** Takes back the last count of `token`: it was fed in vain. */
+export function uncount(counts: Map<number, number>, { token, sample }: Pick<StepInput, "token" | "sample">): void {
+  if (!penalises(sample)) return;
+  const left = counts.get(token)! - 1;
+  if (left > 0) counts.set(token, left);
+  else counts.delete(token);
+}
+
 /** Counts what a step feeds: all of the answer where it is told, else one more token. */
 export function count(counts: Map<number, number>, { token, sample, answer }: Pick<StepInput, "token" | "sample" | "answer">): void {
   if (!penalises(sample)) return;

@@ -32,6 +32,30 @@ test("a sequence whose logits are not finite fails alone: the others of its step
     core.shutdown();
   }));
 
+test("a draw that fails behind a draft is told by the step that comes to it: what was drawn before stands, and is counted once", () =>
+  inFolder((dir) => {
+    const core = overflowing(dir);
+    const nothing = new Uint32Array(2);
+    const sample = { ...greedy, frequencyPenalty: 1 };
+    const begin = () => {
+      const { sequence } = core.open([], null);
+      core.prefill(sequence, Int32Array.of(1, 2, 3), undefined);
+      return sequence;
+    };
+    const only = (id: number) => (id < 32 ? Uint32Array.of(1 << id, 0) : Uint32Array.of(0, 1 << (id - 32)));
+    const sequence = begin();
+    const draft = Int32Array.of(5, 6);
+    const [first] = core.step([{ sequence, token: 4, sample, draft, allowed: [only(5), nothing, nothing], answer: Int32Array.of(4) }]);
+    const plain = begin();
+    const [alone] = core.step([{ sequence: plain, token: 4, sample, allowed: [only(5)], answer: Int32Array.of(4) }]);
+    expect(first).toEqual(alone);
+    expect(core.boundary(sequence)).toEqual(core.boundary(plain));
+    const next = (which: typeof sequence) => core.step([{ sequence: which, token: 5, sample, allowed: [only(7)] }]);
+    expect(next(sequence)).toEqual(next(plain));
+    expect(core.step([{ sequence, token: 7, sample, allowed: [nothing] }])).toMatchObject([{ failed: { code: "INTERNAL" } }]);
+    core.shutdown();
+  }));
+
 /** t1 with a head whose first row overflows float32 for about half of all hidden states: those with more than 1 in one channel. */
 function overflowing(dir: string): EngineCore {
   cpSync(goldenFolder("t1"), dir, { recursive: true });
