@@ -15,6 +15,9 @@ export type Patience = Pick<BusSettings, "clock" | "random" | "tryMs" | "answerM
 /** A consumer made for one read goes away by itself after this long, should its end not be heard. */
 const READ_CONSUMER_LIFE_MS = 10_000;
 
+/** Subjects whose messages are asked for at once, each by itself: as many cost a server about what a consumer does, or less. */
+const AT_ONCE = 64;
+
 /** What one request of a scan brings. */
 const SCAN_MESSAGES = 1_000;
 const SCAN_BYTES = 16_777_216;
@@ -63,15 +66,30 @@ export class Stream {
   }
 
   #get(question: object): Promise<Stored | null> {
-    return this.#patiently(async () => {
-      try {
-        const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, question);
-        return fromApi(answer.message);
-      } catch (thrown) {
-        if (isApiError(thrown, apiCodes.noMessageFound)) return null;
-        throw thrown;
-      }
+    return this.#patiently(() => this.#got(question));
+  }
+
+  async #got(question: object): Promise<Stored | null> {
+    try {
+      const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, question);
+      return fromApi(answer.message);
+    } catch (thrown) {
+      if (isApiError(thrown, apiCodes.noMessageFound)) return null;
+      throw thrown;
+    }
+  }
+
+  /**
+   * Up to `max` last messages of subjects that match, from the stream's leader: for who asks again and again, in a stream that keeps one of each. A
+   * consumer, which costs a server of 2.9 3 KB that it never gives back, is made only where they are many.
+   */
+  async each(filter: string, max: number): Promise<readonly Stored[]> {
+    const few = await this.#patiently(async () => {
+      const { state, total = 0 } = await this.#informed({ subjects_filter: filter });
+      if (total > AT_ONCE) return null;
+      return Promise.all(Object.keys(state.subjects ?? {}).map((subject) => this.#got({ last_by_subj: subject })));
     });
+    return few === null ? this.page(filter, 0, max) : few.filter((stored) => stored !== null);
   }
 
   /** The last message of a subject, from whichever replica answers first: cheap, perhaps a moment old. */
@@ -145,8 +163,12 @@ export class Stream {
     return { bytes: state.bytes, bytesMax: config.max_bytes };
   }
 
-  info(options: { readonly subjects_filter?: string; readonly offset?: number } = {}): Promise<StreamState> {
-    return this.#patiently(() => callApi<StreamState>(this.#connection, `STREAM.INFO.${this.name}`, options));
+  info(options: Shown = {}): Promise<StreamState> {
+    return this.#patiently(() => this.#informed(options));
+  }
+
+  #informed(options: Shown): Promise<StreamState> {
+    return callApi(this.#connection, `STREAM.INFO.${this.name}`, options);
   }
 
   #readConsumer(filter: string, start: object): Promise<{ readonly name: string; readonly num_pending: number }> {
@@ -204,6 +226,12 @@ export class Stream {
       }
     });
   }
+}
+
+/** Which subjects an info shows, from which on. */
+interface Shown {
+  readonly subjects_filter?: string;
+  readonly offset?: number;
 }
 
 interface StreamState {
