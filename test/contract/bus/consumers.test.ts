@@ -51,3 +51,44 @@ test("looks at beats make no consumer, but for roles of many, and miss nobody", 
   for (const id of numbers) await registry.beat("crowd", id, id);
   expect(await madeBy(async () => expect(await seen("crowd")).toEqual(numbers.map((id) => [id, id])))).toBe(1);
 });
+
+test("looks at what is new make no consumer, but where it is much, and bring all of it once and in order", async () => {
+  const { registry, documents } = await fresh("nats");
+  const newNotes = async (after: number, max = 500) => (await registry.notes(after, max)).map(({ jobId }) => jobId);
+  await registry.noteJob("before", "");
+  const place = (await registry.notes(0, 1))[0]!.place;
+  for (const jobId of ["a", "b"]) await registry.noteJob(jobId, "");
+  for (const jobId of ["a", "b"]) await registry.markCancelled(jobId, "client");
+  for (const id of ["a", "b"]) {
+    await documents.put("batch", "t", id, "text", 0);
+    await documents.put("file", "t", id, "text", 0);
+  }
+  await registry.keepKey("a", "key");
+  const looks = await madeBy(() =>
+    again(async () => {
+      expect(await newNotes(place)).toEqual(["a", "b"]);
+      expect((await registry.cancelMarks(0, 500)).map(({ jobId }) => jobId)).toEqual(["a", "b"]);
+      expect((await documents.behind("batch", null, 0, 500)).map(({ id }) => id)).toEqual(["a", "b"]);
+      expect(await documents.behind("event", null, 0, 500)).toEqual([]);
+      expect((await registry.keptKeys(0, 500)).map(({ id }) => id)).toEqual(["a"]);
+    }),
+  );
+  expect(looks).toBe(0);
+  for (const jobId of numbers) await registry.noteJob(jobId, "");
+  expect(await madeBy(async () => expect(await newNotes(place)).toEqual(["a", "b", ...numbers]))).toBe(1);
+  expect(await madeBy(async () => expect(await newNotes(place, 50)).toEqual(["a", "b", ...numbers.slice(0, 48)]))).toBe(1);
+});
+
+test("what is new comes in pages of bounded size also where the first of them are small", async () => {
+  const { documents } = await fresh("nats");
+  const sizes = [...Array<number>(20).fill(1_000), ...Array<number>(8).fill(700_000)];
+  for (const [i, size] of sizes.entries()) await documents.put("batch", "t", String(i), "x".repeat(size), 0);
+  const found: number[] = [];
+  for (let place = 0, page = await documents.behind("batch", null, 0, 500); page.length > 0; ) {
+    expect(page.reduce((sum, { text }) => sum + text.length, 0)).toBeLessThan(4_194_304);
+    found.push(...page.map(({ id }) => Number(id)));
+    place = page.at(-1)!.place;
+    page = await documents.behind("batch", null, place, 500);
+  }
+  expect(found).toEqual([...sizes.keys()]);
+});
