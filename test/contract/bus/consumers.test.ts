@@ -1,5 +1,6 @@
 import { connect, type NatsConnection } from "nats";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { progress, submitAndClaim } from "../../support/bus.ts";
 import { freshRecord } from "../../support/fresh-record.ts";
 
 // A server of 2.9 keeps some of every consumer that was ever made, so who looks again and again is to make none.
@@ -79,9 +80,27 @@ test("looks at what is new make no consumer, but where it is much, and bring all
   expect(await madeBy(async () => expect(await newNotes(place, 50)).toEqual(["a", "b", ...numbers.slice(0, 48)]))).toBe(1);
 });
 
+test("logs and prompts that are short are read without a consumer", async () => {
+  const bus = await fresh("nats");
+  const { log, payloads } = bus;
+  const claim = await submitAndClaim(bus, "job");
+  for (let i = 0; i < 10; i++) await claim.append(progress(i));
+  await payloads.put("prompt", new Uint8Array(1_000).fill(7));
+  const looks = await madeBy(() =>
+    again(async () => {
+      expect(await log.read("job")).toHaveLength(12);
+      expect((await log.storedTimes("job")).size).toBe(12);
+      expect(await payloads.get("prompt")).toHaveLength(1_000);
+    }),
+  );
+  expect(looks).toBe(0);
+  for (let i = 0; i < MANY; i++) await claim.append(progress(i));
+  expect(await madeBy(async () => expect(await log.read("job")).toHaveLength(12 + MANY))).toBe(1);
+});
+
 test("what is new comes in pages of bounded size also where the first of them are small", async () => {
   const { documents } = await fresh("nats");
-  const sizes = [...Array<number>(20).fill(1_000), ...Array<number>(8).fill(700_000)];
+  const sizes = [...Array<number>(40).fill(1_000), ...Array<number>(8).fill(700_000)];
   for (const [i, size] of sizes.entries()) await documents.put("batch", "t", String(i), "x".repeat(size), 0);
   const found: number[] = [];
   for (let place = 0, page = await documents.behind("batch", null, 0, 500); page.length > 0; ) {

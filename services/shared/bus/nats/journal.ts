@@ -59,10 +59,8 @@ export class NatsJournal implements Journal {
     return this.#stream.glance(this.#subject(jobId));
   }
 
-  async page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
-    if (max > 1) return this.#stream.page(this.#subject(jobId), after, max);
-    const next = await this.#stream.next(this.#subject(jobId), after);
-    return next === null ? [] : [next];
+  page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
+    return this.#stream.news(this.#subject(jobId), after, max);
   }
 
   purge(jobId: string): Promise<void> {
