@@ -59,8 +59,10 @@ export class NatsJournal implements Journal {
     return this.#stream.glance(this.#subject(jobId));
   }
 
+  /** A page further on is one of a long log. */
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
-    return this.#stream.news(this.#subject(jobId), after, max);
+    const subject = this.#subject(jobId);
+    return after > 0 && max > 1 ? this.#stream.page(subject, after, max) : this.#stream.news(subject, after, max);
   }
 
   purge(jobId: string): Promise<void> {
