@@ -11,7 +11,7 @@ const FLOOR = "2.9.10";
 /** Servers before it keep some of every consumer that was ever made: 2.9.10 does, 2.10.27 does not. */
 const FORGETS_CONSUMERS = "2.10";
 const GROWS =
-  "before 2.10 nats-server keeps some 3 KB of every consumer, which each large read takes, and makes new ones ever more slowly: " +
+  "before 2.10 nats-server keeps some 3 KB of every consumer, and each large read makes one: " +
   "restart it now and then, nothing is lost by that, or use 2.10";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "record (NATS)", state, text, needed: true });
