@@ -8,6 +8,11 @@ import { withRecord } from "../with-record.ts";
 import type { Finding } from "./finding.ts";
 
 const FLOOR = "2.9.10";
+/** Servers before it keep some of every consumer that was ever made: 2.9.10 does, 2.10.27 does not. */
+const FORGETS_CONSUMERS = "2.10";
+const GROWS =
+  "before 2.10 nats-server keeps some 3 KB of every consumer, and each large read makes one: " +
+  "restart it now and then, nothing is lost by that, or use 2.10";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "record (NATS)", state, text, needed: true });
 
@@ -28,6 +33,7 @@ async function told(bus: Bus, config: Config): Promise<readonly Finding[]> {
   return [
     found("yes", `nats-server ${storage.version}, ${taken("disk", storage)}, ${taken("memory", storage)}`),
     ...(isOlder(storage.version, FLOOR) ? [found("no", `${FLOOR} or newer is needed`)] : []),
+    ...(isOlder(storage.version, FORGETS_CONSUMERS) ? [found("note", GROWS)] : []),
     ...storageTroubles(storage).map(({ refuses, text }) => found(refuses ? "no" : "note", text)),
     ...(storage.missing.length === 0 ? [] : [...unmade(storage, config.natsPrefix), ...tooFew(storage, config)]),
   ];

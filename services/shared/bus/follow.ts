@@ -8,8 +8,8 @@ import { Mailbox } from "./mailbox.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 export const PAGE = 512;
-/** Entries asked for one by one before a page is: most logs that are read are that short, and a page costs the record several times as much. */
-const SINGLY = 3;
+/** Entries asked for one by one before a page is: most logs that are read are that short, and a page leaves something behind in the record (nats-server before 2.10). */
+const SINGLY = 32;
 /** Announcements a reader may be behind before it reads the log instead. */
 const MAILBOX = 256;
 /** Silence on the live path before the log is asked; doubled while it has nothing new. */

@@ -59,10 +59,10 @@ export class NatsJournal implements Journal {
     return this.#stream.glance(this.#subject(jobId));
   }
 
-  async page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
-    if (max > 1) return this.#stream.page(this.#subject(jobId), after, max);
-    const next = await this.#stream.next(this.#subject(jobId), after);
-    return next === null ? [] : [next];
+  /** A page further on is one of a long log. */
+  page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
+    const subject = this.#subject(jobId);
+    return after > 0 && max > 1 ? this.#stream.page(subject, after, max) : this.#stream.news(subject, after, max);
   }
 
   purge(jobId: string): Promise<void> {

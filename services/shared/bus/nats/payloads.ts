@@ -10,6 +10,8 @@ import type { Names } from "./subjects.ts";
 const CHUNK_BYTES = 524_288;
 /** Chunks read at once. */
 const PAGE = 16;
+/** Chunks that are all there is to read come one by one: more come sooner together, but through a consumer (`Stream.news`). */
+const SINGLY = 2;
 
 type Settings = Patience & Pick<BusSettings, "payloadBytesMax">;
 
@@ -117,7 +119,9 @@ export class NatsPayloads implements PayloadStore {
   async #getChunks(description: Description): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     for (let after = 0; parts.length < description.chunks; ) {
-      const page = await this.#stream.page(this.#chunks(description), after, PAGE);
+      const left = description.chunks - parts.length;
+      const chunks = this.#chunks(description);
+      const page = await (left > SINGLY ? this.#stream.page(chunks, after, PAGE) : this.#stream.news(chunks, after, left));
       for (const { bytes } of page) parts.push(bytes);
       const last = page.at(-1);
       if (last === undefined) break;

@@ -28,7 +28,7 @@ export class NatsRegistry implements Registry {
   }
 
   async beats(role: string): Promise<ReadonlyMap<string, string>> {
-    const beats = await this.#buckets.beats.page(this.#beat(role, "*"), 0, BEATS_MAX);
+    const beats = await this.#buckets.beats.each(this.#beat(role, "*"), BEATS_MAX);
     return new Map(beats.map(({ subject, bytes }) => [lastToken(subject), decode(bytes)]));
   }
 

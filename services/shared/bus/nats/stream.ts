@@ -15,6 +15,12 @@ export type Patience = Pick<BusSettings, "clock" | "random" | "tryMs" | "answerM
 /** A consumer made for one read goes away by itself after this long, should its end not be heard. */
 const READ_CONSUMER_LIFE_MS = 10_000;
 
+/** Messages read one by one: as many take a server of 2.9 3 to 5 ms, a consumer 1 to 5. */
+const SINGLY = 32;
+
+/** Subjects whose messages are asked for at once, each by itself: as many cost a server about what a consumer does, or less. */
+const AT_ONCE = 64;
+
 /** What one request of a scan brings. */
 const SCAN_MESSAGES = 1_000;
 const SCAN_BYTES = 16_777_216;
@@ -63,15 +69,30 @@ export class Stream {
   }
 
   #get(question: object): Promise<Stored | null> {
-    return this.#patiently(async () => {
-      try {
-        const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, question);
-        return fromApi(answer.message);
-      } catch (thrown) {
-        if (isApiError(thrown, apiCodes.noMessageFound)) return null;
-        throw thrown;
-      }
+    return this.#patiently(() => this.#got(question));
+  }
+
+  async #got(question: object): Promise<Stored | null> {
+    try {
+      const answer = await callApi<{ readonly message: RawMessage }>(this.#connection, `STREAM.MSG.GET.${this.name}`, question);
+      return fromApi(answer.message);
+    } catch (thrown) {
+      if (isApiError(thrown, apiCodes.noMessageFound)) return null;
+      throw thrown;
+    }
+  }
+
+  /**
+   * Up to `max` last messages of subjects that match, from the stream's leader: for who asks again and again, in a stream that keeps one of each. A
+   * consumer, which costs a server of 2.9 3 KB that it never gives back, is made only where they are many.
+   */
+  async each(filter: string, max: number): Promise<readonly Stored[]> {
+    const few = await this.#patiently(async () => {
+      const { state, total = 0 } = await this.#informed({ subjects_filter: filter });
+      if (total > AT_ONCE) return null;
+      return Promise.all(Object.keys(state.subjects ?? {}).map((subject) => this.#got({ last_by_subj: subject })));
     });
+    return few === null ? this.page(filter, 0, max) : few.filter((stored) => stored !== null);
   }
 
   /** The last message of a subject, from whichever replica answers first: cheap, perhaps a moment old. */
@@ -106,9 +127,24 @@ export class Stream {
     });
   }
 
-  /** Like `page`, for who asks again and again and mostly finds nothing new: a consumer costs a server of 2.9 5 KB that it never gives back. */
-  async news(filter: string, after: number, max: number, bytesMax?: number): Promise<readonly Stored[]> {
-    return (await this.next(filter, after)) === null ? [] : this.page(filter, after, max, bytesMax);
+  /**
+   * Like `page`, for who asks again and again and mostly finds little: up to some messages are read one by one, and a consumer, which costs a server of
+   * 2.9 3 KB that it never gives back, is made only for what else there is, or where they do not come in time.
+   */
+  async news(filter: string, after: number, max: number, bytesMax = Number.POSITIVE_INFINITY): Promise<readonly Stored[]> {
+    const found: Stored[] = [];
+    const endMs = this.#patience.clock.monotonicMs() + this.#patience.tryMs;
+    let place = after;
+    let bytesLeft = bytesMax;
+    while (found.length < Math.min(max, SINGLY) && this.#patience.clock.monotonicMs() < endMs) {
+      const next = await this.next(filter, place);
+      if (next === null || (found.length > 0 && next.bytes.length >= bytesLeft)) return found;
+      found.push(next);
+      place = next.sequence;
+      bytesLeft -= next.bytes.length;
+    }
+    if (found.length === max || bytesLeft <= 0) return found;
+    return [...found, ...(await this.page(filter, place, max - found.length, Number.isFinite(bytesLeft) ? bytesLeft : undefined))];
   }
 
   /** The last message of every subject that matches, in the order they were stored. UNAVAILABLE when it was cut short. */
@@ -145,8 +181,12 @@ export class Stream {
     return { bytes: state.bytes, bytesMax: config.max_bytes };
   }
 
-  info(options: { readonly subjects_filter?: string; readonly offset?: number } = {}): Promise<StreamState> {
-    return this.#patiently(() => callApi<StreamState>(this.#connection, `STREAM.INFO.${this.name}`, options));
+  info(options: Shown = {}): Promise<StreamState> {
+    return this.#patiently(() => this.#informed(options));
+  }
+
+  #informed(options: Shown): Promise<StreamState> {
+    return callApi(this.#connection, `STREAM.INFO.${this.name}`, options);
   }
 
   #readConsumer(filter: string, start: object): Promise<{ readonly name: string; readonly num_pending: number }> {
@@ -204,6 +244,12 @@ export class Stream {
       }
     });
   }
+}
+
+/** Which subjects an info shows, from which on. */
+interface Shown {
+  readonly subjects_filter?: string;
+  readonly offset?: number;
 }
 
 interface StreamState {
