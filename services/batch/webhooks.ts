@@ -98,8 +98,8 @@ export class Webhooks {
   async #tell(key: string, untold: Untold, nowMs: number): Promise<void> {
     const { kind, document } = untold;
     try {
-      await tell(this.#deps, kind, document, nowMs, this.#cut.signal);
-      if (this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
+      const isOver = await tell(this.#deps, kind, document, nowMs, this.#cut.signal);
+      if (isOver || this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
     } catch (error) {
       this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
     }
@@ -108,26 +108,31 @@ export class Webhooks {
 
 /**
  * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after
- * TRIES_MAX.
+ * TRIES_MAX. Resolves to whether nothing is to be told any more. The document of a job's end goes then.
  */
-async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<void> {
+async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<boolean> {
   const end = endOf(kind, document);
-  if (end?.webhook == null) return;
+  if (end?.webhook == null) return true;
   const { tenant, id, text } = document;
-  const write = (webhook: JobEnd["webhook"], after: number) =>
+  const write = (webhook: End["webhook"], after: number) =>
     bus.documents.put(kind, tenant, id, JSON.stringify({ ...(JSON.parse(text) as object), webhook }), after);
   const tries = end.webhook.tries + 1;
   const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** end.webhook.tries);
   const place = await write({ tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) }, document.place);
-  if (place === null) return;
+  if (place === null) return false;
   const problem = await post(config, end, Math.floor(nowMs / 1_000), cut);
   if (problem !== null) log.warn({ [kind]: id, tries, problem }, "a webhook was not taken");
-  if (problem !== null && (tries < TRIES_MAX || cut.aborted)) return;
-  await write(null, place);
+  if (problem !== null && (tries < TRIES_MAX || cut.aborted)) return false;
+  if (kind === "event") await bus.documents.delete(kind, tenant, id);
+  else await write(null, place);
+  return true;
 }
 
+/** `webhook` null: it was told, or given up. */
+type End = Omit<JobEnd, "webhook"> & { readonly webhook: JobEnd["webhook"] | null };
+
 /** What a document says of an end; null before it. */
-function endOf(kind: Kind, document: Document): JobEnd | null {
+function endOf(kind: Kind, document: Document): End | null {
   if (kind === "event") return jobEndOf(document);
   const batch = batchOf(document);
   return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
@@ -136,7 +141,7 @@ function endOf(kind: Kind, document: Document): JobEnd | null {
 const keyOfDocument = (kind: Kind, { tenant, id }: Document): string => `${kind}\n${tenant}\n${id}`;
 
 /** What was wrong; null if it was taken. */
-async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
+async function post(config: BatchDeps["config"], end: End, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
   const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
   const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
   const { signal, release } = linked(AbortSignal.timeout(ANSWER_MS), cut);
