@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { coordinate } from "../../../services/batch/coordinator.ts";
@@ -23,6 +24,8 @@ async function tellers(answer: RequestListener, settings: NodeJS.ProcessEnv = {}
   receiver = createServer(answer).listen(0, "127.0.0.1");
   await once(receiver, "listening");
   const bus = openBus({ url: "memory:" });
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => lines.push((JSON.parse(line) as { msg: string }).msg) });
   const config = loadConfig({
     LONGSHORE_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`,
     LONGSHORE_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24).toString("base64")}`,
@@ -30,11 +33,12 @@ async function tellers(answer: RequestListener, settings: NodeJS.ProcessEnv = {}
   });
   const end = (id: string) => ({ type: "job.finished", id, endedAt: 1_000, webhook: { tries: 0, nextAt: 1_000 } });
   return {
+    lines,
     coordinator: async (stop: AbortSignal) => {
       const deps = { bus, config, model: await openServedModel(config), log: silentLog, metrics: openMetrics() };
       return coordinate({ ...deps, clock: systemClock, random: systemRandom }, stop);
     },
-    webhooks: () => new Webhooks({ bus, clock: systemClock, config, log: silentLog, readable: (_, document, read) => read(document) }),
+    webhooks: () => new Webhooks({ bus, clock: systemClock, config, log, readable: (_, document, read) => read(document) }),
     ends: async (...ids: readonly string[]) => {
       for (const id of ids) await bus.documents.put("event", "t", id, JSON.stringify(end(id)), 0);
     },
@@ -53,6 +57,7 @@ test("an end that nobody takes is told ten times, ever later, and then given up:
     webhooks: open,
     ends,
     kept,
+    lines,
     webhook,
   } = await tellers((request, response) => {
     tries++;
@@ -82,6 +87,7 @@ test("an end that nobody takes is told ten times, ever later, and then given up:
   }
   expect(waits).toEqual([10, 10, 20, 40, 80, 160, 320, 640, 1_280]);
   await expect.poll(kept, { timeout: 20_000 }).toBe(0);
+  expect(lines, "one line of all tries of a minute").toEqual(["webhooks are not taken: status 500"]);
 });
 
 test("of two that tell the same end at once one does, and what is told at once has a bound", async () => {
