@@ -241,6 +241,8 @@ export interface Registry {
   jobs(limit: number): Promise<readonly Noted[]>;
   /** Keeps what is known of an API key, in place of what was. */
   keepKey(id: string, text: string): Promise<void>;
+  /** Drops what is kept of an API key. */
+  forgetKey(id: string): Promise<void>;
   /** What was kept of API keys behind a place, oldest first. */
   keptKeys(after: number, max: number): Promise<readonly KeptKey[]>;
 }
