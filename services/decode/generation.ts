@@ -62,14 +62,16 @@ class Generating implements Member {
   /** Whether the sequence counts the answer: it was told what there was, and each step adds its token. */
   #counted = false;
   #soon: Promise<void> | null = null;
-  #allowed: Allowed | null = null;
+  /** What the next token may be, and those behind the draft; null: all. */
+  #allowed: readonly (Allowed | null)[] | null = null;
+  #draft: Draft | null = null;
 
   constructor(parts: GenerationParts, outcome: Outcome) {
     this.#parts = parts;
     this.#outcome = outcome;
     this.#sample = parts.job.request.sampling;
     this.#lookup = drafts(parts) ? new PromptLookup(parts.context.ids.length + parts.answer.left) : null;
-    this.#ask();
+    this.#prepare();
   }
 
   get soon(): Promise<void> | null {
@@ -84,7 +86,7 @@ class Generating implements Member {
     this.#counted = true;
     const among = this.#allowed === null ? {} : { allowed: this.#allowed };
     const token = answer.ids.at(-1)!;
-    return { input: { sequence, token, sample: this.#sample, ...before, ...among }, draft: this.#draft(token) };
+    return { input: { sequence, token, sample: this.#sample, ...before, ...among }, draft: this.#draft };
   }
 
   deliver({ drawn, sealed }: Stepped): void {
@@ -110,24 +112,15 @@ class Generating implements Member {
     if (!this.#stepping) this.#outcome.fail(this.#parts.job.signal.reason);
   }
 
-  /** Ends with the answer, with the segment, for which there is room, and before any id that ends the answer. */
-  #draft(token: number): Draft | null {
-    if (this.#lookup === null) return null;
-    const { context, answer, draftMax } = this.#parts;
-    const { ids, segmentTokens } = context;
-    const inSegment = segmentTokens - 1 - (ids.length % segmentTokens);
-    const draft = this.#lookup.draft(ids, token, Math.min(draftMax, answer.left - 1, inSegment));
-    const stop = draft.ids.findIndex((id) => answer.isStop(id));
-    return stop < 0 ? draft : { ...draft, ids: draft.ids.subarray(0, stop) };
-  }
-
-  /** What the next token may be. */
-  #ask(): void {
+  /** What the next step may run ahead, and what may be drawn in it. */
+  #prepare(): void {
+    this.#draft = this.#drafted();
     const { job, following, answer } = this.#parts;
     if (following === null) return;
-    const told = job.keptWhile(following.allowed(answer.ids)).then(
+    const told = job.keptWhile(following.ahead(answer.ids, [...(this.#draft?.ids ?? [])])).then(
       (allowed) => {
         this.#allowed = allowed;
+        this.#draft = this.#draft && cut(this.#draft, allowed.length - 1);
         this.#soon = null;
         this.#outcome.ready();
       },
@@ -136,17 +129,30 @@ class Generating implements Member {
     this.#soon = told;
   }
 
+  /** Ends with the answer, with the segment, for which there is room, and before any id that ends the answer. */
+  #drafted(): Draft | null {
+    if (this.#lookup === null) return null;
+    const { context, answer, draftMax } = this.#parts;
+    const { ids, segmentTokens } = context;
+    const inSegment = segmentTokens - 1 - (ids.length % segmentTokens);
+    const draft = this.#lookup.draft(ids, answer.ids.at(-1)!, Math.min(draftMax, answer.left - 1, inSegment));
+    const stop = draft.ids.findIndex((id) => answer.isStop(id));
+    return stop < 0 ? draft : cut(draft, stop);
+  }
+
   #goOn(): void {
     const { job, context } = this.#parts;
     if (!context.grow()) job.handBack(crowded());
     try {
       job.check();
-      this.#ask();
+      this.#prepare();
     } catch (thrown) {
       this.#outcome.fail(thrown);
     }
   }
 }
 
-/** What is run ahead must not lie behind the answer's end, nor where a grammar would have to say what may follow. */
-const drafts = ({ draftMax, answer, following }: GenerationParts): boolean => draftMax > 0 && answer.endsById && following === null;
+/** What is run ahead must not lie behind the answer's end. */
+const drafts = ({ draftMax, answer }: GenerationParts): boolean => draftMax > 0 && answer.endsById;
+
+const cut = (draft: Draft, length: number): Draft => ({ ...draft, ids: draft.ids.subarray(0, length) });

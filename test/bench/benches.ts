@@ -1,6 +1,7 @@
 import type { Bench } from "./bench.ts";
 import { control } from "./benches/control.ts";
 import { decodeStart } from "./benches/decode-start.ts";
+import { drafts } from "./benches/drafts.ts";
 import { kernels } from "./benches/kernels.ts";
 import { memory } from "./benches/memory.ts";
 import { redis } from "./benches/redis.ts";
@@ -25,4 +26,5 @@ export const benches: readonly Bench[] = [
   memory,
   yardlog,
   yardlogMillion,
+  drafts,
 ];

@@ -10,6 +10,7 @@ import { reached } from "../../services/shared/bus/reached.ts";
 import { loadConfig } from "../../services/shared/runtime/config.ts";
 import { NatsServer } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
+import { startRedisCluster } from "../support/redis-cluster.ts";
 
 const ends: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -122,6 +123,9 @@ test("a frozen server is not waited for", async () => {
 test("a cache does its part where it has a bound and lets go of what is old", async () => {
   const bounded = await redis("--maxmemory", "10000000", "--maxmemory-policy", "allkeys-lru");
   expect(await cachedAt(bounded.url)).toEqual([expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, \S+ kB of 10\.00 MB$/)]);
+  expect((await cachedAt(`${bounded.url},redis://127.0.0.1:${await freePort()}`)).slice(1)).toEqual([
+    expect.stringMatching(/^note it is no cluster: .* so name one$/),
+  ]);
   await bounded.client.config("SET", "maxmemory-policy", "noeviction");
   expect((await cachedAt(bounded.url)).slice(1)).toEqual(["note full, it takes no more segments: set maxmemory-policy allkeys-lru"]);
   await bounded.client.config("SET", "maxmemory", "0");
@@ -130,6 +134,30 @@ test("a cache does its part where it has a bound and lets go of what is old", as
   ]);
   await bounded.client.replicaof("127.0.0.1", String(await freePort()));
   expect(await cachedAt(bounded.url)).toContainEqual(expect.stringMatching(/^no it is a replica .* LONGSHORE_REDIS_URL$/));
+});
+
+test("a cluster is told by its masters: each with its bound, and which are not up", async () => {
+  const cluster = await startRedisCluster({ args: ["--maxmemory", "10000000", "--maxmemory-policy", "allkeys-lru"] });
+  ends.push(cluster.stop);
+  const [, second, third] = cluster.masters;
+  const url = `redis://127.0.0.1:${await freePort()},${cluster.url}`;
+  const master = ({ port }: { port: number }) => expect.stringMatching(new RegExp(`^yes master 127.0.0.1:${port}, \\S+ MB of 10.00 MB$`));
+  const isUp = expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, a cluster of 3 masters, cluster_state ok$/);
+  expect(await cachedAt(url)).toEqual([isUp, ...cluster.masters.map(master)]);
+
+  await second!.client.config("SET", "maxmemory", "0");
+  await third!.client.call("CLUSTER", "DELSLOTS", 16_383);
+  await third!.kill();
+  await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_383);
+  const told = await cachedAt(url);
+  expect(told).toContainEqual(expect.stringMatching(/^note 1 of 16384 slots have no master that is up/));
+  expect(told).toContainEqual(expect.stringMatching(/^note it has no bound/));
+  expect(told).toContainEqual(
+    expect.stringMatching(new RegExp(`^no master 127.0.0.1:${third!.port} does not answer .* the cluster names it so`)),
+  );
+  await cluster.masters[0]!.client.config("SET", "cluster-require-full-coverage", "yes");
+  await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_382); // it looks at its state again
+  await expect.poll(async () => (await cachedAt(cluster.url))[1]).toMatch(/^no it takes no segments: /);
 });
 
 test.each([

@@ -26,6 +26,7 @@ test("a job leaves its figures, and docs/metrics.md names all there are", async 
     "longshore_engine_chunk_tokens_total 300",
     "longshore_engine_chunk_seconds_count 2",
     "longshore_engine_step_sequences_sum 4",
+    "longshore_engine_step_tokens_total 4",
     'longshore_store_reads_total{end="hit"} 3',
   ]) {
     expect(text.split("\n")).toContain(line);

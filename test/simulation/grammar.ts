@@ -24,7 +24,7 @@ export const followed =
         if (request.kind === "next" && (known === null || forgets())) return null;
         const before: readonly number[] = request.kind === "open" ? [] : known!;
         known = taken(constraint, before, request.ids);
-        return maskOf(constraint, known);
+        return request.more ? [] : masksOf(constraint, known, request.draft ?? []);
       },
       () => {
         known = null;
@@ -40,6 +40,13 @@ function taken(constraint: Constraint, before: readonly number[], ids: readonly 
     all.push(id);
   }
   return all;
+}
+
+/** Behind the answer, and behind each id of the draft as far as it may come. */
+function masksOf(constraint: Constraint, ids: readonly number[], draft: readonly number[]): Allowed[] {
+  const comes = draft.findIndex((id, i) => !isAllowed(hashOf(constraint, [...ids, ...draft.slice(0, i)]), id));
+  const all = comes < 0 ? draft : draft.slice(0, comes);
+  return [ids, ...all.map((_, i) => [...ids, ...all.slice(0, i + 1)])].map((at) => maskOf(constraint, at));
 }
 
 function maskOf(constraint: Constraint, ids: readonly number[]): Allowed {

@@ -23,15 +23,12 @@ export async function alone(
   const { sequence } = await engine.open({ segments: [], boundary: null });
   const sample = request.sampling;
   const following = request.constraint === undefined ? null : follow(request.constraint);
-  const among = async () => {
-    const allowed = await following?.allowed(ids);
-    return allowed ? { allowed } : {};
-  };
+  const among = async () => (await following?.allowed(ids)) ?? null;
   const ids: number[] = [];
   const logprobs: (TokenLogprobs | undefined)[] = [];
   let drawn: Drawn = { token: -1 };
   for (let at = 0; at < prompt.length; at += 64) {
-    const { token, ...more } = await engine.prefill(sequence, prompt.slice(at, at + 64), { sample, ...(await among()) });
+    const { token, ...more } = await engine.prefill(sequence, prompt.slice(at, at + 64), { sample, allowed: (await among()) ?? undefined });
     drawn = { ...more, token: token! };
   }
   for (;;) {
@@ -42,6 +39,6 @@ export async function alone(
     if (request.stop.some((stop) => ids.map(letter).join("").includes(stop))) return { ids, logprobs, reason: "stop" };
     if (ids.length === request.maxTokens || prompt.length + ids.length === engine.info.contextTokens)
       return { ids, logprobs, reason: "length" };
-    drawn = stepped((await engine.step([{ sequence, token, sample, answer: Int32Array.from(ids), ...(await among()) }]))[0]);
+    drawn = stepped((await engine.step([{ sequence, token, sample, answer: Int32Array.from(ids), allowed: [await among()] }]))[0]);
   }
 }

@@ -30,25 +30,16 @@ export function freshLedger() {
   };
 }
 
-/** The same, and one redis-server while they run, empty before each; the stores opened on it are closed before the ledger is looked at. */
-export function freshRedis() {
+/** The same, and stores that are closed before the ledger is looked at. */
+export function freshStores() {
   const memory = freshLedger();
-  let server: RedisServer;
   const open: RedisStore[] = [];
 
-  beforeAll(async () => {
-    server = await startRedis();
-  });
-  afterAll(() => server.stop());
-  beforeEach(() => server.flush());
   afterEach(async () => {
     await Promise.all(open.splice(0).map((store) => store.close()));
   });
 
   return {
-    get server(): RedisServer {
-      return server;
-    },
     get ledger(): Ledger {
       return memory.ledger;
     },
@@ -57,6 +48,29 @@ export function freshRedis() {
       open.push(redisStore(url, { pieceBytes: PIECE, ...options }));
       return open.at(-1)!;
     },
+  };
+}
+
+/** The same, and one redis-server while they run, empty before each. */
+export function freshRedis() {
+  const stores = freshStores();
+  let server: RedisServer;
+
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+  beforeEach(() => server.flush());
+
+  return {
+    get server(): RedisServer {
+      return server;
+    },
+    get ledger(): Ledger {
+      return stores.ledger;
+    },
+    get: stores.get,
+    openStore: stores.openStore,
   };
 }
 

@@ -2,6 +2,9 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** What is looked for may come in two pieces, of which the first is no longer than this. */
+const OVERLAP = 200;
+
 /** A TCP proxy on loopback: a network that can be slow, fall silent, break, or lose what the server answers. */
 export class LossyProxy {
   readonly #server: Server;
@@ -10,6 +13,7 @@ export class LossyProxy {
   #swallowed: (() => void) | null = null;
   /** Bytes that clients may still send before everything is held. */
   #passing = Number.POSITIVE_INFINITY;
+  #isLast: ((sent: string) => boolean) | null = null;
   /** Where new connections lead. */
   targetPort: number;
   /** How much later than they came answers go on. */
@@ -53,6 +57,14 @@ export class LossyProxy {
     for (const pair of this.#pairs) for (const socket of pair) this.#isHolding ? socket.pause() : socket.resume();
   }
 
+  /**
+   * A partition whenever a client has sent something that `isLast` accepts: it arrives, and nothing comes back. It is asked about
+   * everything that is sent, with the end of what the same client sent before. Null: no more of that; what is held stays held until `release`.
+   */
+  holdBehind(isLast: ((sent: string) => boolean) | null): void {
+    this.#isLast = isLast;
+  }
+
   release(): void {
     this.hold(Number.POSITIVE_INFINITY);
   }
@@ -76,10 +88,13 @@ export class LossyProxy {
       upstream.destroy();
     };
     for (const socket of pair) socket.setNoDelay(true).on("close", end).on("error", end);
+    let before = "";
     client.on("data", (bytes) => {
       upstream.write(bytes);
       this.#passing -= bytes.length;
-      if (this.#isHolding) this.hold();
+      const sent = this.#isLast === null ? "" : before + bytes.toString("latin1");
+      before = sent.slice(-OVERLAP);
+      if (this.#isHolding || this.#isLast?.(sent)) this.hold();
     });
     this.#answer(upstream, client);
     if (this.#isHolding) for (const socket of pair) socket.pause();

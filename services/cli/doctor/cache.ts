@@ -1,23 +1,21 @@
 import type { Config } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { bytes } from "../../shared/runtime/units.ts";
-import { askRedis } from "../../shared/segments/redis/report.ts";
+import { askRedis, type ClusterReport, type RedisReport } from "../../shared/segments/redis/report.ts";
+import { SLOTS } from "../../shared/segments/redis/slots.ts";
+import { parseRedisUrls } from "../../shared/segments/redis/target.ts";
 import type { Finding } from "./finding.ts";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "cache (Redis)", state, text, needed: true });
 
-/** How the server of LONGSHORE_REDIS_URL does. Throws for a URL that cannot be read. */
+/** How the server of LONGSHORE_REDIS_URL does, or its cluster. Throws for a URL that cannot be read. */
 export async function cache({ redisUrl, redisTimeoutMs }: Config): Promise<readonly Finding[]> {
   if (redisUrl.startsWith("memory:")) return [found("yes", "in the memory of `longshore up`; LONGSHORE_REDIS_URL names a server")];
   try {
-    const { version, memoryBytes, memoryBytesMax, policy, isReplica } = await askRedis(redisUrl, redisTimeoutMs);
-    const limit = memoryBytesMax === 0 ? "all there is" : bytes(memoryBytesMax);
-    return [
-      found("yes", `Redis ${version}, ${bytes(memoryBytes)} of ${limit}`),
-      ...(isReplica ? [found("no", "it is a replica and takes no segments: name its primary in LONGSHORE_REDIS_URL")] : []),
-      ...(memoryBytesMax === 0 ? [found("note", `it has no bound and takes the machine's memory: set maxmemory, and ${EVICTS}`)] : []),
-      ...(memoryBytesMax > 0 && policy === "noeviction" ? [found("note", `full, it takes no more segments: set ${EVICTS}`)] : []),
-    ];
+    const asked = await askRedis(redisUrl, redisTimeoutMs);
+    if ("cluster" in asked) return ofCluster(asked.cluster);
+    const isOneOfMany = parseRedisUrls(redisUrl).length > 1;
+    return [...ofServer(`Redis ${asked.single.version}`, asked.single), ...(isOneOfMany ? [NO_CLUSTER] : [])];
   } catch (error) {
     const { code, message } = ServingError.from(error);
     if (code === "INVALID_REQUEST") throw error;
@@ -25,4 +23,31 @@ export async function cache({ redisUrl, redisTimeoutMs }: Config): Promise<reado
   }
 }
 
+function ofServer(name: string, { memoryBytes, memoryBytesMax, policy, isReplica }: RedisReport): readonly Finding[] {
+  const limit = memoryBytesMax === 0 ? "all there is" : bytes(memoryBytesMax);
+  return [
+    found("yes", `${name}, ${bytes(memoryBytes)} of ${limit}`),
+    ...(isReplica ? [found("no", "it is a replica and takes no segments: name its primary in LONGSHORE_REDIS_URL")] : []),
+    ...(memoryBytesMax === 0 ? [found("note", `it has no bound and takes the machine's memory: set maxmemory, and ${EVICTS}`)] : []),
+    ...(memoryBytesMax > 0 && policy === "noeviction" ? [found("note", `full, it takes no more segments: set ${EVICTS}`)] : []),
+  ];
+}
+
+function ofCluster({ version, state, slotsServed, masters }: ClusterReport): readonly Finding[] {
+  const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up: start it, or let a replica take over`;
+  return [
+    found("yes", `Redis ${version}, a cluster of ${masters.size} ${masters.size === 1 ? "master" : "masters"}, cluster_state ${state}`),
+    ...(state === "ok" ? [] : [found("no", `it takes no segments: ${DOWN}`)]),
+    ...(slotsServed < SLOTS ? [found("note", lacks)] : []),
+    ...[...masters].flatMap(([name, report]) =>
+      typeof report === "string" ? [unreached(name, report)] : ofServer(`master ${name}`, report),
+    ),
+  ];
+}
+
+const unreached = (name: string, why: string): Finding =>
+  found("no", `master ${name} does not answer (${why}); the cluster names it so: it must be reached from here by this address`);
+
+const DOWN = "most of its masters must be up, and a master for every slot unless it says cluster-require-full-coverage no";
+const NO_CLUSTER = found("note", "it is no cluster: of the servers in LONGSHORE_REDIS_URL one alone is used, so name one");
 const EVICTS = "maxmemory-policy allkeys-lru";

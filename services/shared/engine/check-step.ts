@@ -7,8 +7,9 @@ export function checkStep({ batchMax, draftMax }: EngineInfo, batch: readonly St
   if (tokens === 0 || tokens > batchMax) throw refusal(`a step has 1 to ${batchMax} tokens, not ${tokens}`);
   if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length) throw refusal("a sequence occurs twice in one step");
   for (const { draft, allowed } of batch) {
-    if (draft === undefined) continue;
-    if (draft.length > draftMax) throw refusal(`a draft has at most ${draftMax} tokens, not ${draft.length}`);
-    if (allowed !== undefined) throw refusal("an answer that is held to some ids has no draft: nobody knows which may follow it");
+    const length = draft?.length ?? 0;
+    if (length > draftMax) throw refusal(`a draft has at most ${draftMax} tokens, not ${length}`);
+    if (allowed !== undefined && allowed.length <= length)
+      throw refusal(`what may be drawn is told at ${allowed.length} places, and a draft of ${length} tokens has ${length + 1}`);
   }
 }

@@ -153,8 +153,8 @@ export interface StepInput {
   readonly draft?: Int32Array;
   /** The answer's ids up to `token`: what penalties count. Absent: those of the sequence's steps before, and `token`. Looked at only if there are any. */
   readonly answer?: Int32Array;
-  /** Absent: all. With it there is no draft. */
-  readonly allowed?: Allowed;
+  /** Behind `token` and behind each id of the draft; null: all. Absent: all everywhere. */
+  readonly allowed?: readonly (Allowed | null)[];
 }
 
 /** `failed`: this sequence alone is lost and can only be closed, as where its logits are not finite. A step that rejects took all of its sequences along. */

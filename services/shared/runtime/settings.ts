@@ -26,10 +26,14 @@ const stores = {
   redisUrl: url(
     ["redis:", "rediss:", "unix:", "memory:"],
     "memory:",
-    "The cache of segments. `memory:` lives and dies with the process. A password as in LONGSHORE_NATS_URL.",
+    "The cache of segments. `memory:` lives and dies with the process. Of a Redis Cluster one node, or several: whole URLs, separated by commas, the first with user and password. A password as in LONGSHORE_NATS_URL.",
   ),
   redisPrefix: text("longshore", "Begins every key."),
-  redisConnections: whole(2, { min: 1, max: 16 }, "Connections that move segment values, per process."),
+  redisConnections: whole(
+    2,
+    { min: 1, max: 16 },
+    "Connections that move segment values, per process and server: to each master of a Redis Cluster so many.",
+  ),
   redisPieceBytes: whole(262_144, { min: 4096, max: 1_048_576 }, "Values travel and are kept in pieces of this size."),
   redisTimeoutMs: milliseconds(5_000, { min: 50 }, "After this a store operation counts as a miss."),
   memoryStoreBytes: whole(2_147_483_648, { min: 1_048_576 }, "Bound of the `memory:` cache; the least recently used values go first."),

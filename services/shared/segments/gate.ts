@@ -6,6 +6,7 @@ export class Gate {
   readonly #waitingMax: number;
   readonly #waiting: (() => void)[] = [];
   #open = 0;
+  #onEmpty = () => {};
 
   constructor(openMax: () => number, waitingMax: number) {
     this.#openMax = openMax;
@@ -24,6 +25,14 @@ export class Gate {
     }
   }
 
+  /** Resolves once nobody is inside or waits. For one caller. */
+  empty(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      this.#letIn();
+    });
+  }
+
   #turn(): Promise<void> {
     if (this.#waiting.length >= this.#waitingMax)
       throw new RedisFailure("queue", `${this.#waitingMax} operations wait for the store already`);
@@ -37,5 +46,6 @@ export class Gate {
       this.#open++;
       next();
     }
+    if (this.#open === 0) this.#onEmpty();
   }
 }

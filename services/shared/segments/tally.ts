@@ -13,16 +13,18 @@ import type { DamageReason } from "./format.ts";
 export type FailureReason = "away" | "deadline" | "protocol" | "auth" | "loading" | "full" | "readonly" | "refused" | "queue" | "memory";
 
 /** What is logged apart: an operation's state changes when it fails for a new reason or works again. A Redis that is full, or a replica, does some of them. */
-export type Operation = "get" | "put" | "count" | "claim";
+export type Operation = (typeof OPERATIONS)[number];
+const OPERATIONS = ["get", "put", "count", "claim"] as const;
 
-/** Counts what a store does, and logs damage always and trouble once per change of state. */
+/** Counts what a store does, and logs damage always and trouble once per change of state: of each server, where one store has several. */
 export class Tally {
   readonly #log: Logger;
   readonly #counts = { hits: 0, misses: 0, damaged: 0, failures: 0, bytesOut: 0 };
   readonly #stored = { segment: { puts: 0, bytes: 0 }, boundary: { puts: 0, bytes: 0 } };
   readonly #damagedBy: Record<string, number> = {};
   readonly #failuresBy: Record<string, number> = {};
-  readonly #trouble = new Map<Operation, FailureReason>();
+  /** By operation and server. */
+  readonly #trouble = new Map<string, FailureReason>();
 
   constructor(log: Logger) {
     this.#log = log;
@@ -32,45 +34,54 @@ export class Tally {
     return structuredClone({ ...this.#counts, stored: this.#stored, damagedBy: this.#damagedBy, failuresBy: this.#failuresBy });
   }
 
-  hit(bytes: number): void {
+  hit(bytes: number, server = ""): void {
     this.#counts.hits++;
     this.#counts.bytesOut += bytes;
-    this.worked("get");
+    this.worked("get", server);
   }
 
-  miss(): void {
+  miss(server = ""): void {
     this.#counts.misses++;
-    this.worked("get");
+    this.worked("get", server);
   }
 
-  damaged(kind: ValueHead["kind"], reason: DamageReason): void {
+  damaged(kind: ValueHead["kind"], reason: DamageReason, server = ""): void {
     this.#counts.damaged++;
     this.#damagedBy[reason] = (this.#damagedBy[reason] ?? 0) + 1;
     this.#log.warn({ kind, reason }, "a stored value is damaged or foreign: not used, computed again");
-    this.worked("get");
+    this.worked("get", server);
   }
 
-  stored(kind: ValueHead["kind"], bytes: number): void {
+  stored(kind: ValueHead["kind"], bytes: number, server = ""): void {
     this.#stored[kind].puts++;
     this.#stored[kind].bytes += bytes;
-    this.worked("put");
+    this.worked("put", server);
   }
 
-  failed(operation: Operation, reason: FailureReason, error: unknown): void {
+  failed(operation: Operation, reason: FailureReason, error: unknown, server = ""): void {
     this.#counts.failures++;
     this.#failuresBy[reason] = (this.#failuresBy[reason] ?? 0) + 1;
-    if (this.#trouble.get(operation) === reason) return;
-    this.#trouble.set(operation, reason);
+    if (this.trouble(operation, server) === reason) return;
+    this.#trouble.set(stateOf(operation, server), reason);
     const detail = error instanceof Error ? error.message : String(error);
-    this.#log.warn({ operation, reason, detail }, "the segment store fails: work goes on without it");
+    this.#log.warn({ operation, ...(server !== "" && { server }), reason, detail }, "the segment store fails: work goes on without it");
   }
 
   /** Why it failed last; null if it works. */
-  trouble(operation: Operation): FailureReason | null {
-    return this.#trouble.get(operation) ?? null;
+  trouble(operation: Operation, server: string): FailureReason | null {
+    return this.#trouble.size === 0 ? null : (this.#trouble.get(stateOf(operation, server)) ?? null);
   }
 
-  worked(operation: Operation): void {
-    if (this.#trouble.delete(operation)) this.#log.info({ operation }, "the segment store works again");
+  worked(operation: Operation, server: string): void {
+    if (this.#trouble.size === 0 || !this.#trouble.delete(stateOf(operation, server))) return;
+    this.#log.info({ operation, ...(server !== "" && { server }) }, "the segment store works again");
+  }
+
+  /** What it did is done by others now. */
+  left(server: string): void {
+    for (const operation of OPERATIONS) this.#trouble.delete(stateOf(operation, server));
+    this.#log.info({ server }, "a server of the segment store is asked nothing any more");
   }
 }
+
+const stateOf = (operation: Operation, server: string): string => `${operation} ${server}`;

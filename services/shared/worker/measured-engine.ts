@@ -10,11 +10,9 @@ export function measured(engine: Engine, clock: Clock, metrics: Metrics): Engine
   const chunkSeconds = metrics.histogram("longshore_engine_chunk_seconds", "A chunk of a prompt, from call to answer.", SECONDS);
   const chunkTokens = metrics.counter("longshore_engine_chunk_tokens_total", "Tokens computed in chunks, replays included.");
   const stepSeconds = metrics.histogram("longshore_engine_step_seconds", "A step of the running batch, from call to answer.", SECONDS);
-  const stepSequences = metrics.histogram(
-    "longshore_engine_step_sequences",
-    "Sequences stepped together; their sum is the tokens drawn.",
-    SEQUENCES,
-  );
+  const stepSequences = metrics.histogram("longshore_engine_step_sequences", "Sequences stepped together.", SEQUENCES);
+  const stepTokens = metrics.counter("longshore_engine_step_tokens_total", "Tokens drawn in steps.");
+  const draftTokens = metrics.counter("longshore_engine_draft_tokens_total", "Tokens of drafts that steps ran.");
   const secondsSince = (startMs: number) => (clock.monotonicMs() - startMs) / 1_000;
   return {
     info: engine.info,
@@ -32,6 +30,8 @@ export function measured(engine: Engine, clock: Clock, metrics: Metrics): Engine
       const results = await engine.step(batch);
       stepSeconds.observe(secondsSince(startMs));
       stepSequences.observe(batch.length);
+      for (const result of results) if (!("failed" in result)) stepTokens.inc(result.drawn.length);
+      for (const { draft } of batch) if (draft !== undefined) draftTokens.inc(draft.length);
       return results;
     },
     boundary: (sequence) => engine.boundary(sequence),

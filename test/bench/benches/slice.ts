@@ -15,6 +15,7 @@ const CHUNK = 2_048;
 const BATCH = 16;
 const LONG = 131_072;
 const STEPS = 16;
+const DRAFT = 3;
 /** What is read between two steps: as much as a step of one sequence. */
 const READ_BYTES = 700_000_000;
 /** Weights in the page cache, workspace, KV, and something for everybody else. */
@@ -78,6 +79,7 @@ async function decodeRows(scene: Scene, model: Slice, file: string, pages: reado
     await withSequences(model, 1, [], async (sequences) => {
       await model.seconds(sequences, CHUNK);
       await decodeRow(scene, model, reader, "slice.decode.batch-1", sequences);
+      await draftRow(scene, model, sequences);
     });
     for (const batch of [1, BATCH])
       await withSequences(model, batch, pages, (sequences) =>
@@ -101,6 +103,20 @@ async function decodeRow(scene: Scene, model: Slice, reader: MappedReader, key: 
   const ratios = figures.map((value, i) => value / reading[i]!);
   const goal = sequences.length === 1 ? { goal: { atLeast: 0.75 } } : {};
   scene.report({ key, unit: "B/s", figures, yardstick: { name: "mapped read", figures: reading }, ratios, ...goal, note: model.path });
+}
+
+/** What a draft that is right saves: tokens a second of steps that run it, by turns with steps of one token. Random tokens meet experts of their own, so that it costs the most it can. */
+async function draftRow(scene: Scene, model: Slice, sequences: readonly Sequence[]): Promise<void> {
+  const alone: number[] = [];
+  const figures: number[] = [];
+  for (let i = 0; i < STEPS; i++) {
+    scene.say(`slice.decode.draft ${i + 1}/${STEPS}`);
+    alone.push(1 / (await model.seconds(sequences, 1)));
+    figures.push((1 + DRAFT) / (await model.seconds(sequences, 1 + DRAFT)));
+  }
+  const ratios = figures.map((rate, i) => rate / alone[i]!);
+  const yardstick = { name: "steps of one token", figures: alone };
+  scene.report({ key: "slice.decode.draft", unit: "tokens/s", figures, yardstick, ratios, note: `a draft of ${DRAFT}; ${model.path}` });
 }
 
 /** The share of mixing the residual streams in all of the layers' time. */

@@ -1,8 +1,8 @@
-import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { PIECE_BYTES_MIN } from "../../../services/shared/segments/redis/values.ts";
 import { freshLedger, put, stored } from "../../support/fresh-redis.ts";
+import { impostor } from "../../support/impostor.ts";
 import { redisStore, sample } from "../../support/segments.ts";
 
 const books = freshLedger();
@@ -173,20 +173,6 @@ describe("a server that misbehaves", () => {
     await fake.stop();
   });
 });
-
-/** In Redis's place: says PONG to the greeting of each connection, and hands on all that comes. `stop` resolves when every connection has ended. */
-async function impostor(serve: (socket: Socket, data: Buffer) => void) {
-  const fake = createServer((socket) => {
-    socket.on("error", () => {});
-    socket.on("data", (data) => {
-      if (data.includes("PING")) socket.write("+PONG\r\n");
-      serve(socket, data);
-    });
-  });
-  await once(fake.listen(0, "127.0.0.1"), "listening");
-  const { port } = fake.address() as { port: number };
-  return { url: `redis://127.0.0.1:${port}`, stop: () => new Promise<void>((resolve) => fake.close(() => resolve())) };
-}
 
 /** Calls `reply` for each read that is asked for. */
 const forReads =

@@ -8,6 +8,7 @@ import { HEADER_BYTES } from "../../../services/shared/segments/format.ts";
 import { MemoryStore } from "../../../services/shared/segments/memory-store.ts";
 import { type Sums, zlibSums } from "../../../services/shared/segments/sums.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
+import { type RedisCluster, startRedisCluster } from "../../support/redis-cluster.ts";
 import { testSeed } from "../../support/seed.ts";
 import { Ledger, redisStore, type Sample, sample } from "../../support/segments.ts";
 
@@ -46,12 +47,19 @@ function memorySubject(): Subject {
   };
 }
 
-function redisSubject({ url, client }: RedisServer, sums: Sums, pieceBytes: number): Subject {
+/** `client` finds keys, wherever they are, in a way of its own. `servers`: all that may have some. */
+function redisSubject(
+  url: string,
+  client: RedisServer["client"] | RedisCluster["client"],
+  servers: readonly RedisServer[],
+  sums: Sums,
+  pieceBytes: number,
+): Subject {
   const store = redisStore(url, { pieceBytes, sums, ttlMs: { segment: 60_000, boundary: BOUNDARY_MS } });
   return {
     store,
     elapse: async (ms) => {
-      for (const name of await client.keys("*")) {
+      for (const name of (await Promise.all(servers.map((server) => server.client.keys("*")))).flat()) {
         const leftMs = await client.pttl(name);
         if (leftMs >= 0) await client.pexpire(name, leftMs - ms); // what has no end stays
       }
@@ -68,25 +76,26 @@ function redisSubject({ url, client }: RedisServer, sums: Sums, pieceBytes: numb
 }
 
 let server: RedisServer;
+let cluster: RedisCluster;
 beforeAll(async () => {
-  server = await startRedis();
+  [server, cluster] = await Promise.all([startRedis(), startRedisCluster()]);
 });
-afterAll(() => server.stop());
+afterAll(() => Promise.all([server.stop(), cluster.stop()]));
 
 const native = nativeSums();
+const single = (sums: Sums, pieceBytes: number) => redisSubject(server.url, server.client, [server], sums, pieceBytes);
 
 describe.each([
   ["memory", memorySubject],
-  ["redis", () => redisSubject(server, zlibSums, PIECE)],
-  ...(native === null
-    ? []
-    : [["redis, with the kernels' sums, as workers have it", () => redisSubject(server, native, 4 * PIECE)] as const]),
+  ["redis", () => single(zlibSums, PIECE)],
+  ["redis cluster of three masters", () => redisSubject(cluster.url, cluster.client, cluster.masters, zlibSums, PIECE)],
+  ...(native === null ? [] : [["redis, with the kernels' sums, as workers have it", () => single(native, 4 * PIECE)] as const]),
 ] as const)("%s", (_, open) => {
   let subject: Subject;
   let store: CountedStore;
   let ledger: Ledger;
   beforeEach(async () => {
-    await server.flush();
+    await Promise.all([server.flush(), cluster.flush()]);
     subject = open();
     store = subject.store;
     ledger = new Ledger();

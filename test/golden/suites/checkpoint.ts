@@ -5,7 +5,7 @@ import { type GoldenTensor, readSafetensors } from "../../support/safetensors.ts
 import { type Bound, compareLogits, compareSets, compareValues, type Pair } from "./compare.ts";
 import { ObservedModel } from "./observed.ts";
 import type { SuiteResult } from "./result.ts";
-import { type StateCounts, stateSizes, stateTensors } from "./state.ts";
+import { type StateTable, stateAlong } from "./state.ts";
 import { unitPairs } from "./unit.ts";
 
 export interface CheckpointRun {
@@ -134,13 +134,9 @@ function inside(folder: string, observed: ObservedModel, golden: Tensors, bounds
   const results = [compareValues(`inside${suffix}`, bound, pairs)];
   const stateFile = join(folder, "state.json");
   if (!plainKv || !existsSync(stateFile)) return results;
-  const state = readJson(stateFile) as { readonly state_at: number; readonly counts: StateCounts };
   const ids = Int32Array.from(golden.get("ids")!.values);
-  return [
-    ...results,
-    compareValues("state", bound, stateTensors(observed, golden, ids, state.state_at)),
-    stateSizes(observed, ids, state.counts),
-  ];
+  const { tensors, sizes } = stateAlong(observed, golden, ids, readJson(stateFile) as StateTable);
+  return [...results, compareValues("state", bound, tensors), sizes];
 }
 
 function units(observed: ObservedModel, golden: Tensors, bounds: Bounds, { prefix, plainKv }: Variant): SuiteResult[] {

@@ -75,6 +75,13 @@ export class ObservedModel {
     return { logits: ours, stream, mtpLogits };
   }
 
+  /** Feeds the sequence, for what is in it then. */
+  advance(sequence: Sequence, ids: Int32Array): void {
+    backbone(prepare(this.#means, [{ sequence, ids }]), () => {});
+    this.ops.wait();
+    sequence.position += ids.length;
+  }
+
   /** The attention of one layer on given normed inputs [T, d], of a sequence that has nothing behind it. */
   attentionAlone(layer: number, x: Float32Array): Float32Array {
     return this.#alone(x, new Int32Array(x.length / this.model.config.hidden), (run, input, output) =>

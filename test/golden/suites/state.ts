@@ -9,10 +9,42 @@ import type { SuiteResult } from "./result.ts";
 /** After T tokens, per layer: how many rows and values an incremental state must hold (spec 3.1). */
 export type StateCounts = Readonly<Record<string, readonly Readonly<Record<string, number>>[]>>;
 
-/** Windows and compressor state after `position` tokens, as a boundary would hold them. */
-export function stateTensors(observed: ObservedModel, golden: Tensors, ids: Int32Array, position: number): Pair[] {
+/** What an incremental state must hold, and what it is after `state_at` tokens. */
+export interface StateTable {
+  readonly state_at: number;
+  readonly counts: StateCounts;
+}
+
+/** How many rows and values our state holds at each position of the table; and windows and compressor state at one of them, as a boundary would hold them. One pass over the ids. */
+export function stateAlong(
+  observed: ObservedModel,
+  golden: Tensors,
+  ids: Int32Array,
+  { state_at, counts }: StateTable,
+): { readonly tensors: readonly Pair[]; readonly sizes: SuiteResult } {
   const sequence = observed.sequence();
-  observed.feed(sequence, ids.subarray(0, position));
+  const positions = [...new Set([...Object.keys(counts).map(Number), state_at])].sort((a, b) => a - b);
+  const tensors: Pair[] = [];
+  const failures: string[] = [];
+  let compared = 0;
+  for (const position of positions) {
+    if (position > sequence.position) observed.advance(sequence, ids.subarray(sequence.position, position));
+    if (position === state_at) tensors.push(...stateTensors(observed, golden, sequence));
+    for (const { layer = 0, ratio, ...expected } of counts[position] ?? []) {
+      compared += Object.keys(expected).length;
+      const present = observed.model.config.ratios[layer];
+      if (ratio !== present) failures.push(`layer ${layer}: ratio ${present} instead of ${ratio}`);
+      failures.push(
+        ...miscounts(layerCounts(observed, sequence, layer), expected).map(
+          (what) => `after ${position} tokens layer ${layer} holds ${what}`,
+        ),
+      );
+    }
+  }
+  return { tensors, sizes: { suite: "state sizes", compared, worst: failures.length, tolerance: "exact", failures } };
+}
+
+function stateTensors(observed: ObservedModel, golden: Tensors, sequence: Sequence): Pair[] {
   const pairs: Pair[] = [];
   for (const [name, { values, shape }] of golden) {
     const [, what = "", layerText = ""] = /^state\.(\w+)\.(\d+)$/.exec(name) ?? [];
@@ -23,27 +55,8 @@ export function stateTensors(observed: ObservedModel, golden: Tensors, ids: Int3
   return pairs;
 }
 
-/** How many rows and values our state holds at each position of the table. */
-export function stateSizes(observed: ObservedModel, ids: Int32Array, counts: StateCounts): SuiteResult {
-  const failures: string[] = [];
-  let compared = 0;
-  const sequence = observed.sequence();
-  for (const position of Object.keys(counts)
-    .map(Number)
-    .sort((a, b) => a - b)) {
-    if (position > sequence.position) observed.feed(sequence, ids.subarray(sequence.position, position));
-    for (const { layer = 0, ratio, ...golden } of counts[position]!) {
-      if (ratio !== observed.model.config.ratios[layer])
-        failures.push(`layer ${layer}: ratio ${observed.model.config.ratios[layer]} instead of ${ratio}`);
-      const ours = layerCounts(observed, sequence, layer);
-      for (const [name, count] of Object.entries(golden)) {
-        compared++;
-        if (ours[name] !== count) failures.push(`after ${position} tokens layer ${layer} holds ${ours[name]} ${name}, not ${count}`);
-      }
-    }
-  }
-  return { suite: "state sizes", compared, worst: failures.length, tolerance: "exact", failures };
-}
+const miscounts = (ours: Readonly<Record<string, number>>, expected: Readonly<Record<string, number>>): string[] =>
+  Object.entries(expected).flatMap(([name, count]) => (ours[name] === count ? [] : [`${ours[name]} ${name}, not ${count}`]));
 
 const partNames: Readonly<Record<string, string>> = {
   comp_partial: "partial",

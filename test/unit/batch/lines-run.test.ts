@@ -93,8 +93,8 @@ test("what a line asks is not held while its answer is waited for", async () => 
 });
 
 test("of lines that find no room no more are read than may be held", async () => {
-  const { turn, partsRead, end } = await begun(100, { LONGSHORE_QUEUE_JOBS_MAX: "1", LONGSHORE_CLAIM_MS: "400" });
-  const parts = 96; // of the file, which is read whole once; then line by line, of one or two parts each
+  const { turn, partsRead, end } = await begun(60, { LONGSHORE_QUEUE_JOBS_MAX: "1", LONGSHORE_CLAIM_MS: "400" });
+  const parts = 58; // of the file, which is read whole once; then line by line, of one or two parts each
   await expect.poll(partsRead, { timeout: 30_000 }).toBeGreaterThan(parts + 30);
   const before = await turn();
   await expect.poll(turn, { timeout: 30_000 }).toBeGreaterThan(before + 5); // it had time for more

@@ -40,7 +40,7 @@ test("a job that is interrupted within a step leaves once the step is done, so t
     context: { push: (id: number) => ran!.push(id), keep: () => {}, grow: () => true },
     answer: { ids, take: () => null, isStop: () => false },
     writer: { full: false, add: () => {} },
-    following: { allowed: async () => null, close: () => closed!.push(0) },
+    following: { ahead: async () => [null], close: () => closed!.push(0) },
     draftMax: 0,
   };
   const members: Member[] = [];

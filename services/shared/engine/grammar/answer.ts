@@ -22,9 +22,7 @@ export class Answer {
   take(ids: readonly number[]): void {
     for (const id of ids) {
       this.masks.begin();
-      const bytes = this.#bytesOf(id);
-      let at: Stacks | null = bytes.length === 0 ? null : this.#at;
-      for (let i = 0; i < bytes.length && at !== null; i++) at = this.masks.reader.step(at, bytes[i]!);
+      const at = this.#behind(this.#at, id);
       if (at === null) throw new ServingError("INTERNAL", `token ${id} of the answer is not what its schema allows`);
       this.#at = at;
     }
@@ -33,8 +31,35 @@ export class Answer {
   /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
   allowed(): Uint32Array<ArrayBuffer> {
     this.masks.begin();
-    const mask = this.masks.after(this.#at);
-    if (this.#at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
+    return this.#allowed(this.#at);
+  }
+
+  /** What may follow behind each id of a draft, which the answer does not take: as far as it may come, and costs no more than one mask in all. */
+  ahead(draft: readonly number[]): Uint32Array<ArrayBuffer>[] {
+    const masks: Uint32Array<ArrayBuffer>[] = [];
+    this.masks.begin();
+    try {
+      for (let at: Stacks | null = this.#at, i = 0; i < draft.length; i++) {
+        at = this.#behind(at, draft[i]!);
+        if (at === null) break;
+        masks.push(this.#allowed(at));
+      }
+    } catch (thrown) {
+      if (ServingError.from(thrown).code !== "INVALID_REQUEST") throw thrown; // whether the answer comes that far is not known yet
+    }
+    return masks;
+  }
+
+  #behind(from: Stacks, id: number): Stacks | null {
+    const bytes = this.#bytesOf(id);
+    let at: Stacks | null = bytes.length === 0 ? null : from;
+    for (let i = 0; i < bytes.length && at !== null; i++) at = this.masks.reader.step(at, bytes[i]!);
+    return at;
+  }
+
+  #allowed(at: Stacks): Uint32Array<ArrayBuffer> {
+    const mask = this.masks.after(at);
+    if (at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
     if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");
     return mask;
   }

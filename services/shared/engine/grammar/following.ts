@@ -19,8 +19,8 @@ export interface Constraint {
   readonly blank?: number;
 }
 
-/** A mask without words where more is to come; null: the thread does not know the answer. */
-type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<Allowed | null>;
+/** No masks where more is to come; null: the thread does not know the answer. */
+type Call = (request: DistributiveOmit<Extract<Request, { kind: "open" | "next" }>, "answer">) => Promise<readonly Allowed[] | null>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 /** What may follow an answer, from its ids alone: whoever takes it over asks with those in the log. One call at a time. */
@@ -48,22 +48,28 @@ export class Following {
 
   /** `ids`: the answer so far, as in the calls before and maybe more. Null: any may follow. INVALID_REQUEST where none may. */
   async allowed(ids: readonly number[]): Promise<Allowed | null> {
-    this.#from ??= this.#beginsBehind(ids, this.#constraint.after!);
-    if (this.#from === null) return null;
-    const { instead = [], blank = 0 } = this.#constraint;
-    const has = commonLength(instead, ids, this.#from);
-    if (has > blank) return has === instead.length ? null : withId(new Uint32Array(Math.ceil(this.#vocabSize / 32)), instead[has]!);
-    const begins = this.#from + has;
-    if (this.#known !== null) this.#known = Math.max(this.#known, begins); // the thread need not know of what a value begins behind
-    const allowed = await this.#held(ids, begins);
-    const next = ids.length === begins ? instead[has] : undefined;
-    return next === undefined ? allowed : withId(allowed, next);
+    return (await this.ahead(ids, []))[0]!;
   }
 
-  async #held(ids: readonly number[], from: number): Promise<Allowed> {
+  /** What may follow `ids`, and what may behind each id of a draft, which may come next: as far as it is known. The answer does not take it. */
+  async ahead(ids: readonly number[], draft: readonly number[]): Promise<readonly [Allowed | null, ...(Allowed | null)[]]> {
+    this.#from ??= this.#beginsBehind(ids, this.#constraint.after!);
+    if (this.#from === null) return [null, ...free(until(draft, this.#constraint.after!))];
+    const { instead = [], blank = 0 } = this.#constraint;
+    const has = commonLength(instead, ids, this.#from);
+    if (has > blank && has === instead.length) return [null, ...free(draft)];
+    if (has > blank) return [withId(new Uint32Array(Math.ceil(this.#vocabSize / 32)), instead[has]!)];
+    const begins = this.#from + has;
+    if (this.#known !== null) this.#known = Math.max(this.#known, begins); // the thread need not know of what a value begins behind
+    const next = ids.length === begins ? instead[has] : undefined;
+    const [allowed, ...behind] = await this.#held(ids, begins, next === undefined ? draft : []);
+    return [next === undefined ? allowed! : withId(allowed!, next), ...behind];
+  }
+
+  async #held(ids: readonly number[], from: number, draft: readonly number[]): Promise<readonly Allowed[]> {
     this.#busy = true;
     try {
-      return await this.#told(ids, from);
+      return await this.#told(ids, from, draft);
     } finally {
       this.#busy = false;
       if (this.#closed) this.#forget();
@@ -77,11 +83,12 @@ export class Following {
   }
 
   /** Some at a time, so that others come between; from the beginning where the thread does not know the answer, because it was started anew. */
-  async #told(ids: readonly number[], from: number): Promise<Allowed> {
+  async #told(ids: readonly number[], from: number, draft: readonly number[]): Promise<readonly Allowed[]> {
     for (let begun = 0; begun < BEGUN_MAX; ) {
       const known = this.#known;
       const end = Math.min((known ?? from) + IDS_MAX, ids.length);
-      const part = { ids: ids.slice(known ?? from, end), ...(end < ids.length && { more: true as const }) };
+      const last = draft.length > 0 ? { draft } : {};
+      const part = { ids: ids.slice(known ?? from, end), ...(end < ids.length ? { more: true as const } : last) };
       if (known === null) begun++;
       this.#known = null;
       const allowed = await this.#call(
@@ -101,6 +108,12 @@ export class Following {
     return at < 0 ? null : at + 1;
   }
 }
+
+/** Any id may follow behind each of these. */
+const free = (draft: readonly number[]): null[] => draft.map(() => null);
+
+/** Those before the first `id`. */
+const until = (draft: readonly number[], id: number): readonly number[] => (draft.includes(id) ? draft.slice(0, draft.indexOf(id)) : draft);
 
 /** How many of the first `beginning` are found in `ids` from `from` on. */
 function commonLength(beginning: readonly number[], ids: readonly number[], from: number): number {

@@ -26,7 +26,7 @@ const LOOK_MS = 250;
 interface Pending {
   readonly sinceMs: number;
   readonly request: Exclude<Request, { kind: "close" }>;
-  readonly resolve: (mask: Allowed | null) => void;
+  readonly resolve: (masks: readonly Allowed[] | null) => void;
   readonly reject: (error: ServingError) => void;
 }
 
@@ -70,7 +70,7 @@ export class Grammars {
     await this.#giveUp(closed);
   }
 
-  #call(request: Pending["request"]): Promise<Allowed | null> {
+  #call(request: Pending["request"]): Promise<readonly Allowed[] | null> {
     if (this.#pending.length >= PENDING_MAX)
       return Promise.reject(new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the grammars`));
     return new Promise((resolve, reject) => {
@@ -132,7 +132,7 @@ export class Grammars {
     if (reply.kind !== "ready") {
       const { resolve, reject } = this.#pending.shift()!;
       if (reply.kind === "failed") reject(fromWire(reply.error));
-      else resolve(reply.kind === "allowed" ? reply.mask : null);
+      else resolve(reply.kind === "allowed" ? reply.masks : null);
     }
     this.#begin();
   }

@@ -13,15 +13,24 @@ import { type Trie, triesOf, type Vocabulary } from "./trie.ts";
 /** One at a time; each but `close` is answered. */
 export type Request =
   | { readonly kind: "check"; readonly schema: string }
-  /** Begins to follow an answer that already has `ids`. `more` come before its mask is asked for: this one has no words. */
-  | { readonly kind: "open"; readonly answer: number; readonly schema: string; readonly ids: readonly number[]; readonly more?: true }
+  /** Begins to follow an answer that already has `ids`. `more` come before masks are asked for: there are none. */
+  | ({ readonly kind: "open"; readonly schema: string } & Followed)
   /** The answer got `ids` more. */
-  | { readonly kind: "next"; readonly answer: number; readonly ids: readonly number[]; readonly more?: true }
+  | ({ readonly kind: "next" } & Followed)
   | { readonly kind: "close"; readonly answer: number };
+
+interface Followed {
+  readonly answer: number;
+  readonly ids: readonly number[];
+  readonly more?: true;
+  /** What may come behind `ids`, and is asked for ahead of time. */
+  readonly draft?: readonly number[];
+}
 
 export type Reply =
   | { readonly kind: "ready" }
-  | { readonly kind: "allowed"; readonly mask: Uint32Array<ArrayBuffer> }
+  /** Behind the answer, and behind each id of the draft as far as it may come and costs no more than one mask. */
+  | { readonly kind: "allowed"; readonly masks: readonly Uint32Array<ArrayBuffer>[] }
   /** The answer is not followed here, because the thread was started anew. */
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly error: WireError };
@@ -52,9 +61,10 @@ class Grammars {
       for (const masks of this.#masks.values()) masks.forgetInTurn();
       const answer = request.kind === "next" ? this.#answers.get(request.answer) : this.#begun(request.schema, request.kind === "check");
       if (answer === undefined) return { kind: "unknown" };
-      if (request.kind !== "check") answer.take(request.ids);
+      if (request.kind === "check") return { kind: "allowed", masks: [answer.allowed()] };
+      answer.take(request.ids);
       if (request.kind === "open") this.#answers.set(request.answer, answer);
-      return { kind: "allowed", mask: request.kind !== "check" && request.more ? new Uint32Array(0) : answer.allowed() };
+      return { kind: "allowed", masks: request.more ? [] : [answer.allowed(), ...answer.ahead(request.draft ?? [])] };
     } catch (thrown) {
       return { kind: "failed", error: toWire(thrown) };
     }
@@ -99,7 +109,7 @@ function serve(port: MessagePort, vocabulary: Vocabulary): void {
       return;
     }
     const reply = grammars.reply(request);
-    port.postMessage(reply, reply.kind === "allowed" ? [reply.mask.buffer] : []);
+    port.postMessage(reply, reply.kind === "allowed" ? reply.masks.map(({ buffer }) => buffer) : []);
   });
   port.postMessage({ kind: "ready" } satisfies Reply);
 }

@@ -20,9 +20,9 @@ import type { Means } from "../forward/run.ts";
 import { createWorkspace } from "../forward/workspace.ts";
 import { type Backend, type NativeBuffer, openBackend } from "../kernels.ts";
 import { placeModel } from "../model.ts";
-import { keepRings } from "../rings.ts";
 import { count, Drawer } from "../sampling/drawer.ts";
 import { type Continuation, createSequence, freeSequence, type Sequence, sealedSince } from "../sequence.ts";
+import { checkDraw, type Draw, type Step, stepOf } from "./draws.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
 
 /** More would be a leak of the caller: workers bound their slots far below. */
@@ -87,21 +87,13 @@ export class EngineCore {
   step(batch: readonly StepInput[]): StepResult<NativeBuffer>[] {
     checkStep(this.info, batch);
     let rows = 0;
-    const steps = batch.map((input): Step => {
-      const sequence = this.#sequence(input.sequence);
-      const ids = Int32Array.of(input.token, ...(input.draft ?? []));
-      const draws = Array.from(ids, (_, i) => ({
-        ...input,
-        id: input.sequence,
-        sequence,
-        position: sequence.position + i + 1,
-        row: rows + i,
-      }));
-      rows += ids.length;
-      return { input, sequence, ids, draws, back: ids.length > 1 ? keepRings(sequence, ids.length - 1) : null };
+    const steps = batch.map((input) => {
+      const step = stepOf(input, this.#sequence(input.sequence), rows);
+      rows += step.ids.length;
+      return step;
     });
     const logits = this.#feed(
-      steps.map(({ input }) => input.sequence),
+      batch.map(({ sequence }) => sequence),
       steps,
       steps.flatMap(({ draws }) => draws),
     );
@@ -198,25 +190,6 @@ function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly b
   }
 }
 
-interface Draw {
-  readonly id: SequenceId;
-  readonly sequence: Sequence;
-  /** Of the token that is drawn. */
-  readonly position: number;
-  /** Of the token before it, among the rows of all feeds. */
-  readonly row: number;
-  readonly sample: Sampling;
-  readonly allowed?: Allowed | undefined;
-}
-
-/** A sequence's part of a step: its token and its draft, and what is drawn behind each of them. */
-interface Step extends Feed {
-  readonly input: StepInput;
-  readonly draws: readonly Draw[];
-  /** Takes back what ran behind a position. */
-  readonly back: ReturnType<typeof keepRings> | null;
-}
-
 /** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
 function replayFrom({ segmentTokens, replayTokens }: EngineInfo, segments: number): Continuation {
   const end = segments * segmentTokens;
@@ -236,9 +209,4 @@ function checkFeed({ vocabSize, contextTokens }: EngineInfo, { sequence, ids }: 
     throw new ServingError("CONTEXT_LENGTH", `${sequence.position + ids.length} tokens, but the context is ${contextTokens} tokens long`);
   const bad = ids.find((id) => id < 0 || id >= vocabSize);
   if (bad !== undefined) throw refusal(`token ${bad} is not in the vocabulary of ${vocabSize}`);
-}
-
-/** Logits are exact behind the end of a replay only. */
-function checkDraw({ sequence: { exactFrom }, position }: Draw): void {
-  if (position <= exactFrom) throw refusal(`no token can be drawn at ${position}: the replay ends at ${exactFrom}`);
 }

@@ -125,15 +125,15 @@ class Weightless implements WeightlessEngine {
   }
 
   /** A draft one id after the other, as far as it is drawn: nothing has to be taken back. */
-  #stepped(timeline: Timeline, { token, sample, draft = new Int32Array(), answer, allowed }: StepInput): Stepped {
+  #stepped(timeline: Timeline, { token, sample, draft = new Int32Array(), answer, allowed = [] }: StepInput): Stepped {
     const sealed = this.#run(timeline, [token]);
     count(timeline.counts, { token, sample, ...(answer && { answer }) });
-    const drawn = [this.#draw(timeline, sample, allowed)];
-    for (const id of draft) {
+    const drawn = [this.#draw(timeline, sample, allowed[0] ?? undefined)];
+    for (const [i, id] of draft.entries()) {
       if (drawn.at(-1)!.token !== id) break;
       sealed.push(...this.#run(timeline, [id]));
       count(timeline.counts, { token: id, sample });
-      drawn.push(this.#draw(timeline, sample));
+      drawn.push(this.#draw(timeline, sample, allowed[i + 1] ?? undefined));
     }
     return { drawn, sealed };
   }

@@ -2,6 +2,7 @@ import type { Random } from "../../runtime/random.ts";
 import type { Sums } from "../sums.ts";
 import { type Command, type Exchange, RedisConnection } from "./connection.ts";
 import { RedisFailure } from "./failure.ts";
+import { DIRECT, type SendOn } from "./redirection.ts";
 import { argumentBytes, type Reply } from "./resp.ts";
 import type { RedisTarget } from "./target.ts";
 
@@ -10,7 +11,10 @@ interface BulkOptions {
   readonly timeoutMs: number;
   readonly random: Random;
   readonly sums: Sums;
+  readonly sendOn: SendOn<RedisBulk>;
 }
+
+const ASKING: Command = { args: ["ASKING"] };
 
 /**
  * Exchanges under way on one connection: as many as move WINDOW_BYTES or nearly, going by the last one. Refilled when half are answered, in one write:
@@ -27,10 +31,14 @@ const WINDOW_MAX = 16;
 export class RedisBulk {
   #window = WINDOW_MAX;
   readonly #connections: readonly RedisConnection[];
+  readonly #sendOn: SendOn<RedisBulk>;
   readonly #waiting: Exchange[] = [];
   #hurrying = false;
+  /** Called when nothing is under way. */
+  #onIdle: (() => void) | null = null;
 
-  constructor(target: RedisTarget, { connections, timeoutMs, random, sums }: BulkOptions) {
+  constructor(target: RedisTarget, { connections, timeoutMs, random, sums, sendOn }: BulkOptions) {
+    this.#sendOn = sendOn;
     const options = { timeoutMs, random, sums, onChange: () => this.#hurry() };
     this.#connections = Array.from({ length: connections }, () => new RedisConnection(target, options));
   }
@@ -41,17 +49,26 @@ export class RedisBulk {
   }
 
   /** Rejects with RedisFailure for an error reply, or if the connection fails; memory named by `place` is then no longer written. */
-  run(command: Command): Promise<Reply> {
+  run(command: Command, trip = DIRECT): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const answered = (replies: readonly Reply[]) => {
-        const reply = replies[0]!;
+        const reply = replies.at(-1)!;
         this.#window = windowFor(bytesMoved(command, reply));
-        if (reply.kind === "error") reject(RedisFailure.reply(reply.text));
+        if (reply.kind === "error") resolve(this.#sendOn(RedisFailure.reply(reply.text), trip, (other, next) => other.run(command, next)));
         else resolve(reply);
       };
-      this.#waiting.push({ commands: [command], replies: [], resolve: answered, reject });
+      this.#waiting.push({ commands: trip.asking ? [ASKING, command] : [command], replies: [], resolve: answered, reject });
       this.#hurry();
     });
+  }
+
+  /** Closes once everything asked is answered. */
+  async retire(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      this.#hurry();
+    });
+    await this.close();
   }
 
   async close(): Promise<void> {
@@ -71,9 +88,17 @@ export class RedisBulk {
 
   #pump(): void {
     for (let free = this.#free(); free.length > 0 && this.#waiting.length > 0; free = this.#free()) this.#fill(free);
+    if (this.#connections.every(({ state }) => state === "away" || state === "closed")) this.#giveUp();
+    if (this.#onIdle !== null && this.#isIdle) this.#onIdle();
+  }
+
+  #giveUp(): void {
     const [first] = this.#connections;
-    if (this.#connections.some(({ state }) => state === "ready" || state === "opening")) return;
     for (const exchange of this.#waiting.splice(0)) exchange.reject(first!.failure);
+  }
+
+  get #isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#connections.every(({ pendingCount }) => pendingCount === 0);
   }
 
   /** Gives the freest of them its share of what waits, as far as there is room. */

@@ -4,7 +4,7 @@ import type { Random } from "../../runtime/random.ts";
 import type { Sums } from "../sums.ts";
 import { RedisFailure } from "./failure.ts";
 import { type Argument, encodeCommands, type Place, type Reply, ReplyReader } from "./resp.ts";
-import { type RedisTarget, serverName } from "./target.ts";
+import { nameOf, type RedisTarget, serverName } from "./target.ts";
 
 export interface Command {
   readonly args: readonly Argument[];
@@ -103,11 +103,11 @@ export class RedisConnection {
     const { host, port, path, tls } = this.#target;
     const options = { ...(path === null ? { host, port } : { path }), onread: { buffer: () => reader.buffer(), callback: read } };
     const socket: Socket = tls ? connectTls({ ...options, ...serverName(this.#target) }) : connectTcp({ ...options, noDelay: true });
-    let failure = new RedisFailure("away", "Redis ended the connection");
+    let failure = new RedisFailure("away", `Redis at ${nameOf(this.#target)} ended the connection`);
     socket.once(tls ? "secureConnect" : "connect", () => this.#greet());
     socket.once("end", () => socket.destroy());
     socket.on("error", (error) => {
-      failure = asFailure(error);
+      failure = asFailure(error, this.#target);
     });
     socket.once("close", () => this.#closed(failure));
     this.#deadline.refresh();
@@ -144,8 +144,8 @@ export class RedisConnection {
     this.#pending.shift();
     this.#deadline.refresh();
     const refusal = reply.kind === "error" ? RedisFailure.reply(reply.text) : null;
-    if (this.state === "ready") this.#refused = refusal?.reason === "readonly";
-    if (refusal?.reason === "readonly") this.#socket.destroy(refusal);
+    if (this.state === "ready") this.#refused = refusal?.isOfServer === true;
+    if (refusal?.isOfServer) this.#socket.destroy(refusal);
     exchange.resolve(exchange.replies);
     this.#options.onChange();
   }
@@ -153,7 +153,9 @@ export class RedisConnection {
   /** Before the first attempt ends this may be called with nothing pending: connecting itself is late. */
   #late(): void {
     if (this.state === "ready" && this.#pending.length === 0) return;
-    this.#socket.destroy(new RedisFailure("deadline", `Redis did not answer within ${this.#options.timeoutMs} ms`));
+    this.#socket.destroy(
+      new RedisFailure("deadline", `Redis at ${nameOf(this.#target)} did not answer within ${this.#options.timeoutMs} ms`),
+    );
   }
 
   /** The socket reads and writes nobody's memory any more: only now are the owners told. */
@@ -176,6 +178,9 @@ export class RedisConnection {
   }
 }
 
-function asFailure(error: Error & { code?: string }): RedisFailure {
-  return error instanceof RedisFailure ? error : new RedisFailure("away", error.message || (error.code ?? error.name));
+/** Where a name has several addresses and none of them answers, Node has no message. */
+function asFailure(error: Error & { code?: string }, target: RedisTarget): RedisFailure {
+  return error instanceof RedisFailure
+    ? error
+    : new RedisFailure("away", error.message || `${error.code ?? error.name}: ${nameOf(target)}`);
 }

@@ -1,12 +1,15 @@
 import { Redis } from "ioredis";
 import { RedisFailure } from "./failure.ts";
-import { type RedisTarget, serverName } from "./target.ts";
+import { DIRECT, type SendOn, type Trip } from "./redirection.ts";
+import { nameOf, type RedisTarget, serverName } from "./target.ts";
 
 const BACKOFF_MS_MAX = 2_000;
 
 /** The connection for small commands: claims and questions, which must not wait behind values. */
 export class RedisControl {
   readonly #redis: Redis;
+  readonly #sendOn: SendOn<RedisControl>;
+  readonly #name: string;
   /** Resolves when the first attempt to connect ended or is late: it is worth waiting for, later ones are not. */
   readonly #opened: Promise<void>;
   /** From a server that takes no writes, for whatever its name leads to now: as the connections that move values do. */
@@ -14,7 +17,9 @@ export class RedisControl {
   /** Why it is away. */
   #failure = new RedisFailure("away", "not connected");
 
-  constructor(target: RedisTarget, timeoutMs: number) {
+  constructor(target: RedisTarget, timeoutMs: number, sendOn: SendOn<RedisControl>) {
+    this.#sendOn = sendOn;
+    this.#name = nameOf(target);
     const { path, host, port, username, password, db } = target;
     this.#redis = new Redis({
       ...(path === null ? { host, port } : { path }),
@@ -32,7 +37,7 @@ export class RedisControl {
       retryStrategy: (attempts) => Math.min(BACKOFF_MS_MAX, 50 * attempts),
     });
     this.#redis.on("error", (error: Error & { code?: string }) => {
-      this.#failure = new RedisFailure("away", error.message || (error.code ?? error.name));
+      this.#failure = this.#asFailure(error);
     });
     this.#redis.on("ready", () => {
       this.#leaving = false;
@@ -43,17 +48,23 @@ export class RedisControl {
     });
   }
 
-  /** Rejects with RedisFailure, at once while there is no connection. */
-  async run<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
-    await this.#opened;
-    if (this.#leaving || this.#redis.status !== "ready") throw this.#failure;
-    try {
-      return await command(this.#redis);
-    } catch (error) {
-      const failure = asFailure(error as Error);
-      if (failure.reason === "readonly") this.#leave(failure);
-      throw failure;
-    }
+  /** `command` is one. Rejects with RedisFailure, at once while there is no connection. */
+  run<T>(command: (redis: Redis) => Promise<T>, trip = DIRECT): Promise<T> {
+    return this.#isReady ? this.#send(command, trip) : this.#opened.then(() => this.#send(command, trip));
+  }
+
+  get #isReady(): boolean {
+    return !this.#leaving && this.#redis.status === "ready";
+  }
+
+  #send<T>(command: (redis: Redis) => Promise<T>, trip: Trip): Promise<T> {
+    if (!this.#isReady) return Promise.reject(this.#failure);
+    if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // what it is for will fail, too
+    return command(this.#redis).catch((error: Error) => {
+      const failure = this.#asFailure(error);
+      if (failure.isOfServer) this.#leave(failure);
+      return this.#sendOn(failure, trip, (other, next) => other.run(command, next));
+    });
   }
 
   #leave(failure: RedisFailure): void {
@@ -63,12 +74,21 @@ export class RedisControl {
     this.#redis.disconnect(true);
   }
 
+  /** Closes once everything asked before is answered. */
+  async retire(): Promise<void> {
+    await this.#opened;
+    await this.#redis.quit().catch(() => {}); // it is away
+    this.close();
+  }
+
   close(): void {
     this.#redis.disconnect();
   }
-}
 
-function asFailure(error: Error): RedisFailure {
-  if (error.name === "ReplyError") return RedisFailure.reply(error.message);
-  return new RedisFailure(error.message === "Command timed out" ? "deadline" : "away", error.message);
+  /** With the address, also where ioredis or Node leave it out: late, or one of several that a name has. */
+  #asFailure({ name, message, code }: Error & { code?: string }): RedisFailure {
+    if (name === "ReplyError") return RedisFailure.reply(message);
+    if (message === "Command timed out") return new RedisFailure("deadline", `${message}: ${this.#name}`);
+    return new RedisFailure("away", message === "" || code === "ETIMEDOUT" ? `${message || (code ?? name)}: ${this.#name}` : message);
+  }
 }

@@ -10,6 +10,11 @@ export class RedisFailure extends Error {
     this.reason = reason;
   }
 
+  /** The server takes no writes, not for now but as it is: another may stand where its name leads. In a cluster the others say that, not its name. */
+  get isOfServer(): boolean {
+    return this.reason === "readonly" && !this.message.startsWith("CLUSTERDOWN");
+  }
+
   /** From the text of an error reply: `OOM command not allowed ...`. */
   static reply(text: string): RedisFailure {
     return new RedisFailure(reasons[text.split(" ", 1)[0] ?? ""] ?? "refused", text);

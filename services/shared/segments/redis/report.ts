@@ -1,10 +1,12 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { UNTRUSTED } from "../../runtime/store-url.ts";
 import { RedisControl } from "./control.ts";
-import { parseRedisUrl } from "./target.ts";
+import { nowhere } from "./redirection.ts";
+import { slotMapOf } from "./slot-map.ts";
+import { nameOf, parseRedisUrls, type RedisTarget } from "./target.ts";
 
 /** What a Redis says of itself. */
-interface RedisReport {
+export interface RedisReport {
   readonly version: string;
   readonly memoryBytes: number;
   /** 0: no bound. */
@@ -13,14 +15,58 @@ interface RedisReport {
   readonly isReplica: boolean;
 }
 
-/** One question, on a connection of its own. UNAVAILABLE, and what to do, within about `timeoutMs`. INVALID_REQUEST for a URL that cannot be read. */
-export async function askRedis(url: string, timeoutMs: number): Promise<RedisReport> {
-  const control = new RedisControl(parseRedisUrl(url), timeoutMs);
+/** What a node says of its cluster, and each master of itself. */
+export interface ClusterReport {
+  readonly version: string;
+  /** Its own word: `ok`, or `fail`. */
+  readonly state: string;
+  /** Of 16384, those that a master serves as far as it knows. */
+  readonly slotsServed: number;
+  /** By name; why one does not answer, where it does not. */
+  readonly masters: ReadonlyMap<string, RedisReport | string>;
+}
+
+type Asked = { readonly single: RedisReport } | { readonly cluster: ClusterReport };
+
+/**
+ * A few questions, on connections of their own: to the first server of `url` that answers, and where that is of a cluster, to all masters. UNAVAILABLE,
+ * and what to do, within a few times `timeoutMs` for each server. INVALID_REQUEST for a URL that cannot be read.
+ */
+export async function askRedis(url: string, timeoutMs: number): Promise<Asked> {
+  const failures: string[] = [];
+  for (const target of parseRedisUrls(url)) {
+    try {
+      return await askServer(target, timeoutMs);
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  }
+  const message = failures.join("; ");
+  throw new ServingError("UNAVAILABLE", `Redis does not answer (${message}); ${adviceFor(message)}`);
+}
+
+async function askServer(target: RedisTarget, timeoutMs: number): Promise<Asked> {
+  const info = await ask(target, timeoutMs, (redis) => redis.info());
+  if (fieldOf(info, "cluster_enabled") !== "1") return { single: reported(info) };
+  const [state, map] = await ask(target, timeoutMs, (redis) => Promise.all([redis.cluster("INFO"), redis.cluster("SLOTS")]));
+  const masters = new Map(slotMapOf(map, target).map(({ master }) => [nameOf(master), master]));
+  const answers = [...masters].map(async ([name, master]) => {
+    const answer = ask(master, timeoutMs, (redis) => redis.info()).then(reported);
+    return [name, await answer.catch((error: Error) => error.message)] as const;
+  });
+  const cluster = {
+    version: fieldOf(info, "redis_version"),
+    state: fieldOf(String(state), "cluster_state"),
+    slotsServed: Number(fieldOf(String(state), "cluster_slots_ok")),
+    masters: new Map(await Promise.all(answers)),
+  };
+  return { cluster };
+}
+
+async function ask<T>(target: RedisTarget, timeoutMs: number, question: Parameters<typeof RedisControl.prototype.run<T>>[0]): Promise<T> {
+  const control = new RedisControl(target, timeoutMs, nowhere);
   try {
-    return reported(await control.run((redis) => redis.info()));
-  } catch (cause) {
-    const { message } = cause as Error;
-    throw new ServingError("UNAVAILABLE", `Redis does not answer (${message}); ${adviceFor(message)}`, { cause });
+    return await control.run(question);
   } finally {
     control.close();
   }
@@ -34,12 +80,13 @@ function adviceFor(message: string): string {
 }
 
 function reported(info: string): RedisReport {
-  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";
   return {
-    version: field("redis_version"),
-    memoryBytes: Number(field("used_memory")),
-    memoryBytesMax: Number(field("maxmemory")),
-    policy: field("maxmemory_policy"),
-    isReplica: field("role") === "slave",
+    version: fieldOf(info, "redis_version"),
+    memoryBytes: Number(fieldOf(info, "used_memory")),
+    memoryBytesMax: Number(fieldOf(info, "maxmemory")),
+    policy: fieldOf(info, "maxmemory_policy"),
+    isReplica: fieldOf(info, "role") === "slave",
   };
 }
+
+const fieldOf = (info: string, name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1] ?? "";

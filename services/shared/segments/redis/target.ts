@@ -15,8 +15,27 @@ export interface RedisTarget {
   readonly db: number;
 }
 
+/** As people and logs know it. */
+export const nameOf = ({ path, host, port }: RedisTarget): string => path ?? `${host}:${port}`;
+
 const NAME = "LONGSHORE_REDIS_URL";
 const FORM = "must begin with redis://, rediss:// or unix://";
+
+/** One server, or nodes of one cluster: whole URLs, separated by commas. As whom they are asked is said by the first. INVALID_REQUEST where another says something else. */
+export function parseRedisUrls(text: string): readonly [RedisTarget, ...RedisTarget[]] {
+  const [first, ...others] = text.split(/,(?=\w+:\/\/)/).map(parseRedisUrl) as [RedisTarget, ...RedisTarget[]];
+  return [first, ...others.map((other) => like(first, other))];
+}
+
+function like(first: RedisTarget, other: RedisTarget): RedisTarget {
+  const isNamed = other.username !== "" || other.password !== "";
+  if (first.path !== null || other.path !== null || other.tls !== first.tls)
+    throw badUrl("all nodes of a cluster are reached by redis://, or all by rediss://");
+  if (isNamed && (other.username !== first.username || other.password !== first.password))
+    throw badUrl("user and password are said in the first URL, and are the same at every node");
+  if (first.db !== 0 || other.db !== 0) throw badUrl("a cluster has no database but 0");
+  return { ...first, host: other.host, port: other.port };
+}
 
 /** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@localhost]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
 export function parseRedisUrl(text: string): RedisTarget {

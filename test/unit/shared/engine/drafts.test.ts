@@ -55,7 +55,7 @@ describe.each(runs)("$name on $kernelPath", ({ kernelPath, name, vocab, segmentT
   });
 });
 
-test("a step takes no longer draft than can be taken back, and none where ids are held to a grammar", () => {
+test("a step takes no longer draft than can be taken back, and must know what may be drawn behind it", () => {
   const options = { mode: "serving", threads: 1, chunkTokens: 16, batchMax: 4, draftMax: 2 } as const;
   const core = new EngineCore({ ...options, modelPath: goldenFolder("t1"), segmentTokens: 8 });
   const { sequence } = core.open([], null);
@@ -64,7 +64,7 @@ test("a step takes no longer draft than can be taken back, and none where ids ar
   expect(() => core.step([{ ...input, draft: draft(3) }])).toThrow("a draft has at most 2 tokens, not 3");
   expect(() => core.step([{ ...input, draft: draft(4) }])).toThrow("a step has 1 to 4 tokens, not 5");
   expect(() => core.step([{ ...input, draft: Int32Array.of(48) }])).toThrow("token 48 is not in the vocabulary of 48");
-  expect(() => core.step([{ ...input, draft: draft(1), allowed: new Uint32Array(2).fill(1) }])).toThrow("has no draft");
+  expect(() => core.step([{ ...input, draft: draft(1), allowed: [null] }])).toThrow("told at 1 places, and a draft of 1 tokens has 2");
   core.shutdown();
 });
 

@@ -12,7 +12,7 @@ function followed(instead?: readonly number[], blank?: number) {
     VOCAB_SIZE,
     async (request) => {
       asked.push(request);
-      return Uint32Array.of(1, 0, 0);
+      return request.more ? [] : Array.from({ length: 1 + (request.draft?.length ?? 0) }, () => Uint32Array.of(1, 0, 0));
     },
     () => {},
   );
@@ -102,7 +102,7 @@ test("a long answer is told of bit by bit, and from the beginning to a thread th
         }
         if (kind === "open") asked.length = 0;
         asked.push([...ids]);
-        return more ? new Uint32Array(0) : Uint32Array.of(1, 0, 0);
+        return more ? [] : [Uint32Array.of(1, 0, 0)];
       },
       () => {},
     );
@@ -114,6 +114,24 @@ test("a long answer is told of bit by bit, and from the beginning to a thread th
       expect(asked.flat()).toEqual(ids);
     }
   }
+});
+
+test("behind a draft all may follow while the answer thinks or calls; behind one of a value what the thread says; what decides between these ends it", async () => {
+  const instead = [40, 65, 31];
+  const { following, asked } = followed(instead);
+  expect(await following.ahead([1], [2, 3])).toEqual([null, null, null]);
+  expect(await following.ahead([1], [2, THOUGHT_ENDS, 3])).toEqual([null, null]);
+  expect(await following.ahead([1, THOUGHT_ENDS], [2, 3])).toEqual([Uint32Array.of(1, 1 << 8, 0)]);
+  expect(await following.ahead([1, THOUGHT_ENDS, 40], [65, 31])).toEqual([Uint32Array.of(0, 0, 2)]);
+  expect(await following.ahead([1, THOUGHT_ENDS, ...instead], [2, 3])).toEqual([null, null, null]);
+  const value = followed();
+  expect(await value.following.ahead([THOUGHT_ENDS, 0], [2, 3])).toEqual(Array(3).fill(Uint32Array.of(1, 0, 0)));
+  expect(await value.following.ahead([THOUGHT_ENDS, 0, 2, 4], [5])).toHaveLength(2);
+  expect(value.asked).toEqual([
+    { kind: "open", schema: "{}", ids: [0], draft: [2, 3] },
+    { kind: "next", ids: [2, 4], draft: [5] },
+  ]);
+  expect(asked).toHaveLength(1);
 });
 
 test("each id of a long thought is looked at once", async () => {

@@ -33,6 +33,22 @@ const strings = (count: number) => ({ anyOf: Array.from({ length: count }, (_, i
 const inObject = (a: object) => ({ type: "object", properties: { a }, required: ["a"] });
 const tooMany = { code: "INVALID_REQUEST", message: expect.stringContaining("too many ways") };
 
+test("what is asked for ahead is what comes when the answer has got there; it ends where a token may not come, or a mask has cost enough", () => {
+  const answer = answerOf(masksOf(inObject({ maxLength: 6, type: "string" })));
+  answer.take([...Buffer.from('{"a')]);
+  const draft = [...Buffer.from('": "xy!"')];
+  const ahead = answer.ahead(draft);
+  for (const [i, id] of draft.entries()) {
+    answer.take([id]);
+    expect(answer.allowed(), `behind ${i}`).toEqual(ahead[i]);
+  }
+  expect(answer.ahead([...Buffer.from(" }")])).toHaveLength(0); // one line: no space there
+  expect(answer.ahead([...Buffer.from("}")])).toHaveLength(0); // and nothing behind the end, of a vocabulary without one
+  const masks = masksOf(counting(60));
+  expect(answerOf(masks).ahead([...Buffer.from('"a')])).toHaveLength(0);
+  expect(masks.reader.cost.steps).toBeLessThan(COST_MAX * 1.01);
+});
+
 test("a token of an answer that can be read in too many ways is refused for what it costs, each time", () => {
   const masks = masksOf(counting(60));
   for (let time = 0; time < 2; time++) {

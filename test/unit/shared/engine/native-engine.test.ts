@@ -125,7 +125,7 @@ describe("the engine in its thread", () => {
       while (all.length < 24) {
         const { token } = all.at(-1)!;
         const told = tells === "always" || all.length === before.length ? { answer: Int32Array.from(all, (drawn) => drawn.token) } : {};
-        const own = { sequence, token, sample: wanted, ...told, allowed };
+        const own = { sequence, token, sample: wanted, ...told, allowed: [allowed] };
         const other = beside === undefined ? [] : [{ sequence: beside, token: 1, sample }];
         const results = (await engine.step([...other, own])).map(stepped);
         for (const { sealed } of results) release(sealed);

@@ -75,3 +75,15 @@ test("who comes when room has grown does not overtake those who wait", async () 
   for (const each of [b, c]) each.end();
   await Promise.all([b.done, c.done]);
 });
+
+test("it is empty once those inside and those who wait have passed", async () => {
+  const [gate, order]: [Gate, string[]] = [new Gate(() => 1, 10), []];
+  const [a, b] = [held(gate, order, "a"), held(gate, order, "b")];
+  const empty = gate.empty().then(() => order.push("empty"));
+  a.end();
+  await a.done;
+  b.end();
+  await Promise.all([b.done, empty]);
+  expect(order).toEqual(["a", "b", "empty"]);
+  await gate.empty();
+});

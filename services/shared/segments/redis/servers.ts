@@ -1,0 +1,160 @@
+import type { Clock } from "../../runtime/clock.ts";
+import type { Logger } from "../../runtime/log.ts";
+import type { FailureReason } from "../tally.ts";
+import { RedisControl } from "./control.ts";
+import { RedisFailure } from "./failure.ts";
+import { type NodeOptions, RedisNode } from "./node.ts";
+import { nowhere, type Redirection, redirectionOf, type Trip } from "./redirection.ts";
+import { type SlotRange, slotMapOf } from "./slot-map.ts";
+import { SLOTS, slotOf } from "./slots.ts";
+import { nameOf, type RedisTarget } from "./target.ts";
+
+interface ServersOptions extends NodeOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A server is asked nothing any more: it left the cluster, or its slots are elsewhere. */
+  readonly onLeft: (name: string) => void;
+}
+
+/** Times that one command is sent on: to the new master of a slot that we knew elsewhere, from there to where it is moving, and twice while masters change. */
+const HOPS_MAX = 4;
+/** Between two questions for the map. */
+const LEARN_MS_MIN = 1_000;
+/** As many as a cluster is made for. */
+const NODES_MAX = 1_000;
+/** After these another master may have the slots by now. */
+const LOST: ReadonlySet<FailureReason> = new Set(["away", "deadline", "readonly"]);
+
+/**
+ * The servers that hold the values: a single one, which costs nothing more, or the masters of a cluster. Which of both is not asked: the first
+ * MOVED tells, and several servers in the setting. From then on each key goes to the master of its slot. The map of slots is learned anew, by one
+ * question at a time, when a master sends a command on or is lost.
+ */
+export class RedisServers {
+  readonly #seeds: readonly RedisTarget[];
+  readonly #options: ServersOptions;
+  readonly #nodes = new Map<string, RedisNode>();
+  /** Those that have no slots any more, until what is under way there has ended. */
+  readonly #leaving = new Set<RedisNode>();
+  /** Holds every key while there is no map, and tells who holds those that the map says nothing of. */
+  #home: RedisNode;
+  /** Each slot's master; null while this is one server as far as we know. */
+  #slots: (RedisNode | undefined)[] | null = null;
+  /** While the map is asked for: the connection. */
+  #asking: RedisControl | null = null;
+  #isLearning = false;
+  #nextLearnMs = Number.NEGATIVE_INFINITY;
+  #learned = 0;
+  #isTroubleTold = false;
+  #isClosed = false;
+
+  constructor(seeds: readonly [RedisTarget, ...RedisTarget[]], options: ServersOptions) {
+    this.#seeds = seeds;
+    this.#options = options;
+    this.#home = this.#node(seeds[0]);
+    if (seeds.length > 1) void this.#learn(null);
+  }
+
+  /** Where the key belongs, as far as we know. To be asked, or its gate entered, at once: it may leave. */
+  of(key: string): RedisNode {
+    return this.#slots === null ? this.#home : (this.#slots[slotOf(key)] ?? this.#home);
+  }
+
+  /** To be told of every failure. */
+  failed(node: RedisNode, { reason }: RedisFailure): void {
+    if ((this.#slots !== null || this.#seeds.length > 1) && LOST.has(reason)) void this.#learn(node);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#asking?.close();
+    await Promise.all([...this.#nodes.values(), ...this.#leaving].map((node) => node.close()));
+  }
+
+  async #sendOn<T>(from: RedisNode, failure: RedisFailure, { hops }: Trip, again: (node: RedisNode, trip: Trip) => Promise<T>): Promise<T> {
+    const to = redirectionOf(failure.message);
+    if (to === null || hops === HOPS_MAX || this.#isClosed) throw failure;
+    return again(this.#named(to, from), { hops: hops + 1, asking: to.once });
+  }
+
+  #named({ host, port, slot, once }: Redirection, from: RedisNode): RedisNode {
+    const node = this.#node({ ...from.target, host: host || from.target.host, port });
+    if (!once) {
+      if (this.#slots !== null) this.#slots[slot] = node;
+      void this.#learn(null);
+    }
+    return node;
+  }
+
+  #node(target: RedisTarget): RedisNode {
+    const known = this.#nodes.get(nameOf(target));
+    if (known !== undefined) return known;
+    if (this.#nodes.size === NODES_MAX)
+      throw new RedisFailure("protocol", `more than ${NODES_MAX} masters are named, the last ${nameOf(target)}`);
+    const node = new RedisNode(target, this.#options, (...trip) => this.#sendOn(...trip));
+    this.#nodes.set(node.name, node);
+    return node;
+  }
+
+  /** Asks one after the other who has which slots, until one tells; `suspect` last. */
+  async #learn(suspect: RedisNode | null): Promise<void> {
+    const { clock, log } = this.#options;
+    if (this.#isLearning || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
+    this.#isLearning = true;
+    let failure: Error | null = null;
+    for (const target of this.#candidates(suspect)) {
+      failure = await this.#learnFrom(target);
+      if (failure === null || this.#isClosed) break;
+    }
+    this.#isLearning = false;
+    this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
+    if (failure !== null && !this.#isTroubleTold)
+      log.warn({ detail: failure.message }, "no node of the Redis Cluster tells who has which slots");
+    this.#isTroubleTold = failure !== null;
+  }
+
+  /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
+  #candidates(suspect: RedisNode | null): Iterable<RedisTarget> {
+    const nodes = [...this.#nodes.values()].filter((node) => node !== suspect).map(({ target }) => target);
+    const first = this.#learned++ % Math.max(1, nodes.length);
+    const inTurn = [...nodes.slice(first), ...nodes.slice(0, first), ...this.#seeds, ...(suspect === null ? [] : [suspect.target])];
+    return new Map(inTurn.map((target) => [nameOf(target), target])).values();
+  }
+
+  /** Null once the map is known. */
+  async #learnFrom(target: RedisTarget): Promise<RedisFailure | null> {
+    const control = new RedisControl(target, this.#options.timeoutMs, nowhere);
+    this.#asking = control;
+    try {
+      const reply = await control.run((redis) => redis.cluster("SLOTS"));
+      if (!this.#isClosed) this.#follow(slotMapOf(reply, target));
+      return null;
+    } catch (error) {
+      if (!(error instanceof RedisFailure)) throw error;
+      const isSingle = error.message.includes("cluster support disabled") && this.#seeds.includes(target);
+      if (isSingle && !this.#isClosed) this.#settle(this.#node(target), null);
+      return isSingle ? null : error;
+    } finally {
+      control.close();
+      this.#asking = null;
+    }
+  }
+
+  #follow(ranges: readonly SlotRange[]): void {
+    const slots: (RedisNode | undefined)[] = new Array(SLOTS).fill(undefined);
+    for (const { first, last, master } of ranges) slots.fill(this.#node(master), first, last + 1);
+    this.#settle(this.#node(ranges[0]!.master), slots);
+  }
+
+  #settle(home: RedisNode, slots: (RedisNode | undefined)[] | null): void {
+    this.#home = home;
+    this.#slots = slots;
+    const kept = new Set<RedisNode | undefined>([home, ...(slots ?? [])]);
+    for (const node of [...this.#nodes.values()].filter((node) => !kept.has(node))) {
+      this.#nodes.delete(node.name);
+      this.#leaving.add(node);
+      void node.retire().then(() => this.#leaving.delete(node));
+      this.#options.onLeft(node.name);
+    }
+  }
+}
