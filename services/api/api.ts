@@ -5,6 +5,7 @@ import { ServingError } from "../shared/runtime/errors.ts";
 import { Admission } from "./admission/admission.ts";
 import { identifier } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
+import { Failures } from "./failures.ts";
 import { openGrpc } from "./grpc/server.ts";
 import { BodyRoom } from "./http/body-room.ts";
 import { Connections } from "./http/connection.ts";
@@ -48,6 +49,7 @@ export async function startApi(
     admission,
     retries: new Retries({ ...shown, replicas }),
     bodies: new BodyRoom(config),
+    failures: new Failures(log, clock),
     identify,
     limits,
     stopping: stop.signal,

@@ -6,6 +6,7 @@ import type { Metrics } from "../shared/runtime/metrics.ts";
 import type { Random } from "../shared/runtime/random.ts";
 import type { Admission } from "./admission/admission.ts";
 import type { Identify } from "./auth.ts";
+import type { Failures } from "./failures.ts";
 import type { BodyRoom } from "./http/body-room.ts";
 import type { Readers } from "./jobs/readers.ts";
 import type { Retries } from "./jobs/retries.ts";
@@ -28,6 +29,7 @@ export interface ApiDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly failures: Failures;
   readonly metrics: Metrics;
   /** Aborts when the process is told to stop: open streams end, so that their readers resume elsewhere. */
   readonly stopping: AbortSignal;

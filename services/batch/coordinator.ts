@@ -1,12 +1,13 @@
 import { Admission } from "../api/admission/admission.ts";
 import { documentReader } from "../shared/bus/damage.ts";
 import { Reach } from "../shared/bus/reach.ts";
+import { checkWebhook } from "./check-webhook.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { hasToEnd, OpenBatches } from "./open-batches.ts";
 import { runBatch } from "./run-batch.ts";
 import { Sweeps } from "./sweep.ts";
-import { checkWebhook, Webhooks } from "./webhooks.ts";
+import { Webhooks } from "./webhooks.ts";
 
 type CoordinatorDeps = Omit<BatchDeps, "admission" | "stopping" | "readable">;
 

@@ -2,11 +2,14 @@ import { createHmac } from "node:crypto";
 import { type JobEnd, jobEndOf } from "../api/jobs/job-end.ts";
 import { batchOf, hasEnded } from "../shared/batches/batch.ts";
 import { derivedId } from "../shared/batches/ids.ts";
+import { toldOf } from "../shared/bus/away.ts";
 import type { Document } from "../shared/bus/contract.ts";
-import { refusal } from "../shared/runtime/errors.ts";
+import { ServingError } from "../shared/runtime/errors.ts";
 import { linked } from "../shared/runtime/pause.ts";
+import { keyOf } from "./check-webhook.ts";
 import { Heard } from "./heard.ts";
 import type { BatchDeps } from "./lines-run.ts";
+import { Untaken } from "./untaken.ts";
 
 /** Tries of one event, and the time between them: about two hours altogether. */
 const TRIES_MAX = 10;
@@ -15,26 +18,15 @@ const RETRY_SECONDS_MAX = 1_800;
 const ANSWER_MS = 10_000;
 /** Of the time that a stop may take: receivers have so much of it to answer, and the record the rest to take what they said. */
 const LAST_ANSWERS = 0.25;
-const SECRET_BYTES_MIN = 24;
 /** Ends that are told at once. */
 const TELLING_MAX = 16;
 
 type WebhookDeps = Pick<BatchDeps, "bus" | "clock" | "config" | "log" | "readable">;
+type TellDeps = Pick<WebhookDeps, "bus" | "config" | "log"> & { readonly untaken: Untaken };
 
 /** What has an end to tell. */
 const KINDS = ["batch", "event"] as const;
 type Kind = (typeof KINDS)[number];
-
-/** Throws INVALID_REQUEST for a URL without a secret that can sign. */
-export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"]): void {
-  if (webhookUrl === "") return;
-  const url = URL.canParse(webhookUrl) ? new URL(webhookUrl) : null;
-  if (url === null || !/^https?:$/.test(url.protocol)) throw refusal("LONGSHORE_WEBHOOK_URL must be an http: or https: URL");
-  if (url.username !== "" || url.password !== "")
-    throw refusal("LONGSHORE_WEBHOOK_URL must not hold a user or a password: what is told is signed instead");
-  if (keyOf(webhookSecret).length < SECRET_BYTES_MIN)
-    throw refusal(`LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
-}
 
 interface Untold {
   readonly kind: Kind;
@@ -49,9 +41,11 @@ export class Webhooks {
   readonly #untold = new Map<string, Untold>();
   readonly #telling = new Map<string, Promise<void>>();
   readonly #cut = new AbortController();
+  readonly #untaken: Untaken;
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
+    this.#untaken = new Untaken(deps.log, deps.clock);
     this.#heard = { batch: new Heard(deps.bus, "batch"), event: new Heard(deps.bus, "event") };
   }
 
@@ -98,36 +92,49 @@ export class Webhooks {
   async #tell(key: string, untold: Untold, nowMs: number): Promise<void> {
     const { kind, document } = untold;
     try {
-      await tell(this.#deps, kind, document, nowMs, this.#cut.signal);
-      if (this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
+      const isOver = await tell({ ...this.#deps, untaken: this.#untaken }, kind, document, nowMs, this.#cut.signal);
+      if (isOver || this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
     } catch (error) {
-      this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
+      if (ServingError.from(error).code === "INTERNAL")
+        this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
+      else this.#untaken.failed(toldOf(error), false);
     }
   }
 }
 
 /**
  * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after
- * TRIES_MAX.
+ * TRIES_MAX. Resolves to whether nothing is to be told any more. The document of a job's end goes then.
  */
-async function tell({ bus, config, log }: WebhookDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<void> {
+async function tell(deps: TellDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<boolean> {
+  const { bus, config, log, untaken } = deps;
   const end = endOf(kind, document);
-  if (end?.webhook == null) return;
+  if (end?.webhook == null) return true;
   const { tenant, id, text } = document;
-  const write = (webhook: JobEnd["webhook"], after: number) =>
+  const write = (webhook: End["webhook"], after: number) =>
     bus.documents.put(kind, tenant, id, JSON.stringify({ ...(JSON.parse(text) as object), webhook }), after);
   const tries = end.webhook.tries + 1;
   const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** end.webhook.tries);
   const place = await write({ tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) }, document.place);
-  if (place === null) return;
+  if (place === null) return false;
   const problem = await post(config, end, Math.floor(nowMs / 1_000), cut);
-  if (problem !== null) log.warn({ [kind]: id, tries, problem }, "a webhook was not taken");
-  if (problem !== null && (tries < TRIES_MAX || cut.aborted)) return;
-  await write(null, place);
+  if (problem === null) untaken.worked();
+  else if (cut.aborted) return false;
+  else {
+    log.debug({ [kind]: id, tries, problem }, "a webhook was not taken");
+    untaken.failed(problem, tries >= TRIES_MAX);
+    if (tries < TRIES_MAX) return false;
+  }
+  if (kind === "event") await bus.documents.delete(kind, tenant, id);
+  else await write(null, place);
+  return true;
 }
 
+/** `webhook` null: it was told, or given up. */
+type End = Omit<JobEnd, "webhook"> & { readonly webhook: JobEnd["webhook"] | null };
+
 /** What a document says of an end; null before it. */
-function endOf(kind: Kind, document: Document): JobEnd | null {
+function endOf(kind: Kind, document: Document): End | null {
   if (kind === "event") return jobEndOf(document);
   const batch = batchOf(document);
   return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
@@ -136,7 +143,7 @@ function endOf(kind: Kind, document: Document): JobEnd | null {
 const keyOfDocument = (kind: Kind, { tenant, id }: Document): string => `${kind}\n${tenant}\n${id}`;
 
 /** What was wrong; null if it was taken. */
-async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
+async function post(config: BatchDeps["config"], end: End, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
   const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
   const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
   const { signal, release } = linked(AbortSignal.timeout(ANSWER_MS), cut);
@@ -162,5 +169,3 @@ function signed(secret: string, id: string, nowSeconds: number, body: string): R
   const signature = createHmac("sha256", keyOf(secret)).update(`${id}.${nowSeconds}.${body}`).digest("base64");
   return { "webhook-id": id, "webhook-timestamp": String(nowSeconds), "webhook-signature": `v1,${signature}` };
 }
-
-const keyOf = (secret: string): Buffer => Buffer.from(secret.startsWith("whsec_") ? secret.slice("whsec_".length) : "", "base64");

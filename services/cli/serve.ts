@@ -1,7 +1,7 @@
 import { type RunningApi, startApi } from "../api/api.ts";
 import { openServedModel } from "../api/model.ts";
+import { checkWebhook } from "../batch/check-webhook.ts";
 import { coordinate } from "../batch/coordinator.ts";
-import { checkWebhook } from "../batch/webhooks.ts";
 import { systemClock } from "../shared/runtime/clock.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/runtime/log.ts";

@@ -143,6 +143,7 @@ const registryOf = (registry: Registry, road: Road): Registry => ({
   noteJob: (jobId, summary) => road.ask(() => registry.noteJob(jobId, summary)),
   jobs: (limit) => road.ask(() => registry.jobs(limit)),
   keepKey: (id, text) => road.ask(() => registry.keepKey(id, text)),
+  forgetKey: (id) => road.ask(() => registry.forgetKey(id)),
   keptKeys: (after, max) => road.ask(() => registry.keptKeys(after, max)),
 });
 

@@ -42,7 +42,7 @@ export class World {
   readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, jobMs: AGE_MS }, this.recordClock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
   readonly files = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
-  readonly documents = new MemoryDocuments({ bytesMax: 1e9, ageMsMax: AGE_MS }, this.recordClock);
+  readonly documents = new MemoryDocuments({ bytesMax: 1e9, endsBytesMax: 1e9, ageMsMax: AGE_MS, endsAgeMsMax: AGE_MS }, this.recordClock);
   readonly store: MemoryStore = memoryStore(this.clock);
   readonly #trace: Trace;
   #calm = false;

@@ -120,9 +120,8 @@ export function atTheDoor(deps: Pick<ApiDeps, "identify" | "bodies" | "config" |
 const headersOf = ({ metadata }: Pick<AnyCall, "metadata">): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata.getMap()).map(([name, value]) => [name, String(value)]));
 
-function told({ log }: ApiDeps, path: string, thrown: unknown): ServingError {
+function told({ failures }: ApiDeps, path: string, thrown: unknown): ServingError {
   const error = ServingError.from(thrown);
-  if (error.code === "INTERNAL") log.error({ path, err: error.cause ?? error }, "call failed");
-  else if (error.http >= 500) log.warn({ path, code: error.code, message: error.message }, "call failed");
+  failures.tell("call failed", { path }, error);
   return error;
 }

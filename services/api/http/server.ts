@@ -86,7 +86,8 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   });
   app.addHook("onResponse", async (request, reply) => {
     answered(routeOf(request), String(reply.statusCode));
-    if (request.method === "POST" || (reply.statusCode >= 500 && !isProbe(request))) {
+    const isOurs = reply.statusCode >= 500 && reply.statusCode !== 503; // many at once are answered 503, and one is told of
+    if (request.method === "POST" || isOurs) {
       log.info(
         { request: request.id, route: request.routeOptions.url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) },
         "answered",
@@ -96,9 +97,7 @@ export function openApi(deps: ApiDeps): FastifyInstance {
   app.addHook("preClose", () => lines.answered(deps.clock, LAST_WORDS_MS));
   const answerError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply) => {
     const error = leftAmidBody(thrown, request) ?? fromHttpLayer(thrown, config.bodyMaxBytes);
-    if (error.code === "INTERNAL") log.error({ request: request.id, err: error.cause ?? error }, "request failed");
-    else if (error.http >= 500 && !isProbe(request))
-      log.warn({ request: request.id, code: error.code, message: error.message }, "request failed");
+    if (error.code === "INTERNAL" || !isProbe(request)) deps.failures.tell("request failed", { request: request.id }, error);
     linger(request, reply);
     const form = formOf(request);
     return reply.code(form.status(error)).headers(retryHeaders(error)).send(form.body(error, request.id));

@@ -12,11 +12,10 @@ const jobEndShape = z.object({
   id: z.string(),
   /** Unix seconds. */
   endedAt: z.number(),
-  /** Null once it was told or given up. */
-  webhook: tellingShape.nullable(),
+  webhook: tellingShape,
 });
 
-/** The end of a job as webhooks tell it: a document of kind "event" under the job's id, kept as long as the job, so that no end is told anew. */
+/** The end of a job that webhooks have to tell: a document of kind "event" under the job's id, until it was told or given up. The job's note says that it was written down. */
 export type JobEnd = Readonly<z.infer<typeof jobEndShape>>;
 
 /** Throws DAMAGED. */

@@ -1,5 +1,5 @@
 import { type ApiKey, makeKey, readKey } from "../../api/keys/key.ts";
-import { KEYS_MAX } from "../../api/keys/key-ring.ts";
+import { KEYS_MAX, makeRoom } from "../../api/keys/keys-room.ts";
 import type { Bus } from "../../shared/bus/contract.ts";
 import { type Config, requireServers } from "../../shared/runtime/config.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
@@ -16,8 +16,9 @@ export interface KeyOptions {
 /** Prints the new key on standard output, and nothing else there: it is never shown again. */
 export function createKey(config: Config, options: KeyOptions): Promise<void> {
   return withKeys(config, async ({ registry }) => {
-    const kept = (await registry.keptKeys(0, KEYS_MAX)).length;
-    if (kept >= KEYS_MAX) throw new ServingError("OVERLOADED", `there are ${KEYS_MAX} keys already`);
+    const isFirst = (await registry.keptKeys(0, 1)).length === 0;
+    for (const { id, name, revokedMs } of await makeRoom(registry))
+      console.error(`key ${id} (${name}), revoked ${day(revokedMs ?? 0)}, is forgotten: there may be ${KEYS_MAX} keys`);
     const { secret, key } = makeKey({
       name: options.name,
       tenant: options.tenant ?? options.name,
@@ -27,8 +28,7 @@ export function createKey(config: Config, options: KeyOptions): Promise<void> {
     });
     await registry.keepKey(key.id, JSON.stringify(key));
     console.error(`key ${key.id} of tenant ${key.tenant}: keep it now, only its hash is stored; the API takes it within seconds`);
-    if (kept === 0)
-      console.error("it is the first one: from now on requests without a key are refused (401), also once all keys are revoked");
+    if (isFirst) console.error("it is the first one: from now on requests without a key are refused (401), also once all keys are revoked");
     console.log(secret);
   });
 }

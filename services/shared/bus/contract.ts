@@ -165,10 +165,10 @@ export interface PayloadStore {
   room(): Promise<Room>;
 }
 
-/** What batches and files are described by, and what webhooks tell of jobs. */
+/** What batches and files are described by, and the ends of jobs that webhooks have to tell (`event`), which have room of their own. */
 export type DocumentKind = "file" | "batch" | "event";
 
-/** A small text of a tenant's. Its place grows with every write to any document: `put` behind a place is a compare-and-set. */
+/** A small text of a tenant's. Its place grows with every write to any document of its kind: `put` behind a place is a compare-and-set. */
 export interface Document {
   readonly tenant: string;
   readonly id: string;
@@ -185,7 +185,7 @@ export interface Documents {
   /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
-  /** Of all documents, and what it takes to keep them. */
+  /** Of the documents of batches and files, and what it takes to keep them. */
   room(): Promise<Room>;
 }
 
@@ -241,6 +241,8 @@ export interface Registry {
   jobs(limit: number): Promise<readonly Noted[]>;
   /** Keeps what is known of an API key, in place of what was. */
   keepKey(id: string, text: string): Promise<void>;
+  /** Drops what is kept of an API key. */
+  forgetKey(id: string): Promise<void>;
   /** What was kept of API keys behind a place, oldest first. */
   keptKeys(after: number, max: number): Promise<readonly KeptKey[]>;
 }

@@ -27,8 +27,9 @@ export interface BusSettings extends LogRules {
   /** Bytes of all parts of files, and how long they and all documents are kept. */
   readonly filesMaxBytes: number;
   readonly filesMaxAgeMs: number;
-  /** Bytes of all documents. */
+  /** Bytes of the documents of batches and files, and of those of ends that webhooks have to tell. */
   readonly documentsMaxBytes: number;
+  readonly endsMaxBytes: number;
   readonly beatLifeMs: number;
   /** How long `remember` remembers. */
   readonly keyLifeMs: number;
@@ -57,6 +58,7 @@ const defaults = {
   payloadsMaxBytes: 2_147_483_648,
   filesMaxBytes: 4_294_967_296,
   documentsMaxBytes: 268_435_456,
+  endsMaxBytes: 67_108_864, // 230,000 ends
   filesMaxAgeMs: 31 * 86_400_000, // a day more than files are shown, so that none is shown whose parts are gone
   beatLifeMs: 5_000,
   keyLifeMs: 86_400_000,

@@ -102,6 +102,20 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect((await documents.room()).bytes).toBeLessThan(300);
     });
 
+    test("of ends have room of their own: neither they nor those of batches and files fill that of the others", async () => {
+      const { documents } = await fresh(kind, { documentsMaxBytes: MIB, endsMaxBytes: MIB / 2 });
+      const text = "x".repeat(MIB / 8);
+      const fill = async (of: "event" | "batch", count: number) => {
+        for (let i = 0; i < count; i++) await documents.put(of, "t", `${i}`, text, 0);
+      };
+      await expect(fill("event", 5)).rejects.toMatchObject({ code: "OVERLOADED" });
+      expect((await documents.room()).bytes).toBe(0);
+      await fill("batch", 7);
+      await expect(fill("batch", 9)).rejects.toMatchObject({ code: "OVERLOADED" });
+      await documents.delete("event", "t", "0");
+      expect(await documents.put("event", "t", "new", "small", 0)).not.toBeNull();
+    });
+
     test("come in pages of bounded size, and all of them, however large they are", async () => {
       const bus = await fresh(kind);
       const ids = Array.from({ length: 20 }, (_, i) => String(i).padStart(2, "0"));

@@ -40,6 +40,9 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       const later = await bus.registry.keptKeys(kept[1]!.place, 10);
       expect(later.map(({ text }) => text)).toEqual(["three, new", "one, revoked"]);
       expect(await bus.registry.keptKeys(later[1]!.place, 10)).toEqual([]);
+      await bus.registry.forgetKey("two");
+      await bus.registry.forgetKey("unknown");
+      expect((await bus.registry.keptKeys(0, 10)).map(({ id }) => id)).toEqual(["three", "one"]);
     });
 
     test("remembers the first value of a key, for its life time", async () => {

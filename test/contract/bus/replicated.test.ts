@@ -15,7 +15,7 @@ import { NatsServer } from "../../support/nats.ts";
 import { commandLine } from "../../support/role-process.ts";
 
 const SERVERS = 3;
-const STREAMS = 11;
+const STREAMS = 12;
 let servers: NatsServer[];
 let urls: string[];
 let bus: Bus;

@@ -164,6 +164,6 @@ test("where documents take more than half, or open batches may come to it, they 
   const input = await upload("a", 3);
   await untilRefused(() => ask("a", input));
   expect([await lookedAt("file"), await lookedAt("batch")]).toEqual([[], ["batch", "file"]]);
-  await bus.documents.put("event", "b", "x", "x".repeat(MIB / 2), 0);
+  await bus.documents.put("file", "b", "x", "x".repeat(MIB / 2), 0);
   await expect(upload("a", 3)).rejects.toMatchObject({ status: 429, message: expect.stringMatching(/wait for batches to end/) });
 });

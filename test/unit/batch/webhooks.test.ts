@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { openServedModel } from "../../../services/api/model.ts";
 import { coordinate } from "../../../services/batch/coordinator.ts";
@@ -23,6 +24,8 @@ async function tellers(answer: RequestListener, settings: NodeJS.ProcessEnv = {}
   receiver = createServer(answer).listen(0, "127.0.0.1");
   await once(receiver, "listening");
   const bus = openBus({ url: "memory:" });
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => lines.push((JSON.parse(line) as { msg: string }).msg) });
   const config = loadConfig({
     LONGSHORE_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`,
     LONGSHORE_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24).toString("base64")}`,
@@ -30,23 +33,31 @@ async function tellers(answer: RequestListener, settings: NodeJS.ProcessEnv = {}
   });
   const end = (id: string) => ({ type: "job.finished", id, endedAt: 1_000, webhook: { tries: 0, nextAt: 1_000 } });
   return {
+    lines,
     coordinator: async (stop: AbortSignal) => {
       const deps = { bus, config, model: await openServedModel(config), log: silentLog, metrics: openMetrics() };
       return coordinate({ ...deps, clock: systemClock, random: systemRandom }, stop);
     },
-    webhooks: () => new Webhooks({ bus, clock: systemClock, config, log: silentLog, readable: (_, document, read) => read(document) }),
+    webhooks: () => new Webhooks({ bus, clock: systemClock, config, log, readable: (_, document, read) => read(document) }),
     ends: async (...ids: readonly string[]) => {
       for (const id of ids) await bus.documents.put("event", "t", id, JSON.stringify(end(id)), 0);
     },
-    webhook: async (id: string) => (JSON.parse((await bus.documents.get("event", "t", id))!.text) as ReturnType<typeof end>).webhook,
+    /** Of how many ends something is kept. */
+    kept: async () => (await bus.documents.behind("event", null, 0, 100)).length,
+    webhook: async (id: string) => {
+      const document = await bus.documents.get("event", "t", id);
+      return document === null ? null : (JSON.parse(document.text) as ReturnType<typeof end>).webhook;
+    },
   };
 }
 
-test("an end that nobody takes is told ten times, ever later, and then given up", async () => {
+test("an end that nobody takes is told ten times, ever later, and then given up: nothing is kept of it", async () => {
   let tries = 0;
   const {
     webhooks: open,
     ends,
+    kept,
+    lines,
     webhook,
   } = await tellers((request, response) => {
     tries++;
@@ -70,17 +81,18 @@ test("an end that nobody takes is told ten times, ever later, and then given up"
       )
       .toBe(told);
     if (told === 10) break;
-    const { nextAt } = await webhook("job_1");
+    const { nextAt } = (await webhook("job_1"))!;
     waits.push(nextAt - now);
     now = nextAt;
   }
   expect(waits).toEqual([10, 10, 20, 40, 80, 160, 320, 640, 1_280]);
-  await expect.poll(() => webhook("job_1"), { timeout: 20_000 }).toBeNull();
+  await expect.poll(kept, { timeout: 20_000 }).toBe(0);
+  expect(lines, "one line of all tries of a minute").toEqual(["webhooks are not taken: status 500"]);
 });
 
 test("of two that tell the same end at once one does, and what is told at once has a bound", async () => {
   const waiting: (() => void)[] = [];
-  const { webhooks, ends, webhook } = await tellers((request, response) => {
+  const { webhooks, ends, kept, webhook } = await tellers((request, response) => {
     request.resume();
     waiting.push(() => response.end());
   });
@@ -94,6 +106,7 @@ test("of two that tell the same end at once one does, and what is told at once h
   expect(await begun()).toEqual([...Array(16).fill(1), 0]);
   for (const answer of waiting) answer();
   await expect.poll(begun, { timeout: 20_000 }).toEqual([...Array(16).fill("told"), 0]);
+  expect(await kept(), "of the one that was not told").toBe(1);
   expect(waiting).toHaveLength(16);
 });
 
@@ -125,16 +138,16 @@ test("a receiver that sends elsewhere has not taken the end, and nobody else is 
   await expect.poll(() => told, { timeout: 20_000 }).toEqual(["/hook", "/hook"]);
 });
 
-test("a coordinator that is told to stop writes down what is taken of what it tells, so that nobody is told it again", async () => {
+test("a coordinator that is told to stop keeps nothing of what is taken of what it tells, so that nobody is told it again", async () => {
   const stop = new AbortController();
-  const { coordinator, ends, webhook } = await tellers((request, response) => {
+  const { coordinator, ends, kept } = await tellers((request, response) => {
     request.resume();
     stop.abort(new Error("told to stop"));
     setImmediate(() => response.end());
   });
   await ends("job_1");
   await coordinator(stop.signal);
-  expect(await webhook("job_1")).toBeNull();
+  expect(await kept()).toBe(0);
 });
 
 test("a receiver that does not answer holds up a stop for a part of its time, and is told again", async () => {

@@ -16,12 +16,14 @@ export function memoryBus(settings: BusSettings, journal: Journal = memoryJourna
   const lives = { beatMs: settings.beatLifeMs, keyMs: settings.keyLifeMs, jobMs: logMaxAgeMs };
   const payloadBounds = { bytesMax: settings.payloadBytesMax, totalBytesMax: settings.payloadsMaxBytes, ageMsMax: logMaxAgeMs };
   const fileBounds = { ...payloadBounds, totalBytesMax: settings.filesMaxBytes, ageMsMax: settings.filesMaxAgeMs };
+  const { documentsMaxBytes: bytesMax, endsMaxBytes: endsBytesMax, filesMaxAgeMs: ageMsMax } = settings;
+  const documentBounds = { bytesMax, endsBytesMax, ageMsMax, endsAgeMsMax: logMaxAgeMs };
   return {
     log: new FencedLog(journal, settings, clock, random, closing.signal),
     queue: new MemoryQueue({ ackWaitMs: settings.ackWaitMs, dedupeMs, messagesMax: settings.queueMessagesMax }, clock, closing.signal),
     payloads: new MemoryPayloads(payloadBounds, clock),
     files: new MemoryPayloads(fileBounds, clock),
-    documents: new MemoryDocuments({ bytesMax: settings.documentsMaxBytes, ageMsMax: settings.filesMaxAgeMs }, clock),
+    documents: new MemoryDocuments(documentBounds, clock),
     registry: new MemoryRegistry(lives, clock),
     storage: async () => null,
     ready: async () => {

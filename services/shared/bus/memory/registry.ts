@@ -113,6 +113,10 @@ export class MemoryRegistry implements Registry {
     this.#access.put(id, text);
   }
 
+  async forgetKey(id: string): Promise<void> {
+    this.#access.delete(id);
+  }
+
   async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
     return behind(this.#access, after, max).map(({ place, jobId: id, text }) => ({ place, id, text }));
   }

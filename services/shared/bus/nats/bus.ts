@@ -34,6 +34,8 @@ export function natsBus(settings: BusSettings): Bus {
     jobs: stream(named.jobs),
     access: stream(named.access),
   };
+  const documents = { stream: stream(named.documents), subject: named.documents.subject };
+  const ends = { stream: stream(named.ends), subject: named.ends.subject };
   const logged = { log: stream(named.log), beats: buckets.beats };
   const journal = new NatsJournal(connection, logged, named, settings);
   const objects = (of: typeof named.payloads) => new NatsPayloads(connection, stream(of), of, settings);
@@ -42,7 +44,7 @@ export function natsBus(settings: BusSettings): Bus {
     queue: new NatsQueue(connection, phases, named, settings),
     payloads: objects(named.payloads),
     files: objects(named.files),
-    documents: new NatsDocuments(stream(named.documents), named.documents.subject),
+    documents: new NatsDocuments({ batch: documents, file: documents, event: ends }),
     registry: new NatsRegistry(connection, buckets, named),
     storage: () => patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, logged, named), mayPass),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),

@@ -6,39 +6,43 @@ import type { Stream } from "./stream.ts";
 /** What one request brings: it has to come within `tryMs`, and there may be many documents of hundreds of kilobytes. More than any message. */
 const PAGE_BYTES = 4_194_304;
 
-/** A bucket that keeps the last message of each subject: kind, tenant, id. */
-export class NatsDocuments implements Documents {
-  readonly #stream: Stream;
-  readonly #subject: string;
+interface Bucket {
+  readonly stream: Stream;
+  readonly subject: string;
+}
 
-  constructor(stream: Stream, subject: string) {
-    this.#stream = stream;
-    this.#subject = subject;
+/** Buckets that keep the last message of each subject: kind, tenant, id. */
+export class NatsDocuments implements Documents {
+  readonly #buckets: Readonly<Record<DocumentKind, Bucket>>;
+
+  constructor(buckets: Readonly<Record<DocumentKind, Bucket>>) {
+    this.#buckets = buckets;
   }
 
   put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
-    return this.#stream.put(this.#of(kind, token(tenant), token(id)), new TextEncoder().encode(text), { after });
+    return this.#buckets[kind].stream.put(this.#of(kind, token(tenant), token(id)), new TextEncoder().encode(text), { after });
   }
 
   async get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null> {
-    const stored = await this.#stream.last(this.#of(kind, token(tenant), token(id)));
+    const stored = await this.#buckets[kind].stream.last(this.#of(kind, token(tenant), token(id)));
     return stored === null ? null : document(stored);
   }
 
   async behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]> {
-    return (await this.#stream.news(this.#of(kind, tenant === null ? "*" : token(tenant), "*"), after, max, PAGE_BYTES)).map(document);
+    const filter = this.#of(kind, tenant === null ? "*" : token(tenant), "*");
+    return (await this.#buckets[kind].stream.news(filter, after, max, PAGE_BYTES)).map(document);
   }
 
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
-    return this.#stream.purge(this.#of(kind, token(tenant), token(id)));
+    return this.#buckets[kind].stream.purge(this.#of(kind, token(tenant), token(id)));
   }
 
   room(): Promise<Room> {
-    return this.#stream.room();
+    return this.#buckets.batch.stream.room();
   }
 
   #of(kind: DocumentKind, tenant: string, id: string): string {
-    return `${this.#subject}.${kind}.${tenant}.${id}`;
+    return `${this.#buckets[kind].subject}.${kind}.${tenant}.${id}`;
   }
 }
 

@@ -82,6 +82,7 @@ export function layout(names: Names, settings: BusSettings): readonly StreamPlan
     plan(bucket(names.jobs, settings.logMaxAgeMs, { discard: "old", max_bytes: 256 * MIB }), LOG_AGE),
     plan(access),
     plan(bucket(names.documents, settings.filesMaxAgeMs, { discard: "new", max_bytes: settings.documentsMaxBytes })),
+    plan(bucket(names.ends, settings.logMaxAgeMs, { discard: "new", max_bytes: settings.endsMaxBytes }), LOG_AGE),
     plan(objects(names.payloads, settings.logMaxAgeMs, settings.payloadsMaxBytes), {
       ...LOG_AGE,
       max_bytes: "LONGSHORE_PAYLOADS_MAX_BYTES",

@@ -125,6 +125,10 @@ export class NatsRegistry implements Registry {
     await this.#buckets.access.put(`${this.#names.access.subject}.${token(id)}`, encode(text));
   }
 
+  forgetKey(id: string): Promise<void> {
+    return this.#buckets.access.purge(`${this.#names.access.subject}.${token(id)}`);
+  }
+
   async keptKeys(after: number, max: number): Promise<readonly KeptKey[]> {
     const kept = await this.#buckets.access.news(`${this.#names.access.subject}.*`, after, max);
     return kept.map(({ sequence, subject, bytes }) => ({ place: sequence, id: lastToken(subject), text: decode(bytes) }));

@@ -24,6 +24,7 @@ export function names(prefix: string) {
     jobs: bucket("jobs"),
     access: bucket("access"),
     documents: bucket("documents"),
+    ends: bucket("ends"),
     payloads: objects("payloads"),
     files: objects("files"),
   } as const;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type ApiKey, makeKey, opens } from "../../../../services/api/keys/key.ts";
 import { KeyRing } from "../../../../services/api/keys/key-ring.ts";
+import { KEYS_MAX, makeRoom } from "../../../../services/api/keys/keys-room.ts";
 import { Limits } from "../../../../services/api/keys/limits.ts";
 import { shareLimitsUntil } from "../../../../services/api/keys/share-limits.ts";
 import { openBus } from "../../../../services/shared/bus/open.ts";
@@ -237,6 +238,37 @@ test("a key opens with nothing but itself", () => {
     }),
   );
   expect(JSON.stringify(key)).not.toContain(secret.slice(-43));
+});
+
+test("limits are shared while a key that opens has one", async () => {
+  const { registry } = openBus({ url: "memory:" });
+  const ring = new KeyRing(registry);
+  const [limited, free] = [keyWith(1, null).key, keyWith(null, null).key];
+  for (const key of [limited, free]) await registry.keepKey(key.id, JSON.stringify(key));
+  await ring.look();
+  expect(ring.limited).toBe(true);
+  await registry.keepKey(limited.id, JSON.stringify({ ...limited, revokedMs: 5 }));
+  await ring.look();
+  expect(ring.limited).toBe(false);
+});
+
+test("where there are too many keys, the one revoked longest ago makes room, and those that open never do", async () => {
+  const { registry } = openBus({ url: "memory:" });
+  const keys = Array.from({ length: KEYS_MAX }, (_, i) => ({ ...keyWith(null, null).key, revokedMs: i < 3 ? 3 - i : null }));
+  const keep = (key: ApiKey) => registry.keepKey(key.id, JSON.stringify(key));
+  for (const key of keys.slice(1)) await keep(key);
+  expect(await makeRoom(registry)).toEqual([]);
+  await keep(keys[0]!);
+  expect(await makeRoom(registry)).toEqual([keys[2]]);
+  expect(await makeRoom(registry)).toEqual([]);
+  for (const revoked of [keys[1], keys[0]]) {
+    await keep(keyWith(null, null).key);
+    expect(await makeRoom(registry)).toEqual([revoked]);
+  }
+  await keep(keyWith(null, null).key);
+  await expect(makeRoom(registry)).rejects.toThrow("there are 10000 keys already, and none is revoked");
+  const left = (await registry.keptKeys(0, 2 * KEYS_MAX)).map(({ id }) => id);
+  expect([left.length, keys.slice(3).every(({ id }) => left.includes(id))]).toEqual([KEYS_MAX, true]);
 });
 
 test("the ring knows what was made and revoked since it looked, and forgets nothing when the record is lost", async () => {
