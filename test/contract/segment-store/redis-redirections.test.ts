@@ -56,6 +56,38 @@ test("nodes that send each other a command: five are asked, and it is a failure"
   await Promise.all(nodes.map((node) => node.stop()));
 });
 
+test("a place where nothing can be, in a redirection or in the map: a failure, and the map is asked for again", async () => {
+  const ports = { moved: 70_000, map: 1 };
+  const node = await fakeNode((command) => (isMap(command) ? mapTo(ports.map) : `-MOVED ${slot} 127.0.0.1:${ports.moved}\r\n`));
+  const store = openStore(node.url);
+  expect([await get(store, value), await store.countPrefix([value.key])]).toEqual([null, 0]);
+  expect(store.stats().failuresBy).toEqual({ protocol: 2 });
+
+  Object.assign(ports, { moved: node.port, map: 70_000 });
+  await get(store, value);
+  await vi.waitFor(() => expect(maps(node.commands)).toBe(1), { timeout: 20_000 });
+  await vi.waitFor(
+    async () => {
+      await get(store, value);
+      expect(maps(node.commands)).toBe(2);
+    },
+    { timeout: 20_000 },
+  );
+  await store.close();
+  await node.stop();
+});
+
+test("closed while it asks for the map: nothing is told", async () => {
+  const node = await fakeNode((command) => (isMap(command) ? "" : ABSENT));
+  const told: string[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(line) });
+  const store = openStore(`${node.url},${node.url.replace("127.0.0.1", "localhost")}`, { log });
+  await vi.waitFor(() => expect(maps(node.commands)).toBe(1), { timeout: 20_000 });
+  await store.close();
+  await node.stop();
+  expect(told).toEqual([]);
+});
+
 test("ASK: that one command, behind ASKING, and the next goes where the slot is still", async () => {
   const importing = await fakeNode((command) => (command[0] === "ASKING" ? "+OK\r\n" : command[0] === "GETEX" ? ABSENT : ":1\r\n"));
   const first = await fakeNode((command) => (isMap(command) ? unread() : `-ASK ${slot} 127.0.0.1:${importing.port}\r\n`));

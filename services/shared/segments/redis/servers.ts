@@ -7,7 +7,7 @@ import { type NodeOptions, RedisNode } from "./node.ts";
 import { nowhere, type Redirection, redirectionOf, type Trip } from "./redirection.ts";
 import { type SlotRange, slotMapOf } from "./slot-map.ts";
 import { SLOTS, slotOf } from "./slots.ts";
-import { nameOf, type RedisTarget } from "./target.ts";
+import { atNode, nameOf, type RedisTarget } from "./target.ts";
 
 interface ServersOptions extends NodeOptions {
   readonly clock: Clock;
@@ -42,7 +42,7 @@ export class RedisServers {
   #slots: (RedisNode | undefined)[] | null = null;
   /** While the map is asked for: the connection. */
   #asking: RedisControl | null = null;
-  #isLearning = false;
+  #learning: Promise<Error | null> | null = null;
   #nextLearnMs = Number.NEGATIVE_INFINITY;
   #learned = 0;
   #isTroubleTold = false;
@@ -68,7 +68,7 @@ export class RedisServers {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#asking?.close();
-    await Promise.all([...this.#nodes.values(), ...this.#leaving].map((node) => node.close()));
+    await Promise.all([this.#learning, ...[...this.#nodes.values(), ...this.#leaving].map((node) => node.close())]);
   }
 
   async #sendOn<T>(from: RedisNode, failure: RedisFailure, { hops }: Trip, again: (node: RedisNode, trip: Trip) => Promise<T>): Promise<T> {
@@ -78,7 +78,7 @@ export class RedisServers {
   }
 
   #named({ host, port, slot, once }: Redirection, from: RedisNode): RedisNode {
-    const node = this.#node({ ...from.target, host: host || from.target.host, port });
+    const node = this.#node(atNode(from.target, host, port));
     if (!once) {
       if (this.#slots !== null) this.#slots[slot] = node;
       void this.#learn(null);
@@ -99,18 +99,28 @@ export class RedisServers {
   /** Asks one after the other who has which slots, until one tells; `suspect` last. */
   async #learn(suspect: RedisNode | null): Promise<void> {
     const { clock, log } = this.#options;
-    if (this.#isLearning || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
-    this.#isLearning = true;
+    if (this.#learning !== null || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
     let failure: Error | null = null;
-    for (const target of this.#candidates(suspect)) {
-      failure = await this.#learnFrom(target);
-      if (failure === null || this.#isClosed) break;
+    try {
+      this.#learning = this.#learnFromAny(suspect);
+      failure = await this.#learning;
+    } finally {
+      this.#learning = null;
+      this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
     }
-    this.#isLearning = false;
-    this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
     if (failure !== null && !this.#isTroubleTold)
       log.warn({ detail: failure.message }, "no node of the Redis Cluster tells who has which slots");
     this.#isTroubleTold = failure !== null;
+  }
+
+  /** Null once the map is known, or not asked for any more. */
+  async #learnFromAny(suspect: RedisNode | null): Promise<Error | null> {
+    let failure: Error | null = null;
+    for (const target of this.#candidates(suspect)) {
+      failure = await this.#learnFrom(target);
+      if (failure === null || this.#isClosed) return null;
+    }
+    return failure;
   }
 
   /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
@@ -121,22 +131,31 @@ export class RedisServers {
     return new Map(inTurn.map((target) => [nameOf(target), target])).values();
   }
 
-  /** Null once the map is known. */
-  async #learnFrom(target: RedisTarget): Promise<RedisFailure | null> {
+  /** Null once the map is known. Never rejects, whatever the answer leads to: nobody waits for it. */
+  async #learnFrom(target: RedisTarget): Promise<Error | null> {
     const control = new RedisControl(target, this.#options.timeoutMs, nowhere);
     this.#asking = control;
     try {
-      const reply = await control.run((redis) => redis.cluster("SLOTS"));
-      if (!this.#isClosed) this.#follow(slotMapOf(reply, target));
+      const map = await this.#mapAt(control, target);
+      if (this.#isClosed) return null;
+      if (map === null) this.#settle(this.#node(target), null);
+      else this.#follow(map);
       return null;
     } catch (error) {
-      if (!(error instanceof RedisFailure)) throw error;
-      const isSingle = error.message.includes("cluster support disabled") && this.#seeds.includes(target);
-      if (isSingle && !this.#isClosed) this.#settle(this.#node(target), null);
-      return isSingle ? null : error;
+      return error as Error;
     } finally {
       control.close();
       this.#asking = null;
+    }
+  }
+
+  /** Null at a server of the setting that is a single one. */
+  async #mapAt(control: RedisControl, target: RedisTarget): Promise<readonly SlotRange[] | null> {
+    try {
+      return slotMapOf(await control.run((redis) => redis.cluster("SLOTS")), target);
+    } catch (error) {
+      if ((error as Error).message.includes("cluster support disabled") && this.#seeds.includes(target)) return null;
+      throw error;
     }
   }
 
