@@ -77,6 +77,92 @@ test("a place where nothing can be, in a redirection or in the map: a failure, a
   await node.stop();
 });
 
+/** A cluster of one master, `home`, which has `slots` and answers all but the map by `answer`; the first server of the setting is away. */
+async function storeAt(answer: (command: readonly string[], port: number) => string, slots = { first: 0, last: 16_383 }) {
+  const home = await fakeNode((command, { port }) =>
+    isMap(command) ? `*1\r\n*3\r\n:${slots.first}\r\n:${slots.last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:${port}\r\n` : answer(command, port),
+  );
+  const told: { msg: string; operation?: string; server?: string; reason?: string }[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line)) });
+  return {
+    home,
+    store: openStore(`redis://127.0.0.1:1,${home.url}`, { log }),
+    tell: () => told.map(({ msg, operation, server, reason }) => [msg, operation, server, reason].filter(Boolean).join(" ")),
+  };
+}
+
+const other = sample("b", 10);
+const isOf = (command: readonly string[], { key }: { key: string }) => command.some((word) => word.includes(key));
+const rounds = async (store: ReturnType<typeof openStore>) => {
+  for (let round = 0; round < 5; round++) {
+    for (const each of [value, other]) await get(store, each);
+    for (const each of [value, other]) await store.claim(each.key, "a", 1_000);
+  }
+};
+const FAILS = "the segment store fails: work goes on without it";
+const WORKS = "the segment store works again";
+
+test("slots without a master: told once for each kind of work, and the other keys of who says so work and are counted", async () => {
+  let isWhole = false;
+  const answer = (command: readonly string[]) =>
+    isOf(command, value) && !isWhole ? "-CLUSTERDOWN Hash slot not served\r\n" : command[0] === "GETEX" ? ABSENT : ":1\r\n";
+  const otherSlot = slotOf(name(other));
+  const slots = otherSlot < slot ? { first: 0, last: slot - 1 } : { first: slot + 1, last: 16_383 };
+  const { home, store, tell } = await storeAt(answer, slots);
+  await vi.waitFor(async () => expect(await store.countPrefix([other.key])).toBe(1), { timeout: 20_000 });
+  const before = tell().length;
+  await rounds(store);
+  expect(await store.countPrefix([other.key, value.key])).toBe(1);
+  const unserved = ["get", "claim", "count"].map((operation) => `${FAILS} ${operation} slots without a master unserved`);
+  expect(tell().slice(before)).toEqual(unserved);
+  isWhole = true;
+  Object.assign(slots, { first: 0, last: 16_383 });
+  await vi.waitFor(
+    async () => {
+      await get(store, value);
+      expect(tell().slice(before + 3)).toEqual(
+        ["get", "count", "claim"].map((operation) => `${WORKS} ${operation} slots without a master`),
+      );
+    },
+    { timeout: 20_000 },
+  );
+  await store.close();
+  await home.stop();
+});
+
+test("what fails where a command was sent on to is told of that server, once", async () => {
+  const port = await freePort();
+  const answer = (command: readonly string[]) =>
+    isOf(command, value) ? `-ASK ${slot} 127.0.0.1:${port}\r\n` : command[0] === "GETEX" ? ABSENT : ":1\r\n";
+  const { home, store, tell } = await storeAt(answer);
+  await vi.waitFor(async () => expect(await store.countPrefix([other.key])).toBe(1), { timeout: 20_000 });
+  const before = tell().length;
+  await rounds(store);
+  expect(tell().slice(before)).toEqual(["get", "claim"].map((operation) => `${FAILS} ${operation} 127.0.0.1:${port} away`));
+  await store.close();
+  await home.stop();
+});
+
+test("a node that has no slots yet is kept while commands are sent on to it", async () => {
+  const importing = await fakeNode((command) => (command[0] === "ASKING" ? "+OK\r\n" : ABSENT));
+  const answer = (command: readonly string[], port: number) =>
+    isOf(command, value) ? `-ASK ${slot} 127.0.0.1:${importing.port}\r\n` : `-MOVED ${slotOf(name(other))} 127.0.0.1:${port}\r\n`;
+  const { home, store, tell } = await storeAt(answer);
+  await vi.waitFor(
+    async () => {
+      expect(await get(store, value)).toBeNull();
+      await get(store, other); // the map is asked for anew
+      expect(maps(home.commands)).toBe(4);
+    },
+    { timeout: 20_000 },
+  );
+  expect(importing.sockets.size - maps(importing.commands)).toBe(3); // it is asked for the map, too, each time on a connection for that
+  expect(tell().filter((line) => line.includes(`${importing.port}`))).toEqual([]);
+  expect(tell().filter((line) => line.includes("asked nothing any more"))).toHaveLength(1); // the first of the setting
+  await store.close();
+  await Promise.all([home.stop(), importing.stop()]);
+});
+
 test("closed while it asks for the map: nothing is told", async () => {
   const node = await fakeNode((command) => (isMap(command) ? "" : ABSENT));
   const told: string[] = [];
@@ -107,7 +193,7 @@ test("ASK: that one command, behind ASKING, and the next goes where the slot is 
 
 test.each([
   ["TRYAGAIN Multiple keys request during rehashing of slot", "loading"],
-  ["CLUSTERDOWN Hash slot not served", "readonly"],
+  ["CLUSTERDOWN Hash slot not served", "unserved"],
 ])("%s: a miss and a failure, and no connection is given up for it", async (text, reason) => {
   const node = await fakeNode(() => `-${text}\r\n`);
   const store = openStore(node.url, { connections: 1 });
