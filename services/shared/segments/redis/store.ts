@@ -7,6 +7,7 @@ import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "../contrac
 import { encodeHeader } from "../format.ts";
 import { type Sums, zlibSums } from "../sums.ts";
 import { type Operation, Tally } from "../tally.ts";
+import { RedisControl } from "./control.ts";
 import { RedisFailure } from "./failure.ts";
 import type { RedisNode } from "./node.ts";
 import { RedisServers } from "./servers.ts";
@@ -137,7 +138,8 @@ export class RedisStore implements CountedStore {
   async #countPresent(keys: readonly SegmentKey[]): Promise<number> {
     const names = keys.map((key) => this.#nameOf(key)(0));
     const nodes = names.map((name) => this.#servers.of(name));
-    const found = await Promise.allSettled(names.map((name, i) => nodes[i]!.control.run((redis) => redis.exists(name))));
+    const ask = () => names.map((name, i) => nodes[i]!.control.run((redis) => redis.exists(name)));
+    const found = await Promise.allSettled(RedisControl.together(new Set(nodes.map(({ control }) => control)), ask));
     for (const [i, one] of found.entries()) {
       const node = nodes[i]!;
       if (this.#tally.trouble("claim", node.name) === "readonly") return i; // a replica would tell, but lets nobody read: a value read gets its life time anew
