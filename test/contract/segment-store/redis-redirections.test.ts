@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { expect, test, vi } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { slotOf } from "../../../services/shared/segments/redis/slots.ts";
 import { freshStores, name } from "../../support/fresh-redis.ts";
 import { fakeNode } from "../../support/impostor.ts";
@@ -99,6 +100,10 @@ const rounds = async (store: ReturnType<typeof openStore>) => {
     for (const each of [value, other]) await store.claim(each.key, "a", 1_000);
   }
 };
+const works = async (store: ReturnType<typeof openStore>) => {
+  await get(store, value);
+  expect(store.stats().misses).toBe(1);
+};
 const FAILS = "the segment store fails: work goes on without it";
 const WORKS = "the segment store works again";
 
@@ -128,6 +133,47 @@ test("slots without a master: told once for each kind of work, and the other key
   );
   await store.close();
   await home.stop();
+});
+
+test("MOVED, and no map to be had: the next command of that slot, and no other, goes where this one was sent", async () => {
+  let hasMap = true;
+  const owner = await fakeNode((command) => (isMap(command) ? "-ERR no\r\n" : ABSENT));
+  const home = await fakeNode((command, { port }) =>
+    isMap(command)
+      ? hasMap
+        ? mapTo(port)
+        : "-ERR no\r\n"
+      : isOf(command, value) && !hasMap
+        ? `-MOVED ${slot} 127.0.0.1:${owner.port}\r\n`
+        : ABSENT,
+  );
+  const store = openStore(`redis://127.0.0.1:1,${home.url}`);
+  await vi.waitFor(() => works(store), { timeout: 20_000 });
+  hasMap = false;
+  const before = reads(home.commands);
+  for (let i = 0; i < 3; i++) for (const each of [value, other]) await get(store, each);
+  expect([reads(home.commands) - before, reads(owner.commands)]).toEqual([4, 3]);
+  await store.close();
+  await Promise.all([home.stop(), owner.stop()]);
+});
+
+test.each([
+  ["answers READONLY", () => "-READONLY You can't write against a read only replica.\r\n"],
+  ["is late", () => ""],
+])("a master that %s: the map is asked for, from another if there is one", async (_, lost) => {
+  let [isLost, nowMs] = [false, 0];
+  const successor = await fakeNode((command) => (isMap(command) ? mapTo(successor.port) : ABSENT));
+  const master = await fakeNode((command) => (isMap(command) ? mapTo(master.port) : isLost ? lost() : ABSENT));
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const store = openStore(`redis://127.0.0.1:1,${master.url},${successor.url}`, { timeoutMs: 500, clock });
+  await vi.waitFor(() => works(store), { timeout: 20_000 });
+  isLost = true;
+  nowMs += 1_000; // by now it may be asked for again
+  expect(await get(store, value)).toBeNull();
+  await vi.waitFor(() => expect(maps(successor.commands)).toBe(1), { timeout: 20_000 });
+  expect([maps(master.commands), reads(successor.commands)]).toEqual([1, 0]);
+  await store.close();
+  await Promise.all([master.stop(), successor.stop()]);
 });
 
 test("what fails where a command was sent on to is told of that server, once", async () => {
