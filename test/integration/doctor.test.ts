@@ -149,13 +149,16 @@ test("a cluster is told by its masters: each with its bound, and which are not u
   const master = ({ port }: { port: number }) => expect.stringMatching(new RegExp(`^yes master 127.0.0.1:${port}, \\S+ MB of 10.00 MB$`));
   const isUp = expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, a cluster of 3 masters, cluster_state ok$/);
   expect(await cachedAt(url)).toEqual([isUp, ...cluster.masters.map(master)]);
+  expect(await cachedAt(`${cluster.url}/3`)).toContainEqual(
+    expect.stringMatching(/^no a cluster has database 0 alone: .* LONGSHORE_REDIS_URL$/),
+  );
 
   await second!.client.config("SET", "maxmemory", "0");
   await third!.client.call("CLUSTER", "DELSLOTS", 16_383);
   await third!.kill();
   await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_383);
   const told = await cachedAt(url);
-  expect(told).toContainEqual(expect.stringMatching(/^note 1 of 16384 slots have no master that is up/));
+  expect(told).toContainEqual(expect.stringMatching(/^no 1 of 16384 slots have no master that is up/));
   expect(told).toContainEqual(expect.stringMatching(/^note it has no bound/));
   expect(told).toContainEqual(
     expect.stringMatching(new RegExp(`^no master 127.0.0.1:${third!.port} does not answer .* the cluster names it so`)),

@@ -13,9 +13,9 @@ export async function cache({ redisUrl, redisTimeoutMs }: Config): Promise<reado
   if (redisUrl.startsWith("memory:")) return [found("yes", "in the memory of `longshore up`; LONGSHORE_REDIS_URL names a server")];
   try {
     const asked = await askRedis(redisUrl, redisTimeoutMs);
-    if ("cluster" in asked) return ofCluster(asked.cluster);
-    const isOneOfMany = parseRedisUrls(redisUrl).length > 1;
-    return [...ofServer(`Redis ${asked.single.version}`, asked.single), ...(isOneOfMany ? [NO_CLUSTER] : [])];
+    const [{ db }, ...others] = parseRedisUrls(redisUrl);
+    if ("cluster" in asked) return [...ofCluster(asked.cluster), ...(db === 0 ? [] : [NO_DATABASE])];
+    return [...ofServer(`Redis ${asked.single.version}`, asked.single), ...(others.length > 0 ? [NO_CLUSTER] : [])];
   } catch (error) {
     const { code, message } = ServingError.from(error);
     if (code === "INVALID_REQUEST") throw error;
@@ -34,11 +34,11 @@ function ofServer(name: string, { memoryBytes, memoryBytesMax, policy, isReplica
 }
 
 function ofCluster({ version, state, slotsServed, masters }: ClusterReport): readonly Finding[] {
-  const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up: start it, or let a replica take over`;
+  const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up, and prompts are found up to there: start it, let a replica take over, or move them`;
   return [
     found("yes", `Redis ${version}, a cluster of ${masters.size} ${masters.size === 1 ? "master" : "masters"}, cluster_state ${state}`),
     ...(state === "ok" ? [] : [found("no", `it takes no segments: ${DOWN}`)]),
-    ...(slotsServed < SLOTS ? [found("note", lacks)] : []),
+    ...(slotsServed < SLOTS ? [found("no", lacks)] : []),
     ...[...masters].flatMap(([name, report]) =>
       typeof report === "string" ? [unreached(name, report)] : ofServer(`master ${name}`, report),
     ),
@@ -49,5 +49,6 @@ const unreached = (name: string, why: string): Finding =>
   found("no", `master ${name} does not answer (${why}); the cluster names it so: it must be reached from here by this address`);
 
 const DOWN = "most of its masters must be up, and a master for every slot unless it says cluster-require-full-coverage no";
+const NO_DATABASE = found("no", "a cluster has database 0 alone: take the number off LONGSHORE_REDIS_URL");
 const NO_CLUSTER = found("note", "it is no cluster: of the servers in LONGSHORE_REDIS_URL one alone is used, so name one");
 const EVICTS = "maxmemory-policy allkeys-lru";

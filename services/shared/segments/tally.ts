@@ -8,9 +8,20 @@ import type { DamageReason } from "./format.ts";
  *   away      no connection, or it broke      deadline  no answer in time          protocol  not a reply we know
  *   auth      user, password or permission    loading   starting, or busy          full      no memory left for values
  *   readonly  a replica, or no quorum         refused   any other error reply      queue     too many of our own waiting
- *   memory    the caller's `allocate` threw
+ *   memory    the caller's `allocate` threw      unserved  no master of the cluster has it, or too few are up
  */
-export type FailureReason = "away" | "deadline" | "protocol" | "auth" | "loading" | "full" | "readonly" | "refused" | "queue" | "memory";
+export type FailureReason =
+  | "away"
+  | "deadline"
+  | "protocol"
+  | "auth"
+  | "loading"
+  | "full"
+  | "readonly"
+  | "refused"
+  | "queue"
+  | "memory"
+  | "unserved";
 
 /** What is logged apart: an operation's state changes when it fails for a new reason or works again. A Redis that is full, or a replica, does some of them. */
 export type Operation = (typeof OPERATIONS)[number];
@@ -75,6 +86,11 @@ export class Tally {
   worked(operation: Operation, server: string): void {
     if (this.#trouble.size === 0 || !this.#trouble.delete(stateOf(operation, server))) return;
     this.#log.info({ operation, ...(server !== "" && { server }) }, "the segment store works again");
+  }
+
+  /** All that failed there will not any more. */
+  recovered(server: string): void {
+    for (const operation of OPERATIONS) this.worked(operation, server);
   }
 
   /** What it did is done by others now. */

@@ -34,6 +34,7 @@ test("slots are those of the server, whatever the key", async () => {
 test.each([
   ["one of its masters", () => cluster.url],
   ["one of its masters, by another name than it has in the cluster", () => `redis://localhost:${cluster.masters[1]!.port}`],
+  ["the socket of one", () => `unix://localhost${cluster.masters[0]!.socketPath}`],
   ["one of its replicas", () => cluster.replicas[0]!.url],
   ["several, the first of which is away", () => `redis://127.0.0.1:1,${cluster.url}`],
 ])("named by %s, all of it is found, and no key is asked for at a wrong place any more", async (_, url) => {

@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { expect, test, vi } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
+import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { slotOf } from "../../../services/shared/segments/redis/slots.ts";
 import { freshStores, name } from "../../support/fresh-redis.ts";
 import { fakeNode } from "../../support/impostor.ts";
@@ -56,6 +57,169 @@ test("nodes that send each other a command: five are asked, and it is a failure"
   await Promise.all(nodes.map((node) => node.stop()));
 });
 
+test("a place where nothing can be, in a redirection or in the map: a failure, and the map is asked for again", async () => {
+  const ports = { moved: 70_000, map: 1 };
+  const node = await fakeNode((command) => (isMap(command) ? mapTo(ports.map) : `-MOVED ${slot} 127.0.0.1:${ports.moved}\r\n`));
+  const store = openStore(node.url);
+  expect([await get(store, value), await store.countPrefix([value.key])]).toEqual([null, 0]);
+  expect(store.stats().failuresBy).toEqual({ protocol: 2 });
+
+  Object.assign(ports, { moved: node.port, map: 70_000 });
+  await get(store, value);
+  await vi.waitFor(() => expect(maps(node.commands)).toBe(1), { timeout: 20_000 });
+  await vi.waitFor(
+    async () => {
+      await get(store, value);
+      expect(maps(node.commands)).toBe(2);
+    },
+    { timeout: 20_000 },
+  );
+  await store.close();
+  await node.stop();
+});
+
+/** A cluster of one master, `home`, which has `slots` and answers all but the map by `answer`; the first server of the setting is away. */
+async function storeAt(answer: (command: readonly string[], port: number) => string, slots = { first: 0, last: 16_383 }) {
+  const home = await fakeNode((command, { port }) =>
+    isMap(command) ? `*1\r\n*3\r\n:${slots.first}\r\n:${slots.last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:${port}\r\n` : answer(command, port),
+  );
+  const told: { msg: string; operation?: string; server?: string; reason?: string }[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line)) });
+  return {
+    home,
+    store: openStore(`redis://127.0.0.1:1,${home.url}`, { log }),
+    tell: () => told.map(({ msg, operation, server, reason }) => [msg, operation, server, reason].filter(Boolean).join(" ")),
+  };
+}
+
+const other = sample("b", 10);
+const isOf = (command: readonly string[], { key }: { key: string }) => command.some((word) => word.includes(key));
+const rounds = async (store: ReturnType<typeof openStore>) => {
+  for (let round = 0; round < 5; round++) {
+    for (const each of [value, other]) await get(store, each);
+    for (const each of [value, other]) await store.claim(each.key, "a", 1_000);
+  }
+};
+const works = async (store: ReturnType<typeof openStore>) => {
+  await get(store, value);
+  expect(store.stats().misses).toBe(1);
+};
+const FAILS = "the segment store fails: work goes on without it";
+const WORKS = "the segment store works again";
+
+test("slots without a master: told once for each kind of work, and the other keys of who says so work and are counted", async () => {
+  let isWhole = false;
+  const answer = (command: readonly string[]) =>
+    isOf(command, value) && !isWhole ? "-CLUSTERDOWN Hash slot not served\r\n" : command[0] === "GETEX" ? ABSENT : ":1\r\n";
+  const otherSlot = slotOf(name(other));
+  const slots = otherSlot < slot ? { first: 0, last: slot - 1 } : { first: slot + 1, last: 16_383 };
+  const { home, store, tell } = await storeAt(answer, slots);
+  await vi.waitFor(async () => expect(await store.countPrefix([other.key])).toBe(1), { timeout: 20_000 });
+  const before = tell().length;
+  await rounds(store);
+  expect(await store.countPrefix([other.key, value.key])).toBe(1);
+  const unserved = ["get", "claim", "count"].map((operation) => `${FAILS} ${operation} slots without a master unserved`);
+  expect(tell().slice(before)).toEqual(unserved);
+  isWhole = true;
+  Object.assign(slots, { first: 0, last: 16_383 });
+  await vi.waitFor(
+    async () => {
+      await get(store, value);
+      expect(tell().slice(before + 3)).toEqual(
+        ["get", "count", "claim"].map((operation) => `${WORKS} ${operation} slots without a master`),
+      );
+    },
+    { timeout: 20_000 },
+  );
+  await store.close();
+  await home.stop();
+});
+
+test("MOVED, and no map to be had: the next command of that slot, and no other, goes where this one was sent", async () => {
+  let hasMap = true;
+  const owner = await fakeNode((command) => (isMap(command) ? "-ERR no\r\n" : ABSENT));
+  const home = await fakeNode((command, { port }) =>
+    isMap(command)
+      ? hasMap
+        ? mapTo(port)
+        : "-ERR no\r\n"
+      : isOf(command, value) && !hasMap
+        ? `-MOVED ${slot} 127.0.0.1:${owner.port}\r\n`
+        : ABSENT,
+  );
+  const store = openStore(`redis://127.0.0.1:1,${home.url}`);
+  await vi.waitFor(() => works(store), { timeout: 20_000 });
+  hasMap = false;
+  const before = reads(home.commands);
+  for (let i = 0; i < 3; i++) for (const each of [value, other]) await get(store, each);
+  expect([reads(home.commands) - before, reads(owner.commands)]).toEqual([4, 3]);
+  await store.close();
+  await Promise.all([home.stop(), owner.stop()]);
+});
+
+test.each([
+  ["answers READONLY", () => "-READONLY You can't write against a read only replica.\r\n"],
+  ["is late", () => ""],
+])("a master that %s: the map is asked for, from another if there is one", async (_, lost) => {
+  let [isLost, nowMs] = [false, 0];
+  const successor = await fakeNode((command) => (isMap(command) ? mapTo(successor.port) : ABSENT));
+  const master = await fakeNode((command) => (isMap(command) ? mapTo(master.port) : isLost ? lost() : ABSENT));
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const store = openStore(`redis://127.0.0.1:1,${master.url},${successor.url}`, { timeoutMs: 500, clock });
+  await vi.waitFor(() => works(store), { timeout: 20_000 });
+  isLost = true;
+  nowMs += 1_000; // by now it may be asked for again
+  expect(await get(store, value)).toBeNull();
+  await vi.waitFor(() => expect(maps(successor.commands)).toBe(1), { timeout: 20_000 });
+  expect([maps(master.commands), reads(successor.commands)]).toEqual([1, 0]);
+  await store.close();
+  await Promise.all([master.stop(), successor.stop()]);
+});
+
+test("what fails where a command was sent on to is told of that server, once", async () => {
+  const port = await freePort();
+  const answer = (command: readonly string[]) =>
+    isOf(command, value) ? `-ASK ${slot} 127.0.0.1:${port}\r\n` : command[0] === "GETEX" ? ABSENT : ":1\r\n";
+  const { home, store, tell } = await storeAt(answer);
+  await vi.waitFor(async () => expect(await store.countPrefix([other.key])).toBe(1), { timeout: 20_000 });
+  const before = tell().length;
+  await rounds(store);
+  expect(tell().slice(before)).toEqual(["get", "claim"].map((operation) => `${FAILS} ${operation} 127.0.0.1:${port} away`));
+  await store.close();
+  await home.stop();
+});
+
+test("a node that has no slots yet is kept while commands are sent on to it", async () => {
+  const importing = await fakeNode((command) => (command[0] === "ASKING" ? "+OK\r\n" : ABSENT));
+  const answer = (command: readonly string[], port: number) =>
+    isOf(command, value) ? `-ASK ${slot} 127.0.0.1:${importing.port}\r\n` : `-MOVED ${slotOf(name(other))} 127.0.0.1:${port}\r\n`;
+  const { home, store, tell } = await storeAt(answer);
+  await vi.waitFor(
+    async () => {
+      expect(await get(store, value)).toBeNull();
+      await get(store, other); // the map is asked for anew
+      expect(maps(home.commands)).toBe(4);
+    },
+    { timeout: 20_000 },
+  );
+  expect(importing.sockets.size - maps(importing.commands)).toBe(3); // it is asked for the map, too, each time on a connection for that
+  expect(tell().filter((line) => line.includes(`${importing.port}`))).toEqual([]);
+  expect(tell().filter((line) => line.includes("asked nothing any more"))).toHaveLength(1); // the first of the setting
+  await store.close();
+  await Promise.all([home.stop(), importing.stop()]);
+});
+
+test("closed while it asks for the map: nothing is told", async () => {
+  const node = await fakeNode((command) => (isMap(command) ? "" : ABSENT));
+  const told: string[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(line) });
+  const store = openStore(`${node.url},${node.url.replace("127.0.0.1", "localhost")}`, { log });
+  await vi.waitFor(() => expect(maps(node.commands)).toBe(1), { timeout: 20_000 });
+  await store.close();
+  await node.stop();
+  expect(told).toEqual([]);
+});
+
 test("ASK: that one command, behind ASKING, and the next goes where the slot is still", async () => {
   const importing = await fakeNode((command) => (command[0] === "ASKING" ? "+OK\r\n" : command[0] === "GETEX" ? ABSENT : ":1\r\n"));
   const first = await fakeNode((command) => (isMap(command) ? unread() : `-ASK ${slot} 127.0.0.1:${importing.port}\r\n`));
@@ -75,7 +239,7 @@ test("ASK: that one command, behind ASKING, and the next goes where the slot is 
 
 test.each([
   ["TRYAGAIN Multiple keys request during rehashing of slot", "loading"],
-  ["CLUSTERDOWN Hash slot not served", "readonly"],
+  ["CLUSTERDOWN Hash slot not served", "unserved"],
 ])("%s: a miss and a failure, and no connection is given up for it", async (text, reason) => {
   const node = await fakeNode(() => `-${text}\r\n`);
   const store = openStore(node.url, { connections: 1 });

@@ -53,6 +53,17 @@ export class RedisControl {
     return this.#isReady ? this.#send(command, trip) : this.#opened.then(() => this.#send(command, trip));
   }
 
+  /** What `ask` runs on them now goes out in one write to each: hundreds of small ones take more time than Redis does. */
+  static together<T>(controls: ReadonlySet<RedisControl>, ask: () => T): T {
+    const streams = [...controls].map((control) => control.#redis.stream);
+    for (const stream of streams) stream?.cork();
+    try {
+      return ask();
+    } finally {
+      for (const stream of streams) stream?.uncork();
+    }
+  }
+
   get #isReady(): boolean {
     return !this.#leaving && this.#redis.status === "ready";
   }

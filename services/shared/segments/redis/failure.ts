@@ -4,15 +4,28 @@ import type { FailureReason } from "../tally.ts";
 export class RedisFailure extends Error {
   override readonly name = "RedisFailure";
   readonly reason: FailureReason;
+  /** Where it arose, if that is not the server first asked. */
+  readonly server: string | null;
 
-  constructor(reason: FailureReason, message: string) {
+  constructor(reason: FailureReason, message: string, server: string | null = null) {
     super(message);
     this.reason = reason;
+    this.server = server;
   }
 
-  /** The server takes no writes, not for now but as it is: another may stand where its name leads. In a cluster the others say that, not its name. */
+  /** The server takes no writes, not for now but as it is: another may stand where its name leads. */
   get isOfServer(): boolean {
-    return this.reason === "readonly" && !this.message.startsWith("CLUSTERDOWN");
+    return this.reason === "readonly";
+  }
+
+  /** It says nothing of the server that says so: no master has the slot. */
+  get isOfSlot(): boolean {
+    return this.message === "CLUSTERDOWN Hash slot not served";
+  }
+
+  /** Of a command that was sent on to `server`, and maybe on from there. */
+  behind(server: string): RedisFailure {
+    return this.server === null ? new RedisFailure(this.reason, this.message, server) : this;
   }
 
   /** From the text of an error reply: `OOM command not allowed ...`. */
@@ -33,5 +46,5 @@ const reasons: Readonly<Record<string, FailureReason>> = {
   MISCONF: "readonly",
   NOREPLICAS: "readonly",
   MASTERDOWN: "readonly",
-  CLUSTERDOWN: "readonly",
+  CLUSTERDOWN: "unserved",
 };

@@ -1,4 +1,6 @@
-import type { RedisFailure } from "./failure.ts";
+import { RedisFailure } from "./failure.ts";
+import { isSlot } from "./slots.ts";
+import { isPort } from "./target.ts";
 
 /** Where a node of a cluster sends us with a command: to the master of its slot (MOVED), or this once to the one that the slot is moving to (ASK). */
 export interface Redirection {
@@ -9,10 +11,12 @@ export interface Redirection {
   readonly port: number;
 }
 
-/** From the text of an error reply: `MOVED 3999 10.0.0.5:6379`. Null for any other error. */
+/** From the text of an error reply: `MOVED 3999 10.0.0.5:6379`. Null for any other error; RedisFailure for a slot or a port that cannot be. */
 export function redirectionOf(text: string): Redirection | null {
   const [, kind, slot, host, port] = /^(MOVED|ASK) (\d{1,5}) (\S*):(\d{1,5})$/.exec(text) ?? [];
-  return kind === undefined ? null : { once: kind === "ASK", slot: Number(slot), host: host!, port: Number(port) };
+  if (kind === undefined) return null;
+  if (!isSlot(Number(slot)) || !isPort(Number(port))) throw new RedisFailure("protocol", `sends us where nothing can be: ${text}`);
+  return { once: kind === "ASK", slot: Number(slot), host: host!, port: Number(port) };
 }
 
 /** How a command came to a node. */

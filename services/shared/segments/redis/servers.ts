@@ -7,13 +7,15 @@ import { type NodeOptions, RedisNode } from "./node.ts";
 import { nowhere, type Redirection, redirectionOf, type Trip } from "./redirection.ts";
 import { type SlotRange, slotMapOf } from "./slot-map.ts";
 import { SLOTS, slotOf } from "./slots.ts";
-import { nameOf, type RedisTarget } from "./target.ts";
+import { atNode, nameOf, type RedisTarget } from "./target.ts";
 
 interface ServersOptions extends NodeOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** A server is asked nothing any more: it left the cluster, or its slots are elsewhere. */
   readonly onLeft: (name: string) => void;
+  /** There is a map, and every slot has a master. */
+  readonly onWhole: () => void;
 }
 
 /** Times that one command is sent on: to the new master of a slot that we knew elsewhere, from there to where it is moving, and twice while masters change. */
@@ -23,7 +25,7 @@ const LEARN_MS_MIN = 1_000;
 /** As many as a cluster is made for. */
 const NODES_MAX = 1_000;
 /** After these another master may have the slots by now. */
-const LOST: ReadonlySet<FailureReason> = new Set(["away", "deadline", "readonly"]);
+const LOST: ReadonlySet<FailureReason> = new Set(["away", "deadline", "readonly", "unserved"]);
 
 /**
  * The servers that hold the values: a single one, which costs nothing more, or the masters of a cluster. Which of both is not asked: the first
@@ -36,13 +38,15 @@ export class RedisServers {
   readonly #nodes = new Map<string, RedisNode>();
   /** Those that have no slots any more, until what is under way there has ended. */
   readonly #leaving = new Set<RedisNode>();
+  /** Sent to since the last map, each time for once: they have no slots yet. */
+  readonly #aside = new Set<RedisNode>();
   /** Holds every key while there is no map, and tells who holds those that the map says nothing of. */
   #home: RedisNode;
   /** Each slot's master; null while this is one server as far as we know. */
   #slots: (RedisNode | undefined)[] | null = null;
   /** While the map is asked for: the connection. */
   #asking: RedisControl | null = null;
-  #isLearning = false;
+  #learning: Promise<Error | null> | null = null;
   #nextLearnMs = Number.NEGATIVE_INFINITY;
   #learned = 0;
   #isTroubleTold = false;
@@ -57,29 +61,36 @@ export class RedisServers {
 
   /** Where the key belongs, as far as we know. To be asked, or its gate entered, at once: it may leave. */
   of(key: string): RedisNode {
-    return this.#slots === null ? this.#home : (this.#slots[slotOf(key)] ?? this.#home);
+    return this.#slots === null ? this.#home : (this.#slots[slotOf(key)] ?? this.#unserved());
   }
 
-  /** To be told of every failure. */
-  failed(node: RedisNode, { reason }: RedisFailure): void {
-    if ((this.#slots !== null || this.#seeds.length > 1) && LOST.has(reason)) void this.#learn(node);
+  /** To be told of every failure, and at which server. */
+  failed(server: string, { reason }: RedisFailure): void {
+    if ((this.#slots !== null || this.#seeds.length > 1) && LOST.has(reason)) void this.#learn(server);
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#asking?.close();
-    await Promise.all([...this.#nodes.values(), ...this.#leaving].map((node) => node.close()));
+    await Promise.all([this.#learning, ...[...this.#nodes.values(), ...this.#leaving].map((node) => node.close())]);
+  }
+
+  #unserved(): RedisNode {
+    void this.#learn(null);
+    return this.#home;
   }
 
   async #sendOn<T>(from: RedisNode, failure: RedisFailure, { hops }: Trip, again: (node: RedisNode, trip: Trip) => Promise<T>): Promise<T> {
     const to = redirectionOf(failure.message);
     if (to === null || hops === HOPS_MAX || this.#isClosed) throw failure;
-    return again(this.#named(to, from), { hops: hops + 1, asking: to.once });
+    const node = this.#named(to, from);
+    return again(node, { hops: hops + 1, asking: to.once }).catch((error: RedisFailure) => Promise.reject(error.behind(node.name)));
   }
 
   #named({ host, port, slot, once }: Redirection, from: RedisNode): RedisNode {
-    const node = this.#node({ ...from.target, host: host || from.target.host, port });
-    if (!once) {
+    const node = this.#node(atNode(from.target, host, port));
+    if (once) this.#aside.add(node);
+    else {
       if (this.#slots !== null) this.#slots[slot] = node;
       void this.#learn(null);
     }
@@ -97,46 +108,67 @@ export class RedisServers {
   }
 
   /** Asks one after the other who has which slots, until one tells; `suspect` last. */
-  async #learn(suspect: RedisNode | null): Promise<void> {
+  async #learn(suspect: string | null): Promise<void> {
     const { clock, log } = this.#options;
-    if (this.#isLearning || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
-    this.#isLearning = true;
+    if (this.#learning !== null || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
     let failure: Error | null = null;
-    for (const target of this.#candidates(suspect)) {
-      failure = await this.#learnFrom(target);
-      if (failure === null || this.#isClosed) break;
+    try {
+      this.#learning = this.#learnFromAny(suspect);
+      failure = await this.#learning;
+    } finally {
+      this.#learning = null;
+      this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
     }
-    this.#isLearning = false;
-    this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
     if (failure !== null && !this.#isTroubleTold)
       log.warn({ detail: failure.message }, "no node of the Redis Cluster tells who has which slots");
     this.#isTroubleTold = failure !== null;
   }
 
-  /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
-  #candidates(suspect: RedisNode | null): Iterable<RedisTarget> {
-    const nodes = [...this.#nodes.values()].filter((node) => node !== suspect).map(({ target }) => target);
-    const first = this.#learned++ % Math.max(1, nodes.length);
-    const inTurn = [...nodes.slice(first), ...nodes.slice(0, first), ...this.#seeds, ...(suspect === null ? [] : [suspect.target])];
-    return new Map(inTurn.map((target) => [nameOf(target), target])).values();
+  /** Null once the map is known, or not asked for any more. */
+  async #learnFromAny(suspect: string | null): Promise<Error | null> {
+    let failure: Error | null = null;
+    for (const target of this.#candidates(suspect)) {
+      failure = await this.#learnFrom(target);
+      if (failure === null || this.#isClosed) return null;
+    }
+    return failure;
   }
 
-  /** Null once the map is known. */
-  async #learnFrom(target: RedisTarget): Promise<RedisFailure | null> {
+  /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
+  #candidates(suspect: string | null): readonly RedisTarget[] {
+    const nodes = [...this.#nodes.values()].map(({ target }) => target);
+    const first = this.#learned++ % nodes.length;
+    const inTurn = [...nodes.slice(first), ...nodes.slice(0, first), ...this.#seeds];
+    const byName = new Map(inTurn.map((target) => [nameOf(target), target]));
+    const isSuspect = (target: RedisTarget) => Number(nameOf(target) === suspect);
+    return [...byName.values()].sort((one, other) => isSuspect(one) - isSuspect(other));
+  }
+
+  /** Null once the map is known. Never rejects, whatever the answer leads to: nobody waits for it. */
+  async #learnFrom(target: RedisTarget): Promise<Error | null> {
     const control = new RedisControl(target, this.#options.timeoutMs, nowhere);
     this.#asking = control;
     try {
-      const reply = await control.run((redis) => redis.cluster("SLOTS"));
-      if (!this.#isClosed) this.#follow(slotMapOf(reply, target));
+      const map = await this.#mapAt(control, target);
+      if (this.#isClosed) return null;
+      if (map === null) this.#settle(this.#node(target), null);
+      else this.#follow(map);
       return null;
     } catch (error) {
-      if (!(error instanceof RedisFailure)) throw error;
-      const isSingle = error.message.includes("cluster support disabled") && this.#seeds.includes(target);
-      if (isSingle && !this.#isClosed) this.#settle(this.#node(target), null);
-      return isSingle ? null : error;
+      return error as Error;
     } finally {
       control.close();
       this.#asking = null;
+    }
+  }
+
+  /** Null at a server of the setting that is a single one. */
+  async #mapAt(control: RedisControl, target: RedisTarget): Promise<readonly SlotRange[] | null> {
+    try {
+      return slotMapOf(await control.run((redis) => redis.cluster("SLOTS")), target);
+    } catch (error) {
+      if ((error as Error).message.includes("cluster support disabled") && this.#seeds.includes(target)) return null;
+      throw error;
     }
   }
 
@@ -144,12 +176,14 @@ export class RedisServers {
     const slots: (RedisNode | undefined)[] = new Array(SLOTS).fill(undefined);
     for (const { first, last, master } of ranges) slots.fill(this.#node(master), first, last + 1);
     this.#settle(this.#node(ranges[0]!.master), slots);
+    if (!slots.includes(undefined)) this.#options.onWhole();
   }
 
   #settle(home: RedisNode, slots: (RedisNode | undefined)[] | null): void {
     this.#home = home;
     this.#slots = slots;
-    const kept = new Set<RedisNode | undefined>([home, ...(slots ?? [])]);
+    const kept = new Set<RedisNode | undefined>([home, ...(slots ?? []), ...this.#aside]);
+    this.#aside.clear();
     for (const node of [...this.#nodes.values()].filter((node) => !kept.has(node))) {
       this.#nodes.delete(node.name);
       this.#leaving.add(node);

@@ -1,6 +1,6 @@
 import { RedisFailure } from "./failure.ts";
-import { SLOTS } from "./slots.ts";
-import type { RedisTarget } from "./target.ts";
+import { isSlot } from "./slots.ts";
+import { atNode, isPort, nameOf, type RedisTarget } from "./target.ts";
 
 /** The slots from `first` to `last`, and their master. */
 export interface SlotRange {
@@ -10,14 +10,13 @@ export interface SlotRange {
 }
 
 /**
- * What CLUSTER SLOTS answered: `[first, last, [host, port, ...], ...replicas]` for each range. A node without a host is reached as `asked` was, all
- * of them as whom and by TLS or not as that. RedisFailure for anything else, and where it knows of no slots, as a node that was started anew.
+ * What CLUSTER SLOTS answered: `[first, last, [host, port, ...], ...replicas]` for each range. Nodes are reached
+ * as `asked` was. RedisFailure for anything else, and where it knows of no slots, as a node that was started anew.
  */
 export function slotMapOf(reply: unknown, asked: RedisTarget): readonly SlotRange[] {
-  if (!Array.isArray(reply) || !reply.every(isRange))
-    throw new RedisFailure("protocol", `${asked.host}:${asked.port} sent no map of slots`);
-  if (reply.length === 0) throw new RedisFailure("refused", `${asked.host}:${asked.port} knows of no slots`);
-  return reply.map(([first, last, [host, port]]) => ({ first, last, master: { ...asked, host: host || asked.host, port } }));
+  if (!Array.isArray(reply) || !reply.every(isRange)) throw new RedisFailure("protocol", `${nameOf(asked)} sent no map of slots`);
+  if (reply.length === 0) throw new RedisFailure("refused", `${nameOf(asked)} knows of no slots`);
+  return reply.map(([first, last, [host, port]]) => ({ first, last, master: atNode(asked, host, port) }));
 }
 
 type RangeReply = readonly [first: number, last: number, master: readonly [host: string | null, port: number, ...rest: unknown[]]];
@@ -25,6 +24,5 @@ type RangeReply = readonly [first: number, last: number, master: readonly [host:
 function isRange(range: unknown): range is RangeReply {
   if (!Array.isArray(range) || !Array.isArray(range[2])) return false;
   const [first, last, [host, port]] = range;
-  const isSlot = (slot: unknown) => Number.isInteger(slot) && (slot as number) >= 0 && (slot as number) < SLOTS;
-  return isSlot(first) && isSlot(last) && (host === null || typeof host === "string") && Number.isInteger(port);
+  return isSlot(first) && isSlot(last) && first <= last && (host === null || typeof host === "string") && isPort(port);
 }

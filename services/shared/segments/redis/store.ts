@@ -7,6 +7,7 @@ import type { CountedStore, SegmentKey, StoreStats, ValueHead } from "../contrac
 import { encodeHeader } from "../format.ts";
 import { type Sums, zlibSums } from "../sums.ts";
 import { type Operation, Tally } from "../tally.ts";
+import { RedisControl } from "./control.ts";
 import { RedisFailure } from "./failure.ts";
 import type { RedisNode } from "./node.ts";
 import { RedisServers } from "./servers.ts";
@@ -37,6 +38,9 @@ export interface RedisStoreOptions {
 const COUNT_BATCH_FIRST = 16;
 const COUNT_BATCH_MAX = 512;
 
+/** In place of a server's name: what fails there does not at whoever says so. */
+const UNSERVED = "slots without a master";
+
 /** Sets the claim unless another owner holds it. KEYS: claim. ARGV: owner, ms. */
 const CLAIM = `local owner = redis.call("GET", KEYS[1])
 if owner and owner ~= ARGV[1] then return 0 end
@@ -60,7 +64,12 @@ export class RedisStore implements CountedStore {
     this.#options = options;
     this.#tally = new Tally(log);
     this.#sums = options.sums ?? zlibSums;
-    this.#servers = new RedisServers(parseRedisUrls(url), { ...options, sums: this.#sums, onLeft: (server) => this.#tally.left(server) });
+    this.#servers = new RedisServers(parseRedisUrls(url), {
+      ...options,
+      sums: this.#sums,
+      onLeft: (server) => this.#tally.left(server),
+      onWhole: () => this.#tally.recovered(UNSERVED),
+    });
   }
 
   /** Exact up to the first key that is missing or whose server does not answer, or as far as it came in the time of one exchange; transfers no value and touches none. */
@@ -129,7 +138,8 @@ export class RedisStore implements CountedStore {
   async #countPresent(keys: readonly SegmentKey[]): Promise<number> {
     const names = keys.map((key) => this.#nameOf(key)(0));
     const nodes = names.map((name) => this.#servers.of(name));
-    const found = await Promise.allSettled(names.map((name, i) => nodes[i]!.control.run((redis) => redis.exists(name))));
+    const ask = () => names.map((name, i) => nodes[i]!.control.run((redis) => redis.exists(name)));
+    const found = await Promise.allSettled(RedisControl.together(new Set(nodes.map(({ control }) => control)), ask));
     for (const [i, one] of found.entries()) {
       const node = nodes[i]!;
       if (this.#tally.trouble("claim", node.name) === "readonly") return i; // a replica would tell, but lets nobody read: a value read gets its life time anew
@@ -152,8 +162,9 @@ export class RedisStore implements CountedStore {
 
   #failed(operation: Operation, node: RedisNode, error: unknown): void {
     if (!(error instanceof RedisFailure)) throw error;
-    this.#tally.failed(operation, error.reason, error, node.name);
-    this.#servers.failed(node, error);
+    const server = error.server ?? node.name;
+    this.#tally.failed(operation, error.reason, error, error.isOfSlot ? UNSERVED : server);
+    this.#servers.failed(server, error);
   }
 
   #nameOf(key: SegmentKey): PieceName {

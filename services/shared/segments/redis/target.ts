@@ -18,6 +18,16 @@ export interface RedisTarget {
 /** As people and logs know it. */
 export const nameOf = ({ path, host, port }: RedisTarget): string => path ?? `${host}:${port}`;
 
+export const isPort = (port: unknown): port is number => Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536;
+
+/** A node of the cluster that `from` is of, reached as whom and by TLS or not as that. Without a host: another port of the same. */
+export const atNode = (from: RedisTarget, host: string | null, port: number): RedisTarget => ({
+  ...from,
+  path: null,
+  host: host || from.host,
+  port,
+});
+
 const NAME = "LONGSHORE_REDIS_URL";
 const FORM = "must begin with redis://, rediss:// or unix://";
 

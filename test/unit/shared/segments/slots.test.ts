@@ -37,6 +37,13 @@ test("a redirection is read as servers write it, and nothing else is one", () =>
     expect(redirectionOf(text)).toBeNull();
 });
 
+test.each(["MOVED 3999 10.0.0.5:0", "MOVED 3999 10.0.0.5:70000", "ASK 3999 10.0.0.5:65536", "MOVED 16384 10.0.0.5:6379"])(
+  "%s leads nowhere",
+  (text) => {
+    expect(() => redirectionOf(text)).toThrow(`sends us where nothing can be: ${text}`);
+  },
+);
+
 const asked = parseRedisUrl("rediss://yard:s@redis-0:7000");
 
 test("a map of slots names masters, each reached as the node that told", () => {
@@ -59,8 +66,18 @@ test.each([
   ["a slot that there is not", [[0, 16_384, ["a", 1]]]],
   ["a range without a master", [[0, 1]]],
   ["a master without a port", [[0, 1, ["a"]]]],
+  ["a master with port 0", [[0, 1, ["a", 0]]]],
+  ["a master with a port that there is not", [[0, 1, ["a", 65_536]]]],
+  ["a range that ends before it begins", [[2, 1, ["a", 1]]]],
 ])("%s is no map", (_, reply) => {
   expect(() => slotMapOf(reply, asked)).toThrow("redis-0:7000 sent no map of slots");
+});
+
+test("a node asked over its socket names masters by host and port", () => {
+  const socket = parseRedisUrl("unix:///run/redis.sock");
+  const map = slotMapOf([[0, 16_383, [null, 7_002]]], socket);
+  expect(map[0]!.master).toEqual({ ...socket, path: null, port: 7_002 });
+  expect(() => slotMapOf("OK", socket)).toThrow("/run/redis.sock sent no map of slots");
 });
 
 test("a node that knows of no slots is not believed", () => {
