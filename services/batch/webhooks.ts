@@ -92,8 +92,8 @@ export class Webhooks {
   async #tell(key: string, untold: Untold, nowMs: number): Promise<void> {
     const { kind, document } = untold;
     try {
-      const isOver = await tell({ ...this.#deps, untaken: this.#untaken }, kind, document, nowMs, this.#cut.signal);
-      if (isOver || this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
+      await tell({ ...this.#deps, untaken: this.#untaken }, kind, document, nowMs, this.#cut.signal);
+      if (this.#untold.get(key) === untold) this.#untold.delete(key); // it was written anew, and will be heard, or is gone
     } catch (error) {
       if (ServingError.from(error).code === "INTERNAL")
         this.#deps.log.warn({ [kind]: document.id, err: error }, "a webhook could not be sent");
@@ -104,37 +104,32 @@ export class Webhooks {
 
 /**
  * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after
- * TRIES_MAX. Resolves to whether nothing is to be told any more. The document of a job's end goes then.
+ * TRIES_MAX.
  */
-async function tell(deps: TellDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<boolean> {
+async function tell(deps: TellDeps, kind: Kind, document: Document, nowMs: number, cut: AbortSignal): Promise<void> {
   const { bus, config, log, untaken } = deps;
   const end = endOf(kind, document);
-  if (end?.webhook == null) return true;
+  if (end?.webhook == null) return;
   const { tenant, id, text } = document;
-  const write = (webhook: End["webhook"], after: number) =>
+  const write = (webhook: JobEnd["webhook"], after: number) =>
     bus.documents.put(kind, tenant, id, JSON.stringify({ ...(JSON.parse(text) as object), webhook }), after);
   const tries = end.webhook.tries + 1;
   const waitSeconds = Math.min(RETRY_SECONDS_MAX, RETRY_SECONDS * 2 ** end.webhook.tries);
   const place = await write({ tries, nextAt: Math.floor(nowMs / 1_000) + Math.max(waitSeconds, ANSWER_MS / 1_000) }, document.place);
-  if (place === null) return false;
+  if (place === null) return;
   const problem = await post(config, end, Math.floor(nowMs / 1_000), cut);
   if (problem === null) untaken.worked();
-  else if (cut.aborted) return false;
+  else if (cut.aborted) return;
   else {
     log.debug({ [kind]: id, tries, problem }, "a webhook was not taken");
     untaken.failed(problem, tries >= TRIES_MAX);
-    if (tries < TRIES_MAX) return false;
+    if (tries < TRIES_MAX) return;
   }
-  if (kind === "event") await bus.documents.delete(kind, tenant, id);
-  else await write(null, place);
-  return true;
+  await write(null, place);
 }
 
-/** `webhook` null: it was told, or given up. */
-type End = Omit<JobEnd, "webhook"> & { readonly webhook: JobEnd["webhook"] | null };
-
 /** What a document says of an end; null before it. */
-function endOf(kind: Kind, document: Document): End | null {
+function endOf(kind: Kind, document: Document): JobEnd | null {
   if (kind === "event") return jobEndOf(document);
   const batch = batchOf(document);
   return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
@@ -143,7 +138,7 @@ function endOf(kind: Kind, document: Document): End | null {
 const keyOfDocument = (kind: Kind, { tenant, id }: Document): string => `${kind}\n${tenant}\n${id}`;
 
 /** What was wrong; null if it was taken. */
-async function post(config: BatchDeps["config"], end: End, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
+async function post(config: BatchDeps["config"], end: JobEnd, nowSeconds: number, cut: AbortSignal): Promise<string | null> {
   const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
   const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
   const { signal, release } = linked(AbortSignal.timeout(ANSWER_MS), cut);

@@ -12,10 +12,11 @@ const jobEndShape = z.object({
   id: z.string(),
   /** Unix seconds. */
   endedAt: z.number(),
-  webhook: tellingShape,
+  /** Null once it was told or given up. */
+  webhook: tellingShape.nullable(),
 });
 
-/** The end of a job that webhooks have to tell: a document of kind "event" under the job's id, until it was told or given up. The job's note says that it was written down. */
+/** The end of a job as webhooks tell it: a document of kind "event" under the job's id, kept as long as the job, so that no end is told anew. */
 export type JobEnd = Readonly<z.infer<typeof jobEndShape>>;
 
 /** Throws DAMAGED. */

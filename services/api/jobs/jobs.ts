@@ -17,8 +17,6 @@ export interface Note {
   /** Of a job with a reader: the digest of the body it was asked for with, and the replica that took it. */
   readonly body?: string;
   readonly replica?: string;
-  /** Of a job noted again once its end was written down for webhooks: when it was submitted. What webhooks told leaves nothing but this, by which nobody tells it anew. */
-  readonly submittedMs?: number;
 }
 
 /** Why a job failed, for whoever looks after the cluster. */
@@ -35,18 +33,6 @@ export interface Failure {
 /** Null for what is no note: nobody's job shall suffer from it. */
 export const readNote = ({ text }: Noted): Note | null => parsed<Note>(text);
 
-/** Of a job that nobody need read. */
-export const noteOf = ({ model, tenant, lane, promptTokens, deadlineMs }: JobRequest): Note => ({
-  model,
-  tenant,
-  lane,
-  promptTokens,
-  deadlineMs,
-});
-
-/** Whether there is nothing to be done for the job any more, its end being written down. */
-export const isEndNoted = (note: Noted): boolean => readNote(note)?.submittedMs !== undefined;
-
 /** What JSON of ours says; null for what is none. */
 export function parsed<T extends object>(text: string): T | null {
   try {
@@ -58,16 +44,12 @@ export function parsed<T extends object>(text: string): T | null {
 }
 
 /** The request of a job; null for one that is gone, or whose beginning cannot be read. */
-export const requestOf = async (log: JobLog, jobId: string): Promise<JobRequest | null> =>
-  (await submissionOf(log, jobId))?.request ?? null;
-
-/** Like `requestOf`, with when it was submitted, by the clock of who did. */
-export async function submissionOf(log: JobLog, jobId: string): Promise<{ readonly request: JobRequest; readonly atMs: number } | null> {
+export async function requestOf(log: JobLog, jobId: string): Promise<JobRequest | null> {
   const first = await log.first(jobId).catch((thrown: unknown) => {
     if (isDamaged(thrown)) return null;
     throw thrown;
   });
-  return first?.event.type === "submitted" ? { request: first.event.request, atMs: first.atMs } : null;
+  return first?.event.type === "submitted" ? first.event.request : null;
 }
 
 /** Marks the job, nudges whoever holds it, and where nobody does ends it itself. Resolves to false if the job had ended or is unknown. */

@@ -2,7 +2,7 @@ import type { Bus, Noted } from "../../shared/bus/contract.ts";
 import { isTerminal } from "../../shared/bus/events.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { isEndNoted, readNote, requestOf } from "../jobs/jobs.ts";
+import { readNote, requestOf } from "../jobs/jobs.ts";
 
 /** Jobs known at once: admission keeps them far below. What is beyond is found by the next audit. */
 const JOBS_MAX = 1_000_000;
@@ -16,9 +16,8 @@ const LEARN_AT_ONCE = 32;
 
 export interface Open {
   readonly jobId: string;
-  /** Of its note, and when that was made; null if it was found without. */
+  /** Of its note; null if it was found without. */
   place: number | null;
-  notedMs: number | null;
   /** Since when it is known, by the record's clock. */
   readonly sinceMs: number;
   /** Null until it is known. */
@@ -60,19 +59,16 @@ export class OpenJobs {
   static async audit(bus: Bus, unbornMs: number, alive: () => Promise<void>, before: OpenJobs | null): Promise<OpenJobs> {
     const jobs = new OpenJobs();
     if (before !== null)
-      for (const { jobId, notedMs, sinceMs, deadlineMs, replica } of before.#jobs.values())
-        jobs.#add({ jobId, notedMs, sinceMs, deadlineMs, replica });
+      for (const { jobId, sinceMs, deadlineMs, replica } of before.#jobs.values()) jobs.#add({ jobId, sinceMs, deadlineMs, replica });
     const notes = await bus.registry.jobs(10 * PAGE);
     jobs.#notesRead = notes[0]?.place ?? 0;
     jobs.#newest = notes[0]?.jobId ?? null;
     const unended = new Map(notes.map((note) => [note.jobId, note]));
-    const seen = new Set(notes.filter(isEndNoted).map(({ jobId }) => jobId));
     const nowMs = await bus.log.nowMs();
     let read = 0;
     for await (const { jobId, record, storedMs } of bus.log.lasts()) {
       if (++read % PAGE === 0) await alive();
-      const ended = record !== null && isTerminal(record.event);
-      if (ended && (seen.has(jobId) || quietMs(storedMs, nowMs) >= unbornMs)) unended.delete(jobId);
+      if (record !== null && isTerminal(record.event) && quietMs(storedMs, nowMs) >= unbornMs) unended.delete(jobId);
       else jobs.#add({ jobId, sinceMs: nowMs, deadlineMs: record?.event.type === "submitted" ? record.event.request.deadlineMs : null });
     }
     for (const note of unended.values()) jobs.#note(note);
@@ -152,22 +148,18 @@ export class OpenJobs {
 
   #note(note: Noted): void {
     const { deadlineMs = null, replica = null } = readNote(note) ?? {};
-    if (isEndNoted(note))
-      this.drop(note.jobId); // another reconciler saw to it
-    else this.#add({ jobId: note.jobId, place: note.place, notedMs: note.notedMs, sinceMs: note.notedMs, deadlineMs, replica });
+    this.#add({ jobId: note.jobId, place: note.place, sinceMs: note.notedMs, deadlineMs, replica });
   }
 
-  #add(found: Pick<Open, "jobId" | "sinceMs" | "deadlineMs"> & Partial<Open>): void {
-    const { jobId, place = null, notedMs = null, sinceMs, deadlineMs, replica = null } = found;
+  #add({ jobId, place = null, sinceMs, deadlineMs, replica = null }: Pick<Open, "jobId" | "sinceMs" | "deadlineMs"> & Partial<Open>): void {
     const known = this.#jobs.get(jobId);
     if (known !== undefined) {
       known.place ??= place;
-      known.notedMs ??= notedMs;
       known.deadlineMs ??= deadlineMs;
       known.replica = replica ?? known.replica; // whoever noted it last may have been the first to submit it
       known.missingMs = null;
     } else if (this.#jobs.size < JOBS_MAX)
-      this.#jobs.set(jobId, { jobId, place, notedMs, sinceMs, deadlineMs, replica, cancelledBy: null, missingMs: null });
+      this.#jobs.set(jobId, { jobId, place, sinceMs, deadlineMs, replica, cancelledBy: null, missingMs: null });
   }
 }
 

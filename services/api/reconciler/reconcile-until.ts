@@ -53,7 +53,7 @@ export async function reconcileUntil(options: ReconcilingOptions, stop: AbortSig
       more = await reconciler.pass();
       reach.worked("jobs");
       const { noRoom } = reconciler;
-      if (noRoom !== null && !full) log.warn(`jobs wait for room in the record, and cannot be put back, ended or told: ${noRoom.message}`);
+      if (noRoom !== null && !full) log.warn(`open jobs wait for room in the record, and cannot be put back or ended: ${noRoom.message}`);
       full = noRoom !== null;
     } catch (error) {
       if (!isUnavailable(error)) reconciler = null; // else it would not see what became of the index meanwhile

@@ -6,8 +6,8 @@ import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Logger } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
-import { endOf, isTold, type JobEnd } from "../jobs/job-end.ts";
-import { cancelJob, endJob, type Failure, hasEnded, type Note, noteOf, requestOf, submissionOf } from "../jobs/jobs.ts";
+import { endOf, isTold } from "../jobs/job-end.ts";
+import { cancelJob, endJob, type Failure, hasEnded, requestOf } from "../jobs/jobs.ts";
 import { type Places, StuckMessages, withMessage } from "./messages.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
 import { Orphans } from "./orphans.ts";
@@ -16,8 +16,6 @@ import { Retention } from "./retention.ts";
 /** Jobs looked at in one pass, and of these at once: bounds what a pass asks of the record. */
 const LOOKS_MAX = 1_000;
 const LOOKS_AT_ONCE = 32;
-/** For ends that are told more slowly than jobs end. */
-const LOOK_AT_RECEIVER = "see whether the receiver at LONGSHORE_WEBHOOK_URL answers, and coordinators run";
 /** A job is noted before it is submitted: a note without a log waits this long for its job, and once more. */
 const UNBORN_MS = 60_000;
 
@@ -119,7 +117,7 @@ export class Reconciler {
     const stored = await bus.log.lastStored(job.jobId);
     if (stored === null) return this.#missed(job, nowMs);
     const last = stored.record;
-    if (last !== null && isTerminal(last.event)) return this.#ended(job, last, stored.storedMs); // its messages are strays now
+    if (last !== null && isTerminal(last.event)) return this.#ended(last, stored.storedMs); // its messages are strays now
     const hereMs = stored.storedMs > nowMs ? await bus.log.nowMs(stored.storedMs) : nowMs; // written since the pass began, or the clock was set back
     const silenceMs = quietMs(stored.storedMs, hereMs);
     const quiet = silenceMs >= claimMs;
@@ -159,34 +157,19 @@ export class Reconciler {
   }
 
   /** The one place where every end is seen, some twice: those that failed are logged, because their tenants are not told everything, and kept where they can be listed, those to be told where webhooks find them. */
-  async #ended({ notedMs }: Open, last: LogRecord, endedMs: number): Promise<void> {
+  async #ended(last: LogRecord, endedMs: number): Promise<void> {
     const { jobId, event, attempt, epoch } = last;
     const { bus, log, webhooks = false } = this.#deps;
-    const submission = event.type === "failed" || webhooks ? await submissionOf(bus.log, jobId) : null;
-    if (event.type === "failed" && submission !== null) {
-      const { model, tenant } = submission.request;
+    const request = event.type === "failed" || webhooks ? await requestOf(bus.log, jobId) : null;
+    if (event.type === "failed" && request !== null) {
+      const { model, tenant } = request;
       const failure: Failure = { model, tenant, code: event.code, message: event.message, attempt, claims: epoch };
       log.warn({ jobId, ...failure }, "a job failed");
       await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
-    if (webhooks && submission !== null && isTold(submission.request)) {
-      const { request, atMs } = submission;
-      await this.#writeDown(jobId, endOf(last, request, endedMs), request.tenant);
-      // Behind it: whoever dies in between leaves an end that is written down, and perhaps told, again.
-      await bus.registry.noteJob(jobId, JSON.stringify({ ...noteOf(request), submittedMs: notedMs ?? atMs } satisfies Note));
-    }
+    if (webhooks && request !== null && isTold(request))
+      await bus.documents.put("event", request.tenant, jobId, JSON.stringify(endOf(last, request, endedMs)), 0);
     this.#jobs.drop(jobId);
-  }
-
-  async #writeDown(jobId: string, end: JobEnd, tenant: string): Promise<void> {
-    try {
-      await this.#deps.bus.documents.put("event", tenant, jobId, JSON.stringify(end), 0);
-    } catch (thrown) {
-      const error = ServingError.from(thrown);
-      if (error.code !== "OVERLOADED") throw thrown;
-      const message = `no room for the ends that webhooks have to tell (${error.message}); ${LOOK_AT_RECEIVER}`;
-      throw new ServingError("OVERLOADED", message, { cause: thrown });
-    }
   }
 
   /** Met again by the next pass, which sees its end. */

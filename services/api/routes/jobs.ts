@@ -114,10 +114,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
 /** The latest, by what the index says of them, and when that was noted; the body's digest and the replica are no client's business. */
 async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
-  const noted = (await bus.registry.jobs(1_000)).map((found) => ({ id: found.jobId, notedMs: found.notedMs, note: readNote(found) }));
+  const noted = (await bus.registry.jobs(1_000)).map((found) => ({ id: found.jobId, submittedMs: found.notedMs, note: readNote(found) }));
   return noted
-    .flatMap(({ id, notedMs, note }) => (note?.tenant === tenant ? [{ ...note, id, submittedMs: note.submittedMs ?? notedMs }] : []))
-    .toSorted((a, b) => b.submittedMs - a.submittedMs)
+    .flatMap(({ id, submittedMs, note }) => (note?.tenant === tenant ? [{ ...note, id, submittedMs }] : []))
     .map(({ id, model, lane, promptTokens, submittedMs, deadlineMs }) => {
       const [created_at, deadline_at] = [Math.floor(submittedMs / 1_000), Math.floor(deadlineMs / 1_000)];
       return { id, object: "job", model, lane, created_at, deadline_at, prompt_tokens: promptTokens };

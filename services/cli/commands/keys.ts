@@ -17,7 +17,7 @@ export interface KeyOptions {
 export function createKey(config: Config, options: KeyOptions): Promise<void> {
   return withKeys(config, async ({ registry }) => {
     const isFirst = (await registry.keptKeys(0, 1)).length === 0;
-    for (const { id, name, revokedMs } of await makeRoom(registry))
+    for (const { id, name, revokedMs } of await makeRoom(registry, Date.now()))
       console.error(`key ${id} (${name}), revoked ${day(revokedMs ?? 0)}, is forgotten: there may be ${KEYS_MAX} keys`);
     const { secret, key } = makeKey({
       name: options.name,

@@ -58,7 +58,7 @@ const defaults = {
   payloadsMaxBytes: 2_147_483_648,
   filesMaxBytes: 4_294_967_296,
   documentsMaxBytes: 268_435_456,
-  endsMaxBytes: 67_108_864, // 230,000 ends
+  endsMaxBytes: 268_435_456, // 920,000 ends
   filesMaxAgeMs: 31 * 86_400_000, // a day more than files are shown, so that none is shown whose parts are gone
   beatLifeMs: 5_000,
   keyLifeMs: 86_400_000,
