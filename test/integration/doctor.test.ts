@@ -43,7 +43,7 @@ test("a record that does its part has all its streams, or says what the first pr
   expect(more).toEqual([
     ...grows,
     expect.stringMatching(
-      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.89 GB of max_file_store and 16\.78 MB of max_mem_store: the first process makes/,
+      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.90 GB of max_file_store and 16\.78 MB of max_mem_store: the first process makes/,
     ),
   ]);
   const bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: url }));

@@ -24,9 +24,9 @@ export function batchRoutes(app: FastifyInstance, deps: ApiDeps): void {
   app.get("/v1/batches", async (request) => {
     const asked = parseBody(query, request.query);
     const tenant = tenantOf(request);
-    const all: { id: string; created_at: number }[] = []; // a page is read whole, once it is known which batches are on it
-    for await (const { id, createdAt } of batchesOf(bus, tenant)) all.push({ id, created_at: createdAt });
-    const page = pageOf(byAge(all), asked);
+    const all = new Map<string, number>(); // one that is written meanwhile comes twice
+    for await (const { id, createdAt } of batchesOf(bus, tenant)) all.set(id, createdAt);
+    const page = pageOf(byAge([...all].map(([id, created_at]) => ({ id, created_at }))), asked); // read whole, once it is known which are on it
     const found = await Promise.all(page.data.map(({ id }) => findBatch(bus, tenant, id)));
     return { ...page, data: found.flatMap((one) => (one === null ? [] : [batchObject(one.batch)])) };
   });
