@@ -6,9 +6,9 @@ export interface Draft {
 
 /** Ids that make a place worth a look. */
 const SAME = 3;
-/** The text is looked through for so many ids in one call: an own prompt of a million tokens is known after sixteen steps. */
+/** The text is looked through for so many ids in one call: a prompt of a million tokens is known after sixteen steps. */
 const INDEXED_MAX = 65_536;
-/** Places that are remembered of one text, powers of two: for a text of a million ids 4 MB. */
+/** Places that are remembered for one answer, powers of two: where its text has a million ids 4 MB. */
 const PLACES_MIN = 2 ** 10;
 const PLACES_MAX = 2 ** 20;
 /** Behind so many ids in a row a copy is another matter than where it has just begun. */
