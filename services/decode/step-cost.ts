@@ -3,8 +3,8 @@ const RATE = 1 / 32;
 const SLOPE_RATE = 1 / 256;
 /** A step that took so many times as long as others waited for somebody else, and tells no more than that it was long. */
 const LONG = 4;
-/** Until steps tell: what all tokens of a step share costs as much as so many of them. As measured of three layers of V4-Flash. */
-const SHARED_TOKENS = 2;
+/** Until steps tell: what all tokens of a step share costs as much as so many of them. Twice what was measured of V4-Flash, since only who tries learns. */
+const SHARED_TOKENS = 4;
 /** How much steps must differ in their tokens, as a variance, to tell as much as that does. */
 const DOUBT = 0.25;
 

@@ -80,6 +80,10 @@ test("beside others a draft makes nobody a fifth slower, however often it is rig
     expect(run).toBeLessThan(7);
   }
   expect(beside(7)).toBeGreaterThan(0);
+  const unknown = new StepCost();
+  unknown.learn(2, 10);
+  const [tried] = lengths(fitDrafts([offer(0, 7, 0.9), { ...offer(1, 0, 0.9), draft: null }], unknown, 32));
+  expect(tried, "what nobody knows is tried").toBe(1);
   expect(lengths(fitDrafts([offer(0, 7, 0.99), offer(1, 7, 0.99)], cost, 32)), "all of them").toEqual([7, 7]);
 });
 
@@ -111,7 +115,7 @@ test("where all steps are alike nobody knows what a token more costs, and what w
   for (let i = 0; i < 100; i++) cost.learn(1, 10);
   expect(cost.more).toBeLessThan(1);
   for (let i = 0; i < 3_000; i++) cost.learn(1, 10);
-  expect(cost.more).toBeCloseTo(10 / 3, 1); // as before anything was known
+  expect(cost.more).toBeCloseTo(2, 1); // as before anything was known
 });
 
 const offer = (sequence: number, length: number, chance: number) => ({
