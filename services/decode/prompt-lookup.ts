@@ -27,11 +27,12 @@ export class PromptLookup {
   #indexed = SAME - 1;
   /** The chance of an id where a copy has just begun, and where it is long. */
   readonly #chances = [0.4, 0.8];
-  /** How many ids had run at the last call, the index of what stood for the one after them there (-1: nothing did), and what was to follow. */
+  /** Ids that had run at the last call, and what was to follow behind the next. */
   #at = 0;
+  #draft = new Int32Array();
+  /** Where that next one is copied from, -1: nowhere; and how many were before it. */
   #source = -1;
   #copied = 0;
-  #draft = new Int32Array();
 
   /** `ids`: the text so far, that of the calls before and more; `next` comes behind it. At most `max` ids, which may be none. */
   draft(ids: Int32Array, next: number, max: number): Draft {

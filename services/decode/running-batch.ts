@@ -1,3 +1,4 @@
+import { tokensOf } from "../shared/engine/check-step.ts";
 import type { Engine, StepInput, Stepped, StepResult } from "../shared/engine/engine.ts";
 import type { Clock } from "../shared/runtime/clock.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
@@ -96,8 +97,7 @@ export class RunningBatch {
   async #run(inputs: readonly StepInput[]): Promise<readonly StepResult[]> {
     const startMs = this.#clock.monotonicMs();
     const results = await this.#engine.step(inputs);
-    const tokens = inputs.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
-    this.#cost.learn(tokens, this.#clock.monotonicMs() - startMs);
+    this.#cost.learn(tokensOf(inputs), this.#clock.monotonicMs() - startMs);
     return results;
   }
 }

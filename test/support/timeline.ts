@@ -14,6 +14,9 @@ export const goldenFolder = (name: string): string => fileURLToPath(new URL(`../
 
 export const availablePaths = (): string[] => listPaths().flatMap(({ name, available }) => (available ? [name] : []));
 
+/** Those that compute in plain C++, a hundred times slower than the others. */
+export const slowPaths = ["reference", "portable", "portablebf16", "portableamx"];
+
 export const goldenIds = (name: string): Int32Array =>
   Int32Array.from(readSafetensors(`${goldenFolder(name)}/golden.safetensors`).get("ids")!.values);
 

@@ -1,9 +1,12 @@
 import { refusal } from "../runtime/errors.ts";
 import type { EngineInfo, StepInput } from "./engine.ts";
 
+/** Tokens that a step runs. */
+export const tokensOf = (batch: readonly StepInput[]): number => batch.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
+
 /** What every engine asks of a step. Throws INVALID_REQUEST. */
 export function checkStep({ batchMax, draftMax }: EngineInfo, batch: readonly StepInput[]): void {
-  const tokens = batch.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
+  const tokens = tokensOf(batch);
   if (tokens === 0 || tokens > batchMax) throw refusal(`a step has 1 to ${batchMax} tokens, not ${tokens}`);
   if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length) throw refusal("a sequence occurs twice in one step");
   for (const { draft, allowed } of batch) {

@@ -125,7 +125,7 @@ const decode = {
   draftMax: whole(
     7,
     { min: 0, max: 127 },
-    "The most tokens of an answer that are run ahead in a step because they repeat what stands before, where that pays. No token depends on it; who waits beside a draft does so a fifth longer at most; 7 is all that V4 models allow. 0: none.",
+    "The most tokens of an answer that are run ahead in a step because they repeat what stands before, where that pays. No token depends on it; who waits beside a draft does so about a fifth longer at most; 7 is all that V4 models allow. 0: none.",
   ),
   flushTokens: whole(8, { min: 1, max: 256 }, "Tokens appended to the log together."),
   flushMs: whole(20, { min: 1, max: 1_000 }, "The longest a token waits for others before it is appended."),

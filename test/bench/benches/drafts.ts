@@ -2,16 +2,16 @@ import { readFileSync } from "node:fs";
 import { fitDrafts } from "../../../services/decode/fit-drafts.ts";
 import { PromptLookup } from "../../../services/decode/prompt-lookup.ts";
 import { StepCost } from "../../../services/decode/step-cost.ts";
-import type { Engine, Sampling } from "../../../services/shared/engine/engine.ts";
+import type { Engine } from "../../../services/shared/engine/engine.ts";
 import { engineFromConfig } from "../../../services/shared/engine/from-config.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { type Bench, type Scene, secondsOf } from "../bench.ts";
+import { greedy, prefilled } from "../prefilled.ts";
 
 const FOLDER = "deploy/models/yardlog";
 /** Each goes on behind its answer, and so says much that was said before. */
 const ANSWER_TOKENS = 200;
 const PROMPTS = 12;
-const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 
 export const drafts: Bench = {
   name: "drafts",
@@ -59,11 +59,11 @@ const UNKNOWN = new StepCost();
 
 /** As the running batch does for a sequence that is alone. `cost` null: without drafts. */
 async function answer(engine: Engine, prompt: Int32Array, cost: StepCost | null) {
-  const { sequence } = await engine.open({ segments: [], boundary: null });
+  const { sequence, token } = await prefilled(engine, prompt);
   const text = new Int32Array(prompt.length + ANSWER_TOKENS + engine.info.draftMax);
   text.set(prompt);
   const lookup = new PromptLookup();
-  const ids = [await prefill(engine, sequence, prompt)];
+  const ids = [token];
   let [fed, steps, tokens] = [prompt.length, 0, 0];
   const seconds = await secondsOf(async () => {
     while (ids.length < ANSWER_TOKENS) {
@@ -86,16 +86,4 @@ async function answer(engine: Engine, prompt: Int32Array, cost: StepCost | null)
   });
   await engine.close(sequence);
   return { ids: ids.slice(0, ANSWER_TOKENS), seconds, steps, tokens };
-}
-
-async function prefill(engine: Engine, sequence: Awaited<ReturnType<Engine["open"]>>["sequence"], prompt: Int32Array): Promise<number> {
-  const { chunkTokens } = engine.info;
-  let drawn = 0;
-  for (let at = 0; at < prompt.length; at += chunkTokens) {
-    const last = at + chunkTokens >= prompt.length;
-    const { token, sealed } = await engine.prefill(sequence, prompt.slice(at, at + chunkTokens), last ? { sample: greedy } : {});
-    for (const { payload } of sealed) payload.release();
-    drawn = token ?? drawn;
-  }
-  return drawn;
 }

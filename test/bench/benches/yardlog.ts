@@ -1,16 +1,16 @@
 import { findModelConfig } from "../../../services/cli/sizes.ts";
-import type { Engine, Sampling, SequenceId } from "../../../services/shared/engine/engine.ts";
+import type { Engine, SequenceId } from "../../../services/shared/engine/engine.ts";
 import { engineFromConfig } from "../../../services/shared/engine/from-config.ts";
 import { loadConfig } from "../../../services/shared/runtime/config.ts";
 import { type Bench, type Goal, type Row, repeated, secondsOf } from "../bench.ts";
 import { randomIds } from "../engine-cluster.ts";
 import { flopsOf } from "../flops.ts";
+import { greedy, prefilled } from "../prefilled.ts";
 import { summary } from "../stats.ts";
 import { matrixPeak } from "../yardsticks/roofline.ts";
 
 const K = 1_024;
 const STEPS = 256;
-const greedy: Sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 const model = findModelConfig("deploy/models/yardlog").config;
 
 export const yardlog: Bench = {
@@ -22,7 +22,7 @@ export const yardlog: Bench = {
       const dense: number[] = [];
       const steps: number[] = [];
       await repeated(scene, "4k", async () => {
-        const { sequence, seconds } = await prefilled(engine, 4 * K);
+        const { sequence, seconds } = await prefilled(engine, randomIds(engine, 4 * K, 1));
         dense.push(seconds / (4 * K));
         steps.push(await stepRate(engine, sequence));
         await engine.close(sequence);
@@ -39,7 +39,7 @@ export const yardlog: Bench = {
       for (const tokens of scene.tiny ? [8 * K] : [64 * K, 256 * K]) {
         const figures: number[] = [];
         await repeated(scene, `${tokens / K}k`, async () => {
-          const { sequence, seconds } = await prefilled(engine, tokens);
+          const { sequence, seconds } = await prefilled(engine, randomIds(engine, tokens, 1));
           figures.push(seconds);
           await engine.close(sequence);
         });
@@ -56,7 +56,9 @@ export const yardlogMillion: Bench = {
       const tokens = scene.tiny ? 16 * K : 1_024 * K - STEPS - 1;
       const peak = await matrixPeak(scene);
       scene.say("1m");
-      const { sequence, seconds } = await prefilled(engine, tokens, (done) => scene.say(`1m: ${Math.round((100 * done) / tokens)} %`));
+      const { sequence, seconds } = await prefilled(engine, randomIds(engine, tokens, 1), (done) =>
+        scene.say(`1m: ${Math.round((100 * done) / tokens)} %`),
+      );
       const note = engine.info.kernelPath;
       const strong = peak !== null && summary(peak.figures).median >= 6e12;
       scene.report({ key: "yardlog.prefill.1m", unit: "s", figures: [seconds], note, ...(strong ? { goal: { atMost: 120 } } : {}) });
@@ -85,25 +87,6 @@ async function withEngine(use: (engine: Engine) => Promise<void>): Promise<void>
   } finally {
     await engine.shutdown();
   }
-}
-
-async function prefilled(
-  engine: Engine,
-  tokens: number,
-  onChunk?: (done: number) => void,
-): Promise<{ sequence: SequenceId; seconds: number }> {
-  const { chunkTokens } = engine.info;
-  const ids = randomIds(engine, tokens, 1);
-  const { sequence } = await engine.open({ segments: [], boundary: null });
-  const seconds = await secondsOf(async () => {
-    for (let at = 0; at < tokens; at += chunkTokens) {
-      const last = at + chunkTokens >= tokens;
-      const { sealed } = await engine.prefill(sequence, ids.slice(at, at + chunkTokens), last ? { sample: greedy } : {});
-      for (const { payload } of sealed) payload.release();
-      onChunk?.(at);
-    }
-  });
-  return { sequence, seconds };
 }
 
 /** Tokens per second of one sequence alone. */

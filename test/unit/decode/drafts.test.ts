@@ -3,13 +3,23 @@ import { expect, test } from "vitest";
 import { fitDrafts } from "../../../services/decode/fit-drafts.ts";
 import { PromptLookup } from "../../../services/decode/prompt-lookup.ts";
 import { StepCost } from "../../../services/decode/step-cost.ts";
-import type { Engine, Sampling, SequenceId } from "../../../services/shared/engine/engine.ts";
+import type { Engine, Sampling, SequenceId, StepInput, StepResult } from "../../../services/shared/engine/engine.ts";
 import { alone } from "../../support/alone.ts";
 import { EOS, promptIds, SEGMENT } from "../../support/model.ts";
 import { overriding } from "../../support/overriding.ts";
 import { testSeed } from "../../support/seed.ts";
 import { VirtualClock } from "../../support/virtual-clock.ts";
 import { requestOf, testCluster } from "../../support/workers.ts";
+
+/** Looks at every step that an engine has done. */
+const watched = (seen: (batch: readonly StepInput[], results: readonly StepResult[]) => void) => (engine: Engine) =>
+  overriding(engine, {
+    step: async (batch) => {
+      const results = await engine.step(batch);
+      seen(batch, results);
+      return results;
+    },
+  });
 
 test("a draft is what followed where the last three ids stood last, and follows on from there as long as it is right", () => {
   const lookup = new PromptLookup();
@@ -146,14 +156,10 @@ test.each([0, 0.25])(
     const cluster = testCluster({ clock });
     let steps = 0;
     let longest = 0;
-    const counted = (engine: Engine) =>
-      overriding(engine, {
-        step: (batch) => {
-          steps++;
-          for (const { draft } of batch) longest = Math.max(longest, draft?.length ?? 0);
-          return engine.step(batch);
-        },
-      });
+    const counted = watched((batch) => {
+      steps++;
+      for (const { draft } of batch) longest = Math.max(longest, draft?.length ?? 0);
+    });
     cluster.start("prefill");
     cluster.start("decode", { engine: { stepMs: 5 }, engineOf: counted });
     const sampling = { temperature: 1, topP: 1, topK: 3, minP: 0, seed: 77n, ...(frequencyPenalty > 0 && { frequencyPenalty }) };
@@ -184,13 +190,9 @@ test("no draft where text may end the answer, nor where it is switched off", asy
   ] as const) {
     const cluster = testCluster({ clock });
     let drafts = 0;
-    const counted = (engine: Engine) =>
-      overriding(engine, {
-        step: (batch) => {
-          drafts += batch.filter(({ draft }) => draft !== undefined).length;
-          return engine.step(batch);
-        },
-      });
+    const counted = watched((batch) => {
+      drafts += batch.filter(({ draft }) => draft !== undefined).length;
+    });
     cluster.start("prefill");
     cluster.start("decode", { engine: { draftMax }, engineOf: counted });
     const request = { maxTokens: 200, stopIds: [], stop: [...stop], sampling };
@@ -203,14 +205,9 @@ test("no draft where text may end the answer, nor where it is switched off", asy
 test("an answer that is held to a schema is drafted, too, and each of its tokens is one that may stand there", async () => {
   const cluster = testCluster(); // the grammar's thread has a time of its own
   let taken = 0;
-  const counted = (engine: Engine) =>
-    overriding(engine, {
-      step: async (batch) => {
-        const results = await engine.step(batch);
-        for (const result of results) taken += "failed" in result ? 0 : result.drawn.length - 1;
-        return results;
-      },
-    });
+  const counted = watched((_, results) => {
+    for (const result of results) taken += "failed" in result ? 0 : result.drawn.length - 1;
+  });
   cluster.start("prefill");
   cluster.start("decode", { engine: { stepMs: 5 }, engineOf: counted });
   const schema = JSON.stringify({ type: "array", items: { type: "array", items: { const: 7 }, minItems: 3 }, minItems: 40 });

@@ -3,6 +3,14 @@ import { expect, test } from "vitest";
 import { type GenerationParts, generate } from "../../../services/decode/generation.ts";
 import type { Member, RunningBatch } from "../../../services/decode/running-batch.ts";
 
+/** Generates in a batch that never steps. */
+function begun(parts: object) {
+  const members: Member[] = [];
+  const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
+  const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
+  return { generated, members };
+}
+
 test("an answer with penalties is told in its first step alone, as it was taken over: what a step sends does not grow with it", async () => {
   const sampling = { temperature: 0, frequencyPenalty: 0.5 };
   const ids = Array.from({ length: 30_000 }, (_, i) => i % 9);
@@ -15,9 +23,7 @@ test("an answer with penalties is told in its first step alone, as it was taken 
     following: null,
     sequence: 1,
   };
-  const members: Member[] = [];
-  const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
-  const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
+  const { generated, members } = begun(parts);
   const [member] = members;
   expect(member!.next()?.input).toEqual({ sequence: 1, token: 2, sample: sampling, answer: Int32Array.from(ids) });
   for (const token of [40, 41]) {
@@ -43,9 +49,7 @@ test("a job that is interrupted within a step leaves once the step is done, so t
     following: { ahead: async () => [null], close: () => closed!.push(0) },
     draftMax: 0,
   };
-  const members: Member[] = [];
-  const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
-  const generated = generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
+  const { generated, members } = begun(parts);
   const [member] = members;
   await member!.soon;
   expect(member!.next()?.input).toMatchObject({ token: 5 });
@@ -70,10 +74,7 @@ test("a draft ends before an id that ends the answer, with the answer's limit, a
       sequence: 1,
       draftMax: 7,
     };
-    const members: Member[] = [];
-    const batch = { join: (member: Member) => members.push(member), leave: () => members.pop(), wake: () => {} };
-    void generate(parts as unknown as GenerationParts, batch as unknown as RunningBatch);
-    return [...members[0]!.next()!.draft!.ids];
+    return [...begun(parts).members[0]!.next()!.draft!.ids];
   };
   const said = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13];
   expect(drafted([...said, 1, 2, 3])).toEqual([4, 5, 6, 7, 8, 10, 11]);

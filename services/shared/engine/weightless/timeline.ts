@@ -91,7 +91,7 @@ export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eo
   const high = Number((seed >> 32n) & 0xffff_ffffn);
   const hash = [timeline.windowHash, timeline.position, low, high].reduce(mix, timeline.rowsHash);
   if (eosOneIn > 0 && mix(hash, 1) % eosOneIn === 0) return eosId;
-  const id = mix(hash, 2) % (sampling.topK || vocabSize);
+  const id = mix(hash, 2) % Math.min(sampling.topK || vocabSize, vocabSize);
   return id === eosId ? (id + 1) % vocabSize : id;
 }
 

@@ -125,9 +125,10 @@ class Weightless implements WeightlessEngine {
   }
 
   /** A draft one id after the other, as far as it is drawn: nothing has to be taken back. */
-  #stepped(timeline: Timeline, { token, sample, draft = new Int32Array(), answer, allowed = [] }: StepInput): Stepped {
-    const sealed = this.#run(timeline, [token]);
-    count(timeline.counts, { token, sample, ...(answer && { answer }) });
+  #stepped(timeline: Timeline, input: StepInput): Stepped {
+    const { sample, draft = new Int32Array(), allowed = [] } = input;
+    const sealed = this.#run(timeline, [input.token]);
+    count(timeline.counts, input);
     const drawn = [this.#draw(timeline, sample, allowed[0] ?? undefined)];
     for (const [i, id] of draft.entries()) {
       if (drawn.at(-1)!.token !== id) break;

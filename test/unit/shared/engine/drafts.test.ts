@@ -3,7 +3,7 @@ import type { Drawn, Sampling, SequenceId, StepInput } from "../../../../service
 import { EngineCore } from "../../../../services/shared/engine/native/core.ts";
 import { openWeightlessEngine } from "../../../../services/shared/engine/weightless/weightless.ts";
 import { type Random, seededRandom } from "../../../../services/shared/runtime/random.ts";
-import { availablePaths, digest, goldenFolder } from "../../../support/timeline.ts";
+import { availablePaths, digest, goldenFolder, slowPaths } from "../../../support/timeline.ts";
 
 // A draft changes no bit (I7): not the draws, not the segments, not what the sequence goes on from.
 
@@ -17,8 +17,7 @@ const models = [
   { name: "t2", vocab: 192, segmentTokens: 128, draftMax: 7, promptTokens: 100 },
 ];
 
-/** Paths that compute in plain C++, a hundred times slower than the others: they see the small model. */
-const slowPaths = ["reference", "portable", "portablebf16", "portableamx"];
+/** Slow paths see the small model. */
 const runs = availablePaths().flatMap((kernelPath) =>
   models.filter(({ name }) => name === "t1" || !slowPaths.includes(kernelPath)).map((model) => ({ kernelPath, ...model })),
 );

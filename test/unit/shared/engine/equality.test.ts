@@ -3,7 +3,7 @@ import { boundarySpans, readBoundary } from "../../../../services/shared/engine/
 import type { Sequence } from "../../../../services/shared/engine/sequence.ts";
 import { seededRandom } from "../../../../services/shared/runtime/random.ts";
 import { nativeOf } from "../../../support/kernels/orders.ts";
-import { availablePaths, bitsFrom, digest, goldenIds, Timelines } from "../../../support/timeline.ts";
+import { availablePaths, bitsFrom, digest, goldenIds, slowPaths, Timelines } from "../../../support/timeline.ts";
 
 // I7: on one path and mode the same tokens give the same bits, whatever the chunks, the batch, the threads, and where the KV came from.
 
@@ -93,9 +93,6 @@ describe.each(paths.flatMap((kernelPath) => modes.map((mode) => ({ kernelPath, m
     });
   },
 );
-
-/** Paths that compute in plain C++, a hundred times slower than the others. */
-const slowPaths = ["reference", "portable", "portablebf16", "portableamx"];
 
 /**
  * The official formats and window sizes. The slow paths see fewer tokens, past one window, one segment and one HCA entry, and step where these end;

@@ -192,3 +192,17 @@ test("what cannot be is refused by name", async () => {
   await expect(engine.prefill(sequence, new Int32Array(11))).rejects.toThrow("10 tokens long");
   await expect(engine.prefill(sequence, new Int32Array(301))).rejects.toThrow("1 to 300 tokens");
 });
+
+test("top_k draws from so few ids, and from no more than there are", async () => {
+  const engine = openWeightlessEngine({ vocabSize: 20 });
+  const { sequence } = await engine.open({ segments: [], boundary: null });
+  for (const [topK, below] of [
+    [3, 3],
+    [1_000, 20],
+  ] as const)
+    for (let i = 0; i < 50; i++) {
+      const { token } = await engine.prefill(sequence, Int32Array.of(i % 20), { sample: { ...sampling, topK } });
+      expect(token).toBeLessThan(below);
+    }
+  await engine.shutdown();
+});
