@@ -17,7 +17,7 @@ constexpr int64_t partOf(int64_t n, int64_t k, int64_t parts) {
   return n / kVector<E> * k / parts * kVector<E>;
 }
 
-// Pairs are never asked for with F32 weights (withOperands).
+// Pairs never occur with F32 weights (withOperands).
 template <class E, class Body>
 LONGSHORE_INLINE void withRowsFor(ls_dtype dtype, Body&& body) {
   withRows(dtype, [&](auto row) {
