@@ -18,7 +18,7 @@ export interface OpenedEngine {
   readonly grammars: Grammars;
 }
 
-/** What the API has taken, a worker takes even where it has a core less. */
+/** Longer than the API's: a worker takes what the API has taken, even with a core less. */
 const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 10_000 };
 
 /** A weightless answer ends at about one token in this many. */

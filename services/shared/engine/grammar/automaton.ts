@@ -5,7 +5,7 @@ import { Ways } from "./ways.ts";
 /** Parts of a pattern, each counted as often as it is repeated. */
 const PARTS_MAX = 3_000;
 export const PATTERN_STATES_MAX = 1_000;
-/** Ranges and parts looked at while all of a schema are made and made smaller: a second or two. */
+/** Ranges and parts visited while all automata of a schema are made and minimised: a second or two. */
 const LOOKS_MAX = 2_000_000;
 
 /** A deterministic automaton. It starts in its first state. */
