@@ -95,6 +95,18 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   throw refusal(`${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
+/** What to tell who runs `path` without having chosen it, where that is the slow one; null: nothing. */
+export function slowPathWarning(path: string, paths: () => readonly PathInfo[], processor: string): string | null {
+  if (path !== "reference") return null;
+  const others = paths()
+    .filter(({ name }) => name !== path)
+    .map(({ name, reason }) => `${name} (${reason})`);
+  return (
+    `the kernels run on the reference path, some 50 times slower than the others of this build, none of which runs here, on ${processor}: ` +
+    `${others.join(", ") || "it has none"}. Build them on this machine (npm run build:kernels); \`longshore doctor\` lists the paths`
+  );
+}
+
 /** So many calls of the largest kind cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */
 const COMMANDS = 16;
 
