@@ -27,6 +27,7 @@ export function recordOf(world: World, process: Process): Bus {
       put: (...args) => road.ask(() => world.documents.put(...args)),
       get: (...args) => road.ask(() => world.documents.get(...args)),
       behind: (...args) => road.ask(() => world.documents.behind(...args)),
+      end: (...args) => road.ask(() => world.documents.end(...args)),
       delete: (...args) => road.ask(() => world.documents.delete(...args)),
       room: () => road.ask(() => world.documents.room()),
     },

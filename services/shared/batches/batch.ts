@@ -95,13 +95,22 @@ export async function findBatch({ documents }: Bus, tenant: string, id: string):
 /** Documents asked for together. */
 const PAGE = 500;
 
-/** Every document of a kind, of a tenant or of all, that was written behind a place. */
+/** What is read of the documents: all that there are, then what was written meanwhile. */
+const LOOKS = 2;
+
+/**
+ * Every document of a kind, of a tenant or of all, that was written behind a place, also one that is written anew meanwhile: that one may come twice.
+ * It ends, however much others write: what is written during the second look may come or not, so one that is written anew in both may be missed.
+ */
 export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: string | null, after: number): AsyncGenerator<Document> {
-  for (let place = after; ; ) {
-    const page = await bus.documents.behind(kind, tenant, place, PAGE);
-    if (page.length === 0) return;
-    yield* page;
-    place = page.at(-1)!.place;
+  let place = after;
+  for (let look = 0; look < LOOKS; look++) {
+    const end = await bus.documents.end(kind);
+    while (place < end) {
+      const page = await bus.documents.behind(kind, tenant, place, PAGE);
+      yield* page;
+      place = page.at(-1)?.place ?? end;
+    }
   }
 }
 

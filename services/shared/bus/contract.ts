@@ -184,6 +184,8 @@ export interface Documents {
   get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null>;
   /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
+  /** The highest place that a document of this kind, or of others beside it, ever had. */
+  end(kind: DocumentKind): Promise<number>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
   /** Of the documents of batches and files, and what it takes to keep them. */
   room(): Promise<Room>;

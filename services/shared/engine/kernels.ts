@@ -104,6 +104,18 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   throw refusal(`${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
+/** The warning for a worker that runs `path` without having chosen it; null unless that is the reference path. */
+export function slowPathWarning(path: string, paths: () => readonly PathInfo[], processor: string): string | null {
+  if (path !== "reference") return null;
+  const others = paths()
+    .filter(({ name }) => name !== path)
+    .map(({ name, reason }) => `${name} (${reason})`);
+  return (
+    `the kernels run on the reference path, some 50 times slower than the others of this build, none of which runs here, on ${processor}: ` +
+    `${others.join(", ") || "it has none"}. Build them on this machine (npm run build:kernels); \`longshore doctor\` lists the paths`
+  );
+}
+
 /**
  * Calls of the largest kind per crossing into native code: a crossing costs more than writing a call down, and a larger
  * buffer would not stay in the L1 cache.

@@ -33,6 +33,10 @@ export class NatsDocuments implements Documents {
     return (await this.#buckets[kind].stream.news(filter, after, max, PAGE_BYTES)).map(document);
   }
 
+  async end(kind: DocumentKind): Promise<number> {
+    return (await this.#buckets[kind].stream.info()).state.last_seq;
+  }
+
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
     return this.#buckets[kind].stream.purge(this.#of(kind, token(tenant), token(id)));
   }

@@ -1,5 +1,9 @@
 import { refusedAt } from "./schema-forms.ts";
 
+/** What to change: the client may hear of it amid an answer. */
+const TOO_MANY_WAYS =
+  "leaves an answer that can be read in too many ways at once: give anyOf fewer schemas, or each a required first property with a const of its own, or fewer strings a pattern or a length";
+
 /** Steps that one token of an answer, or one mask, may cost: some tenths of a second. */
 export const COST_MAX = 1_500_000;
 
@@ -23,6 +27,6 @@ export class Cost {
 
   add(steps: number): void {
     this.#steps += steps;
-    if (this.#steps > this.#max) throw refusedAt("", "leaves an answer that can be read in too many ways at once");
+    if (this.#steps > this.#max) throw refusedAt("", TOO_MANY_WAYS);
   }
 }

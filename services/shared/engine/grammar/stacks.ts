@@ -74,7 +74,11 @@ export class StackPool {
     const known = this.#belows.get(key);
     if (known !== undefined) return known;
     const depth = sorted.reduce((most, { below }) => Math.max(most, below.depth), 0) + 1;
-    if (depth > DEPTH_MAX) throw refusedAt("", "leaves an answer whose values lie deeper in one another than is supported");
+    if (depth > DEPTH_MAX)
+      throw refusedAt(
+        "",
+        `leaves an answer whose values lie deeper in one another than ${DEPTH_MAX} levels: write out those that are needed in place of a $ref to itself, and give a type to what has none`,
+      );
     const made = { stacks: sorted, isEnd, depth };
     this.#belows.set(key, made);
     return made;
