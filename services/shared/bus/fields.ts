@@ -1,4 +1,7 @@
-/** A decoded protobuf message before anybody looked at its types. Each reader below throws where a field is not what it must be. */
+/**
+ * A decoded protobuf message whose types are not checked yet. Each reader below throws if a field is not what it must
+ * be.
+ */
 export type Fields = Readonly<Record<string, unknown>>;
 
 interface Long {

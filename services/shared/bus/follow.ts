@@ -8,14 +8,17 @@ import { Mailbox } from "./mailbox.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 export const PAGE = 512;
-/** Entries asked for one by one before a page is: most logs that are read are that short, and a page leaves something behind in the record (nats-server before 2.10). */
+/**
+ * Entries read one by one before a page is: most logs that are read are that short, and a page leaves something behind
+ * in the record (nats-server before 2.10).
+ */
 const SINGLY = 32;
 /** Announcements a reader may be behind before it reads the log instead. */
 const MAILBOX = 256;
 /** Silence on the live path before the log is asked; doubled while it has nothing new. */
 const SILENCE_MS = 1_000;
 const SILENCE_MS_MAX = 4_000;
-/** The same for whoever knows how the log begins: it may have gone on, even ended, before he listened. */
+/** The same for a reader that knows how the log begins: the log may have gone on, even ended, before it listened. */
 const FIRST_SILENCE_MS = 50;
 
 /** The event of an entry. Throws DAMAGED. */
