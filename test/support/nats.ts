@@ -49,7 +49,13 @@ export class NatsServer {
       config,
       `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}", max_mem: 64GB, max_file: 1TB }\nmax_payload: 1MB\n${this.#more}`,
     );
-    this.#process = spawnLeashed("nats-server", ["-c", config], { env: withServers(process.env), stdout: "ignore", stderr: "ignore" });
+    // Servers of 2.9 write files of a deleted consumer to where they were started.
+    this.#process = spawnLeashed("nats-server", ["-c", config], {
+      cwd: this.directory,
+      env: withServers(process.env),
+      stdout: "ignore",
+      stderr: "ignore",
+    });
     await listening(this.port, this.#process);
   }
 

@@ -13,7 +13,7 @@ const script = `(read over <&${LEASH} || kill -KILL $$) >/dev/null 2>&1 & exec "
 type Output = "ignore" | "pipe" | "inherit";
 type Of<O extends Output> = O extends "pipe" ? Readable : null;
 
-interface LeashOptions<Out extends Output, Err extends Output> extends Pick<SpawnOptions, "env" | "detached"> {
+interface LeashOptions<Out extends Output, Err extends Output> extends Pick<SpawnOptions, "env" | "cwd" | "detached"> {
   readonly stdout: Out;
   readonly stderr: Err;
 }

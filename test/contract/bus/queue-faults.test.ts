@@ -1,3 +1,5 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "nats";
 import { expect, test } from "vitest";
@@ -55,4 +57,16 @@ test("a consumer that somebody deleted is made again, whether or not a request w
     message?.ack();
   }
   await nats.close();
+});
+
+test("a consumer that lost its folder on the server's disk is made anew, by whoever asks first", async () => {
+  const before = await ready();
+  await before.queue.publish("prefill", "m", "interactive", { jobId: "job", promptTokens: 1 });
+  expect((await before.queue.pull("prefill", "m", 10_000, never))?.item.jobId).toBe("job");
+  rmSync(join(own.server.directory, "store/jetstream/$G/streams/LONGSHORE_PREFILL/obs/m-interactive"), { recursive: true });
+  const [one, other] = [await ready(), await ready()]; // processes that do not know the consumer yet
+  const pulled = [one, other].map((bus) => bus.queue.pull("prefill", "m", 10_000, never));
+  expect((await Promise.race(pulled))?.item.jobId).toBe("job");
+  await Promise.all([one.close(), other.close()]);
+  await Promise.all(pulled);
 });

@@ -3,6 +3,8 @@ import type { Connection } from "./connection.ts";
 /** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
 export const apiCodes = {
   streamNotFound: 10059,
+  consumerCreate: 10012,
+  consumerNotFound: 10014,
   invalidJson: 10025,
   streamInvalidConfig: 10052,
   streamSubjectOverlap: 10065,

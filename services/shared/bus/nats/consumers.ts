@@ -3,7 +3,7 @@ import { Pause } from "../../runtime/pause.ts";
 import { LANES, type Lane, type Phase } from "../events.ts";
 import { token } from "../name.ts";
 import type { BusSettings } from "../settings.ts";
-import { callApi, isApiError, nanos } from "./api.ts";
+import { apiCodes, callApi, isApiError, nanos } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { checkEcho, type Echo } from "./ensure-stream.ts";
 import type { Nexts } from "./pulls.ts";
@@ -79,12 +79,12 @@ export class Consumers {
       max_waiting: WAITING_MAX,
     };
     try {
-      const body = { stream_name: stream, config };
-      checkEcho(
-        `consumer ${name}`,
-        config,
-        (await callApi<Echo>(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, body)).config,
-      );
+      const made = await this.#make(stream, name, config).catch(async (cause) => {
+        if (!isLost(cause)) throw cause;
+        await this.#delete(stream, name);
+        return this.#make(stream, name, config);
+      });
+      checkEcho(`consumer ${name}`, config, made.config);
     } catch (cause) {
       if (!isApiError(cause)) throw cause;
       throw new ServingError("UNAVAILABLE", `consumer ${name} of stream ${stream}: ${cause.message}`, { cause });
@@ -103,7 +103,7 @@ export class Consumers {
     await new Pause().wait(this.#settings.clock, LOOK_AGAIN_MS, this.#connection.closing);
     const after = await this.#info(phase, model, lane);
     if (after.num_waiting === 0 || after.delivered.consumer_seq !== before.delivered.consumer_seq) return false;
-    await callApi(this.#connection, `CONSUMER.DELETE.${this.#streams[phase].name}.${consumerName(model, lane)}`);
+    await this.#delete(this.#streams[phase].name, consumerName(model, lane));
     this.doubt();
     await this.next(phase, model, lane);
     return true;
@@ -128,10 +128,27 @@ export class Consumers {
     if (!closing.aborted) await this.#info(phase, model, lane).catch(() => {}); // the record is away: its requests are, too
   }
 
+  #make(stream: string, name: string, config: object): Promise<Echo> {
+    return callApi(this.#connection, `CONSUMER.DURABLE.CREATE.${stream}.${name}`, { stream_name: stream, config });
+  }
+
+  async #delete(stream: string, name: string): Promise<void> {
+    await callApi(this.#connection, `CONSUMER.DELETE.${stream}.${name}`).catch((thrown: unknown) => {
+      if (!isApiError(thrown, apiCodes.consumerNotFound)) throw thrown;
+    });
+  }
+
   async #info(phase: Phase, model: string, lane: Lane): Promise<ConsumerInfo> {
     await this.next(phase, model, lane);
     return callApi(this.#connection, `CONSUMER.INFO.${this.#streams[phase].name}.${consumerName(model, lane)}`);
   }
 }
+
+/**
+ * The server knows the consumer but has lost its folder: every later create fails, and nobody gets its messages. nats-server 2.9.10 does this to one
+ * in seven consumers that are created while another process deletes one of the same name, which `renew` does.
+ */
+const isLost = (thrown: unknown): boolean =>
+  isApiError(thrown, apiCodes.consumerCreate) && thrown.message.includes("no such file or directory");
 
 const consumerName = (model: string, lane: Lane): string => `${token(model)}-${lane}`;
