@@ -1,7 +1,10 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
-/** In Redis's place: says PONG to the greeting of each connection, and hands on all that comes. `stop` resolves when every connection has ended. */
+/**
+ * A fake Redis: answers PONG to the greeting of each connection and hands all data to `serve`. `stop` resolves when
+ * every connection has ended.
+ */
 export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
   const fake = createServer((socket) => {
     socket.on("error", () => {});
@@ -15,7 +18,9 @@ export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
   return { port, url: `redis://127.0.0.1:${port}`, stop: () => new Promise<void>((resolve) => fake.close(() => resolve())) };
 }
 
-/** In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`. */
+/**
+ * A fake node of a cluster: lets every client in, and answers every other command, given as its words, with `answer`.
+ */
 export async function fakeNode(answer: (command: readonly string[], node: FakeNode) => string) {
   const node: FakeNode = { port: 0, commands: [], sockets: new Set() };
   const fake = await impostor((socket, data) => {
@@ -43,7 +48,7 @@ interface FakeNode {
 
 export const bulkOf = (text: string): string => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 
-/** Of commands that come whole, without bytes. */
+/** The words of commands that come whole, without binary arguments. */
 function commandsIn(data: Buffer): string[][] {
   const words = data.toString("latin1").split("\r\n");
   const commands: string[][] = [];
