@@ -131,7 +131,7 @@ async function generateAndKeep({ worker, job, context, answer }: Run, sequence: 
     await writer.close();
     throw thrown;
   } finally {
-    const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step took it along
+    const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step lost the sequence, too
     if (boundary !== null) context.keepBoundary(context.ids.length, boundary);
   }
 }

@@ -8,7 +8,7 @@ import type { Expected, Job } from "./jobs.ts";
 
 /** What became of one job. */
 export interface Verdict {
-  /** Why it is not what a quiet day gives; empty if it is. */
+  /** Differences from a quiet day; empty if there are none. */
   readonly faults: readonly string[];
   readonly tokensLost: number;
   readonly tokensDoubled: number;

@@ -15,7 +15,6 @@ export const engineOptions = { ...usual, contextTokens: 17_000 };
 /** Longer than any run. */
 const LONG_MS = 3_600_000;
 
-/** What a customer wants. */
 export interface Order {
   readonly key: string;
   readonly atMs: number;

@@ -116,7 +116,7 @@ export class Judge {
     return permits;
   }
 
-  /** What the log ended with when it had `length` events. */
+  /** The last event of the log when it had `length` events. */
   #at(jobId: string, length: number): LogRecord | undefined {
     return this.#logs.get(jobId)?.[length - 1]?.record;
   }

@@ -16,7 +16,7 @@ export interface Weather {
   readonly stormMs: number;
   readonly record: Roughness;
   readonly store: Roughness;
-  /** Of 100 calls of the store: a value forgotten, not taken, miscounted. */
+  /** Of 100 calls of the store, how many forget a value, do not take one, or count wrong. */
   readonly forgetful: number;
   /** Probability that a stored value is damaged. */
   readonly damaged: number;

@@ -101,7 +101,7 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
   }
 }
 
-/** Questions to one document do not stand together, and documents of equal length begin differently. */
+/** Questions to one document are not adjacent, and documents of equal length begin differently. */
 function linesOf({ lines, documents, words, seed }: StormOptions) {
   const random = seededRandom(seed);
   const word = () => random.u32().toString(36);
@@ -124,7 +124,7 @@ async function untilDone(client: OpenAI, id: string, lines: number, endMs: numbe
   }
 }
 
-/** What there is already can be read while the batch runs, and ends with a whole line. */
+/** Output so far can be read while the batch runs, and ends with a whole line. */
 async function partOf(client: OpenAI, { output_file_id, request_counts }: OpenAI.Batch): Promise<void> {
   const lines = await outputLines(client, output_file_id);
   if (lines.length < request_counts!.completed) throw new Error(`${lines.length} lines of ${request_counts!.completed} can be read`);

@@ -6,7 +6,7 @@ import { allowedIds } from "./allowed-ids.ts";
 
 const END = 256;
 
-/** Tokens that are bytes: there is one way to write each answer. */
+/** Tokens are bytes, so each answer can be written in one way only. */
 export const byteVocabulary: Vocabulary = {
   table: {
     block: Uint8Array.from({ length: 256 }, (_, byte) => byte),

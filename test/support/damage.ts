@@ -12,7 +12,7 @@ export const newer = Uint8Array.of(0xa2, 0x06, 0x01, 0x00);
 /** A bus whose log others can write to. */
 export interface OpenToOthers {
   readonly bus: Bus;
-  /** Writes bytes behind a job's last event, as no program of ours does. Resolves to their sequence. */
+  /** Writes bytes behind a job's last event, past our own code. Resolves to their sequence. */
   write(jobId: string, bytes: Uint8Array): Promise<number>;
 }
 

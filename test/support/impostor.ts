@@ -19,7 +19,7 @@ export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
 }
 
 /**
- * A fake node of a cluster: lets every client in, and answers every other command, given as its words, with `answer`.
+ * In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`.
  */
 export async function fakeNode(answer: (command: readonly string[], node: FakeNode) => string) {
   const node: FakeNode = { port: 0, commands: [], sockets: new Set() };

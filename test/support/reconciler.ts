@@ -26,7 +26,7 @@ export const open = (bus: Bus, changes: Partial<ReconcilerDeps> = {}) => Reconci
 export const note = (deadlineMs: number) =>
   JSON.stringify({ model: "m", tenant: "tenant", lane: "interactive", promptTokens: 3, deadlineMs });
 
-/** A job as an API leaves it that dies before it sends the message. */
+/** A job as left by an API that dies before it sends the message. */
 export async function submitted(bus: Bus, jobId: string, deadlineMs?: number): Promise<void> {
   const due = deadlineMs ?? (await bus.log.nowMs()) + DAY_MS;
   await bus.registry.noteJob(jobId, note(due));

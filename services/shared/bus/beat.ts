@@ -21,7 +21,7 @@ export async function beatWhile(
   signal: AbortSignal,
 ): Promise<void> {
   for (let said = value(); said !== null; said = value()) {
-    await registry.beat(role, id, said).then(() => told(null), told); // the record is away: the next beat tells
+    await registry.beat(role, id, said).then(() => told(null), told); // the record is away: the next beat may come through
     await clock.sleep(beatMs, signal);
   }
   await registry.retire(role, id);

@@ -95,7 +95,7 @@ export function decodeItem(bytes: Uint8Array): WorkItem {
 function logFromWire(jobId: string, records: readonly unknown[]): readonly LogRecord[] | null {
   try {
     return records.map((bytes) => {
-      const record = unpack(jobId, null, bytes as Uint8Array); // the decoder makes nothing else of them
+      const record = unpack(jobId, null, bytes as Uint8Array); // the decoder yields nothing else
       live.set(record, bytes as Uint8Array);
       return record;
     });

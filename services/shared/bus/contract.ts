@@ -72,7 +72,7 @@ export interface JobLog {
   nowMs(seenMs?: number): Promise<number>;
   /** The events that are in the log now, in order. */
   read(jobId: string): Promise<LogRecord[]>;
-  /** When the record stored a job's events: its clock, by their sequences. May lack the newest. */
+  /** When the record stored each of a job's events, by its clock: sequence to ms. May lack the newest. */
   storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
   /**
    * Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log is known.
@@ -153,8 +153,8 @@ export interface JobQueue {
   withdraw(phase: Phase, jobId: string): Promise<void>;
   /**
    * Gives out every message of a lane again if a worker asks for one now and gets none: a server that was killed may
-   * take a message for delivered. Resolves to whether it did. A message that a worker has then comes to a second one,
-   * which finds in the log that the job is held.
+   * believe that a worker has a message. Resolves to whether it did. A message that a worker does have comes to a second
+   * one then, which finds in the log that the job is held.
    */
   renew(phase: Phase, model: string, lane: Lane): Promise<boolean>;
 }

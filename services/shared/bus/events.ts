@@ -53,7 +53,7 @@ export interface Usage {
   readonly cachedTokens: number;
 }
 
-/** What the model thought of a token: natural logarithms of probabilities. */
+/** Natural logarithms of the probabilities of a token and of the likeliest in its place. */
 export interface TokenLogprobs {
   readonly logprob: number;
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
@@ -102,7 +102,7 @@ export interface LogRecord {
   readonly jobId: string;
   /** Place in the record: grows along one job's events, with gaps (other jobs' events lie between). */
   readonly sequence: number;
-  /** `sequence` of this job's event before; 0 for the first. A live reader that sees a hole reads the log. */
+  /** `sequence` of this job's event before; 0 for the first. A live reader that sees a gap reads the log. */
   readonly previous: number;
   readonly epoch: number;
   /**

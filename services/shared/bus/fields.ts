@@ -29,7 +29,7 @@ export function unsigned64(value: unknown): bigint {
 
 export const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : wrong("a list", value));
 
-/** Repeated int32. The decoder makes nothing but numbers of them. */
+/** Repeated int32. The decoder yields nothing but numbers. */
 export const ints = (value: unknown): readonly number[] => list(value) as readonly number[];
 
 export const message = (value: unknown): Fields =>

@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.ts";
 
-/** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
+/** Error codes of the JetStream API that are handled here (server/errors.json of nats-server). */
 export const apiCodes = {
   streamNotFound: 10059,
   consumerCreate: 10012,

@@ -240,8 +240,8 @@ export class Connection {
   async #heed(nats: NatsConnection): Promise<void> {
     for await (const { type, data, permissionContext } of nats.status()) {
       if (permissionContext?.operation === "publish") this.#refuse(permissionContext.subject);
-      // The library reports an error for each server that it asks again or leaves. One that is no refusal has no words
-      // here.
+      // The library reports an error for each server that it asks again or leaves, but has no words for one that is no
+      // refusal.
       if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
       if (type === Events.Disconnect && this.#connected) this.#break();
       if (type === Events.Reconnect && !this.#connected) void this.#arrive();

@@ -20,7 +20,7 @@ export class Outbox {
   /** Subscriptions that end with the next write. */
   readonly #leaving = new Set<Subscription>();
   #hurrying = false;
-  /** Cancels the wait of what is in no hurry. */
+  /** Cancels the wait of messages without hurry. */
   #unwait: (() => void) | null = null;
 
   /** `publish` throws for a message that is too large, or when the connection is closing. */

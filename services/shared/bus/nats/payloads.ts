@@ -10,7 +10,7 @@ import type { Names } from "./subjects.ts";
 const CHUNK_BYTES = 524_288;
 /** Chunks read at once. */
 const PAGE = 16;
-/** So few chunks are read one by one: together they come sooner, but through a consumer (`Stream.news`). */
+/** Up to this many chunks are read one by one: more come sooner together, but through a consumer (`Stream.news`). */
 const SINGLY = 2;
 
 type Settings = Patience & Pick<BusSettings, "payloadBytesMax">;

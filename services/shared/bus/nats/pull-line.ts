@@ -75,7 +75,7 @@ export class PullLine {
     this.forget();
   }
 
-  /** The server knows of no request any more. */
+  /** Drops the request: the server knows of none any more. */
   forget(): void {
     this.#asked = null;
     this.#dry = false;

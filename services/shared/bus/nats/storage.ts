@@ -105,7 +105,10 @@ async function listed(connection: Connection): Promise<readonly Listed[]> {
   }
 }
 
-/** Writes a clock message: one is written every few seconds in any case, and replaced each time. */
+/**
+ * Why the stream takes no write; null if it does. Writes a clock message, as is done every few seconds in any case,
+ * which replaces the one before.
+ */
 async function refusalOf(stream: Stream, clock: string, placement: Placement = {}): Promise<string | null> {
   try {
     await stream.put(clock, new Uint8Array(), placement);

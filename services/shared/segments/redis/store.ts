@@ -33,7 +33,7 @@ export interface RedisStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** In place of zlib's. */
+  /** Replaces zlib's CRC-32. */
   readonly sums?: Sums | null;
 }
 
