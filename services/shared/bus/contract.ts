@@ -153,8 +153,8 @@ export interface JobQueue {
   withdraw(phase: Phase, jobId: string): Promise<void>;
   /**
    * Gives out every message of a lane again if a worker asks for one now and gets none: a server that was killed may
-   * believe that a worker has a message. Resolves to whether it did. A message that a worker does have comes to a second
-   * one then, which finds in the log that the job is held.
+   * believe that a worker has a message. Resolves to whether it did. A message that a worker does have then comes to
+   * another, which finds in the log that the job is held.
    */
   renew(phase: Phase, model: string, lane: Lane): Promise<boolean>;
 }

@@ -154,7 +154,7 @@ export class RedisConnection {
     this.#options.onChange();
   }
 
-  /** Before the connection is ready nothing may be pending: connecting itself is late. */
+  /** Until the connection is ready, connecting itself is late, also with nothing pending. */
   #late(): void {
     if (this.state === "ready" && this.#pending.length === 0) return;
     this.#socket.destroy(
