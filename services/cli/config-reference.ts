@@ -4,7 +4,7 @@ import { settingGroups } from "../shared/runtime/settings.ts";
 
 const titles: { readonly [Group in keyof typeof settingGroups]: string } = {
   cluster: "Must agree across the cluster",
-  record: "Must agree across the cluster: what the record keeps (the largest that a process asked for stands)",
+  record: "Must agree across the cluster: what the record keeps (the largest value that a process asked for holds)",
   stores: "Record and cache",
   work: "Jobs",
   prefill: "Prefill workers",
@@ -29,10 +29,13 @@ export function configReference(): string {
   return [
     "# Configuration",
     "",
-    "Every setting is an environment variable. What serves, `longshore keys` and `longshore doctor` name all bad or unknown `LONGSHORE_` variables at once and exit with 2;",
-    "commands that ask an API read `LONGSHORE_KEY` alone.",
-    "Containers are handed those of your shell and of a file `.env` beside `docker-compose.yml`, but for its own servers, addresses and ports, which `longshore up --cluster`",
-    "refuses to be told. The file knows them by name and does not notice a misspelt one: `docker compose config` shows what each role gets.",
+    "Every setting is an environment variable. The roles, `longshore up`, `longshore keys` and `longshore doctor` name all bad",
+    "or unknown `LONGSHORE_` variables at once and exit with 2. Commands that ask an API read `LONGSHORE_KEY` alone.",
+    "",
+    "Containers get the settings of your shell and of a file `.env` beside `docker-compose.yml`, except for its own servers,",
+    "addresses and ports, which `longshore up --cluster` refuses to be told. The file passes settings on by name and does not",
+    "notice a misspelt one: `docker compose config` shows what each role gets.",
+    "",
     "This file is made by `longshore config`; the source is `services/shared/runtime/settings.ts`.",
     "",
     ...sections,

@@ -72,11 +72,11 @@ export async function* followAnswer(
       const { request } = record.event;
       answer = new Answer(tokenizer, request, parserFor(submittedView(request)));
     }
-    if (answer === null) throw new ServingError("NOT_FOUND", `no job ${jobId}`);
+    if (answer === null) throw unknownJob(jobId);
     const added = answer.push(record);
     yield { record, ...added, end: answer.end };
     if (isTerminal(record.event)) return;
   }
   signal.throwIfAborted();
-  throw new ServingError("NOT_FOUND", `job ${jobId} was deleted while it was read`);
+  throw new ServingError("NOT_FOUND", `job ${jobId} was deleted while it was read`, { apiCode: "job_not_found" });
 }

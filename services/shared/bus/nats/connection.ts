@@ -8,6 +8,7 @@ import { away, NoneLetsIn, type Refused, UNPREPARED, unheard, withoutJetStream }
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
+import { Tries } from "./tries.ts";
 
 /** The one owner of the NATS connection: makes it, keeps it alive, and prepares the server after each connect. */
 export class Connection {
@@ -22,6 +23,7 @@ export class Connection {
   readonly #interrupted = new Set<(what: Interruption) => void>();
   readonly #refused = new Set<(subject: string, cause: ServingError) => void>();
   readonly #listeners = new Set<Listener>();
+  readonly #tries = new Tries();
   readonly #running: Promise<void>;
   #nats: NatsConnection | null = null;
   #connected = false;
@@ -185,6 +187,7 @@ export class Connection {
       }
     }
     await this.#nats?.close();
+    this.#tries.over();
   }
 
   /**
@@ -197,13 +200,18 @@ export class Connection {
     let isIn = false;
     let tries = 0;
     const reconnectDelayHandler = () => {
+      this.#tries.begin();
       if (this.closing.aborted || (!isIn && tries++ > servers.length)) throw new Error(NOT_IN);
       return this.#redialMs();
     };
-    const nats = await connect({ ...this.#options, reconnectDelayHandler }).catch(async (cause: Error) => {
-      throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
-    });
+    const nats = await this.#tries
+      .of(() => connect({ ...this.#options, reconnectDelayHandler }))
+      .catch(async (cause: Error) => {
+        this.#tries.over();
+        throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
+      });
     isIn = true;
+    this.#tries.succeeded();
     return nats;
   }
 
@@ -214,8 +222,13 @@ export class Connection {
   async #whyNot(): Promise<NoneLetsIn> {
     const options = { ...this.#options, ignoreClusterUpdates: true };
     const ask = async (server: string): Promise<Refused> => {
-      const nats = await connect({ ...options, servers: [server] }).catch((cause: unknown) => ({ server, cause }));
-      if ("cause" in nats) return nats;
+      const tries = new Tries();
+      tries.begin();
+      const nats = await tries.of(() => connect({ ...options, servers: [server] })).catch((cause: unknown) => ({ server, cause }));
+      if ("cause" in nats) {
+        tries.over();
+        return nats;
+      }
       await nats.close();
       return { server, cause: null };
     };
@@ -244,6 +257,7 @@ export class Connection {
       // refusal.
       if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
       if (type === Events.Disconnect && this.#connected) this.#break();
+      if (type === Events.Reconnect) this.#tries.succeeded();
       if (type === Events.Reconnect && !this.#connected) void this.#arrive();
     }
   }
