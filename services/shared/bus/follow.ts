@@ -25,10 +25,11 @@ const FIRST_SILENCE_MS = 50;
 type Decode = (jobId: string, entry: Entry) => LogRecord;
 
 /**
- * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
- * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`. `known`: the first
- * records, where they are known; nothing is asked before the live path had its chance then. UNAVAILABLE where the log ends before `position`: it lost
- * events that were read, and what comes in their place would be passed over.
+ * The log in order from behind `position` on: live while every announcement names the one before as its predecessor;
+ * read from the log after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends
+ * with any of `signals`. `known`: the first records, if they are known; then nothing is asked before the live path had
+ * its chance. Throws UNAVAILABLE if the log ends before `position`: it lost events that were read, and what comes in
+ * their place would be passed over.
  */
 export async function* follow(
   journal: Journal,
@@ -88,7 +89,10 @@ const lost = (jobId: string) =>
     `the record lost events of ${jobId} that were read already, in a power cut or when it was restored: read it from its beginning`,
   );
 
-/** What the log has after `position` now; nothing while the record is away; "over" when the job was deleted or ended there; "lost" when it ends before. */
+/**
+ * What the log has after `position` now; nothing while the record is away; "over" if the job was deleted or ended
+ * there; "lost" if the log ends before.
+ */
 async function* stored(journal: Journal, decode: Decode, jobId: string, position: number): AsyncGenerator<LogRecord | "over" | "lost"> {
   try {
     const glanced = await journal.glance(jobId);

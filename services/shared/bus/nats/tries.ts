@@ -7,38 +7,39 @@ const current = new AsyncLocalStorage<Tries>();
 subscribe("net.client.socket", (message) => current.getStore()?.opened((message as { readonly socket: Socket }).socket));
 
 /**
- * The sockets of a connection that is not there yet. A try that came to nothing leaves its own behind, open, where a server accepts it and says nothing, as
- * one that is frozen (nats.js 2.29 closes only what it is connected by): one in some seconds, until none can be opened, and no process ends while it has one.
+ * The sockets of a connection that is not there yet. A failed try leaves its socket open if a server accepts it and
+ * says nothing, as a frozen one does (nats.js 2.29 closes only the socket it is connected by): one every few seconds,
+ * until none can be opened, and no process ends while it has one.
  */
 export class Tries {
   readonly #sockets = new Set<Socket>();
   #trying = false;
 
-  /** Each socket that `connect` opens is seen, whenever it tries again. */
+  /** Runs `connect`, and sees each socket that it opens, in later tries too. */
   of(connect: () => Promise<NatsConnection>): Promise<NatsConnection> {
     return current.run(this, connect);
   }
 
-  /** Those before came to nothing. */
+  /** A try begins: those before failed, and their sockets are closed. */
   begin(): void {
     this.over();
     this.#trying = true;
   }
 
-  /** What was opened last is in use. */
+  /** The last try succeeded: its socket is in use. */
   succeeded(): void {
     this.#trying = false;
     this.#sockets.clear();
   }
 
-  /** None will succeed. */
+  /** No try will succeed: closes their sockets. */
   over(): void {
     this.#trying = false;
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
   }
 
-  /** What callbacks of a connection that is there open is no business of ours. */
+  /** Sockets that callbacks of an existing connection open are not ours. */
   opened(socket: Socket): void {
     if (this.#trying) this.#sockets.add(socket);
   }
