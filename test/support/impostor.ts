@@ -1,10 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
-/**
- * A fake Redis: answers PONG to the greeting of each connection and hands all data to `serve`. `stop` resolves when
- * every connection has ended.
- */
+/** In Redis's place: says PONG to the greeting of each connection, and hands on all that comes. `stop` resolves when every connection has ended. */
 export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
   const fake = createServer((socket) => {
     socket.on("error", () => {});
@@ -18,9 +15,7 @@ export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
   return { port, url: `redis://127.0.0.1:${port}`, stop: () => new Promise<void>((resolve) => fake.close(() => resolve())) };
 }
 
-/**
- * In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`.
- */
+/** In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`. */
 export async function fakeNode(answer: (command: readonly string[], node: FakeNode) => string) {
   const node: FakeNode = { port: 0, commands: [], sockets: new Set() };
   const fake = await impostor((socket, data) => {
@@ -48,7 +43,7 @@ interface FakeNode {
 
 export const bulkOf = (text: string): string => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 
-/** The words of commands that come whole, without binary arguments. */
+/** Of commands that come whole, without bytes. */
 function commandsIn(data: Buffer): string[][] {
   const words = data.toString("latin1").split("\r\n");
   const commands: string[][] = [];
