@@ -8,7 +8,7 @@ import { away, NoneLetsIn, type Refused, UNPREPARED, unheard, withoutJetStream }
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
-import { Tries } from "./tries.ts";
+import { closeSilentSockets } from "./silent-sockets.ts";
 
 /** The one owner of the NATS connection: makes it, keeps it alive, and prepares the server after each connect. */
 export class Connection {
@@ -23,7 +23,6 @@ export class Connection {
   readonly #interrupted = new Set<(what: Interruption) => void>();
   readonly #refused = new Set<(subject: string, cause: ServingError) => void>();
   readonly #listeners = new Set<Listener>();
-  readonly #tries = new Tries();
   readonly #running: Promise<void>;
   #nats: NatsConnection | null = null;
   #connected = false;
@@ -42,6 +41,7 @@ export class Connection {
     prepare: (connection: Connection) => Promise<void>,
   ) {
     this.#options = connectionOptions(url, tryMs);
+    closeSilentSockets(tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -187,7 +187,6 @@ export class Connection {
       }
     }
     await this.#nats?.close();
-    this.#tries.over();
   }
 
   /**
@@ -200,18 +199,13 @@ export class Connection {
     let isIn = false;
     let tries = 0;
     const reconnectDelayHandler = () => {
-      this.#tries.begin();
       if (this.closing.aborted || (!isIn && tries++ > servers.length)) throw new Error(NOT_IN);
       return this.#redialMs();
     };
-    const nats = await this.#tries
-      .of(() => connect({ ...this.#options, reconnectDelayHandler }))
-      .catch(async (cause: Error) => {
-        this.#tries.over();
-        throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
-      });
+    const nats = await connect({ ...this.#options, reconnectDelayHandler }).catch(async (cause: Error) => {
+      throw this.closing.aborted || (servers.length === 1 && cause.message !== NOT_IN) ? cause : await this.#whyNot();
+    });
     isIn = true;
-    this.#tries.succeeded();
     return nats;
   }
 
@@ -222,13 +216,8 @@ export class Connection {
   async #whyNot(): Promise<NoneLetsIn> {
     const options = { ...this.#options, ignoreClusterUpdates: true };
     const ask = async (server: string): Promise<Refused> => {
-      const tries = new Tries();
-      tries.begin();
-      const nats = await tries.of(() => connect({ ...options, servers: [server] })).catch((cause: unknown) => ({ server, cause }));
-      if ("cause" in nats) {
-        tries.over();
-        return nats;
-      }
+      const nats = await connect({ ...options, servers: [server] }).catch((cause: unknown) => ({ server, cause }));
+      if ("cause" in nats) return nats;
       await nats.close();
       return { server, cause: null };
     };
@@ -257,7 +246,6 @@ export class Connection {
       // refusal.
       if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
       if (type === Events.Disconnect && this.#connected) this.#break();
-      if (type === Events.Reconnect) this.#tries.succeeded();
       if (type === Events.Reconnect && !this.#connected) void this.#arrive();
     }
   }
