@@ -92,10 +92,10 @@ export async function findBatch({ documents }: Bus, tenant: string, id: string):
   return document === null ? null : { batch: batchOf(document), place: document.place };
 }
 
-/** Documents asked for at once. */
+/** Documents asked for together. */
 const PAGE = 500;
 
-/** Every document of a kind, of one tenant or (null) of all, that was written behind a place. */
+/** Every document of a kind, of a tenant or of all, that was written behind a place. */
 export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: string | null, after: number): AsyncGenerator<Document> {
   for (let place = after; ; ) {
     const page = await bus.documents.behind(kind, tenant, place, PAGE);
