@@ -175,7 +175,7 @@ export function storeOf(world: World, process: Process): SegmentStore {
   return world.bug.store?.(store, process, world) ?? store;
 }
 
-/** A value that finds no memory here is one that the store could not give. */
+/** Null if there is no memory for a value: the store could not give it. */
 function allocated(bytes: number, allocate: Allocate): Memory | null {
   try {
     return allocate(bytes);
@@ -184,7 +184,7 @@ function allocated(bytes: number, allocate: Allocate): Memory | null {
   }
 }
 
-/** One bit of a value as it lies in the store. */
+/** Flips one bit of a value as stored. */
 function damage(value: Uint8Array | null, { dice }: Process): void {
   if (value !== null) value[dice.whole(0, value.length - 1)]! ^= 1 << dice.whole(0, 7);
 }
