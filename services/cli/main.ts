@@ -170,19 +170,16 @@ program
   .description("bytes of KV per token, segment and context of a model; needs no weights")
   .argument("<config>", "a config.json, a model's folder, or v4-flash, v4-flash-0731, v4-pro")
   .action(async (name: string) => {
-    const { findModelConfig, renderSizes, sizesReport } = await import("./sizes.ts");
+    const { findModelConfig, sizes } = await import("./sizes.ts");
     const model = findModelConfig(name);
-    console.log(renderSizes(sizesReport(model.config, model.name)));
+    console.log(sizes(model.name, model.config));
   });
 
 program
   .command("inspect")
   .description("what a checkpoint holds, lacks and needs")
   .argument("<folder>")
-  .action(async (folder: string) => {
-    const { inspectReport, renderInspect } = await import("./inspect.ts");
-    console.log(renderInspect(await inspectReport(folder)));
-  });
+  .action(async (folder: string) => console.log(await (await import("./inspect.ts")).inspect(folder)));
 
 program
   .command("config")

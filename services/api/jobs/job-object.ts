@@ -18,8 +18,10 @@ export const recordTime =
   ({ sequence, atMs }: LogRecord): number =>
     storedMs.get(sequence) ?? atMs;
 
+export type JobObject = ReturnType<typeof jobObject>;
+
 /** A job as `GET /v1/jobs/{id}` tells it, but for the answer. */
-export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob): object {
+export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob) {
   const last = records.at(-1)!;
   const claims = records.filter(({ event }) => event.type === "claimed");
   const atMs = recordTime(storedMs);
