@@ -3,19 +3,15 @@ import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { toldOfFailure } from "./told.ts";
 
 /** How a surface says what went wrong. */
-export interface ErrorForm<Body extends object = object> {
+export interface ErrorForm {
   status(error: ServingError): number;
-  body(error: ServingError, requestId: string): Body;
+  body(error: ServingError, requestId: string): object;
 }
 
 /** The error body of the OpenAI surface: all four keys, always. */
-export interface ErrorBody {
-  readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
-}
-
 export const openaiErrors = {
   status: (error: ServingError): number => error.http,
-  body: (error: ServingError): ErrorBody => ({
+  body: (error: ServingError) => ({
     error: {
       message: toldOfFailure(error),
       type: error.type,
@@ -23,7 +19,7 @@ export const openaiErrors = {
       code: error.apiCode ?? error.code.toLowerCase(),
     },
   }),
-} satisfies ErrorForm<ErrorBody>;
+} satisfies ErrorForm;
 
 /** What is wrong with the field at `param`: a path as in `messages[2].content`. */
 export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>

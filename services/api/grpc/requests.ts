@@ -21,7 +21,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     headers: key === undefined ? {} : { "idempotency-key": key },
     url: call.path,
     body: { raw: JSON.stringify(message) },
-    caller: call,
+    caller: call.caller,
     signal: call.signal,
   };
   const options = { lane: lane === "BATCH" ? "batch" : "interactive", detached } as const;
@@ -30,7 +30,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
   if (chat !== undefined) {
     const request = parseBody(chatRequest, { ...body, ...chatBody(chat) });
     requireModel(model, request.model);
-    return submitted(request, await chatPrompt(deps, call.tenant, request, () => exactBody(chat)));
+    return submitted(request, await chatPrompt(deps, call.caller.tenant, request, () => exactBody(chat)));
   }
   const prompt = ids?.ids ?? text;
   if (prompt === undefined) throw refusal("prompt: must be given: chat, text or ids", { param: "prompt" });

@@ -7,7 +7,7 @@ import { submitChoices } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
 import type { Body } from "../http/body.ts";
 import { pageOf, pageQuery } from "../http/page.ts";
-import { answer, stream } from "../http/respond.ts";
+import { answer, streamAgain } from "../http/respond.ts";
 import { sendVerbatim } from "../http/verbatim.ts";
 import { answerId } from "../ids.ts";
 import { cancelJob, deleteEnded } from "../jobs/jobs.ts";
@@ -56,9 +56,11 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */
   app.get<Asking>("/v1/responses/:id", async (request, reply) => {
     const found = await find(request);
-    reply.header("x-job-id", found.jobId);
+    const { jobId, view, request: job } = found;
+    reply.header("x-job-id", jobId);
     if (request.query.stream !== "true") return soFar(found, reply);
-    return resume(deps, reply, found, startingAfter(request.query));
+    const surface = responsesSurface(writtenOf({ jobId, model: job.model, view }), startingAfter(request.query));
+    return streamAgain(deps, reply, found, surface, 0);
   });
 
   app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
@@ -79,13 +81,6 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
     await deleteEnded(deps.bus, jobId, id);
     return { id, object: "response", deleted: true };
   });
-}
-
-async function resume(deps: ApiDeps, reply: FastifyReply, { jobId, request, view }: FoundResponse, after: number): Promise<FastifyReply> {
-  const surface = responsesSurface(writtenOf({ jobId, model: request.model, view }), after);
-  const leave = deps.readers.enter(jobId, { owned: false, detached: request.detached });
-  leave((await stream(deps, reply, [{ jobId, surface }], 0)).has(jobId));
-  return reply;
 }
 
 function startingAfter({ starting_after: number }: Asking["Querystring"]): number {
