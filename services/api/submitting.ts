@@ -8,7 +8,7 @@ import type { ApiDeps } from "./deps.ts";
 import { placesFor } from "./paying.ts";
 import { type Prompt, tokenized, type WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
-import { writtenView } from "./responses/view.ts";
+import { writtenView } from "./responses/kept.ts";
 import { samplingOf } from "./sampling.ts";
 import { isThere, type Submission, type Submitted, submit } from "./submit.ts";
 
