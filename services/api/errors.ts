@@ -1,6 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { refusal, ServingError } from "../shared/runtime/errors.ts";
-import { toldOfFailure } from "./told.ts";
+import { redactedMessage } from "./redact.ts";
 
 /** How a surface says what went wrong. */
 export interface ErrorForm {
@@ -13,7 +13,7 @@ export const openaiErrors = {
   status: (error: ServingError): number => error.http,
   body: (error: ServingError) => ({
     error: {
-      message: toldOfFailure(error),
+      message: redactedMessage(error),
       type: error.type,
       param: error.param,
       code: error.apiCode ?? error.code.toLowerCase(),
@@ -32,7 +32,7 @@ export const keyOfAnother = (): ServingError =>
 
 /** Where there is no field for the place of a mistake. */
 export function placedMessage(error: ServingError): string {
-  const message = toldOfFailure(error);
+  const message = redactedMessage(error);
   return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
 }
 

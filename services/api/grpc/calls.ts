@@ -10,8 +10,8 @@ import {
 } from "@grpc/grpc-js";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
-import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
+import { countAnswers } from "../count-answers.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../http/sse.ts";
 import { UNREADABLE } from "./definition.ts";

@@ -10,7 +10,7 @@ import type { Choice } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
 import { rateHeaders } from "../keys/rate-headers.ts";
 import type { GenerationRequest } from "../requests.ts";
-import { asksForUsage } from "../submitting.ts";
+import { asksForUsage } from "../submit-request.ts";
 import { dropBody } from "./body.ts";
 import { interleaved } from "./interleaved.ts";
 import { openEventStream, type StreamEvent, whenLeft } from "./sse.ts";

@@ -21,9 +21,9 @@ import { Outlook, withProgress } from "../jobs/outlook.ts";
 import { requireModel } from "../model.ts";
 import { chatMessage } from "../openai/surfaces.ts";
 import { chatPrompt, completionPrompt } from "../prompt/prompt.ts";
+import { redactedEvent, redactedMessage } from "../redact.ts";
 import { jobRequest, optional, parseBody } from "../requests.ts";
-import { admissible, submitJob } from "../submitting.ts";
-import { toldOfEvent, toldOfFailure } from "../told.ts";
+import { admissible, submitJob } from "../submit-request.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
@@ -128,7 +128,7 @@ async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
     const failure = parsed<Failure>(text);
     if (failure?.tenant !== tenant) return [];
     const { model, code, message, attempt, claims } = failure;
-    const error = { code, message: toldOfFailure({ code, message }) };
+    const error = { code, message: redactedMessage({ code, message }) };
     return { id: jobId, object: "job", status: "failed", model, failed_at: Math.floor(notedMs / 1_000), attempt, claims, error };
   });
 }
@@ -171,7 +171,7 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
 
 /** An event without what only workers need or the operator may read, and with what can be told of the time until the answer. */
 function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord, outlook: Outlook): object {
-  const { request: _, ...shown } = toldOfEvent(event) as JobEvent & { request?: JobRequest };
+  const { request: _, ...shown } = redactedEvent(event) as JobEvent & { request?: JobRequest };
   if (event.type === "progress") outlook.read(event);
   const eta = event.type === "progress" ? { eta_seconds: outlook.now().eta_seconds } : {};
   return { ...shown, ...eta, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };
