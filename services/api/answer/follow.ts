@@ -15,6 +15,7 @@ export interface Step extends Addition {
 }
 
 export interface FoundJob {
+  readonly jobId: string;
   readonly request: JobRequest;
   readonly view: View;
 }
@@ -23,7 +24,7 @@ export interface FoundJob {
 export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<FoundJob> {
   const event = isJobId(jobId) ? (await bus.log.first(jobId))?.event : undefined;
   if (event?.type !== "submitted" || event.request.tenant !== tenant) throw unknownJob(jobId);
-  return { request: event.request, view: await readView(bus, jobId, event.request) };
+  return { jobId, request: event.request, view: await readView(bus, jobId, event.request) };
 }
 
 export async function viewOf(bus: Bus, jobId: string): Promise<View> {

@@ -1,8 +1,8 @@
-import type { Bus, Noted } from "../../shared/bus/contract.ts";
+import type { Noted } from "../../shared/bus/contract.ts";
 import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { leftBy, readersOf } from "../beats.ts";
+import { leftBy, readersOf, type Shown } from "../beats.ts";
 import type { Replicas } from "../replicas.ts";
 import { type Note, readNote } from "./jobs.ts";
 
@@ -13,12 +13,7 @@ const ALIKE_MAX = 64;
 const PAGE = 1_000;
 const LOOKS_AT_ONCE = 16;
 
-export interface RetriesDeps {
-  readonly bus: Bus;
-  readonly graceMs: number;
-  readonly replica: string;
-  readonly replicas: Pick<Replicas, "isGone">;
-}
+type RetriesDeps = Pick<Shown, "bus" | "graceMs" | "replica"> & { readonly replicas: Pick<Replicas, "isGone"> };
 
 /** A job that was asked for with a body, and the replica that took it. */
 interface TakenJob {
