@@ -30,7 +30,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const telling = config.webhookUrl === "" ? null : new Webhooks(deps).tellUntil(stop, reach);
   while (!stop.aborted) {
     try {
-      if (isDoubtful) await open.recheck();
+      await open.recheck(isDoubtful);
       isDoubtful = false;
       await open.hear();
       const nowMs = await bus.log.nowMs(open.seenMs);

@@ -37,9 +37,9 @@ export class UntoldEnds {
     this.#heard = new Heard(bus, kind);
   }
 
-  /** After the record was away. */
-  async recheck(): Promise<void> {
-    if (!(await this.#heard.isToBeginAgain())) return;
+  /** Before each look. `isDoubtful`: the one before failed. */
+  async recheck(isDoubtful: boolean): Promise<void> {
+    if (!(await this.#heard.isToBeginAgain(isDoubtful))) return;
     this.#due.clear();
     this.#later.clear();
   }

@@ -55,7 +55,7 @@ export class Webhooks {
 
   /** Reads what was written since the last look, and begins to tell what is due. What is told makes place for others without another look. */
   async look(): Promise<void> {
-    if (this.#isDoubtful) await Promise.all(this.#ends.map((ends) => ends.recheck()));
+    await Promise.all(this.#ends.map((ends) => ends.recheck(this.#isDoubtful)));
     this.#isDoubtful = false;
     for (const ends of this.#ends) await ends.hear();
     const nowMs = await this.#deps.bus.log.nowMs();

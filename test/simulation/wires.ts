@@ -28,6 +28,7 @@ export function recordOf(world: World, process: Process): Bus {
       get: (...args) => road.ask(() => world.documents.get(...args)),
       behind: (...args) => road.ask(() => world.documents.behind(...args)),
       delete: (...args) => road.ask(() => world.documents.delete(...args)),
+      interruptions: () => world.documents.interruptions(),
       room: () => road.ask(() => world.documents.room()),
     },
     registry: registryOf(world.registry, road),

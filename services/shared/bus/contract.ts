@@ -185,6 +185,8 @@ export interface Documents {
   /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
+  /** How often the record was away, as far as is known: it may have come back with less than it had. */
+  interruptions(): number;
   /** Of the documents of batches and files, and what it takes to keep them. */
   room(): Promise<Room>;
 }
