@@ -29,6 +29,7 @@ export function recordOf(world: World, process: Process): Bus {
       behind: (...args) => road.ask(() => world.documents.behind(...args)),
       end: (...args) => road.ask(() => world.documents.end(...args)),
       delete: (...args) => road.ask(() => world.documents.delete(...args)),
+      interruptions: () => world.documents.interruptions(),
       room: () => road.ask(() => world.documents.room()),
     },
     registry: registryOf(world.registry, road),

@@ -209,6 +209,8 @@ export interface Documents {
   /** The highest place that a document of this kind, or of others beside it, ever had. */
   end(kind: DocumentKind): Promise<number>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
+  /** How often the record was away, as far as is known: it may have come back with less than it had. */
+  interruptions(): number;
   /** Of the documents of batches and files, and what it takes to keep them. */
   room(): Promise<Room>;
 }

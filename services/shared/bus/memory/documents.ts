@@ -60,6 +60,10 @@ export class MemoryDocuments implements Documents {
     this.#buckets[kind].shelf.delete(keyOf(kind, tenant, id));
   }
 
+  interruptions(): number {
+    return 0;
+  }
+
   async room(): Promise<Room> {
     const { bytesMax, shelf } = this.#buckets.batch;
     return { bytes: shelf.bytes, bytesMax };
