@@ -42,7 +42,10 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
         if (held !== null)
           running.set(
             batch.id,
-            workOn(deps, held, name).finally(() => running.delete(batch.id)),
+            workOn(deps, held, name).then((isLost) => {
+              isDoubtful ||= isLost; // another has it, or the record came back with less: what was heard may lie elsewhere
+              running.delete(batch.id);
+            }),
           );
       }
       reach.worked("batches");
@@ -55,16 +58,19 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   await Promise.all([...running.values(), sweeps.over, telling]);
 }
 
-/** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */
-async function workOn(deps: BatchDeps, held: HeldBatch, holder: string): Promise<void> {
+/** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. True if the batch was lost. */
+async function workOn(deps: BatchDeps, held: HeldBatch, holder: string): Promise<boolean> {
   const { log, stopping: stop } = deps;
   const { id, epoch } = held.batch;
   log.info({ batch: id, epoch, holder, status: held.batch.status }, "working on a batch");
   try {
     await runBatch(deps, held, stop);
+    return false;
   } catch (error) {
-    if (stop.aborted) return;
-    if (error instanceof HoldLost) log.info({ batch: id, epoch }, "another coordinator works on the batch");
+    const isLost = error instanceof HoldLost;
+    if (stop.aborted) return isLost;
+    if (isLost) log.info({ batch: id, epoch }, "another coordinator works on the batch, or the record was restored");
     else log.error({ batch: id, epoch, err: error }, "the work on a batch broke off");
+    return isLost;
   }
 }
