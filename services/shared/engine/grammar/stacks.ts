@@ -70,7 +70,7 @@ export class StackPool {
     const known = this.#belows.get(key);
     if (known !== undefined) return known;
     const depth = sorted.reduce((most, { below }) => Math.max(most, below.depth), 0) + 1;
-    if (depth > DEPTH_MAX) throw refusedAt("", "leaves an answer whose values lie deeper in one another than is supported");
+    if (depth > DEPTH_MAX) throw refusedAt("", "leaves an answer whose values are nested deeper than is supported");
     const made = { stacks: sorted, isEnd, depth };
     this.#belows.set(key, made);
     return made;
