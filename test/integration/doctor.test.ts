@@ -38,12 +38,12 @@ test("a record that does its part has all its streams, or says what the first pr
   const { url } = await nats();
   const [server = "", ...more] = await askedOf(url);
   const [, version = ""] = /^yes nats-server (\d+\.\d+\.\d+), 0 B on disk, 0 B in memory$/.exec(server) ?? [];
-  const grows = isOlder(version, "2.10") ? [expect.stringMatching(/^note before 2\.10 nats-server keeps .*: restart it now and then/)] : [];
+  const grows = isOlder(version, "2.10") ? [expect.stringMatching(/^note before 2\.10 nats-server leaks .*: restart it now and then/)] : [];
   expect(version).not.toBe("");
   expect(more).toEqual([
     ...grows,
     expect.stringMatching(
-      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.90 GB of max_file_store and 16\.78 MB of max_mem_store: the first process makes/,
+      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.90 GB of max_file_store and 16\.78 MB of max_mem_store: the first process creates/,
     ),
   ]);
   const bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: url }));
