@@ -89,7 +89,7 @@ export class HeldBatch {
     const batch = found === null ? null : batchOf(found);
     const wasStored = batch?.turn === next.turn && batch.holder === next.holder;
     const isOurs = batch?.epoch === epoch && (wasStored || batch.holder === this.#batch.holder);
-    if (found === null || batch === null || !isOurs) throw new HoldLost(`${id} is held by another coordinator`);
+    if (found === null || batch === null || !isOurs) throw new HoldLost(`${id} is another's`);
     this.#become(batch, found.place);
     return wasStored;
   }
