@@ -55,7 +55,7 @@ async function giveUp(deps: ApiDeps, request: ApiRequest, choices: readonly Choi
   const made = choices.filter(({ created }) => created);
   const cancel = async ({ jobId, giveBack }: Choice) => {
     giveBack?.();
-    await cancelJob(deps.bus, jobId, "another answer of its request was refused");
+    await cancelJob(deps.bus, jobId, "another choice of the same request was refused");
   };
   const ended = idempotencyKeyOf(request) === null ? await Promise.allSettled(made.map(cancel)) : [];
   for (const [i, { jobId }] of made.entries()) if (ended[i]?.status !== "fulfilled") abandon(deps, jobId);

@@ -49,7 +49,7 @@ export function fromHttpLayer(thrown: unknown, bodyMaxBytes: number): ServingErr
   if (statusCode === 413)
     return new ServingError(
       "TOO_LARGE",
-      `the request body is larger than ${bodyMaxBytes} bytes, which is all that this server takes (LONGSHORE_BODY_MAX_BYTES)`,
+      `the request body is larger than ${bodyMaxBytes} bytes, the most this server accepts (LONGSHORE_BODY_MAX_BYTES)`,
       { apiCode: "request_too_large" },
     );
   const [words, apiCode] =
@@ -62,8 +62,8 @@ export function fromHttpLayer(thrown: unknown, bodyMaxBytes: number): ServingErr
 /** What a connection brought that never became a request, in our words. */
 export function fromConnection({ code, message }: NodeJS.ErrnoException): ServingError {
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServingError("REQUEST_TIMEOUT", "the request did not arrive in time");
-  if (code === "HPE_HEADER_OVERFLOW") return new ServingError("HEADERS_TOO_LARGE", "the headers are larger than this server takes");
-  return refusal(`not a request that can be answered: ${message}`);
+  if (code === "HPE_HEADER_OVERFLOW") return new ServingError("HEADERS_TOO_LARGE", "the headers are larger than this server accepts");
+  return refusal(`malformed HTTP request: ${message}`);
 }
 
 /** A whole answer, for where none can be sent otherwise: bytes that are not HTTP, headers without end, a body that does not arrive. */

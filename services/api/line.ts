@@ -45,7 +45,7 @@ export async function jobsOf(deps: LineDeps, line: Line, body: Body): Promise<Li
 
 /** Puts the jobs of a line into the record, or finds them there. OVERLOADED and UNAVAILABLE: what is there stays, and the next try goes on from it. */
 export async function submitLine(deps: LineDeps, line: Line, { jobs, deadlineMs }: LineJobs): Promise<readonly string[]> {
-  if ((await deps.bus.log.nowMs()) >= deadlineMs) throw new ServingError("DEADLINE", "there was no room for it before its deadline");
+  if ((await deps.bus.log.nowMs()) >= deadlineMs) throw new ServingError("DEADLINE", "there was no room for this line before its deadline");
   const jobIds = jobs.map((_, index) => line.jobId(index));
   for (const [index, job] of jobs.entries())
     await submit(deps, {

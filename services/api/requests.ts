@@ -24,7 +24,7 @@ const toolCall = z.object({
 });
 const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "latest_reminder"]),
-  content: z.union([text, z.array(part), z.null()], { error: "must be a text or a list of parts" }).optional(),
+  content: z.union([text, z.array(part), z.null()], { error: "must be a string or a list of parts" }).optional(),
   reasoning_content: z.union([text, z.null()]).optional(),
   tool_calls: z.union([z.array(toolCall), z.null()]).optional(),
   tool_call_id: z.string().optional(),
@@ -79,7 +79,9 @@ const generation = {
   top_k: optional(z.int().min(-1)), // which is 0 in the words of some clients: no bound
   min_p: optional(z.number().min(0).max(1)),
   seed: optional(z.int()),
-  stop: optional(z.union([stopString, z.array(stopString).max(4)], { error: "must be a text of 1 to 1000 characters, or up to four" })),
+  stop: optional(
+    z.union([stopString, z.array(stopString).max(4)], { error: "must be a string of 1 to 1000 characters, or a list of up to four" }),
+  ),
   stream: optional(z.boolean()),
   stream_options: optional(z.object({ include_usage: optional(z.boolean()) })),
   deadline_seconds: optional(z.number().gt(0)),
@@ -134,7 +136,7 @@ export const completionRequest = z.object({
   ...generation,
   logprobs: optional(alternatives),
   prompt: z.union([text, z.array(z.int({ ...LAST, error: onePrompt }).min(0, LAST)).min(1), z.tuple([text]).transform(([only]) => only)], {
-    error: "must be a text or a list of token ids",
+    error: "must be a string or a list of token ids",
   }),
   best_of: optional(z.literal(1, { error: "only best_of = 1 is supported" })),
   echo: optional(z.literal(false, { error: "echo is not supported yet" })),

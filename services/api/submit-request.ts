@@ -94,7 +94,7 @@ export function jobOf(
   if (maxTokens > room) {
     const param = prompt.view.surface === "responses" ? "max_output_tokens" : "max_tokens";
     // Clients read the numbers out of these words, and ask for less.
-    const message = `input length and \`${param}\` exceed context limit: ${ids.length} + ${maxTokens} > ${model.contextTokens} of ${model.name}; send or ask for less`;
+    const message = `input length and \`${param}\` exceed context limit: ${ids.length} + ${maxTokens} > ${model.contextTokens} of ${model.name}; shorten the input or lower \`${param}\``;
     throw new ServingError("CONTEXT_LENGTH", message, { param, apiCode: "context_length_exceeded" });
   }
   const { text: view, payloads } = writtenView({ ...prompt.view, ...(asksForUsage(generation) && { usage: true }) });

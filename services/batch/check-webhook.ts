@@ -16,11 +16,11 @@ export function checkWebhook({ webhookUrl, webhookSecret }: BatchDeps["config"])
   const url = URL.canParse(webhookUrl) ? new URL(webhookUrl) : null;
   if (url === null || !/^https?:$/.test(url.protocol)) throw refusal("LONGSHORE_WEBHOOK_URL must be an http: or https: URL");
   if (url.username !== "" || url.password !== "")
-    throw refusal("LONGSHORE_WEBHOOK_URL must not hold a user or a password: what is told is signed instead");
+    throw refusal("LONGSHORE_WEBHOOK_URL must not contain a user or a password: webhooks are signed instead");
   if (url.port !== "" && BLOCKED_PORTS.has(Number(url.port)))
     throw refusal(`LONGSHORE_WEBHOOK_URL must have another port: Node sends nothing to ${url.port}, which browsers block (a "bad port")`);
   if (keyOf(webhookSecret).length < SECRET_BYTES_MIN)
-    throw refusal(`LONGSHORE_WEBHOOK_SECRET must be whsec_ and ${SECRET_BYTES_MIN} bytes or more in base64`);
+    throw refusal(`LONGSHORE_WEBHOOK_SECRET must be whsec_ followed by at least ${SECRET_BYTES_MIN} bytes in base64`);
 }
 
 /** What signs. */

@@ -1,7 +1,6 @@
 import { Admission } from "../api/admission/admission.ts";
 import { documentReader } from "../shared/bus/damage.ts";
 import { Reach } from "../shared/bus/reach.ts";
-import { checkWebhook } from "./check-webhook.ts";
 import { HeldBatch, HoldLost } from "./held-batch.ts";
 import { type BatchDeps, batchLines } from "./lines-run.ts";
 import { hasToEnd, OpenBatches } from "./open-batches.ts";
@@ -26,12 +25,12 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const reach = new Reach(log, clock);
   let isDoubtful = false;
   batchLines(metrics);
-  checkWebhook(config);
   const telling = config.webhookUrl === "" ? null : new Webhooks(deps).tellUntil(stop, reach);
   while (!stop.aborted) {
     try {
-      await open.recheck(isDoubtful);
-      isDoubtful = false;
+      const wasDoubtful = isDoubtful;
+      isDoubtful = false; // from here on it is for the next look
+      await open.recheck(wasDoubtful);
       await open.hear();
       const nowMs = await bus.log.nowMs(open.seenMs);
       sweeps.beginIfDue(nowMs, () => open.inputs());

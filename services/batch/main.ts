@@ -8,6 +8,7 @@ import { openLog } from "../shared/runtime/log.ts";
 import { openMetrics } from "../shared/runtime/metrics.ts";
 import { systemRandom } from "../shared/runtime/random.ts";
 import { openStatusServer } from "../shared/runtime/status.ts";
+import { checkWebhook } from "./check-webhook.ts";
 import { coordinate } from "./coordinator.ts";
 
 /** How long a coordinator waits for the record when it starts. */
@@ -18,6 +19,7 @@ const ASKED_MS = 2_000;
 /** The role of batches: one coordinator, until it is told to stop. */
 export async function runBatchCoordinator(config: Config): Promise<void> {
   requireServers(config, "natsUrl");
+  checkWebhook(config);
   const log = openLog("batch", config.logLevel);
   const metrics = openMetrics({ process: true });
   const bus = busFromConfig(config, { tell: { log, metrics } });

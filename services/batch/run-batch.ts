@@ -41,7 +41,10 @@ async function carry(deps: BatchDeps, held: HeldBatch, stop: AbortSignal): Promi
   };
   const failed = (code: string, message: string) => fail([{ code, message, param: null, line: null }]);
   if (batch.attempt > attemptsMax)
-    return failed("internal_error", `${attemptsMax} coordinators in a row came to nothing with it; what was done before is in its files`);
+    return failed(
+      "internal_error",
+      `${attemptsMax} coordinators in a row failed on this batch; its files hold the lines that were finished`,
+    );
   if (batch.status === "finalizing") return end(deps, held, asTold(batch));
   if (batch.status === "validating" && batch.cancellingAt !== null) return end(deps, held, "cancelled");
   const file = await storedFile(deps.bus, batch.tenant, batch.inputFileId);

@@ -33,7 +33,7 @@ export class Sweeps {
     try {
       await sweepFiles(this.#deps, used, nowMs);
     } catch (error) {
-      if (!stopping.aborted) log.warn({ err: error }, "files whose life is over could not be deleted; the next sweep tries again");
+      if (!stopping.aborted) log.warn({ err: error }, "expired files could not be deleted; the next sweep tries again");
     }
     this.#dueMs = nowMs + SWEEP_MS;
   }
@@ -49,5 +49,5 @@ export async function sweepFiles({ bus, log, readable, stopping }: SweepDeps, us
     await deleteStored(bus, document.tenant, file);
     swept++;
   }
-  if (swept > 0) log.info({ files: swept }, "files were deleted whose life is over");
+  if (swept > 0) log.info({ files: swept }, "expired files were deleted");
 }

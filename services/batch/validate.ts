@@ -64,21 +64,22 @@ export async function validate(
     if (line === null) return at("invalid_json_line", "this line is not a JSON object in UTF-8");
     const { custom_id, method, url, body } = line;
     if (typeof custom_id !== "string" || custom_id === "")
-      return at("missing_required_parameter", "custom_id: must be a text", "custom_id");
+      return at("missing_required_parameter", "custom_id: must be a string", "custom_id");
     if (custom_id.length > CUSTOM_ID_CHARACTERS_MAX)
       return at("invalid_value", `custom_id: may have at most ${CUSTOM_ID_CHARACTERS_MAX} characters`, "custom_id");
     const digest = createHash("sha256").update(custom_id).digest("base64url");
-    if (customIds.has(digest)) return at("duplicate_custom_id", `custom_id: ${quoted(custom_id)} stands in an earlier line`, "custom_id");
+    if (customIds.has(digest))
+      return at("duplicate_custom_id", `custom_id: ${quoted(custom_id)} is already used in an earlier line`, "custom_id");
     customIds.add(digest);
     if (method !== "POST") return at("invalid_method", "method: must be POST", "method");
     if (url !== endpoint) return at("invalid_url", `url: must be ${endpoint}, the endpoint of the batch`, "url");
     if (!isFields(body)) return at("missing_required_parameter", "body: must be an object", "body");
-    if (typeof body.model !== "string") return at("missing_required_parameter", "body.model: must be a text", "body.model");
+    if (typeof body.model !== "string") return at("missing_required_parameter", "body.model: must be a string", "body.model");
     model ??= body.model;
     if (body.model !== model) return at("mismatched_model", `body.model: must be ${quoted(model)}, as in the first line`, "body.model");
     if (model !== served) return at("model_not_found", `body.model: this cluster serves ${served}`, "body.model");
     if (body.stream === true || body.background === true)
-      return at("unsupported_parameter", "body: lines of a batch neither stream nor run in the background", "body");
+      return at("unsupported_parameter", "body: a batch line cannot set stream or background", "body");
     return null;
   }
 }

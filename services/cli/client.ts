@@ -32,7 +32,7 @@ export function openClient(url: string, key: string | undefined): Client {
   };
   const read = (response: Response): Promise<unknown> =>
     response.json().catch((cause) => {
-      throw new ServingError("UNAVAILABLE", `what ${url} answers is cut off, or no JSON: is a longshore there?`, { cause });
+      throw new ServingError("UNAVAILABLE", `${url} did not answer with complete JSON: is longshore running there?`, { cause });
     });
   const get = (path: string, signal?: AbortSignal) => ask(path, signal === undefined ? {} : { signal });
   const timely = () => AbortSignal.timeout(ANSWER_MS);
@@ -69,21 +69,20 @@ export function openClient(url: string, key: string | undefined): Client {
 
 function requireUsable(url: string, key = ""): void {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw refusal(`${url} is no URL of an API; --url takes one like http://127.0.0.1:8000`);
+    throw refusal(`${url} is not the URL of an API; --url takes one like http://127.0.0.1:8000`);
   if (new URL(url).username + new URL(url).password !== "")
-    throw refusal("the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key");
-  if (!/^[!-~]*$/.test(key))
-    throw refusal("the API key of LONGSHORE_KEY or --key holds what no key has: a blank, or a letter beyond ASCII");
+    throw refusal("the URL of the API must not contain a user or password: give the key in LONGSHORE_KEY or --key");
+  if (!/^[!-~]*$/.test(key)) throw refusal("the API key in LONGSHORE_KEY or --key contains a space or a non-ASCII character");
 }
 
 /** Why `fetch` rejected. */
 function unanswered(url: string, error: Error): ServingError {
   const cause = error.cause as NodeJS.ErrnoException | undefined;
   if (cause instanceof ServingError) return cause; // of what was to be sent
-  if (cause?.message === "unexpected redirect") return refusal(`${url} sends on to another address; give that one with --url`);
+  if (cause?.message === "unexpected redirect") return refusal(`${url} redirects to another address; pass that one with --url`);
   const why =
     error.name === "TimeoutError"
-      ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows what it has taken`
+      ? `${url} did not answer within ${ANSWER_MS / 1_000} s; \`longshore jobs\` shows the jobs it has accepted`
       : `no longshore answers at ${url} (${cause?.code || cause?.message || error.message}); start one with \`longshore up\`, or name another with --url`;
   return new ServingError("UNAVAILABLE", why, { cause: error });
 }
@@ -101,8 +100,8 @@ async function* arriving<T>(url: string, chunks: AsyncIterable<T>): AsyncGenerat
 /** The API's own words are for programs, which send a header. */
 const lacksKey = (url: string, key: string | undefined): string =>
   key === undefined
-    ? `${url} lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key`
-    : `${url} does not take the API key of LONGSHORE_KEY or --key: it is another cluster's, revoked or mistyped`;
+    ? `${url} requires an API key: give yours in LONGSHORE_KEY or --key`
+    : `${url} rejects the API key in LONGSHORE_KEY or --key: it is mistyped, revoked or of another cluster`;
 
 /** What a refusal means to the commands: what to change, or that it may be tried again. */
 const codeOf = (status: number): ErrorCode => CODES[status] ?? (status < 500 ? "INVALID_REQUEST" : "UNAVAILABLE");

@@ -20,7 +20,7 @@ const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
   .version(packageVersion())
   .option("--url <url>", "the API that client commands talk to", "http://127.0.0.1:8000")
-  .option("--key <key>", "API key for client commands; given as LONGSHORE_KEY, others on this machine do not see it")
+  .option("--key <key>", "API key for client commands; LONGSHORE_KEY hides it from others on this machine")
   .showHelpAfterError("(see longshore --help)")
   .exitOverride()
   .addHelpText(
@@ -70,8 +70,8 @@ program
   .command("submit")
   .description("submit a text or a request file (JSON with messages or prompt) and print the answer")
   .argument("<file>")
-  .option("--question <text>", "asked after the text of the file")
-  .option("--max-tokens <n>", "longest answer", positive)
+  .option("--question <text>", "question to ask after the text of the file")
+  .option("--max-tokens <n>", "most tokens of the answer", positive)
   .option("--detach", "print the job's id and leave it running; `longshore answer` waits for its answer")
   .action(async (file: string, options: SubmitOptions) => (await import("./commands/submit.ts")).submitFile(client(), file, options));
 program
@@ -127,7 +127,7 @@ const keys = program.command("keys").description("API keys: who may use the clus
 keys
   .command("create")
   .description("make a key and print it, once")
-  .argument("<name>", "whose it is")
+  .argument("<name>", "who it is for")
   .option("--tenant <name>", "keys of one tenant see each other's jobs and share cached prefixes (default: the name)")
   .option("--requests-per-minute <n>", "limit over all replicas (default: none)", positive)
   .option("--tokens-per-minute <n>", "limit of prompts and expected answers together (default: none)", positive)
@@ -141,7 +141,7 @@ keys
 keys
   .command("revoke")
   .description("refuse a key from now on")
-  .argument("<id>", "as listed")
+  .argument("<id>", "its id in `longshore keys list`")
   .action(async (id: string) => (await import("./commands/keys.ts")).revokeKey(config(), id));
 
 program
@@ -185,7 +185,7 @@ const role = (name: string, what: string, load: () => Promise<(config: Config) =
   program
     .command(name)
     .description(what)
-    .helpGroup("Roles, each a process of a cluster over servers of yours (LONGSHORE_NATS_URL, LONGSHORE_REDIS_URL):")
+    .helpGroup("Roles, each one process of a cluster that uses your own servers (LONGSHORE_NATS_URL, LONGSHORE_REDIS_URL):")
     .action(async () => (await load())(config()));
 role("api", "one API replica", async () => (await import("../api/main.ts")).runApi);
 role("prefill", "one prefill worker", async () => (await import("../prefill/main.ts")).runPrefill);

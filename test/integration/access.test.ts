@@ -54,17 +54,17 @@ test("over TLS everywhere: who has a key is answered, who has none or a revoked 
   writeFileSync(file, "Where is container red-fox?");
   const submit = (secret: string) => longshore(["--url", url, "--key", secret, "submit", file, "--max-tokens", "5"]);
   const none = await submit("lsk_000000000000_nothing");
-  expect([none.code, none.said]).toEqual([2, expect.stringContaining("does not take the API key")]);
+  expect([none.code, none.said]).toEqual([2, expect.stringContaining("rejects the API key")]);
 
   const made = await longshore(["keys", "create", "ada", "--tenant", "research", "--requests-per-minute", "3"]);
   expect(made.out).toMatch(/^lsk_[0-9a-f]{12}_[\w-]{43}$/);
-  expect(made.said).toContain("requests without a key are refused (401), also once all keys are revoked");
+  expect(made.said).toContain("requests without a key are refused (401), even once all keys are revoked");
   await expect.poll(async () => (await submit(made.out)).code, { timeout: 20_000 }).toBe(0);
 
   const [, id] = made.out.split("_");
   expect((await longshore(["keys", "list"])).out).toMatch(new RegExp(`${id}  ada   research  3 +none`));
   expect(await longshore(["keys", "revoke", id!])).toMatchObject({ code: 0, out: expect.stringContaining("no key is left") });
-  await expect.poll(async () => (await submit(made.out)).said, { timeout: 20_000 }).toContain("does not take the API key");
+  await expect.poll(async () => (await submit(made.out)).said, { timeout: 20_000 }).toContain("rejects the API key");
   expect((await longshore(["keys", "list"])).out).toContain("revoked");
   expect((await longshore(["keys", "revoke", "nobody"])).code).toBe(2);
 });

@@ -81,7 +81,7 @@ test("a file with lines at fault: each is named, nothing is run", async () => {
   const { exited, said } = command(input, "-o", join(folder, "wrong.out"));
   expect(await exited).toBe(2);
   expect(said.err).toContain("line 2: this line is not a JSON object in UTF-8 (invalid_json_line)");
-  expect(said.err).toContain("line 3: custom_id: a stands in an earlier line (duplicate_custom_id)");
+  expect(said.err).toContain("line 3: custom_id: a is already used in an earlier line (duplicate_custom_id)");
   expect(said.err).toContain("failed: no line was run");
 });
 

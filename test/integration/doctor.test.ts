@@ -38,12 +38,12 @@ test("a record that does its part has all its streams, or says what the first pr
   const { url } = await nats();
   const [server = "", ...more] = await askedOf(url);
   const [, version = ""] = /^yes nats-server (\d+\.\d+\.\d+), 0 B on disk, 0 B in memory$/.exec(server) ?? [];
-  const grows = isOlder(version, "2.10") ? [expect.stringMatching(/^note before 2\.10 nats-server keeps .*: restart it now and then/)] : [];
+  const grows = isOlder(version, "2.10") ? [expect.stringMatching(/^note before 2\.10 nats-server leaks .*: restart it now and then/)] : [];
   expect(version).not.toBe("");
   expect(more).toEqual([
     ...grows,
     expect.stringMatching(
-      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.90 GB of max_file_store and 16\.78 MB of max_mem_store: the first process makes/,
+      /^note streams of LONGSHORE_NATS_PREFIX=longshore .* \(12\) ask for 11\.90 GB of max_file_store and 16\.78 MB of max_mem_store: the first process creates/,
     ),
   ]);
   const bus = busFromConfig(loadConfig({ LONGSHORE_NATS_URL: url }));
@@ -86,7 +86,7 @@ test("more copies than there are servers are told of before anybody starts", asy
   const { url } = await nats();
   const three = loadConfig({ LONGSHORE_NATS_URL: url, LONGSHORE_NATS_REPLICAS: "3" });
   expect(lines(await record(three)).at(-1)).toBe(
-    "note LONGSHORE_NATS_REPLICAS=3 takes as many servers of one cluster to make them, and this one tells of 1 that is up, itself among them",
+    "note LONGSHORE_NATS_REPLICAS=3 needs a cluster of 3 nats-servers to create them, and this one reports 1 up, itself included",
   );
 });
 
@@ -129,13 +129,13 @@ test("a cache does its part where it has a bound and lets go of what is old", as
   const bounded = await redis("--maxmemory", "10000000", "--maxmemory-policy", "allkeys-lru");
   expect(await cachedAt(bounded.url)).toEqual([expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, \S+ kB of 10\.00 MB$/)]);
   expect((await cachedAt(`${bounded.url},redis://127.0.0.1:${await freePort()}`)).slice(1)).toEqual([
-    expect.stringMatching(/^note it is no cluster: .* so name one$/),
+    expect.stringMatching(/^note it is not a cluster: .* so name one$/),
   ]);
   await bounded.client.config("SET", "maxmemory-policy", "noeviction");
-  expect((await cachedAt(bounded.url)).slice(1)).toEqual(["note full, it takes no more segments: set maxmemory-policy allkeys-lru"]);
+  expect((await cachedAt(bounded.url)).slice(1)).toEqual(["note when full it stores no new segments: set maxmemory-policy allkeys-lru"]);
   await bounded.client.config("SET", "maxmemory", "0");
   expect((await cachedAt(bounded.url)).slice(1)).toEqual([
-    expect.stringMatching(/^note it has no bound .* set maxmemory, and maxmemory-policy/),
+    expect.stringMatching(/^note it has no memory limit .* set maxmemory, and maxmemory-policy/),
   ]);
   await bounded.client.replicaof("127.0.0.1", String(await freePort()));
   expect(await cachedAt(bounded.url)).toContainEqual(expect.stringMatching(/^no it is a replica .* LONGSHORE_REDIS_URL$/));
@@ -150,7 +150,7 @@ test("a cluster is told by its masters: each with its bound, and which are not u
   const isUp = expect.stringMatching(/^yes Redis \d+\.\d+\.\d+, a cluster of 3 masters, cluster_state ok$/);
   expect(await cachedAt(url)).toEqual([isUp, ...cluster.masters.map(master)]);
   expect(await cachedAt(`${cluster.url}/3`)).toContainEqual(
-    expect.stringMatching(/^no a cluster has database 0 alone: .* LONGSHORE_REDIS_URL$/),
+    expect.stringMatching(/^no a cluster has only database 0: .* LONGSHORE_REDIS_URL$/),
   );
 
   await second!.client.config("SET", "maxmemory", "0");
@@ -159,13 +159,13 @@ test("a cluster is told by its masters: each with its bound, and which are not u
   await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_383);
   const told = await cachedAt(url);
   expect(told).toContainEqual(expect.stringMatching(/^no 1 of 16384 slots have no master that is up/));
-  expect(told).toContainEqual(expect.stringMatching(/^note it has no bound/));
+  expect(told).toContainEqual(expect.stringMatching(/^note it has no memory limit/));
   expect(told).toContainEqual(
-    expect.stringMatching(new RegExp(`^no master 127.0.0.1:${third!.port} does not answer .* the cluster names it so`)),
+    expect.stringMatching(new RegExp(`^no master 127.0.0.1:${third!.port} does not answer .* at the address the cluster announces$`)),
   );
   await cluster.masters[0]!.client.config("SET", "cluster-require-full-coverage", "yes");
   await cluster.masters[0]!.client.call("CLUSTER", "DELSLOTS", 16_382); // it looks at its state again
-  await expect.poll(async () => (await cachedAt(cluster.url))[1]).toMatch(/^no it takes no segments: /);
+  await expect.poll(async () => (await cachedAt(cluster.url))[1]).toMatch(/^no it stores no segments: /);
 });
 
 test.each([

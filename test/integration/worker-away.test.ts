@@ -32,8 +32,8 @@ async function start(natsUrl: string, role: Role = "prefill"): Promise<() => Pro
 const PATIENCE = { timeout: 60_000 };
 /** The worker's lines that say so. */
 const said = (words: RegExp) => worker.output.split("\n").filter((line) => words.test(line)).length;
-const LOST = /no work can be pulled|does not take this worker's sign of life/;
-const BACK = /the record does its part again/;
+const LOST = /no work can be pulled|does not accept this worker's heartbeat/;
+const BACK = /NATS answers again/;
 
 test("a worker whose record is killed says so once and is not ready, and once more when it is back", async () => {
   nats = await NatsServer.start();
@@ -68,7 +68,7 @@ test.each(["$JS.API.CONSUMER.DURABLE.CREATE.", "$JS.API.CONSUMER.MSG.NEXT."])(
     allow(`"${begin}>"`);
     nats = await NatsServer.start(directory, 'include "users.conf"\n');
     const ready = await start(nats.url.replace("//", "//u:p@"));
-    const why = `nats-server does not let us publish to ${begin}LONGSHORE_PREFILL.`;
+    const why = `nats-server does not allow longshore to publish to ${begin}LONGSHORE_PREFILL.`;
     await expect
       .poll(ready, PATIENCE)
       .toMatch(new RegExp(`^503 no work can be pulled: .*${why.replaceAll(".", "\\.").replaceAll("$", "\\$")}`));

@@ -133,8 +133,8 @@ function requireRoom(limits: AdmissionLimits, { load, owned, idle, speed, nowMs 
   const excessSeconds = secondsUntilDone(load, speed, { ...job, outputTokens }) - (USABLE * (job.deadlineMs - nowMs)) / 1_000;
   if (excessSeconds <= 0 || idle) return; // where nobody waits it is tried: that shows what the workers can do, and no time to come would be better
   const alone = secondsAlone(speed, { ...job, outputTokens });
-  const hopeless = `, nor likely without it: alone it takes about ${Math.ceil(alone)} s at the speed the workers show, so give it more time`; // unless its prompt is cached
-  const why = `this deadline cannot be met at the load there is${alone > (job.deadlineMs - nowMs) / 1_000 ? hopeless : ""}`;
+  const hopeless = `; even on an idle cluster it would take about ${Math.ceil(alone)} s: set a longer deadline`; // unless its prompt is cached
+  const why = `the deadline cannot be met at the current load${alone > (job.deadlineMs - nowMs) / 1_000 ? hopeless : ""}`;
   throw refused(why, excessSeconds * overlap(load, speed, job));
 }
 

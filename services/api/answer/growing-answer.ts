@@ -26,7 +26,7 @@ export class GrowingAnswer {
   }
 
   whole(jobId: string, index: number): WholeAnswer {
-    if (this.#end === null) throw new ServingError("INTERNAL", `the log of ${jobId} ended without an ending`);
+    if (this.#end === null) throw new ServingError("INTERNAL", `the log of ${jobId} stops before its last event`);
     return { jobId, index, end: this.#end, deltas: this.#deltas, scores: this.#scores.unpacked() };
   }
 }

@@ -41,7 +41,7 @@ function chatMessages({ messages }: AnthropicConversation, i: number, exactly: E
   const { role, content } = messages[i]!;
   const blocks: readonly AnthropicBlock[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (role === "assistant") return [assistantMessage(blocks, i, i === messages.length - 1, exactly)];
-  if (blocks.length === 0) throw invalid(`messages[${i}].content`, "must have a block: a message that says nothing is none");
+  if (blocks.length === 0) throw invalid(`messages[${i}].content`, "must have at least one content block");
   return blocks.map((block, j) => askingMessage(role, block, `messages[${i}].content[${j}]`));
 }
 
@@ -49,14 +49,14 @@ function askingMessage(role: "user" | "system", block: AnthropicBlock, path: str
   if (block.type === "text") return { role, content: block.text };
   if (block.type === "tool_result" && role === "user")
     return { role: "tool", tool_call_id: block.tool_use_id, content: (block.content as string | ContentPart[] | undefined) ?? "" };
-  throw invalid(path, `a block of type ${block.type} does not belong into a message of the ${role}`);
+  throw invalid(path, `a block of type ${block.type} is not allowed in a ${role} message`);
 }
 
 /** An assistant's last message is the beginning of the answer: the model goes on where it ends. */
 function assistantMessage(blocks: readonly AnthropicBlock[], i: number, last: boolean, exactly: Exactly): ChatMessage {
   const stray = blocks.findIndex(({ type }) => type === "tool_result" || (last && type === "tool_use"));
   if (stray >= 0) {
-    const why = last ? "the result of a tool must follow its use" : "a result does not belong into a message of the assistant";
+    const why = last ? "a tool_use must be followed by its tool_result" : "a tool_result is not allowed in an assistant message";
     throw invalid(`messages[${i}].content[${stray}]`, why);
   }
   return {

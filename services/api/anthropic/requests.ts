@@ -17,7 +17,7 @@ const block = z.discriminatedUnion(
     z.object({
       type: z.literal("tool_result"),
       tool_use_id: z.string(),
-      content: optional(z.union([z.string(), z.array(resultPart)], { error: "must be a text or a list of blocks" })),
+      content: optional(z.union([z.string(), z.array(resultPart)], { error: "must be a string or a list of blocks" })),
     }),
   ],
   { error: readable },
@@ -25,7 +25,7 @@ const block = z.discriminatedUnion(
 
 const message = z.object({
   role: z.enum(["user", "assistant", "system"]),
-  content: z.union([z.string(), z.array(block)], { error: "must be a text or a list of blocks" }),
+  content: z.union([z.string(), z.array(block)], { error: "must be a string or a list of blocks" }),
 });
 
 const onlyCustom: z.core.$ZodErrorMap = ({ input }) =>
@@ -49,7 +49,7 @@ const outputConfig = z.object({
 const conversation = {
   model: z.string(),
   messages: z.array(message).min(1),
-  system: optional(z.union([z.string(), z.array(textBlock)], { error: "must be a text or a list of text blocks" })),
+  system: optional(z.union([z.string(), z.array(textBlock)], { error: "must be a string or a list of text blocks" })),
   tools: optional(z.array(tool)),
   tool_choice: optional(toolChoice),
   thinking: optional(z.object({ type: z.enum(["enabled", "adaptive", "disabled"]) })),

@@ -145,7 +145,7 @@ export async function deleteBatch(bus: Bus, tenant: string, id: string): Promise
   const { batch } = await requireBatch(bus, tenant, id);
   if (!hasEnded(batch)) throw new ServingError("CONFLICT", `${id} has not ended; cancel it, then delete it`);
   if (batch.total > 0)
-    throw new ServingError("CONFLICT", `lines of ${id} may have been run: it is kept for 31 days; its files can be deleted`);
+    throw new ServingError("CONFLICT", `lines of ${id} may have run, so it is kept for 31 days; its files can be deleted`);
   await bus.documents.delete("batch", tenant, id);
 }
 

@@ -66,9 +66,9 @@ export const streaming =
 /** UNAUTHORIZED for whoever does not get in, INVALID_REQUEST for a message that cannot be read; else what becomes of the call. */
 async function during<T>({ identify, stopping }: ApiDeps, call: AnyCall, become: (about: Call) => Promise<T>): Promise<T> {
   stopping.throwIfAborted();
-  if (call.request === UNREADABLE) throw refusal("the message is not one of this method's, as the .proto file has it");
+  if (call.request === UNREADABLE) throw refusal("the message does not decode as this method's request in the .proto file");
   const gone = new AbortController();
-  call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client left")));
+  call.on("cancelled", () => gone.abort(new ServingError("CANCELLED", "the client disconnected")));
   const deadline = Number(call.getDeadline());
   const caller = identify(headersOf(call));
   const { signal, release } = linked(gone.signal, stopping);

@@ -33,7 +33,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
     return submitted(request, await chatPrompt(deps, call.caller.tenant, request, () => exactBody(chat)));
   }
   const prompt = ids?.ids ?? text;
-  if (prompt === undefined) throw refusal("prompt: must be given: chat, text or ids", { param: "prompt" });
+  if (prompt === undefined) throw refusal("prompt: is missing: set chat, text or ids", { param: "prompt" });
   const completion = parseBody(completionRequest, { ...body, prompt });
   requireModel(model, completion.model);
   return submitted(completion, completionPrompt(model, completion, clock));

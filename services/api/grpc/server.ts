@@ -28,7 +28,7 @@ export interface RunningGrpc {
 /** The gRPC service of proto/longshore/v1/jobs.proto, with health and reflection. Port 0 takes any free one. */
 export async function openGrpc(deps: ApiDeps, port: number): Promise<RunningGrpc> {
   const { config, log } = deps;
-  setLogger({ error: (text: string) => log.warn({ grpc: text }, "the gRPC library complains") }); // its own lines are none of a log's
+  setLogger({ error: (text: string) => log.warn({ grpc: text }, "the gRPC library reports an error") }); // its own lines are none of a log's
   const server = new Server({
     "grpc.max_receive_message_length": config.bodyMaxBytes,
     "grpc.max_concurrent_streams": STREAMS_MAX,

@@ -27,7 +27,7 @@ export interface Arrival {
 export function refuseCompressed(call: ServerCall): void {
   const { incomingEncoding } = call as unknown as { readonly incomingEncoding: string };
   if (incomingEncoding !== "identity")
-    throw refusal("compressed messages are not read: send them as they are", {
+    throw refusal("compressed messages are not supported: send them uncompressed", {
       apiCode: "unsupported_encoding",
     });
 }

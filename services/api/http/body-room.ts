@@ -82,6 +82,6 @@ export class BodyRoom {
   }
 }
 
-const full = () => new ServingError("OVERLOADED", "the bodies of other requests fill this server's memory for them; try again");
+const full = () => new ServingError("OVERLOADED", "this server's memory for request bodies is full; try again");
 const halfFull = () =>
-  new ServingError("OVERLOADED", "the bodies of your other requests fill half of this server's memory for them; try again");
+  new ServingError("OVERLOADED", "your other requests fill half of this server's memory for request bodies; try again");

@@ -79,7 +79,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** INVALID_REQUEST says what to send instead. */
 export function readBody({ headers }: Pick<FastifyRequest, "headers">, bytes: Buffer): Body {
   if (![undefined, "identity"].includes(headers["content-encoding"]))
-    throw refused("compressed bodies are not read: send the body as it is", "unsupported_encoding");
+    throw refused("compressed bodies are not supported: send the body uncompressed", "unsupported_encoding");
   if (bytes.length === 0) return NO_BODY; // clients say the type of what they do not send
   let raw: string;
   try {
@@ -99,7 +99,7 @@ export function readExactly(body: Body): Printable {
   try {
     return readJson(body.raw);
   } catch (error) {
-    throw refused(`the body cannot be read exactly, as its tools need: ${(error as Error).message}`, "invalid_json");
+    throw refused(`the numbers in the body's tools cannot be kept exactly: ${(error as Error).message}`, "invalid_json");
   }
 }
 

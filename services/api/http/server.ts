@@ -120,7 +120,7 @@ export function openHttp(deps: ApiDeps): FastifyInstance {
 
 /** Whoever leaves amid a body has done nothing wrong, and neither have we. */
 const leftAmidBody = (thrown: unknown, { raw }: FastifyRequest) =>
-  thrown === raw.errored ? new ServingError("CANCELLED", "the client left amid its body", { cause: thrown }) : null;
+  thrown === raw.errored ? new ServingError("CANCELLED", "the client disconnected while sending its body", { cause: thrown }) : null;
 
 /** What every answer begins with, whatever it is. */
 const head = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
@@ -131,7 +131,7 @@ const OURS_TO_REFUSE = { requireHostHeader: false };
 
 function requireHost({ raw }: FastifyRequest): void {
   if (raw.httpVersion === "1.1" && raw.headers.host === undefined)
-    throw refusal("a request of HTTP/1.1 says which host it is for: send a Host header", {
+    throw refusal("HTTP/1.1 requires a Host header", {
       apiCode: "invalid_request",
     });
 }

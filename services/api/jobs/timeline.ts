@@ -140,9 +140,9 @@ function missOf(matched: number, promptTokens: number, segmentTokens: number, re
   if (cacheable === 0)
     return {
       reason: "prompt_too_short",
-      message: `the cache holds whole segments of ${segmentTokens} tokens, and the prompt is no longer`,
+      message: `the cache holds whole segments of ${segmentTokens} tokens, and this prompt is no longer than one`,
     };
   if (matched === 0)
-    return { reason: "nothing_stored", message: "no beginning of this prompt is stored: it is new to this tenant, or was forgotten" };
-  return { reason: "prefix_ends", message: `what is stored ends at token ${matched}: from there the prompt is new, or was forgotten` };
+    return { reason: "nothing_stored", message: "no prefix of this prompt is stored: it is new to this tenant, or was evicted" };
+  return { reason: "prefix_ends", message: `the stored prefix ends at token ${matched}: from there on the prompt is new, or was evicted` };
 }

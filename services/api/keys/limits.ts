@@ -89,7 +89,7 @@ export class Limits {
       const bucket = purse.buckets[kind];
       const seconds = Math.ceil(bucket?.secondsUntil(spending[kind], nowMs) ?? 0);
       if (seconds === 0) continue;
-      const message = `this key may use ${bucket!.limit} ${kind} a minute, and they are used; try again in ${seconds} s`;
+      const message = `this key has used its ${bucket!.limit} ${kind} a minute; try again in ${seconds} s`;
       throw new ServingError("RATE_LIMITED", message, { apiCode: "rate_limit_exceeded", retryAfterSeconds: seconds });
     }
   }

@@ -10,7 +10,8 @@ export const chatMessages = ({ messages }: ChatRequest, exactly: Exactly): ChatM
     if (role !== "assistant" && role !== "tool") requireContent(message, i);
     const answersLast = role === "assistant" && i === messages.length - 1;
     if (answersLast) requireBegun({ prefix, ...message }, i);
-    else if (prefix === true) throw invalid(`messages[${i}].prefix`, "belongs on the last message alone, and that the assistant's");
+    else if (prefix === true)
+      throw invalid(`messages[${i}].prefix`, "is allowed only on the last message, and only if that is the assistant's");
     const tool_calls = message.tool_calls?.map((call, j) => exactCall(call, ["messages", i, "tool_calls", j], exactly));
     const content = Array.isArray(message.content) ? message.content.map(readable) : message.content;
     return { ...message, content, ...(tool_calls && { tool_calls }), role, ...(answersLast && { wo_eos: true }) } as ChatMessage;
@@ -36,13 +37,13 @@ export const knownRole = <Role extends string>(role: Role): Exclude<Role, "devel
 /** A tool may have nothing to say, and an assistant calls. */
 function requireContent({ content }: Pick<ChatRequest["messages"][number], "content">, i: number): void {
   if (content === undefined) throw invalid(`messages[${i}].content`, "is missing", "missing_required_parameter");
-  if (content === null) throw invalid(`messages[${i}].content`, "must be a text or a list of parts");
+  if (content === null) throw invalid(`messages[${i}].content`, "must be a string or a list of parts");
 }
 
 function requireBegun({ prefix, tool_calls }: ChatRequest["messages"][number], i: number): void {
   if (prefix !== true) {
-    const why = `messages[${i}], the last, is the assistant's, which asks nothing`;
-    throw invalid("messages", `${why}: end with a user's or a tool's message, or set "prefix": true on it to have it continued`);
+    const why = `messages[${i}], the last, is the assistant's`;
+    throw invalid("messages", `${why}: end with a user or tool message, or set "prefix": true on it to have it continued`);
   }
-  if ((tool_calls ?? []).length > 0) throw invalid(`messages[${i}].tool_calls`, "the result of a tool must follow its call");
+  if ((tool_calls ?? []).length > 0) throw invalid(`messages[${i}].tool_calls`, "must be followed by tool messages with their results");
 }

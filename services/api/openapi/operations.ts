@@ -35,7 +35,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     ...{ answer: "text_completion", streams: "text_completion events, then [DONE]" },
   },
   "POST /v1/responses": {
-    ...{ tag: "openai", summary: "Answer items with items, also in the background", body: responsesRequest, headers: idempotency },
+    ...{
+      tag: "openai",
+      summary: "Answer input items with output items, also in the background",
+      body: responsesRequest,
+      headers: idempotency,
+    },
     ...{ answer: "response", streams: "response.created to response.completed, numbered" },
   },
   "POST /v1/responses/input_tokens": {

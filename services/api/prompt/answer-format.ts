@@ -44,7 +44,7 @@ export function flatFormat(
 
 /** Throws INVALID_REQUEST for a format that no answer to these messages can be held to. */
 export async function requireFormat(grammars: Grammars, { schema, param }: AnswerFormat, messages: readonly ChatMessage[]): Promise<void> {
-  if (messages.at(-1)?.wo_eos === true) throw unsupported(param.format, "is not supported for an answer that is begun already");
+  if (messages.at(-1)?.wo_eos === true) throw unsupported(param.format, "is not supported when the last message is the assistant's");
   await grammars.check(schema).catch((error: unknown) => {
     if (error instanceof ServingError && error.code === "INVALID_REQUEST") throw unsupported(param.schema, error.message);
     throw error;

@@ -195,7 +195,7 @@ const audited = ({ bus, alive = async () => {} }: ReconcilerDeps, before: OpenJo
 const unreadable = ({ jobId, sequence }: StoredRecord): JobEvent => ({
   type: "failed",
   code: "DAMAGED",
-  message: `nobody could read event ${sequence} of ${jobId} before its deadline`,
+  message: `event ${sequence} of ${jobId} could not be read before the deadline`,
 });
 
 /** A replica that does not reconcile shows it too. */

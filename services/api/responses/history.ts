@@ -71,7 +71,7 @@ async function continued(deps: Deps, tenant: string, id: string): Promise<readon
     throw invalid(param, error.message, "previous_response_not_found");
   });
   const last = await deps.bus.log.last(found.jobId);
-  if (last?.event.type !== "finished") throw invalid(param, `${id} did not finish, or not yet`);
+  if (last?.event.type !== "finished") throw invalid(param, `${id} is still running, or ended without completing`);
   const [input, writer] = await Promise.all([inputKept(deps.bus, found.jobId, found.response), writeSoFar(deps, found)]);
   return [...input, ...writer.output];
 }
@@ -104,7 +104,7 @@ async function resolved(deps: Deps, tenant: string, items: readonly RequestItem[
     const found = await referred(item.id, `input[${i}].id`, itemsOf);
     bytes += found.bytes;
     if (bytes > bodyMaxBytes)
-      throw new ServingError("TOO_LARGE", `input: the items that it refers to have more than ${bodyMaxBytes} bytes together`, {
+      throw new ServingError("TOO_LARGE", `input: the items it refers to exceed ${bodyMaxBytes} bytes together`, {
         param: "input",
       });
     all.push(found.item);

@@ -29,7 +29,7 @@ export function chatMessages(items: readonly Item[], earlier: number, name: Name
     turn.take(item);
   }
   if (items.length === 0) throw invalid("input", "must not be empty");
-  if (turn !== null) throw invalid("input", "the last item must be a message that asks something, or the output of a function");
+  if (turn !== null) throw invalid("input", "the last item is the assistant's: end with a user message or a function_call_output");
   return messages;
 }
 

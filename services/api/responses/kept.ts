@@ -39,7 +39,7 @@ export const inputKept = (bus: Bus, jobId: string, { input }: ResponseView): Pro
 async function read<T>(bus: Bus, jobId: string, name: Field, kept: Kept<T>): Promise<T> {
   if (kept !== "payload") return kept.value;
   const bytes = await bus.payloads.get(payloadKey(jobId, name));
-  if (bytes === null) throw new ServingError("NOT_FOUND", `what was asked of job ${jobId} is not kept any more`);
+  if (bytes === null) throw new ServingError("NOT_FOUND", `the request of job ${jobId} is no longer kept`);
   return JSON.parse(Buffer.from(bytes).toString("utf8")) as T;
 }
 

@@ -54,9 +54,13 @@ const instructions = ({ instructions }: ResponsesRequest): ChatMessage[] =>
 function requireKeepable(items: readonly Item[], bytesMax: number): void {
   const bytes = Buffer.byteLength(JSON.stringify(items));
   if (bytes <= bytesMax) return;
-  throw new ServingError("TOO_LARGE", `the conversation has ${bytes} bytes, and ${bytesMax} are kept: send store: false, or less`, {
-    param: "input",
-  });
+  throw new ServingError(
+    "TOO_LARGE",
+    `the conversation has ${bytes} bytes, more than the ${bytesMax} that can be stored: shorten it, or send store: false`,
+    {
+      param: "input",
+    },
+  );
 }
 
 function echoOf(request: ResponsesRequest, exactly: Exactly): Echo {

@@ -14,7 +14,7 @@ const message = z.object({
   type: z.literal("message"),
   id,
   role: z.enum(["user", "assistant", "system", "developer"]),
-  content: z.union([z.string(), z.array(part)], { error: "must be a text or a list of parts" }),
+  content: z.union([z.string(), z.array(part)], { error: "must be a string or a list of parts" }),
 });
 const reasoning = z.object({
   type: z.literal("reasoning"),
@@ -34,7 +34,7 @@ const functionCallOutput = z.object({
   type: z.literal("function_call_output"),
   id,
   call_id: z.string(),
-  output: z.union([z.string(), z.array(outputPart)], { error: "must be a text or a list of parts" }),
+  output: z.union([z.string(), z.array(outputPart)], { error: "must be a string or a list of parts" }),
 });
 const itemReference = z.object({ type: z.literal("item_reference"), id: z.string() });
 const readable = "must be a message, reasoning, a function_call, a function_call_output, or an item_reference";
@@ -85,7 +85,7 @@ const INCLUDED = [
 const included = z
   .string()
   .refine((name) => name !== LOGPROBS, { error: `${LOGPROBS} is not supported here; chat completions have them`, ...LAST })
-  .refine((name) => INCLUDED.includes(name), { error: "is nothing that an answer has", ...LAST });
+  .refine((name) => INCLUDED.includes(name), { error: "names nothing that a response can include", ...LAST });
 
 const format = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
@@ -102,7 +102,7 @@ const format = z.discriminatedUnion("type", [
 export const responsesRequest = z
   .object({
     model: z.string(),
-    input: z.union([z.string(), z.array(item)], { error: "must be a text or a list of items" }),
+    input: z.union([z.string(), z.array(item)], { error: "must be a string or a list of items" }),
     instructions: optional(z.string()),
     previous_response_id: optional(z.string()),
     conversation: optional(z.never({ error: "conversations are not supported: send previous_response_id, or the items" })),

@@ -78,7 +78,7 @@ const functionsOf = ({ tools = [] }: ResponsesRequest): readonly OneFunction[] =
 function requireApart(all: readonly CalledName[]): void {
   const names = new Set(all.flatMap(({ name, namespace }) => (namespace === undefined ? [name] : [])));
   for (const name of all.filter(({ namespace }) => namespace !== undefined).map(nameInPrompt)) {
-    if (names.has(name)) throw invalid("tools", `two of them are ${JSON.stringify(name)} to the model`);
+    if (names.has(name)) throw invalid("tools", `two tools have the name ${JSON.stringify(name)} for the model`);
     names.add(name);
   }
 }
@@ -93,7 +93,7 @@ function requireRepeatable(tools: readonly Tool[]): void {
   if (repeated.reduce((sum, bytes) => sum + bytes, 0) <= REPEATED_BYTES_MAX) return;
   throw new ServingError(
     "TOO_LARGE",
-    `tools: the model is told of a namespace with each of its functions: these descriptions, repeated, have more than ${REPEATED_BYTES_MAX} bytes`,
+    `tools: namespace descriptions are repeated for each function; together they exceed ${REPEATED_BYTES_MAX} bytes`,
     { param: "tools" },
   );
 }

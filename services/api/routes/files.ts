@@ -108,7 +108,7 @@ function fromParser(thrown: unknown): unknown {
   if (!(thrown instanceof Error) || thrown instanceof ServingError) return thrown;
   const { code = "", statusCode } = thrown as { code?: string; statusCode?: number };
   const malformed = (message: string) => refusal(message, { apiCode: "invalid_request", cause: thrown });
-  if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(code)) return malformed(`an upload is one file and at most ${FIELDS_MAX} fields beside it`);
+  if (/^FST_(FILES|PARTS|FIELDS)_LIMIT$/.test(code)) return malformed(`an upload has one file and at most ${FIELDS_MAX} other fields`);
   return statusCode === undefined && /multipart/i.test(thrown.message) ? malformed(thrown.message) : thrown;
 }
 

@@ -29,7 +29,7 @@ const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
 const listQuery = pageQuery({ max: 100, fallback: 100 })
   .pick({ limit: true })
-  .extend({ status: optional(z.literal("failed", { error: "only failed can be asked for" })) });
+  .extend({ status: optional(z.literal("failed", { error: "only failed is supported" })) });
 
 /** Our own surface: every request is a job, and any replica knows any job. */
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
@@ -164,7 +164,7 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
   const own = `${request.params.id}:`;
   const sequence = header === undefined ? after : String(header).startsWith(own) ? String(header).slice(own.length) : "";
   if (/^\d{1,15}$/.test(sequence)) return Number(sequence);
-  throw refusal("Last-Event-ID must be an id of this stream, and after a sequence number of one", {
+  throw refusal("Last-Event-ID must be an event id of this stream, and after the sequence number of an event", {
     param: header === undefined ? "after" : "Last-Event-ID",
   });
 }

@@ -34,7 +34,7 @@ export async function* asFound({ path, bytes, digest }: Input): AsyncGenerator<U
     hash.update(chunk);
     yield chunk;
   }
-  if (left !== 0 || hash.digest("hex") !== digest) throw refusal(`${path} was changed while it was sent; nothing is begun`);
+  if (left !== 0 || hash.digest("hex") !== digest) throw refusal(`${path} changed while it was being sent; nothing was started`);
 }
 
 /** All lines must have the same one: the batch is validated as a whole. */
@@ -54,7 +54,7 @@ export async function urlOfFirstLine(path: string): Promise<string> {
   } finally {
     stream.destroy();
   }
-  throw refusal(`${path}: ${lacks}; \`longshore batch --help\` shows how one looks`);
+  throw refusal(`${path}: ${lacks}; \`longshore batch --help\` shows an example`);
 }
 
 async function* contentOf(path: string): AsyncGenerator<Uint8Array> {

@@ -20,14 +20,14 @@ export async function readTicket(path: string, digest: string): Promise<Ticket |
   const ticket = parsedTicket(path, text);
   if (ticket.digest === digest) return ticket;
   if (ticket.batchId === undefined) return null;
-  throw refusal(`${path} is of another input; wait for that batch with the input it was begun with, or remove the file`);
+  throw refusal(`${path} belongs to the batch of another input; run the command with that input, or remove the file`);
 }
 
 function parsedTicket(path: string, text: string): Ticket {
   try {
     return JSON.parse(text) as Ticket;
   } catch (cause) {
-    throw refusal(`${path} does not say what was begun: it is no JSON; to begin anew, remove it`, { cause });
+    throw refusal(`${path} is not valid JSON, so the batch it recorded is unknown; remove it to start over`, { cause });
   }
 }
 
@@ -39,6 +39,6 @@ export async function writeTicket(path: string, ticket: Ticket): Promise<void> {
     await rename(part, path);
   } catch (cause) {
     await rm(part, { force: true });
-    throw refusal(`${path}, which says what was begun, cannot be written: ${(cause as Error).message}`, { cause });
+    throw refusal(`${path}, which records the batch, cannot be written: ${(cause as Error).message}`, { cause });
   }
 }

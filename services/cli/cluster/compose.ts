@@ -80,7 +80,7 @@ function read(path: string, env: Environment): unknown {
     return parse(readFileSync(path, "utf8"), (_, value) => (typeof value === "string" ? interpolate(value, env) : value), { merge: true });
   } catch (cause) {
     const why = (cause as Error).message;
-    throw refusal(`${path} cannot be read: ${why}; a local cluster is started in longshore's folder, which has it`, { cause });
+    throw refusal(`${path} cannot be read: ${why}; start a local cluster in longshore's folder, which contains it`, { cause });
   }
 }
 
@@ -92,7 +92,7 @@ const interpolate = (text: string, env: Environment): string =>
 /** `"8000-8001:8000"` -> ["8000", [8000, 8001]] */
 function hostPorts(mapping: string): [string, readonly number[]] {
   const match = /^(?:[\d.]+:)?(\d+)(?:-(\d+))?:(\d+)$/.exec(mapping);
-  if (match === null) throw refusal(`port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is understood`);
+  if (match === null) throw refusal(`port mapping ${mapping}: only "FIRST[-LAST]:CONTAINER" is supported`);
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
   return [match[3]!, Array.from({ length: last - first + 1 }, (_, i) => first + i)];

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import type { Probe } from "./plan.ts";
 
 const PROBE_MS = 1_000;
-const BROKE_OFF = "it broke off its answer";
+const BROKE_OFF = "its answer was cut off";
 
 /** Null when the process answers as it should, else what it said. */
 export function probe(target: Probe): Promise<string | null> {

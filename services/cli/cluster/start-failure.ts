@@ -38,7 +38,7 @@ export function startFailure(processes: readonly Started[]): ServingError {
   const { isVerdict, lines } = whyOf(tail.trimEnd().split("\n"));
   return new ServingError(
     isVerdict && end?.code === AT_FAULT ? "INVALID_REQUEST" : "UNAVAILABLE",
-    `${plan.name} ended while it started (${end?.how}); all it said is in ${logPath}\n  ${lines.join("\n  ").replace(VERDICT, "")}`,
+    `${plan.name} ended during startup (${end?.how}); its output is in ${logPath}\n  ${lines.join("\n  ").replace(VERDICT, "")}`,
   );
 }
 

@@ -47,7 +47,7 @@ export async function batch(client: Client, path: string, { output, detach, canc
   }
   const ended = await watched(client, id).catch((error: unknown) => {
     if (!(error instanceof ServingError && error.code === "NOT_FOUND")) throw error;
-    throw new ServingError("NOT_FOUND", `${error.message}; to begin anew, remove ${ticketPath}`, { cause: error });
+    throw new ServingError("NOT_FOUND", `${error.message}; to start over, remove ${ticketPath}`, { cause: error });
   });
   await fetched(client, ended, output);
   await rm(ticketPath, { force: true }); // who watched it too may have been first
@@ -84,7 +84,7 @@ async function cancelled(client: Client, id: string): Promise<void> {
 
 /** Shows where the batch stands until it ended. */
 function watched(client: Client, id: string): Promise<Batch> {
-  return watching(id, "the same command again goes on watching it, with --cancel it cancels it", async (progress) => {
+  return watching(id, "run the same command again to watch it, or with --cancel to cancel it", async (progress) => {
     const onAway = sayingAway(client.url, progress.say);
     for (; ; await systemClock.sleep(LOOK_MS)) {
       const batch = (await acrossAbsence(() => client.get(`/v1/batches/${id}`), onAway)) as Batch;

@@ -81,7 +81,7 @@ function printCache({ opened, store }: Embedded): void {
   const { segmentTokens, segmentBytes } = opened.engine.info;
   const { segment, boundary } = store.stats().stored;
   if (segment.puts === 0) {
-    console.log(`\nno segment in the store: one has ${segmentTokens} tokens, and the document fewer`);
+    console.log(`\nno segment is stored: a segment has ${segmentTokens} tokens, and the document fewer`);
     return;
   }
   console.log(`

@@ -18,7 +18,7 @@ export function createKey(config: Config, options: KeyOptions): Promise<void> {
   return withKeys(config, async ({ registry }) => {
     const isFirst = (await registry.keptKeys(0, 1)).length === 0;
     for (const { id, name, revokedMs } of await makeRoom(registry, Date.now()))
-      console.error(`key ${id} (${name}), revoked ${day(revokedMs ?? 0)}, is forgotten: there may be ${KEYS_MAX} keys`);
+      console.error(`key ${id} (${name}), revoked ${day(revokedMs ?? 0)}, was removed: at most ${KEYS_MAX} keys are kept`);
     const { secret, key } = makeKey({
       name: options.name,
       tenant: options.tenant ?? options.name,
@@ -27,8 +27,8 @@ export function createKey(config: Config, options: KeyOptions): Promise<void> {
       createdMs: Date.now(),
     });
     await registry.keepKey(key.id, JSON.stringify(key));
-    console.error(`key ${key.id} of tenant ${key.tenant}: keep it now, only its hash is stored; the API takes it within seconds`);
-    if (isFirst) console.error("it is the first one: from now on requests without a key are refused (401), also once all keys are revoked");
+    console.error(`key ${key.id} of tenant ${key.tenant}: save it now, only its hash is stored; the API accepts it within seconds`);
+    if (isFirst) console.error("it is the first key: from now on requests without a key are refused (401), even once all keys are revoked");
     console.log(secret);
   });
 }
@@ -41,7 +41,9 @@ export function listKeys(config: Config): Promise<void> {
       key.revokedMs === null ? "" : `revoked ${day(key.revokedMs)}`,
     ]);
     if (rows.length === 0)
-      return console.log("no keys: the API lets everybody in, unless LONGSHORE_REQUIRE_KEYS or LONGSHORE_API_KEYS say otherwise");
+      return console.log(
+        "no keys: the API accepts requests without a key, unless LONGSHORE_REQUIRE_KEYS or LONGSHORE_API_KEYS say otherwise",
+      );
     console.log(table([["id", "name", "tenant", "requests/min", "tokens/min", "made", ""], ...rows]));
   });
 }
@@ -52,9 +54,9 @@ export function revokeKey(config: Config, id: string): Promise<void> {
     const key = keys.find((known) => known.id === id);
     if (key === undefined) throw new ServingError("NOT_FOUND", `no key ${id}; \`longshore keys list\` shows them`);
     if (key.revokedMs === null) await bus.registry.keepKey(id, JSON.stringify({ ...key, revokedMs: Date.now() }));
-    console.log(`${id}: revoked; the API refuses it within seconds. Jobs it has submitted run on.`);
+    console.log(`${id}: revoked; the API refuses it within seconds. Jobs submitted with it go on.`);
     const left = keys.filter((other) => other.id !== id && other.revokedMs === null);
-    if (left.length === 0) console.log("no key is left: nobody gets in until there is another, but by those of LONGSHORE_API_KEYS");
+    if (left.length === 0) console.log("no key is left: until you create one, only keys in LONGSHORE_API_KEYS are accepted");
   });
 }
 

@@ -68,7 +68,7 @@ async function readText(path: string): Promise<string> {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw refusal(`${path} is no text in UTF-8`, { cause });
+    throw refusal(`${path} is not text in UTF-8`, { cause });
   }
 }
 

@@ -27,17 +27,19 @@ function ofServer(name: string, { memoryBytes, memoryBytesMax, policy, isReplica
   const limit = memoryBytesMax === 0 ? "all there is" : bytes(memoryBytesMax);
   return [
     found("yes", `${name}, ${bytes(memoryBytes)} of ${limit}`),
-    ...(isReplica ? [found("no", "it is a replica and takes no segments: name its primary in LONGSHORE_REDIS_URL")] : []),
-    ...(memoryBytesMax === 0 ? [found("note", `it has no bound and takes the machine's memory: set maxmemory, and ${EVICTS}`)] : []),
-    ...(memoryBytesMax > 0 && policy === "noeviction" ? [found("note", `full, it takes no more segments: set ${EVICTS}`)] : []),
+    ...(isReplica ? [found("no", "it is a replica and stores no segments: name its primary in LONGSHORE_REDIS_URL")] : []),
+    ...(memoryBytesMax === 0
+      ? [found("note", `it has no memory limit and may use all of the machine's: set maxmemory, and ${EVICTS}`)]
+      : []),
+    ...(memoryBytesMax > 0 && policy === "noeviction" ? [found("note", `when full it stores no new segments: set ${EVICTS}`)] : []),
   ];
 }
 
 function ofCluster({ version, state, slotsServed, masters }: ClusterReport): readonly Finding[] {
-  const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up, and prompts are found up to there: start it, let a replica take over, or move them`;
+  const lacks = `${SLOTS - slotsServed} of ${SLOTS} slots have no master that is up, and cached prompts are found only up to the first missing slot: start it, let a replica take over, or move them`;
   return [
     found("yes", `Redis ${version}, a cluster of ${masters.size} ${masters.size === 1 ? "master" : "masters"}, cluster_state ${state}`),
-    ...(state === "ok" ? [] : [found("no", `it takes no segments: ${DOWN}`)]),
+    ...(state === "ok" ? [] : [found("no", `it stores no segments: ${DOWN}`)]),
     ...(slotsServed < SLOTS ? [found("no", lacks)] : []),
     ...[...masters].flatMap(([name, report]) =>
       typeof report === "string" ? [unreached(name, report)] : ofServer(`master ${name}`, report),
@@ -46,9 +48,9 @@ function ofCluster({ version, state, slotsServed, masters }: ClusterReport): rea
 }
 
 const unreached = (name: string, why: string): Finding =>
-  found("no", `master ${name} does not answer (${why}); the cluster names it so: it must be reached from here by this address`);
+  found("no", `master ${name} does not answer (${why}); this machine must be able to reach it at the address the cluster announces`);
 
 const DOWN = "most of its masters must be up, and a master for every slot unless it says cluster-require-full-coverage no";
-const NO_DATABASE = found("no", "a cluster has database 0 alone: take the number off LONGSHORE_REDIS_URL");
-const NO_CLUSTER = found("note", "it is no cluster: of the servers in LONGSHORE_REDIS_URL one alone is used, so name one");
+const NO_DATABASE = found("no", "a cluster has only database 0: remove the number from LONGSHORE_REDIS_URL");
+const NO_CLUSTER = found("note", "it is not a cluster: only one of the servers in LONGSHORE_REDIS_URL is used, so name one");
 const EVICTS = "maxmemory-policy allkeys-lru";

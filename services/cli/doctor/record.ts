@@ -11,7 +11,7 @@ const FLOOR = "2.9.10";
 /** Servers before it keep some of every consumer that was ever made: 2.9.10 does, 2.10.27 does not. */
 const FORGETS_CONSUMERS = "2.10";
 const GROWS =
-  "before 2.10 nats-server keeps some 3 KB of every consumer, and each large read makes one: " +
+  "before 2.10 nats-server leaks some 3 KB for every consumer, and each large read creates one: " +
   "restart it now and then, nothing is lost by that, or use 2.10";
 
 const found = (state: Finding["state"], text: string): Finding => ({ what: "record (NATS)", state, text, needed: true });
@@ -46,7 +46,7 @@ function taken(kind: Kind, { [kind]: { heldBytes, limitBytes } }: Storage): stri
 
 /** Whoever starts first makes them: here it can only be said whether they will find room. */
 function unmade(storage: Storage, prefix: string): readonly Finding[] {
-  const asked = `streams of LONGSHORE_NATS_PREFIX=${prefix} that are still to be made (${storage.missing.length}) ask for`;
+  const asked = `streams of LONGSHORE_NATS_PREFIX=${prefix} that do not exist yet (${storage.missing.length}) ask for`;
   const lacking = KINDS.filter((kind) => leftBytes(storage[kind]) < storage[kind].missingBytes);
   if (lacking.length > 0) return lacking.map((kind) => noRoom(asked, kind, storage[kind]));
   const room = KINDS.map((kind) => {
@@ -54,14 +54,14 @@ function unmade(storage: Storage, prefix: string): readonly Finding[] {
     return `${bytes(missingBytes)} of ${limitBytes === null ? kindWords[kind].server : `the ${bytes(leftBytes(storage[kind]))} left ${kindWords[kind].where}`}`;
   });
   const isCertain = storage.disk.limitBytes !== null && storage.memory.limitBytes !== null;
-  return [found(isCertain ? "yes" : "note", `${asked} ${room.join(" and ")}: the first process makes them`)];
+  return [found(isCertain ? "yes" : "note", `${asked} ${room.join(" and ")}: the first process creates them`)];
 }
 
 /** Each of them needs so many servers to be made, and fewer afterwards. */
 function tooFew({ servers }: Storage, { natsReplicas }: Config): readonly Finding[] {
   if (servers >= natsReplicas) return [];
-  const asked = `LONGSHORE_NATS_REPLICAS=${natsReplicas} takes as many servers of one cluster to make them`;
-  return [found("note", `${asked}, and this one tells of ${servers} that ${servers === 1 ? "is" : "are"} up, itself among them`)];
+  const asked = `LONGSHORE_NATS_REPLICAS=${natsReplicas} needs a cluster of ${natsReplicas} nats-servers to create them`;
+  return [found("note", `${asked}, and this one reports ${servers} up, itself included`)];
 }
 
 const leftBytes = ({ limitBytes, grantedBytes, unboundedBytes }: Kept): number =>

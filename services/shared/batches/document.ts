@@ -9,6 +9,6 @@ export function readDocument<T>(shape: z.ZodType<T>, { id, text }: Pick<Document
     shape.parse(said);
     return said as T;
   } catch (cause) {
-    throw new ServingError("DAMAGED", `what is kept of ${id} cannot be read: it is damaged, or a newer version wrote it`, { cause });
+    throw new ServingError("DAMAGED", `the stored document of ${id} cannot be read: it is damaged, or a newer version wrote it`, { cause });
   }
 }

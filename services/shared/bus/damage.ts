@@ -58,7 +58,7 @@ export function documentReader(log: Logger, metrics: Metrics): ReadDocument {
       const { id, place } = document;
       if (isNew(`${kind} ${document.tenant} ${id}`)) {
         documents.inc({ kind });
-        log.error({ [kind]: id, place, err: thrown.cause }, "a document cannot be read: what it tells of is left alone");
+        log.error({ [kind]: id, place, err: thrown.cause }, "a document cannot be read and is skipped");
       }
       return null;
     }

@@ -40,7 +40,7 @@ function tellKept(log: Logger): BusSettings["onKept"] {
     told = kept.join();
     log.warn(
       { kept },
-      "the record keeps more than this process asks for: give it the settings of the others, or lower what is kept with `nats stream edit` once all ask for less",
+      "the record keeps more than this process asks for: give it the settings of the others, or lower the limits of its streams with `nats stream edit` once all ask for less",
     );
   };
 }

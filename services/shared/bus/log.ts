@@ -57,7 +57,7 @@ export class FencedLog implements JobLog {
     if (record !== null) return record;
     const first = await this.first(jobId);
     if (first?.event.type === "submitted" && Buffer.compare(encodeRequest(first.event.request), encodeRequest(request)) === 0) return first;
-    throw new ServingError("CONFLICT", `${jobId} is another job already; submit under a new id`);
+    throw new ServingError("CONFLICT", `${jobId} is already the id of another job; submit under a new id`);
   }
 
   async first(jobId: string): Promise<LogRecord | null> {

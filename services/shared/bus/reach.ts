@@ -6,7 +6,7 @@ import { toldOf } from "./away.ts";
 /** What processes ask of the record without end, and what is said where they ask in vain. */
 const LOST = {
   work: "no work can be pulled",
-  beat: "the record does not take this worker's sign of life",
+  beat: "the record does not accept this worker's heartbeat",
   jobs: "the open jobs cannot be looked at",
   keys: "the API keys cannot be read; those known go on",
   batches: "the batches cannot be looked at",
@@ -63,7 +63,7 @@ export class Reach {
     if (!this.#failing.delete(need)) return;
     this.#tellChange();
     if (this.#failing.size > 0 || this.#trouble === null) return;
-    this.#log.info(this.#lasts(this.#trouble), "the record does its part again");
+    this.#log.info(this.#lasts(this.#trouble), "NATS answers again");
     this.#trouble = null;
   }
 

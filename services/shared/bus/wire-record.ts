@@ -74,7 +74,7 @@ function eventFromWire(record: Fields): JobEvent {
     case "expired":
       return { type: "expired" };
     default:
-      throw new Error("it holds no event that is known here");
+      throw new Error("it holds no event known to this version");
   }
 }
 

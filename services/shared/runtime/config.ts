@@ -70,7 +70,7 @@ export function requireServers(config: Config, ...names: readonly ("natsUrl" | "
 export function refuseServers(config: Config): void {
   const named = (["natsUrl", "redisUrl"] as const).filter((name) => !config[name].startsWith("memory:")).map(envName);
   if (named.length === 0) return;
-  const what = `\`longshore up\` keeps everything in its own process and meets no server: unset ${named.join(" and ")}`;
+  const what = `\`longshore up\` keeps everything in its own process and uses no servers: unset ${named.join(" and ")}`;
   throw refusal(`${what}; \`longshore up --cluster\` starts servers of its own, \`longshore --help\` lists the roles that share yours`);
 }
 
@@ -81,7 +81,7 @@ export function refuseServers(config: Config): void {
 export function refuseLockedDoor({ requireKeys, apiKeys }: Pick<Config, "requireKeys" | "apiKeys">): void {
   if (!requireKeys || apiKeys !== "") return;
   throw refusal(
-    "LONGSHORE_REQUIRE_KEYS lets nobody into a cluster in one process, where `longshore keys` can make none: set LONGSHORE_API_KEYS to the digests of yours" +
+    "LONGSHORE_REQUIRE_KEYS locks everybody out of a cluster in one process, for which `longshore keys` cannot make keys: set LONGSHORE_API_KEYS to the digests of yours" +
       " (printf %s KEY | sha256sum), or start `longshore up --cluster`",
   );
 }

@@ -146,7 +146,7 @@ const batch = {
     { min: 1, max: 256 },
     "Batches that a coordinator works on at once, and as many again that only have to end. Others wait; a tenant with the fewest at work comes first.",
   ),
-  webhookUrl: text("", "URL that is told the ends of batches, background responses and jobs. Empty: none."),
+  webhookUrl: text("", "URL that receives webhooks when batches, background responses and jobs end. Empty: none."),
   webhookSecret: text("", "Signs webhooks: whsec_ and at least 24 random bytes in base64 (Standard Webhooks)."),
 } as const;
 

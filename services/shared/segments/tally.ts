@@ -99,7 +99,7 @@ export class Tally {
   /** `server` is out of use: others do what it did. */
   left(server: string): void {
     for (const operation of OPERATIONS) this.#trouble.delete(stateOf(operation, server));
-    this.#log.info({ server }, "a server of the segment store is asked nothing any more");
+    this.#log.info({ server }, "a segment store server is no longer used");
   }
 }
 

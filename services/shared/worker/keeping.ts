@@ -86,7 +86,7 @@ export class Keeping {
       this.#takes = await this.#deps.store.put(key, head, bytes);
       return this.#takes ? "stored" : "refused";
     } catch (error) {
-      this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: whoever needs it computes it");
+      this.#deps.log.warn({ err: error, kind: head.kind }, "a value was not stored: it is computed again when needed");
       return "failed";
     }
   }

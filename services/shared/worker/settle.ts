@@ -29,7 +29,7 @@ export async function finish(job: HeldJob, event: JobEvent): Promise<void> {
 export async function settle({ bus, log: parent }: Pick<WorkerDeps, "bus" | "log">, job: HeldJob, thrown: unknown): Promise<void> {
   const log = parent.child({ jobId: job.jobId, phase: job.claim.phase });
   const cause: unknown = job.signal.aborted ? job.signal.reason : thrown;
-  if (job.ended !== null) return log.warn({ err: thrown }, "the message stays for another worker to pass on");
+  if (job.ended !== null) return log.warn({ err: thrown }, "could not pass the job on; its message is left for another worker");
   try {
     if (cause instanceof Interrupted) await stopped(bus, job, cause);
     else await broken(log, job, ServingError.from(cause));

@@ -50,7 +50,7 @@ describe.each(["memory", "nats"])("%s", (kind) => {
     await bus.age(10 * CLAIM_MS);
     await reconciler.pass();
     await reconciler.pass(); // sees the end
-    const failed = { type: "failed", code: "DAMAGED", message: `nobody could read event ${sequence} of damaged before its deadline` };
+    const failed = { type: "failed", code: "DAMAGED", message: `event ${sequence} of damaged could not be read before the deadline` };
     expect(await bus.log.last("damaged")).toMatchObject({ event: failed, epoch: 1, attempt: 1, previous: sequence });
     expect((await bus.registry.failures(10)).map(({ jobId, text }) => [jobId, JSON.parse(text)])).toEqual([
       ["damaged", { model: "m", tenant: "tenant", code: "DAMAGED", message: failed.message, attempt: 1, claims: 1 }],

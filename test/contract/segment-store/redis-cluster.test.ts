@@ -202,5 +202,5 @@ test("a master that is lost: its values are misses and all others stay, until a 
   await vi.waitFor(async () => expect(await getAll(store)).toEqual(all(true)), { timeout: 20_000 });
   expect(await putAll(store)).toEqual(all(true));
   expect(await store.countPrefix(keys)).toBe(keys.length);
-  expect(told.map(({ msg }) => msg)).toContain("a server of the segment store is asked nothing any more");
+  expect(told.map(({ msg }) => msg)).toContain("a segment store server is no longer used");
 });

@@ -292,7 +292,7 @@ test("a node that has no slots yet is kept while commands are sent on to it", as
   );
   expect(importing.sockets.size - maps(importing.commands)).toBe(3); // it is asked for the map, too, each time on a connection for that
   expect(tell().filter((line) => line.includes(`${importing.port}`))).toEqual([]);
-  expect(tell().filter((line) => line.includes("asked nothing any more"))).toHaveLength(1); // the first of the setting
+  expect(tell().filter((line) => line.includes("is no longer used"))).toHaveLength(1); // the first of the setting
   await store.close();
   await Promise.all([home.stop(), importing.stop()]);
 });

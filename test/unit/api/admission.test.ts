@@ -118,8 +118,8 @@ test("who is refused is told when there is room: turns take the same until a lon
 
 test("a deadline that the job alone would miss is told so: to come again does not help", async () => {
   const refusal = async (seconds: number) => (await doorBehind(6_000)).require(seconds).catch((error: Error) => error.message);
-  expect(await refusal(0.2)).toMatch(/at the load there is; try again in \d+ s$/);
-  expect(await refusal(0.1)).toMatch(/alone it takes about 1 s at the speed the workers show, so give it more time; try again/); // 0.11
+  expect(await refusal(0.2)).toMatch(/at the current load; try again in \d+ s$/);
+  expect(await refusal(0.1)).toMatch(/even on an idle cluster it would take about 1 s: set a longer deadline; try again/); // 0.11
 });
 
 test("where nobody waits a job is tried, however slow the workers showed themselves", async () => {

@@ -58,7 +58,7 @@ test("bodies are let in while there is room for all of each, and refused in the 
   ] as const) {
     const refused = await ask(path, 50_000);
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([status, "5"]);
-    expect(await refused.json()).toMatchObject({ error: { type, message: expect.stringContaining("bodies of other requests") } });
+    expect(await refused.json()).toMatchObject({ error: { type, message: expect.stringContaining("memory for request bodies is full") } });
   }
   expect((await ask("/v1/chat/completions", 40_000)).status, "there is room for it").toBe(400);
   expect((await ask("/v1/chat/completions", 70_000)).status, "nobody takes it, room or not").toBe(413);
@@ -205,9 +205,9 @@ test("who announces much and sends nothing keeps little from others; what arrive
     await until(500_000 * (i + 1) + 65_536 * (7 - i), own);
   }
   const refused = begin(announced(1_000_000), own);
-  expect(await answer(refused), "not all of it").toMatch(/^HTTP\/1.1 429 .*bodies of other requests/s);
+  expect(await answer(refused), "not all of it").toMatch(/^HTTP\/1.1 429 .*memory for request bodies is full/s);
   idle[3]!.write(half);
-  expect(await answer(idle[3]!), "not what came of it").toMatch(/^HTTP\/1.1 429 .*retry-after: 5\r\n.*bodies of other requests/s);
+  expect(await answer(idle[3]!), "not what came of it").toMatch(/^HTTP\/1.1 429 .*retry-after: 5\r\n.*memory for request bodies is full/s);
   await until(1_500_000 + 65_536 * 4, own);
   idle[1]!.destroy();
   await until(1_000_000 + 65_536 * 4, own);
@@ -230,7 +230,7 @@ test("an upload takes room as it arrives, up to what is held of it at a time", a
   idle[0]!.write("x".repeat(4_000_000));
   await until(2_097_152 + 65_536, own);
   idle[1]!.write(`${file}${"x".repeat(2_000_000)}`);
-  expect(await answer(idle[1]!)).toMatch(/^HTTP\/1.1 429 .*bodies of other requests/s);
+  expect(await answer(idle[1]!)).toMatch(/^HTTP\/1.1 429 .*memory for request bodies is full/s);
   for (const socket of idle) socket.destroy();
   await until(0, own);
   await own.close();

@@ -47,16 +47,28 @@ const said = { role: "assistant", content: "In" };
 const calling = { role: "assistant", tool_calls: [{ id: "a", type: "function", function: { name: "f", arguments: "{}" } }] };
 const begun = { ...said, prefix: true };
 test.each<[string, readonly Extra[], Extra, string, RegExp]>([
-  ["the assistant's last word", [user, said], {}, "messages", /messages\[1\].*end with a user's or a tool's message.*"prefix": true/],
+  ["the assistant's last word", [user, said], {}, "messages", /messages\[1\].*end with a user or tool message.*"prefix": true/],
   ["the same, and prefix says no", [user, { ...said, prefix: false }], {}, "messages", /messages\[1\]/],
-  ["a prefix that is not the last", [user, begun, user], {}, "messages[1].prefix", /last message alone/],
+  ["a prefix that is not the last", [user, begun, user], {}, "messages[1].prefix", /allowed only on the last message/],
   ["a prefix of the user's", [user, { ...user, prefix: true }], {}, "messages[1].prefix", /the assistant's/],
   ["a prefix that is no yes or no", [user, { ...said, prefix: "yes" }], {}, "messages[1].prefix", /boolean/],
   ["a user without a word", [{ role: "user" }], {}, "messages[0].content", /is missing/],
-  ["a user who says null", [system, { role: "user", content: null }], {}, "messages[1].content", /must be a text/],
-  ["a system message without a word", [{ role: "developer", content: null }, user], {}, "messages[0].content", /must be a text/],
-  ["a call to be continued", [user, { ...calling, prefix: true }], {}, "messages[1].tool_calls", /must follow its call/],
-  ["a begun answer in a form", [user, begun], { response_format: { type: "json_object" } }, "response_format", /begun already/],
+  ["a user who says null", [system, { role: "user", content: null }], {}, "messages[1].content", /must be a string/],
+  ["a system message without a word", [{ role: "developer", content: null }, user], {}, "messages[0].content", /must be a string/],
+  [
+    "a call to be continued",
+    [user, { ...calling, prefix: true }],
+    {},
+    "messages[1].tool_calls",
+    /must be followed by tool messages with their results/,
+  ],
+  [
+    "a begun answer in a form",
+    [user, begun],
+    { response_format: { type: "json_object" } },
+    "response_format",
+    /when the last message is the assistant's/,
+  ],
 ])("400 names the message and what to do: %s", async (_, messages, extra, param, message) => {
   await expect(ask(messages, extra)).rejects.toMatchObject({ status: 400, param, message: expect.stringMatching(message) });
 });

@@ -252,11 +252,11 @@ test.each<[string, object, string]>([
     { messages: [{ role: "assistant", content: [{ type: "tool_use", id: "a", name: "f", input: {} }] }] },
     "messages[0].content[0]",
   ],
-  ["a message of no blocks", { messages: [{ role: "user", content: [] }] }, "messages[0].content: must have a block"],
+  ["a message of no blocks", { messages: [{ role: "user", content: [] }] }, "messages[0].content: must have at least one content block"],
   [
     "another beside one that asks",
     { messages: [...question.messages, { role: "assistant", content: "" }, { role: "user", content: [] }] },
-    "messages[2].content: must have a block",
+    "messages[2].content: must have at least one content block",
   ],
   ["a tool the server would run", { tools: [{ type: "web_search_20250305", name: "web_search" }] }, "tools[0].type"],
   ["a choice of nothing", { tool_choice: { type: "any" } }, "tool_choice"],

@@ -4,7 +4,7 @@ import { playText, type TestApi, testApi } from "../../support/api.ts";
 import { held } from "../../support/bus.ts";
 
 const SECRET = "ENOENT: /srv/models/secret";
-const HIDDEN = "internal error; the id of the request or the job names it in our log";
+const HIDDEN = "internal error; the server's log has the details under this request or job id";
 
 let api: TestApi;
 beforeAll(async () => {
@@ -37,7 +37,7 @@ test.each([
   ["INTERNAL", `5 workers in a row could not do this job: ${SECRET}`, HIDDEN],
   ["BAD_CHECKPOINT", `kernels: ${SECRET}`, HIDDEN],
   ["OF_A_NEWER_VERSION", SECRET, HIDDEN],
-  ["DAMAGED", "nobody could read event 3 before its deadline", "nobody could read event 3 before its deadline"],
+  ["DAMAGED", "event 3 could not be read before the deadline", "event 3 could not be read before the deadline"],
 ])("of a job that failed with %s its tenant reads the same everywhere, and nothing of ours", async (code, message, told) => {
   const id = await failed(code, message);
   const said = await eventsOf(id);

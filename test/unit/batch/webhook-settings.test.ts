@@ -9,7 +9,7 @@ const check = (url: string, signedWith = secret) =>
 test.each([
   ["hook", secret, "must be an http: or https: URL"],
   ["ftp://host/hook", secret, "must be an http: or https: URL"],
-  ["https://yard:hunter2@host/hook", secret, "must not hold a user or a password"],
+  ["https://yard:hunter2@host/hook", secret, "must not contain a user or a password"],
   ["http://host:9/hook", secret, "must have another port: Node sends nothing to 9"],
   ["https://host:6000/hook", secret, "must have another port"],
   ["https://host/hook", "", "LONGSHORE_WEBHOOK_SECRET"],

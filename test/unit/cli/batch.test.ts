@@ -109,7 +109,7 @@ test.each([
   ["empty", () => truncateSync(input)],
   ["another of this length", () => writeFileSync(input, LARGE.replace(/}\n$/, "]\n"))],
 ])("a file that becomes %s while it is sent is refused, and no batch is made of it", async (_, happens) => {
-  const message = `${input} was changed while it was sent; nothing is begun`;
+  const message = `${input} changed while it was being sent; nothing was started`;
   await expect(sentWhile(happens)).rejects.toMatchObject({ code: "INVALID_REQUEST", message });
 });
 
@@ -256,7 +256,7 @@ test("a note of what was begun that is no JSON is named, with what to do", async
 
 test("to begin anew is the advice where the batch is gone, not where the key is wrong", async () => {
   const gone = batch(answering(new ServingError("NOT_FOUND", "no batch")), input, { output });
-  await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND", message: `no batch; to begin anew, remove ${output}.batch` });
+  await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND", message: `no batch; to start over, remove ${output}.batch` });
   const locked = batch(answering(new ServingError("UNAUTHORIZED", "no valid API key")), input, { output });
   await expect(locked).rejects.toMatchObject({ code: "UNAUTHORIZED", message: "no valid API key" });
   expect(existsSync(`${output}.batch`)).toBe(true);

@@ -152,9 +152,11 @@ test.each(["localhost:8000", "ftp://host", "host", ""])("%j is no URL of an API,
 
 test("a key that no header can hold, and a URL with a password, are refused before anything is asked, and not repeated", () => {
   const refused = (url: string, key?: string) => expect(() => openClient(url, key));
-  refused("http://127.0.0.1:8000", "schlüssel").toThrow(/^the API key of LONGSHORE_KEY or --key holds what no key has/);
+  refused("http://127.0.0.1:8000", "schlüssel").toThrow(
+    /^the API key in LONGSHORE_KEY or --key contains a space or a non-ASCII character$/,
+  );
   refused("http://me:secret@127.0.0.1:8000").toThrow(
-    /^the URL of an API has no user and password: give the key as LONGSHORE_KEY or with --key$/,
+    /^the URL of the API must not contain a user or password: give the key in LONGSHORE_KEY or --key$/,
   );
 });
 
@@ -173,8 +175,8 @@ test.each([
 });
 
 test.each([
-  ["without a key", undefined, "lets nobody in without an API key: give yours as LONGSHORE_KEY or with --key"],
-  ["with a wrong one", "lsk_old", "does not take the API key of LONGSHORE_KEY or --key"],
+  ["without a key", undefined, "requires an API key: give yours in LONGSHORE_KEY or --key"],
+  ["with a wrong one", "lsk_old", "rejects the API key in LONGSHORE_KEY or --key"],
 ])("who is turned away %s is told what a command is given, no header", async (_, key, words) => {
   const refused = against(
     (_, response) => response.writeHead(401).end('{"error":{"message":"send Authorization: Bearer KEY"}}'),
@@ -227,7 +229,7 @@ test("to another address nobody is followed: its file is half read by then", asy
     },
     async (url) => {
       const { get, post, send } = openClient(url, undefined);
-      const moved = { code: "INVALID_REQUEST", message: expect.stringContaining(`${url} sends on to another address`) };
+      const moved = { code: "INVALID_REQUEST", message: expect.stringContaining(`${url} redirects to another address`) };
       await expect(get("/v1/x")).rejects.toMatchObject(moved);
       await expect(post("/v1/x")).rejects.toMatchObject(moved);
       await expect(send("/v1/x", {}, fileOf(1, content(1)))).rejects.toMatchObject(moved);
@@ -280,5 +282,5 @@ test("an answer that is no JSON is not of a longshore", async () => {
     (_, response) => response.end("<html>"),
     (url) => openClient(url, undefined).get("/v1/jobs"),
   );
-  await expect(page).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("is a longshore there?") });
+  await expect(page).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("is longshore running there?") });
 });

@@ -76,7 +76,7 @@ test("a file that changes while it is sent is the command line's fault, on every
     },
     (url) => longshore(["--url", url, "batch", input, "-o", `${input}.out`]),
   );
-  expect(ended).toEqual([2, `longshore: ${input} was changed while it was sent; nothing is begun\n`]);
+  expect(ended).toEqual([2, `longshore: ${input} changed while it was being sent; nothing was started\n`]);
   rmSync(join(input, ".."), { recursive: true });
 });
 

@@ -13,6 +13,6 @@ test.each([
   const server = createServer((socket) => void serve(socket.on("error", () => {}))).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  expect(await probe(kind === "http" ? { kind, port, path: "/ready" } : { kind, port })).toMatch(/broke off|hang up|reset|aborted/);
+  expect(await probe(kind === "http" ? { kind, port, path: "/ready" } : { kind, port })).toMatch(/was cut off|hang up|reset|aborted/);
   server.close();
 });

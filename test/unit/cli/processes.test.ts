@@ -148,7 +148,7 @@ test("a process that ends while it starts ends the start at once; what ran befor
   const broken = plan("api", await freePort(), "console.log(6 * 7); process.exit(3)", ["store"]);
   await expect(launch([plan("store", port), broken], options())).rejects.toMatchObject({
     code: "UNAVAILABLE",
-    message: expect.stringMatching(/^api-1 ended while it started \(exit 3\); all it said is in .*api-1\.log\n {2}42$/),
+    message: expect.stringMatching(/^api-1 ended during startup \(exit 3\); its output is in .*api-1\.log\n {2}42$/),
   });
   expect(await isFree(port)).toBe(true);
 });
@@ -179,7 +179,7 @@ test.each([
   const broken = { ...plan("api", await freePort()), args: ["--max-old-space-size=20", "-e", script] };
   const failure: unknown = await launch([broken], options()).catch((error: unknown) => error);
   const [first, ...said] = String((failure as Error).message).split("\n");
-  expect(first).toMatch(/^api-1 ended while it started \((exit|signal) \w+\); all it said is in .*api-1\.log$/);
+  expect(first).toMatch(/^api-1 ended during startup \((exit|signal) \w+\); its output is in .*api-1\.log$/);
   expect(said.join("\n")).toMatch(why);
 });
 

@@ -59,7 +59,7 @@ test("a request file may begin with a mark of byte order; what is no text is not
   expect(printed()).toHaveLength(1);
   writeFileSync(join(folder, "report.pdf"), Buffer.from("%PDF-1.7\n%\xe2\xe3\xcf\xd3", "latin1"));
   const refused = submitFile(client(), join(folder, "report.pdf"), {});
-  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("no text in UTF-8") });
+  await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("not text in UTF-8") });
 });
 
 test("a file without text asks nothing, unless a question goes with it", async () => {

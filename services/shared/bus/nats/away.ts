@@ -18,11 +18,11 @@ const refusing: readonly Row[] = [
   [UNTRUSTED.pattern, null, UNTRUSTED.advice],
   [
     /certificate required|bad certificate/i,
-    "it asks for a certificate of ours",
-    "take `verify` out of the tls block of nats-server: LONGSHORE_NATS_URL says who we are",
+    "it asks for a client certificate",
+    "remove `verify` from the tls block of nats-server: longshore identifies itself by LONGSHORE_NATS_URL",
   ],
   [/certificate|altname|alert/i, null, "check the host in LONGSHORE_NATS_URL, and the certificate of nats-server"],
-  [/SERVER_OPT_NA|^tls$/, "it speaks no TLS", "write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
+  [/SERVER_OPT_NA|^tls$/, "it does not speak TLS", "write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
 ];
 
 export interface Refused {
@@ -36,7 +36,7 @@ export class NoneLetsIn extends Error {
   readonly refused: readonly Refused[];
 
   constructor(refused: readonly Refused[]) {
-    super("no server lets us in");
+    super("no server accepts the connection");
     this.refused = refused;
   }
 }
@@ -73,9 +73,9 @@ function mostTelling(refused: readonly Refused[]): ServingError {
 }
 
 /** Until all streams are known to exist. */
-export const UNPREPARED = "connected, its streams are being looked at";
+export const UNPREPARED = "connected, its streams are being checked";
 const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
-const BUSY = "see its log, and in a cluster that most of its servers are up";
+const BUSY = "see its log, and in a cluster check that most of its servers are up";
 
 interface Unheard {
   readonly subject: string;

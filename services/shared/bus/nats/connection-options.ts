@@ -32,10 +32,10 @@ export function connectionOptions(url: string, tryMs: number): NamedServers {
 
 function checkLike(first: StoreUrl, { url, username, password }: StoreUrl): void {
   const refused = (why: string) => refusal(`LONGSHORE_NATS_URL: ${why}`);
-  if (url.protocol !== first.url.protocol) throw refused("all of its servers are reached by nats://, or all by tls://");
+  if (url.protocol !== first.url.protocol) throw refused("all servers must have nats:// URLs, or all tls://");
   const isNamed = username !== "" || password !== "";
   if (isNamed && (username !== first.username || password !== first.password))
-    throw refused("user and password are said in the first URL, and are the same at every server");
+    throw refused("put user and password in the first URL; they must be the same for every server");
 }
 
 const parsed = (text: string): StoreUrl =>

@@ -160,7 +160,7 @@ export class Connection {
 
   #refuse(subject: string): void {
     const advice = "see the permissions of the user in LONGSHORE_NATS_URL";
-    const cause = new ServingError("UNAVAILABLE", `nats-server does not let us publish to ${subject}; ${advice}`);
+    const cause = new ServingError("UNAVAILABLE", `nats-server does not allow longshore to publish to ${subject}; ${advice}`);
     this.#requests.refuse(subject, cause);
     for (const callback of this.#refused) callback(subject, cause);
   }

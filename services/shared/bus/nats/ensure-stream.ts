@@ -17,7 +17,7 @@ export interface StreamPlan {
 /** Refusals that repeating does not mend, and what does. */
 const lasting: ReadonlyMap<number, string> = new Map([
   [apiCodes.replicasNotSupported, "LONGSHORE_NATS_REPLICAS above 1 needs a cluster of nats-servers"],
-  [apiCodes.streamSubjectOverlap, "a stream of somebody else has these subjects: set LONGSHORE_NATS_PREFIX"],
+  [apiCodes.streamSubjectOverlap, "another stream already has these subjects: set LONGSHORE_NATS_PREFIX"],
   [apiCodes.streamInvalidConfig, "check the sizes and ages of docs/configuration.md, and who else made it"],
   [apiCodes.invalidJson, "check the sizes and ages of docs/configuration.md"],
 ]);
@@ -53,7 +53,7 @@ export interface Echo {
 export function checkEcho(what: string, asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): void {
   const dropped = differing(asked, answered);
   if (dropped.length === 0) return;
-  throw new ServingError("UNAVAILABLE", `nats-server did not take ${dropped.join(", ")} of ${what}; use 2.9.10 or newer`);
+  throw new ServingError("UNAVAILABLE", `nats-server ignored ${dropped.join(", ")} of ${what}; use 2.9.10 or newer`);
 }
 
 const differing = (asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): readonly string[] =>
@@ -86,7 +86,7 @@ async function change(connection: Connection, verb: "CREATE" | "UPDATE", config:
   }
 }
 
-const NO_PEERS = "to make it as many servers of the cluster must be up as LONGSHORE_NATS_REPLICAS says, each with room for it";
+const NO_PEERS = "creating it needs LONGSHORE_NATS_REPLICAS servers up, each with room for it";
 const NO_ROOM =
   "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 

@@ -67,7 +67,7 @@ export class Answer {
   #allowed(at: Stacks): Uint32Array<ArrayBuffer> {
     const mask = this.masks.after(at);
     if (at.ended) for (const id of this.#stopIds) mask[id >> 5]! |= 1 << (id & 31);
-    if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: nothing may follow what is there, of this model's tokens");
+    if (mask.every((word) => word === 0)) throw refusedAt("", "cannot be met: no token of this model can continue the answer");
     return mask;
   }
 }

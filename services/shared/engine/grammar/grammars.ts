@@ -93,7 +93,7 @@ export class Grammars {
     thread.postMessage(request);
     const { compileMs, nextMs } = this.#times;
     const ms = request.kind === "next" ? nextMs : compileMs;
-    this.#watch(ms, new ServingError("UNAVAILABLE", `the schema was not looked at within ${ms} ms`));
+    this.#watch(ms, new ServingError("UNAVAILABLE", `the schema was not checked within ${ms} ms`));
   }
 
   /** Counts looks, not time: a process that was suspended must not give up a thread that could not run. */
@@ -110,7 +110,7 @@ export class Grammars {
   #refuseLate(): void {
     const isLate = ({ request, sinceMs }: Pending) => request.kind === "check" && performance.now() - sinceMs > WAIT_MS;
     while (this.#pending[0] !== undefined && isLate(this.#pending[0]))
-      this.#pending.shift()!.reject(new ServingError("OVERLOADED", "too many schemas wait to be looked at"));
+      this.#pending.shift()!.reject(new ServingError("OVERLOADED", "too many schemas wait to be checked"));
   }
 
   #start(): void {

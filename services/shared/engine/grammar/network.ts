@@ -48,7 +48,7 @@ export function networkOf(root: Rule): Network {
   const start = maker.startOf(root);
   maker.fill();
   const states = pruned(maker.states);
-  if (states[start] === undefined) throw refusedAt("", "cannot be met: no value is as it says");
+  if (states[start] === undefined) throw refusedAt("", "cannot be met: no value satisfies this schema");
   return { states: states.map((state) => state ?? DEAD), start };
 }
 

@@ -21,7 +21,7 @@ export function readPattern(text: string): Pattern {
   try {
     new RegExp(text, "u");
   } catch (error) {
-    throw new Error(`is no regular expression of ECMAScript with the flag u: ${(error as Error).message}`);
+    throw new Error(`is not an ECMAScript regular expression with the flag u: ${(error as Error).message}`);
   }
   return new PatternReader([...text]).whole();
 }

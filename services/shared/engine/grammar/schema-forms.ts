@@ -51,8 +51,7 @@ export function isOfType(type: string, value: ExactJson): boolean {
 
 export function formatOf({ format }: Keywords, at: At): { readonly format?: string } {
   if (format === undefined) return {};
-  if (typeof format !== "string" || !FORMATS.includes(format))
-    throw refusedAt(at("format"), `is not supported but as one of ${FORMATS.join(", ")}`);
+  if (typeof format !== "string" || !FORMATS.includes(format)) throw refusedAt(at("format"), `must be one of ${FORMATS.join(", ")}`);
   return { format };
 }
 

@@ -110,7 +110,7 @@ class Reader {
     const [whole, defs, name = ""] = /^#\/(\$defs|definitions)\/(.+)$/.exec(String(ref)) ?? [];
     const target = defs === undefined ? undefined : this.#root.get(defs);
     if (!(target instanceof Map && NAME.test(name) && target.has(name)))
-      throw refusedAt(place, "must be # or #/$defs/NAME of a definition that is there");
+      throw refusedAt(place, "must be # or #/$defs/NAME of an existing definition");
     return { kind: "rule", rule: this.#rule(whole!) };
   }
 
@@ -144,7 +144,7 @@ class Reader {
     const described = new Map<string, Expression>();
     for (const [name, property] of properties) described.set(name, this.#read(property, `${at("properties")}.${name}`, depth + 1));
     if (!Array.isArray(required) || !required.every((name) => typeof name === "string" && described.has(name)))
-      throw refusedAt(at("required"), "must be a list of names that properties describes");
+      throw refusedAt(at("required"), "must be a list of names in properties");
     const others =
       typeof additionalProperties === "boolean" ? ANY : this.#read(additionalProperties, at("additionalProperties"), depth + 1);
     if (described.size === 0 && additionalProperties !== false) return mapOf(others);
@@ -159,7 +159,7 @@ class Reader {
     if (this.#items > ITEMS_MAX) throw refusedAt(at(key), `makes more than the ${ITEMS_MAX} items of all arrays that are supported`);
     const kinds = prefixItems === undefined ? [] : this.#branches(prefixItems, at("prefixItems"), depth);
     const ends = items === false && prefixItems !== undefined;
-    if (ends && least > kinds.length) throw refusedAt(at("minItems"), "is more than there are prefixItems, and items is false");
+    if (ends && least > kinds.length) throw refusedAt(at("minItems"), "is more than the number of prefixItems, and items is false");
     const rest = items === undefined || ends ? ANY : named(this.#read(items, at("items"), depth + 1));
     return arrayOf(kinds, rest, least, ends ? Math.min(most, kinds.length) : most);
   }

@@ -77,7 +77,7 @@ export class StackPool {
     if (depth > DEPTH_MAX)
       throw refusedAt(
         "",
-        `leaves an answer whose values lie deeper in one another than ${DEPTH_MAX} levels: write out those that are needed in place of a $ref to itself, and give a type to what has none`,
+        `leaves an answer whose values are nested deeper than ${DEPTH_MAX} levels: write out the levels that are needed in place of a $ref to itself, and give a type to what has none`,
       );
     const made = { stacks: sorted, isEnd, depth };
     this.#belows.set(key, made);

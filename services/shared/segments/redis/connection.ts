@@ -142,7 +142,7 @@ export class RedisConnection {
 
   #answered(reply: Reply): void {
     const exchange = this.#pending[0];
-    if (exchange === undefined) throw new RedisFailure("protocol", "Redis sent a reply nobody asked for");
+    if (exchange === undefined) throw new RedisFailure("protocol", "Redis sent an unexpected reply");
     exchange.replies.push(reply);
     if (exchange.replies.length < exchange.commands.length) return;
     this.#pending.shift();

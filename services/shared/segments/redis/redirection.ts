@@ -21,7 +21,7 @@ export interface Redirection {
 export function redirectionOf(text: string): Redirection | null {
   const [, kind, slot, host, port] = /^(MOVED|ASK) (\d{1,5}) (\S*):(\d{1,5})$/.exec(text) ?? [];
   if (kind === undefined) return null;
-  if (!isSlot(Number(slot)) || !isPort(Number(port))) throw new RedisFailure("protocol", `sends us where nothing can be: ${text}`);
+  if (!isSlot(Number(slot)) || !isPort(Number(port))) throw new RedisFailure("protocol", `redirects to an invalid slot or port: ${text}`);
   return { once: kind === "ASK", slot: Number(slot), host: host!, port: Number(port) };
 }
 

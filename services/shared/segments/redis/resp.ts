@@ -197,6 +197,6 @@ function parseLine(line: string): Exclude<Reply, { kind: "bulk" }> | { readonly 
   if (line === "$-1") return { kind: "null" };
   if (!/^\$\d{1,15}$/.test(line)) throw new RedisFailure("protocol", `Redis sent "${line.slice(0, 40)}"`);
   const length = Number(rest);
-  if (length > BULK_BYTES_MAX) throw new RedisFailure("protocol", `Redis sent ${length} bytes where at most ${BULK_BYTES_MAX} belong`);
+  if (length > BULK_BYTES_MAX) throw new RedisFailure("protocol", `Redis sent ${length} bytes where at most ${BULK_BYTES_MAX} are allowed`);
   return { kind: "bulk", length };
 }

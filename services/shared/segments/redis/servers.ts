@@ -121,7 +121,7 @@ export class RedisServers {
       this.#nextLearnMs = clock.monotonicMs() + LEARN_MS_MIN;
     }
     if (failure !== null && !this.#isTroubleTold)
-      log.warn({ detail: failure.message }, "no node of the Redis Cluster tells who has which slots");
+      log.warn({ detail: failure.message }, "no node of the Redis Cluster answers with a map of its slots");
     this.#isTroubleTold = failure !== null;
   }
 

@@ -46,10 +46,10 @@ export function parseRedisUrls(text: string): readonly [RedisTarget, ...RedisTar
 function like(first: RedisTarget, other: RedisTarget): RedisTarget {
   const isNamed = other.username !== "" || other.password !== "";
   if (first.path !== null || other.path !== null || other.tls !== first.tls)
-    throw badUrl("all nodes of a cluster are reached by redis://, or all by rediss://");
+    throw badUrl("all nodes of a cluster must have redis:// URLs, or all rediss://");
   if (isNamed && (other.username !== first.username || other.password !== first.password))
-    throw badUrl("user and password are said in the first URL, and are the same at every node");
-  if (first.db !== 0 || other.db !== 0) throw badUrl("a cluster has no database but 0");
+    throw badUrl("put user and password in the first URL; they must be the same for every node");
+  if (first.db !== 0 || other.db !== 0) throw badUrl("a cluster has only database 0");
   return { ...first, host: other.host, port: other.port };
 }
 

@@ -17,11 +17,11 @@ test.each([
   [
     "tlsv13 alert certificate required",
     true,
-    "(it asks for a certificate of ours); take `verify` out of the tls block of nats-server: LONGSHORE_NATS_URL says who we are",
+    "(it asks for a client certificate); remove `verify` from the tls block of nats-server: longshore identifies itself by LONGSHORE_NATS_URL",
   ],
-  ["tls", true, "(it speaks no TLS); write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
+  ["tls", true, "(it does not speak TLS); write nats:// in LONGSHORE_NATS_URL, or give nats-server a certificate"],
   ["TIMEOUT", false, "(timeout); check LONGSHORE_NATS_URL and that nats-server is up"],
-  ["no answer in time", false, "(connected, no answer in time); see its log, and in a cluster that most of its servers are up"],
+  ["no answer in time", false, "(connected, no answer in time); see its log, and in a cluster check that most of its servers are up"],
 ])("%s of the library is said in words, with what to do, and the address where no client reads it", (said, lasts, words) => {
   const error = away(new Error(said), servers);
   expect(error).toMatchObject({ code: "UNAVAILABLE", lasts, message: `NATS does not answer ${words}` });

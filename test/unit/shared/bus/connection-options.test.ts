@@ -15,10 +15,10 @@ test("a URL that cannot be read is refused in words that do not repeat it: it ma
 });
 
 test.each([
-  ["nats://u:secret@a:4222,tls://b:4222", "all of its servers are reached by nats://, or all by tls://"],
-  ["tls://u:secret@a:4222,nats://b:4222", "all of its servers are reached by nats://, or all by tls://"],
-  ["tls://a:4222,tls://u:secret@b:4222", "user and password are said in the first URL, and are the same at every server"],
-  ["nats://u:secret@a:4222,nats://u:another@b:4222", "user and password are said in the first URL, and are the same at every server"],
+  ["nats://u:secret@a:4222,tls://b:4222", "all servers must have nats:// URLs, or all tls://"],
+  ["tls://u:secret@a:4222,nats://b:4222", "all servers must have nats:// URLs, or all tls://"],
+  ["tls://a:4222,tls://u:secret@b:4222", "put user and password in the first URL; they must be the same for every server"],
+  ["nats://u:secret@a:4222,nats://u:another@b:4222", "put user and password in the first URL; they must be the same for every server"],
 ])("%s is refused: one connection has one way to all of them", (url, why) => {
   expect(() => connectionOptions(url, 100)).toThrow(`LONGSHORE_NATS_URL: ${why}`);
 });

@@ -64,16 +64,16 @@ test("a trouble is told when it begins, once a minute and for each other kind, w
         await clock.sleep(1_000);
       }
       for (const need of ["work", "work", "beat"] as const) reach.worked(need);
-      const both = `no work can be pulled, the record does not take this worker's sign of life`;
+      const both = `no work can be pulled, the record does not accept this worker's heartbeat`;
       expect(lines).toEqual([
         `0: no work can be pulled: ${WHY} (0)`,
         `60: ${both}: ${WHY} (60000)`,
-        `70: no work can be pulled: ${WHY}; the record does not take this worker's sign of life: no such thing (70000) with its stack`,
-        "125: the record does its part again (125000)",
+        `70: no work can be pulled: ${WHY}; the record does not accept this worker's heartbeat: no such thing (70000) with its stack`,
+        "125: NATS answers again (125000)",
       ]);
       expect(changes).toEqual([
         expect.stringMatching(/^no work can be pulled: NATS does not answer/),
-        expect.stringMatching(/^the record does not take this worker's sign of life: NATS does not answer/),
+        expect.stringMatching(/^the record does not accept this worker's heartbeat: NATS does not answer/),
         null,
       ]);
     })(),
@@ -100,7 +100,7 @@ test("in an outage of two minutes an API that is probed and a coordinator say so
   state.away = false;
   lines.length = 0;
   await clock.run(clock.sleep(60_000));
-  expect(lines).toEqual(Array(2).fill(expect.stringMatching(/^18\d: the record does its part again \(1\d{5}\)$/)));
+  expect(lines).toEqual(Array(2).fill(expect.stringMatching(/^18\d: NATS answers again \(1\d{5}\)$/)));
   stop.abort();
   await clock.run(Promise.all([coordinator, api.close()]));
   await clock.run(bus.close());

@@ -139,7 +139,7 @@ test("an array is as long as minItems and maxItems allow, also where it ends bef
           const valid = new Ajv2020({ strict: false }).compile(schema);
           if (!answers.some((answer) => valid(answer))) {
             await expect(bytes.check(JSON.stringify(schema))).rejects.toThrow(
-              "minItems is more than there are prefixItems, and items is false",
+              "minItems is more than the number of prefixItems, and items is false",
             );
             continue;
           }

@@ -18,7 +18,7 @@ test("a schema that takes longer than it may is given up, and the next one has a
   for (const endMs = performance.now() + 20; performance.now() < endMs; ); // the thread has begun, and no turn of the event loop lets an answer in
   vi.advanceTimersByTime(20_000);
   vi.useRealTimers();
-  await expect(slow).rejects.toMatchObject({ message: expect.stringContaining("not looked at within 20000 ms") });
+  await expect(slow).rejects.toMatchObject({ message: expect.stringContaining("not checked within 20000 ms") });
   await expect(hasty.check("5")).rejects.toMatchObject({ message: expect.stringContaining("must be an object") });
   await hasty.close();
 });
@@ -52,7 +52,7 @@ test("what takes too long is nobody's mistake: it may succeed later, or elsewher
       vi.useRealTimers();
     }
   };
-  const tooSlow = (ms: number) => ({ code: "UNAVAILABLE", message: expect.stringContaining(`not looked at within ${ms} ms`) });
+  const tooSlow = (ms: number) => ({ code: "UNAVAILABLE", message: expect.stringContaining(`not checked within ${ms} ms`) });
   await expect(late(() => opened.allowed([id]), nextMs)).rejects.toMatchObject(tooSlow(nextMs));
   expect(allowedIds((await opened.allowed([id]))!, tokenizer.vocabSize).length).toBeGreaterThan(0); // a new thread reads it anew
   await expect(late(() => hasty.follow({ schema }).allowed([]), compileMs)).rejects.toMatchObject(tooSlow(compileMs));

@@ -40,7 +40,7 @@ test("a redirection is read as servers write it, and nothing else is one", () =>
 test.each(["MOVED 3999 10.0.0.5:0", "MOVED 3999 10.0.0.5:70000", "ASK 3999 10.0.0.5:65536", "MOVED 16384 10.0.0.5:6379"])(
   "%s leads nowhere",
   (text) => {
-    expect(() => redirectionOf(text)).toThrow(`sends us where nothing can be: ${text}`);
+    expect(() => redirectionOf(text)).toThrow(`redirects to an invalid slot or port: ${text}`);
   },
 );
 
@@ -96,10 +96,10 @@ test("nodes of a cluster are whole URLs; the first says as whom they are asked",
 });
 
 test.each([
-  ["redis://a,rediss://b", "all nodes of a cluster are reached by redis://, or all by rediss://"],
-  ["unix:///a,unix:///b", "all nodes of a cluster are reached by redis://, or all by rediss://"],
-  ["redis://a,redis://:secret@b", "user and password are said in the first URL, and are the same at every node"],
-  ["redis://a/1,redis://b", "a cluster has no database but 0"],
+  ["redis://a,rediss://b", "all nodes of a cluster must have redis:// URLs, or all rediss://"],
+  ["unix:///a,unix:///b", "all nodes of a cluster must have redis:// URLs, or all rediss://"],
+  ["redis://a,redis://:secret@b", "put user and password in the first URL; they must be the same for every node"],
+  ["redis://a/1,redis://b", "a cluster has only database 0"],
   ["redis://a:6379,b:6379", "must begin with redis://, rediss:// or unix://"],
 ])("%s is refused", (text, words) => {
   expect(() => parseRedisUrls(text)).toThrow(words);
