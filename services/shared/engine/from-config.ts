@@ -1,6 +1,6 @@
-import { availableParallelism } from "node:os";
 import { type Config, servedName } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
+import { coresPresent } from "../runtime/present.ts";
 import type { Engine } from "./engine.ts";
 import { Grammars } from "./grammar/grammars.ts";
 import type { NativeSums } from "./kernels.ts";
@@ -13,6 +13,8 @@ export interface OpenedEngine {
   readonly model: string;
   /** Why it can do nothing any more; null while all is well. */
   readonly failure: () => ServingError | null;
+  /** What an operator should know of the checkpoint, in words. */
+  readonly warnings: readonly string[];
   /** Of the same model folder. */
   readonly tokenizer: Tokenizer;
   readonly grammars: Grammars;
@@ -27,9 +29,9 @@ const WEIGHTLESS_EOS_ONE_IN = 200;
 /** The engine and the tokenizer that a worker's configuration asks for. */
 export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   const tokenizer = await Tokenizer.load(config.modelPath);
-  const { engine, failure } = config.engine === "weightless" ? weightless(config, tokenizer) : await native(config);
-  const grammars = new Grammars(tokenizer.vocabulary(engine.info.vocabSize), GRAMMAR_TIMES);
-  return { engine, failure, tokenizer, grammars, model: servedName(config) };
+  const opened = config.engine === "weightless" ? weightless(config, tokenizer) : await native(config);
+  const grammars = new Grammars(tokenizer.vocabulary(opened.engine.info.vocabSize), GRAMMAR_TIMES);
+  return { ...opened, tokenizer, grammars, model: servedName(config) };
 }
 
 /** The kernels' sums where this configuration loads them anyway and they have some. */
@@ -37,8 +39,10 @@ export async function sumsFromConfig(config: Config): Promise<NativeSums | null>
   return config.engine === "weightless" ? null : (await import("./kernels.ts")).nativeSums();
 }
 
+type EngineAlone = Pick<OpenedEngine, "engine" | "failure" | "warnings">;
+
 /** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */
-async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "failure">> {
+async function native(config: Config): Promise<EngineAlone> {
   const { openNativeEngine } = await import("./native/engine.ts");
   const { modelPath, mode, plainKv, kernelPath, threads, segmentTokens, chunkTokens, batchMax, draftMax } = config;
   const engine = await openNativeEngine({
@@ -46,16 +50,16 @@ async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "fa
     mode,
     plainKv: plainKv ? true : undefined,
     kernelPath: kernelPath === "" ? undefined : kernelPath,
-    threads: threads === 0 ? availableParallelism() : threads,
+    threads: threads === 0 ? coresPresent() : threads,
     segmentTokens,
     chunkTokens,
     batchMax,
     draftMax,
   });
-  return { engine, failure: () => engine.failure };
+  return { engine, failure: () => engine.failure, warnings: engine.warnings };
 }
 
-function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "engine" | "failure"> {
+function weightless(config: Config, tokenizer: Tokenizer): EngineAlone {
   const { segmentTokens, chunkTokens, batchMax, draftMax, weightlessChunkMs, weightlessStepMs } = config;
   const engine = openWeightlessEngine({
     vocabSize: tokenizer.vocabSize,
@@ -68,5 +72,5 @@ function weightless(config: Config, tokenizer: Tokenizer): Pick<OpenedEngine, "e
     chunkMs: weightlessChunkMs,
     stepMs: weightlessStepMs,
   });
-  return { engine, failure: () => null };
+  return { engine, failure: () => null, warnings: [] };
 }

@@ -149,7 +149,7 @@ const batch = {
 const engine = {
   engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
   kernelPath: text("", "reference, avx2, avx512, ... Empty: the best this machine has."),
-  threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: as many as cores."),
+  threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: as many as cores, or as whole cores of the container's share."),
   stallMs: milliseconds(
     120_000,
     { min: 2_000 },

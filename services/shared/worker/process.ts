@@ -66,7 +66,8 @@ export async function workerProcess(
         away = problem;
       },
     };
-    log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
+    for (const warning of opened.warnings) log.warn({ model }, warning);
+    log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath, kvBytes: settings.kvBytes }, "ready");
     const run: WorkerRun = { deps, settings, opened };
     await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));
     await engine.shutdown();
