@@ -39,7 +39,7 @@ interface TokenizerFiles {
 /** Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file. */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = join(folder, "tokenizer.json");
-  const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => refuse(path, `cannot be read (${cause.code})`, cause));
   const { native, file } = parse(path, text);
   const names = readJsonIfThere(join(folder, "tokenizer_config.json"));
   const generation = readJsonIfThere(join(folder, "generation_config.json"));
