@@ -58,7 +58,7 @@ async function walk(): Promise<void> {
   await step("the image is built", () => compose(["build"], BUILD_MS));
   await step("every service becomes healthy", () => compose(["up", "--detach", "--wait", "--wait-timeout", "180"], STEP_MS));
   await step(`${PROMPTS} prompts are answered by two APIs`, () => allAnswered());
-  await step("and again, while all prefill and decode workers, the record and the cache are killed and come back", () =>
+  await step("and again, begun as prefill, decode, the record and the cache are killed in turn; all come back", () =>
     Promise.all([allAnswered(), killed(["prefill", "decode", "nats", "redis"])]),
   );
   const line = ["exec", "--no-TTY", "api", "node", "dist/services/cli/main.js", "keys", "create", "walker"];
