@@ -41,6 +41,7 @@ export async function startEmbedded({ config, log, metrics, prefillWorkers = 1, 
   const clock = systemClock;
   const inMemory: Config = { ...config, natsUrl: "memory:", redisUrl: "memory:" };
   const opened = await engineFromConfig(config);
+  for (const warning of opened.warnings) log.warn({ model: opened.model }, warning);
   const bus = busFromConfig(inMemory, { tell: { log, metrics } });
   const sums = await sumsFromConfig(config);
   const store = storeFromConfig(inMemory, { clock, log, random: systemRandom, metrics, sums });

@@ -1,10 +1,10 @@
 import { basename } from "node:path";
 import { fingerprint } from "../shared/engine/checkpoint/fingerprint.ts";
-import { type MemoryPresent, memoryPresent } from "../shared/engine/checkpoint/memory.ts";
 import { type Checkpoint, openCheckpoint } from "../shared/engine/checkpoint/open.ts";
 import { warningText } from "../shared/engine/checkpoint/warnings.ts";
 import { kvSizes } from "../shared/engine/sizes.ts";
 import { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
+import { type MemoryPresent, memoryPresent } from "../shared/runtime/present.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 import { sheet } from "./table.ts";
 

@@ -1,10 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { availableParallelism, totalmem } from "node:os";
+import { cpus } from "node:os";
 import { resolve } from "node:path";
 import { isOlder } from "../../shared/bus/storage.ts";
 import { warningText } from "../../shared/engine/checkpoint/warnings.ts";
 import { listPaths } from "../../shared/engine/kernels.ts";
 import { type Config, environment } from "../../shared/runtime/config.ts";
+import { coresPresent, type MemoryPresent, memoryPresent } from "../../shared/runtime/present.ts";
 import { bytes } from "../../shared/runtime/units.ts";
 import { withServers } from "../cluster/servers-path.ts";
 import { cache } from "../doctor/cache.ts";
@@ -25,11 +26,20 @@ export async function doctor(config: Config): Promise<boolean> {
   return missing.length === 0;
 }
 
+/** Cores and memory are those that a worker here goes by. */
 const machine = (): Finding => ({
   what: "machine",
   state: "yes",
-  text: `${availableParallelism()} cores, ${bytes(totalmem())}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
+  text: `${coresText()}, ${memoryText(memoryPresent())}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
 });
+
+function coresText(): string {
+  const cores = coresPresent();
+  const all = cpus().length;
+  return cores < all ? `${cores} of ${all} cores` : `${cores} cores`;
+}
+
+const memoryText = (memory: MemoryPresent) => `${bytes(memory.bytes)}${memory.limitedBy === "cgroup" ? " (limit of the container)" : ""}`;
 
 function kernelPaths(): Finding[] {
   try {

@@ -153,7 +153,11 @@ const batch = {
 const engine = {
   engine: oneOf(["native", "weightless"], "native", "`weightless` needs no kernels and no weights: for tests of the cluster."),
   kernelPath: text("", "Kernel path: reference, avx2, avx512, ... Empty: the best that this machine has."),
-  threads: whole(0, { min: 0, max: 1_024 }, "Threads that compute. 0: one for each core."),
+  threads: whole(
+    0,
+    { min: 0, max: 1_024 },
+    "Threads that compute. 0: one for each core, or for each whole core of the container's CPU limit.",
+  ),
   stallMs: milliseconds(
     120_000,
     { min: 2_000 },

@@ -1,5 +1,4 @@
 import type { Bus } from "../bus/contract.ts";
-import { memoryPresent } from "../engine/checkpoint/memory.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Grammars } from "../engine/grammar/grammars.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -7,6 +6,7 @@ import type { Config } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import { memoryPresent } from "../runtime/present.ts";
 import type { SegmentStore } from "../segments/contract.ts";
 import type { Pulse } from "./pulse.ts";
 

@@ -153,3 +153,30 @@ test("a compose file that is not here, or is none, says where a cluster is start
   expect(() => readCompose("nowhere.yml", {})).toThrow("longshore's folder");
   expect(() => readCompose("README.md", {})).toThrow(/README.md cannot be/);
 });
+
+test("all roles run one image, which is built once", () => {
+  const { services } = parse(readFileSync(COMPOSE, "utf8"), { merge: true }) as {
+    services: Record<string, { image: string; build?: object }>;
+  };
+  const built = Object.values(services).filter(({ build }) => build !== undefined);
+  expect(built.map(({ image }) => image)).toEqual(["longshore:local"]);
+});
+
+/** `deploy/build-*.sh` */
+const asPattern = (glob: string) => new RegExp(`^${glob.replaceAll(".", "\\.").replaceAll("*", "[^/]*")}$`);
+
+test("what the image's build copies is sent to the engine, and nothing that may be secret or large", () => {
+  const lines = (path: string) => readFileSync(path, "utf8").split("\n");
+  const sent = lines(".dockerignore").flatMap((line) => (line.startsWith("!") ? [line.slice(1)] : []));
+  const copied = lines("deploy/Dockerfile").flatMap((line) => {
+    const [, sources] = /^COPY (?!--from)(?:--\S+ )?(.+) \S+$/.exec(line) ?? [];
+    return sources?.split(" ") ?? [];
+  });
+  expect(copied).not.toHaveLength(0);
+  for (const source of copied) {
+    expect([source, existsSync(source)]).toEqual([source, true]);
+    const isSent = sent.some((path) => asPattern(path).test(source) || path.startsWith(`${source}/`));
+    expect([source, isSent]).toEqual([source, true]);
+  }
+  expect(lines(".dockerignore")).toContain("*");
+});

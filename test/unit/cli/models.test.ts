@@ -6,7 +6,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { doctor } from "../../../services/cli/commands/doctor.ts";
 import { inspect } from "../../../services/cli/inspect.ts";
 import { findModelConfig, sizes } from "../../../services/cli/sizes.ts";
-import { memoryPresent } from "../../../services/shared/engine/checkpoint/memory.ts";
 import { loadConfig as loadSettings } from "../../../services/shared/runtime/config.ts";
 import { releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
 
@@ -85,10 +84,4 @@ test.each([
   expect(serves).toBe(false);
   expect(lines).toContainEqual(expect.stringMatching(new RegExp(`^-- +model +${path} ${why}`)));
   expect(lines.at(-1)).toContain("Missing: model");
-});
-
-test("memory present is the smaller of the machine's and the container's; no limit is no limit", () => {
-  expect(memoryPresent(64e9, 16e9)).toEqual({ bytes: 16e9, limitedBy: "cgroup" });
-  expect(memoryPresent(64e9, 0)).toEqual({ bytes: 64e9, limitedBy: "machine" });
-  expect(memoryPresent(64e9, 2 ** 64)).toEqual({ bytes: 64e9, limitedBy: "machine" });
 });

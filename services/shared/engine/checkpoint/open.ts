@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { ServingError } from "../../runtime/errors.ts";
+import { type MemoryPresent, memoryPresent } from "../../runtime/present.ts";
 import type { ModelConfig } from "../model-config.ts";
 import { parseModelConfig } from "./config.ts";
 import { readShards, type ShardSet } from "./files.ts";
 import { type Totals, totals } from "./inventory.ts";
 import { readJson } from "./json-files.ts";
 import { type Matching, matching } from "./matching.ts";
-import { type MemoryPresent, memoryPresent } from "./memory.ts";
 import { dsparkWeights, modelWeights } from "./names.ts";
 import type { Shard } from "./safetensors.ts";
 import type { CheckpointWarning } from "./warnings.ts";

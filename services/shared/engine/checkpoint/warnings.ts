@@ -1,6 +1,6 @@
+import type { MemoryPresent } from "../../runtime/present.ts";
 import { bytes, whole } from "../../runtime/units.ts";
 import type { Totals } from "./inventory.ts";
-import type { MemoryPresent } from "./memory.ts";
 
 /** What an operator should know about a checkpoint that can be served. */
 export type CheckpointWarning =

@@ -2,6 +2,7 @@ import { refusal, ServingError } from "../../runtime/errors.ts";
 import { readBoundary, writeBoundary } from "../boundary.ts";
 import { checkStep } from "../check-step.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open.ts";
+import { warningText } from "../checkpoint/warnings.ts";
 import type {
   Allowed,
   ChunkResult,
@@ -31,6 +32,8 @@ const SEQUENCES_MAX = 4096;
 /** The Engine of engine.ts, but blocking: owns backend, weights and sequences. For one thread, that of `thread.ts`. */
 export class EngineCore {
   readonly info: EngineInfo;
+  /** Of the checkpoint, in words. */
+  readonly warnings: readonly string[];
   readonly #backend: Backend;
   readonly #means: Means;
   readonly #drawer: Drawer;
@@ -46,6 +49,7 @@ export class EngineCore {
     this.#means = means;
     this.#drawer = new Drawer(checkpoint.config.vocab);
     this.info = engineInfo(options, checkpoint, means.model.layout, backend.path);
+    this.warnings = checkpoint.warnings.map(warningText);
   }
 
   /** Takes over the segments unless it throws: then the caller still releases them. */

@@ -18,11 +18,13 @@ import { startThread } from "../threads/start-thread.ts";
 import { ThreadCalls } from "../threads/thread-calls.ts";
 import { fromWire } from "../threads/wire-error.ts";
 import type { NativeOptions } from "./options.ts";
-import type { CallKind, Handle, Input, Output, Request } from "./protocol.ts";
+import type { CallKind, Handle, Input, Output, Ready, Request } from "./protocol.ts";
 
 export interface NativeEngine extends Engine {
   /** Why the engine cannot go on, for the health check; null while it works. */
   readonly failure: ServingError | null;
+  /** What an operator should know of the checkpoint, in words. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -31,7 +33,7 @@ export interface NativeEngine extends Engine {
  */
 export async function openNativeEngine(options: NativeOptions, start = startCore): Promise<NativeEngine> {
   const worker = start({ workerData: options, name: "engine" });
-  const { thread, ready } = await ThreadCalls.open<EngineInfo, Request, Output<CallKind>>(worker, "engine");
+  const { thread, ready } = await ThreadCalls.open<Ready, Request, Output<CallKind>>(worker, "engine");
   return new ThreadEngine(thread, ready);
 }
 
@@ -39,11 +41,13 @@ const startCore = (options: WorkerOptions): Worker => startThread(import.meta.ur
 
 class ThreadEngine implements NativeEngine {
   readonly info: EngineInfo;
+  readonly warnings: readonly string[];
   readonly #thread: ThreadCalls<Request, Output<CallKind>>;
 
-  constructor(thread: ThreadCalls<Request, Output<CallKind>>, info: EngineInfo) {
+  constructor(thread: ThreadCalls<Request, Output<CallKind>>, { info, warnings }: Ready) {
     this.#thread = thread;
     this.info = info;
+    this.warnings = warnings;
   }
 
   get failure(): ServingError | null {

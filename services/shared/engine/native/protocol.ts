@@ -1,6 +1,7 @@
-import type { Allowed, ChunkResult, EngineInfo, Opened, Sampling, SequenceId, SequenceStart, StepInput, Stepped } from "../engine.ts";
+import type { Allowed, ChunkResult, Opened, Sampling, SequenceId, SequenceStart, StepInput, Stepped } from "../engine.ts";
 import type { ThreadReply } from "../threads/thread-calls.ts";
 import type { WireError } from "../threads/wire-error.ts";
+import type { NativeEngine } from "./engine.ts";
 
 /**
  * Requests to the engine's thread and its answers, in the order of the requests. Native memory crosses as handles: the
@@ -40,5 +41,8 @@ export type Output<K extends CallKind> = Calls[K]["output"];
 
 export type Request = { readonly [K in CallKind]: { readonly kind: K; readonly input: Input<K> } }[CallKind];
 
+/** What it says of itself, once. */
+export type Ready = Pick<NativeEngine, "info" | "warnings">;
+
 /** Progress is counted in layers. */
-export type Reply = ThreadReply<EngineInfo, Output<CallKind>>;
+export type Reply = ThreadReply<Ready, Output<CallKind>>;

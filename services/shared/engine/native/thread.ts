@@ -26,7 +26,7 @@ function serve(port: MessagePort, options: NativeOptions): void {
     }
     if (request.kind === "shutdown") port.close();
   });
-  reply({ kind: "ready", ready: core.info });
+  reply({ kind: "ready", ready: { info: core.info, warnings: core.warnings } });
 }
 
 function answer(core: EngineCore, { kind, input }: Request, progress: (layersDone: number) => void): Output<CallKind> {

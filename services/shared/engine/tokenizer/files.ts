@@ -42,7 +42,7 @@ interface TokenizerFiles {
  */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = join(folder, "tokenizer.json");
-  const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => refuse(path, `cannot be read (${cause.code})`, cause));
   const { native, file } = parse(path, text);
   const names = readJsonIfThere(join(folder, "tokenizer_config.json"));
   const generation = readJsonIfThere(join(folder, "generation_config.json"));

@@ -223,7 +223,7 @@ test.each([
 test("a thread that dies rejects everything that waits for it, and everything after", async () => {
   const dying = `import { parentPort } from "node:worker_threads";
     parentPort.on("message", () => { throw new Error("out of luck"); });
-    parentPort.postMessage({ kind: "ready", ready: {} });`;
+    parentPort.postMessage({ kind: "ready", ready: { info: {}, warnings: [] } });`;
   const code = new URL(`data:text/javascript,${encodeURIComponent(dying)}`);
   const engine = await openNativeEngine(options, (thread) => new Worker(code, thread));
   const sequence = 1 as SequenceId;

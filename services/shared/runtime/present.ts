@@ -1,0 +1,20 @@
+import { availableParallelism, totalmem } from "node:os";
+import { cgroupLimits } from "./cgroup.ts";
+
+/** What the process may use, and who says so. */
+export interface MemoryPresent {
+  readonly bytes: number;
+  readonly limitedBy: "machine" | "cgroup";
+}
+
+/** The smaller of the machine's memory and the container's limit. */
+export function memoryPresent(machine = totalmem(), limit = cgroupLimits().memoryBytes): MemoryPresent {
+  return limit !== null && limit < machine ? { bytes: limit, limitedBy: "cgroup" } : { bytes: machine, limitedBy: "machine" };
+}
+
+/**
+ * How many threads may compute at once: the cores that the process may run on, and no more than its container's share of them. Of a share like 1.5 the
+ * whole cores: a thread more would have all of them stopped for a part of each period, and what is left is for the event loop.
+ */
+export const coresPresent = (cores = availableParallelism(), limit = cgroupLimits().cores): number =>
+  limit === null ? cores : Math.max(1, Math.min(cores, Math.floor(limit)));
