@@ -1,6 +1,7 @@
 // Speed of the operations that matter, through the C ABI: longshore_bench BACKEND [PATH] [THREADS] [FILTER]
-// One line a shape: time, GFLOP/s (a multiply-add is two, whatever the format), share of the machine's matrix peak, GB/s of operands.
-// Weights of a decode step are larger than any cache and mapped from a file; there the share is that of reading the same memory once.
+// One line a shape: time, GFLOP/s (a multiply-add counts two, whatever the format), share of the machine's matrix peak,
+// GB/s of operands. Weights of a decode step are larger than any cache and mapped from a file; there the share is that
+// of the rate of reading the same memory once.
 #include <dlfcn.h>
 
 #include <cstdio>

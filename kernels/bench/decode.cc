@@ -1,4 +1,5 @@
-// Weights of a decode step: larger than any cache and mapped from a file of 4 GiB in the temporary folder (TMPDIR), measured beside reading the same memory once.
+// Decode steps: weights larger than any cache, mapped from a file of 4 GiB in the temporary folder (TMPDIR), and
+// measured against reading the same memory once.
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +17,7 @@ namespace longshore::bench {
 namespace {
 
 constexpr uint64_t kMappedBytes = uint64_t{4} << 30;
-constexpr uint64_t kScaleBytes = kMappedBytes / 16;  // behind them: as many as FP4 has
+constexpr uint64_t kScaleBytes = kMappedBytes / 16;  // after the weights: as many as FP4 has
 
 void writeAll(int file, const std::string& name, uint64_t bytes, const std::vector<uint8_t>& some) {
   for (uint64_t written = 0; written < bytes;) {
@@ -26,7 +27,8 @@ void writeAll(int file, const std::string& name, uint64_t bytes, const std::vect
   }
 }
 
-// Weights that are small finite numbers in every format, and scales of 2^-9 to 2^-6; the file has no name any more, however this ends.
+// Weights that are small finite numbers in every format, and scales of 2^-9 to 2^-6. The file is unlinked once it is
+// mapped, so that nothing is left behind, however the process ends.
 ls_buffer* mappedWeights() {
   static ls_buffer* mapped = nullptr;
   if (mapped != nullptr) return mapped;
@@ -46,7 +48,7 @@ ls_buffer* mappedWeights() {
   return mapped;
 }
 
-// Weights of the file, one after the other, and their scales.
+// Hands out the weights of the file one after the other, with their scales.
 class Mapped {
  public:
   explicit Mapped(ls_dtype dtype) : dtype_(dtype) {}
@@ -77,7 +79,8 @@ class Mapped {
   uint64_t weights_ = 0, scales_ = kMappedBytes;
 };
 
-// Reading the mapped file and the calls of `rotation`, which touch `bytes` of it each, by turns: memory has many users.
+// Reads the mapped file and runs the calls of `rotation`, each of
+// which touches `bytes` of it, in turns: memory has other users.
 void measureDecode(const std::string& name, ls_op op, const std::vector<Operands>& rotation, const std::vector<double>& params, double bytes) {
   uint64_t size;
   const uint8_t* data = api->buffer_host(mappedWeights(), &size);

@@ -1,4 +1,4 @@
-// What all of a machine's cores can do together: multiply and add with each unit they have. reading.h has what they read.
+// What all of a machine's cores can do together: multiply and add, with each unit they have. Reading is in reading.h.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace longshore::bench {
 
 inline double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Runs `work(thread)` on all threads at once; how long until the last was done.
+// Runs `work(thread)` on all threads at once. Returns the seconds until the last is done.
 inline double together(unsigned threads, const std::function<void(unsigned)>& work) {
   std::vector<std::thread> others;
   const double start = seconds();
@@ -33,7 +33,7 @@ inline double unitRate(const Unit& unit, unsigned threads) {
   return total / spent;
 }
 
-// What bf16 is multiplied with: the first that this machine has. There is always fp32.
+// The unit that multiplies bf16: the first that this machine has. fp32 is always there.
 inline Unit matrixUnit() {
   const std::vector<Unit> all = units();
   for (const char* key : {"peak.bf16.amx", "peak.bf16.avx512"}) {

@@ -8,7 +8,7 @@
 
 namespace longshore::bench {
 
-// The sum keeps the loads; nobody asks for it.
+// The sum keeps the compiler from dropping the loads; its value is not used.
 #if defined(__x86_64__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
@@ -26,7 +26,7 @@ static uint64_t sumOf(const uint8_t* bytes, uint64_t count) {
   return sum;
 }
 
-// Bytes per second; each thread reads a part of its own, once.
+// Bytes per second. Each thread reads a part of its own, once.
 inline double readRate(const uint8_t* data, uint64_t bytes, unsigned threads) {
   const uint64_t part = bytes / threads / 64 * 64;
   const double spent = together(threads, [&](unsigned i) {

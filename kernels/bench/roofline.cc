@@ -1,9 +1,9 @@
-// What this machine can do, five times each: longshore_roofline THREADS BYTES FOLDER [KEY...]
-// One line a limit: `key unit value value ...`, or `key - reason` where this machine lacks it. BYTES are read in rotation, more than any cache
-// holds; FOLDER holds the file that is mapped, as weights are, and is left as it was.
+// What this machine can do, each limit measured five times: longshore_roofline THREADS BYTES FOLDER [KEY...]
+// One line a limit: `key unit value value ...`, or `key - reason` where this machine lacks it. BYTES are read in
+// rotation, more than any cache holds; FOLDER holds the file that is mapped, as weights are, and is left as it was.
 //
-// longshore_roofline THREADS BYTES FILE read.turns: the next BYTES of the mapped FILE for each line on stdin, and their rate on a line of its own,
-// so that a reader of the same pages can take turns with whoever multiplies by them. A line of its size comes first.
+// longshore_roofline THREADS BYTES FILE read.turns: prints the size of FILE, then for each line on stdin reads the next
+// BYTES of the mapped FILE and prints their rate, so that whoever multiplies by the same pages can take turns with it.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -45,7 +45,7 @@ std::vector<double> readAnonymous(const Options& options) {
   return values;
 }
 
-// A file of zeros without blocks: its pages lie in the page cache one by one, as those of weights do, and no disk takes part.
+// A sparse file of zeros: its pages lie in the page cache one by one, as those of weights do, and no disk takes part.
 std::vector<double> readMapped(const Options& options) {
   std::string path = options.folder + "/longshore-roofline-XXXXXX";
   const int file = mkstemp(path.data());

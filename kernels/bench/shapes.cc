@@ -29,7 +29,7 @@ double secondsOf(ls_op op, const Operands& operands, const std::vector<double>& 
   return medianOf(samples);
 }
 
-// `make` gives the operands; it is not asked where the filter leaves the shape out.
+// `make` returns the operands; it is not called if the filter leaves the shape out.
 template <class Make>
 void measure(const std::string& name, ls_op op, Make&& make, const std::vector<double>& params, double flops) {
   if (!wanted(name)) return;
@@ -56,7 +56,7 @@ ls_tensor expertList(int64_t d, int64_t I, int64_t E) {
   return member;
 }
 
-// k different ones for each row.
+// k different experts for each row.
 ls_tensor routes(int64_t T, int64_t E, int64_t k) {
   const ls_tensor idx = tensor(LS_I32, {T, k});
   auto* ids = reinterpret_cast<int32_t*>(hostOf(idx));

@@ -1,4 +1,4 @@
-// Operations at shapes of models: `what` names the model. Each prints one line, where the filter leaves it in.
+// Operations at shapes of models: `what` names the model. Each prints one line, if the filter selects it.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,16 @@ void select(const char* what, int64_t T, int64_t h, int64_t start, int64_t K);
 
 void hyper(const char* what, int64_t T, int64_t d);
 
-// What a layer does besides: flops are counted as one an element.
+// The other operations of a layer; one flop is counted for each element.
 void rows(const char* what, int64_t T, int64_t d, int64_t h, int64_t D);
 
-// One token or a few, weights read from a file that no cache holds.
+// One token or a few; weights are read from a file that no cache holds.
 void decodeLinear(ls_dtype dtype, int64_t T, int64_t K, int64_t N);
 
-// One token, k of many experts, each used once before any is used again.
+// One token through k of many experts; each is used once before any is used again.
 void decodeExperts(ls_dtype dtype, int64_t d, int64_t I, int64_t k);
 
-// A token or a few, the mixes of each layer read once.
+// One token or a few; the mixing weights of each layer are read once.
 void decodeHyper(int64_t T, int64_t d);
 
 }  // namespace longshore::bench

@@ -1,4 +1,5 @@
-// The units that multiply and add, at their best: operands in registers or tiles, enough independent chains to hide the latency.
+// The units that multiply and add, at their best:
+// operands in registers or tiles, and enough independent chains to hide the latency.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace longshore::bench {
 
 struct Unit {
   const char* key;
-  // One thread's share, some 10 ms of it. Returns the multiplications and additions done.
+  // Runs one thread's share, some 10 ms. Returns the multiplications and additions done.
   double (*run)();
   // Why this machine cannot, or null.
   const char* missing;
@@ -82,7 +83,7 @@ inline bool leaf7(unsigned subleaf, unsigned index, unsigned bit) {
   return __get_cpuid_count(7, subleaf, &r[0], &r[1], &r[2], &r[3]) != 0 && (r[index] >> bit & 1) != 0;
 }
 
-// The processor has it and the system lets this process use it: asked for once, for all its threads.
+// Whether the processor has tiles and the system lets this process use them: asked once, for all its threads.
 inline bool tilesAllowed() { return leaf7(0, 3, 24) && syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0; }
 
 inline std::vector<Unit> units() {

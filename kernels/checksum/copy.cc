@@ -13,8 +13,8 @@ namespace longshore::checksum {
 
 namespace {
 
-constexpr size_t kBlock = 8192;       // summed, then copied out of the first cache
-constexpr size_t kPastMin = 2 * kBlock;  // fewer bytes stay in the caches
+constexpr size_t kBlock = 8192;       // summed, then copied out of the L1 cache
+constexpr size_t kPastMin = 2 * kBlock;  // shorter copies stay in the caches
 
 #if defined(__x86_64__)
 
@@ -29,7 +29,7 @@ void copyPast(uint8_t* to, const uint8_t* from, size_t length) {
   std::memcpy(to + i, from + i, length - i);
 }
 
-// What went past the caches is in its order only behind this.
+// Orders the stores that bypassed the caches before all that follow.
 void settle() { _mm_sfence(); }
 
 #else

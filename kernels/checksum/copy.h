@@ -1,4 +1,4 @@
-// A copy that is summed up on its way.
+// A copy that computes a checksum on the way.
 #pragma once
 
 #include <cstddef>
@@ -6,8 +6,9 @@
 
 namespace longshore::checksum {
 
-// Copies `length` bytes to where nobody reads them soon: many go past the caches, which spares fetching the lines they replace. Returns the CRC-32
-// of all that `before` is the sum of and of these behind it. The two spans must not overlap.
+// Copies `length` bytes to where nobody reads them soon: a long copy bypasses the
+// caches, which saves fetching the lines it replaces. Returns the CRC-32 of the
+// bytes that `before` covers, followed by these. The two spans must not overlap.
 uint32_t copySummed(uint8_t* to, const uint8_t* from, size_t length, uint32_t before);
 
 }  // namespace longshore::checksum

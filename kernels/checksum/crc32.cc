@@ -41,15 +41,17 @@ uint32_t sumByTable(const uint8_t* bytes, size_t length, uint32_t before) { retu
 
 #if defined(__x86_64__)
 
-// Folding (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009): sixteen bytes that lie `bits` before others
-// may be replaced by their product with x^bits modulo the polynomial, added to those. A reflected product comes out one bit low, hence the shift.
+// Folding (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009): sixteen bytes
+// that lie `bits` before others may be replaced by their product with x^bits modulo the polynomial, added to those. A
+// reflected product comes out one bit low, hence the shift.
 constexpr uint64_t xToThe(int power) {
   uint32_t value = 0x80000000;
   for (int i = 0; i < power; i++) value = timesX(value);
   return uint64_t{value} << 1;
 }
 
-// The first eight bytes of the sixteen lie 64 bits further from the others, and 32 of the exponent are in how the product lies in its 128 bits.
+// The first eight of the sixteen bytes lie 64 bits further from the others;
+// 32 of the exponent are in how the product lies in its 128 bits.
 template <int bits>
 struct Fold {
   static constexpr long long first = static_cast<long long>(xToThe(bits + 32)), second = static_cast<long long>(xToThe(bits - 32));
@@ -76,7 +78,7 @@ LONGSHORE_CLMUL inline uint32_t finish(__m128i folded, const uint8_t* bytes, siz
   return ~feed(feed(0, last, sizeof(last)), bytes, length);
 }
 
-// Four folds under way hide the latency of one.
+// Four folds in flight hide the latency of one.
 LONGSHORE_CLMUL uint32_t sumByClmul(const uint8_t* bytes, size_t length, uint32_t before) {
   if (length < 64) return sumByTable(bytes, length, before);
   __m128i a = _mm_xor_si128(load(bytes), _mm_cvtsi32_si128(static_cast<int>(~before))), b = load(bytes + 16), c = load(bytes + 32), d = load(bytes + 48);
@@ -128,7 +130,7 @@ const Crc32Ways& ways() {
 
 #elif defined(__aarch64__)
 
-// An instruction for this very polynomial, optional in ARMv8.0.
+// An instruction for exactly this polynomial, optional in ARMv8.0.
 __attribute__((target("+crc"))) uint32_t sumByInstruction(const uint8_t* bytes, size_t length, uint32_t before) {
   uint32_t state = ~before;
   for (; length >= 8; bytes += 8, length -= 8) {

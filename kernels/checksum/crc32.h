@@ -1,5 +1,5 @@
-// CRC-32 as in zlib and IEEE 802.3: reflected, polynomial 0xEDB88320, register and result inverted. What stored values are guarded with
-// (docs/formats.md).
+// CRC-32 as in zlib and IEEE 802.3: reflected, polynomial 0xEDB88320, register and result inverted.
+// It guards stored values (docs/formats.md).
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ namespace longshore::checksum {
 struct Crc32Way {
   const char* name;
   bool available;  // this processor and operating system can run it
-  // Of all that `before` is the sum of (0: of nothing) and of `bytes` behind it.
+  // The CRC-32 of the bytes that `before` covers (0: none), followed by `bytes`.
   uint32_t (*sum)(const uint8_t* bytes, size_t length, uint32_t before);
 };
 
@@ -20,10 +20,10 @@ struct Crc32Ways {
   size_t count;
 };
 
-// Every way of this build, the table first and the fastest last. Safe from any thread.
+// Every implementation in this build, the table first and the fastest last. Safe from any thread.
 Crc32Ways crc32Ways();
 
-// The last that is available.
+// The last available one.
 const Crc32Way& bestCrc32();
 
 }  // namespace longshore::checksum

@@ -1,5 +1,6 @@
-// The arguments of the operations of kernels.h, as a path gets them (path.h): already checked - shapes agree, dtypes are among those of the
-// table, indices point inside, outputs overlap nothing they must not. `T`, `d`, ... are named as in kernels.h.
+// The arguments of the operations of kernels.h, as a path gets them (path.h). They are
+// already checked: shapes agree, dtypes are among those of the table, indices point
+// inside, outputs overlap nothing they must not. `T`, `d`, ... are named as in kernels.h.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +67,7 @@ struct LinearArgs {
   Out y;                // A | F32 [T, groups*N]
 };
 
-constexpr int64_t kCopiesMax = 64;  // of n: far above any model; keeps (2 + n) * n and n * d small
+constexpr int64_t kCopiesMax = 64;  // bound of n: far above any model; keeps (2 + n) * n and n * d small
 
 struct HcPreArgs {
   int64_t T, n, d;
@@ -150,11 +151,15 @@ struct CompressArgs {
   Out pooled;
 };
 
-// The score of key s for row i, in fp32 and in this order on every path where keys are FP4, so that `sel` has the same bits everywhere:
+// The score of key s for row i, in fp32 and in this order on every path where keys are FP4, so that `sel` has the same
+// bits everywhere:
 //
-//   block b of 32     I_b = sum (2 q)(2 k), exact in integers;   c_b = (float(I_b) * u_q) * u_k   with u = 2^(scale byte - 128)
-//   head h            dot = pairwise tree over blocks: neighbours (0+1), (2+3), ... added, a block left over passes on, until one is left
-//   row               score = fma(max(dot, 0), iw[i,h] * scale, score) for h = 0, 1, ... from +0; the product iw * scale rounded to fp32
+//   block b of 32     I_b = sum (2 q)(2 k), exact in integers
+//                     c_b = (float(I_b) * u_q) * u_k   with u = 2^(scale byte - 128)
+//   head h            dot = pairwise tree over blocks: neighbours (0+1), (2+3), ... are added, a block left over passes
+//                     on, until one is left
+//   row               score = fma(max(dot, 0), iw[i,h] * scale, score) for h = 0, 1, ... from +0; the product
+//                     iw * scale is rounded to fp32
 //
 // max(NaN, 0) = 0 and a NaN score counts as -inf. Better = greater, or equal (+0 = -0) and lower index.
 // F32 and BF16 keys: dot in the path's own order, the rest as above.
@@ -172,8 +177,8 @@ struct SelectArgs {
   __attribute__((always_inline)) int64_t visible(int64_t i) const { return (start + i + 1) / m; }
 };
 
-// Row i attends, in this order, to compressed entries ascending (those of its sel row that are >= 0, or all visible ones), then to window
-// positions ascending. Its bits depend on those entries and their order alone.
+// Row i attends, in this order, to compressed entries ascending (those of its sel row that are >= 0, or all visible
+// ones), then to window positions ascending. Its bits depend on those entries and their order alone.
 struct AttentionArgs {
   int64_t T, h, nope, rope, W, K, start, first, m;
   ls_kv_layout layout;
@@ -183,11 +188,11 @@ struct AttentionArgs {
   const uint8_t* ring;   // [W, rowBytes]
   int64_t rowBytes;
   View<float> sink;
-  View<int32_t> sel;  // [T, K]; null = all visible entries. -1 only behind the chosen ones, which ascend
+  View<int32_t> sel;  // [T, K]; null = all visible entries. The chosen ones ascend, -1 only after them
   Pages pages;        // unused if m = 0
   Out o;
 
-  // Queries and stored rows are numbers that bf16 holds.
+  // Whether bf16 holds all queries and stored rows exactly.
   bool exactInBf16() const { return q.dtype == LS_BF16 && (layout == LS_KV_E4M3_BF16 || layout == LS_KV_BF16); }
   __attribute__((always_inline)) int64_t visible(int64_t i) const { return m > 0 ? (start + i + 1) / m : 0; }
   __attribute__((always_inline)) int64_t windowFirst(int64_t i) const { return start + i - W + 1 > first ? start + i - W + 1 : first; }

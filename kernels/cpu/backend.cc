@@ -1,7 +1,8 @@
 // The C ABI of the cpu backend: handles, streams, and the one place where a Failure becomes a status with last_error.
 //
-// The cpu's stream checks a call when it is enqueued and runs it at wait, on the calling thread and the backend's pool: what comes between two
-// operations, the caller's code and the checks, would find its cache full of weights. Operations of several streams of one backend take turns.
+// The cpu's stream checks a call when it is enqueued and runs it at wait, on the calling thread and the backend's pool:
+// what runs between two operations (the caller's code and the checks) would find its cache full of weights. Operations
+// of several streams of one backend take turns.
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -34,7 +35,7 @@ struct ls_stream {
 namespace {
 
 constexpr uint32_t kThreadsMax = 1024;
-constexpr size_t kQueuedMax = 256;  // calls; then they are run without waiting for wait
+constexpr size_t kQueuedMax = 256;  // calls; a full queue runs without a wait
 
 thread_local std::string lastError;
 
@@ -43,7 +44,7 @@ ls_status fail(ls_status status, std::string message) {
   return status;
 }
 
-// Nothing thrown may cross the ABI.
+// No exception may cross the ABI.
 template <class Body>
 ls_status guarded(Body body) {
   try {
@@ -174,7 +175,7 @@ void runQueued(ls_stream& stream) {
   stream.queued.clear();
 }
 
-// Keeps the first failure; what is queued behind one is not run.
+// Keeps the first failure; calls queued after it are not run.
 template <class Body>
 ls_status sticking(ls_stream& stream, Body body) {
   if (stream.status != LS_OK) return fail(stream.status, stream.message);

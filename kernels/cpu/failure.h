@@ -1,4 +1,4 @@
-// How anything inside the backend fails; turned into a status and last_error at the ABI (backend.cc), never seen outside.
+// How anything inside the backend fails. The ABI (backend.cc) turns it into a status and last_error.
 #pragma once
 
 #include <string>

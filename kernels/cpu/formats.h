@@ -1,4 +1,5 @@
-// The number formats of checkpoints and stored rows, one value at a time: the truth every faster encoder and decoder is compared with.
+// The number formats of checkpoints and stored rows, one value at a time:
+// the ground truth of every faster encoder and decoder.
 //
 // Functions are `static inline` on purpose: this header is compiled once per instruction set, and a shared inline body
 // could be taken from a translation unit whose instructions the running machine lacks.
@@ -54,7 +55,8 @@ static inline uint8_t e4m3Encode(float x) {
   const uint32_t magnitude = bits & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return static_cast<uint8_t>(sign | 0x7Fu);
   if (magnitude >= bitsOf(448.0f)) return static_cast<uint8_t>(sign | 0x7Eu);
-  // Below 2^-6 the grid is 2^-9: adding 2^14 leaves exactly those units, rounded to nearest even, in the low mantissa bits.
+  // Below 2^-6 the grid is 2^-9:
+  // adding 2^14 leaves exactly those units, rounded to nearest even, in the low mantissa bits.
   if (magnitude < bitsOf(0x1p-6f)) return static_cast<uint8_t>(sign | (bitsOf(fromBits(magnitude) + 0x1p14f) - bitsOf(0x1p14f)));
   const uint32_t rounded = magnitude + 0x7FFFFu + ((magnitude >> 20) & 1u);
   return static_cast<uint8_t>(sign | ((rounded >> 20) - (120u << 3)));
@@ -71,7 +73,8 @@ static inline float e2m1Decode(uint8_t nibble) {
   return (nibble & 8u) != 0 ? -magnitudes[nibble & 7u] : magnitudes[nibble & 7u];
 }
 
-// Ties go to the even code (spec 6.2); above 6 saturates; NaN gives 6; -0 and negatives that round to zero keep their sign bit.
+// Ties go to the even code (spec 6.2); above 6 saturates;
+// NaN gives 6; -0 and negatives that round to zero keep their sign.
 static inline uint8_t e2m1Encode(float x) {
   const uint32_t sign = (bitsOf(x) >> 28) & 8u;
   const float v = std::fabs(x);

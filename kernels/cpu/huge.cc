@@ -21,12 +21,12 @@ namespace longshore::cpu {
 namespace {
 
 constexpr uint64_t kHuge = uint64_t{2} << 20;
-constexpr uint64_t kSamples = 16;  // of a file
+constexpr uint64_t kSamples = 16;  // parts of a file that are looked at
 constexpr uint64_t kSmallMost = kSamples / 4;
 constexpr uint64_t kTrial = 8 * kHuge;
 constexpr double kReadingLeast = 5e8;  // bytes a second: a slower disk would keep the first tokens waiting for too long
 
-// Parts of a file, each mapped by itself: that is how the system tells them apart.
+// Parts of a file, each in a mapping of its own: the system reports on mappings.
 class Parts {
  public:
   Parts(int file, const std::vector<uint64_t>& offsets, uint64_t bytes) : bytes_(bytes), all_((offsets.size() * 2 + 1) * bytes) {
@@ -47,21 +47,22 @@ class Parts {
 
   size_t count() const { return count_; }
 
-  // Whether the cache holds its first page; of a file that belongs to somebody else the system says that it does.
+  // Whether the cache holds the part's first page; of a file that belongs to somebody else the system always says so.
   bool present(size_t i) const {
     unsigned char page = 0;
     return mincore(part(i), 1, &page) == 0 && (page & 1) != 0;
   }
 
-  // From the disk, if it must be. False where the system cannot, or the disk fails: a look would end the process then.
+  // Reads the part, from disk if need be. False if the system cannot or the disk fails:
+  // then a plain access would end the process.
   bool read(size_t i) const { return madvise(part(i), bytes_, MADV_POPULATE_READ) == 0; }
 
-  // How many bytes of each huge pages map.
+  // Bytes of each part that huge pages map.
   std::vector<uint64_t> huge() const {
     std::vector<uint64_t> found(count_, 0);
     std::ifstream maps("/proc/self/smaps");
     unsigned long long from, to, kilobytes;
-    size_t i = count_;  // which one the lines are about; this: none
+    size_t i = count_;  // the part that the lines are about; count_: none
     for (std::string line; std::getline(maps, line);) {
       if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) {
         i = from >= first_ && (from - first_) % (2 * bytes_) == 0 ? (from - first_) / (2 * bytes_) : count_;
@@ -73,7 +74,7 @@ class Parts {
   }
 
  private:
-  void* part(size_t i) const { return reinterpret_cast<void*>(first_ + 2 * bytes_ * i); }  // holes keep them from becoming one
+  void* part(size_t i) const { return reinterpret_cast<void*>(first_ + 2 * bytes_ * i); }  // gaps keep the mappings apart
 
   uint64_t bytes_, all_;
   void* region_;
@@ -81,7 +82,7 @@ class Parts {
   size_t count_ = 0;
 };
 
-// Where the first part is cached that is not huge; none where fewer of them are small than matter.
+// Offset of the first cached part that is not in huge pages; none if too few parts are small to matter.
 std::optional<uint64_t> firstSmall(int file, uint64_t bytes) {
   std::vector<uint64_t> offsets, small;
   for (uint64_t i = 0; i < kSamples; i++) offsets.push_back(bytes / kHuge * i / kSamples * kHuge);
@@ -112,7 +113,7 @@ void wantHugePages(int file, uint64_t bytes) {
   if (bytes < kSamples * kHuge) return;
   const std::optional<uint64_t> small = firstSmall(file, bytes);
   if (!small || !comesBackHuge(file, std::min(*small, bytes / kHuge * kHuge - kTrial))) return;
-  fdatasync(file);  // what is not on disk yet cannot be forgotten
+  fdatasync(file);  // what is not on disk yet cannot be dropped
   posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
 }
 

@@ -20,7 +20,7 @@ ls_buffer::~ls_buffer() {
   if (region != nullptr) {
     longshore::cpu::giveBack(region, block);
   } else if (mapped) {
-    ASAN_UNPOISON_MEMORY_REGION(allocation, bytes);  // the addresses may be given to somebody else
+    ASAN_UNPOISON_MEMORY_REGION(allocation, bytes);  // the addresses may be used again
     munmap(allocation, bytes);
   } else {
     std::free(allocation);
@@ -47,7 +47,7 @@ struct File {
 
 }  // namespace
 
-// calloc takes large blocks from the system already zero, so that untouched pages cost nothing.
+// calloc takes large blocks from the system already zeroed, so that untouched pages cost nothing.
 ls_buffer* createBuffer(uint64_t bytes) {
   auto buffer = std::make_unique<ls_buffer>();
   if (bytes <= kBytesMax) buffer->allocation = std::calloc(bytes + kAlignment, 1);
@@ -55,7 +55,7 @@ ls_buffer* createBuffer(uint64_t bytes) {
   const auto address = reinterpret_cast<uintptr_t>(buffer->allocation);
   buffer->data = static_cast<uint8_t*>(buffer->allocation) + (kAlignment - address % kAlignment) % kAlignment;
   buffer->bytes = bytes;
-  // Under AddressSanitizer the bytes behind the buffer are out of bounds too; in other builds this is nothing.
+  // Under AddressSanitizer the bytes after the buffer are out of bounds, too; in other builds this is nothing.
   ASAN_POISON_MEMORY_REGION(buffer->data + bytes, kAlignment - (buffer->data - static_cast<uint8_t*>(buffer->allocation)));
   return buffer.release();
 }
@@ -74,7 +74,7 @@ ls_buffer* mapFile(const char* path) {
   // Writable but private: without this a stray write through a host view would end the process.
   void* address = mmap(nullptr, buffer->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
   if (address == MAP_FAILED) failIo(path, "map (does vm.overcommit_memory=2 forbid it?)");
-  madvise(address, buffer->bytes, MADV_HUGEPAGE);  // a wish: huge.h
+  madvise(address, buffer->bytes, MADV_HUGEPAGE);  // a hint: see huge.h
   buffer->mapped = true;
   buffer->allocation = address;
   buffer->data = static_cast<uint8_t*>(address);

@@ -10,18 +10,18 @@
 
 struct ls_region;
 
-// Heap memory (zero-filled, 64-byte aligned), a page of a region (pages.h), or a private mapping of a file: a stray write by the host never reaches the
-// file, and operations refuse to write to it.
+// Heap memory (zero-filled, 64-byte aligned), a page of a region (pages.h), or a private mapping of a file: a stray
+// write by the host never reaches the file, and operations refuse to write to it.
 struct ls_buffer {
   std::atomic<int64_t> references{1};
   uint8_t* data = nullptr;
   uint64_t bytes = 0;
   bool readOnly = false;
   bool mapped = false;
-  void* allocation = nullptr;   // what to free or, where it is mapped, to unmap
-  ls_region* region = nullptr;  // of a page, with its place there
+  void* allocation = nullptr;   // to free or, if mapped, to unmap
+  ls_region* region = nullptr;  // of a page; `block` is its index there
   uint32_t block = 0;
-  ls_buffer* whole = nullptr;   // of a page: the region's memory, which never ends
+  ls_buffer* whole = nullptr;   // of a page: the region's memory, never freed
 
   ~ls_buffer();
 };

@@ -13,7 +13,7 @@
 
 #include "failure.h"
 
-// Blocks [0, touched) were handed out before; of those, `free` are not in use.
+// Blocks [0, touched) have been handed out before; those in `free` are not in use.
 struct ls_region {
   ls_buffer* memory;
   uint64_t blockBytes;
@@ -33,13 +33,13 @@ constexpr uint64_t kAlignment = 64;
 constexpr uint64_t kHugePage = uint64_t{1} << 21;
 constexpr uint64_t kPageBytesMin = 4096, kPageBytesMax = uint64_t{1} << 23;
 constexpr uint64_t kBlocksMin = 16;                    // in a region, so that rounding it up to huge pages wastes little
-// Room in regions without a page in use that is kept for the next ones: for a prompt's worth, 512, and for small ones in 128 MiB. To take memory back from
-// the system costs several times what it costs to fill it.
+// Regions without a page in use are kept while they have room for at most 512 pages, a prompt's worth, or, if pages are
+// small, for at most 128 MiB. Getting memory from the system again costs several times what filling it costs.
 constexpr uint64_t kUnusedPages = 512, kUnusedBytes = uint64_t{1} << 27;
 
 uint64_t roundUp(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
-// Anonymous memory that begins at a huge page.
+// Anonymous memory that begins on a huge page.
 ls_buffer* mapRegion(uint64_t bytes) {
   auto buffer = std::make_unique<ls_buffer>();
   void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -48,7 +48,7 @@ ls_buffer* mapRegion(uint64_t bytes) {
   auto* begin = reinterpret_cast<uint8_t*>(roundUp(reinterpret_cast<uintptr_t>(from), kHugePage));
   if (begin != from) munmap(from, static_cast<size_t>(begin - from));
   munmap(begin + bytes, static_cast<size_t>(from + kHugePage - begin));
-  madvise(begin, bytes, MADV_HUGEPAGE);  // a wish: where it is not granted there are small pages
+  madvise(begin, bytes, MADV_HUGEPAGE);  // a hint: the system may map small pages
   buffer->allocation = buffer->data = begin;
   buffer->bytes = bytes;
   ASAN_POISON_MEMORY_REGION(begin, bytes);
@@ -106,8 +106,9 @@ class Pages {
     return region.release();
   }
 
-  // As new: zeros, which cost nothing until they are touched. The others go first from now on. `place` is then the next. False where memory is locked
-  // and stays: it holds whatever was there.
+  // Gives the region's memory back to the system: it reads as zeros, which cost
+  // nothing until they are touched. Other regions are used first from now on. Moves
+  // `place` to the next. False if the memory is locked and keeps its contents.
   bool emptied(std::vector<ls_region*>::iterator& place) {
     ls_region* region = *place;
     if (madvise(region->memory->data, region->memory->bytes, MADV_DONTNEED) != 0) return false;
@@ -128,11 +129,11 @@ class Pages {
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::vector<ls_region*>> roomy_;  // by the size of their blocks
-  std::vector<ls_region*> unused_;  // and touched: the longest ago first; has room for every region
+  std::vector<ls_region*> unused_;  // with touched blocks, unused the longest first; has capacity for every region
   uint64_t regions_ = 0, unusedPages_ = 0, unusedBytes_ = 0;
 };
 
-// Never destroyed: pages may come back while the process ends.
+// Never destroyed: pages may be released while the process ends.
 Pages& pages() {
   static Pages* all = new Pages;
   return *all;

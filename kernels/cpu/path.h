@@ -1,9 +1,12 @@
-// One way of computing every operation of kernels.h: the border between the backend (buffers, checks, streams) and a path.
+// One way of computing every operation of kernels.h: the border between the backend (buffers, checks, streams) and a
+// path.
 //
-// A path's functions get plain arguments that are already checked (arguments.h), so they cannot fail and return nothing.
+// A path's functions get plain arguments, already checked (arguments.h), so they cannot fail and return nothing.
 //
-//   alignment   inputs may lie at any byte (mapped weights): read them through View, memcpy or unaligned loads; outputs are element-aligned
-//   bits        a row of an output depends on the same row of the inputs alone, never on other rows, on Pool::threads() or on addresses (I7)
+//   alignment   inputs may lie at any byte (mapped weights): read them through View, memcpy or unaligned loads; outputs
+//               are element-aligned
+//   bits        a row of an output depends on the same row of the inputs alone, never on other rows, on
+//               Pool::threads() or on addresses (I7)
 //   floats      no contraction by the compiler (-ffp-contract=off), denormals kept, round to nearest even
 #pragma once
 
@@ -39,8 +42,8 @@ struct Path {
   Kernel<CastArgs> cast;
 };
 
-// The paths this build was made with; a path not linked in has a null function (weak symbols, see paths.cc). A path that lacks an entry of
-// its own points to the reference path's.
+// The paths of this build; the function of a path that is not linked in is null (weak symbols, see paths.cc). A path
+// without an entry of its own has the reference path's.
 const Path* referencePath();
 __attribute__((weak)) const Path* portablePath();
 __attribute__((weak)) const Path* portablebf16Path();

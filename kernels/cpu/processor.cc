@@ -36,7 +36,7 @@ uint64_t savedState() {
   return static_cast<uint64_t>(high) << 32 | low;
 }
 
-// Linux gives room for tile registers to a process that asks.
+// Linux grants tile registers to a process that asks.
 bool tilesGranted() {
   constexpr long request = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM, the XCR0 bit of tile data
   return syscall(SYS_arch_prctl, request, tileData) == 0;

@@ -5,14 +5,14 @@
 
 namespace longshore::cpu {
 
-// Each gives "" if code for it may run here, else the reason for people.
+// Each returns "" if its code may run here, else the reason, for people.
 std::string whyNoNeon();
 std::string whyNoAvx2();
 std::string whyNoAvx512();
 std::string whyNoAvx512Bf16();
 std::string whyNoAmx();  // asks the operating system for the use of tiles, once for all threads of the process
 
-// Whether tiles of bytes can be multiplied too, where there is AMX.
+// Whether AMX can also multiply tiles of bytes.
 bool hasByteTiles();
 
 }  // namespace longshore::cpu

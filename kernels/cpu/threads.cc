@@ -15,7 +15,7 @@ constexpr uint64_t kOpen = uint64_t{1} << 31;
 uint32_t epochOf(uint64_t gate) { return static_cast<uint32_t>(gate >> 32); }
 uint64_t insideOf(uint64_t gate) { return gate & (kOpen - 1); }
 
-// A hint to the processor that we only wait.
+// Tells the processor that this thread only waits.
 void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -24,7 +24,7 @@ void relax() {
 #endif
 }
 
-// True as soon as `condition` holds, false if it did not within 50 us since the last that `sign` changed.
+// True as soon as `condition` holds, false once 50 us have passed since `sign` last changed.
 template <class Condition, class Sign>
 bool spinUntil(Condition condition, Sign sign) {
   auto seen = sign();
@@ -52,7 +52,7 @@ bool spinUntil(Condition condition) {
 Threads::Threads(uint32_t threads) : arenas_(std::max(1u, threads)) {
   try {
     for (uint32_t worker = 1; worker < threads; worker++) workers_.emplace_back([this, worker] { workerLoop(worker); });
-  } catch (...) {  // the system has no more threads: those that run must end before their vector does
+  } catch (...) {  // the system has no more threads: running ones must end before their vector does
     stopWorkers();
     throw;
   }
@@ -102,7 +102,8 @@ void Threads::run(int64_t count, int64_t grain, Thunk thunk, void* context) {
   if (job_.failure) std::rethrow_exception(job_.failure);
 }
 
-// A part of what is left, so that a worker reads far in one place, and the last pieces are small enough for all to end together.
+// A share of what is left:
+// long pieces first, so that a worker reads far in one place, and short ones last, so that all end together.
 int64_t Threads::pieceOf(int64_t left) const {
   const int64_t share = left / (2 * int64_t{threads()}) / job_.grain * job_.grain;
   return std::min(left, std::max(job_.grain, share));

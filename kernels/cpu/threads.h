@@ -1,4 +1,5 @@
-// The Pool of an opened backend: threads - 1 workers that spin while operations follow each other within 50 us, as in a step, then sleep.
+// The Pool of an opened backend:
+// threads - 1 workers that spin while operations follow each other within 50 us, as in a step, and sleep otherwise.
 #pragma once
 
 #include <atomic>
@@ -53,10 +54,10 @@ class Threads final : public Pool {
   void waitForWork(uint32_t seen);
   void waitUntilEmpty();
 
-  // The job may be read by whoever is inside. epoch << 32 | open << 31 | number of workers inside: a worker enters only while open, and
-  // the caller, having closed, waits only for those inside; nobody waits for a worker that still sleeps.
+  // Those inside may read the job. epoch << 32 | open << 31 | number of workers inside: a worker enters only while it
+  // is open; the caller closes it, then waits only for those inside, never for a worker that still sleeps.
   std::atomic<uint64_t> gate_{0};
-  std::atomic<uint64_t> calls_{0};  // of run, those too that one thread does alone: a sign that a step goes on
+  std::atomic<uint64_t> calls_{0};  // calls of run, single-threaded ones too: a sign that a step goes on
   Job job_;
 
   std::mutex mutex_;

@@ -1,8 +1,8 @@
-// The Node addon: checks what JavaScript gives, finds the objects behind the numbers, calls the C ABI. It computes nothing
-// but checksums.
+// The Node addon: checks what JavaScript gives, finds the objects behind the numbers, and calls the C ABI.
+// It computes nothing but checksums.
 //
-// Every function throws an Error whose `code` is the name of an ls_status. A wrong id, a detached array or a number out of range is
-// an exception, never undefined behaviour.
+// Every function throws an Error whose `code` is the name of an ls_status. A wrong id, a detached array or a number out
+// of range is an exception, never undefined behaviour.
 #include "expose.h"
 
 namespace longshore::node {

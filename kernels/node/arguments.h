@@ -22,7 +22,7 @@ inline std::string text(const Napi::CallbackInfo& info, size_t i) {
   return info[i].As<Napi::String>().Utf8Value();
 }
 
-// `name`: of the type, for people. An array has at least `least` elements.
+// `name`: the type's name, for people. The array has at least `least` elements.
 template <class Array>
 Array typed(const Napi::CallbackInfo& info, size_t i, napi_typedarray_type type, const char* name, size_t least = 0) {
   if (info[i].IsTypedArray() && info[i].As<Napi::TypedArray>().TypedArrayType() == type && info[i].As<Napi::TypedArray>().ElementLength() >= least)
@@ -45,10 +45,10 @@ inline Numbers numbers(const Napi::CallbackInfo& info, size_t i) {
 
 inline HandlePtr handle(const Napi::CallbackInfo& info, size_t i, Kind kind) { return Handles::Lookup().get(number(info, i), kind); }
 
-// Argument 0.
+// The library that argument 0 names.
 inline const ls_backend_api* library(const Napi::CallbackInfo& info) { return Handles::instance().library(number(info, 0)); }
 
-// The id of a new object.
+// Adds an object to the table and returns its id.
 inline Napi::Value added(const Napi::CallbackInfo& info, Kind kind, const ls_backend_api* api, void* object, HandlePtr parent = nullptr) {
   const auto handle = std::make_shared<Handle>(kind, api, object);
   handle->parent = std::move(parent);

@@ -19,7 +19,7 @@ Napi::Float64Array placeIn(const Napi::CallbackInfo& info, size_t i) {
   return typed<Napi::Float64Array>(info, i, napi_float64_array, "Float64Array of 3", 3);
 }
 
-// Where a buffer lies in what it is part of: host address of the whole, bytes of the whole, offset there.
+// Writes where a buffer lies in what it is part of: host address and bytes of the whole, and the buffer's offset there.
 void tell(Napi::Float64Array place, const ls_backend_api* api, ls_buffer* buffer) {
   uint64_t bytes = 0, ownBytes = 0;
   const uint8_t* base = api->buffer_host(api->buffer_whole(buffer), &bytes);
@@ -73,7 +73,7 @@ Napi::Value bufferPlace(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// An ArrayBuffer over all that a page is part of, for as long as anybody likes.
+// An ArrayBuffer over all that a page is part of; valid as long as the process lives.
 Napi::Value wholeView(const Napi::CallbackInfo& info) {
   const HandlePtr buffer = handle(info, 0, Kind::buffer);
   const ls_backend_api* api = buffer->api;

@@ -6,7 +6,7 @@ namespace {
 
 constexpr double kDimMax = 2147483647.0;
 
-// Where tensors name their operands: in the table, which is locked meanwhile.
+// Resolves the operands' ids in the table, which is locked meanwhile.
 struct Named {
   const ls_backend_api* api;
   Owners& owners;

@@ -22,13 +22,14 @@ struct Command {
   size_t length;  // in numbers
 };
 
-// The first command of `count` numbers. Its buffers and lists must belong to the backend library `api`, and are `owners`' too from then on.
+// The first command of `count` numbers.
+// Its buffers and lists must belong to the backend library `api`; from then on `owners` holds them, too.
 Command parseCommand(const double* numbers, size_t count, const ls_backend_api* api, Owners& owners);
 
-// For `supports`, which looks at no buffers: ids are ignored.
+// For `supports`, which inspects no buffers: ids are ignored.
 Command parseDry(const double* numbers, size_t count);
 
-// Nine numbers.
+// Reads nine numbers.
 ls_tensor parseTensor(const double* numbers, const ls_backend_api* api, Owners& owners);
 
 }  // namespace longshore::node

@@ -1,4 +1,4 @@
-// How functions get to JavaScript, and who has some.
+// How functions reach JavaScript, and the files that have some.
 #pragma once
 
 #include <napi.h>

@@ -80,7 +80,7 @@ void Handles::retain(double id) {
   find(id).references++;
 }
 
-// The object itself is given back after the lock: closing a backend waits for its threads.
+// Releases the object itself after the lock: closing a backend waits for its threads.
 void Handles::release(double id) {
   HandlePtr last;
   const std::lock_guard<std::mutex> lock(mutex_);

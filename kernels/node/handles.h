@@ -1,5 +1,6 @@
-// The process-wide table behind the numbers that JavaScript holds. Every environment (main thread, workers) sees the same ids, so a
-// buffer crosses threads as a number. Ids are never used twice: a stale one is an error, not another object.
+// The process-wide table behind the numbers that JavaScript holds. Every environment
+// (main thread, workers) sees the same ids, so a buffer crosses threads as a number.
+// Ids are never used twice: a stale one is an error, not another object.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct Handle;
 using HandlePtr = std::shared_ptr<Handle>;
 using Owners = std::unordered_set<HandlePtr>;
 
-// Gives its object back to the backend when the last user is gone: a table entry, a view, a stream that still needs the operand.
+// Returns its object to the backend when the last user is gone:
+// a table entry, a view, a stream that still needs the operand.
 struct Handle {
   Kind kind;
   const ls_backend_api* api;
@@ -47,7 +49,7 @@ class Handles {
  public:
   static Handles& instance();
 
-  // The table, locked while this lives: one at a time for a thread. What it gives is to be copied before it ends.
+  // Locks the table while it lives; a thread may have one at a time. Copy what `get` returns before it ends.
   class Lookup {
    public:
     Lookup() : lock_(instance().mutex_) {}
@@ -83,7 +85,7 @@ class Handles {
   uint64_t next_ = 1;
 };
 
-// Throws the backend's own words unless status is LS_OK.
+// Throws the backend's own message unless status is LS_OK.
 void check(const ls_backend_api* api, ls_status status);
 
 constexpr double kWholeMax = 9007199254740991.0;  // the largest whole number JavaScript holds exactly

@@ -59,7 +59,7 @@ Napi::Value wait(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// "" or the reason.
+// Returns "" or the reason.
 Napi::Value supports(const Napi::CallbackInfo& info) {
   const HandlePtr backend = handle(info, 0, Kind::backend);
   const Numbers given = numbers(info, 1);

@@ -1,5 +1,6 @@
-// CRC-32: published values, and every way this processor has against the table, over all short lengths and random long ones, at any alignment, in one
-// piece and in two. Copies: every byte arrives, no other is touched, and the sum is the table's.
+// CRC-32: published values; every implementation for this processor against the table,
+// over all short lengths and random long ones, at any alignment, in one piece and in
+// two. Copies: every byte arrives, no other is touched, and the sum is the table's.
 #include "checksum/crc32.h"
 
 #include <algorithm>

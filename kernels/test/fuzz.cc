@@ -73,7 +73,7 @@ ls_tensor Fuzz::floats(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offs
   return tensor;
 }
 
-// Any bits, infinities, denormals and all kinds of NaN far more often than by chance.
+// Any bits; infinities, denormals and all kinds of NaN come far more often than by chance.
 ls_tensor Fuzz::corners(ls_dtype dtype, std::vector<int64_t> shape) {
   static constexpr uint8_t bytes[] = {0x00, 0x7F, 0x80, 0xFF};
   const ls_tensor tensor = make(dtype, shape, anyByte());
@@ -81,7 +81,7 @@ ls_tensor Fuzz::corners(ls_dtype dtype, std::vector<int64_t> shape) {
   return tensor;
 }
 
-// Multiples of `step`: as different as that, or the same.
+// Multiples of `step`: two values differ by at least `step`, or are equal.
 ls_tensor Fuzz::onGrid(std::vector<int64_t> shape, int64_t steps, float step) {
   const ls_tensor tensor = make(LS_F32, shape);
   for (int64_t i = 0; i < countOf(shape); i++) reinterpret_cast<float*>(host(tensor))[i] = static_cast<float>(random_.whole(-steps, steps)) * step;
@@ -176,7 +176,7 @@ void Fuzz::forget() {
   buffers_.clear();
 }
 
-// One field of one tensor, one parameter, or the number of either.
+// Damages one field of one tensor, one parameter, or the number of either.
 void Fuzz::damage(Call& call) {
   static constexpr int64_t numbers[] = {-1, 0, 1, 2, 3, 31, 33, 64, 1 << 20, INT32_MAX, INT64_MAX};
   const int64_t number = numbers[random_.whole(0, 10)];

@@ -12,7 +12,8 @@ namespace longshore::test {
 
 int64_t bytesOf(const ls_tensor& tensor);
 
-// What packed operands hold: any bytes, NaN codes and absurd scales among them, or moderate values, as real checkpoints and entries do.
+// What packed operands hold:
+// any bytes, including NaN codes and absurd scales, or moderate values, as in real checkpoints and entries.
 enum class Values { any, sound };
 
 class Fuzz {
@@ -27,7 +28,7 @@ class Fuzz {
   void damage(Call& call);
   void forget();
 
-  // What a tensor of a call points at; `save` and `restore` are about all of them.
+  // What a tensor of a call points at. `save` and `restore` cover all of them.
   uint8_t* host(const ls_tensor& tensor);
   std::vector<std::vector<uint8_t>> save();
   void restore(const std::vector<std::vector<uint8_t>>& saved);
@@ -40,7 +41,7 @@ class Fuzz {
   int64_t wide(int64_t max) { return 3 + any(max); }
   ls_dtype activation() { return random_.whole(0, 1) == 0 ? LS_F32 : LS_BF16; }
   ls_tensor absent() { return {}; }
-  // Inputs may lie at any byte, outputs and what is changed in place at a multiple of their element.
+  // Inputs may lie at any byte; outputs, and what is changed in place, at a multiple of their element.
   static constexpr uint64_t kAligned = 0;
   uint64_t anyByte() { return static_cast<uint64_t>(random_.whole(0, 3)); }
   ls_tensor make(ls_dtype dtype, std::vector<int64_t> shape, uint64_t offset = kAligned);

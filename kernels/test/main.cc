@@ -1,5 +1,6 @@
-// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, products of tiles, checksums, the pool's threads, pages, mapped files, every operation through the C
-// ABI under sanitizers, with calls as they should be and calls damaged at random - and, for machines without Node, the paths against each other.
+// longshore_test BACKEND.so [SEED [ROUNDS [DIGESTS]]]: what only C++ can see - formats value by value, products of
+// tiles, checksums, the pool's threads, pages, mapped files, every operation through the C ABI under sanitizers, with
+// calls as they should be and calls damaged at random - and, for machines without Node, the paths against each other.
 #include <dlfcn.h>
 
 #include "check.h"

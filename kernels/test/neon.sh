@@ -1,6 +1,6 @@
 #!/bin/sh
-# NEON without an aarch64 machine: kernels, addon and C++ test cross-built, and the test run under emulation. Every operation must have the same bits
-# there as here, where the portable path and those of its order give them.
+# NEON without an aarch64 machine: cross-builds kernels, addon and C++ test, and runs the test under emulation. Every
+# operation must have the same bits there as here, where the portable path and those of its order give them.
 #   sh kernels/test/neon.sh [SEED [ROUNDS]]
 set -eu
 cd "$(dirname "$0")/../.."

@@ -1,5 +1,5 @@
-// Every operation on every path of a backend, through the C ABI: valid calls on odd shapes, then the same calls damaged at random, which must be
-// refused or run, but never touch memory they were not given (the sanitizers see to that).
+// Every operation on every path of a backend, through the C ABI: valid calls on odd shapes, then the same calls damaged
+// at random. These must be refused or run, but never touch memory they were not given (the sanitizers see to that).
 #include "check.h"
 #include "fuzz.h"
 

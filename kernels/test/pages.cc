@@ -1,5 +1,5 @@
-// Pages: no two that live share a byte, zeros where asked for, whatever was there before; from several threads, which pass them on to each other;
-// and how many of them are kept. And what is copied into buffers and out of them.
+// Pages: no two live ones share a byte; they are zeros where asked for, whatever was there before; several threads pass
+// them on to each other; and how many are kept. Also copies into buffers and out of them.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -66,7 +66,7 @@ void churn(const ls_backend_api* api, uint64_t seed, int turns, Shared& shared) 
   }
 }
 
-// Locked memory does not go back to the system: pages there hold what was in them, and yet are zeros where asked for.
+// Locked memory does not go back to the system: its pages keep their contents, and yet are zeros where asked for.
 void checkLocked(const ls_backend_api* api) {
   constexpr uint64_t kSize = uint64_t{1} << 16;
   constexpr size_t kPages = 2049;  // one more than is kept unused
@@ -91,7 +91,8 @@ void checkLocked(const ls_backend_api* api) {
   for (ls_buffer* page : pages) api->buffer_release(page);
 }
 
-// What nobody uses any more is there for the next ones, whatever sizes came and went before, and no more of it than is said, also where some is locked.
+// Unused pages are there for the next ones, whatever sizes came and went
+// before, and no more of them than promised, even where some are locked.
 void checkKept(const ls_backend_api* api) {
   constexpr uint64_t kSize = 320 << 10, kSmall = 8 << 10;
   constexpr size_t kKept = 512, kPerRegion = 19, kPages = 32 * kPerRegion;
@@ -105,8 +106,8 @@ void checkKept(const ls_backend_api* api) {
     uint64_t bytes = 0;
     return api->buffer_host(page, &bytes);
   };
-  // How many of as many pages as were just used hold what was left there: those that come first, unless a region with a locked page was cleared up to there.
-  // Regions become unused from the last to the first, each long after it had room.
+  // How many of as many pages as were just used hold what was left there: the first ones, unless a region with a locked
+  // page was cleared among them. Regions become unused from the last to the first, each long after it had room.
   const auto kept = [&](uint64_t size, size_t count, bool lock) {
     std::vector<ls_buffer*> pages(count);
     for (ls_buffer*& page : pages) *first(page = create(size)) = kMark;
@@ -135,7 +136,7 @@ void checkKept(const ls_backend_api* api) {
   CHECK(kept(kSmall, 4 * kKept, false) == 4 * kKept);
 }
 
-// Whoever has no address gets the same bytes: none outside, and none into a mapped file.
+// Copies without host addresses see the same bytes: none outside the buffer, and none into a mapped file.
 void checkCopies(const ls_backend_api* api) {
   ls_buffer *page = nullptr, *program = nullptr;
   CHECK(api->page_create(100, 1, &page) == LS_OK && api->buffer_map("/proc/self/exe", &program) == LS_OK);

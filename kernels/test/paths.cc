@@ -1,5 +1,6 @@
-// The paths against each other, as test/contract/kernels.test.ts has them, for machines without Node: those of one order give the same bits, whatever
-// the number of threads, and all are near the reference. Digests of the bits can be compared with another machine's.
+// The paths against each other, as in test/contract/kernels.test.ts, for machines without
+// Node: those of one order give the same bits, whatever the number of threads, and all
+// are near the reference. Digests of the bits can be compared with another machine's.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -21,7 +22,8 @@ const std::vector<std::vector<std::string>> kOrders = {{"portable", "neon", "avx
 
 bool isFloat(ls_dtype dtype) { return dtype == LS_F32 || dtype == LS_BF16; }
 
-// What an operand became: floats as the bits of fp32, all NaNs alike since processors differ in which they make; anything else byte by byte.
+// An operand after a call: floats as the bits of fp32, with all NaNs alike since processors differ in which they make;
+// anything else byte by byte.
 struct Operand {
   ls_dtype dtype;
   int64_t width;  // of a row

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The C++ test under sanitizers: addresses and undefined behaviour, then races. Every path this machine has; one that it lacks is named.
+# The C++ test under sanitizers: addresses and undefined behaviour, then races. Runs every path this machine has, and
+# names those it lacks.
 #   sh kernels/test/sanitize.sh [SEED [ROUNDS]]
 set -eu
 cd "$(dirname "$0")/../.."

@@ -1,4 +1,4 @@
-// The pool: every piece once, whatever count, grain and number of threads; exceptions come back; scratch is each worker's own.
+// The pool: every piece once, whatever count, grain and number of threads; exceptions come back; scratch is per worker.
 #include "../cpu/threads.h"
 
 #include <chrono>

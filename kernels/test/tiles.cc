@@ -1,4 +1,5 @@
-// Products of tiles by the twin, against plain loops. Bytes: every product, then whole sums. Pairs of bf16: ordinary exponents, all, and the edges between.
+// Products of tiles by the twin, against plain loops. Bytes: every product, then whole sums. Pairs of bf16: ordinary
+// exponents, all exponents, and the edges between.
 #define LONGSHORE_PORTABLE
 #define LONGSHORE_PAIRS
 #define LONGSHORE_PATH testtiles
@@ -42,7 +43,7 @@ struct PairOperands {
 
 float flush(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
-// Rounded once, of operands and with a result that are never denormal.
+// Rounded once; operands and result are never denormal.
 float step(uint16_t x, uint16_t w, float sum) { return flush(std::fma(flush(bf16Decode(x)), flush(bf16Decode(w)), sum)); }
 
 void checkPairs(const PairOperands& x) {

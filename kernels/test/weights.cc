@@ -1,4 +1,5 @@
-// Files of weights, just written and not on disk yet: whoever maps them, several at once, finds the bytes that were written, whatever became of the pages.
+// Files of weights, just written and not on disk yet: whoever maps them, several at once, finds the bytes that were
+// written, whatever became of the pages.
 #include <unistd.h>
 
 #include <cstdlib>

@@ -9,7 +9,7 @@ import { Failures } from "./failures.ts";
 import { openGrpc } from "./grpc/server.ts";
 import { BodyRoom } from "./http/body-room.ts";
 import { Connections } from "./http/connection.ts";
-import { LAST_WORDS_MS, openApi } from "./http/server.ts";
+import { LAST_WORDS_MS, openHttp } from "./http/server.ts";
 import { Readers } from "./jobs/readers.ts";
 import { Retries } from "./jobs/retries.ts";
 import { KeyRing } from "./keys/key-ring.ts";
@@ -55,7 +55,7 @@ export async function startApi(
     stopping: stop.signal,
   };
   const grpc = config.grpcPort === null ? null : await openGrpc(all, config.grpcPort);
-  const app: FastifyInstance = openApi(all);
+  const app: FastifyInstance = openHttp(all);
   const connections = new Connections(app.server);
   const unwatch = grpc === null ? null : connections.watchPort(Number(grpc.address.split(":").at(-1)));
   // For a localhost of two addresses Fastify opens a second server, which knows of none of the handlers that this one has.

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import type { FastifyRequest } from "fastify";
+import type { Config } from "../shared/runtime/config.ts";
 import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import { type ApiKey, digestOf } from "./keys/key.ts";
 import type { KeyRing } from "./keys/key-ring.ts";
@@ -35,15 +36,8 @@ export function callerOf({ caller }: Pick<FastifyRequest, "caller">): Caller {
 
 export const tenantOf = (request: Pick<FastifyRequest, "caller">): string => callerOf(request).tenant;
 
-export interface Doors {
-  /** SHA-256 of further accepted keys, hex, comma-separated: each is a tenant without limits. */
-  readonly apiKeys: string;
-  /** Whether nobody gets in while there is no key; otherwise everybody is the tenant "default" then. */
-  readonly requireKeys: boolean;
-}
-
-/** Throws UNAUTHORIZED for whoever does not get in. */
-export function identifier({ apiKeys, requireKeys }: Doors, ring: KeyRing): Identify {
+/** Throws UNAUTHORIZED for whoever does not get in. Each digest of `apiKeys` is a tenant without limits. */
+export function identifier({ apiKeys, requireKeys }: Pick<Config, "apiKeys" | "requireKeys">, ring: KeyRing): Identify {
   const accepted = acceptedDigests(apiKeys);
   return (headers, header = "Authorization: Bearer KEY") => {
     if (accepted.length === 0 && ring.empty && !requireKeys) return EVERYBODY;

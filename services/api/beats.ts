@@ -1,3 +1,17 @@
+import type { Bus } from "../shared/bus/contract.ts";
+import type { Clock } from "../shared/runtime/clock.ts";
+
+/** What a replica shows itself to the others with. */
+export interface Shown {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  /** How long a job is kept whose readers left. */
+  readonly graceMs: number;
+  readonly beatMs: number;
+  /** Its own name. */
+  readonly replica: string;
+}
+
 /** A server of the record that was started again has forgotten who shows himself: nobody is gone before he was not seen for so many beats. */
 export const ABSENT_BEATS = 2;
 /** Under which role a replica shows that it lives. */

@@ -1,6 +1,6 @@
 import { viewOf } from "./answer/follow.ts";
 import type { View } from "./answer/view.ts";
-import { type Asking, hashOf, idempotencyKeyOf, isRetry } from "./asking.ts";
+import { type ApiRequest, hashOf, idempotencyKeyOf, isRetry } from "./api-request.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { cancelJob } from "./jobs/jobs.ts";
@@ -8,7 +8,7 @@ import { placesFor } from "./paying.ts";
 import type { Prompt, WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
 import type { Submitted } from "./submit.ts";
-import { abandon, admissible, type SubmitOptions, submitJob } from "./submitting.ts";
+import { abandon, admissible, type SubmitOptions, submitJob } from "./submit-request.ts";
 
 /** One of the answers that a request asked for. */
 export interface Choice extends Submitted {
@@ -20,7 +20,7 @@ export interface Choice extends Submitted {
 /** Puts a job for each answer that is asked for into the record, and only then resolves: all of them, or an error and none that runs on. */
 export async function submitChoices(
   deps: ApiDeps,
-  request: Asking,
+  request: ApiRequest,
   generation: GenerationRequest,
   written: WrittenPrompt,
   options: SubmitOptions,
@@ -51,7 +51,7 @@ export async function submitChoices(
 }
 
 /** What was made for a request of which another answer failed: nobody hears of it, but under its key, which a retry may come with. */
-async function giveUp(deps: ApiDeps, request: Asking, choices: readonly Choice[]): Promise<void> {
+async function giveUp(deps: ApiDeps, request: ApiRequest, choices: readonly Choice[]): Promise<void> {
   const made = choices.filter(({ created }) => created);
   const cancel = async ({ jobId, giveBack }: Choice) => {
     giveBack?.();
@@ -62,7 +62,7 @@ async function giveUp(deps: ApiDeps, request: Asking, choices: readonly Choice[]
 }
 
 /** The job that the same request asked for before, if it is sent again without a key and that has lost its reader. */
-async function jobToJoin({ retries }: ApiDeps, request: Asking, { detached }: SubmitOptions, index: number): Promise<string | null> {
+async function jobToJoin({ retries }: ApiDeps, request: ApiRequest, { detached }: SubmitOptions, index: number): Promise<string | null> {
   return detached || !isRetry(request) || idempotencyKeyOf(request) !== null
     ? null
     : retries.join(callerOf(request).tenant, hashOf(request, index));

@@ -1,29 +1,25 @@
 import { STATUS_CODES } from "node:http";
 import { refusal, ServingError } from "../shared/runtime/errors.ts";
-import { toldOfFailure } from "./told.ts";
+import { redactedMessage } from "./redact.ts";
 
 /** How a surface says what went wrong. */
-export interface ErrorForm<Body extends object = object> {
+export interface ErrorForm {
   status(error: ServingError): number;
-  body(error: ServingError, requestId: string): Body;
+  body(error: ServingError, requestId: string): object;
 }
 
 /** The error body of the OpenAI surface: all four keys, always. */
-export interface ErrorBody {
-  readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
-}
-
 export const openaiErrors = {
   status: (error: ServingError): number => error.http,
-  body: (error: ServingError): ErrorBody => ({
+  body: (error: ServingError) => ({
     error: {
-      message: toldOfFailure(error),
+      message: redactedMessage(error),
       type: error.type,
       param: error.param,
       code: error.apiCode ?? error.code.toLowerCase(),
     },
   }),
-} satisfies ErrorForm<ErrorBody>;
+} satisfies ErrorForm;
 
 /** What is wrong with the field at `param`: a path as in `messages[2].content`. */
 export const invalid = (param: string, why: string, apiCode = "invalid_value"): ServingError =>
@@ -36,7 +32,7 @@ export const keyOfAnother = (): ServingError =>
 
 /** Where there is no field for the place of a mistake. */
 export function placedMessage(error: ServingError): string {
-  const message = toldOfFailure(error);
+  const message = redactedMessage(error);
   return error.param === null || message.startsWith(error.param) ? message : `${error.param}: ${message}`;
 }
 

@@ -2,15 +2,15 @@ import type { Endpoint } from "../shared/batches/batch.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import { viewOf } from "./answer/follow.ts";
 import { surfaceOf } from "./answer/surfaces.ts";
-import { askedOf } from "./asked.ts";
 import type { ApiDeps } from "./deps.ts";
+import { askedOf } from "./endpoints.ts";
 import type { Body } from "./http/body.ts";
 import type { Shown } from "./http/respond.ts";
 import { cancelJob } from "./jobs/jobs.ts";
 import { tokenized } from "./prompt/prompt.ts";
 import { CHOICES_MAX } from "./requests.ts";
 import { submit } from "./submit.ts";
-import { jobOf } from "./submitting.ts";
+import { jobOf } from "./submit-request.ts";
 
 /** A request that came as a line of a file. */
 export interface Line {

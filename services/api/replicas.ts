@@ -1,15 +1,6 @@
 import { beatWhile } from "../shared/bus/beat.ts";
-import type { Bus, Registry } from "../shared/bus/contract.ts";
-import type { Clock } from "../shared/runtime/clock.ts";
-import { ABSENT_BEATS, REPLICAS } from "./beats.ts";
-
-export interface ReplicasDeps {
-  readonly bus: Bus;
-  readonly clock: Clock;
-  readonly beatMs: number;
-  /** The name of this one. */
-  readonly replica: string;
-}
+import type { Registry } from "../shared/bus/contract.ts";
+import { ABSENT_BEATS, REPLICAS, type Shown } from "./beats.ts";
 
 /** What one that stops leaves behind, and what those of an older version say that live. */
 const GONE = "gone";
@@ -22,12 +13,12 @@ type Beats = ReadonlyMap<string, string>;
 
 /** The replicas of the API, as they show themselves. */
 export class Replicas {
-  readonly #deps: ReplicasDeps;
+  readonly #deps: Omit<Shown, "graceMs">;
   /** Looks that are under way: all who ask at once share them. */
   #now: Promise<Beats> | null = null;
   #soon: Promise<Beats> | null = null;
 
-  constructor(deps: ReplicasDeps) {
+  constructor(deps: Omit<Shown, "graceMs">) {
     this.#deps = deps;
   }
 

@@ -3,9 +3,9 @@ import type { Bus } from "../shared/bus/contract.ts";
 import { enqueue } from "../shared/bus/enqueue.ts";
 import type { JobRequest, Lane, LogRecord } from "../shared/bus/events.ts";
 import { isUnavailable, ServingError } from "../shared/runtime/errors.ts";
-import type { Random } from "../shared/runtime/random.ts";
 import type { Admission, Demand } from "./admission/admission.ts";
 import type { Place } from "./admission/places.ts";
+import type { ApiDeps } from "./deps.ts";
 import { keyOfAnother } from "./errors.ts";
 import { cancelJob, type Note } from "./jobs/jobs.ts";
 import { payloadKey } from "./responses/kept.ts";
@@ -49,11 +49,7 @@ export interface Submitted {
   readonly giveBack?: () => void;
 }
 
-export interface SubmitDeps {
-  readonly bus: Bus;
-  readonly random: Random;
-  readonly admission: Admission;
-}
+export type SubmitDeps = Pick<ApiDeps, "bus" | "random" | "admission">;
 
 /**
  * Puts a job into the record and into the prefill queue, in this order, and only then returns its id (I1). A queue that does not answer changes

@@ -22,22 +22,18 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
   const name = random.id("coordinator_");
   const open = new OpenBatches(deps);
   const running = new Map<string, Promise<void>>();
-  const webhooks = new Webhooks(deps);
   const sweeps = new Sweeps(deps);
   const reach = new Reach(log, clock);
   let isDoubtful = false;
   batchLines(metrics);
   checkWebhook(config);
+  const telling = config.webhookUrl === "" ? null : new Webhooks(deps).tellUntil(stop, reach);
   while (!stop.aborted) {
     try {
-      if (isDoubtful) await Promise.all([open.recheck(), webhooks.recheck()]);
+      await open.recheck(isDoubtful);
       isDoubtful = false;
       await open.hear();
       const nowMs = await bus.log.nowMs(open.seenMs);
-      if (config.webhookUrl !== "") {
-        await webhooks.hear();
-        webhooks.tellDue(nowMs);
-      }
       sweeps.beginIfDue(nowMs, () => open.inputs());
       for (const { batch, document } of open.free(nowMs, config.claimMs)) {
         if (running.size >= (hasToEnd(batch, nowMs) ? 2 : 1) * config.batchesMax) break; // an end does not wait for others' work
@@ -56,7 +52,7 @@ export async function coordinate(given: CoordinatorDeps, stop: AbortSignal): Pro
     }
     await clock.sleep(config.beatMs, stop).catch(() => {});
   }
-  await Promise.all([...running.values(), sweeps.over, webhooks.over()]);
+  await Promise.all([...running.values(), sweeps.over, telling]);
 }
 
 /** Never rejects: what went wrong here is tried again, here or elsewhere, once the claim runs out. */

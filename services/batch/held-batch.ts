@@ -19,7 +19,8 @@ export class HoldLost extends Error {
 /**
  * The right to write a batch. Every write names the one before, so of two coordinators one is refused; `turn` tells a write of ours whose answer
  * was lost from another's. Only the API writes beside us, and only that the batch is to be cancelled: that is taken over, and we write again.
- * Epochs begin anew in a batch that was deleted and made again under its key, so the holder is compared, too.
+ * Epochs begin anew in a batch that was deleted and made again under its key, so the holder is compared, too. A record that came back with less than it
+ * had holds an earlier turn of ours: then what came behind it is lost, and whoever claims the batch anew does it again.
  */
 export class HeldBatch {
   readonly #bus: Bus;
@@ -88,7 +89,7 @@ export class HeldBatch {
     const found = await documents.get("batch", tenant, id);
     const batch = found === null ? null : batchOf(found);
     const wasStored = batch?.turn === next.turn && batch.holder === next.holder;
-    const isOurs = batch?.epoch === epoch && (wasStored || batch.holder === this.#batch.holder);
+    const isOurs = batch?.epoch === epoch && batch.turn >= this.#batch.turn && (wasStored || batch.holder === this.#batch.holder);
     if (found === null || batch === null || !isOurs) throw new HoldLost(`${id} is another's`);
     this.#become(batch, found.place);
     return wasStored;

@@ -34,9 +34,9 @@ export class OpenBatches {
     }
   }
 
-  /** After the record was away. */
-  async recheck(): Promise<void> {
-    if (!(await this.#heard.isToBeginAgain())) return;
+  /** Before each look. `isDoubtful`: the one before failed. */
+  async recheck(isDoubtful: boolean): Promise<void> {
+    if (!(await this.#heard.isToBeginAgain(isDoubtful))) return;
     this.#open.clear();
     this.#seenMs = 0;
   }

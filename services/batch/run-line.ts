@@ -62,6 +62,7 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
   } catch (thrown) {
     stop.throwIfAborted();
     const error = ServingError.from(thrown);
+    if (begun.submission.status === "fulfilled" && isLost(error)) throw error;
     if (ending.aborted && (error.code === "CANCELLED" || error.code === "DEADLINE")) return notExecuted(ending.reason as Cause);
     if (error.code === "DEADLINE") {
       const nowMs = await persistently(deps, stop, () => deps.bus.log.nowMs());
@@ -70,6 +71,12 @@ export async function runLine(deps: LineDeps, run: LineRun): Promise<LineResult>
     return result("errors", { response: { status_code: error.http, request_id, body: openaiErrors.body(error) }, error: null });
   }
 }
+
+/**
+ * The record has less of the line's jobs than it had, as behind a power cut: no answer of theirs. Whoever takes the batch up anew submits again what is
+ * gone. No job ends with a failure that may be mended.
+ */
+const isLost = (error: ServingError): boolean => error.retryable || error.apiCode === "job_not_found";
 
 /** A line that was submitted, or refused: what is needed of it while its answer is waited for. */
 interface Begun {

@@ -1,11 +1,9 @@
+import type { JobObject } from "../api/jobs/job-object.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Client } from "./client.ts";
 
 /** What the commands read of GET /v1/jobs/{id}. */
-interface EndedJob {
-  readonly prompt_tokens: number;
-  readonly output_tokens: number;
-  readonly cache: { readonly matched_tokens: number } | null;
+interface EndedJob extends JobObject {
   readonly result: {
     readonly choices?: ReadonlyArray<{ readonly message?: { readonly content: string | null }; readonly text?: string }>;
   } | null;

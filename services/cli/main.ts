@@ -1,18 +1,20 @@
 #!/usr/bin/env node
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { type Config, environment, envName, loadConfig } from "../shared/runtime/config.ts";
-import { refusal, ServingError } from "../shared/runtime/errors.ts";
+import { refusal } from "../shared/runtime/errors.ts";
 import { packageVersion } from "../shared/runtime/package-root.ts";
+import { named, positive, whole } from "./arguments.ts";
 import { openClient } from "./client.ts";
 import type { BatchOptions } from "./commands/batch.ts";
 import type { DemoOptions } from "./commands/demo.ts";
 import type { KeyOptions } from "./commands/keys.ts";
 import type { SubmitOptions } from "./commands/submit.ts";
 import type { ClusterOptions } from "./commands/up-cluster.ts";
+import { endOf, watchOutput } from "./end.ts";
 
 /**
  * `longshore`: everything from one command. Commands load what they need when they run, so that `--help` is instant and `sizes` works on a
- * machine without kernels. Exit codes: 0 done, 1 failed, 2 a wrong command line, configuration or request, 130 left with Ctrl-C.
+ * machine without kernels.
  */
 const program = new Command("longshore")
   .description("Serves DeepSeek-V4-architecture models on hardware you own.")
@@ -41,20 +43,6 @@ const config = (): Config => loadConfig();
 const client = () => {
   const { url, key } = program.opts<{ url: string; key?: string }>();
   return openClient(url, (key ?? environment[envName("key")]) || undefined);
-};
-const whole = (text: string): number => {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
-  return Number(text);
-};
-
-const positive = (text: string): number => {
-  if (whole(text) === 0) throw new InvalidArgumentError("must be at least 1");
-  return whole(text);
-};
-
-const named = (text: string): string => {
-  if (text === "") throw new InvalidArgumentError("must not be empty");
-  return text;
 };
 
 program
@@ -170,19 +158,16 @@ program
   .description("bytes of KV per token, segment and context of a model; needs no weights")
   .argument("<config>", "a config.json, a model's folder, or v4-flash, v4-flash-0731, v4-pro")
   .action(async (name: string) => {
-    const { findModelConfig, renderSizes, sizesReport } = await import("./sizes.ts");
+    const { findModelConfig, sizes } = await import("./sizes.ts");
     const model = findModelConfig(name);
-    console.log(renderSizes(sizesReport(model.config, model.name)));
+    console.log(sizes(model.name, model.config));
   });
 
 program
   .command("inspect")
   .description("what a checkpoint holds, lacks and needs")
   .argument("<folder>")
-  .action(async (folder: string) => {
-    const { inspectReport, renderInspect } = await import("./inspect.ts");
-    console.log(renderInspect(await inspectReport(folder)));
-  });
+  .action(async (folder: string) => console.log(await (await import("./inspect.ts")).inspect(folder)));
 
 program
   .command("config")
@@ -194,12 +179,7 @@ program
 program
   .command("health", { hidden: true })
   .description("exit 0 if the process of this environment is ready")
-  .action(async () => {
-    const { port, statusPort, tlsCertFile } = config();
-    const at = "LONGSHORE_STATUS_PORT" in environment ? { port: statusPort } : { port, tls: tlsCertFile !== "" };
-    const problem = await (await import("./cluster/probe.ts")).probeHttp({ ...at, path: "/ready" });
-    if (problem !== null) throw new ServingError("UNAVAILABLE", problem);
-  });
+  .action(async () => (await import("./commands/health.ts")).health(config()));
 
 const role = (name: string, what: string, load: () => Promise<(config: Config) => Promise<void>>) =>
   program
@@ -212,23 +192,5 @@ role("prefill", "one prefill worker", async () => (await import("../prefill/main
 role("decode", "one decode worker", async () => (await import("../decode/main.ts")).runDecode);
 role("batch-coordinator", "one coordinator of batches", async () => (await import("../batch/main.ts")).runBatchCoordinator);
 
-// Whoever reads our output may have seen enough (`| head`): what is served goes on, what was computed ends as it would.
-process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
-  if (code === "EPIPE") return;
-  console.error(`longshore: the output cannot be written (${code})`);
-  process.exit(1);
-});
-process.stderr.on("error", () => {}); // what is said beside it: an answer comes without, too
-
-try {
-  await program.parseAsync();
-} catch (thrown) {
-  if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : 2;
-  else {
-    const error = ServingError.from(thrown);
-    console.error(`longshore: ${error.message}`);
-    if (error.code === "INTERNAL" && error.cause instanceof Error) console.error(error.cause.stack);
-    const isAtFault = error.http < 500 || error.code === "BAD_CHECKPOINT"; // a folder that was named
-    process.exit(isAtFault && !error.retryable ? 2 : 1); // what it had begun, such as a connection to NATS, would keep it here
-  }
-}
+watchOutput();
+await program.parseAsync().catch(endOf);

@@ -4,7 +4,7 @@ interface Progress {
   /** A line of its own, beside what is drawn. */
   say(text: string): void;
   /** Leaves the last state standing. */
-  end(note?: string): void;
+  end(): void;
 }
 
 const WIDTH = 32;
@@ -17,10 +17,6 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
   let drawnMs = 0;
   let tenth = -1;
   let last = "";
-  const draw = (line: string) => {
-    last = line;
-    out.write(out.isTTY ? `\r\x1b[2K${line}` : `${line}\n`);
-  };
   return {
     update(done, total, note = "") {
       const share = total === 0 ? 1 : Math.min(1, done / total);
@@ -31,13 +27,13 @@ export function openProgress(label: string, out: NodeJS.WriteStream = process.st
       if (!due || line === last) return;
       drawnMs = now;
       tenth = Math.floor(10 * share);
-      draw(line);
+      last = line;
+      out.write(out.isTTY ? `\r\x1b[2K${line}` : `${line}\n`);
     },
     say(text) {
       out.write(`${out.isTTY ? "\r\x1b[2K" : ""}${text}\n${out.isTTY ? last : ""}`);
     },
-    end(note) {
-      if (note !== undefined) draw(`${label} ${note}`);
+    end() {
       if (out.isTTY && last !== "") out.write("\n");
     },
   };

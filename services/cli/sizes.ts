@@ -1,43 +1,15 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseModelConfig } from "../shared/engine/checkpoint/config.ts";
-import { inventory, type Totals, totals } from "../shared/engine/checkpoint/inventory.ts";
+import { inventory, totals } from "../shared/engine/checkpoint/inventory.ts";
 import { readJson } from "../shared/engine/checkpoint/json-files.ts";
 import { payloadLayout } from "../shared/engine/layout.ts";
 import type { ModelConfig } from "../shared/engine/model-config.ts";
-import { boundaryBytes, type KvSizes, kvSizes } from "../shared/engine/sizes.ts";
+import { boundaryBytes, kvSizes } from "../shared/engine/sizes.ts";
 import { refusal } from "../shared/runtime/errors.ts";
 import { packageRoot } from "../shared/runtime/package-root.ts";
 import { bytes, whole } from "../shared/runtime/units.ts";
 import { sheet } from "./table.ts";
-
-interface SizesReport {
-  readonly name: string;
-  readonly contextTokens: number;
-  readonly weights: Totals;
-  readonly kv: KvSizes;
-  /** Of a boundary at the full context: what a takeover needs beside the segments. */
-  readonly boundaryBytes: number;
-  /** Compressed KV of one sequence of contextTokens. */
-  readonly contextBytes: number;
-  /** Windows and compressor state: what a sequence costs whatever its length. */
-  readonly fixedBytes: number;
-}
-
-/** What a model costs in weights and KV. Needs its config alone. */
-export function sizesReport(config: ModelConfig, name: string): SizesReport {
-  const layout = payloadLayout(config, { mode: "serving", segmentTokens: 512 });
-  const kv = kvSizes(config, layout);
-  return {
-    name,
-    contextTokens: config.contextTokens,
-    weights: totals(inventory(config)),
-    kv,
-    boundaryBytes: boundaryBytes(config, layout, config.contextTokens),
-    contextBytes: kv.bytesPerToken * config.contextTokens,
-    fixedBytes: kv.stateBytes,
-  };
-}
 
 /** `where`: a released model (v4-flash, v4-flash-0731, v4-pro), a config.json, or a folder that holds one. */
 export function findModelConfig(where: string): { readonly name: string; readonly config: ModelConfig } {
@@ -57,7 +29,12 @@ const isFile = (path: string) => existsSync(path) && statSync(path).isFile();
 
 const kindNames = { sliding: "window only", csa: "CSA", hca: "HCA" } as const;
 
-export function renderSizes({ name, contextTokens, weights, kv, ...report }: SizesReport): string {
+/** What a model costs in weights and KV. Needs its config alone. */
+export function sizes(name: string, config: ModelConfig): string {
+  const layout = payloadLayout(config, { mode: "serving", segmentTokens: 512 });
+  const kv = kvSizes(config, layout);
+  const weights = totals(inventory(config));
+  const { contextTokens } = config;
   const kinds = kv.kinds.map(({ kind, ratio, layers, bytesPerToken }) => [
     `  ${layers} x ${kindNames[kind]}${ratio > 0 ? `, ratio ${ratio}` : ""}`,
     `${bytesPerToken} B`,
@@ -69,9 +46,9 @@ export function renderSizes({ name, contextTokens, weights, kv, ...report }: Siz
     ["KV per token", `${kv.bytesPerToken} B`],
     ...kinds,
     [`segment of ${kv.segmentTokens} tokens`, `${whole(kv.segmentBytes)} B`],
-    [`${whole(contextTokens)} tokens`, bytes(report.contextBytes)],
-    ["sequence, fixed part", `${bytes(report.fixedBytes)}: windows ${bytes(kv.windowBytes)}, compressors ${bytes(kv.compressorBytes)}`],
-    ["boundary at the end", bytes(report.boundaryBytes)],
+    [`${whole(contextTokens)} tokens`, bytes(kv.bytesPerToken * contextTokens)],
+    ["sequence, fixed part", `${bytes(kv.stateBytes)}: windows ${bytes(kv.windowBytes)}, compressors ${bytes(kv.compressorBytes)}`],
+    ["boundary at the end", bytes(boundaryBytes(config, layout, contextTokens))],
   ];
   return sheet(name, rows);
 }

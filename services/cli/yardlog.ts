@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePrompt } from "../shared/engine/chat/prompt.ts";
 import type { Tokenizer } from "../shared/engine/tokenizer/tokenizer.ts";
 import { refusal, ServingError } from "../shared/runtime/errors.ts";
 import type { Random } from "../shared/runtime/random.ts";
+import { type FactForm, type Grammar, longestQuestion, readGrammar } from "./yardlog-grammar.ts";
 
 /** A log of a container yard as the demonstration model knows them (the model's README, "A log"), with questions and their true answers. */
 export interface Yardlog {
@@ -55,20 +55,6 @@ export async function generateYardlog({ folder, tokenizer, random, tokens, quest
 export const yardlogMessage = (log: string, question: string): string => `Yard log.\n${log}\n\n${question}`;
 
 const promptOf = (content: string) => encodePrompt([{ role: "user", content }], { release: "preview", thinking: false });
-
-interface Grammar {
-  readonly adjectives: readonly string[];
-  readonly nouns: readonly string[];
-  readonly ports: readonly string[];
-  readonly numbers: readonly number[];
-  readonly filler: readonly (readonly string[])[];
-  readonly facts: readonly FactForm[];
-}
-
-interface FactForm {
-  readonly sentence: string;
-  readonly questions: readonly string[];
-}
 
 interface Fact {
   readonly form: FactForm;
@@ -185,24 +171,4 @@ const draw = <T>(items: readonly T[], random: Random): T => items[below(items.le
 function sample<T>(items: readonly T[], count: number, random: Random): T[] {
   const left = [...items];
   return Array.from({ length: count }, () => left.splice(below(left.length, random), 1)[0]!);
-}
-
-const longestQuestion = ({ facts, adjectives, nouns }: Grammar): string => {
-  const longest = (texts: readonly string[]) => texts.reduce((a, b) => (b.length > a.length ? b : a), "");
-  return longest(facts.flatMap((form) => form.questions)).replace("{name}", `${longest(adjectives)}-${longest(nouns)}`);
-};
-
-async function readGrammar(path: string): Promise<Grammar> {
-  try {
-    const grammar = JSON.parse(await readFile(path, "utf8")) as Partial<Grammar>;
-    const lists = [grammar.adjectives, grammar.nouns, grammar.ports, grammar.numbers, grammar.filler, grammar.facts];
-    if (lists.some((list) => !Array.isArray(list) || list.length === 0)) throw new Error("a list of words is missing");
-    return grammar as Grammar;
-  } catch (cause) {
-    throw new ServingError(
-      "BAD_CHECKPOINT",
-      `${path} is not the grammar of a yard log: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
-  }
 }

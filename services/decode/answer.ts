@@ -11,8 +11,9 @@ export type WatchText = (stops: readonly string[]) => TextWatcher;
 export type End = "stop" | "length";
 
 /**
- * The answer so far, and whether it has ended. Its state follows from the ids alone, so a takeover takes the logged ids and goes on. An id
- * of `request.stopIds` ends the answer and is no part of it: it is not counted, and appended only where the hand-over had to name it.
+ * The answer so far, and whether it has ended. Its state follows from the ids alone, so a takeover takes the logged ids
+ * and goes on. An id of `request.stopIds` ends the answer and is no part of it: it is not counted, and is logged only
+ * if the hand-over had to name it.
  */
 export class Answer {
   readonly ids: number[] = [];
@@ -28,7 +29,7 @@ export class Answer {
     this.#stopIds = new Set(request.stopIds);
   }
 
-  /** Takes the next id; what ended the answer with it, if anything did. */
+  /** Takes the next id. Returns how it ended the answer; null if it did not. */
   take(id: number): End | null {
     if (this.isStop(id)) return "stop";
     this.ids.push(id);
@@ -36,12 +37,12 @@ export class Answer {
     return this.ids.length >= this.#tokensMax ? "length" : null;
   }
 
-  /** How many ids more it may have. */
+  /** How many more ids it may have. */
   get left(): number {
     return this.#tokensMax - this.ids.length;
   }
 
-  /** Whether only its last id can end it early, which a draft never has: text may end it anywhere. */
+  /** Whether only a stop id can end it early, which no draft contains. With stop strings, its text may end anywhere. */
   get endsById(): boolean {
     return this.#watcher === null;
   }

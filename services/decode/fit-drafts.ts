@@ -2,6 +2,8 @@ import type { StepInput } from "../shared/engine/engine.ts";
 import type { Draft } from "./prompt-lookup.ts";
 import type { StepCost } from "./step-cost.ts";
 
+type Cost = Pick<StepCost, "of">;
+
 /** What a sequence would run in the next step, and what it could run ahead. */
 export interface Offer {
   readonly input: Omit<StepInput, "draft">;
@@ -12,7 +14,7 @@ export interface Offer {
 const SLOWER = 1.2;
 
 /** The step with as much of the drafts as pays. At most `tokensMax` tokens in all. */
-export function fitDrafts(offers: readonly Offer[], cost: StepCost, tokensMax: number): StepInput[] {
+export function fitDrafts(offers: readonly Offer[], cost: Cost, tokensMax: number): StepInput[] {
   const lengths = worthwhile(
     offers.map(({ draft }) => draft),
     cost,
@@ -26,24 +28,27 @@ export function fitDrafts(offers: readonly Offer[], cost: StepCost, tokensMax: n
 }
 
 /**
- * How many ids of each sequence's draft to run: the likeliest first, as long as the step then brings no fewer tokens a second (spec 9.2,
- * scheduling; the chance of an id is that of all before it and its own), and as far as nobody is expected to lose much by it.
+ * How many ids of each sequence's draft to run: the likeliest first, and as many as bring the most tokens a second (spec 9.2, scheduling; the
+ * chance of an id is that of all before it and its own), of those by which nobody is expected to lose much. One more may cost much, and those behind it little.
  */
-export function worthwhile(drafts: readonly (Draft | null)[], cost: StepCost, tokensMax: number): readonly number[] {
+export function worthwhile(drafts: readonly (Draft | null)[], cost: Cost, tokensMax: number): readonly number[] {
   const lengths = drafts.map(() => 0);
   const chances = drafts.map((draft) => (draft === null || draft.ids.length === 0 ? 0 : draft.chance));
   const expected = drafts.map(() => 1);
+  const undrafted = cost.of(drafts.length);
   let all = drafts.length;
-  let fair: readonly number[] = [...lengths];
-  for (let tokens = drafts.length; tokens < tokensMax; tokens++) {
-    const best = chances.indexOf(Math.max(...chances));
-    const chance = chances[best]!;
-    if (chance === 0 || chance * cost.of(tokens) < all * cost.more) break;
-    const { ids, chance: each } = drafts[best]!;
+  let best = { lengths: [...lengths], all, time: undrafted };
+  for (let tokens = drafts.length + 1; tokens <= tokensMax; tokens++) {
+    const likeliest = chances.indexOf(Math.max(...chances));
+    const chance = chances[likeliest]!;
+    if (chance === 0) break;
+    const { ids, chance: each } = drafts[likeliest]!;
     all += chance;
-    expected[best]! += chance;
-    chances[best] = ++lengths[best]! < ids.length ? chance * each : 0;
-    if (cost.of(tokens + 1) <= SLOWER * cost.of(drafts.length) * Math.min(...expected)) fair = [...lengths];
+    expected[likeliest]! += chance;
+    chances[likeliest] = ++lengths[likeliest]! < ids.length ? chance * each : 0;
+    const time = cost.of(tokens);
+    const isFair = time <= SLOWER * undrafted * Math.min(...expected);
+    if (isFair && all * best.time >= best.all * time) best = { lengths: [...lengths], all, time };
   }
-  return fair;
+  return best.lengths;
 }

@@ -1,40 +1,47 @@
-/** A draft of what follows, and how likely each of its ids is where those before it are right. */
+/** A draft of what follows, and the chance of each of its ids if those before it are right. */
 export interface Draft {
   readonly ids: Int32Array;
   readonly chance: number;
 }
 
-/** Ids that make a place worth a look. */
+/** Ids that must match for a copy to begin. */
 const SAME = 3;
-/** The text is looked through for so many ids in one call: a prompt of a million tokens is known after sixteen steps. */
+/** The most ids that are indexed in one call: a prompt of a million tokens is indexed after sixteen steps. */
 const INDEXED_MAX = 65_536;
-/** Places that are remembered for one answer, powers of two: where its text has a million ids 4 MB. */
+/** Places in one answer's index, powers of two: 4 MB for a text of a million ids. */
 const PLACES_MIN = 2 ** 10;
 const PLACES_MAX = 2 ** 20;
-/** Behind so many ids in a row a copy is another matter than where it has just begun. */
+/** After this many ids in a row a copy is long, and its ids have a chance of their own. */
 const LONG = 8;
-/** How much the last id that was checked counts. */
+/** Weight of the last checked id in a chance. */
 const RATE = 1 / 16;
 
 /**
- * Prompt lookup decoding: an answer that quotes its prompt, or goes on as it went before, is drafted from there, without another model. What
- * a draft is worth is learnt from all of its ids that came, whether they were run ahead or not.
+ * Prompt lookup decoding: an answer that quotes its prompt, or repeats itself, is drafted from the earlier text,
+ * without another model. What a draft is worth is learnt from all of its ids that came, whether they were run ahead or
+ * not.
  */
 export class PromptLookup {
-  /** By the hash of SAME ids, the index behind the last place that has them; 0: none. Another place may have taken it. */
+  /**
+   * By the hash of SAME ids, the index behind the last place that has them; 0: none. Places of equal hash replace each
+   * other.
+   */
   #places = new Int32Array(PLACES_MIN);
-  /** Ids that are looked through. */
+  /** Ids that are indexed. */
   #indexed = SAME - 1;
-  /** The chance of an id where a copy has just begun, and where it is long. */
+  /** The chance of an id in a copy that has just begun, and in a long one. */
   readonly #chances = [0.4, 0.8];
-  /** Ids that had run at the last call, and what was to follow behind the next. */
+  /** How many ids there were at the last call, and the draft it gave, which follows its `next`. */
   #at = 0;
   #draft = new Int32Array();
-  /** Where that next one is copied from, -1: nowhere; and how many were before it. */
+  /** Index that `next` is copied from, -1: none; and how many ids of the copy came before it. */
   #source = -1;
   #copied = 0;
 
-  /** `ids`: the text so far, that of the calls before and more; `next` comes behind it. At most `max` ids, which may be none. */
+  /**
+   * Drafts what follows `next`: at most `max` ids, which may be none. `ids`: the text before `next`, which extends that
+   * of the last call.
+   */
   draft(ids: Int32Array, next: number, max: number): Draft {
     this.#learn(ids, next);
     this.#index(ids);
@@ -55,7 +62,7 @@ export class PromptLookup {
     return this.#copied < LONG ? 0 : 1;
   }
 
-  /** From what came since the last call. */
+  /** Learns from what came since the last call. */
   #learn(ids: Int32Array, next: number): void {
     for (const [i, expected] of this.#draft.entries()) {
       const at = this.#at + 1 + i;
@@ -74,13 +81,13 @@ export class PromptLookup {
     this.#indexed = Math.max(this.#indexed, end);
   }
 
-  /** Two to four times as many as the text has ids, which is looked through anew. */
+  /** Two to four times as many places as the text has ids, which are then indexed anew. */
   #makePlaces(length: number): void {
     this.#places = new Int32Array(Math.min(PLACES_MAX, 2 ** (2 + Math.floor(Math.log2(length)))));
     this.#indexed = SAME - 1;
   }
 
-  /** The index of `next` where it last stood behind the same two ids; -1: nowhere. */
+  /** The index of `next` where it last followed the same two ids; -1: nowhere. */
   #lookUp(ids: Int32Array, next: number): number {
     const [first, second] = [ids.at(-2), ids.at(-1)];
     if (first === undefined || second === undefined) return -1;

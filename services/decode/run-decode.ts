@@ -23,16 +23,21 @@ export interface DecodeWorker {
   readonly batch: RunningBatch;
 }
 
-/** Tokens of an answer for which there is room when it is begun; beyond them it goes on while there is. Many requests allow all that the context has, and need little of it. */
+/**
+ * Tokens of an answer for which room is taken when it begins; beyond them it goes on while there is room. Many requests
+ * allow the whole context and need little of it.
+ */
 const EXPECTED_TOKENS = 4_096;
-/** Segments a decode worker computes itself: as many as a worker that died may have had on their way to the store. */
+/**
+ * The most missing segments that a decode worker computes itself: as many as a worker that died may have been storing.
+ */
 const MISSING_MAX = 4;
 /** Tokens fed together while a sequence is brought up to date: few, because the running batch waits for them. */
 const CATCH_UP_TOKENS = 128;
 
 /**
- * Continues the answer after what is in the log, wherever that ends: one token after prefill, many after a takeover. Logged ids are fed as
- * input and never drawn again.
+ * Continues the answer after what is in the log, wherever that ends: one token after prefill, many after a takeover.
+ * Logged ids are fed as input and never drawn again.
  */
 export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<void> {
   const { bus, engine } = worker.deps;
@@ -62,7 +67,10 @@ export async function runDecode(worker: DecodeWorker, job: HeldJob): Promise<voi
   }
 }
 
-/** A store that lost the segments again before they brought a single token is no help: then this worker computes them itself, and the job cannot go round for ever. */
+/**
+ * Whether the store lost the segments again before they gave a single token. This worker then computes them itself, so
+ * that the job does not go round for ever.
+ */
 const wasSentBackInVain = (job: HeldJob): boolean =>
   job.history.findLast(({ event }) => event.type === "sent_back" || event.type === "tokens")?.event.type === "sent_back";
 
@@ -107,7 +115,10 @@ async function catchUp({ worker, job, context, cached }: Run, opened: Opened): P
   });
 }
 
-/** However the generation ends, what it drew gets into the log, and its boundary into the store: the next turn, or whoever takes over, starts warm. */
+/**
+ * However the generation ends, its tokens get into the log and its boundary into the store: the next turn, or a
+ * successor, starts warm.
+ */
 async function generateAndKeep({ worker, job, context, answer }: Run, sequence: SequenceId): Promise<Ended> {
   const { engine, clock, grammars } = worker.deps;
   const writer = new TokenWriter(job, clock, worker.settings, answer.ids.length, () => worker.batch.wake());
@@ -120,7 +131,7 @@ async function generateAndKeep({ worker, job, context, answer }: Run, sequence: 
     await writer.close();
     throw thrown;
   } finally {
-    const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step took it along
+    const boundary = job.claim.lost ? null : await engine.boundary(sequence).catch(() => null); // a failed step lost the sequence, too
     if (boundary !== null) context.keepBoundary(context.ids.length, boundary);
   }
 }

@@ -6,22 +6,25 @@ import { fitDrafts, type Offer, worthwhile } from "./fit-drafts.ts";
 import type { Draft } from "./prompt-lookup.ts";
 import { StepCost } from "./step-cost.ts";
 
-/** How long a step waits for members that will be ready soon: otherwise they would take part in every other step only. */
+/** How long a step waits for members that will be ready soon: otherwise they would be in every other step only. */
 const SOON_MS = 5;
 
 /** A sequence in the running batch. */
 export interface Member {
-  /** Settles when it need not wait any more; null where nothing tells how long it will, and where it does not. */
+  /** Settles when the member need not wait any more; null if it does not wait, or nothing tells for how long. */
   readonly soon: Promise<void> | null;
   /** What the next step feeds, or null while it has to wait. */
   next(): Offer | null;
   /** The step's outcome. Must not throw, must not wait. */
   deliver(result: Stepped): void;
-  /** This member's part of a step failed, or all of it did. */
+  /** This member's part of a step failed, or the whole step did. */
   fail(error: unknown): void;
 }
 
-/** All sequences of a worker, stepped together by one loop: as many as a step takes at most. Who joins takes part in the next step, who leaves in none. */
+/**
+ * All sequences of a worker, at most as many as a step takes, stepped together by one loop. A member that joins is in
+ * the next step, one that leaves in none.
+ */
 export class RunningBatch {
   readonly #engine: Engine;
   readonly #clock: Clock;
@@ -49,13 +52,13 @@ export class RunningBatch {
     this.wake();
   }
 
-  /** How much of a member's draft would pay now, if the others had none: for more of it nothing need be prepared. */
+  /** How many ids of a member's draft would pay now if the others had none: more of it need not be prepared. */
   worth(draft: Draft): number {
     const others = Math.max(0, this.#members.length - 1);
     return worthwhile([draft, ...Array(others).fill(null)], this.#cost, this.#engine.info.batchMax)[0]!;
   }
 
-  /** Somebody who waited can go on. */
+  /** A member that waited can go on. */
   wake(): void {
     this.#wake();
   }
@@ -71,7 +74,7 @@ export class RunningBatch {
     this.#looping = false;
   }
 
-  /** False if nobody was ready. */
+  /** False if no member was ready. */
   async #step(): Promise<boolean> {
     const soon = this.#members.flatMap((member) => member.soon ?? []);
     if (soon.length > 0) await Promise.race([Promise.all(soon), this.#clock.sleep(SOON_MS)]);
@@ -104,7 +107,10 @@ export class RunningBatch {
 
 const hand = (member: Member, result: StepResult): void => ("failed" in result ? member.fail(result.failed) : member.deliver(result));
 
-/** Nobody knows whose fault the failure of a joint step is, so it must not end a job: each is tried again, and attempts are counted. */
+/**
+ * Nothing tells which job made a joint step fail, so the failure must not end one: each is tried again, and attempts
+ * are counted.
+ */
 function blameless(cause: unknown): ServingError {
   const error = ServingError.from(cause);
   return error.retryable ? error : new ServingError("INTERNAL", `a step of several jobs failed: ${error.message}`, { cause });

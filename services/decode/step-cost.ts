@@ -1,41 +1,47 @@
-/** How much the last step counts: for what a step takes, and for what a token more does, which changes less. */
-const RATE = 1 / 32;
-const SLOPE_RATE = 1 / 256;
-/** A step that took so many times as long as others waited for somebody else, and tells no more than that it was long. */
+/** How much of its weight what was measured keeps with each step. */
+const KEPT = 1 - 1 / 128;
+/** A mean is one of so many steps at most, the last ones first. */
+const WEIGHT_MAX = 32;
+/** A guess weighs half of a measured step: one that was unlucky is tried again soon, what is known well after some 500 steps. */
+const DOUBT = 0.5;
+/** A step that took so many times as long as expected waited for somebody else, and tells no more than that it was long. */
 const LONG = 4;
-/** Until steps tell: what all tokens of a step share costs as much as so many of them. Twice what was measured of V4-Flash, since only who tries learns. */
-const SHARED_TOKENS = 4;
-/** How much steps must differ in their tokens, as a variance, to tell as much as that does. */
-const DOUBT = 0.25;
 
-/** What a step takes by its tokens, learnt from those before, the last ones most: a line. As its caller sees it, in any unit. */
+/**
+ * What a step takes by its tokens, learnt from those before, as their caller saw them, in any unit: each number of tokens by itself, since one more
+ * may cost much and the next nothing. What was never measured, or long ago, is guessed as low as it can be where more tokens take no less, and
+ * no more for each of them: only who tries learns, and a try in some hundred steps costs little.
+ */
 export class StepCost {
-  #steps = 0;
-  #tokens = 1;
-  #time = 1;
-  #variance = 0;
-  #covariance = 0;
+  /** Both by tokens. */
+  readonly #measured = [{ weight: 0, time: 0 }];
+  #believed: readonly number[] = [0];
 
   learn(tokens: number, time: number): void {
-    const isFirst = ++this.#steps === 1;
-    const off = tokens - this.#tokens;
-    const late = (isFirst || this.#time === 0 ? time : Math.min(time, LONG * this.#time)) - this.#time;
-    this.#tokens += Math.max(RATE, 1 / this.#steps) * off;
-    this.#time += Math.max(RATE, 1 / this.#steps) * late;
-    if (isFirst) return; // there is nothing to differ from
-    const rate = Math.max(SLOPE_RATE, 1 / this.#steps);
-    this.#variance += rate * (off * off - this.#variance);
-    this.#covariance += rate * (off * late - this.#covariance);
+    const expected = this.of(tokens);
+    while (this.#measured.length <= tokens) this.#measured.push({ weight: 0, time: 0 });
+    for (const one of this.#measured) one.weight *= KEPT;
+    const own = this.#measured[tokens]!;
+    own.weight = Math.min(own.weight + 1, WEIGHT_MAX);
+    own.time += ((expected === 0 ? time : Math.min(time, LONG * expected)) - own.time) / own.weight;
+    this.#believed = this.#believe();
   }
 
   of(tokens: number): number {
-    return Math.max(0, this.#time + (tokens - this.#tokens) * this.more);
+    return this.#believed[Math.min(tokens, this.#believed.length - 1)]!;
   }
 
-  /** Of one more token. Where steps have long been alike nobody knows it any more, and it is tried again. */
-  get more(): number {
-    const expected = this.#time / (this.#tokens + SHARED_TOKENS);
-    const learnt = (this.#covariance + DOUBT * expected) / (this.#variance + DOUBT);
-    return Math.min(Math.max(0, learnt), this.#time / this.#tokens);
+  #believe(): number[] {
+    const most = this.#measured.length - 1;
+    const shares = [0]; // of what more tokens take, as if there were no other cost
+    for (let n = most; n > 1; n--) shares[n - 1] = (this.#blended(n, shares[n] ?? 0) * (n - 1)) / n;
+    const believed = [0];
+    for (let n = 1; n <= most; n++) believed.push(this.#blended(n, Math.max(believed[n - 1]!, shares[n] ?? 0)));
+    return believed;
+  }
+
+  #blended(tokens: number, guess: number): number {
+    const { weight, time } = this.#measured[tokens]!;
+    return (weight * time + DOUBT * guess) / (weight + DOUBT);
   }
 }

@@ -56,7 +56,10 @@ export class TokenWriter {
     if (this.#pending.length > 0) throw this.#job.signal.reason;
   }
 
-  /** In place of `close` where the answer has ended: resolves to what is left for the event that tells so, once all before it is in the log. */
+  /**
+   * Instead of `close` when the answer has ended: once all tokens before them are in the log, resolves to those that
+   * the event that ends the job brings.
+   */
   async finish(): Promise<{ readonly tokens?: Tokens }> {
     this.#finishing = true;
     this.#pause.end();

@@ -21,13 +21,14 @@ export interface PrefillWorker {
   readonly deps: WorkerDeps;
   readonly settings: PrefillSettings;
   readonly contextOf: ReturnType<typeof contextFactory>;
-  /** Of all its jobs: the engine computes one chunk at a time. */
+  /** Shared by all its jobs: the engine computes one chunk at a time. */
   readonly chunks: ChunkSize;
 }
 
 /**
- * Turns a prompt into stored segments, a boundary and the first token, and hands the job to decode. A job that was sent back has tokens
- * in its log already: then the sequence is the prompt and all of these but the last, and nothing is drawn again.
+ * Turns a prompt into stored segments, a boundary and the first token, and hands the job to decode. A job that was sent
+ * back has tokens in its log already: then the sequence is the prompt and all of these but the last, and nothing is
+ * drawn again.
  */
 export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<void> {
   const { bus, engine, store, clock } = worker.deps;
@@ -55,14 +56,17 @@ export async function runPrefill(worker: PrefillWorker, job: HeldJob): Promise<v
   }
 }
 
-/** Segments that are stored of the context, at least one token short of all. Throws Interrupted (waiting) while another job computes what is missing. */
+/**
+ * Leading stored segments of the context but its last token, which is always run. Claims the first that is missing.
+ * Throws Interrupted (waiting) while another job computes it.
+ */
 async function countStored(job: HeldJob, context: Context, claims: SegmentClaims): Promise<number> {
   const tokens = context.ids.length - 1;
-  const whole = Math.floor(tokens / context.segmentTokens); // the rest is run by everybody
+  const whole = Math.floor(tokens / context.segmentTokens); // every job runs the rest itself
   for (;;) {
     job.check();
     const stored = await context.countStored(tokens);
-    job.pulse(); // each answer of a slow store may take a part of the claim's time
+    job.pulse(); // an answer of a slow store may take part of the claim's time
     if (stored === whole) return stored;
     if (!(await claims.take(stored))) throw new Interrupted("waiting", WAITS_FOR_PREFIX);
     job.pulse();
@@ -79,7 +83,7 @@ interface Run {
   readonly cached: number;
   /** Whether the answer's first token is still to be drawn. */
   readonly draws: boolean;
-  /** What it may be; null: anything. */
+  /** The tokens it may be; null: any. */
   readonly allowed: Allowed | null;
 }
 
@@ -100,7 +104,7 @@ async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }>
   const opened = await engine.open({ segments: segments.map(({ memory }) => memory), boundary });
   try {
     const total = run.context.ids.length;
-    // Whoever takes over must not take what this job stores for what others had stored.
+    // A successor must not count what this job stores as stored by others.
     if (storesMore(run.context, opened.position)) await run.job.tell({ done: opened.position, total, cached: run.cached });
     const drawn = await computeFrom(run, opened);
     return { drawn, recomputed: Math.max(0, storedTokens - opened.position) };
@@ -112,7 +116,7 @@ async function compute(run: Run): Promise<{ drawn: Filled; recomputed: number }>
 const storesMore = ({ ids, segmentTokens }: Context, position: number): boolean =>
   Math.floor(ids.length / segmentTokens) > Math.floor(position / segmentTokens);
 
-/** Resolves once all segments are stored, or the store did not take them; the boundary at the end is on its way. */
+/** Resolves once every segment is stored or refused; the boundary at the end is on its way. */
 async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
   const { worker, job, context, claims, cached } = run;
   const { engine, pulse } = worker.deps;
@@ -131,7 +135,7 @@ async function computeFrom(run: Run, opened: Opened): Promise<Filled> {
       claims.renew();
     },
   });
-  if (!job.leaving) job.check(); // whoever leaves here is done: others would run its end again
+  if (!job.leaving) job.check(); // a job that would leave here is done: others would only run its end again
   await context.settled();
   context.keepBoundary(context.ids.length, await engine.boundary(opened.sequence));
   return drawn;

@@ -3,8 +3,9 @@ import type { SegmentStore } from "../shared/segments/contract.ts";
 import type { Context } from "../shared/worker/context.ts";
 
 /**
- * Tells other jobs which segments this one computes now, so that a shared prefix is computed once. Nothing but time depends on it: a claim
- * that is refused or forgotten in the middle only means that two jobs compute the same. The owner is the job, so whoever takes it over goes on.
+ * Tells other jobs which segments this one computes now, so that a shared prefix is computed once. Nothing but time
+ * depends on it: a claim that is refused or forgotten halfway only means that two jobs compute the same. The owner is
+ * the job, so a worker that takes it over keeps the claims.
  */
 export class SegmentClaims {
   readonly #store: SegmentStore;
@@ -12,7 +13,7 @@ export class SegmentClaims {
   readonly #context: Context;
   readonly #owner: string;
   readonly #claimMs: number;
-  /** Indices of the chunk before (perhaps not stored yet) and of this one. */
+  /** Segment indices of the previous chunk, perhaps not stored yet, and of this one. */
   #before: readonly number[] = [];
   #now: readonly number[] = [];
   #renewedMs = 0;
@@ -32,7 +33,7 @@ export class SegmentClaims {
     return true;
   }
 
-  /** Moves on to the whole segments of `first` to `last`. */
+  /** Claims the whole segments from `first` to `last`, inclusive. */
   async cover(first: number, last: number): Promise<void> {
     const whole = Math.floor(this.#context.ids.length / this.#context.segmentTokens);
     this.#before = this.#now;
@@ -45,7 +46,7 @@ export class SegmentClaims {
     if (this.#clock.monotonicMs() - this.#renewedMs > this.#claimMs / 3) void this.#renewAll();
   }
 
-  /** Lets others go on at once. What was stored they find, whoever claims it. */
+  /** Releases the claims, so that others go on at once. Stored segments are found whoever claims them. */
   async end(): Promise<void> {
     const indices = new Set([...this.#before, ...this.#now]);
     await Promise.all([...indices].map((index) => this.#store.unclaim(this.#context.key(index), this.#owner)));

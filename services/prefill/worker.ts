@@ -5,7 +5,7 @@ import { KvRoom } from "../shared/worker/kv-room.ts";
 import { station } from "../shared/worker/station.ts";
 import { type PrefillSettings, type PrefillWorker, runPrefill } from "./run-prefill.ts";
 
-/** A turn is long beside what goes on in it, and short beside a prompt for which others would not want to wait. */
+/** Chunks in a turn: long against one chunk, short against a prompt that others would not want to wait for. */
 const TURN_CHUNKS = 3;
 
 /** Works until `stop` aborts, then finishes the chunk it is in, hands back its jobs and resolves. */

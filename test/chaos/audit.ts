@@ -8,7 +8,7 @@ import type { Expected, Job } from "./jobs.ts";
 
 /** What became of one job. */
 export interface Verdict {
-  /** Why it is not what a quiet day gives; empty if it is. */
+  /** Differences from a quiet day; empty if there are none. */
   readonly faults: readonly string[];
   readonly tokensLost: number;
   readonly tokensDoubled: number;
@@ -20,7 +20,7 @@ export interface Verdict {
   readonly sentBack: number;
   /** Turns that ended because others waited. */
   readonly turns: number;
-  /** Segments of prompts computed in all, and of these, by somebody who had no need to on a quiet day. */
+  /** Segments of prompts computed in all, and those of them that would not be computed on a quiet day. */
   readonly segments: number;
   readonly segmentsAgain: number;
   /** The longest a job stood still once it had begun, from when (wall clock), and between which events. */
@@ -77,7 +77,10 @@ const takeoversOf = (records: readonly LogRecord[]): number =>
   records.filter(({ event }, i) => event.type === "claimed" && ["claimed", "progress", "tokens"].includes(records[i - 1]!.event.type))
     .length;
 
-/** Each claim of prefill says where it starts, after 0 while it loads what is stored; what an earlier claim of this job had computed behind that is computed again. */
+/**
+ * Each prefill claim reports 0 while it loads what is stored, then where it starts. What an earlier claim of this job
+ * had computed beyond that is computed again.
+ */
 function segmentsOf(records: readonly LogRecord[]): Pick<Verdict, "segments" | "segmentsAgain"> {
   let [computed, again, reached] = [0, 0, 0];
   let at: number | null = null;

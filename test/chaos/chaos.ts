@@ -92,7 +92,7 @@ async function askAll(cluster: ChaosCluster, { jobs: count, seed, clients, patie
 
 const AWAY_MS = 30_000;
 
-/** The storm goes on while the log is read. */
+/** Repeats the read, because the storm goes on meanwhile. */
 async function recordsOf({ bus }: ChaosCluster, jobId: string): Promise<readonly LogRecord[]> {
   for (const endMs = performance.now() + AWAY_MS; ; await sleep(100)) {
     try {
@@ -103,7 +103,10 @@ async function recordsOf({ bus }: ChaosCluster, jobId: string): Promise<readonly
   }
 }
 
-/** A message whose holder died comes to somebody else before it is gone; one that a killed nats-server kept is swept away. */
+/**
+ * How long messages may be left: one whose holder died is redelivered before it is gone, and one that a killed
+ * nats-server kept is swept away.
+ */
 const IDLE_MS = 30_000;
 
 /** A cluster without work has no messages. */

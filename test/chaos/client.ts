@@ -19,8 +19,9 @@ export interface Reply {
 }
 
 /**
- * Asks as a careful client would: with an Idempotency-Key, from one replica and then another, and with Last-Event-ID where a stream broke.
- * Throws for an answer that no retry can mend, and after `patienceMs`. `onJob` is called with the job's id whenever a stream of it begins.
+ * Asks as a careful client would: with an Idempotency-Key, from one replica and then another, and with Last-Event-ID
+ * where a stream broke. Throws for an answer that no retry can mend, and after `patienceMs`. `onJob` is called with the
+ * job's id whenever a stream of it begins.
  */
 export async function ask(apis: readonly string[], job: Job, patienceMs: number, onJob?: (jobId: string) => void): Promise<Reply> {
   const reading = new Reading(job, onJob);
@@ -38,7 +39,7 @@ export async function ask(apis: readonly string[], job: Job, patienceMs: number,
   }
 }
 
-/** An answer that will not get better. */
+/** An answer that no retry can mend. */
 class Wrong extends Error {}
 
 interface Chunk {
@@ -57,7 +58,7 @@ class Reading {
   readonly #onJob: ((jobId: string) => void) | undefined;
   #jobId: string | null = null;
   #lastId: string | null = null;
-  /** Read up to the event that `#lastId` names; what came behind it comes again. */
+  /** `#text` is read up to the event that `#lastId` names; what came after it (`#unsure`) comes again. */
   #text = "";
   #unsure = "";
   #reason = "";

@@ -41,7 +41,7 @@ export interface ChaosCluster {
   readonly replicas: readonly Replica[];
   /** URL of each API replica; it outlives the process behind it. */
   readonly apis: readonly string[];
-  /** The record, seen past the disturbed network. */
+  /** The record, reached past the disturbed network. */
   readonly bus: Bus;
   /** Where the processes' output lies. */
   readonly folder: string;

@@ -90,13 +90,17 @@ export interface Storm {
   readonly only: RegExp;
 }
 
-/** Disturbances before the first answer, and for each answer: on a machine that is slow or busy with others a job meets no worse storm than on a fast one. */
+/**
+ * Disturbances before the first answer, and for each answer: on a machine that is slow or busy with others, a job meets
+ * no worse storm than on a fast one.
+ */
 const UNANSWERED_MAX = 20;
 const PER_ANSWER = 0.6;
 
 /**
- * One disturbance after the other, at random moments, until `stop` aborts; they may overlap, but no part suffers
- * two at once. Seed and number of a disturbance decide what it is. The storm pauses while `answers`, those so far, are few for what has happened. Resolves, once all is whole again, to what happened and what did not heal.
+ * One disturbance after the other, at random moments, until `stop` aborts; they may overlap, but no part suffers two at
+ * once. Seed and number of a disturbance decide what it is. The storm pauses while there are few `answers` so far for
+ * the disturbances so far. Resolves, once all is whole again, to what happened and what did not heal.
  */
 export async function disturb(
   cluster: ChaosCluster,

@@ -5,7 +5,10 @@ import { alone } from "../support/alone.ts";
 import { requestOf } from "../support/workers.ts";
 import { SEGMENT_TOKENS, settings } from "./cluster.ts";
 
-/** How a client asks: reads a stream, waits for the whole answer, or submits a job that lives without it and reads later. */
+/**
+ * How a client asks: reads a stream, waits for the whole answer, or submits a job that lives without it and reads
+ * later.
+ */
 export type Way = "stream" | "whole" | "detached";
 
 export interface Job {
@@ -24,7 +27,9 @@ export interface Expected {
 }
 
 const ways: readonly Way[] = ["stream", "stream", "stream", "whole", "detached"];
-/** Documents many jobs ask about: their segments are shared, and computed by one of those who wait for them. */
+/**
+ * Documents that many jobs ask about: their segments are shared, and computed by one of the jobs that wait for them.
+ */
 const DOCUMENTS = 12;
 const DOCUMENT_TOKENS = 3_000;
 /** One prompt of so many is too long for a message and travels through the payload store. */
@@ -50,7 +55,7 @@ export function jobsOf(seed: number, count: number, vocabSize: number): Job[] {
   });
 }
 
-/** The same questions to the engine alone, on no bus, no store and no network. */
+/** The engine's own answers to the same questions, without bus, store or network. */
 export async function oracle(): Promise<{ vocabSize: number; answer(job: Job): Promise<Expected> }> {
   const tokenizer = await Tokenizer.load(settings.LONGSHORE_MODEL_PATH);
   const { vocabSize, stopIds, ids: named } = tokenizer;

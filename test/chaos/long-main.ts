@@ -24,7 +24,7 @@ const ids = await tokenizer.encode(prompt);
 const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, seed: 0n };
 const request = { maxTokens: 100, stopIds: [...tokenizer.stopIds], sampling, deadlineMs: Date.now() + 3_600_000 };
 
-// A chunk as long as a segment, one on its way to the store: then no more than two segments are in flight.
+// A chunk as long as a segment, and one upload at a time: then no more than two segments are in flight.
 const settings = {
   LONGSHORE_MODEL_PATH: folder,
   LONGSHORE_CHUNK_TOKENS: "512",

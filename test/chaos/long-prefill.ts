@@ -20,7 +20,7 @@ import { segmentKeys } from "../support/segments.ts";
 import { requestOf, submitJob } from "../support/workers.ts";
 
 export interface Kill {
-  /** Of the prompt that was stored when the worker was killed. */
+  /** Part of the prompt that was stored when the worker was killed. */
   readonly fraction: number;
   /** Tokens whose segments were stored when it was dead. */
   readonly stored: number;
@@ -28,7 +28,7 @@ export interface Kill {
   readonly reached: number;
   /** Where its successor began. */
   readonly resumed: number;
-  /** Computed twice. */
+  /** Tokens computed twice. */
   readonly recomputed: number;
 }
 
@@ -44,9 +44,15 @@ export const killsTable = (kills: readonly Kill[]): string =>
 /** A prefill of one long prompt, and everything it runs on. */
 export interface Rig {
   readonly opened: OpenedEngine;
-  /** Tokens a kill may cost: one chunk in flight, the segments on their way to the store, and the replay that rebuilds the windows where no boundary lies. */
+  /**
+   * Tokens a kill may cost: one chunk in flight, the segments on their way to the store, and the replay that rebuilds
+   * the windows where no boundary lies.
+   */
   readonly recomputedMax: number;
-  /** Prefills while the worker that holds the job is killed at each of these parts of the prompt; then the answer is generated. */
+  /**
+   * Prefills while the worker that holds the job is killed at each of these parts of the prompt; then the answer is
+   * generated.
+   */
   run(ids: Int32Array, request: Partial<JobRequest>, fractions: readonly number[]): Promise<{ kills: readonly Kill[]; ids: number[] }>;
   close(): Promise<void>;
 }
@@ -75,7 +81,8 @@ export async function openRig(env: Readonly<Record<string, string>>): Promise<Ri
       const stored = storedTokens(store, config, info, request.tenant, ids);
       const kills: Kill[] = [];
       for (const fraction of fractions) {
-        // From a look on one segment more is stored, or what a socket had read with it, however late we are, and none once it is enough.
+        // After each look at most one more segment is stored, or what a socket had read with it, however late we are;
+        // once enough are stored, none is.
         for (way.hold(); (await stored()) < fraction * ids.length; way.hold()) {
           way.hold(info.segmentBytes);
           await sleep(5);
@@ -102,7 +109,7 @@ async function submit(bus: Bus, jobId: string, ids: Int32Array, request: JobRequ
   await submitJob(bus, jobId, request);
 }
 
-/** Tokens of the prompt whose segments are in the store, without a hole. */
+/** Tokens of the prompt whose segments are in the store, without a gap. */
 function storedTokens(store: SegmentStore, { sharedSalt }: Config, info: EngineInfo, tenant: string, ids: Int32Array) {
   const { fingerprint, kvLayout: layout, layers: layerCount, segmentTokens } = info;
   const salt = JSON.stringify([sharedSalt, tenant]);
@@ -119,11 +126,11 @@ async function holderOf(bus: Bus, jobId: string, workers: ReadonlySet<RoleProces
   return { victim, epoch: claimed.epoch };
 }
 
-/** For slow machines, and such as are busy with something else. */
+/** For machines that are slow or busy. */
 const RESUME_MS = 300_000;
 const END_MS = 3_000_000;
 
-/** What the successor of `epoch` says once it computes: while it loads what is stored, it says 0. */
+/** The first progress of the successor of `epoch` that is not 0, which it reports while it loads what is stored. */
 async function resumption(bus: Bus, jobId: string, epoch: number, stored: number): Promise<Omit<Kill, "fraction">> {
   let reached = stored;
   for await (const { epoch: by, event } of bus.log.follow(jobId, 0, AbortSignal.timeout(RESUME_MS))) {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { LossyProxy } from "../support/proxy.ts";
 import { type End, type Role, RoleProcess } from "../support/role-process.ts";
 
-/** Until an orchestrator has noticed and starts it again. */
+/** Time until an orchestrator has noticed and starts it again. */
 const RESTART_MS = 250;
 
 export interface ReplicaOptions {
@@ -21,7 +21,7 @@ export class Replica {
   readonly name: string;
   readonly role: Role;
   readonly links: { readonly nats: LossyProxy; readonly redis: LossyProxy };
-  /** Processes that ended though nobody ended them: each is a bug. */
+  /** Processes that ended without being told to: each is a bug. */
   readonly crashes: string[] = [];
   restarts = 0;
   readonly #env: Readonly<Record<string, string>>;
@@ -104,7 +104,9 @@ export class Replica {
   }
 }
 
-/** A process may end by a signal it was sent; told to drain, also with 0, or by killing itself when that takes too long. */
+/**
+ * A process may end by a signal it was sent; told to drain, also with 0, or by killing itself when that takes too long.
+ */
 function crashOf({ code, signal }: End, told: NodeJS.Signals | null, stopping: boolean): string | null {
   if (told === "SIGKILL" && signal === "SIGKILL") return null;
   if ((told === "SIGTERM" || stopping) && (code === 0 || signal === "SIGKILL")) return null;

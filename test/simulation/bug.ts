@@ -5,7 +5,10 @@ import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import type { Process } from "./process.ts";
 import type { World } from "./world.ts";
 
-/** A mistake planted into every process of a run, to see that the simulator notices. None of them is a part of the services. */
+/**
+ * A mistake planted into every process of a run, to see that the simulator notices. None of them is a part of the
+ * services.
+ */
 export interface Bug {
   readonly journal?: (journal: Journal, process: Process, world: World) => Journal;
   readonly bus?: (bus: Bus, process: Process, world: World) => Bus;

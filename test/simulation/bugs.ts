@@ -125,7 +125,7 @@ const onClaim = (bus: Bus, change: (claim: Claim) => Claim): Bus => ({
   }),
 });
 
-/** Every record is stored as `rewrite` has it, under the id that belongs to it. */
+/** Stores every record as `rewrite` gives it, under the id that belongs to it. */
 const rewriting = (journal: Journal, rewrite: (record: LogRecord) => LogRecord): Journal =>
   overriding(journal, {
     append: (jobId, bytes, after, id) => {
@@ -143,7 +143,7 @@ function withoutWindow(boundary: Uint8Array): Uint8Array {
   return boundary.fill(0, boundary.length - 4 * Math.min(position, WINDOW));
 }
 
-/** Where the boundary is gone it goes on at the end of the segments, as if there were no windows to rebuild. */
+/** Without a boundary it goes on at the end of the segments, as if there were no windows to rebuild. */
 function withoutReplay(engine: Engine): Engine {
   return overriding(engine, {
     open: ({ segments, boundary }) => {
@@ -156,7 +156,7 @@ function withoutReplay(engine: Engine): Engine {
   });
 }
 
-/** The last id of an event of tokens as another draw would have had it. */
+/** The last id of a `tokens` event as another draw would have given it. */
 function resampled(record: LogRecord): LogRecord {
   if (record.event.type !== "tokens") return record;
   const { first, ids } = record.event;

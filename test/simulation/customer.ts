@@ -15,15 +15,17 @@ export const engineOptions = { ...usual, contextTokens: 17_000 };
 /** Longer than any run. */
 const LONG_MS = 3_600_000;
 
-/** What a customer wants. */
 export interface Order {
   readonly key: string;
   readonly atMs: number;
   readonly ids: Int32Array;
   readonly tenant: string;
-  /** Whoever asks again for it is given the same job. */
+  /** Asking again for it gives the same job. */
   readonly keyed: boolean;
-  /** Tokens that the longest other prompt of its tenant with the same beginning shares with this one. */
+  /**
+   * Tokens that another prompt of its tenant may share with it; all of them without a key, since a retry may be another
+   * job.
+   */
   readonly sharedTokens: number;
   readonly request: Omit<JobRequest, "prompt" | "promptTokens" | "tenant" | "deadlineMs">;
   readonly deadlineMs: number;
@@ -99,7 +101,7 @@ const samplingOf = (dice: Dice): JobRequest["sampling"] => ({
 /** Places one order and stays with it to its end. */
 export class Customer {
   readonly order: Order;
-  /** Once the order was answered with success. */
+  /** Null until the order was answered with success. */
   jobId: string | null = null;
   cancelled = false;
   readonly #world: World;

@@ -4,11 +4,11 @@ import { overriding } from "../support/overriding.ts";
 import type { Process } from "./process.ts";
 import { CLAIM_MS, type World } from "./world.ts";
 
-/** The engine as a worker has it: what is asked of it may fail, one sequence of a step alone too, and may take longer than a claim lives. */
+/** A worker's engine: each call may fail, one sequence of a step alone too, and may take longer than a claim lives. */
 export function engineOf(world: World, process: Process, engine: Engine): Engine {
   const { dice } = process;
   const { engineFailures, engineStalls, engineStallMs } = world.weather;
-  /** Sequences that are of no more use. */
+  /** Sequences that failed and can only be closed. */
   const lost = new Set<SequenceId>();
   const fails = (): boolean => {
     if (!world.stormy || !dice.chance(engineFailures)) return false;

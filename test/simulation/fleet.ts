@@ -27,7 +27,7 @@ const GRAMMAR_MS = 1_000;
 /** A worker that was told to stop is done within this. */
 const DRAIN_MS = 30_000;
 
-/** The workers of a run. Whoever ends has a successor soon. */
+/** The workers of a run. One that ends has a successor soon. */
 export class Fleet {
   readonly #world: World;
   readonly #workers: Worker[] = [];
@@ -50,7 +50,7 @@ export class Fleet {
     for (const { process } of this.#workers) process.thaw();
   }
 
-  /** Ends everybody who lives, and looks what they leave behind. */
+  /** Ends every worker that lives; each is checked for what it leaves behind. */
   async close(): Promise<void> {
     this.#closing = true;
     for (const worker of this.#workers) if (worker.process.running) worker.process.drain();
@@ -82,7 +82,7 @@ interface Pace {
 /** What may differ from worker to worker. */
 const traitsOf = (dice: Dice) => ({
   prefillSlots: dice.whole(1, 3),
-  /** What its sequences may hold together. */
+  /** Pages that its sequences may hold together. */
   kvPages: dice.chance(0.5) ? dice.whole(1, 6) : 1e6,
   /** Sequences of a step. */
   batchMax: dice.whole(1, 6),
@@ -136,7 +136,7 @@ function startWorker(world: World, phase: Phase, name: string, { chunkMs, stepMs
   return { process, gone: new Promise((resolve) => process.onEnd(resolve)) };
 }
 
-/** Who ends by itself leaves nothing behind. */
+/** A worker that ends by itself leaves nothing behind. */
 function leave(world: World, process: Process, engine: WeightlessEngine, metrics: Metrics, told: boolean): void {
   const { sequences, memories } = engine.held;
   if (!told) world.judge.fault(`${process.name} ended without being told`);

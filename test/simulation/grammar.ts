@@ -5,12 +5,12 @@ import { EOS, engineOptions } from "../support/model.ts";
 
 const VOCABULARY = engineOptions.vocabSize!;
 
-/** What is asked of a thread before it answers: it may be slow, or fail. */
+/** Awaited before a thread answers: it may be slow, or fail. */
 type Trouble = () => Promise<void>;
 
 /**
- * Holds answers to a schema that stands for all: behind every token a third of all ids, by the schema and by what came before, and always the end.
- * A thread that is started anew (`forgets`) does not know the answers it followed.
+ * Holds answers to a schema that stands for all: after every token a third of all ids, by the schema and by what came
+ * before, and always the end. A thread that was restarted (`forgets`) does not know the answers it followed.
  */
 export const followed =
   (trouble: Trouble = async () => {}, forgets: () => boolean = () => false) =>
@@ -42,7 +42,7 @@ function taken(constraint: Constraint, before: readonly number[], ids: readonly 
   return all;
 }
 
-/** Behind the answer, and behind each id of the draft as far as it may come. */
+/** The masks after the answer, and after each id of the draft as far as these are allowed. */
 function masksOf(constraint: Constraint, ids: readonly number[], draft: readonly number[]): Allowed[] {
   const comes = draft.findIndex((id, i) => !isAllowed(hashOf(constraint, [...ids, ...draft.slice(0, i)]), id));
   const all = comes < 0 ? draft : draft.slice(0, comes);

@@ -4,7 +4,7 @@ import { isTerminal, type JobEvent, type LogRecord, type Phase } from "../../ser
 
 type Touch = "working" | "ack" | "nak";
 
-/** What an accepted event of one's own permits, once. */
+/** What an accepted event permits its writer to do to the message, once. */
 const permitted: Readonly<Record<JobEvent["type"], readonly Touch[]>> = {
   submitted: [],
   claimed: [],
@@ -25,13 +25,16 @@ interface Stored {
   readonly storedMs: number;
 }
 
-/** Stands at the servers and sees what no process sees: every event as it is stored, every touch of a message. Notes what must not be. */
+/**
+ * Stands at the servers and sees what no process sees: every event as it is stored, every touch of a message. Notes
+ * what must not happen.
+ */
 export class Judge {
   readonly faults: string[] = [];
   readonly #nowMs: () => number;
   readonly #note: (what: string) => void;
   readonly #logs = new Map<string, Stored[]>();
-  /** Of each writer and job: the last event of each epoch, until it is used. One process may have claimed a job again. */
+  /** By writer and job: the last event of each epoch, until it is used. One process may claim a job twice. */
   readonly #permits = new Map<string, Map<number, LogRecord>>();
   readonly #published = new Set<string>();
   readonly #ends = new Map<string, (() => void)[]>();
@@ -87,7 +90,7 @@ export class Judge {
     this.#published.add(`${jobId} ${phase} ${follows}`);
   }
 
-  /** How much of a job's log there is; `touched` wants to know it from when the message was delivered. */
+  /** Events in a job's log; `touched` takes this as it was when the message was delivered. */
   length(jobId: string): number {
     return this.#logs.get(jobId)?.length ?? 0;
   }
@@ -97,7 +100,7 @@ export class Judge {
     const permit = [...permits.values()].findLast(({ event }) => permitted[event.type].includes(touch));
     if (permit !== undefined) {
       permits.delete(permit.epoch);
-      // Once somebody has gone on behind it, there was a message: of the reconciler, where this worker was slow.
+      // If another event follows, there was a message: the reconciler's, if this worker was slow.
       const waits = this.#logs.get(jobId)?.at(-1)?.record.sequence === permit.sequence;
       const early = waits && passesOn(permit.event) && !this.#published.has(`${jobId} ${permit.phase} ${permit.sequence}`);
       if (early && touch === "ack" && this.#at(jobId, lengthThen)?.phase === phase)
@@ -113,12 +116,12 @@ export class Judge {
     return permits;
   }
 
-  /** What the log ended with when it had `length` events. */
+  /** The last event of the log when it had `length` events. */
   #at(jobId: string, length: number): LogRecord | undefined {
     return this.#logs.get(jobId)?.[length - 1]?.record;
   }
 
-  /** Whether the job was not in this phase at any moment since. */
+  /** Whether the job was out of this phase at any moment since. */
   #wasOver(jobId: string, phase: Phase, since: number): boolean {
     const log = this.#logs.get(jobId) ?? [];
     if (log.length === 0) return true;
@@ -126,10 +129,10 @@ export class Judge {
   }
 }
 
-/** What those who hold no claim may append. */
+/** What writers without a claim may append. */
 const byNobody: ReadonlySet<JobEvent["type"]> = new Set(["claimed", "cancelled", "expired"]);
 
-/** Whoever acks after it has sent the next message. */
+/** Events after which an ack means that the next message was sent. */
 const passesOn = ({ type }: JobEvent): boolean => type === "handed_over" || type === "sent_back" || type === "released";
 
 /** What is wrong with `record` behind `last`. */

@@ -5,7 +5,7 @@ import type { World } from "./world.ts";
 
 const ERROR = 50;
 
-/** What a process logs becomes part of the trace. Nothing that can happen to it is a reason for an error. */
+/** A process's log lines become part of the trace. Nothing that can happen to it justifies one at error level. */
 export function logOf(world: World, process: Process): Logger {
   const write = (line: string) => {
     const { level, msg, err } = JSON.parse(line) as { level: number; msg: string; err?: { message: string } };

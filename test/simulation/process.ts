@@ -6,14 +6,15 @@ import type { Fate } from "./weather.ts";
 import type { World } from "./world.ts";
 
 /**
- * One life of a process. All that wakes its code comes through `run`: its timers, answers, announcements, turns of its engine. Frozen, it
- * runs none of it and later all, as a zombie does; dead, none ever. Its fate meets it at one of these moments: a crash at every await.
+ * One life of a process. All that wakes its code comes through `run`: its timers, answers, announcements, turns of its
+ * engine. Frozen, it runs none of it and later all, as a zombie does; dead, none ever. Its fate meets it at one of
+ * these moments, so that it may crash at any await.
  */
 export class Process implements Party {
   readonly name: string;
   readonly dice: Dice;
   readonly clock: Clock;
-  /** Why its claims may have led nowhere through no fault of the job's. */
+  /** Events that may make its claims lead nowhere through no fault of the job. */
   mishaps = 0;
   readonly #world: World;
   readonly #mourners = new Set<() => void>();
@@ -43,7 +44,7 @@ export class Process implements Party {
     return this.#state === "running";
   }
 
-  /** Calls `act` once it is dead: its connections break. The returned function takes that back. */
+  /** Calls `act` once it is dead: its connections break. The returned function cancels that. */
   onEnd(act: () => void): () => void {
     if (this.dead) act();
     else this.#mourners.add(act);
@@ -92,7 +93,7 @@ export class Process implements Party {
     this.#world.clock.after(this.dice.upTo(this.#world.weather.freezeMs), () => this.thaw());
   }
 
-  /** Everything that waited comes in order, each in a turn of its own. */
+  /** Everything that was held runs in order, each in a turn of its own. */
   thaw(): void {
     if (this.#state !== "frozen") return;
     this.note("thaws");

@@ -19,13 +19,13 @@ const ANSWER_MS = 15_000;
 
 export const tokenizer = { bytesOf: (id: number) => Buffer.from(letter(id)), ids: { thinkEnd: null } };
 
-/** One API replica, as far as it can be had without sockets. */
+/** One API replica, without its sockets. */
 export class Replica {
   readonly process: Process;
   readonly #world: World;
   readonly #bus: Bus;
   readonly #admission: Admission;
-  /** Of jobs that were submitted here: their first reader here knows how their logs begin. */
+  /** How the logs of jobs that were submitted here begin, for their readers here. */
   readonly #logs = new Map<string, readonly LogRecord[]>();
 
   constructor(world: World, name: string) {
@@ -90,7 +90,10 @@ export class Replica {
     });
   }
 
-  /** A request and its answer. Rejects when the connection breaks or nobody answers in time: then it may have been done or not. */
+  /**
+   * A request and its answer. Rejects when the connection breaks or no answer comes in time: whether it was done is
+   * then unknown.
+   */
   #call<T>(act: () => Promise<T>): Promise<T> {
     const { clock, dice } = this.#world;
     const there = dice.upTo(20);
@@ -118,7 +121,7 @@ export class Replica {
   }
 }
 
-/** The replicas of a run. Whoever ends has a successor at once. */
+/** The replicas of a run. One that ends has a successor at once. */
 export class Replicas {
   readonly #world: World;
   readonly #replicas: Replica[] = [];
@@ -129,7 +132,7 @@ export class Replicas {
     for (let n = world.dice.whole(1, 3); n > 0; n--) this.#start();
   }
 
-  /** A load balancer that knows who is dead, not who stands still. */
+  /** A load balancer that knows which replicas are dead, not which are frozen. */
   any(): Replica {
     return this.#world.dice.pick(this.#replicas);
   }

@@ -10,13 +10,16 @@ import { expectedOf, inspect } from "./verdict.ts";
 import { weatherOf } from "./weather.ts";
 import { World } from "./world.ts";
 
-/** In calm weather every job ends within this, and what its prompt takes where chunks are slowest; then every message is gone within this. */
+/**
+ * In calm weather every job ends within this, plus what its prompt takes with the slowest chunks; then every message is
+ * gone within this.
+ */
 const CALM_MS = 200_000;
 const TOKEN_MS = 20;
 
 export interface Outcome {
   readonly seed: number;
-  /** What must not be and was. */
+  /** What happened and must not. */
   readonly faults: readonly string[];
   /** Equal for equal runs, event for event. */
   readonly hash: string;
@@ -37,12 +40,12 @@ export async function simulate(
   const dropped = (reason: unknown) => world.judge.fault(`a promise was dropped that rejects: ${reason}`);
   process.on("unhandledRejection", dropped);
   await world.clock.run(course(world, orders, expected)).catch((error: Error) => world.judge.fault(error.stack ?? error.message));
-  await new Promise(setImmediate); // then dropped promises are known
+  await new Promise(setImmediate); // by then dropped promises are known
   process.off("unhandledRejection", dropped);
   return { seed, faults: world.judge.faults, hash: trace.hash, trace: trace.lines };
 }
 
-/** A storm, then calm, then the end of everybody; and at last what there is to say about it. */
+/** A storm, then calm, then the end of all processes; at last the jobs are judged. */
 async function course(world: World, orders: readonly Order[], expected: readonly Alone[]): Promise<void> {
   const { clock, judge, weather } = world;
   const fleet = new Fleet(world);
@@ -72,12 +75,12 @@ async function course(world: World, orders: readonly Order[], expected: readonly
   }
 }
 
-/** Of every job in the record, whether its customer knows of it or was told that there is no room. */
+/** Waits for every job in the record, also one whose customer does not know of it or was told that there is no room. */
 async function ended({ judge }: World): Promise<void> {
   await Promise.all(judge.jobs().map((jobId) => judge.ended(jobId)));
 }
 
-/** Messages that nobody needed. */
+/** Publishes messages that no job needs. */
 function strew({ clock, dice, queue, weather }: World, customers: readonly Customer[]): void {
   for (let n = weather.strayMessages; n > 0; n--) {
     clock.after(dice.upTo(weather.stormMs), () => {

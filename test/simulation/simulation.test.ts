@@ -43,7 +43,10 @@ const signs: Readonly<Record<keyof typeof bugs, RegExp>> = {
   "leave messages that nobody is given": /somebody still waits long after the storm/,
 };
 
-/** Where a bug was seen when this was written, if far from 1: one that a change has moved elsewhere is looked for in the seeds behind. */
+/**
+ * Seed at which a bug was seen when this was written, if far from 1. If a change has moved it, the seeds after it are
+ * searched.
+ */
 const seenAt: Partial<Record<keyof typeof bugs, number>> = {
   "a zombie acks": 54,
   "a zombie naks": 50,

@@ -1,4 +1,4 @@
-/** What happened in a run, in order: kept if somebody wants to read it, and always summed up in a hash that tells two runs apart. */
+/** The events of a run in order: kept on request, and always summed up in a hash that tells two runs apart. */
 export class Trace {
   readonly lines: string[] = [];
   readonly #keep: boolean;

@@ -17,13 +17,13 @@ export function inspect(world: World, fleet: Fleet, jobId: string, customer: Cus
   const log = world.judge.log(jobId);
   const faults = [...faultsOfAnswer(log, expected), ...faultsOfEnd(log, customer, expected, fleet), ...faultsOfWork(log)];
   const { deadlineMs } = requestIn(log);
-  const early = world.weather.clockSet === null && world.judge.lastMs(jobId) < deadlineMs; // else nobody knows what it showed
+  const early = world.weather.clockSet === null && world.judge.lastMs(jobId) < deadlineMs; // else it is unknown what that clock showed
   if (log.at(-1)!.event.type === "expired" && early) faults.push("it expired before its deadline");
   for (const fault of faults) world.judge.fault(`${jobId}: ${fault}`);
   if (faults.length > 0) for (const record of log) world.note("log", `${jobId} ${record.sequence} ${brief(record)}`);
 }
 
-/** Whatever ended it, what it said is how the engine alone begins. */
+/** However the job ended, its answer is how the engine's own begins. */
 function* faultsOfAnswer(log: readonly LogRecord[], expected: Alone): Generator<string> {
   const { ids } = answered(log);
   const begins = (is: readonly unknown[], all: readonly unknown[]) => JSON.stringify(is) === JSON.stringify(all.slice(0, is.length));
@@ -55,7 +55,7 @@ const requestIn = (log: readonly LogRecord[]): JobRequest => (log[0]!.event as {
 const misfortunes = (log: readonly LogRecord[], fleet: Fleet): number =>
   log.filter(({ event }) => event.type === "claimed" && fleet.mishapsOf(event.worker) > 0).length;
 
-/** Without a boundary at its place, no more is run again than rebuilds the windows. */
+/** Without a boundary at its place, no more is run again than what rebuilds the windows. */
 function* faultsOfWork(log: readonly LogRecord[]): Generator<string> {
   for (const { event } of log)
     if (event.type === "handed_over" && event.recomputed > engineOptions.replayTokens!) yield `${event.recomputed} tokens were run again`;

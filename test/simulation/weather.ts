@@ -4,7 +4,7 @@ import type { Roughness } from "../support/road.ts";
 /** What may become of a process. */
 export type Fate = "kill" | "freeze" | "drain";
 
-/** An hour of trouble for everybody: `record` and `store` are away, or the store is `erased`. */
+/** Trouble for all processes: `record` or `store` is away, or the store is `erased`. */
 export interface Outage {
   readonly what: "record" | "store" | "erased";
   readonly atMs: number;
@@ -16,36 +16,39 @@ export interface Weather {
   readonly stormMs: number;
   readonly record: Roughness;
   readonly store: Roughness;
-  /** Of 100 calls of the store: a value forgotten, not taken, miscounted. */
+  /** Of 100 calls of the store, how many forget a value, do not take one, or count wrong. */
   readonly forgetful: number;
-  /** Of values stored. */
+  /** Probability that a stored value is damaged. */
   readonly damaged: number;
   readonly outages: readonly Outage[];
-  /** Ends of processes, as likely as they are many. Empty: everybody lives. */
+  /** Ends of processes, all equally likely. Empty: all live. */
   readonly fates: readonly Fate[];
-  /** A fate comes after up to so many awaits. */
+  /** A fate comes after at most this many awaits. */
   readonly fateAwaits: number;
   readonly freezeMs: number;
   /** Wall clocks are wrong by up to this much. */
   readonly skewMs: number;
-  /** Of what is asked of an engine, and of the sequences of a step. */
+  /** Probability that a call of an engine fails, or one sequence of a step. */
   readonly engineFailures: number;
-  /** Chunks and steps that take up to so much longer. */
+  /** Probability that a chunk or step stalls, and for how long at most. */
   readonly engineStalls: number;
   readonly engineStallMs: number;
-  /** What is asked of a grammar's thread fails, or finds one that was started anew. */
+  /** Probability that a call of a grammar's thread fails, or finds that it was restarted. */
   readonly grammarFailures: number;
   /** Every worker is of one of so many releases, which share no stored value. */
   readonly releases: number;
-  /** Messages that wait in a lane of the queue, and jobs that are admitted. Were both phases full of jobs that wait for room in the other, none would move. */
+  /**
+   * Messages that a lane of the queue may hold, and jobs that are admitted. If both phases were full of jobs that wait
+   * for room in the other, none would move.
+   */
   readonly messagesMax: number;
   /** A tenant's work beyond so much of the workers' time waits behind that of others. */
   readonly shareMs: number;
   /** The record's wall clock is set by so much. */
   readonly clockSet: { readonly atMs: number; readonly byMs: number } | null;
-  /** Of messages that the queue took. */
+  /** Probability that a message is lost after the queue took it. */
   readonly lostInQueue: number;
-  /** Of messages that the queue took and keeps: it gives them to nobody until it is renewed. */
+  /** Probability that the queue takes a message but gives it to no worker until it is renewed. */
   readonly keptFromAll: number;
   /** Needless messages, as a reconciler or a crash leaves them. */
   readonly strayMessages: number;

@@ -27,7 +27,9 @@ export function recordOf(world: World, process: Process): Bus {
       put: (...args) => road.ask(() => world.documents.put(...args)),
       get: (...args) => road.ask(() => world.documents.get(...args)),
       behind: (...args) => road.ask(() => world.documents.behind(...args)),
+      end: (...args) => road.ask(() => world.documents.end(...args)),
       delete: (...args) => road.ask(() => world.documents.delete(...args)),
+      interruptions: () => world.documents.interruptions(),
       room: () => road.ask(() => world.documents.room()),
     },
     registry: registryOf(world.registry, road),
@@ -174,7 +176,7 @@ export function storeOf(world: World, process: Process): SegmentStore {
   return world.bug.store?.(store, process, world) ?? store;
 }
 
-/** A value that finds no memory here is one that the store could not give. */
+/** Null if there is no memory for a value: the store could not give it. */
 function allocated(bytes: number, allocate: Allocate): Memory | null {
   try {
     return allocate(bytes);
@@ -183,7 +185,7 @@ function allocated(bytes: number, allocate: Allocate): Memory | null {
   }
 }
 
-/** One bit of a value as it lies in the store. */
+/** Flips one bit of a value as stored. */
 function damage(value: Uint8Array | null, { dice }: Process): void {
   if (value !== null) value[dice.whole(0, value.length - 1)]! ^= 1 << dice.whole(0, 7);
 }

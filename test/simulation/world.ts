@@ -31,13 +31,13 @@ export class World {
   readonly weather: Weather;
   readonly bug: Bug;
   readonly judge: Judge;
-  /** Of this run: what waits on it goes with it. */
+  /** Never aborts. It belongs to this run, so that what waits on it goes with it. */
   readonly never = new AbortController().signal;
-  /** The record's: its wall clock may be set. */
+  /** The record's clock, whose wall time may be set. */
   readonly recordClock = overriding<Clock>(this.clock, { nowMs: () => this.clock.nowMs() + this.#setByMs() });
   readonly journal: Journal = new MemoryJournal({ bytesMax: 1e9, ageMsMax: AGE_MS, dedupeMs: DEDUPE_MS }, this.recordClock);
   readonly queue: MemoryQueue;
-  /** Phase and job of the messages that the queue gives to nobody. */
+  /** Phase and job of the messages that the queue gives to no worker. */
   readonly kept = new Set<string>();
   readonly registry = new MemoryRegistry({ beatMs: 5_000, keyMs: AGE_MS, jobMs: AGE_MS }, this.recordClock);
   readonly payloads = new MemoryPayloads({ bytesMax: 1e8, totalBytesMax: 1e9, ageMsMax: AGE_MS }, this.clock);
@@ -77,7 +77,7 @@ export class World {
     this.#trace.note(this.clock.monotonicMs(), who, what);
   }
 
-  /** The way to the record, or to the store, as it is now. */
+  /** How rough the way to the record, or to the store, is now. */
   roughness(of: "record" | "store"): Roughness {
     const usual = this.weather[of];
     if (this.#calm) return { ...usual, ...smooth };

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What comes of `use` with a server that answers like this. */
+/** Runs `use` against an HTTP server that answers like this. */
 export async function against<T>(answer: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
   const server = createServer(answer).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -12,7 +12,7 @@ export interface Alone {
   readonly logprobs: (TokenLogprobs | undefined)[];
 }
 
-/** What the engine says alone: one token after the other, from nothing, on no bus and no store. */
+/** The engine's answer by itself: one token after the other, from nothing, without bus and store. */
 export async function alone(
   request: JobRequest,
   options: WeightlessOptions = engineOptions,

@@ -23,7 +23,10 @@ export async function eventsOf(bus: Bus, jobId: string): Promise<LogRecord[]> {
   return records;
 }
 
-/** The answer by the rules for readers: indices decide, a repeated hand-over adds nothing, a stop id is no part of it. Throws if an id came twice with two values. */
+/**
+ * The answer by the rules for readers: indices decide, a repeated hand-over adds nothing, a stop id is no part of it.
+ * Throws if an index came twice with two ids.
+ */
 export function answered(records: readonly LogRecord[]): Answered {
   const ids: number[] = [];
   const put = (index: number, id: number) => {
@@ -40,7 +43,10 @@ export function answered(records: readonly LogRecord[]): Answered {
   return { ids: ids.filter((id) => !request.stopIds.includes(id)), end: records.at(-1)!.event };
 }
 
-/** The log probabilities of the answer's tokens in order; a hand-over that was repeated adds nothing, nor does a stop id. */
+/**
+ * The log probabilities of the answer's tokens in order; a hand-over that was repeated adds nothing, nor does a stop
+ * id.
+ */
 export function logprobsOf(records: readonly LogRecord[]): (TokenLogprobs | undefined)[] {
   const all: (TokenLogprobs | undefined)[] = [];
   const { request } = records[0]!.event as { request: JobRequest };

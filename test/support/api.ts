@@ -19,7 +19,10 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-/** By settings: one for all tests of a file, most of which take less time than its tokenizer's thread takes to start. */
+/**
+ * By settings, and shared by all tests of a file, most of which take less time than a tokenizer's thread takes to
+ * start.
+ */
 const models = new Map<string, Promise<ServedModel>>();
 
 function modelOf(config: Config): Promise<ServedModel> {
@@ -80,7 +83,7 @@ export async function playText(api: TestApi, text: string, end?: Script["end"]):
   return playJob(api.bus, "yardlog", { ids: [...(await api.tokenizer.encode(text))], ...(end === undefined ? {} : { end }) });
 }
 
-/** What the model is given to read, as text. */
+/** The prompt as text. */
 export async function promptOf(api: TestApi, { prompt }: JobRequest): Promise<string> {
   if (!("ids" in prompt)) throw new Error("the prompt is too long for this test");
   return decode(api.tokenizer, prompt.ids);

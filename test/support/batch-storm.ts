@@ -34,7 +34,7 @@ interface StormReport {
   readonly faults: readonly string[];
   readonly kills: number;
   readonly seconds: number;
-  /** Tokens that lines of one document have in common, of all documents together, and how many of them were computed. */
+  /** Tokens that lines of one document have in common, over all documents, and how many of them were computed. */
   readonly sharedTokens: number;
   readonly sharedComputed: number;
 }
@@ -43,7 +43,10 @@ const SEGMENT = 128;
 const MODEL = "deploy/models/yardlog";
 const ROLES: readonly Role[] = ["api", "prefill", "decode", "batch-coordinator", "batch-coordinator"];
 
-/** One batch on a real cluster, in which the coordinator that works on it and a worker of each kind are killed with -9 three times. */
+/**
+ * One batch on a real cluster, in which the coordinator that works on it and a worker of each kind are killed with -9
+ * three times.
+ */
 export async function batchStorm(options: StormOptions): Promise<StormReport> {
   const [nats, redis, port] = await Promise.all([NatsServer.start(), startRedis(), freePort()]);
   const env: Record<string, string> = {
@@ -63,7 +66,10 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
   const processes = await Promise.all(ROLES.map(async (role) => ({ role, process: await RoleProcess.start(role, env) })));
   const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: "none", timeout: 60_000 });
   const killed: string[] = [];
-  /** Of the coordinators the one that works on the batch; any, where that one is dead already and its claim has not run out, or the batch has ended. */
+  /**
+   * A process of the role. Of the coordinators the one that works on the batch; any, if that one is dead but its claim
+   * has not run out, or if the batch has ended.
+   */
   const victimOf = async (role: Role, batchId: string) => {
     const holder = role === "batch-coordinator" ? await holderOf(bus, batchId) : "";
     const able = processes.filter((one) => one.role === role);
@@ -95,7 +101,7 @@ export async function batchStorm(options: StormOptions): Promise<StormReport> {
   }
 }
 
-/** Questions to one document do not stand together, and documents of equal length begin differently. */
+/** Questions to one document are not adjacent, and documents of equal length begin differently. */
 function linesOf({ lines, documents, words, seed }: StormOptions) {
   const random = seededRandom(seed);
   const word = () => random.u32().toString(36);
@@ -105,7 +111,7 @@ function linesOf({ lines, documents, words, seed }: StormOptions) {
   );
 }
 
-/** "": nobody just now. */
+/** "": it has no holder now. */
 const holderOf = async (bus: Bus, batchId: string): Promise<string> => (await findBatch(bus, "default", batchId))?.batch.holder ?? "";
 
 async function untilDone(client: OpenAI, id: string, lines: number, endMs: number): Promise<OpenAI.Batch> {
@@ -118,7 +124,7 @@ async function untilDone(client: OpenAI, id: string, lines: number, endMs: numbe
   }
 }
 
-/** What there is already can be read while the batch runs, and ends with a whole line. */
+/** Output so far can be read while the batch runs, and ends with a whole line. */
 async function partOf(client: OpenAI, { output_file_id, request_counts }: OpenAI.Batch): Promise<void> {
   const lines = await outputLines(client, output_file_id);
   if (lines.length < request_counts!.completed) throw new Error(`${lines.length} lines of ${request_counts!.completed} can be read`);

@@ -54,10 +54,10 @@ export async function fillLog(bus: Bus, jobId: string): Promise<void> {
   }
 }
 
-/** What comes about within it on a machine that stands still now and then. */
+/** How long to wait for a condition, on a machine that stands still now and then. */
 const PATIENCE_MS = 60_000;
 
-/** Tries until the claim of whoever holds the job is too old. */
+/** Tries until the holder's claim is too old. */
 export async function takeOver(bus: Bus, jobId: string, phase: Phase, worker: string): Promise<ClaimResult> {
   for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; await sleep(10)) {
     const result = await bus.log.claim(jobId, phase, worker);
@@ -72,7 +72,10 @@ export async function collect<T>(records: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** What must hold for every log (I2, I3): links without holes, epochs that grow by claims alone, tokens once and in order, one end. */
+/**
+ * What must hold for every log (I2, I3): links without gaps, epochs that grow by claims alone, tokens once and in
+ * order, one end.
+ */
 export function faultsOf(records: readonly LogRecord[]): string[] {
   const faults: string[] = [];
   let tokenCount = 0;
@@ -88,13 +91,16 @@ export function faultsOf(records: readonly LogRecord[]): string[] {
   return faults;
 }
 
-/** How long after a moment of `performance.now()` it is: as far as two clocks that are read meanwhile, in whole milliseconds, may be apart. */
+/**
+ * Time since a moment of `performance.now()`, plus 1 ms: as far as two clocks read meanwhile in whole milliseconds may
+ * be apart.
+ */
 export const sinceMs = (beganMs: number): number => performance.now() - beganMs + 1;
 
 /** A machine's monotonic clock and a server's wall clock drift apart by less than this in the time of a test. */
 export const CLOCKS_MS = 20;
 
-/** Of each claim but the first, how long after the event before it it was stored, by the record's clock. */
+/** For each claim but the first, the time from the event before it until it was stored, by the record's clock. */
 export async function takeoversMs(bus: Bus, jobId: string): Promise<number[]> {
   const times = await bus.log.storedTimes(jobId);
   const [, ...takeovers] = (await bus.log.read(jobId)).filter(({ event }) => event.type === "claimed");

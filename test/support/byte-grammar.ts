@@ -6,7 +6,7 @@ import { allowedIds } from "./allowed-ids.ts";
 
 const END = 256;
 
-/** Tokens that are bytes: there is one way to write each answer. */
+/** Tokens are bytes, so each answer can be written in one way only. */
 export const byteVocabulary: Vocabulary = {
   table: {
     block: Uint8Array.from({ length: 256 }, (_, byte) => byte),
@@ -17,7 +17,7 @@ export const byteVocabulary: Vocabulary = {
   vocabSize: 257,
 };
 
-/** Whether `text` is an answer. */
+/** Whether `text` is a whole answer. */
 export async function takesBytes(grammars: Grammars, schema: object, text: string | Uint8Array): Promise<boolean> {
   const following = grammars.follow({ schema: JSON.stringify(schema) });
   try {
@@ -30,7 +30,7 @@ export async function takesBytes(grammars: Grammars, schema: object, text: strin
   }
 }
 
-/** An answer of any of the bytes that are allowed, which ends where it may once it is as long as `enough`. */
+/** An answer of random bytes among those allowed, which ends as soon as it may once it has `enough` bytes. */
 export async function walkBytes(grammars: Grammars, schema: object, random: ReturnType<typeof seededRandom>, enough = 40): Promise<string> {
   const following = grammars.follow({ schema: JSON.stringify(schema) });
   const answer: number[] = [];

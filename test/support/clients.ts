@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from "vitest";
 import type { Bus } from "../../services/shared/bus/contract.ts";
 import { playText, promptOf, type Script, type TestApi, testApi } from "./api.ts";
 
-/** The official client, which does not try again by itself. */
+/** The official client, without retries of its own. */
 export const openaiOf = (url: string) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
 
 /** For a file of tests: an API while they run, the official clients of it, and its model. */
@@ -28,7 +28,7 @@ export function freshClients(changes: Parameters<typeof testApi>[0] = {}, bus?: 
     get anthropic(): Anthropic {
       return anthropic;
     },
-    /** What the model says next; the prompt that it was said to. */
+    /** Plays `text` as the model's next answer. Resolves to the prompt it answered. */
     says: async (text: string, end?: Script["end"]): Promise<string> => promptOf(api, await playText(api, text, end)),
   };
 }

@@ -10,7 +10,7 @@ import { overriding } from "./overriding.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 import { memoryStore, requestOf, testCluster, type Worker } from "./workers.ts";
 
-/** All times of a crowd are counted in chunks: its clock is its own. */
+/** Length of a chunk. All times of a crowd are counted in chunks, on a clock of its own. */
 export const CHUNK_MS = 1_000;
 
 interface Crowd {
@@ -22,7 +22,7 @@ interface Crowd {
   readonly busOf?: (bus: Bus) => Bus;
 }
 
-/** Prefill workers with few slots, one for decode, and what they compute, on a clock of their own. */
+/** Prefill workers with few slots, one for decode, and a count of what they compute, on a clock of their own. */
 export function crowd({ slots, workers = 1, stepMs = 0, store = (store) => store, busOf = (bus) => bus }: Crowd) {
   const clock = new VirtualClock();
   const cluster = testCluster({ clock, store: store(memoryStore(clock)), busOf });
@@ -54,7 +54,10 @@ export function crowd({ slots, workers = 1, stepMs = 0, store = (store) => store
     },
     submit: (ids: Int32Array, more: Partial<JobRequest> = {}) => cluster.submit(request(ids, more)),
     isComputed: (jobId: string) => cluster.until(jobId, ({ event }) => event.type === "progress" && event.done >= 2 * SEGMENT),
-    /** Every event of each job, once all have ended with the ids of the engine alone, with the right usage, and after so many attempts at most. */
+    /**
+     * Every event of each job. Checks that all ended with the ids of the engine alone, with the right usage, and after
+     * `attempts` attempts at most.
+     */
     async ended(jobs: readonly { readonly jobId: string; readonly ids: Int32Array }[], attempts = 1): Promise<LogRecord[][]> {
       const logs = await Promise.all(jobs.map(({ jobId }) => cluster.events(jobId)));
       for (const [i, records] of logs.entries()) {

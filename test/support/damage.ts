@@ -9,10 +9,10 @@ export const junk = Buffer.from("no record of ours");
 /** A field that this version does not know, in place of an event. */
 export const newer = Uint8Array.of(0xa2, 0x06, 0x01, 0x00);
 
-/** A bus into whose log somebody else can write. */
+/** A bus whose log others can write to. */
 export interface OpenToOthers {
   readonly bus: Bus;
-  /** Writes bytes behind a job's last event, as no program of ours does. Resolves to their sequence. */
+  /** Writes bytes behind a job's last event, past our own code. Resolves to their sequence. */
   write(jobId: string, bytes: Uint8Array): Promise<number>;
 }
 
@@ -43,6 +43,6 @@ function natsOpenToOthers(options: BusOptions & { readonly prefix: string }): Op
   };
 }
 
-/** Of the record that the options name. */
+/** Opens the record that the options name. */
 export const openToOthers = (options: BusOptions & { readonly prefix: string }): OpenToOthers =>
   options.url === "memory:" ? memoryOpenToOthers(options) : natsOpenToOthers(options);

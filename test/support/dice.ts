@@ -31,7 +31,7 @@ export class Dice {
     return from[this.random.u32() % from.length]!;
   }
 
-  /** Dice of their own: how often they are thrown changes nothing here. */
+  /** Independent dice: throwing them changes nothing here. */
   fork(): Dice {
     return new Dice(seededRandom(this.random.u32()));
   }

@@ -3,7 +3,9 @@ import type { SegmentStore } from "../../services/shared/segments/contract.ts";
 import type { MemoryStore } from "../../services/shared/segments/memory-store.ts";
 import { memoryStore } from "./workers.ts";
 
-/** A store on a bad day: now and then it has forgotten a value, does not take one, or counts wrong. Of 100 calls `badness()` fail. */
+/**
+ * A store that now and then has forgotten a value, does not take one, or counts wrong: `badness()` of 100 calls fail.
+ */
 export function forgetfulStore(store: MemoryStore, random: Random, badness: () => number): SegmentStore {
   const bad = () => random.u32() % 100 < badness();
   return {

@@ -5,8 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 const FREEZING_MS_MAX = 60_000;
 
 /**
- * SIGSTOP, and the wait for it: a signal is sent, not carried out, when `kill` returns, and on a busy machine a thread of the process may still
- * answer a request. Resolves once every thread has stopped, or the process is gone. Linux.
+ * Sends SIGSTOP and waits for it: when `kill` returns, the signal is sent but not carried out, and on a busy machine a
+ * thread of the process may still answer a request. Resolves once every thread has stopped, or the process is gone.
+ * Linux.
  */
 export async function freeze(child: ChildProcess): Promise<void> {
   child.kill("SIGSTOP");

@@ -6,7 +6,7 @@ import { NatsServer } from "./nats.ts";
 
 type Options = BusOptions & { readonly prefix: string };
 
-/** For a file of tests: one nats-server while they run, and a record of its own for whoever asks, with nothing in it but what he puts there. */
+/** For a file of tests: one nats-server while they run, and for each call an empty record of its own. */
 export function freshRecord(defaults: Partial<BusOptions>) {
   let server: NatsServer;
   let records = 0;

@@ -6,7 +6,7 @@ import { Ledger, redisStore, type Sample } from "./segments.ts";
 
 export const PIECE = 65_536;
 
-/** For a file of tests: a ledger for each, which must balance behind it. */
+/** For a file of tests: a ledger for each test, which must balance after it. */
 export function freshLedger() {
   let ledger: Ledger;
 
@@ -76,5 +76,5 @@ export function freshRedis() {
 
 export const put = (store: RedisStore, { key, head, payload }: Sample): Promise<boolean> => store.put(key, head, payload);
 export const name = ({ key }: Sample, piece = 0): string => `test:{${key}}${piece === 0 ? "" : `:${piece}`}`;
-/** What lies under its first name where it has one piece. */
+/** The value under its first name, if it has one piece. */
 export const stored = ({ key, head, payload }: Sample): Buffer => Buffer.concat([encodeHeader(key, head, payload), payload]);

@@ -26,7 +26,7 @@ export function clientOf(
 export const jobsAt = (address: string, credentials?: grpc.ChannelCredentials) => clientOf(api, "longshore.v1.Jobs", address, credentials);
 export const batchesAt = (address: string) => clientOf(api, "longshore.v1.Batches", address);
 
-/** At the end of a file of tests, before the servers end. */
+/** Called at the end of a file of tests, before the servers end. */
 export function closeClients(): void {
   for (const client of clients) client.close();
 }

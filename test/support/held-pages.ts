@@ -7,7 +7,10 @@ export interface HeldPages {
   readonly most: { readonly pages: number; readonly sequences: number };
 }
 
-/** An engine whose sequences' pages are counted one by one: those it was opened with by their bytes, the others by its length. */
+/**
+ * An engine that counts its sequences' pages one by one: those a sequence was opened with by their bytes, the others by
+ * its length.
+ */
 export function countingPages(engine: Engine): HeldPages {
   const { segmentTokens } = engine.info;
   const open = new Map<SequenceId, { readonly given: readonly Uint8Array[]; tokens: number }>();

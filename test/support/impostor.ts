@@ -15,8 +15,8 @@ export async function impostor(serve: (socket: Socket, data: Buffer) => void) {
   return { port, url: `redis://127.0.0.1:${port}`, stop: () => new Promise<void>((resolve) => fake.close(() => resolve())) };
 }
 
-/** In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`. */
-export async function fakeNode(answer: (command: readonly string[], node: FakeNode) => string) {
+/** In the place of a node of a cluster: lets everybody in, and answers every other command, as its words, by `answer`, now or later. */
+export async function fakeNode(answer: (command: readonly string[], node: FakeNode) => string | Buffer | Promise<Buffer>) {
   const node: FakeNode = { port: 0, commands: [], sockets: new Set() };
   const fake = await impostor((socket, data) => {
     node.sockets.add(socket);
@@ -26,7 +26,9 @@ export async function fakeNode(answer: (command: readonly string[], node: FakeNo
       else if (command[0] === "info") socket.write(bulkOf("redis_version:7.0.15\r\nloading:0"));
       else {
         node.commands.push(command);
-        socket.write(answer(command, node));
+        const reply = answer(command, node);
+        if (reply instanceof Promise) void reply.then((late) => socket.write(late));
+        else socket.write(reply);
       }
     }
   });

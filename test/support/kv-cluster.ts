@@ -9,10 +9,10 @@ import { engineOptions, promptIds, SEGMENT } from "./model.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 import { memoryStore, requestOf, type Settings, testCluster } from "./workers.ts";
 
-/** Of the weightless engine: four bytes a token, and four for each sequence. */
+/** `kvBytes` of the weightless engine: four bytes a token, and four for each sequence. */
 export const roomFor = (pages: number, sequences = 40) => ({ kvBytes: 4 * SEGMENT * pages + 4 * sequences });
 
-/** A job of so many pages, and an answer that ends on the last of them. */
+/** A job of `pages` pages, and an answer that ends on the last of them. */
 export const job = (pages: number, salt: number, more: Partial<JobRequest> = {}): Partial<JobRequest> => ({
   prompt: { ids: promptIds(pages * SEGMENT - 20, salt) },
   maxTokens: 15,
@@ -21,7 +21,7 @@ export const job = (pages: number, salt: number, more: Partial<JobRequest> = {})
   ...more,
 });
 
-/** Whose first token of the answer is prefill's, and all others decode's. */
+/** Prefill draws the first token of the answer; `tokens` come from decode. */
 export const isDecoded = ({ event }: LogRecord): boolean => event.type === "tokens";
 export const isClaimedToDecode = ({ event, phase }: LogRecord): boolean => event.type === "claimed" && phase === "decode";
 
@@ -49,7 +49,7 @@ export function kvCluster(storeOf = (store: SegmentStore) => store) {
       return counted!;
     },
     submitAll: (requests: readonly Partial<JobRequest>[]) => Promise.all(requests.map((request) => cluster.submit(request))),
-    /** The log of each job, once all have ended with the ids of the engine alone and no attempt was counted. */
+    /** The log of each job. Checks that all ended with the ids of the engine alone, in one attempt. */
     async ended(
       requests: readonly Partial<JobRequest>[],
       jobs: readonly string[],

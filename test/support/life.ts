@@ -1,8 +1,8 @@
 import type { Bus } from "../../services/shared/bus/contract.ts";
 
 /**
- * A worker's hold on the world outside itself. Frozen (SIGSTOP), none of its calls is made or answered; thawed (SIGCONT), all go on as if
- * nothing had been, like those of a zombie. Killed, never.
+ * A worker's hold on the world outside itself. Frozen (SIGSTOP), none of its calls is made or answered; thawed
+ * (SIGCONT), all go on as if nothing had happened, like those of a zombie. Killed, none ever is.
  */
 export class Life {
   #gate: Promise<void> = Promise.resolve();

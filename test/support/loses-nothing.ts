@@ -4,7 +4,10 @@ import { collect, faultsOf, finished, never, submitAndClaim, tokens } from "./bu
 
 export const APPENDS = 600;
 
-/** Appends to a job's log, and ends it, while `harm` does what it does: what was acknowledged is what lies in the log and what `reader` saw, in order. */
+/**
+ * Appends to a job's log, and ends it, while `harm` runs. What was acknowledged must be what the log has and what
+ * `reader` saw, in order.
+ */
 export async function losesNothing(bus: Bus, reader: Bus, harm: (acknowledged: readonly number[]) => Promise<void>): Promise<void> {
   const claim = await submitAndClaim(bus, "job");
   const followed = collect(reader.log.follow("job", 0, never));

@@ -13,7 +13,7 @@ import { freeze } from "./freeze.ts";
 /** A real nats-server with JetStream on a loopback port of its own, in a directory of its own. */
 export class NatsServer {
   readonly port: number;
-  /** What lies in it goes with the server. */
+  /** Its contents are deleted with the server. */
   readonly directory: string;
   readonly #more: string;
   #process: ChildProcess | null = null;
@@ -59,7 +59,7 @@ export class NatsServer {
     await listening(this.port, this.#process);
   }
 
-  /** SIGKILL: what is not with the operating system yet is lost. SIGTERM: an orderly end. */
+  /** SIGKILL: what the operating system does not have yet is lost. SIGTERM: an orderly end. */
   async kill(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
     const process = this.#process;
     if (process === null) return;

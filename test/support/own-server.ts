@@ -7,7 +7,10 @@ import { LossyProxy } from "./proxy.ts";
 
 const MIB = 1_048_576;
 
-/** For a file of tests that harm their server: each test has a nats-server of its own, with a proxy in front that loses what it is told to. */
+/**
+ * For a file of tests that harm their server: each test has a nats-server of its own, with a proxy in front that loses
+ * what it is told to.
+ */
 export function ownServer() {
   let server: NatsServer;
   let proxy: LossyProxy;

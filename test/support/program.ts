@@ -1,7 +1,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 
-/** Node's arguments for the program at `source`: as it was built, which starts in half the time, or from its sources where one has changed since. */
+/**
+ * Node's arguments for the program at `source`: as it was built, which starts in half the time, or from its sources
+ * where one has changed since.
+ */
 export function program(source: string): readonly string[] {
   return isBuilt() ? ["--enable-source-maps", builtPath(source)] : ["--import", "tsx", source];
 }
@@ -17,20 +20,23 @@ const builtPath = (source: string): string => join("dist", source.replace(/\.ts$
 let built: boolean | null = null;
 const isBuilt = (): boolean => (built ??= isBuiltIn("."));
 
-/** Whether nothing of what is compiled was changed, brought in or deleted at `root` since its last build began that came to its end. */
+/**
+ * Whether no compiled source was changed, added or deleted at `root` since the start of its last build that came to its
+ * end.
+ */
 export function isBuiltIn(root: string): boolean {
   const begunMs = statSync(join(root, "dist/.built"), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
   const sources = ["services", "proto", "test"].flatMap((folder) => [folder, ...compiledIn(root, folder)]);
   return [...sources, "tsconfig.json"].every((path) => begunMs > changedMs(join(root, path)));
 }
 
-/** Sources, and folders, which change with what is deleted in them. */
+/** Sources, and folders, whose times change when a file in them is deleted. */
 const compiledIn = (root: string, folder: string): string[] =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isDirectory() || entry.name.endsWith(".ts"))
     .map(({ parentPath, name }) => join(relative(root, parentPath), name));
 
-/** A file that comes with an old time, as of `cp -p` or `mv`, is new to its place all the same. */
+/** A file that keeps an old modification time, as with `cp -p` or `mv`, is new to its place all the same. */
 function changedMs(path: string): number {
   const { mtimeMs, ctimeMs } = statSync(path);
   return Math.max(mtimeMs, ctimeMs);

@@ -16,7 +16,7 @@ export class LossyProxy {
   #isLast: ((sent: string) => boolean) | null = null;
   /** Where new connections lead. */
   targetPort: number;
-  /** How much later than they came answers go on. */
+  /** How long answers are held back. */
   delayMs = 0;
 
   private constructor(targetPort: number) {
@@ -37,7 +37,10 @@ export class LossyProxy {
     return address.port;
   }
 
-  /** From now on answers vanish: the requests arrive, and the client does not learn of it. Resolves when the first has. */
+  /**
+   * From now on answers vanish: the requests arrive, but the client does not learn of it. Resolves when the first
+   * answer has.
+   */
   swallow(): Promise<void> {
     this.#swallowing = true;
     return new Promise((resolve) => {
@@ -51,15 +54,19 @@ export class LossyProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
-  /** A partition, once clients have sent so many bytes more: nothing gets through and nobody is told, new connections included, until `release`. Then everything arrives. */
+  /**
+   * A partition, once clients have sent `afterBytes` more: nothing gets through and no one is told, on new connections
+   * neither, until `release`. Then everything arrives.
+   */
   hold(afterBytes = 0): void {
     this.#passing = afterBytes;
     for (const pair of this.#pairs) for (const socket of pair) this.#isHolding ? socket.pause() : socket.resume();
   }
 
   /**
-   * A partition whenever a client has sent something that `isLast` accepts: it arrives, and nothing comes back. It is asked about
-   * everything that is sent, with the end of what the same client sent before. Null: no more of that; what is held stays held until `release`.
+   * A partition whenever a client has sent something that `isLast` accepts: it arrives, and nothing comes back.
+   * `isLast` is asked about everything that is sent, with the end of what the same client sent before. Null ends this;
+   * what is held stays held until `release`.
    */
   holdBehind(isLast: ((sent: string) => boolean) | null): void {
     this.#isLast = isLast;
@@ -100,7 +107,7 @@ export class LossyProxy {
     if (this.#isHolding) for (const socket of pair) socket.pause();
   }
 
-  /** In order, also where the delay changes meanwhile. */
+  /** Keeps the order, even if the delay changes meanwhile. */
   #answer(upstream: Socket, client: Socket): void {
     let last: Promise<void> | null = null;
     upstream.on("data", (bytes) => {

@@ -9,7 +9,7 @@ import { request } from "./bus.ts";
 import { freshRecord } from "./fresh-record.ts";
 import { overriding } from "./overriding.ts";
 
-/** Long beside what a test does between two looks at the record's clock, which it moves on itself. */
+/** Long against what a test does between two looks at the record's clock, which it moves on itself. */
 export const CLAIM_MS = 10_000;
 export const DAY_MS = 86_400_000;
 export const GRACE_MS = 30_000;
@@ -26,7 +26,7 @@ export const open = (bus: Bus, changes: Partial<ReconcilerDeps> = {}) => Reconci
 export const note = (deadlineMs: number) =>
   JSON.stringify({ model: "m", tenant: "tenant", lane: "interactive", promptTokens: 3, deadlineMs });
 
-/** A job as an API leaves it that dies before it sends the message. */
+/** A job as left by an API that dies before it sends the message. */
 export async function submitted(bus: Bus, jobId: string, deadlineMs?: number): Promise<void> {
   const due = deadlineMs ?? (await bus.log.nowMs()) + DAY_MS;
   await bus.registry.noteJob(jobId, note(due));
@@ -43,19 +43,22 @@ export async function messages(bus: Bus): Promise<string[]> {
 
 export const lastType = async (bus: Bus, jobId: string) => (await bus.log.last(jobId))?.event.type;
 
-/** The same bus, with the record's clock in the test's hand, as far as others ask for it: claims live by the record's own. */
+/**
+ * The same bus with the record's clock, as far as others ask for it, in the test's hand. Claims live by the record's
+ * own.
+ */
 export function aging(bus: Bus) {
   let nowMs = () => bus.log.nowMs();
   return {
     ...bus,
     log: overriding(bus.log, { nowMs: () => nowMs() }),
-    /** So much passes since anything was stored: what is known of a server's clock may be behind its stamps. */
+    /** Moves the clock to `ms` after the newest event: what is known of a server's clock may be behind its stamps. */
     async age(ms: number): Promise<void> {
       const before = nowMs;
       const aheadMs = Math.max(0, (await newestMs(bus)) - (await before())) + ms;
       nowMs = async () => (await before()) + aheadMs;
     },
-    /** It stands there. */
+    /** Stops the clock there. */
     stopAt(ms: number): void {
       nowMs = async () => ms;
     },
@@ -68,7 +71,7 @@ export function agingRecord(defaults: Partial<BusOptions>) {
   return { ...record, fresh: async (...of: Parameters<typeof record.fresh>) => aging(await record.fresh(...of)) };
 }
 
-/** Waits until nothing was written for so long by the record's clock, which a timer may be some milliseconds ahead of. */
+/** Waits until nothing was written for `ms` by the record's clock, which a timer may be some milliseconds ahead of. */
 export async function quietFor(bus: Bus, ms: number): Promise<void> {
   const sinceMs = await newestMs(bus);
   await expect.poll(() => bus.log.nowMs(), { timeout: ms + 20_000 }).toBeGreaterThan(sinceMs + ms + 20);
@@ -81,7 +84,7 @@ async function newestMs(bus: Bus): Promise<number> {
   return newest;
 }
 
-/** `target`, which writes down the name of each of its methods that is called. */
+/** `target`, which adds the name of each of its methods that is called to `asked`. */
 export const counting = <T extends object>(target: T, asked: string[]): T =>
   new Proxy(target, {
     get(_, name) {

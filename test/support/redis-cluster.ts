@@ -51,7 +51,7 @@ export async function startRedisCluster({ masters = 3, replicas = 0, args = [] a
   };
 }
 
-/** What a resharding does first: from here on keys that `from` lacks are asked for at `to`. */
+/** The first step of a resharding: from here on `from` sends (ASK) to `to` for keys that it lacks. */
 export async function beginToMove(slot: number, from: RedisServer, to: RedisServer): Promise<void> {
   await to.client.call("CLUSTER", "SETSLOT", slot, "IMPORTING", await idOf(from));
   await from.client.call("CLUSTER", "SETSLOT", slot, "MIGRATING", await idOf(to));
@@ -60,7 +60,7 @@ export async function beginToMove(slot: number, from: RedisServer, to: RedisServ
 export const moveKeys = async (keys: readonly string[], from: RedisServer, to: RedisServer): Promise<void> =>
   void (await from.client.call("MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "KEYS", ...keys));
 
-/** What it does last: the slot is `to`'s, as all three are told. */
+/** The last step: all masters are told that the slot is `to`'s. */
 export async function endMove(slot: number, to: RedisServer, cluster: RedisCluster): Promise<void> {
   const id = await idOf(to);
   await to.client.call("CLUSTER", "SETSLOT", slot, "NODE", id);

@@ -6,26 +6,29 @@ import type { VirtualClock } from "./virtual-clock.ts";
 
 /** How bad the roads between processes are. All but the times are probabilities. */
 export interface Roughness {
-  /** The longest way there or back. */
+  /** The longest delay of one way. */
   readonly delayMs: number;
   readonly lostRequests: number;
   readonly lostAnswers: number;
-  /** Messages nobody answers, lost or doubled on their way. */
+  /** Messages without an answer, lost or doubled on their way. */
   readonly lostMessages: number;
   readonly doubledMessages: number;
-  /** How long somebody waits for an answer before he takes it for lost. */
+  /** How long a process waits for an answer before it takes it for lost. */
   readonly patienceMs: number;
-  /** How long he asks again. */
+  /** How long it asks again. */
   readonly answerMs: number;
 }
 
-/** A process at the end of a road: nothing leaves it and nothing reaches it once it is dead, nothing reaches it while it stands still. */
+/**
+ * A process at the end of a road. Once it is dead, nothing leaves or reaches it; while it stands still, nothing reaches
+ * it.
+ */
 export interface Party {
   readonly clock: Clock;
   /** Called before anything is sent: false once it is dead. */
   sends(): boolean;
   run(act: () => void): void;
-  /** It got no answer. */
+  /** Called when it got no answer. */
   missed(): void;
 }
 
@@ -52,7 +55,7 @@ export class Road {
     return answerMs === 0 ? this.try(request) : patiently(this.#party.clock, answerMs, this.#never, () => this.try(request));
   }
 
-  /** Asks once. UNAVAILABLE if request or answer got lost: then nobody here knows whether it was done. */
+  /** Asks once. UNAVAILABLE if request or answer got lost: whether it was done is then unknown. */
   try<T>(request: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!this.#party.sends()) return;
@@ -74,7 +77,7 @@ export class Road {
     if (this.#party.sends()) this.#copies(() => this.#travel(act));
   }
 
-  /** What others tell. */
+  /** Receives what others tell. */
   hear(act: () => void): void {
     this.#copies(() => this.#travel(() => this.#party.run(act)));
   }

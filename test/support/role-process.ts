@@ -15,7 +15,7 @@ export interface End {
 export const commandLine = (...args: readonly string[]): readonly string[] => [...program("services/cli/main.ts"), ...args];
 
 const READY_MS = 120_000;
-/** What is kept of a process's output. */
+/** Characters that are kept of a process's output. */
 const OUTPUT_MAX = 20_000;
 
 /** A role of the cluster as an operating system process. */

@@ -4,10 +4,13 @@ import type { Road } from "./road.ts";
 
 /** Newest entries that a replica may not have yet. */
 const LAG_MAX = 2;
-/** Of announcements: the listener hears instead that some may be missing. */
+/** Of announcements: instead, the listener is told that some may be missing. */
 const INTERRUPTIONS = 0.02;
 
-/** A journal at the end of a road: everything takes its time, requests and answers get lost, replicas lag, announcements are no promise. */
+/**
+ * A journal at the end of a road: everything takes its time, requests and answers get lost, replicas lag, announcements
+ * are no promise.
+ */
 export class RoughJournal implements Journal {
   readonly #inner: Journal;
   readonly #road: Road;
@@ -40,7 +43,7 @@ export class RoughJournal implements Journal {
     });
   }
 
-  /** As a replica has it: what it lacks are the newest entries of the job, not those of a page. */
+  /** As a replica has it, which lacks the newest entries of the job, not of the page. */
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
     return this.#road.ask(async () => {
       const entries = await this.#inner.page(jobId, 0, Number.POSITIVE_INFINITY);

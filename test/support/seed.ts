@@ -1,7 +1,9 @@
 import { onTestFailed } from "vitest";
 import { systemRandom } from "../../services/shared/runtime/random.ts";
 
-/** What the running test draws from: SEED of the environment, or one of its own, which is told if it fails, however it does. */
+/**
+ * Seed of the running test: SEED of the environment, or a random one. It is printed if the test fails, however it does.
+ */
 export function testSeed(): number {
   const seed = Number(process.env.SEED ?? systemRandom.u32());
   onTestFailed(() => console.log(`SEED=${seed}`));

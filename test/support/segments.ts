@@ -35,7 +35,10 @@ export function segmentKeys(space: KeySpace, ids: Int32Array, segmentTokens: num
 
 const RELEASED = 0xdd;
 
-/** Allocates like an engine, and knows whether everything came back exactly once and nothing was written to it afterwards. */
+/**
+ * Allocates like an engine, and knows whether everything came back exactly once and nothing was written to it
+ * afterwards.
+ */
 export class Ledger {
   allocated = 0;
   releasedTwice = 0;

@@ -3,8 +3,8 @@ import { vi } from "vitest";
 import type { Engine } from "../../services/shared/engine/engine.ts";
 
 /**
- * Call the result: the engine makes so many steps from then on, and then stands still. What a test is to find at work is at work however long the
- * test, or a process that it starts, takes to come.
+ * Lets the engine make as many steps as the returned function is called with, after which it stands still. So work in
+ * progress stays that, however long the test, or a process that it starts, takes to find it.
  */
 export function stepwise(engine: Engine): (steps: number) => void {
   const allowed = new EventEmitter();

@@ -22,7 +22,10 @@ export function inFolder<T>(use: (dir: string) => T): T {
   }
 }
 
-/** A checkpoint with every header of the real one and no data: sparse files that take no room. `written`: the config.json that lies beside them. */
+/**
+ * A checkpoint with every header of the real one and no data: sparse files that take no room. `written`: the
+ * config.json that lies beside them.
+ */
 export function writeSynthetic(dir: string, config: Record<string, unknown>, shardCount: number, written = config): void {
   const shards = splitEvenly(inventory(parseModelConfig(config)), shardCount);
   const name = (shard: number) =>
@@ -76,7 +79,7 @@ export function writeSparse(path: string, header: string, dataBytes: number): vo
   }
 }
 
-/** Writes a shard again with its header changed and the data it had: zeros. */
+/** Writes a shard again with its header edited. Its data stays zeros. */
 export function editHeader(path: string, edit: (header: Header) => void): void {
   rewriteHeader(path, (text) => {
     const header = JSON.parse(text) as Header;

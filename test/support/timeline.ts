@@ -14,7 +14,7 @@ export const goldenFolder = (name: string): string => fileURLToPath(new URL(`../
 
 export const availablePaths = (): string[] => listPaths().flatMap(({ name, available }) => (available ? [name] : []));
 
-/** Those that compute in plain C++, a hundred times slower than the others. */
+/** Paths in plain C++, a hundred times slower than the others. */
 export const slowPaths = ["reference", "portable", "portablebf16", "portableamx"];
 
 export const goldenIds = (name: string): Int32Array =>
@@ -28,7 +28,9 @@ interface TimelineOptions {
   readonly threads?: number;
 }
 
-/** The forward pass without the engine around it: sequences that a test can open anywhere, and the logits of every row. */
+/**
+ * The forward pass without the engine around it: sequences that a test can open anywhere, and the logits of every row.
+ */
 export class Timelines {
   readonly means: Means;
   readonly #sequences: Sequence[] = [];
@@ -76,7 +78,7 @@ export class Timelines {
   }
 }
 
-/** Stands for the bytes of the logits of rows from `from` on: equal digests are equal bits. */
+/** A digest of the logits of rows from `from` on: equal digests are equal bits. */
 export const bitsFrom = (logits: Float32Array, vocab: number, from = 0): string =>
   digest(new Uint8Array(logits.buffer, logits.byteOffset + from * vocab * 4, logits.byteLength - from * vocab * 4));
 

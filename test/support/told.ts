@@ -7,8 +7,8 @@ type Told<Options> = {
 };
 
 /**
- * What a script was told: options of the kinds that `fallbacks` has where nothing was said, and at most `wordsMax` words beside them. `--help` prints
- * `usage` and ends the script with 0, what cannot be meant with 2.
+ * A script's command line: options of the kinds in `fallbacks`, which are their defaults, and at most `wordsMax` words.
+ * `--help` prints `usage` and ends the script with 0, a command line that cannot be read with 2.
  */
 export function told<const Options extends Readonly<Record<string, Kind>>>(
   usage: string,

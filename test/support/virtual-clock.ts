@@ -6,12 +6,15 @@ interface Alarm {
   act: (() => void) | null;
 }
 
-/** Time that passes only when nothing else can happen: a run of hours takes as long as its work, and always takes the same course. */
+/**
+ * Time that passes only when nothing else can happen: a run of hours takes as long as its work, and always takes the
+ * same course.
+ */
 export class VirtualClock implements Clock {
   #elapsedMs = 0;
   #set = 0;
   #turning = false;
-  /** How to give up what time passes for. */
+  /** Reject functions of the work that time passes for. */
   readonly #running = new Set<(error: Error) => void>();
   readonly #alarms = new Heap();
 
@@ -27,7 +30,10 @@ export class VirtualClock implements Clock {
     return sleepOn((act) => this.after(ms, act), signal);
   }
 
-  /** Calls `act` once after `ms`, unless the returned function is called before. What is due at the same time goes in the order it was set. */
+  /**
+   * Calls `act` once after `ms`, unless the returned function is called before. What is due at the same time goes in
+   * the order it was set.
+   */
   after(ms: number, act: () => void): () => void {
     const alarm: Alarm = { dueMs: this.#elapsedMs + Math.max(0, ms), place: this.#set++, act };
     this.#alarms.add(alarm);
@@ -36,7 +42,7 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** Lets time pass until `work` is done, however many do at once. Rejects if it never will be because nothing is left that could happen. */
+  /** Lets time pass until `work` is done; calls may overlap. Rejects if nothing is left that could ever end it. */
   run<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#running.add(reject);
@@ -72,7 +78,10 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** Calls `act` once no promise has anything left to do. A whole turn of the event loop would do the same ten times slower. */
+/**
+ * Calls `act` once no promise has anything left to do. A whole turn of the event loop would do the same ten times
+ * slower.
+ */
 const inNextTurn = (act: () => void): void => queueMicrotask(() => process.nextTick(act));
 
 /** A clock's `sleep` on top of an alarm. */

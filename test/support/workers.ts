@@ -52,7 +52,10 @@ interface WorkerOptions {
   readonly settings?: Partial<Settings>;
 }
 
-/** Whoever waits for something of a cluster on a virtual clock lets its time pass: nothing in it depends on how long a test is held up. */
+/**
+ * On a virtual clock, a wait for something of the cluster lets its time pass: nothing in it depends on how long a test
+ * is held up.
+ */
 export interface TestCluster {
   readonly bus: Bus;
   readonly store: SegmentStore;
@@ -134,7 +137,10 @@ export function testCluster({
   };
 }
 
-/** Longer than anything a test waits for: a clock of its own passes for ever where workers beat and what is waited for does not come. */
+/**
+ * Longer than anything a test waits for: while workers beat, a clock of its own would pass for ever if that does not
+ * come.
+ */
 const OWN_TIME_MS = 3_600_000;
 
 async function atMost<T>(clock: Clock, work: Promise<T>): Promise<T> {
@@ -148,7 +154,7 @@ async function atMost<T>(clock: Clock, work: Promise<T>): Promise<T> {
 export const memoryStore = (clock: Clock = systemClock): MemoryStore =>
   new MemoryStore({ bytesMax: 1e8, ttlMs: { segment: 1e7, boundary: 1e7 }, clock, log: silentLog });
 
-/** As the API does. */
+/** Submits as the API does. */
 export async function submitJob(bus: Bus, jobId: string, request: JobRequest): Promise<void> {
   const { sequence } = await bus.log.submit(jobId, request);
   await enqueue(bus.queue, "prefill", jobId, request, sequence);

@@ -24,7 +24,7 @@ void checkSelection(const Inspector& look, const AttentionArgs& a) {
   }
 }
 
-// A context of a million tokens has thousands, so only a wrong one is looked at more closely.
+// The quick check: a context of a million tokens has thousands of pages, so only a wrong one is inspected in full.
 bool isPage(const ls_tensor& page, int64_t least) {
   return page.buffer != nullptr && numberOf(page.dtype) == LS_U8 && page.rank == 1 && page.shape[0] >= least && page.shape[0] <= INT32_MAX &&
          holds(*page.buffer, page.offset, static_cast<uint64_t>(page.shape[0]));
@@ -40,7 +40,7 @@ Operand pageOperand(const Inspector& look, const ls_tensor& page, int64_t p) {
   look.fail(operand.name + " of " + std::to_string(operand.bytes) + " bytes is too small for its rows");
 }
 
-// From the first byte that a call writes to the last: only a page in there is looked at more closely.
+// From the first byte that a call writes to the last: only a page that meets it is inspected in full.
 struct Span {
   const uint8_t* begin;
   const uint8_t* end;
@@ -57,7 +57,8 @@ Span spanOf(std::initializer_list<const Operand*> outputs) {
   return span;
 }
 
-// Addresses of the first row of each page, U8 each, of as many as hold rows [0, visible). None of these pages overlaps an output.
+// Addresses of the first row of each page (U8), for as many pages as hold rows [0, visible).
+// None of these overlaps an output.
 std::vector<const uint8_t*> readPages(const Inspector& look, ls_list& list, int64_t visible, int64_t pageOffset, int64_t rowsPerPage, int64_t rowBytes,
                                       std::initializer_list<const Operand*> outputs) {
   const std::lock_guard<std::mutex> turn(list.mutex);

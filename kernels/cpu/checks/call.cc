@@ -39,7 +39,7 @@ std::string describe(const Shape& shape) {
   return text + "]";
 }
 
-// Bytes of a tensor whose dimensions are each at most kDimMax; throws where the product overflows.
+// Bytes of a tensor whose dimensions are each at most kDimMax; throws if the product overflows.
 uint64_t bytesOf(const ls_tensor& tensor, const std::string& name) {
   uint64_t count = static_cast<uint64_t>(elementBytes(tensor.dtype));
   for (uint32_t i = 0; i < tensor.rank; i++)
@@ -63,7 +63,7 @@ void checkShape(const Inspector& look, const std::string& name, const ls_tensor&
     look.fail(name + ": rows of F4_E2M1 are multiples of 32, not " + describe(tensor));
 }
 
-// An operand of this dtype and shape, wherever it lies.
+// An operand of these dtypes and this shape, wherever its bytes lie.
 Operand describedBy(const Inspector& look, const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written) {
   if (numberOf(tensor.dtype) > LS_U8) look.fail(name + " has an unknown dtype");
   bool allowed = false;
@@ -79,7 +79,7 @@ Operand describedBy(const Inspector& look, const std::string& name, const ls_ten
   return operand;
 }
 
-// Its bytes, all of them inside its buffer.
+// Sets the operand's bytes, all of them inside its buffer.
 void place(const Inspector& look, Operand& operand, const ls_tensor& tensor) {
   if (tensor.buffer == nullptr) look.fail(operand.name + " is a list; a tensor is needed");
   const ls_buffer& buffer = *tensor.buffer;

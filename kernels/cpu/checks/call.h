@@ -1,5 +1,5 @@
-// One operation while it is enqueued: operands are taken in the order of the table in kernels.h, dimensions are
-// bound by the first operand that has them and must agree afterwards. Every violation throws LS_INVALID with operand and reason.
+// One operation while it is enqueued. Operands are taken in the order of the table in kernels.h; the first operand that
+// has a dimension binds it, and all others must agree. Every violation throws LS_INVALID with operand and reason.
 #pragma once
 
 #include <initializer_list>
@@ -64,13 +64,13 @@ struct Operand {
   T* as() const { return reinterpret_cast<T*>(data); }
 };
 
-// Whether they share a byte; an absent one has none.
+// Whether they share a byte; an absent operand has none.
 bool overlap(const Operand& a, const Operand& b);
 
-// A caller in C can put any number there; reading it as the enum would already be undefined.
+// The dtype as a number: a caller in C can put any value there, and reading it as the enum would already be undefined.
 uint32_t numberOf(const ls_dtype& dtype);
 
-// Looks at tensors and contents on behalf of one operation, which is named in every complaint.
+// Inspects tensors and contents for one operation, which every message names.
 struct Inspector {
   const char* operation;
 
@@ -78,18 +78,18 @@ struct Inspector {
   void require(bool condition, const char* reason) const {
     if (!condition) fail(reason);
   }
-  // Dtype, shape and span.
+  // Checks dtype, shape and span.
   Operand tensor(const std::string& name, const ls_tensor& tensor, Dtypes dtypes, const Shape& shape, bool written = false) const;
-  // `member`, which a list names, shares no byte with `output`.
+  // Checks that `member`, an element of a list, shares no byte with `output`.
   void apart(const Operand& output, const Operand& member) const;
-  // Every one of `count` values lies in [min, end).
+  // Checks that each of `count` values lies in [min, end).
   template <class T>
   void indices(const char* name, View<T> values, int64_t count, int64_t min, int64_t end) const;
 };
 
 class Call : public Inspector {
  public:
-  // `dry`: dtypes and shapes only (ls_supports); buffers and lists are not looked at.
+  // `dry`: checks dtypes and shapes only (ls_supports), not buffers and lists.
   Call(const char* operation, const ls_tensor* tensors, uint32_t tensorCount, const double* params, uint32_t paramCount, bool dry);
 
   Operand input(const char* name, Dtypes dtypes, const Shape& shape) { return take(name, dtypes, shape, false, false); }
@@ -99,7 +99,7 @@ class Call : public Inspector {
   // F32 or BF16, the same for every activation of the call.
   Operand activation(const char* name, Shape shape) { return sameKind(input(name, {LS_F32, LS_BF16}, shape)); }
   Operand activationOutput(const char* name, Shape shape) { return sameKind(output(name, {LS_F32, LS_BF16}, shape)); }
-  // Null if it is absent or the call is dry.
+  // Null if the list is absent or the call is dry.
   ls_list* list(const char* name, bool mayBeAbsent);
 
   // Scalar parameters, in order.
@@ -110,8 +110,8 @@ class Call : public Inspector {
   // Rank of the next operand.
   uint32_t nextRank() const { return nextTensor_ < tensorCount_ ? tensors_[nextTensor_].rank : 0; }
 
-  // Ends the checks of operands: all were taken, no output overlaps another operand except an exact twin named here.
-  // What a list names is kept apart by whoever reads it.
+  // Ends the checks of operands: all were taken, and no output overlaps another operand except an exact twin named
+  // here. Whoever reads a list checks its elements for overlap.
   void finish(std::initializer_list<std::pair<const char*, const char*>> mayCoincide = {}) const;
 
   bool dry() const { return dry_; }

@@ -8,7 +8,7 @@ namespace {
 
 int64_t blocks(int64_t x, int64_t size) { return (x + size - 1) / size; }
 
-// The shape of the scales that belong to a weight [rows, K] of this dtype; empty = none.
+// The shape of the scales of a weight [rows, K] of this dtype; empty = none.
 Shape scaleShape(ls_dtype dtype, int64_t rows, int64_t K) {
   if (dtype == LS_F8_E4M3) return {blocks(rows, kWeightBlock), blocks(K, kWeightBlock)};
   if (dtype == LS_F4_E2M1) return {rows, K / 32};
@@ -17,7 +17,7 @@ Shape scaleShape(ls_dtype dtype, int64_t rows, int64_t K) {
 
 constexpr int kExpertTensors = 6;  // w1, s1, w3, s3, w2, s2
 
-// One weight and its scale, `at` and `at + 1` of an expert's tensors, for a call that writes `y`.
+// Reads one weight and its scale, at[0] and at[1] of an expert's tensors, for a call that writes `y`.
 void readWeight(const Inspector& look, const Operand& y, const ls_tensor* at, const std::string& name, int64_t rows, int64_t K, In& w,
                 View<uint8_t>& scale) {
   const Operand weight = look.tensor(name, at[0], {LS_F32, LS_BF16, LS_F8_E4M3, LS_F4_E2M1}, {rows, K});
@@ -30,7 +30,8 @@ void readWeight(const Inspector& look, const Operand& y, const ls_tensor* at, co
   scale = {scales.data};
 }
 
-// The experts that `named` values of idx name, or the first one, none of which lies in `y`; their hidden width is that of the first one's w1.
+// The experts that the first `named` values of idx name, or expert 0;
+// none of them lies in `y`. `I` becomes the number of rows of expert 0's w1.
 std::vector<Expert> readExperts(const Inspector& look, const Operand& y, ls_list& list, View<int32_t> idx, int64_t named, int64_t d, int64_t& I) {
   const std::lock_guard<std::mutex> turn(list.mutex);
   const int64_t count = static_cast<int64_t>(list.tensors.size()) / kExpertTensors;
@@ -55,7 +56,7 @@ std::vector<Expert> readExperts(const Inspector& look, const Operand& y, ls_list
   return experts;
 }
 
-// The rows of the table [rows, k] that ids name hold experts.
+// Checks that the rows of the table [rows, k] that ids name hold experts.
 void checkTable(const Inspector& look, const RouteArgs& a, int64_t rows) {
   look.indices("ids", a.ids, a.T, 0, rows);
   for (int64_t t = 0; t < a.T; t++)

@@ -8,23 +8,24 @@
 
 namespace longshore::cpu {
 
-// What is left to do of a call whose operands are what they must be: to look at contents that may be wrong, and to run it. Throws Failure. Empty where there is
-// nothing to do. Borrows buffers and lists; of a list of pages it knows those that it had at the check.
+// What is left of a call whose operands are valid: to check contents that may be
+// wrong, and to run it. Throws Failure. Empty if there is nothing to do. Borrows
+// buffers and lists; of a list of pages it keeps those that the list had at the check.
 using Work = std::function<void(const Path&, Pool&)>;
 
-// Of what `kernel` takes, so that braces will do for it.
+// Keeps `args` out of deduction: `kernel` determines Args, so that `args` may be a braced list.
 template <class Args>
 struct Given {
   using Type = Args;
 };
 
-// `kernel` of whatever path, on `args`.
+// Work that runs `kernel`, of whatever path, on `args`.
 template <class Args>
 Work running(Kernel<Args> Path::*kernel, const typename Given<Args>::Type& args) {
   return [kernel, args](const Path& path, Pool& pool) { (path.*kernel)(args, pool); };
 }
 
-// Checks a call. Throws Failure. The work of a dry one has no addresses and must not be run.
+// Checks a call. Throws Failure. The work of a dry call has no addresses and must not be run.
 using Check = Work (*)(Call& call);
 
 struct OperationEntry {

@@ -1,4 +1,5 @@
-// COMPRESS (spec 2.4): softmax-pooled windows of m tokens, with the previous window's first half of the channels where they overlap.
+// COMPRESS (spec 2.4): softmax-pooled windows of m tokens, with the
+// first half of the previous window's channels where windows overlap.
 #include <algorithm>
 
 #include "reference.h"
@@ -23,7 +24,8 @@ void put(const CompressArgs& a, const Ring& ring, int64_t row) {
   }
 }
 
-// Channel ch of the window that ends at position `last`. The slots: the previous window with channel ch, this one with channel ch + Dc.
+// Channel ch of the window that ends at position `last`. The slots:
+// the previous window with channel ch, this one with channel ch + Dc.
 double pool(const CompressArgs& a, const Ring& ring, int64_t last, int64_t ch) {
   const int64_t current = last + 1 - a.m;
   const int64_t oldest = a.overlap ? std::max<int64_t>(0, current - a.m) : current;

@@ -32,7 +32,8 @@ double dot(const In& x, int64_t xStart, const std::vector<double>& weights) {
   return sum;
 }
 
-// down[slot] = its weight * expert(its row of x) for the slots that chose the expert, where hdn is rounded to the activation type before w2.
+// down[slot] = its weight * expert(its row of x), for the slots that chose the expert;
+// hdn is rounded to the activation type before w2.
 void expertOf(const ExpertsArgs& a, const Expert& e, const std::vector<int64_t>& slots, std::vector<float>& hidden, std::vector<double>& down, Pool& pool) {
   const double limit = static_cast<double>(a.limit);
   pool.parallelFor(a.I, 1, [&](int64_t begin, int64_t end, uint32_t) {

@@ -1,5 +1,5 @@
-// The reference path: plain, slow, in double, rounded once. Every other path is compared with it, so each function should be
-// readable beside its section of the specification. Cost and memory are whatever clarity needs.
+// The reference path: plain, slow, in double, rounded once. Every other path is compared with it, so each function
+// should be readable beside its section of the specification. Cost and memory are whatever clarity needs.
 #pragma once
 
 #include "../path.h"

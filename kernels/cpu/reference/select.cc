@@ -1,4 +1,5 @@
-// SELECT (spec 2.5): index scores and the best K entries a row may see. The order of fp32 operations is that of SelectArgs.
+// SELECT (spec 2.5): index scores, and the best K entries that a row may see.
+// SelectArgs gives the order of fp32 operations.
 #include <algorithm>
 #include <vector>
 
@@ -9,7 +10,7 @@ namespace longshore::cpu::reference {
 
 namespace {
 
-// Neighbours added until one is left; a term without a neighbour passes on.
+// Adds neighbours until one term is left; a term without a neighbour passes on.
 float pairwise(std::vector<float>& terms) {
   for (size_t count = terms.size(); count > 1; count = (count + 1) / 2) {
     for (size_t i = 0; i < count / 2; i++) terms[i] = terms[2 * i] + terms[2 * i + 1];

@@ -30,7 +30,7 @@ inline void store(const Out& y, int64_t i, double x) {
 
 inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
-// Rows in a piece, so that one piece is worth waking a thread for.
+// Rows per piece, so that a piece is worth waking a thread for.
 inline int64_t grain(int64_t costPerRow) { return costPerRow >= 4096 ? 1 : 4096 / (costPerRow + 1) + 1; }
 
 }  // namespace longshore::cpu::reference

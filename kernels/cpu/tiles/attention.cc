@@ -1,10 +1,11 @@
-// ATTENTION (spec 2.3) by products of blocks, for bf16 queries and stored rows that are exact in bf16. Sixteen lanes are queries, or heads of one; entries
-// lie in steps of 32, as rows for the scores and as pairs for the outputs.
+// ATTENTION (spec 2.3) by products of blocks, for bf16 queries and stored rows that are exact in bf16. Sixteen lanes
+// are queries, or heads of one; entries lie in steps of 32, as rows for the scores and as pairs for the outputs.
 //
-// For one query and head: entries come in blocks of kEntries - compressed ones counted from 0, then window positions counted from position 0 -
-// and a block is scores, its largest, p = exp(score - largest so far), their mass in order, and output += p x values in steps of 32; what
-// came before is scaled by exp(old largest - new). Where a block begins depends on positions alone, and an entry that a query does not see
-// has p = 0 exactly, so a query's bits depend on its own entries alone. A NaN spreads through p, and not through values that others do not see.
+// For one query and head: entries come in blocks of kEntries - compressed ones counted from 0, then window positions
+// counted from position 0. A block is scores, the largest of them, p = exp(score - largest so far), their mass in
+// order, and output += p x values in steps of 32; what came before is scaled by exp(old largest - new). Where a block
+// begins depends on positions alone, and an entry that a query does not see has p = 0 exactly, so a query's bits depend
+// on its own entries alone. A NaN spreads through p, but not through values that a query does not see.
 #include "path.h"
 
 #include "../vector/math.h"
@@ -40,7 +41,8 @@ class Run {
     return count;
   }
 
-  // Queries [query0, query0 + queries). Compressed entries are each query's own, or the same for all, the later ones seeing more of them.
+  // Attends queries [query0, query0 + queries). Compressed entries are each query's own, or the same for all, with
+  // later queries seeing more of them.
   void attend(int64_t query0, int64_t queries) {
     query0_ = query0;
     queries_ = queries;
@@ -60,7 +62,7 @@ class Run {
     finish();
   }
 
-  // The entries of `query`, whose predecessors in the span see no others.
+  // Adds the entries of `query`; the queries before it in the span see no others.
   void addCompressed(int64_t query, const Span& span) {
     const int64_t entries = compressed(query);
     for (int64_t e = 0; e < entries; e += kEntries) {
@@ -84,7 +86,8 @@ class Run {
     std::memset(space_.out, 0, static_cast<size_t>(s_.channels * laneBlocks() * kTileFloats) * sizeof(float));
   }
 
-  // Entries [begin, end) into the panel whose first is `base`; zeros elsewhere in its `steps`. What comes behind these is asked for.
+  // Loads entries [begin, end) into the panel whose first entry is `base`, and zeros elsewhere in its `steps`.
+  // Prefetches the entries after these.
   template <class RowOf>
   void load(const Panel& panel, int64_t base, int64_t steps, int64_t begin, int64_t end, RowOf&& rowOf) {
     Rows rows[2];
@@ -101,7 +104,7 @@ class Run {
     }
   }
 
-  // Tile by tile, so that a tile is near until it is whole; `next`: what is asked for meanwhile.
+  // Tile by tile, so that a tile stays in the L1 cache until it is whole. `next`: rows to prefetch meanwhile.
   void loadStep(const Panel& panel, int64_t step, const Rows& rows, const Rows& next) {
     const int64_t rowStride = s_.steps * kTileHalves, valueStride = panel.capacity * kTileHalves, apart = minOf(kRowBytes, blocksOf(s_.rowBytes, maxOf(1, s_.steps - 1)));
     Bf16* const entries = panel.rows + 2 * step * rowStride;
@@ -125,7 +128,8 @@ class Run {
     }
   }
 
-  // The entries of `steps` steps of a panel for the lanes of a span; end(query) and begin(query): what each query sees of them.
+  // Adds the entries of `steps` steps of a panel for the lanes of a span.
+  // Each query sees [begin(query), end(query)) of them.
   template <class End, class Begin>
   void addBlock(const Panel& panel, int64_t step, int64_t steps, const Span& span, End&& end, Begin&& begin) {
     const int64_t blocks = 2 * steps, rowStride = s_.steps * kTileHalves, first = span.block();
@@ -135,7 +139,7 @@ class Run {
       Seen seen = {};
       for (int64_t l = 0; l < kTile; l++) {
         const int64_t lane = b * kTile + l, query = queryOf(lane);
-        if (!span.has(minOf(lane, lanes() - 1))) continue;  // lanes behind the last are like it, so that it is not the exception
+        if (!span.has(minOf(lane, lanes() - 1))) continue;  // lanes past the last one repeat it, so that it is no exception
         seen.begin[l] = static_cast<int32_t>(maxOf(0, begin(query)));
         seen.end[l] = static_cast<int32_t>(maxOf(0, minOf(steps * kStep, end(query))));
       }
@@ -147,7 +151,7 @@ class Run {
                       {space_.out + first * kTileFloats + row * kTile, laneBlocks() * kTileFloats}, false);
   }
 
-  // Scores of one block of lanes become p, and what the lanes have so far is scaled to their new largest score.
+  // Turns the scores of one block of lanes into p, and scales what the lanes have so far to their new largest score.
   void softmax(int64_t b, const Seen& seen, int64_t steps) {
     float* scores = space_.scores + b * 2 * steps * kTileFloats;
     const int64_t first = seen.first(), last = seen.last(), allFirst = seen.allFirst(), allLast = seen.allLast();
@@ -210,7 +214,7 @@ class Run {
       const float* out = space_.out + lane / kTile * kTileFloats + lane % kTile * kTile;
       const float sink = LONGSHORE_PATH::first(exp(sub(set(a_.sink[headOf(lane)]), set(space_.largest[lane]))));
       const V mass = set(space_.mass[lane] + sink);
-      // A zero loses its sign: whether steps without weight were added shows nowhere else.
+      // A zero loses its sign, which alone would show whether steps without weight were added.
       const auto channels = [&](int64_t c) { return div(LONGSHORE_PATH::add(LONGSHORE_PATH::load(out + c * laneBlocks() * kTileFloats), zero()), mass); };
       for (int64_t k = 0; k < D; k += kStep) {
         V low = channels(k / kTile), high = channels(k / kTile + 1);

@@ -1,4 +1,4 @@
-// How a call of ATTENTION by blocks is cut into tasks and runs of queries, and the memory that a run has.
+// How a call of ATTENTION by blocks is cut into tasks and runs of queries, and the memory of a run.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,13 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 #if defined(LONGSHORE_TILES)
 constexpr int64_t kEntries = 256;
-constexpr int64_t kRowUnit = kTile;  // rows that a product takes at least
+constexpr int64_t kRowUnit = kTile;  // fewest rows of a product
 #else
 constexpr int64_t kEntries = 128;
 constexpr int64_t kRowUnit = 4;
 #endif
-constexpr int64_t kLaneMax = 128;       // of a run: scores and outputs stay in the second-level cache
-constexpr int64_t kSelectQueries = 16;  // that share window rows where each selects its own entries
+constexpr int64_t kLaneMax = 128;       // lanes of a run: scores and outputs stay in the L2 cache
+constexpr int64_t kSelectQueries = 16;  // queries that share window rows where each selects its own entries
 constexpr float kLowest = -0x1.fffffep127f;
 
 using Rows = const uint8_t* [kStep];  // stored
@@ -34,13 +34,14 @@ struct RunShape {
     together = maxOf(1, kLaneMax / lanesOfQuery(a, a.h));
     queries = minOf(a.sel ? kSelectQueries : together, blocksOf(a.T, threads));
     together = minOf(together, queries);
-    const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: heads are shared out
+    const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: threads split the heads
     heads = minOf(minOf(a.h, kLaneMax), blocksOf(blocksOf(a.h, shares), kTile) * kTile);
     lanes = blocksOf(together * lanesOfQuery(a, heads), kTile) * kTile;
     windowSteps = blocksOf(queries + a.W + kStep, kStep);
   }
 
-  // From one query to the next; where each has entries of its own, its lanes are whole units and lie in no more blocks than they must.
+  // Lanes from one query to the next.
+  // Where each query has entries of its own, its lanes are whole units, in as few blocks as possible.
   static int64_t lanesOfQuery(const AttentionArgs& a, int64_t heads) {
     if (!a.sel) return heads;
     int64_t unit = kRowUnit;
@@ -49,7 +50,8 @@ struct RunShape {
   }
 };
 
-// Stored rows as both operands: `rows` [blocks of 16 entries][steps] and `values` [blocks of 16 channels][steps of entries].
+// Stored rows as both operands:
+// `rows` [blocks of 16 entries][steps], `values` [blocks of 16 channels][steps of entries].
 struct Panel {
   Bf16* rows;
   Bf16* values;

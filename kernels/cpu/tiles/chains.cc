@@ -1,12 +1,12 @@
-// multiplyBlocks where there are no tiles. A row of an accumulator is sixteen lanes, and each lane one chain of multiplyAdd over the pairs of k
-// in order (../vector/pairs.h).
+// multiplyBlocks where there are no tiles. A row of an accumulator is sixteen lanes, each of which is one chain of
+// multiplyAdd over the pairs of k in order (../vector/pairs.h).
 #include "product.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-constexpr int64_t kChunkSteps = 4;  // of kMost blocks of `packed` stay in the first-level cache while all rows of `panel` pass
+constexpr int64_t kChunkSteps = 4;  // steps of kMost blocks of `packed` that stay in the L1 cache while all rows of `panel` pass
 constexpr int kMost = 4;
 
 // R rows of a block of `panel` times M blocks of `packed`.

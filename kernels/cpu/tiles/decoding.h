@@ -1,4 +1,4 @@
-// Weights become tiles of bf16, a cache line of one row at a time, so that it can go on beside products.
+// Turns weights into tiles of bf16, a cache line of one row at a time, so that it can go on beside products.
 #pragma once
 
 #include <utility>
@@ -7,17 +7,19 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// What memory is asked for while values from k on are decoded: those `on` further, or `over` where that is behind the row's end.
+// What to prefetch while values from k on are decoded:
+// those `on` further, or `over` further if the first lie past the row's end.
 struct Ahead {
   int64_t on, over;
 };
 
-// A block of weight rows on its way into tiles: `count` rows from `first` on, zeros for those that fill the block; steps [step, end), each at
-// its remainder by `ring`, a power of two, in `tiles`. Not inlined: many loops have it beside them.
+// A block of weight rows that is being decoded into tiles: `count` rows from `first`
+// on, and zeros for the rest of the block; steps [step, end), each at its remainder
+// by `ring`, a power of two, in `tiles`. Not inlined: many loops have it beside them.
 template <class Row>
 class Decoding {
  public:
-  static constexpr int kSteps = kTogether<Row, Bf16>;  // at once
+  static constexpr int kSteps = kTogether<Row, Bf16>;  // decoded at once
   static_assert(kSteps * kStep == Row::kPerLine, "a cache line");
 
   __attribute__((noinline)) Decoding(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, Bf16* tiles, int64_t ring, const Ahead& ahead)
@@ -26,8 +28,9 @@ class Decoding {
     for (int64_t r = 0; r < count; r++) rows_[r] = Row(matrix, first + r);
   }
 
-  // A cache line of each of the next `most` rows, or of those left in these steps: all rows of a tile come before the next tile, so that it
-  // is written while it is near. Returns how many; 0: all is decoded.
+  // Decodes a cache line of each of the next `most` rows, or of those left in
+  // these steps. All rows of a tile come before the next tile, so that a tile is
+  // written while it is in cache. Returns the number of rows; 0: all is decoded.
   __attribute__((noinline)) int64_t take(int64_t most) {
     const int64_t K = K_, step = step_, first = row_, last = most < count_ - first ? first + most : count_, k = step * kStep;
     if (step >= end_) return 0;
@@ -36,7 +39,7 @@ class Decoding {
     for (int64_t r = first; r < last; r++) {
       const Row row = rows_[r];
       __builtin_prefetch(row.addressOf(there), 0, 2);
-      P vectors[kSteps] = {};  // there is room behind the last step
+      P vectors[kSteps] = {};  // there is room after the last step
       vectorsAt(row, k, K, tile, vectors);
       LONGSHORE_UNROLL for (int i = 0; i < kSteps; i++) storeVector(tile + i * kTileHalves + r * kStep, vectors[i]);
     }

@@ -1,8 +1,9 @@
-// EXPERTS (spec 2.7) on tiles. Rows are grouped by expert into pieces of whole blocks; as many pieces as memory allows make a wave, so that a
-// weight is read once for all its rows. A wave packs its rows, computes hidden values per (piece, block of w1 and w3 rows), then adds up
-// channels of y, experts ascending - the order of a row's slots.
+// EXPERTS (spec 2.7) on tiles. Rows are grouped by expert into pieces of whole blocks; as many pieces as memory allows
+// make a wave, so that a weight is read once for all its rows. A wave packs its rows, computes hidden values per
+// (piece, block of w1 and w3 rows), then adds up channels of y, experts ascending - the order of a row's slots.
 //
-// An accumulator has weight rows down and activation rows across: pairs of hidden rows, rounded, are the packed operand of w2 as they lie.
+// An accumulator has weight rows down and activation rows across:
+// pairs of hidden rows, once rounded, already lie as the packed operand of w2.
 #include "path.h"
 
 #include "../vector/math.h"
@@ -12,7 +13,7 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-constexpr int64_t kPieceRows = 256;                  // accumulators of a task stay in the second-level cache
+constexpr int64_t kPieceRows = 256;                  // accumulators of a task stay in the L2 cache
 constexpr int64_t kWaveBytes = int64_t{48} << 20;    // packed rows and hidden values
 constexpr int64_t kTaskColumns = 128;
 
@@ -25,7 +26,7 @@ struct Piece {
 template <class E>
 struct Space {
   int32_t* pairs;  // sorted by expert
-  int32_t* ends;   // ends[e]: behind the last pair of expert e
+  int32_t* ends;   // ends[e]: one past the last pair of expert e
   Piece* pieces;   // of a wave
   Bf16* packed;    // [blocks, packedBlock(d)]
   Bf16* hidden;    // [blocks, packedBlock(I)]
@@ -81,7 +82,7 @@ class Call {
     for (int64_t p = 0; p < a_.T * a_.k; p++) space_.pairs[space_.ends[expertOf(p)]++] = static_cast<int32_t>(p);
   }
 
-  // The next pairs in order that fit.
+  // Takes the next pairs, in order, that fit.
   bool nextWave() {
     int64_t block = 0;
     pieces_ = 0;
@@ -143,7 +144,7 @@ class Call {
     return mul(weight, mul(silu(a), b));
   }
 
-  // Rows of sixteen activations, zeros behind the last to fill a step.
+  // Rows of sixteen activations; zeros after the last fill up the step.
   void activate(const float* gate, const float* up, V weight, int64_t first, int64_t count, Bf16* hidden) const {
     const int64_t end = first + count == a_.I ? blocksOf(a_.I, kStep) * kStep - first : count;
     for (int64_t n = 0; n < end; n += 2) {

@@ -23,7 +23,7 @@ LONGSHORE_INLINE void transpose(V (&rows)[kTile]) {
   for (int i = 0; i < kTile; i++) rows[i] = load(out[i]);
 }
 
-// Halves of a and b in turn, of the eight groups of four that each has: those of the even groups; zipOdd: of the odd ones.
+// Interleaves halves of a and b. Each has eight groups of four: zipEven takes the even groups, zipOdd the odd ones.
 LONGSHORE_INLINE P zipEven(P a, P b) {
   P r;
   for (int i = 0; i < kTile; i++) r.half[2 * i] = a.half[i / 4 * 8 + i % 4], r.half[2 * i + 1] = b.half[i / 4 * 8 + i % 4];
@@ -35,7 +35,7 @@ LONGSHORE_INLINE P zipOdd(P a, P b) {
   return r;
 }
 
-// Lanes of the even groups of four and of the odd ones become the first sixteen and the last.
+// Puts the lanes of the even and of the odd groups of four back in order: the first sixteen and the last sixteen.
 LONGSHORE_INLINE void orderGroups(V& even, V& odd) {
   float in[2][kTile], out[2 * kTile];
   store(in[0], even);
@@ -45,7 +45,7 @@ LONGSHORE_INLINE void orderGroups(V& even, V& odd) {
   odd = load(out + kTile);
 }
 
-// Lane l: a pair of even[l] and odd[l], rounded.
+// Lane l: the pair even[l] and odd[l], rounded.
 LONGSHORE_INLINE P zip(V even, V odd) {
   const P halves = pairsOf(even, odd);
   P r;
@@ -55,13 +55,13 @@ LONGSHORE_INLINE P zip(V even, V odd) {
 
 LONGSHORE_INLINE V lanesOf(P pairs) { return copyFrom<V>(pairs.half); }
 
-// Zeros for what is not finite.
+// Replaces by zero what is not finite.
 LONGSHORE_INLINE P finite(P x) {
   for (uint16_t& half : x.half) half = (half & 0x7F80u) == 0x7F80u ? 0 : half;
   return x;
 }
 
-// Whether something that was added is not finite.
+// Whether anything added was not finite.
 class NotFinite {
  public:
   LONGSHORE_MEMBER void add(P x) {
@@ -100,29 +100,29 @@ LONGSHORE_INLINE void transpose(V (&rows)[kTile]) {
   }
 }
 
-// Halves of a and b in turn, of the eight groups of four that each has: those of the even groups; zipOdd: of the odd ones.
+// Interleaves halves of a and b. Each has eight groups of four: zipEven takes the even groups, zipOdd the odd ones.
 LONGSHORE_INLINE P zipEven(P a, P b) { return _mm512_unpacklo_epi16(a, b); }
 LONGSHORE_INLINE P zipOdd(P a, P b) { return _mm512_unpackhi_epi16(a, b); }
 
-// Lanes of the even groups of four and of the odd ones become the first sixteen and the last.
+// Puts the lanes of the even and of the odd groups of four back in order: the first sixteen and the last sixteen.
 LONGSHORE_INLINE void orderGroups(V& even, V& odd) {
   const V a = _mm512_shuffle_f32x4(even, odd, 0x44), b = _mm512_shuffle_f32x4(even, odd, 0xEE);
   even = _mm512_shuffle_f32x4(a, a, 0xD8);
   odd = _mm512_shuffle_f32x4(b, b, 0xD8);
 }
 
-// Lane l: a pair of even[l] and odd[l], rounded.
+// Lane l: the pair even[l] and odd[l], rounded.
 alignas(64) static constexpr uint16_t kHalvesInTurn[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
 LONGSHORE_INLINE P zip(V even, V odd) { return _mm512_permutexvar_epi16(_mm512_load_si512(kHalvesInTurn), pairsOf(even, odd)); }
 
 LONGSHORE_INLINE V lanesOf(P pairs) { return floats(pairs); }
 
-// Zeros for what is not finite.
+// Replaces by zero what is not finite.
 LONGSHORE_INLINE P finite(P x) {
   return _mm512_maskz_mov_epi16(_mm512_cmplt_epu16_mask(andInt(x, _mm512_set1_epi16(0x7FFF)), _mm512_set1_epi16(0x7F80)), x);
 }
 
-// Whether something that was added is not finite: one more in the exponent changes the sign.
+// Whether anything added was not finite: then one more in the exponent changes the sign.
 class NotFinite {
  public:
   LONGSHORE_MEMBER void add(P x) { signs_ = _mm512_ternarylogic_epi32(signs_, x, _mm512_add_epi16(x, _mm512_set1_epi16(0x80)), 0xF6); }  // signs | (x ^ more)

@@ -1,4 +1,5 @@
-// LINEAR (spec 2.8, 4.4) on tiles. Activations are packed once; a task is a block of weight rows times a range of activation rows.
+// LINEAR (spec 2.8, 4.4) on tiles. Activations are packed once;
+// a task is a block of weight rows times a range of activation rows.
 #include "path.h"
 
 #include "product.h"
@@ -8,7 +9,8 @@ namespace longshore::cpu::LONGSHORE_PATH {
 namespace {
 
 constexpr int64_t kPackedBytes = int64_t{16} << 20;     // activations packed at a time
-constexpr int64_t kTaskColumns = 512, kTaskRows = 256;  // accumulators of a task, and a panel's share of its bf16 activations, stay in the second-level cache
+// The accumulators of a task, and a panel's share of its bf16 activations, stay in the L2 cache.
+constexpr int64_t kTaskColumns = 512, kTaskRows = 256;
 
 struct PackedSpace {
   Bf16* packed;

@@ -10,7 +10,7 @@ void linear(const LinearArgs&, Pool&);
 void experts(const ExpertsArgs&, Pool&);
 // q BF16, rows in LS_KV_E4M3_BF16 or LS_KV_BF16.
 void attention(const AttentionArgs&, Pool&);
-// Where paysToLevel.
+// Only where paysToLevel.
 void select(const SelectArgs&, Pool&);
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

@@ -14,7 +14,8 @@ LONGSHORE_INLINE void beginTile(const float* acc, bool fresh) {
   else loadTile<n>(acc);
 }
 
-// Two blocks of each operand; M = 1 or N = 1 leaves out the second one. beside(): what vectors do while a step's products are under way.
+// Multiplies two blocks of each operand; M = 1 or N = 1 leaves out the second. beside() is what vectors do while a
+// step's products are in flight.
 template <int N, int M, int terms, class Beside>
 LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t steps, float* acc, int64_t accStride, bool fresh,
                                      Beside&& beside) {
@@ -55,7 +56,8 @@ LONGSHORE_INLINE void each(Body&& body) {
   eachOf(std::make_integer_sequence<int, count>(), body);
 }
 
-// One step of up to N blocks of weights times M of activations: sum n, m in tile n * M + m. Four sums or more hide the latency of one.
+// Adds one step of up to N blocks of weights times M of activations:
+// sum n, m is in tile n * M + m. Four sums or more hide the latency of one.
 template <int N, int M, int terms>
 LONGSHORE_INLINE void addStep(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t blocks) {
   static_assert(N * M <= 6);
@@ -88,8 +90,9 @@ LONGSHORE_INLINE void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16*
   storeSums<4, 1>(acc, 0, 4);
 }
 
-// multiplyBlocks; beside() once for each step of two blocks of activations, or the last one, times two blocks of weights (four, where one of
-// activations is left): of four blocks of weights, as often in a step as there are blocks of activations.
+// multiplyBlocks, with a call of beside() for each step of every product of two blocks of activations and two of
+// weights, or of a last single block of activations and four of weights. So over four blocks of weights a step calls it
+// once for each block of activations.
 template <int terms, class Beside>
 LONGSHORE_INLINE void multiplyBeside(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh, Beside&& beside) {
   const int64_t accStride = acc.stride;
@@ -109,7 +112,7 @@ LONGSHORE_INLINE void multiplyBeside(const Blocks& panel, const Blocks& packed, 
   for (; n < panel.count; n++) multiplySquare<1, 1, terms>(w(n), 0, x(pairs), 0, steps, sums(n, pairs), accStride, fresh, beside);
 }
 
-// Vectors decode the next panel while tiles multiply this one: they share nothing but loads.
+// Vectors decode the next panel while tiles multiply this one: the two share nothing but loads.
 template <class Row, class E>
 void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
   const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
@@ -121,7 +124,7 @@ void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16
     const int64_t n = rowOf(i), step = stepOf(i), next = (rowOf(i + 1) - n) * matrix.K + (stepOf(i + 1) - step) * kStep;
     return WeightPanel<Row, kPanelRows / kTile>(matrix, first + n, count - n, step, minOf(steps, step + kPanelSteps), tilesOf(i), kPanelSteps, {next, next});
   };
-  const int64_t share = blocksOf(kPanelRows, Decoding<Row>::kSteps * xBlocks);  // lines of a panel, beside a step
+  const int64_t share = blocksOf(kPanelRows, Decoding<Row>::kSteps * xBlocks);  // lines of a panel to decode beside each step
   panelOf(0).take(INT64_MAX);
   for (int64_t i = 0; i < all; i++) {
     const int64_t n = rowOf(i), step = stepOf(i);
@@ -133,8 +136,8 @@ void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16
   }
 }
 
-// M blocks of activations, one to four: sums stay in their tiles over all of K, and a few steps at a time of N blocks of weights are decoded
-// into the first-level cache while those before are multiplied.
+// M blocks of activations, one to four: sums stay in their tiles over all of K. N blocks of weights are decoded a few
+// steps at a time into the L1 cache, while the steps before are multiplied.
 template <class Row, class E, int M>
 void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* tiles, float* acc) {
   constexpr int terms = kTerms<E>, N = M == 1 ? 4 : M == 4 ? 1 : 2, together = Decoding<Row>::kSteps;
@@ -147,7 +150,7 @@ void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16
     each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
     const int64_t blocks = blocksOf(minOf(rows, count - n), kTile);
     for (int64_t s = 0; s < steps; s++) {
-      const int64_t part = s % together;  // of the blocks goes on to the steps behind these `together`
+      const int64_t part = s % together;  // this part of the blocks decodes the next `together` steps
       for (int64_t b = part * N / together; b < (part + 1) * N / together; b++) panel.blocks[b].take(kTile);
       addStep<N, M, terms>(tiles + s % ring * kTileHalves, stride, x + s * terms * kTileHalves, packedBlock<E>(matrix.K), blocks);
     }
@@ -167,7 +170,7 @@ void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf
   withRows(matrix.w.dtype, [&](auto row) {
     using Row = decltype(row);
     if constexpr (std::is_same_v<Row, PlainRow<float>>) {
-      std::abort();  // those are left to the shared path (path.cc)
+      std::abort();  // F32 weights are left to the shared path (path.cc)
     } else {
       switch (xBlocks) {
         case 1: return multiplyThin<Row, E, 1>(matrix, first, count, x, panels, acc);

@@ -1,12 +1,14 @@
-// Products of whole blocks of tiles. The first operand is sixteen rows of weights a block, the second sixteen rows of activations:
+// Products of whole blocks of tiles. The first operand is sixteen rows of weights a block, the second sixteen rows of
+// activations:
 //
-//   panel   [blocks][steps] tiles: 16 rows x 32 k as bf16, zeros behind the last k
-//   packed  [blocks][steps][terms] tiles: 16 pairs of k x 16 rows; bf16 activations are one term, fp32 ones three: their rounding to bf16, the
-//           rounding of what is left, and the rest, which is then exact
+//   panel   [blocks][steps] tiles: 16 rows x 32 k as bf16, zeros after the last k
+//   packed  [blocks][steps][terms] tiles: 16 pairs of k x 16 rows; bf16 activations are one term, fp32 ones three:
+//           their rounding to bf16, the rounding of what is left, and the rest, which is then exact
 //   acc     [blocks of activations][blocks of weights] accumulators: 16 weight rows x 16 activation rows
 //
-// A sum takes the steps in order of k, and in each its terms in order. Cutting K anywhere between steps changes no bit: accumulators are fp32
-// in memory as in tiles. What happens within a step is the path's order: that of tile.h (product.cc), or that of pairs.h (chains.cc).
+// A sum takes the steps in order of k, and the terms of each in order. Cutting K anywhere between steps changes no bit:
+// accumulators are fp32 in memory as in tiles. What happens within a step is the path's order: that of tile.h
+// (product.cc), or that of pairs.h (chains.cc).
 #pragma once
 
 #include "layout.h"
@@ -33,29 +35,31 @@ LONGSHORE_INLINE int64_t stepsOf(int64_t K) { return blocksOf(K, kStep); }
 static constexpr int64_t kPanelRows = 64, kPanelSteps = 32;
 static constexpr int64_t kPanelHalves = kPanelRows / kTile * kPanelSteps * kTileHalves;
 
-// Halves from one block of packed rows to the next. A product takes kPanelSteps of each: blocks a power of two apart would share few sets of the
-// second-level cache among all of these, so that each begins where the one before ends, as far as sets go.
+// Halves from one block of packed rows to the next. A product takes kPanelSteps of each
+// block. Blocks a power of two apart would crowd those into a few sets of the L2 cache;
+// with this distance, each block begins where the one before ends, as far as sets go.
 template <class E>
 LONGSHORE_INLINE int64_t packedBlock(int64_t K) {
   const int64_t steps = stepsOf(K);
   return (steps > kPanelSteps ? steps + kPanelSteps : steps) * kTerms<E> * kTileHalves;
 }
 
-// Sixteen rows of K elements become a block of `packed`.
+// Packs sixteen rows of K elements into a block of `packed`.
 template <class E>
 void packRows(const E* const (&rows)[kTile], int64_t K, Bf16* packed);
 
 struct Blocks {
   const Bf16* data;
   int64_t count, stride;     // in halves
-  int64_t rows = INT64_MAX;  // of a panel, from its first, a multiple of 4 or all: sums of later ones are of no use
+  int64_t rows = INT64_MAX;  // of a panel, counted from its first; a multiple of 4, or all: sums of later rows are not used
 };
 struct Sums {
   float* data;
   int64_t stride;  // floats from one block of activations to the next
 };
 
-// One pair of k, sixteen activation rows in the lanes, into its place in `packed`: a row of the first term's tile.
+// Writes one pair of k, with sixteen activation rows in the lanes, to its place in `packed`:
+// a row of the first term's tile.
 template <class E>
 LONGSHORE_INLINE void packPair(V even, V odd, Bf16* packed) {
   LONGSHORE_UNROLL for (int term = 0; term < kTerms<E>; term++) {
@@ -69,11 +73,13 @@ LONGSHORE_INLINE void packPair(V even, V odd, Bf16* packed) {
 template <int terms>
 void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh);
 
-// acc = rows [first, first + count) of `matrix` times packed rows x. `panels` has room for two of kPanelHalves; nothing is set up: Tiles must live.
+// acc = rows [first, first + count) of `matrix` times packed rows x.
+// `panels` has room for two of kPanelHalves. The caller keeps a Tiles alive.
 template <class E>
 void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc);
 
-// body(row, n, V): outputs n .. n + 15 of each of the first M activation rows; columns counts the weight rows in acc.
+// Calls body(row, n, V) with outputs [n, n + 16) of each of the first M activation rows.
+// `columns` counts the weight rows in acc.
 template <class Body>
 LONGSHORE_INLINE void forOutputs(const float* acc, int64_t M, int64_t columns, Body&& body) {
   const int64_t blocks = blocksOf(columns, kTile);

@@ -1,5 +1,6 @@
-// SELECT (spec 2.5) of FP4 keys on tiles of bytes. Rows of an accumulator are heads, of several queries where they have few; its columns are sixteen
-// keys. The sums of some queries and a block of keys lie in the first-level cache until each has been weighed.
+// SELECT (spec 2.5) of FP4 keys on tiles of bytes. Rows of an accumulator are heads,
+// of several queries where each has few; its columns are sixteen keys. The sums of
+// some queries and a block of keys stay in the L1 cache until each has been weighed.
 #include "path.h"
 
 #include "../vector/level.h"
@@ -15,7 +16,7 @@ class TileProducts {
   static constexpr int kAtOnce = kKeys / kLanes;  // that many chains of additions hide the latency of one
   static constexpr int32_t kBias = 0;
   using Setup = Tiles;
-  // Unpacking a block of keys is worth a few products of tiles: few heads want many queries to share it.
+  // Unpacking a block of keys costs as much as a few products of tiles: with few heads, many queries must share it.
   static int64_t queriesOf(const SelectArgs& a) { return maxOf(32, minOf(128, 1024 / a.h)); }
 
   TileProducts(Carver& c, const SelectArgs& a)
@@ -24,7 +25,7 @@ class TileProducts {
   void loadQueries(const LevelRows&, int64_t) {}
   int64_t together() const { return together_; }
 
-  // Rows that are not there or not level, and keys likewise, are bytes like any others: nobody asks for their sums.
+  // Rows that do not exist or are not level, and keys likewise, are bytes like any others: nobody reads their sums.
   void begin(const LevelRows& rows, int64_t i, int64_t n, int64_t keys) {
     first_ = i * h_;
     for (int64_t row = 0; row < n * h_; row += kTile) multiply(rows, first_ + row, blocksOf(keys, kTile), sums_ + row * kTile);
@@ -39,7 +40,8 @@ class TileProducts {
   }
 
  private:
-  // Sixteen heads from `row` on times up to four groups of keys: a tile of heads is loaded once, and four sums hide the latency of one.
+  // Sixteen heads from `row` on times up to four groups of keys:
+  // a tile of heads is loaded once, and four sums hide the latency of one.
   LONGSHORE_MEMBER void multiply(const LevelRows& rows, int64_t row, int64_t groups, int32_t* sums) const {
     const int8_t* heads = rows.heads(row);
     const uint8_t* columns = rows.columns(0);
@@ -68,8 +70,8 @@ class TileProducts {
   }
 
   int64_t h_, together_;
-  int64_t rows_;       // of the sums of one group
-  int64_t first_ = 0;  // the row of queries that sums begin with
+  int64_t rows_;       // rows of the sums of one group
+  int64_t first_ = 0;  // the row of queries at which sums begin
   int32_t* sums_;      // [keys / 16, rows, 16]
 };
 

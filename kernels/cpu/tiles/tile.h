@@ -1,15 +1,19 @@
-// Tiles: sixteen rows of 64 bytes. Eight of them are registers, which an accumulator adds products to:
+// Tiles: sixteen rows of 64 bytes. Eight of them are registers. Products are added to an accumulator c:
 //
-//   addPairs<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 2][j][k % 2], 0 <= i, j < 16, 0 <= k < 32; a and b bf16, c fp32
-//   addBytes<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 4][j][k % 4], 0 <= k < 64; a and b signed bytes, c int32 that wraps (TDPBSSD)
+//   addPairs<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 2][j][k % 2], 0 <= i, j < 16, 0 <= k < 32;
+//                       a and b bf16, c fp32
+//   addBytes<c, a, b>   c[i][j] += sum over k of a[i][k] * b[k / 4][j][k % 4], 0 <= k < 64;
+//                       a and b signed bytes, c int32 that wraps (TDPBSSD)
 //
-// so rows of `a` lie as in memory, and `b` holds pairs (fours) of k side by side. Pairs are the third reduction order (vec.h, pairs.h):
+// So rows of `a` lie as in memory, and `b` holds pairs (fours) of k side by side. Pairs are the third reduction order
+// (vec.h, pairs.h):
 //
 //   even = fma(a[i][k], b[k / 2][j][0], even) for k = 0, 2, ..., 30 from +0; odd likewise; c = c + (even + odd)
-//   every step rounds to nearest even, takes denormal operands as zeros and gives zeros for denormal results, signs kept
+//   every step rounds to nearest even, takes denormal operands as zeros and flushes denormal results to 0, signs kept
 //
-// That is TDPBF16PS (found by trying: 12.3 million sums over all exponents on a Granite Rapids agree with the twin below). One row or
-// column of c depends on the same row of a or column of b alone, so rows that are not there may hold anything finite.
+// That is TDPBF16PS (found by experiment: 12.3 million sums over all exponents on a Granite Rapids agree with the twin
+// below). One row or column of c depends on the same row of a or column of b alone, so rows that do not exist may hold
+// anything finite.
 #pragma once
 
 #include "layout.h"
@@ -41,8 +45,8 @@ LONGSHORE_INLINE void zeroTile() {
   std::memset(tileRegisters.bytes[t], 0, sizeof tileRegisters.bytes[t]);
 }
 
-// Zero, or so large and so small that nothing below rounds twice: a bf16 of 2^-56 or more is a multiple of 2^-63, so products are exact in fp32,
-// and sums are multiples of 2^-126, never denormal.
+// Zero, or so large and so small that nothing below rounds twice: a bf16 of 2^-56 or more is a multiple of 2^-63, so
+// products are exact in fp32, and sums are multiples of 2^-126, never denormal.
 LONGSHORE_INLINE bool isTame(float x) { return x == 0 || (std::fabs(x) >= 0x1p-56f && std::fabs(x) < 0x1p64f); }
 
 // sums[j] = x * w[j] + sums[j], rounded once.
@@ -100,7 +104,8 @@ LONGSHORE_INLINE void addBytes() {
 
 #else
 
-// Makes the tile registers of this thread usable while it lives. All have their full size: what a product does not need is filled by the caller.
+// Makes the tile registers of this thread usable while it lives.
+// All have their full size: the caller fills what a product does not need.
 class Tiles {
  public:
   Tiles() {
@@ -116,7 +121,7 @@ class Tiles {
   Tiles& operator=(const Tiles&) = delete;
 };
 
-// In assembly: the compiler's own intrinsics take no template arguments.
+// In assembly, because the compiler's intrinsics take no template arguments.
 template <int t>
 LONGSHORE_INLINE void loadTile(const void* p, int64_t strideBytes = kRowBytes) {
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(strideBytes), "i"(t) : "memory");

@@ -1,9 +1,10 @@
-// ATTENTION (spec 2.3). A task is a block of queries and a range of heads. Stored rows become floats once per tile and serve all its heads and,
-// where all queries see the same entries (window, unselected pages), all its queries.
+// ATTENTION (spec 2.3). A task is a block of queries and a range of heads. Stored rows become floats once per tile and
+// serve all heads of the task and, where all queries see the same entries (window, unselected pages), all its queries.
 //
-// For one query and head: scores of S(t) = compressed entries ascending, then window positions ascending, by dot products in the path's
-// order; largest score; p = exp(score - largest); the mass in sixteen lanes over positions in S(t); and every output channel
-// a chain of fma over S(t) in order. Nothing outside S(t) is touched, so a query's bits depend on its own entries alone.
+// For one query and head: scores of S(t) = compressed entries ascending, then window positions ascending, by dot
+// products in the path's order; the largest score; p = exp(score - largest); the mass in sixteen lanes over positions
+// in S(t); and every output channel a chain of fma over S(t) in order. Nothing outside S(t) is touched, so a query's
+// bits depend on its own entries alone.
 #include "path.h"
 
 #include "gemm.h"
@@ -17,7 +18,8 @@ namespace {
 constexpr int kChannels = kTileM;                   // vectors of channels that kTileM heads accumulate at once
 constexpr int64_t kQueries = 16;                    // of a block, at most
 constexpr int64_t kTileFloats = int64_t{1} << 16;   // compressed rows held as floats
-constexpr int64_t kBlockFloats = int64_t{1} << 17;  // queries, scores and outputs of a block of more than one query: they stay in the second-level cache
+// Queries, scores and outputs of a block of more than one query: they stay in the L2 cache.
+constexpr int64_t kBlockFloats = int64_t{1} << 17;
 
 struct Shape {
   KvShape kv;
@@ -30,7 +32,7 @@ struct Shape {
     stride = padded(compressed + a.W + kTileSlack);
     tileRows = maxOf(kTileN, kTileFloats / D);
     queries = maxOf(1, minOf(minOf(kQueries, blocksOf(a.T, threads)), kBlockFloats / ((stride + 2 * D) * a.h)));
-    const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: heads are shared out
+    const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: threads split the heads
     heads = minOf(a.h, blocksOf(blocksOf(a.h, shares), kTileM) * kTileM);
     headRows = blocksOf(heads, kTileM) * kTileM;
   }
@@ -53,7 +55,8 @@ struct Space {
         out(c.take<float>(s.queries * s.headRows * s.D)) {}
 };
 
-// out[r, c ..] += p[r, e] * rows[e, c ..] for kTileM heads and `vectors` vectors of channels, over `count` entries in order.
+// out[r, c ..] += p[r, e] * rows[e, c ..] for kTileM heads and
+// `vectors` vectors of channels, over `count` entries in order.
 template <int vectors>
 LONGSHORE_INLINE void accumulate(const float* p, int64_t stride, const float* rows, int64_t D, int64_t count, float* out) {
   V acc[kTileM][vectors];
@@ -113,7 +116,7 @@ class Block {
     return count;
   }
 
-  // Queries [begin, end) that see the same compressed entries, the later ones more of them.
+  // Attends queries [begin, end), which see the same compressed entries, later ones more of them.
   template <class E>
   void attend(int64_t begin, int64_t end) {
     const int64_t entries = compressed(end - 1);
@@ -148,7 +151,7 @@ class Block {
     return rows;
   }
 
-  // scores[head, to ..] of query i against `count` rows; what is written behind them is overwritten by the next rows.
+  // scores[head, to ..] of query i against `count` rows; what is written past them is overwritten by the next rows.
   void score(int64_t i, const float* rows, int64_t count, int64_t to) {
     for (int64_t r = 0; r < s_.headRows; r += kTileM) {
       const float* heads[kTileM];
@@ -157,7 +160,8 @@ class Block {
     }
   }
 
-  // scores become exp(scale * score - largest), rounded like any activation; mass is their sum before rounding, and the sink's.
+  // Scores become exp(scale * score - largest), rounded like any activation;
+  // mass is their sum before rounding, and the sink's.
   template <class E>
   void softmax(int64_t i, int64_t count) {
     const V scale = set(a_.scale);

@@ -1,5 +1,5 @@
 // The K best of a stream of scores that comes in ascending index: a buffer that is cut back to K whenever it is full.
-// Later scores must beat the K-th best strictly, so among equals the lower index stays; what is kept is always ascending.
+// Later scores must beat the K-th best strictly, so among equals the lower index stays; what is kept always ascends.
 #pragma once
 
 #include "memory.h"
@@ -23,14 +23,14 @@ class Best {
   // Space for `capacity` ranks and indices.
   Best(int64_t K, int32_t* ranks, int32_t* indices) : K_(K), ranks_(ranks), indices_(indices) {}
 
-  // Sixteen scores of the indices first, first + 1, ...; only those in `mask` count.
+  // Offers sixteen scores of the indices first, first + 1, ...; only those in `mask` count.
   LONGSHORE_MEMBER void offer(V scores, int32_t first, uint32_t mask) {
     const I ranks = rankOf(scores);
     mask &= moreThan(ranks, setInt(floor_));
     if (mask != 0) append(ranks, first, mask);
   }
 
-  // What `other` kept; all its indices lie behind those offered so far.
+  // Offers what `other` kept; all its indices come after those offered so far.
   void offer(const Best& other) {
     for (int64_t i = 0; i < other.count_; i += kLanes) {
       const int64_t lanes = minOf(kLanes, other.count_ - i);
@@ -43,7 +43,7 @@ class Best {
     }
   }
 
-  // The best min(K, offered) indices, ascending. Returns how many.
+  // Writes the best min(K, offered) indices, ascending. Returns how many.
   int64_t finish(int32_t* to) {
     cut();
     for (int64_t i = 0; i < count_; i++) to[i] = indices_[i];
@@ -87,7 +87,8 @@ class Best {
     return above;
   }
 
-  // The smallest rank that fewer than K are above: one of those that are there, so a few are tried; else by bisection.
+  // The smallest rank that fewer than K are above. It is one of those present:
+  // if these are few, each is tried, else bisection finds it.
   int32_t kthRank() const {
     if (count_ <= kFew) {
       int32_t rank = INT32_MAX;

@@ -1,5 +1,6 @@
-// COMPRESS (spec 2.4): softmax-pooled windows of m tokens, sixteen channels at a time; with the previous window's first half of the channels
-// where they overlap. Windows are pooled first, reading positions before `start` from the ring; then the ring takes the last positions.
+// COMPRESS (spec 2.4): softmax-pooled windows of m tokens, sixteen channels at a time; where windows overlap, with the
+// first half of the previous window's channels. Windows are pooled first, reading positions before `start` from the
+// ring; then the ring takes the last positions.
 #include "path.h"
 
 #include "math.h"

@@ -1,6 +1,6 @@
-// EXPERTS (spec 2.7). Rows are grouped by expert, so that an expert's weights are decoded once for all its rows.
-// Two passes over outputs: hidden values of every (expert, block of w1 and w3 rows), then every block of y channels, which adds the experts
-// in ascending order - the order of a row's slots.
+// EXPERTS (spec 2.7). Rows are grouped by expert, so that an expert's weights are decoded once for all its rows. Two
+// passes over outputs: hidden values of every (expert, block of w1 and w3 rows), then every block of y channels, which
+// adds the experts in ascending order - the order of a row's slots.
 #include "path.h"
 
 #include "gemm.h"
@@ -10,8 +10,8 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-// Rows that meet the experts together take so much. A chunk of 2,048 tokens of V4-Flash does, 50 MB: cut in eight, each expert had six rows at a time, and
-// its weights were decoded eight times.
+// Bytes of the rows that meet the experts together. A chunk of 2,048 tokens of V4-Flash takes 50 MB: cut in eight, each
+// expert had six rows at a time, and its weights were decoded eight times.
 constexpr int64_t kRowsBytes = int64_t{64} << 20;
 
 // The (row, slot) pairs of a block of rows, sorted by expert.
@@ -20,7 +20,7 @@ struct Space {
   E* rows;
   E* hidden;       // [pairs, padded I], rounded to the activation type
   int32_t* pairs;  // row * k + slot
-  int32_t* ends;   // ends[e]: behind the last pair of expert e
+  int32_t* ends;   // ends[e]: one past the last pair of expert e
   int32_t* used;   // experts with pairs, ascending
 
   Space(Carver& c, const ExpertsArgs& a, int64_t block)
@@ -88,7 +88,8 @@ class Block {
     return {space_.pairs + begin, space_.ends[e] - begin};
   }
 
-  // Weight rows of a block. Those that few rows x meet straight from their bytes need no room in a cache, and come faster the more of them follow each other.
+  // Weight rows of a block. Those multiplied straight from their bytes, for few rows x, need no room in a cache, and
+  // come faster the more of them are consecutive.
   int64_t columnsFor(int64_t N, int64_t K, uint32_t threads) const {
     const int64_t most = columnsPerBlock<E>(K, 2) * (most_ <= kTileM ? 4 : 1);
     return minOf(most, maxOf(kLanes, blocksOf(blocksOf(N, 2 * int64_t{threads}), kLanes) * kLanes));

@@ -7,16 +7,17 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 namespace {
 
-// Products of a block over which asking for what is decoded next is spread: what memory cannot bring meanwhile is waited for.
+// Products of a block over which prefetching of what is decoded next is spread:
+// what memory cannot bring meanwhile is waited for.
 constexpr int64_t kAskingCalls = 4 * kTileM / kPanelM;
 
-// The elements from which on the k-th of `parts` parts of n vectors begins.
+// The element at which the k-th of `parts` parts of n elements begins, in whole vectors.
 template <class E>
 constexpr int64_t partOf(int64_t n, int64_t k, int64_t parts) {
   return n / kVector<E> * k / parts * kVector<E>;
 }
 
-// Pairs are never asked for with F32 weights (withOperands).
+// Pairs never occur with F32 weights (withOperands).
 template <class E, class Body>
 LONGSHORE_INLINE void withRowsFor(ls_dtype dtype, Body&& body) {
   withRows(dtype, [&](auto row) {
@@ -68,7 +69,7 @@ void Columns<E>::askOn() {
 template <class E>
 void Columns<E>::multiplyPanel(const E* const* x, int64_t M, float* out, int64_t stride) {
   const int64_t tilesM = blocksOf(M, kTileM), tilesN = blocksOf(count_, kTileN);
-  auto* kept = reinterpret_cast<Tile*>(panel_ + (count_ + kTileSlack) * K_);  // [tilesM, tilesN], behind the rows
+  auto* kept = reinterpret_cast<Tile*>(panel_ + (count_ + kTileSlack) * K_);  // [tilesM, tilesN], after the rows
   for (int64_t from = 0; from < K_; from += kPiece<E>) {
     const int64_t to = minOf(K_, from + kPiece<E>), next = minOf(K_, to + kPiece<E>) - to;
     const E* piece[kPanelM];

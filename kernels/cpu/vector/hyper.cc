@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t kRows = 48;  // rows that share one decoded fn; a multiple of the lanes and of kRowsM
 static_assert(kRows % kLanes == 0 && kRows % kRowsM == 0);
 
-// Calls body with the number of copies: a constant where it is that of every released model, so that sums over copies need no loop.
+// Calls body with the number of copies:
+// a constant if it is that of every released model, so that sums over copies need no loop.
 template <class Body>
 LONGSHORE_INLINE void withCopies(int64_t n, Body&& body) {
   if (n == 4) body(std::integral_constant<int64_t, 4>());
@@ -26,7 +27,7 @@ struct Site {
   float eps;
 };
 
-// What some rows of the call become.
+// Projections of some rows of the call.
 struct Mixed {
   float* mix;  // [rows, stride]: their projections
   V* lanes;    // [outputs]: those of sixteen rows side by side
@@ -36,7 +37,7 @@ struct Mixed {
 };
 
 struct Space {
-  float* panel;    // where so many rows need it
+  float* panel;    // null if so few rows need none
   float* f;        // [rows, padded width]: the streams
   float* factors;  // [rows]: of their norms
   Mixed mixed;
@@ -47,7 +48,7 @@ struct Space {
         mixed(c, rows, outputs) {}
 };
 
-// One row as floats. Returns rsqrt(mean(f^2) + eps).
+// Loads one row as floats. Returns rsqrt(mean(f^2) + eps).
 template <class E>
 float loadRow(const E* streams, int64_t width, float eps, float* f) {
   V squares = zero();
@@ -59,7 +60,7 @@ float loadRow(const E* streams, int64_t width, float eps, float* f) {
   return 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(width) + eps);
 }
 
-// mix[i, o] = (fn_o . f_i) * rsqrt(mean(f_i^2) + eps) for the rows [first, first + count) and the `outputs` that fn holds.
+// mix[i, o] = (fn_o . f_i) * rsqrt(mean(f_i^2) + eps) for rows [first, first + count) and the `outputs` that fn holds.
 template <class E>
 void project(const Site& s, Columns<float>& fn, int64_t outputs, int64_t first, int64_t count, const Space& space) {
   const int64_t K = padded(s.width), stride = space.mixed.stride;
@@ -74,7 +75,7 @@ void project(const Site& s, Columns<float>& fn, int64_t outputs, int64_t first, 
   }
 }
 
-// Many rows are shared out, up to kRows of them at a time.
+// Many rows: threads split them, up to kRows at a time.
 template <class E, class Finish>
 void projectMany(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
   pool.parallelFor(T, kRows, [&](int64_t begin, int64_t end, uint32_t worker) {
@@ -88,8 +89,8 @@ void projectMany(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
   });
 }
 
-// Of few, as in a step, fn takes the time, which is read once: outputs are shared out. Each thread has the rows as floats for itself, since a row
-// that another one has written comes slower than it is converted.
+// Few rows, as in a step: reading fn once takes the time, so threads split the outputs. Each thread converts the rows
+// to floats for itself, since a row that another thread has written comes slower than it is converted.
 template <class E, class Finish>
 void projectFew(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
   const int64_t blocks = blocksOf(s.outputs, kTileN);
@@ -105,7 +106,7 @@ void projectFew(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
   finish(mixed, 0, T);
 }
 
-// finish(mixed, first, count) once the rows [first, first + count) are projected, for all T of the call.
+// Calls finish(mixed, first, count) once the rows [first, first + count) are projected, for all T rows of the call.
 template <class E, class Finish>
 void projectAll(int64_t T, const Site& s, Pool& pool, Finish&& finish) {
   if (T > kRows) projectMany<E>(T, s, pool, finish);

@@ -1,5 +1,6 @@
-// Index scores of a block of queries against a block of keys (the order is that of SelectArgs; what a scorer has, selection.h): sixteen keys in the
-// lanes. One scorer for FP4 keys, which are multiplied as integers, and one for plain keys, which are dot products of the path.
+// Index scores of a block of queries against a block of keys, with sixteen keys in the lanes. The order is that of
+// SelectArgs; selection.h says what a scorer has. There is one scorer for FP4 keys, which are multiplied as integers,
+// and one for plain keys, which takes the path's dot products.
 #pragma once
 
 #include "gemm.h"
@@ -8,11 +9,11 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-static constexpr int64_t kBlockKeys = 128;    // their bytes stay in the first-level cache
+static constexpr int64_t kBlockKeys = 128;    // their bytes stay in the L1 cache
 static constexpr int64_t kBlockQueries = 32;
 static constexpr int32_t kBias = 12;        // makes twice an E2M1 value unsigned
 
-// Twice the values of E2M1, plain for queries and with the bias for keys.
+// Twice the values of E2M1: plain for queries, with the bias for keys.
 static constexpr int8_t kDoubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 static constexpr int8_t kBiased[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
@@ -55,7 +56,7 @@ class Fp4Scorer {
     }
   }
 
-  // Sixteen keys of the block: 4 bytes of each side by side, scales too.
+  // Loads sixteen keys of the block: 4 bytes of each side by side, and their scales.
   void loadKeys(int64_t group, const uint8_t* const (&keys)[kLanes]) {
     for (int64_t b = 0; b < blocks(); b++) {
       lookUpColumns(kBiased, keys, b * 16, columns_ + (group * blocks() + b) * kColumnBytes);
@@ -67,7 +68,7 @@ class Fp4Scorer {
   int64_t together() const { return 1; }
   void begin(int64_t, int64_t, int64_t) {}
 
-  // The scores of query i and of G times sixteen keys; weights: iw * scale per head.
+  // The scores of query i against G times sixteen keys; `weights`: iw * scale per head.
   template <int G>
   LONGSHORE_MEMBER void score(int64_t i, int64_t group, const float* weights, V (&scores)[G]) const {
     LONGSHORE_UNROLL for (int g = 0; g < G; g++) scores[g] = zero();
@@ -131,7 +132,7 @@ class Fp4Scorer {
     addTo(dots, right);
   }
 
-  // Neighbours added, a block left over passes on: splitting behind the largest power of two below n gives the same tree.
+  // Adds neighbours; a block left over passes on. Splitting at the largest power of two below n gives the same tree.
   template <int G, int H>
   void pairwise(int64_t row, int64_t group, int64_t b, int64_t n, V (&dots)[G][H]) const {
     if (n == 1) return blockDots(row, group, b, dots);

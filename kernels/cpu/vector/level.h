@@ -1,11 +1,14 @@
-// FP4 rows as one block of integers. The blocks of a row mostly have scales within three bits of each other (a Hadamard transform came before), and twice
-// an E2M1 value is at most 12: moved up by as many bits as its block's scale is above the row's smallest, it still is a byte. Such a row is level. The
-// dot product of two level rows is then one sum of integers instead of one for each block, with one scale:
+// FP4 rows as one block of integers. The blocks of a row mostly have scales within three bits of each other (a Hadamard
+// transform came before), and twice an E2M1 value is at most 12. Shifted left by as many bits as its block's scale is
+// above the row's smallest, it still is a byte. Such a row is level. The dot product of two level rows is one sum of
+// integers instead of one for each block, with one scale:
 //
-//   dot = float(I) * u_q * u_k   u: of the smallest scales; |I| <= 96 * 96 * dim < 2^24, so that the tree over blocks (SelectArgs) is exact too
+//   dot = float(I) * u_q * u_k   u: of the smallest scales; |I| <= 96 * 96 * dim < 2^24, so that the tree over blocks
+//                                (SelectArgs) is exact too
 //
-// u_k is shared by all heads, and u_q goes into the head's weight: powers of two commute with rounding where nothing is denormal or infinite, for which
-// scales and weights must be moderate. What is not level or not moderate is scored block by block: the bits are the same.
+// All heads share u_k, and u_q goes into the head's weight: powers of two commute with rounding where nothing is
+// denormal or infinite, for which scales and weights must be moderate. What is not level or not moderate is scored
+// block by block: the bits are the same.
 #pragma once
 
 #include "keys.h"
@@ -26,8 +29,8 @@ LONGSHORE_INLINE bool isModerate(float weight) {
   return size >= 0x1p-40f && size <= 0x1p40f;
 }
 
-// The queries of a task and the keys of a block, those that are level: `unit` = rows are filled up with zeros to a multiple of so many bytes; `bias` = 0
-// or kLevelBias, which the bytes of keys have on top.
+// The level queries of a task and the level keys of a block. `unit`: rows are filled up with zeros to a multiple of
+// this many bytes. `bias`: 0 or kLevelBias, added to the bytes of keys.
 class LevelRows {
  public:
   LevelRows(Carver& c, const SelectArgs& a, int64_t queries, int64_t keys, int64_t unit, int32_t bias)
@@ -42,14 +45,15 @@ class LevelRows {
         scales_(c.take<float>(keys)),
         groupLevel_(c.take<bool>(keys / kLanes)) {}
 
-  // Row `row` of the call becomes query i; its heads weigh weights[h]. Returns whether it is level, with moderate weights.
+  // Row `row` of the call becomes query i, with weights[h] for its heads.
+  // Returns whether it is level, with moderate weights.
   bool loadQuery(int64_t i, int64_t row, const float* weights) {
     bool level = true;
     for (int64_t head = 0; head < a_.h && level; head++) level = loadHead(i * a_.h + head, a_.iq + (row * a_.h + head) * keyBytes(a_.layout, a_.dim), weights[head]);
     return queryLevel_[i] = level;
   }
 
-  // Sixteen keys of the block, 4 bytes of each side by side. Returns whether all are level.
+  // Loads sixteen keys of the block, 4 bytes of each side by side. Returns whether all are level.
   bool loadKeys(int64_t group, const uint8_t* const (&keys)[kLanes]) {
     int32_t steps[kLevelDim / kKeyBlock][kLanes], low[kLanes], high[kLanes];
     for (int64_t l = 0; l < kLanes; l++) low[l] = 255, high[l] = 0;
@@ -75,9 +79,9 @@ class LevelRows {
   int64_t rowBytes() const { return rowBytes_; }
   bool isQueryLevel(int64_t i) const { return queryLevel_[i]; }
   bool isGroupLevel(int64_t group) const { return groupLevel_[group]; }
-  // From one head of one query on; sixteen more rows than there are may be read.
+  // The rows from one head of one query on; sixteen rows past the last may be read.
   const int8_t* heads(int64_t row) const { return queries_ + row * rowBytes_; }
-  // Of the same: iw * scale times the scale of the row.
+  // For the same rows: iw * scale times the scale of the row.
   const float* weights(int64_t row) const { return weights_ + row; }
   const uint8_t* columns(int64_t group) const { return columns_ + group * kLanes * rowBytes_; }
   V scales(int64_t group) const { return load(scales_ + group * kLanes); }
@@ -102,7 +106,8 @@ class LevelRows {
     return true;
   }
 
-  // The bytes of one block move up by steps[lane] bits: with their bias they are unsigned and stay bytes, which then get the bias they are to have.
+  // Shifts the bytes of one block left by steps[lane] bits. With their bias they are unsigned and stay bytes; then they
+  // get the bias they are to have.
   LONGSHORE_MEMBER void raise(I steps, uint8_t* to) const {
     constexpr auto inAll = [](uint32_t byte) { return static_cast<int32_t>(byte * 0x01010101u); };
     const I negative = addInt(xorInt(shiftLeft(setInt(inAll(kBias)), steps), setInt(-1)), setInt(1));
@@ -124,7 +129,8 @@ class LevelRows {
   bool* groupLevel_;  // [keys / 16]
 };
 
-// `Products` multiplies level rows; what is not level goes to the scorer of blocks. `fixed`: blocks of a key if known, else 0.
+// `Products` multiplies level rows; what is not level goes to the block scorer.
+// `fixed`: blocks of a key if known, else 0.
 template <class Products, int fixed>
 class LevelScorer {
  public:
@@ -175,7 +181,7 @@ class LevelScorer {
     }
   }
 
-  // Not all is level: group by group.
+  // Not everything is level: group by group.
   template <int G>
   __attribute__((noinline)) void scoreApart(int64_t i, int64_t group, const float* weights, V (&scores)[G]) const {
     for (int g = 0; g < G; g++) {
@@ -206,7 +212,7 @@ class ByteProducts {
 
   void loadQueries(const LevelRows& rows, int64_t count) {
     for (int64_t row = 0; row < count * a_.h; row++) {
-      if (!rows.isQueryLevel(row / a_.h)) continue;  // not all of its heads are there
+      if (!rows.isQueryLevel(row / a_.h)) continue;  // not all of its heads were loaded
       int32_t sum = 0;
       for (int64_t k = 0; k < a_.dim; k++) sum += rows.heads(row)[k];
       corrections_[row] = -kBias * sum;

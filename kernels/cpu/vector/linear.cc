@@ -1,4 +1,5 @@
-// LINEAR (spec 2.8, 4.4). Work is split over outputs: a task is a block of weight rows, decoded once, times a range of activation rows.
+// LINEAR (spec 2.8, 4.4). Work is split over outputs:
+// a task is a block of weight rows, decoded once, times a range of activation rows.
 #include "path.h"
 
 #include "gemm.h"

@@ -1,4 +1,5 @@
-// How the operations of this folder lay out memory: rows of floats padded with zeros to whole vectors, blocks carved from a worker's scratch.
+// How the operations of this folder lay out memory: rows of floats padded with zeros to whole vectors, and blocks
+// carved from a worker's scratch.
 #pragma once
 
 #include "../path.h"
@@ -12,7 +13,7 @@ LONGSHORE_INLINE int64_t padded(int64_t width) {
   return blocksOf(width, kVector<E>) * kVector<E>;
 }
 
-// Takes aligned pieces of one block, or only counts their bytes while the block is null:
+// Takes aligned pieces of one block, or, if the block is null, only counts their bytes:
 // a layout is one function that runs twice.
 class Carver {
  public:
@@ -60,7 +61,7 @@ LONGSHORE_INLINE E* at(void* data, int64_t i) {
   return static_cast<E*>(data) + i;
 }
 
-// Where to prefetch; may lie outside the operand.
+// An address to prefetch; may lie outside the operand.
 LONGSHORE_INLINE const void* addressAt(const void* start, int64_t bytes) {
   return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(start) + static_cast<uintptr_t>(bytes));
 }
@@ -75,7 +76,7 @@ LONGSHORE_INLINE void padRow(const From* x, int64_t width, E* row) {
   std::memset(row + width, 0, static_cast<size_t>(padded<E>(width) - width) * sizeof(E));
 }
 
-// What an operation boundary in type E does to a value that stays in registers.
+// Does to a value that stays in registers what an operation boundary in type E does.
 template <class E>
 LONGSHORE_INLINE V rounded(V v) {
   E lanes[kLanes];
@@ -83,7 +84,7 @@ LONGSHORE_INLINE V rounded(V v) {
   return load(lanes);
 }
 
-// Rows in a piece, so that a piece is worth waking a thread for; costs are in vector operations.
+// Rows per piece, so that a piece is worth waking a thread for; costs are in vector operations.
 LONGSHORE_INLINE int64_t grainOf(int64_t costPerRow) { return maxOf(1, 16384 / maxOf(1, costPerRow)); }
 
 }  // namespace longshore::cpu::LONGSHORE_PATH

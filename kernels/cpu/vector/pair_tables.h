@@ -1,12 +1,12 @@
-// FP8 and FP4 codes times an E8M0 scale, as bf16: one table per scale, so that a weight costs a look-up whatever its scale. A checkpoint uses
-// few scales: their tables stay in the first-level cache.
+// FP8 and FP4 codes times an E8M0 scale, as bf16: one table per scale, so that a weight costs one look-up whatever its
+// scale. A checkpoint uses few scales: their tables stay in the L1 cache.
 #pragma once
 
 #include <cstdint>
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// magnitude * 2^exponent, 0 <= magnitude < 256. What is too small for a normal bf16 becomes zero, as multiplyAdd has it.
+// magnitude * 2^exponent, 0 <= magnitude < 256. What is too small for a normal bf16 becomes zero, as in multiplyAdd.
 constexpr uint16_t bf16Of(uint32_t magnitude, int exponent) {
   if (magnitude == 0) return 0;
   for (; magnitude < 128; exponent--) magnitude *= 2;
@@ -28,7 +28,7 @@ constexpr uint16_t scaledE2m1Code(uint32_t code, int scale) {
   return scale == 255 ? kBf16Nan : static_cast<uint16_t>(bf16Of(doubled[code & 7], scale - 128) | (code & 8) << 12);
 }
 
-// By magnitude; the lower and the upper bytes.
+// Lower and upper bytes, by magnitude.
 struct E4m3Table {
   uint8_t low[128], high[128];
 };

@@ -1,9 +1,11 @@
-// Sixteen pairs of bf16 and their product: the second reduction order, for bf16 activations and weights that are exact in bf16.
+// Sixteen pairs of bf16 and their product: the second reduction order, for bf16 activations and weights that are exact
+// in bf16.
 //
 //   lane l of pairs x, w and sum c:  fma(x[2l], w[2l], fma(x[2l+1], w[2l+1], c))
-//   every step rounds to nearest even, takes denormal operands as zeros and gives zeros for denormal results, signs kept
+//   every step rounds to nearest even, takes denormal operands as zeros and flushes denormal results to 0, signs kept
 //
-// That is VDPBF16PS (found by trying: 19.2 million lanes over all exponents on a Zen 4 agree with the twin below), here K in steps of 32.
+// That is VDPBF16PS, here with K in steps of 32 (found by experiment: 19.2 million lanes over all exponents on a Zen 4
+// agree with the twin below).
 #pragma once
 
 #include "vec.h"
@@ -19,17 +21,17 @@ using P = __m512i;
 LONGSHORE_INLINE P loadVector(const Bf16* p) { return _mm512_loadu_si512(p); }
 LONGSHORE_INLINE V multiplyAdd(P x, P w, V c) { return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w)); }
 
-// One pair in all lanes.
+// Repeats one pair in all lanes.
 LONGSHORE_INLINE P repeatPair(const Bf16* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof pair);
   return setInt(pair);
 }
 
-// Values that are exact in bf16; denormals become zeros here already.
+// Packs values that are exact in bf16; denormals become zeros already here.
 LONGSHORE_INLINE P pairsOf(V low, V high) { return reinterpret_cast<P>(_mm512_cvtne2ps_pbh(high, low)); }
 
-// The table of one scale, in registers where it is used more than once.
+// The table of one scale, in registers if it is used more than once.
 struct E4m3Scaled {
   P low[2], high[2];
 
@@ -48,7 +50,7 @@ LONGSHORE_INLINE void scaledE4m3(const uint8_t* p, const E4m3Scaled& table, P (&
   two[1] = _mm512_unpackhi_epi8(low, signedHigh);
 }
 
-// 32 E2M1 codes from 16 bytes times a scale. Words are looked up by their low five bits, the fifth being anything.
+// 32 E2M1 codes from 16 bytes times a scale. Words are looked up by their low five bits; the fifth may be anything.
 LONGSHORE_INLINE P scaledE2m1(const uint8_t* p, uint8_t scale) {
   const P bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   return _mm512_permutexvar_epi16(_mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), _mm512_load_si512(kE2m1Tables.of[scale]));
@@ -67,8 +69,9 @@ struct alignas(64) StepBytes {
 };
 static constexpr StepBytes kStepBytes;
 
-// 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. Two steps at a time get their bytes into both words of a lane;
-// there each nibble is shifted to the low bits of its word: six shuffles, which take turns at one port of an Intel core, and shifts, which use another.
+// 128 codes from 64 bytes, each 32 of them times a scale of their own: four vectors. The bytes of two steps at a time
+// are copied into both words of a lane, where each nibble is shifted to the low bits of its word. That makes six
+// shuffles, which take turns at one port of an Intel core, and shifts, which use another.
 LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
   const P bytes = _mm512_loadu_si512(p);
   LONGSHORE_UNROLL for (int h = 0; h < 2; h++) {
@@ -82,7 +85,7 @@ LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&fo
 
 #else
 
-// Of 64 bytes, which are four steps of sixteen pairs: those of pairs 2q and 2q + 1 of every step, in quadword q.
+// From 64 bytes, which are four steps of sixteen pairs: the bytes of pairs 2q and 2q + 1 of every step, in quadword q.
 struct alignas(64) QuadBytes {
   uint8_t of[64];
   constexpr QuadBytes() : of{} {
@@ -91,8 +94,9 @@ struct alignas(64) QuadBytes {
 };
 static constexpr QuadBytes kQuadBytes;
 
-// 128 codes from 64 bytes, each 32 times a scale of their own: four vectors. All steps of two pairs share a quadword, from which each nibble of one
-// step is shifted to the low bits of a word: nine operations of one kind, which an AMD core has several units for.
+// 128 codes from 64 bytes, each 32 of them times a scale of their own: four vectors. All steps of two pairs share a
+// quadword, from which each nibble of one step is shifted to the low bits of a word. That makes nine operations of one
+// kind, for which an AMD core has several units.
 LONGSHORE_INLINE void scaledE2m1(const uint8_t* p, const uint8_t* scales, P (&four)[4]) {
   const P quads = _mm512_permutexvar_epi8(_mm512_load_si512(kQuadBytes.of), _mm512_loadu_si512(p));
   LONGSHORE_UNROLL for (int i = 0; i < 4; i++) {

@@ -5,7 +5,7 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// acc[m][n] += x[m][k ..] * w[n][k ..]; an instruction set with few registers has its own.
+// acc[m][n] += x[m][k ..] * w[n][k ..]. An instruction set with few registers has a version of its own.
 template <class Acc, class E>
 LONGSHORE_INLINE void stepTile(Acc& acc, const E* const* x, const E* w, int64_t K, int64_t k) {
   decltype(loadVector(w)) rows[kTileN];
@@ -22,7 +22,7 @@ LONGSHORE_INLINE void clear(Tile& sums) {
   }
 }
 
-// K of them, rows of w that far apart.
+// Adds K products to each sum; rows of w lie K apart.
 template <class E>
 LONGSHORE_INLINE void addProducts(Tile& sums, const E* const* x, const E* w, int64_t K) {
   for (int64_t k = 0; k < K; k += kVector<E>) stepTile(sums.of, x, w, K, k);

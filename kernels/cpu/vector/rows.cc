@@ -99,7 +99,7 @@ void ropeTable(const RopeTableArgs& a, Pool& pool) {
   });
 }
 
-constexpr int64_t kRowsAhead = 16;  // a part of each row is read: the processor does not guess where the next one lies
+constexpr int64_t kRowsAhead = 16;  // only a part of each row is read: the processor does not guess where the next one lies
 
 // A pair (e, o) lies in neighbouring lanes and becomes (e cos - o sin, o cos + e sin).
 void rope(const RopeArgs& a, Pool& pool) {

@@ -1,4 +1,4 @@
-// SELECT (spec 2.5): which scorer.
+// SELECT (spec 2.5): chooses the scorer.
 #include "path.h"
 
 #include "level.h"

@@ -1,11 +1,14 @@
-// SELECT (spec 2.5) with any scorer. A task is a block of queries, or of the keys of one where there are few queries; blocks of keys are unpacked
-// once for all queries of a task, and each query keeps its K best so far. A Scorer (keys.h, level.h) has
+// SELECT (spec 2.5) with any scorer. A task is a block of queries, or, if there are few queries, of the keys of one.
+// Blocks of keys are unpacked once for all queries of a task, and each query keeps its K best so far. A Scorer (keys.h,
+// level.h) has
 //
-//   kKeys, kAtOnce, Setup         keys of a block; groups of sixteen that score() is asked for at once, if so many are left; what a thread holds meanwhile
-//   queriesOf(a)                  of a task, at most
+//   kKeys, kAtOnce, Setup         keys of a block; groups of sixteen that score() takes at once, if so many are left;
+//                                 what a thread holds meanwhile
+//   queriesOf(a)                  most queries of a task
 //   loadQueries(row0, n, weights) the queries of a task; weights: iw * scale [n, h]
 //   loadKeys(group, keys)         sixteen keys of a block
-//   together(), begin(i, n, keys) once per block, before the scores of n <= together() queries from i on against the first `keys` keys
+//   together(), begin(i, n, keys) once per block, before the scores of n <= together() queries from i on against the
+//                                 first `keys` keys
 //   score(i, group, weights, V (&scores)[G])
 #pragma once
 
@@ -57,9 +60,9 @@ void offerKeys(const SelectArgs& a, int64_t row, int64_t first, int64_t count, c
   for (; k < count; k += kLanes) offerGroups<1>(a, row, first, k, count, scorer, i, weights, best);
 }
 
-static constexpr int64_t kKeysAhead = 64;  // keys are asked for so many before they are used: pages are too short for the processor to guess
+static constexpr int64_t kKeysAhead = 64;  // keys are prefetched this far ahead: pages are too short for the processor to guess
 
-// Sixteen keys from `first` on; the last one stands in for those that are not there.
+// Loads sixteen keys from `first` on; the last one stands in for those that do not exist.
 template <class Scorer>
 void loadGroup(const SelectArgs& a, int64_t first, int64_t end, int64_t group, Scorer& scorer) {
   const uint8_t* keys[kLanes];
@@ -104,7 +107,7 @@ void offerRange(const SelectArgs& a, int64_t row0, int64_t count, int64_t begin,
   }
 }
 
-// Rows are shared out.
+// Threads split the rows.
 template <class Scorer>
 void runRows(const SelectArgs& a, int64_t rows, Pool& pool) {
   pool.parallelFor(a.T, rows, [&](int64_t begin, int64_t end, uint32_t worker) {
@@ -129,7 +132,7 @@ struct PartsSpace {
         best(c.take<Best>(a.T * parts)) {}
 };
 
-// Few rows: their keys are shared out, and the best of all parts are among the best of each.
+// Few rows: threads split their keys, and the best of all parts are among the best of each.
 template <class Scorer>
 void runParts(const SelectArgs& a, int64_t parts, Pool& pool) {
   const auto all = inShared<PartsSpace>(pool, a, parts);

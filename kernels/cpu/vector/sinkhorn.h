@@ -1,4 +1,5 @@
-// The Sinkhorn-Knopp iteration of hyper-connections (spec 2.1): sixteen rows' matrices c[j * n + k] side by side in the lanes.
+// The Sinkhorn-Knopp iteration of hyper-connections (spec 2.1):
+// matrices c[j * n + k] of sixteen rows, side by side in the lanes.
 #pragma once
 
 #include <type_traits>
@@ -7,7 +8,7 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// c[start + i * step] for all i: divided by their sum.
+// Divides c[start + i * step] for all i by their sum plus eps.
 LONGSHORE_INLINE void normalise(int64_t n, V* c, int64_t start, int64_t step, V eps) {
   V sum = c[start];
   LONGSHORE_UNROLL for (int64_t i = 1; i < n; i++) sum = LONGSHORE_PATH::add(sum, c[start + i * step]);
@@ -33,7 +34,7 @@ LONGSHORE_INLINE void alternate(int64_t n, V* c, int32_t iterations, V eps) {
   }
 }
 
-// `copies`: n, a constant where the matrices are to be in registers meanwhile.
+// `copies`: n, a constant if the matrices are to stay in registers meanwhile.
 template <class N>
 LONGSHORE_INLINE void sinkhorn(N copies, V* c, int32_t iterations, V eps) {
   const int64_t n = copies;

@@ -1,4 +1,5 @@
-// KV_PACK, KV_UNPACK, KEY_PACK, KEY_UNPACK, WINDOW_PUT. The codes are those of ../formats.h, whose encoders are used as they are.
+// KV_PACK, KV_UNPACK, KEY_PACK, KEY_UNPACK, WINDOW_PUT.
+// The codes are those of ../formats.h, whose encoders are used as they are.
 #include "stored.h"
 
 #include <cmath>
@@ -77,7 +78,7 @@ void packFp4(float* row, int64_t dim, uint8_t* to) {
   }
 }
 
-// body(row, floats) for every row of an activation tensor, as padded floats.
+// Calls body(row, floats) for every row of an activation tensor, as padded floats.
 template <class Body>
 void forFloatRows(const In& rows, int64_t count, int64_t width, Pool& pool, Body&& body) {
   withElement(rows.dtype == LS_F32, [&](auto* e) {

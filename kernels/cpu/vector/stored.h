@@ -20,7 +20,7 @@ LONGSHORE_INLINE void widenTo(const uint8_t* x, int64_t width, float* row) {
   forLanes(width, [&](int64_t k, auto read, auto write) LONGSHORE_INLINED { write(row + k, read(elements + k)); });
 }
 
-// Writes the width() values alone. NaN codes do not occur: KV_PACK takes finite values.
+// Writes only the width() values. NaN codes do not occur: KV_PACK takes finite values.
 static inline void unpackKv(const KvShape& s, const uint8_t* entry, float* row) {
   if (s.layout == LS_KV_F32) return widenTo<float>(entry, s.width(), row);
   if (s.layout == LS_KV_BF16) return widenTo<Bf16>(entry, s.width(), row);
@@ -39,14 +39,15 @@ static inline void unpackKv(const KvShape& s, const uint8_t* entry, float* row) 
   widenTo<Bf16>(entry + s.nope, s.rope, row + s.nope);
 }
 
-// The same with zeros up to a whole vector.
+// The same, with zeros up to a whole vector.
 static inline void unpackKvPadded(const KvShape& s, const uint8_t* entry, float* row) {
   for (int64_t k = s.width(); k < padded(s.width()); k++) row[k] = 0.0f;
   unpackKv(s, entry, row);
 }
 
-// body(pair, step, P, P): 32 values of each of the two rows of a pair as bf16, with zeros behind the last, for layouts whose values bf16 holds.
-// Where rows are whole vectors, all pairs come before the next step, or the one after it. `floats` is space for two rows of whole steps.
+// Calls body(pair, step, P, P) with 32 values of each of the two rows of a pair as bf16, zeros after the last; for
+// layouts whose values bf16 holds. Where rows are whole vectors, steps come in order, one or two at a time for all
+// pairs. `floats` is space for two rows of whole steps.
 template <int64_t count, class Body>
 LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* const (&rows)[count], float* floats, Body&& body) {
   constexpr int64_t width = kVector<Bf16>;
@@ -81,7 +82,7 @@ LONGSHORE_INLINE void forKvSteps(const KvShape& s, const uint8_t* const (&rows)[
   }
 }
 
-// Writes the dim values alone.
+// Writes only the dim values.
 static inline void unpackKey(ls_key_layout layout, int64_t dim, const uint8_t* key, float* row) {
   if (layout == LS_KEY_F32) return widenTo<float>(key, dim, row);
   if (layout == LS_KEY_BF16) return widenTo<Bf16>(key, dim, row);

@@ -1,39 +1,42 @@
-// Weight rows as they lie in memory against few rows x: decoded in registers for up to a tile's rows x, into the first-level cache for more. Memory is asked for what comes
-// next meanwhile.
+// Weight rows as they lie in memory against few rows x: decoded in registers for up to a tile's rows x, into the L1
+// cache for more. What comes next is prefetched meanwhile.
 #pragma once
 
 #include "products.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// Whether the rows lie in one block of scales, so that what is made of a scale serves them all.
+// Whether the rows lie in one block of scales, so that what is made of a scale serves all of them.
 template <class Row, class E, int N>
 LONGSHORE_INLINE bool shareScales(const Row (&rows)[N], const E*) {
   if constexpr (kTogether<Row, E> == 2) return rows[0].scale == rows[N - 1].scale;
   return false;
 }
 
-// Weight rows that M rows x meet at once. One row x leaves registers for more of them: more chains of sums, and more lines on their way.
+// Weight rows that M rows x meet at once. One row x leaves registers for more of them:
+// more chains of sums, and more cache lines in flight.
 template <int M, class E>
 static constexpr int kPackedN = M == 1 && std::is_same_v<E, Bf16> ? kWideN : kTileN;
 
 constexpr int64_t kLineBytes = 64;
 
-// Every row is asked for so many cache lines ahead, and behind its end the row that takes its place in the next tile: few enough to wait in the first-level cache.
+// Every row is prefetched this many cache lines ahead, and past its end the row that takes its place in the next tile:
+// few enough to wait in the L1 cache.
 constexpr int64_t kLinesAhead = 12;
 
 // Whether each row has scales of its own, not those of a block of rows.
 template <class Row>
 static constexpr bool kOwnScales = std::is_same_v<Row, E2m1Row>;
 
-// What begins at element k of a row.
+// The weights, and the row's own scales if it has some, from element k on.
 template <class Row>
 LONGSHORE_INLINE NextRows rowsAt(const Row& row, int64_t k) {
   if constexpr (kOwnScales<Row>) return {row.addressOf(k), addressAt(row.scale, k / 32)};
   return {row.addressOf(k), nullptr};
 }
 
-// Rows n and on of a block of weight rows, the last one again where there are no more; `next` come next, `behind` the block's last ones.
+// Rows n and on of a block of weight rows, with the last one repeated past the end.
+// `next` comes next; `behind` comes after the block's last rows.
 template <class Row, int N>
 struct RowTile {
   Row rows[N];
@@ -45,13 +48,13 @@ struct RowTile {
   }
 };
 
-// Asks for scales of the next N rows: at k of K for the line that lies as far into them.
+// Prefetches scales of the next N rows: at element k of K, the line that lies as far into them.
 template <class Row, int N>
 LONGSHORE_INLINE void askForScales(const NextRows& next, int64_t k) {
   if constexpr (kOwnScales<Row>) __builtin_prefetch(addressAt(next.scales, N * k / 32), 0, 3);
 }
 
-// From row[K] to `next`, in elements.
+// The distance from row[K] to `next`, in elements.
 template <class Row>
 LONGSHORE_INLINE int64_t onwardFrom(const Row& row, int64_t K, const void* next) {
   return bytesBetween(row.addressOf(K), next) * Row::kPerLine / kLineBytes;
@@ -82,7 +85,7 @@ LONGSHORE_INLINE void multiplyPackedTile(const E* const* x, const RowTile<Row, N
   };
   const bool alike = shareScales(rows, x[0]);
   int64_t k = 0;
-  // All whole steps before `end`, each asking for what lies `ahead` of it.
+  // All whole steps before `end`; each prefetches what lies `ahead` of it.
   const auto stepTo = [&](int64_t end, int64_t ahead) LONGSHORE_INLINED {
     for (; k + width <= end; k += width) {
       if (k % Row::kPerLine == 0) {
@@ -125,8 +128,9 @@ static void multiplyPacked(const Matrix& matrix, int64_t first, int64_t count, c
 template <class E>
 constexpr int64_t kFewPiece = 1024 / sizeof(E);
 
-// M rows x, more than a tile's, against the block: kWideN rows of it are decoded piece by piece into the first-level cache, where all rows x meet them. The next
-// piece is asked for meanwhile, for the block's last rows of `next`. Rows x come from the second-level cache by themselves: asked for, they come later.
+// M rows x, more than a tile's, against the block: kWideN rows of it are decoded piece by piece into the L1 cache,
+// where all rows x meet them. The next piece is prefetched meanwhile, for the block's last rows that of `next`. Rows x
+// come from the L2 cache by themselves: prefetched, they come later.
 template <class Row, class E>
 static void multiplyFew(const Matrix& matrix, int64_t first, int64_t count, const NextRows& next, const E* const* x, int64_t M, float* out, int64_t stride) {
   constexpr int64_t size = kFewPiece<E>;

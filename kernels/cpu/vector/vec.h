@@ -1,7 +1,8 @@
 // Sixteen fp32 lanes: all that the operations of this folder know of a machine.
 //
-// One source is compiled once per instruction set, each time with its own -m flags and its own LONGSHORE_PATH, which names the namespace:
-// everything here is inside it or static, so that the linker cannot hand one instruction set the body of another.
+// One source is compiled once per instruction set, each time with its own -m flags and its own LONGSHORE_PATH, which
+// names the namespace: everything here is inside it or static, so that the linker cannot hand one instruction set the
+// body of another.
 //
 // All implementations give the same bits, so a path is an order of operations, not an instruction set:
 //
@@ -12,9 +13,11 @@
 //
 // An implementation defines V (16 floats), I (16 int32), the functions below, and its tile:
 //
-//   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat · setInt addInt shiftLeft<n> shiftRight<n>, by lanes shiftLeft
-//   andInt xorInt · moreThan -> 16-bit mask · evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
-//   sum · sumTile · kAnyBytes byteDots lookUp, and where an instruction does it timesPower, for more than one group of columns at a time kGroups lookUpColumns
+//   zero set load store · add sub mul div min max fma sqrt · bits floats toInt toFloat
+//   setInt addInt shiftLeft<n> shiftRight<n>, by lanes shiftLeft · andInt xorInt · moreThan -> 16-bit mask
+//   evens odds (duplicated) · swap<1|2|4|8> (lane i with i xor n) · decodeE4m3 decodeE2m1
+//   sum · sumTile · kAnyBytes byteDots lookUp, and where an instruction does it timesPower, for more than one group of
+//   columns at a time kGroups lookUpColumns
 #pragma once
 
 #include <cstdint>
@@ -73,7 +76,7 @@ LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* co
   }
 }
 
-// x * 2^n for 1/2 < x < 2 and -150 <= n <= 128, rounded once where it is denormal.
+// x * 2^n for 1/2 < x < 2 and -150 <= n <= 128, rounded once if the result is denormal.
 LONGSHORE_INLINE V timesPower(V x, I n) {
   const I half = shiftRight<1>(n);
   const I rest = addInt(n, addInt(xorInt(half, setInt(-1)), setInt(1)));
@@ -82,7 +85,7 @@ LONGSHORE_INLINE V timesPower(V x, I n) {
 }
 #endif
 
-// The first n lanes, 0 <= n <= 16; the others are +0. Reads nothing behind them.
+// The first n lanes, 0 <= n <= 16; the others are +0. Reads nothing past them.
 template <class E>
 LONGSHORE_INLINE V loadPart(const E* p, int64_t n) {
   E lanes[kLanes] = {};
@@ -112,7 +115,7 @@ LONGSHORE_INLINE int64_t minOf(int64_t a, int64_t b) { return a < b ? a : b; }
 LONGSHORE_INLINE int64_t maxOf(int64_t a, int64_t b) { return a > b ? a : b; }
 LONGSHORE_INLINE int64_t blocksOf(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
 
-// body(k, load, store): once per 16 elements of [0, n), with loads and stores that stop at n.
+// Calls body(k, load, store) once per 16 elements of [0, n), with loads and stores that stop at n.
 template <class Body>
 LONGSHORE_INLINE void forLanes(int64_t n, Body&& body) {
   int64_t k = 0;
@@ -125,7 +128,7 @@ LONGSHORE_INLINE void forLanes(int64_t n, Body&& body) {
   }
 }
 
-// Calls body with a null `const float*` or `const Bf16*`: the type of an operand that the call chooses.
+// Calls body with a null `float*` or `Bf16*`: the type of an operand that the call chooses.
 template <class Body>
 LONGSHORE_INLINE void withElement(bool isF32, Body&& body) {
   if (isF32) body(static_cast<float*>(nullptr));

@@ -82,8 +82,8 @@ LONGSHORE_INLINE void store(Bf16* p, V v) {
   store8(p, _mm256_permute4x64_epi64(_mm256_packus_epi32(bf16Of(v.lo), bf16Of(v.hi)), 0xD8));
 }
 
-// Eight codes in 16 bits each, their signs extended. Moved into the fields of an fp16 a code is 2^-8 times its value, and widening it needs no
-// help from microcode where it is denormal, as arithmetic would.
+// Eight codes in 16 bits each, their signs extended. Shifted into the fields of an fp16 a code is 2^-8 times its value,
+// and widening a denormal one needs no help from microcode, as arithmetic would.
 LONGSHORE_INLINE __m256 e4m3Of(__m128i codes) {
   const __m128i fields = _mm_and_si128(_mm_slli_epi16(codes, 7), _mm_set1_epi16(static_cast<int16_t>(0xBF80)));
   return _mm256_mul_ps(_mm256_cvtph_ps(fields), _mm256_set1_ps(256.0f));
@@ -119,7 +119,7 @@ LONGSHORE_INLINE float sum(V v) {
 static constexpr int kTileM = 2, kTileN = 3;
 
 // One half of a tile's step. Left to itself GCC 12 reads x from memory once per column, and loads become the limit: the
-// empty statement keeps it in a register.
+// empty statement keeps x in a register.
 LONGSHORE_INLINE void stepHalf(__m256* const (&acc)[6], const float* const* x, const float* w, int64_t K, int64_t k) {
   __m256 x0 = _mm256_loadu_ps(x[0] + k), x1 = _mm256_loadu_ps(x[1] + k);
   LONGSHORE_UNROLL for (int n = 0; n < 3; n++) {
@@ -130,7 +130,7 @@ LONGSHORE_INLINE void stepHalf(__m256* const (&acc)[6], const float* const* x, c
   }
 }
 
-// The step of gemm.cc for this instruction set's tile.
+// The step of products.h for this instruction set's tile.
 LONGSHORE_INLINE void stepTile(V (&acc)[2][3], const float* const* x, const float* w, int64_t K, int64_t k) {
   stepHalf({&acc[0][0].lo, &acc[0][1].lo, &acc[0][2].lo, &acc[1][0].lo, &acc[1][1].lo, &acc[1][2].lo}, x, w, K, k);
   stepHalf({&acc[0][0].hi, &acc[0][1].hi, &acc[0][2].hi, &acc[1][0].hi, &acc[1][1].hi, &acc[1][2].hi}, x, w, K, k + 8);
@@ -149,7 +149,8 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[2][3], float* out, int64_t stride) 
   }
 }
 
-// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+// table[nibble] for the 32 nibbles of 16 bytes:
+// the even ones, then the odd ones (for sums, whose order does not matter).
 LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
   const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   const __m128i low = _mm_set1_epi8(15);
@@ -157,10 +158,10 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm_shuffle_epi8(values, _mm_and_si128(_mm_srli_epi16(pairs, 4), low)));
 }
 
-static constexpr bool kAnyBytes = false;  // that byteDots can multiply
+static constexpr bool kAnyBytes = false;  // whether byteDots can multiply any bytes
 
-// For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
-// Sums of two products and of eight of those must fit 16 bits: |u * s| < 2048.
+// For H rows x of 32 signed bytes: lane l of dots[h] += sum over the bytes of column l. `columns`: 8 groups of 16
+// columns of 4 unsigned bytes. Sums of two products and of eight of those must fit 16 bits: |u * s| < 2048.
 template <int H>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {
   I pairs[H];

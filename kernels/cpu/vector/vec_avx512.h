@@ -67,8 +67,8 @@ LONGSHORE_INLINE void store(Bf16* p, V v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_permutexvar_epi16(_mm512_load_si512(kUpper), y)));
 }
 
-// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into the fields of an fp16 is 2^-8 times its value, and
-// widening it needs no help from microcode where it is denormal, as arithmetic would.
+// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). Shifted into the fields of an fp16 a code is 2^-8
+// times its value, and widening a denormal one needs no help from microcode, as arithmetic would.
 LONGSHORE_INLINE V decodeE4m3(const uint8_t* p) {
   const __m256i code = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   const __m256i fields = _mm256_and_si256(_mm256_slli_epi16(code, 7), _mm256_set1_epi16(static_cast<int16_t>(0xBF80)));
@@ -83,7 +83,8 @@ LONGSHORE_INLINE V decodeE2m1(const uint8_t* p) {
   return _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(nibbles), values);  // looks at the low four bits only
 }
 
-// Two vectors folded by n lanes each into the halves (n = 8), quarters (4), ... of one: the tree of vec.h, two sums at a time.
+// Folds two vectors by n lanes each into the halves (n = 8), quarters (4), ... of one:
+// the tree of vec.h, two sums at a time.
 LONGSHORE_INLINE V fold8(V a, V b) { return add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE)); }
 LONGSHORE_INLINE V fold4(V a, V b) { return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD)); }
 LONGSHORE_INLINE V fold2(V a, V b) { return add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE)); }
@@ -109,7 +110,8 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[4][4], float* out, int64_t stride) 
   _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(sums, 3));
 }
 
-// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+// table[nibble] for the 32 nibbles of 16 bytes:
+// the even ones, then the odd ones (for sums, whose order does not matter).
 LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
   const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   const __m128i low = _mm_set1_epi8(15);
@@ -133,13 +135,13 @@ LONGSHORE_INLINE void lookUpColumns(const int8_t (&table)[16], const uint8_t* co
   }
 }
 
-static constexpr bool kAnyBytes = true;  // that byteDots can multiply
+static constexpr bool kAnyBytes = true;  // whether byteDots can multiply any bytes
 
 // Groups of columns that byteDots takes at once.
 static constexpr int kGroups = 2;
 
-// For H rows x of 32 signed bytes: dots[group][h] lane l += sum over the bytes of the group's column l. `columns`: 8 groups of 16 columns of 4
-// unsigned bytes; the next group's lie `groupStride` bytes on.
+// For H rows x of 32 signed bytes: lane l of dots[group][h] += sum over the bytes of the group's column l. `columns`: 8
+// groups of 16 columns of 4 unsigned bytes; the next group's lie `groupStride` bytes on.
 template <int H, int G>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, int64_t groupStride, const int8_t* x, int64_t stride, I (&dots)[G][H]) {
   LONGSHORE_UNROLL for (int k = 0; k < 8; k++) {

@@ -41,7 +41,7 @@ LONGSHORE_INLINE V max(V a, V b) { return quads<V>([&](int q) { return vbslq_f32
 
 LONGSHORE_INLINE I bits(V v) { return quads<I>([&](int q) { return vreinterpretq_s32_f32(v.quad[q]); }); }
 LONGSHORE_INLINE V floats(I v) { return quads<V>([&](int q) { return vreinterpretq_f32_s32(v.quad[q]); }); }
-// FCVTNS saturates, and takes NaN for 0.
+// FCVTNS saturates, and turns NaN into 0.
 LONGSHORE_INLINE I toInt(V v) {
   return quads<I>([&](int q) {
     const uint32x4_t fits = vcaltq_f32(v.quad[q], vdupq_n_f32(0x1p31f));
@@ -79,7 +79,7 @@ LONGSHORE_INLINE V swap(V v) {
 }
 LONGSHORE_INLINE float first(V v) { return vgetq_lane_f32(v.quad[0], 0); }
 
-// Sixteen upper halves as the fp32 that they begin.
+// Widens sixteen bf16, given as their bits, to fp32.
 LONGSHORE_INLINE V widened(uint16x8_t low, uint16x8_t high) {
   const auto quad = [](uint16x4_t halves) { return vreinterpretq_f32_u32(vshll_n_u16(halves, 16)); };
   return {{quad(vget_low_u16(low)), quad(vget_high_u16(low)), quad(vget_low_u16(high)), quad(vget_high_u16(high))}};
@@ -101,7 +101,8 @@ LONGSHORE_INLINE void store(Bf16* p, V v) {
   LONGSHORE_UNROLL for (int q = 0; q < 4; q++) vst1_u8(to + 8 * q, vreinterpret_u8_u16(bf16Of(v.quad[q])));
 }
 
-// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h). The code moved into an fp32's fields is 2^-120 times its value.
+// 16 bytes; NaN codes come out as 480 (see holdsNan in weights.h).
+// Shifted into the fields of an fp32 a code is 2^-120 times its value.
 LONGSHORE_INLINE V decodeE4m3(const uint8_t* p) {
   const int8x16_t codes = vreinterpretq_s8_u8(vld1q_u8(p));
   const auto fields = [](int8x8_t c) { return vandq_u16(vreinterpretq_u16_s16(vshll_n_s8(c, 4)), vdupq_n_u16(0x87F0)); };
@@ -133,7 +134,8 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[2][2], float* out, int64_t stride) 
   }
 }
 
-// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+// table[nibble] for the 32 nibbles of 16 bytes:
+// the even ones, then the odd ones (for sums, whose order does not matter).
 LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
   const uint8x16_t pairs = vld1q_u8(p);
   const int8x16_t values = vld1q_s8(table);
@@ -141,10 +143,11 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   vst1q_s8(to + 16, vqtbl1q_s8(values, vshrq_n_u8(pairs, 4)));
 }
 
-static constexpr bool kAnyBytes = false;  // that byteDots can multiply
+static constexpr bool kAnyBytes = false;  // whether byteDots can multiply any bytes
 
-// For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
-// Columns hold bytes below 128, and sums of eight products must fit 16 bits: |u * s| < 4096.
+// For H rows x of 32 signed bytes: lane l of dots[h] += sum over the bytes of
+// column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes. Columns hold
+// bytes below 128, and sums of eight products must fit 16 bits: |u * s| < 4096.
 template <int H>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {
   LONGSHORE_UNROLL for (int q = 0; q < 4; q++) {

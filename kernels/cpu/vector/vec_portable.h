@@ -1,4 +1,5 @@
-// Sixteen lanes in an array: the twin that needs no vector unit. Slow, independent, and the truth for the bits of the others.
+// Sixteen lanes in an array: the twin that needs no vector unit.
+// Slow, independent, and the ground truth for the bits of the others.
 #pragma once
 
 #include <cmath>
@@ -107,7 +108,8 @@ LONGSHORE_INLINE void sumTile(const V (&acc)[2][2], float* out, int64_t stride) 
   }
 }
 
-// table[nibble] for the 32 nibbles of 16 bytes: the even ones, then the odd ones (for sums, where the order does not matter).
+// table[nibble] for the 32 nibbles of 16 bytes:
+// the even ones, then the odd ones (for sums, whose order does not matter).
 LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t* to) {
   for (int i = 0; i < 16; i++) {
     to[i] = table[p[i] & 15];
@@ -115,9 +117,10 @@ LONGSHORE_INLINE void lookUp(const int8_t (&table)[16], const uint8_t* p, int8_t
   }
 }
 
-static constexpr bool kAnyBytes = true;  // that byteDots can multiply
+static constexpr bool kAnyBytes = true;  // whether byteDots can multiply any bytes
 
-// For H rows x of 32 signed bytes: dots[h] lane l += sum over the bytes of column l. `columns`: 8 groups of 16 columns of 4 unsigned bytes.
+// For H rows x of 32 signed bytes: lane l of dots[h] += sum over the bytes of column l.
+// `columns`: 8 groups of 16 columns of 4 unsigned bytes.
 template <int H>
 LONGSHORE_INLINE void byteDots(const uint8_t* columns, const int8_t* x, int64_t stride, I (&dots)[H]) {
   for (int h = 0; h < H; h++) {

@@ -1,4 +1,5 @@
-// Rows of weight matrices as they are on disk, sixteen values at a time: w[row, k .. k+15], dequantised exactly (spec 4.4).
+// Rows of weight matrices as they are on disk, sixteen values at a time:
+// w[row, k .. k+15], dequantised exactly (spec 4.4).
 #pragma once
 
 #include "gemm.h"
@@ -46,7 +47,7 @@ struct E4m3Row {
     std::memcpy(codes, w + k, static_cast<size_t>(n));
     return mul(decodeE4m3(codes), scaleAt(k));
   }
-  // decodeE4m3 does not know NaN: a row that holds one gives NaN, whatever it is multiplied by.
+  // decodeE4m3 does not know NaN: a row that holds a NaN code gives NaN, whatever it is multiplied by.
   bool holdsNan(int64_t K) const {
     uint64_t found = 0;  // the top bit of a byte that is 0x7F without its sign
     for (int64_t k = 0; k < K / 8; k++) found |= (View<uint64_t>{w}[k] & 0x7F7F7F7F7F7F7F7Fu) + 0x0101010101010101u;
@@ -85,7 +86,7 @@ LONGSHORE_INLINE V lanesAt(const Row& row, int64_t k, int64_t n) {
   return n >= kLanes ? row.at16(k) : n > 0 ? row.part(k, n) : zero();
 }
 
-// One step's operand from k on, zeros behind K.
+// One step's operand from k on, zeros past K.
 template <class Row>
 LONGSHORE_INLINE V vectorAt(const Row& row, int64_t k, int64_t K, const float*) {
   return lanesAt(row, k, K - k);
@@ -106,12 +107,12 @@ LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
 LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
 LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
 
-// Steps whose operands are decoded at once: those of 64 bytes.
+// Steps whose operands are decoded at once: those in 64 bytes.
 template <class Row, class E>
 static constexpr int kTogether = std::is_same_v<E, float> ? 1 : std::is_same_v<Row, E4m3Row> ? 2 : std::is_same_v<Row, E2m1Row> ? 4 : 1;
 
-// Their operands from k on, zeros behind K; those that begin behind K are left as they are. A NaN code becomes NaN where more than one is
-// decoded at once, else see holdsNan.
+// Their operands from k on, zeros past K; those that begin past K are left as they are. A NaN code becomes NaN if more
+// than one operand is decoded at once; else see holdsNan.
 template <class Row, class E, class Vector, int count>
 LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e, Vector (&vectors)[count]) {
   if constexpr (count == 1) {
@@ -133,7 +134,7 @@ LONGSHORE_INLINE bool needsNan(const Row& row, int64_t K, const E*) {
   return kTogether<Row, E> == 1 && row.holdsNan(K);
 }
 
-// Values [from, to) of one row of K, zeros behind K.
+// Values [from, to) of one row of K values, zeros past K.
 template <class Row, class E>
 LONGSHORE_INLINE void decodeRow(const Row& row, int64_t from, int64_t to, int64_t K, E* out) {
   constexpr int count = kTogether<Row, E>;

@@ -2,6 +2,7 @@ import type { Bus } from "../../shared/bus/contract.ts";
 import { expectedOutput, ownerOf } from "../../shared/bus/enqueue.ts";
 import type { JobRequest, Lane } from "../../shared/bus/events.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
+import type { Config } from "../../shared/runtime/config.ts";
 import { isUnavailable, ServingError } from "../../shared/runtime/errors.ts";
 import { EVERYBODY } from "../auth.ts";
 import { Backlog, type Counted, jobsOf, type Load, type Owned } from "./backlog.ts";
@@ -14,12 +15,7 @@ import { overlap, type Prompted, type Speed, secondsAlone, secondsUntilBegun, se
 const USABLE = 0.7;
 const RETRY_SECONDS_MAX = 600;
 
-export interface AdmissionLimits {
-  readonly queueJobsMax: number;
-  readonly backlogTokensMax: number;
-  /** A tenant's work beyond what takes the workers so long waits behind that of others. */
-  readonly shareMs: number;
-}
+type AdmissionLimits = Pick<Config, "queueJobsMax" | "backlogTokensMax" | "shareMs">;
 
 /** What admission asks of a job. */
 export type Demand = Pick<JobRequest, "tenant" | "lane" | "maxTokens" | "deadlineMs"> & { readonly promptTokens: number };

@@ -1,7 +1,7 @@
 import type { Bus } from "../../shared/bus/contract.ts";
 import type { Phase } from "../../shared/bus/events.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { parsed } from "../jobs/jobs.ts";
+import { parsed } from "../../shared/runtime/json.ts";
 
 /** Beats are read again after this long. */
 const LIFE_MS = 500;

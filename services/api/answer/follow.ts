@@ -15,6 +15,7 @@ export interface Step extends Addition {
 }
 
 export interface FoundJob {
+  readonly jobId: string;
   readonly request: JobRequest;
   readonly view: View;
 }
@@ -23,7 +24,7 @@ export interface FoundJob {
 export async function findJob(bus: Bus, jobId: string, tenant: string): Promise<FoundJob> {
   const event = isJobId(jobId) ? (await bus.log.first(jobId))?.event : undefined;
   if (event?.type !== "submitted" || event.request.tenant !== tenant) throw unknownJob(jobId);
-  return { request: event.request, view: await readView(bus, jobId, event.request) };
+  return { jobId, request: event.request, view: await readView(bus, jobId, event.request) };
 }
 
 export async function viewOf(bus: Bus, jobId: string): Promise<View> {
@@ -72,11 +73,11 @@ export async function* followAnswer(
       const { request } = record.event;
       answer = new Answer(tokenizer, request, parserFor(submittedView(request)));
     }
-    if (answer === null) throw new ServingError("NOT_FOUND", `no job ${jobId}`);
+    if (answer === null) throw unknownJob(jobId);
     const added = answer.push(record);
     yield { record, ...added, end: answer.end };
     if (isTerminal(record.event)) return;
   }
   signal.throwIfAborted();
-  throw new ServingError("NOT_FOUND", `job ${jobId} was deleted while it was read`);
+  throw new ServingError("NOT_FOUND", `job ${jobId} was deleted while it was read`, { apiCode: "job_not_found" });
 }

@@ -3,15 +3,9 @@ import type { ErrorCode, ServingError } from "../../shared/runtime/errors.ts";
 import { type ErrorForm, placedMessage } from "../errors.ts";
 
 /** The error body of the Anthropic surface. */
-export interface AnthropicErrorBody {
-  readonly type: "error";
-  readonly error: { readonly type: string; readonly message: string };
-  readonly request_id?: string;
-}
-
 export const anthropicErrors = {
   status: (error: ServingError): number => (error.code === "OVERLOADED" ? OVERLOADED_STATUS : error.http),
-  body: (error: ServingError, requestId?: string): AnthropicErrorBody => ({
+  body: (error: ServingError, requestId?: string) => ({
     type: "error",
     error: { type: TYPES[error.code], message: placedMessage(error) },
     ...(requestId === undefined ? {} : { request_id: requestId }),

@@ -30,7 +30,7 @@ export async function messagesPrompt(
 
 function forcedOf({ tool_choice: choice }: AnthropicConversation): ForcedCall | undefined {
   if (choice?.type !== "any" && choice?.type !== "tool") return undefined;
-  return { name: choice.type === "tool" ? choice.name : null, param: "tool_choice" };
+  return { name: choice.type === "tool" ? choice.name : null };
 }
 
 const systemMessage = ({ system }: AnthropicConversation): ChatMessage[] =>

@@ -1,36 +1,26 @@
-import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
+import type { LogRecord } from "../../shared/bus/events.ts";
 import { type Delta, joinDeltas } from "../../shared/engine/chat/delta.ts";
 import type { ServingError } from "../../shared/runtime/errors.ts";
 import { type Ending, JobError } from "../answer/answer.ts";
-import { answerSoFar, type FoundJob, followAnswer, type Step, unknownJob } from "../answer/follow.ts";
+import { answerSoFar, type FoundJob, followAnswer, type Step } from "../answer/follow.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { callId } from "../ids.ts";
-import { prefillIn, prefillOf, recordTime, statusOf } from "../jobs/job-object.ts";
+import { jobSummary, prefillIn, readLogged, statusOf } from "../jobs/job-object.ts";
 import type { DeltaMessage, ErrorMessage, JobMessage, StatusName, UpdateMessage, UsageMessage } from "./messages.ts";
 
 /** A job as its log tells it now. */
-export async function jobMessage({ bus, model }: ApiDeps, id: string, { request, view }: FoundJob): Promise<JobMessage> {
-  const [records, storedMs] = await Promise.all([bus.log.read(id), bus.log.storedTimes(id)]);
-  const atMs = recordTime(storedMs);
-  const last = records.at(-1);
-  if (last === undefined) throw unknownJob(id);
-  const { deltas, end, error } = answerSoFar(model.tokenizer, request, view, records);
+export async function jobMessage(deps: ApiDeps, found: FoundJob): Promise<JobMessage> {
+  const job = await readLogged(deps, found);
+  const { ended_at, prefill, ...summary } = jobSummary(job);
+  const { deltas, end, error } = answerSoFar(deps.model.tokenizer, found.request, found.view, job.records);
   const { reasoning, content, toolCalls } = joinDeltas(deltas);
-  const prefill = prefillOf(request, records);
+  const tool_calls = toolCalls.map((call, index) => ({ id: callId(job.id, index), ...call }));
   return {
-    id,
-    model: request.model,
-    status: statusName(last),
-    created_at: Math.floor(atMs(records[0]!) / 1_000),
-    ended_at: isTerminal(last.event) ? Math.floor(atMs(last) / 1_000) : 0,
-    deadline_at: Math.floor(request.deadlineMs / 1_000),
-    prompt_tokens: request.promptTokens,
-    output_tokens: last.tokenCount,
-    answer: {
-      ...{ reasoning, content, finish_reason: end?.reason ?? "" },
-      tool_calls: toolCalls.map((call, index) => ({ id: callId(id, index), ...call })),
-    },
+    ...summary,
+    status: statusName(job.records.at(-1)!),
+    ended_at: ended_at ?? 0,
+    answer: { reasoning, content, tool_calls, finish_reason: end?.reason ?? "" },
     ...(prefill === null ? {} : { prefill }),
     ...(end === null ? {} : { usage: usageMessage(end) }),
     ...(error === null ? {} : { error: errorMessage(error) }),
@@ -86,5 +76,5 @@ const usageMessage = ({ usage }: Ending): UsageMessage => ({
 
 function errorMessage(error: ServingError): ErrorMessage {
   const { code, message } = openaiErrors.body(error).error;
-  return { code: code ?? "", message };
+  return { code, message };
 }

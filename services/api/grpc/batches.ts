@@ -15,8 +15,10 @@ export const batchMethods = (deps: ApiDeps): UntypedServiceImplementation => ({
     const request = parseBody(batchRequest, { input_file_id, endpoint, metadata, ...expires, completion_window: "24h" });
     return batchMessage(await submitBatch(deps, caller, request, message.idempotency_key || null));
   }),
-  Get: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage((await requireBatch(deps.bus, tenant, id)).batch)),
-  Cancel: unary<IdMessage, object>(deps, async ({ id = "" }, { tenant }) => batchMessage(await cancelBatch(deps.bus, tenant, id))),
+  Get: unary<IdMessage, object>(deps, async ({ id = "" }, call) =>
+    batchMessage((await requireBatch(deps.bus, call.caller.tenant, id)).batch),
+  ),
+  Cancel: unary<IdMessage, object>(deps, async ({ id = "" }, call) => batchMessage(await cancelBatch(deps.bus, call.caller.tenant, id))),
 });
 
 /** OpenAI's batch object, flat where its nesting says nothing; what is null there is absent here. */

@@ -10,8 +10,8 @@ import {
 } from "@grpc/grpc-js";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
-import { countAnswers } from "../answered.ts";
 import type { Caller } from "../auth.ts";
+import { countAnswers } from "../count-answers.ts";
 import type { ApiDeps } from "../deps.ts";
 import { stalledMs } from "../http/sse.ts";
 import { UNREADABLE } from "./definition.ts";
@@ -19,7 +19,7 @@ import { statusOf } from "./status.ts";
 import { refuseCompressed, watchArrival, watchEnd, watchTaking } from "./transport.ts";
 
 /** What a method knows of the call beside its request. */
-export interface Call extends Caller {
+export interface Call {
   readonly caller: Caller;
   readonly path: string;
   /** Aborts when the client leaves, its deadline passes, or the process stops. */
@@ -73,7 +73,7 @@ async function during<T>({ identify, stopping }: ApiDeps, call: AnyCall, become:
   const caller = identify(headersOf(call));
   const { signal, release } = linked(gone.signal, stopping);
   try {
-    return await become({ ...caller, caller, path: call.getPath(), signal, deadlineMs: Number.isFinite(deadline) ? deadline : null });
+    return await become({ caller, path: call.getPath(), signal, deadlineMs: Number.isFinite(deadline) ? deadline : null });
   } finally {
     release();
   }

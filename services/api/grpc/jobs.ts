@@ -11,11 +11,8 @@ import { submitMessage } from "./requests.ts";
 /** The service longshore.v1.Jobs. */
 export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
   const { bus, readers, log } = deps;
-  const find = async (id: string | undefined, { tenant }: Call) => ({ jobId: id ?? "", ...(await findJob(bus, id ?? "", tenant)) });
-  const told = async (id: string | undefined, call: Call) => {
-    const { jobId, ...job } = await find(id, call);
-    return jobMessage(deps, jobId, job);
-  };
+  const find = ({ id = "" }: IdMessage, { caller }: Call) => findJob(bus, id, caller.tenant);
+  const told = async (message: IdMessage, call: Call) => jobMessage(deps, await find(message, call));
 
   const submit = async (message: SubmitMessage, call: Call, detached: boolean) => {
     const submitted = await submitMessage(deps, message, call, detached);
@@ -37,9 +34,9 @@ export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
     }
   }
 
-  async function* watch({ id, after = 0 }: WatchMessage, call: Call): AsyncGenerator<UpdateMessage> {
-    const { jobId, request } = await find(id, call);
-    yield* read(jobId, { owned: false, detached: request.detached }, after, call);
+  async function* watch(message: WatchMessage, call: Call): AsyncGenerator<UpdateMessage> {
+    const { jobId, request } = await find(message, call);
+    yield* read(jobId, { owned: false, detached: request.detached }, message.after ?? 0, call);
   }
 
   async function* generate(message: SubmitMessage, call: Call): AsyncGenerator<UpdateMessage> {
@@ -48,11 +45,11 @@ export function jobMethods(deps: ApiDeps): UntypedServiceImplementation {
   }
 
   return {
-    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) => told((await submit(message, call, true)).jobId, call)),
-    Get: unary<IdMessage, JobMessage>(deps, ({ id }, call) => told(id, call)),
-    Cancel: unary<IdMessage, JobMessage>(deps, async ({ id }, call) => {
-      await cancelJob(bus, (await find(id, call)).jobId, "a request to cancel it");
-      return told(id, call);
+    Submit: unary<SubmitMessage, JobMessage>(deps, async (message, call) => told({ id: (await submit(message, call, true)).jobId }, call)),
+    Get: unary<IdMessage, JobMessage>(deps, told),
+    Cancel: unary<IdMessage, JobMessage>(deps, async (message, call) => {
+      await cancelJob(bus, (await find(message, call)).jobId, "a request to cancel it");
+      return told(message, call);
     }),
     Watch: streaming<WatchMessage, UpdateMessage>(deps, watch),
     Generate: streaming<SubmitMessage, UpdateMessage>(deps, generate),

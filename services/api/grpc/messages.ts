@@ -1,3 +1,5 @@
+import type { Prefill } from "../jobs/job-object.ts";
+
 /** The messages of proto/longshore/v1/jobs.proto as `definition.ts` reads and writes them. Absent is absent, but lists are empty. */
 export interface SubmitMessage {
   readonly model?: string;
@@ -57,11 +59,6 @@ export interface SubmitBatchMessage {
 
 export type StatusName = `JOB_STATUS_${"QUEUED" | "PREFILL" | "DECODE" | "FINISHED" | "FAILED" | "CANCELLED" | "EXPIRED"}`;
 
-export interface PrefillMessage {
-  readonly done: number;
-  readonly total: number;
-  readonly cached: number;
-}
 export interface UsageMessage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
@@ -81,7 +78,7 @@ export interface JobMessage {
   readonly deadline_at: number;
   readonly prompt_tokens: number;
   readonly output_tokens: number;
-  readonly prefill?: PrefillMessage;
+  readonly prefill?: Prefill;
   readonly answer: {
     readonly reasoning: string;
     readonly content: string;
@@ -96,7 +93,7 @@ export interface UpdateMessage {
   readonly id: string;
   readonly sequence: number;
   readonly status: StatusName;
-  readonly prefill?: PrefillMessage;
+  readonly prefill?: Prefill;
   readonly deltas: readonly DeltaMessage[];
   readonly usage?: UsageMessage;
   readonly finish_reason?: string;

@@ -1,13 +1,13 @@
 import { type Printable, readJson } from "../../shared/engine/chat/python-json.ts";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
-import type { Asking } from "../asking.ts";
+import type { ApiRequest } from "../api-request.ts";
 import type { ApiDeps } from "../deps.ts";
 import { requireModel } from "../model.ts";
 import { functionTool } from "../prompt/function-tool.ts";
 import { chatPrompt, completionPrompt, type WrittenPrompt } from "../prompt/prompt.ts";
 import { chatRequest, completionRequest, type GenerationRequest, parseBody } from "../requests.ts";
 import type { Submitted } from "../submit.ts";
-import { admissible, submitJob } from "../submitting.ts";
+import { admissible, submitJob } from "../submit-request.ts";
 import type { Call } from "./calls.ts";
 import type { ChatMessage, SubmitMessage } from "./messages.ts";
 
@@ -17,11 +17,11 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
   const { chat, ids, text, lane, idempotency_key: key, ...sampling } = message;
   const seconds = secondsLeft(deps, message, call, detached);
   const body = { ...sampling, model: message.model ?? "", ...(seconds === undefined ? {} : { deadline_seconds: seconds }) };
-  const asking: Asking = {
+  const asking: ApiRequest = {
     headers: key === undefined ? {} : { "idempotency-key": key },
     url: call.path,
     body: { raw: JSON.stringify(message) },
-    caller: call,
+    caller: call.caller,
     signal: call.signal,
   };
   const options = { lane: lane === "BATCH" ? "batch" : "interactive", detached } as const;
@@ -30,7 +30,7 @@ export async function submitMessage(deps: ApiDeps, message: SubmitMessage, call:
   if (chat !== undefined) {
     const request = parseBody(chatRequest, { ...body, ...chatBody(chat) });
     requireModel(model, request.model);
-    return submitted(request, await chatPrompt(deps, call.tenant, request, () => exactBody(chat)));
+    return submitted(request, await chatPrompt(deps, call.caller.tenant, request, () => exactBody(chat)));
   }
   const prompt = ids?.ids ?? text;
   if (prompt === undefined) throw refusal("prompt: is missing: set chat, text or ids", { param: "prompt" });

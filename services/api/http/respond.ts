@@ -2,7 +2,7 @@ import type { FastifyReply } from "fastify";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
 import type { Ending } from "../answer/answer.ts";
-import { followAnswer, type Step } from "../answer/follow.ts";
+import { type FoundJob, followAnswer, type Step } from "../answer/follow.ts";
 import { GrowingAnswer } from "../answer/growing-answer.ts";
 import type { Surface } from "../answer/surface.ts";
 import { surfaceOf } from "../answer/surfaces.ts";
@@ -10,7 +10,7 @@ import type { Choice } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
 import { rateHeaders } from "../keys/rate-headers.ts";
 import type { GenerationRequest } from "../requests.ts";
-import { asksForUsage } from "../submitting.ts";
+import { asksForUsage } from "../submit-request.ts";
 import { dropBody } from "./body.ts";
 import { interleaved } from "./interleaved.ts";
 import { openEventStream, type StreamEvent, whenLeft } from "./sse.ts";
@@ -95,7 +95,7 @@ export async function wholeOf(
  * The answers as server-sent events, ids `<job>:<sequence>`. `after`: what a reader who comes back has seen already; the id stands on the last
  * event of a record, so that nothing is lost where a record makes several. Resolves to the jobs that ended while they were read.
  */
-export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[], after: number): Promise<ReadonlySet<string>> {
+async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly Shown[], after: number): Promise<ReadonlySet<string>> {
   const out = openEventStream(reply.headers(rateHeaders(deps, reply.request)), deps.config, () => shown[0]!.surface.heartbeat);
   const ends = new Map<string, NonNullable<Step["end"]>>();
   try {
@@ -120,6 +120,19 @@ export async function stream(deps: ApiDeps, reply: FastifyReply, shown: readonly
     out.end();
   }
   return new Set(ends.keys());
+}
+
+/** The answer again, for one who comes back to a job that may have run on without him. `after` as in `stream`. */
+export async function streamAgain(
+  deps: ApiDeps,
+  reply: FastifyReply,
+  { jobId, request: { detached } }: FoundJob,
+  surface: Surface,
+  after: number,
+): Promise<FastifyReply> {
+  const leave = deps.readers.enter(jobId, { owned: false, detached });
+  leave((await stream(deps, reply, [{ jobId, surface }], after)).has(jobId));
+  return reply;
 }
 
 function followed(

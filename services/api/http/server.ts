@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
-import { countAnswers } from "../answered.ts";
 import { anthropicErrors, isAnthropic } from "../anthropic/errors.ts";
+import { countAnswers } from "../count-answers.ts";
 import type { ApiDeps } from "../deps.ts";
 import { fromConnection, fromHttpLayer, openaiErrors, rawAnswer, retryHeaders } from "../errors.ts";
 import { rateHeaders } from "../keys/rate-headers.ts";
@@ -26,7 +26,7 @@ import { watchBody } from "./unfinished.ts";
 export const LAST_WORDS_MS = 250;
 
 /** The HTTP service. Holds no state of any job: every replica answers for every job from the record. */
-export function openApi(deps: ApiDeps): FastifyInstance {
+export function openHttp(deps: ApiDeps): FastifyInstance {
   const { config, random, log } = deps;
   const answered = countAnswers(deps);
   const tls = tlsOf(config);

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
+import type { Config } from "../../shared/runtime/config.ts";
 
 /** One server-sent event. */
 export interface StreamEvent {
@@ -22,19 +23,13 @@ export interface EventStream {
   readonly gone: AbortSignal;
 }
 
-export interface StreamOptions {
-  readonly heartbeatMs: number;
-  /** A reader who is not waited for, and for whom more lies here when the next event comes, is cut off: he can resume. */
-  readonly streamBufferBytes: number;
-}
-
 /** A reader who takes nothing of what lies here for him for so long is cut off. One who takes a little at a time is not. */
-export const stalledMs = ({ heartbeatMs }: Pick<StreamOptions, "heartbeatMs">): number => 3 * heartbeatMs;
+export const stalledMs = ({ heartbeatMs }: Pick<Config, "heartbeatMs">): number => 3 * heartbeatMs;
 
 /** Takes over the reply, whose headers are kept. `heartbeat` goes out whenever nothing was sent for a while, whatever phase the job is in. */
 export function openEventStream(
   reply: FastifyReply,
-  options: StreamOptions,
+  config: Pick<Config, "heartbeatMs" | "streamBufferBytes">,
   heartbeat: () => StreamEvent | null = () => null,
 ): EventStream {
   const response = reply.hijack().raw;
@@ -53,9 +48,10 @@ export function openEventStream(
   };
   const write = (chunk: string) => {
     if (gone.signal.aborted) return;
-    if (response.writableLength > options.streamBufferBytes) cutOff();
+    if (response.writableLength > config.streamBufferBytes) cutOff();
     else response.write(chunk);
   };
+  /** He can resume. */
   const cutOff = () => {
     leave("the reader is too slow");
     response.destroy();
@@ -64,7 +60,7 @@ export function openEventStream(
     if (response.writableNeedDrain) return; // it has something to read
     const event = heartbeat();
     write(event === null ? WAITING : written(event));
-  }, options.heartbeatMs);
+  }, config.heartbeatMs);
   response.on("timeout", cutOff);
   whenLeft(response, () => leave("the reader left"));
   if (reply.request.method === "HEAD") {
@@ -79,13 +75,13 @@ export function openEventStream(
     },
     async room() {
       if (!response.writableNeedDrain || gone.signal.aborted) return;
-      response.setTimeout(stalledMs(options));
+      response.setTimeout(stalledMs(config));
       await once(response, "drain", { signal: gone.signal }).catch(() => {}); // gone
       response.setTimeout(0);
     },
     end() {
       clearInterval(beat);
-      response.setTimeout(stalledMs(options));
+      response.setTimeout(stalledMs(config));
       response.end();
     },
   };

@@ -37,6 +37,9 @@ export function endOf({ jobId, event }: LogRecord, request: JobRequest, endedMs:
   };
 }
 
+/** Longer than any that a try writes in its place: where a bucket is full, nats-server 2.9 drops its oldest documents for one that grows. */
+export const endText = (end: JobEnd): string => JSON.stringify(end) + " ".repeat(32);
+
 /** As `ResponseWriter` shows it. */
 function responseStatus(event: LogRecord["event"]): "completed" | "incomplete" | "cancelled" | "failed" {
   if (event.type === "finished") return event.reason === "length" ? "incomplete" : "completed";

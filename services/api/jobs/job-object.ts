@@ -1,4 +1,6 @@
 import { isTerminal, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
+import { type FoundJob, unknownJob } from "../answer/follow.ts";
+import type { ApiDeps } from "../deps.ts";
 import { cacheUseOf, timelineOf } from "./timeline.ts";
 
 /** A job, and all that its log says of it. */
@@ -12,16 +14,41 @@ export interface LoggedJob {
   readonly segmentTokens: number;
 }
 
+export type JobObject = ReturnType<typeof jobObject>;
+
 /** When a record was written (ms), by the record's clock: those of the writers may be minutes apart. `storedMs`: of the whole log, by sequence. */
-export const recordTime =
+const recordTime =
   (storedMs: ReadonlyMap<number, number>) =>
   ({ sequence, atMs }: LogRecord): number =>
     storedMs.get(sequence) ?? atMs;
 
+/** All of a job's log. NOT_FOUND for one that was deleted since it was found. */
+export async function readLogged({ bus, config }: Pick<ApiDeps, "bus" | "config">, { jobId: id, request }: FoundJob): Promise<LoggedJob> {
+  const [records, storedMs] = await Promise.all([bus.log.read(id), bus.log.storedTimes(id)]);
+  if (records.length === 0) throw unknownJob(id);
+  return { id, request, records, storedMs, segmentTokens: config.segmentTokens };
+}
+
 /** A job as `GET /v1/jobs/{id}` tells it, but for the answer. */
-export function jobObject({ id, request, records, storedMs, segmentTokens }: LoggedJob): object {
-  const last = records.at(-1)!;
+export function jobObject(job: LoggedJob) {
+  const { request, records, storedMs, segmentTokens } = job;
+  const atMs = recordTime(storedMs);
   const claims = records.filter(({ event }) => event.type === "claimed");
+  return {
+    ...jobSummary(job),
+    attempts: claims.map((claim) => ({
+      phase: claim.phase,
+      worker: claim.event.type === "claimed" ? claim.event.worker : "",
+      at: Math.floor(atMs(claim) / 1_000),
+    })),
+    timeline: timelineOf(records, atMs),
+    cache: cacheUseOf({ promptTokens: request.promptTokens, segmentTokens }, records),
+  };
+}
+
+/** What every surface tells of a job. */
+export function jobSummary({ id, request, records, storedMs }: LoggedJob) {
+  const last = records.at(-1)!;
   const atMs = recordTime(storedMs);
   const seconds = (record: LogRecord) => Math.floor(atMs(record) / 1_000);
   return {
@@ -36,13 +63,6 @@ export function jobObject({ id, request, records, storedMs, segmentTokens }: Log
     prompt_tokens: request.promptTokens,
     output_tokens: last.tokenCount,
     prefill: prefillOf(request, records),
-    attempts: claims.map((claim) => ({
-      phase: claim.phase,
-      worker: claim.event.type === "claimed" ? claim.event.worker : "",
-      at: seconds(claim),
-    })),
-    timeline: timelineOf(records, atMs),
-    cache: cacheUseOf({ promptTokens: request.promptTokens, segmentTokens }, records),
   };
 }
 

@@ -3,8 +3,9 @@ import { isDamaged } from "../../shared/bus/damage.ts";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord, type StoredRecord } from "../../shared/bus/events.ts";
 import { holds } from "../../shared/bus/standing.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
+import { parsed } from "../../shared/runtime/json.ts";
 import { submittedView } from "../answer/view.ts";
-import { payloadKeys } from "../responses/view.ts";
+import { payloadKeys } from "../responses/kept.ts";
 import { isTold } from "./job-end.ts";
 
 /** What the index says of a job: enough to list it and to watch its deadline. */
@@ -32,16 +33,6 @@ export interface Failure {
 
 /** Null for what is no note: nobody's job shall suffer from it. */
 export const readNote = ({ text }: Noted): Note | null => parsed<Note>(text);
-
-/** What JSON of ours says; null for what is none. */
-export function parsed<T extends object>(text: string): T | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" ? (value as T | null) : null;
-  } catch {
-    return null;
-  }
-}
 
 /** The request of a job; null for one that is gone, or whose beginning cannot be read. */
 export async function requestOf(log: JobLog, jobId: string): Promise<JobRequest | null> {

@@ -1,19 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { beatWhile } from "../../shared/bus/beat.ts";
-import type { Bus } from "../../shared/bus/contract.ts";
-import type { Clock } from "../../shared/runtime/clock.ts";
 import { isUnavailable } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
-import { ABSENT_BEATS, leftBy, readersOf } from "../beats.ts";
+import { ABSENT_BEATS, leftBy, readersOf, type Shown } from "../beats.ts";
 import { cancelJob } from "./jobs.ts";
-
-export interface ReadersDeps {
-  readonly bus: Bus;
-  readonly clock: Clock;
-  readonly graceMs: number;
-  readonly beatMs: number;
-  readonly replica: string;
-}
 
 /** Who comes to read a job. */
 export interface Reader {
@@ -37,11 +27,11 @@ interface Reading {
  * has been here for `graceMs` and no other replica shows one; if that replica is gone, the reconciler does (`reconciler/orphans.ts`).
  */
 export class Readers {
-  readonly #deps: ReadersDeps;
+  readonly #deps: Shown;
   readonly #readings = new Map<string, Reading>();
   readonly #closing = new AbortController();
 
-  constructor(deps: ReadersDeps) {
+  constructor(deps: Shown) {
     this.#deps = deps;
     setMaxListeners(0, this.#closing.signal); // as many sleepers as jobs are read here
   }

@@ -1,8 +1,8 @@
-import type { Bus, Noted } from "../../shared/bus/contract.ts";
+import type { Noted } from "../../shared/bus/contract.ts";
 import { isTerminal, type LogRecord } from "../../shared/bus/events.ts";
 import { quietMs } from "../../shared/bus/standing.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
-import { leftBy, readersOf } from "../beats.ts";
+import { leftBy, readersOf, type Shown } from "../beats.ts";
 import type { Replicas } from "../replicas.ts";
 import { type Note, readNote } from "./jobs.ts";
 
@@ -13,12 +13,7 @@ const ALIKE_MAX = 64;
 const PAGE = 1_000;
 const LOOKS_AT_ONCE = 16;
 
-export interface RetriesDeps {
-  readonly bus: Bus;
-  readonly graceMs: number;
-  readonly replica: string;
-  readonly replicas: Pick<Replicas, "isGone">;
-}
+type RetriesDeps = Pick<Shown, "bus" | "graceMs" | "replica"> & { readonly replicas: Pick<Replicas, "isGone"> };
 
 /** A job that was asked for with a body, and the replica that took it. */
 interface TakenJob {
@@ -35,7 +30,8 @@ export class Retries {
   /** By tenant and body: those of one in the order of the index, and bodies by their latest. */
   readonly #asked = new Map<string, readonly TakenJob[]>();
   #count = 0;
-  #place: number | null = null;
+  /** What was heard last of the index. */
+  #last: Pick<Noted, "place" | "jobId"> | null = null;
   /** All who come at once hear the index once. */
   #hearing: Promise<void> | null = null;
   /** When a job was joined here, counted in joins: who looked at it before that knows nothing of it. */
@@ -121,12 +117,20 @@ export class Retries {
 
   async #hear(): Promise<void> {
     const { registry } = this.#deps.bus;
-    if (this.#place === null) this.#take([...(await registry.jobs(JOBS_MAX))].reverse());
+    if (this.#last !== null && (await this.#isAnother(this.#last))) this.#last = null;
+    if (this.#last === null) this.#take([...(await registry.jobs(JOBS_MAX))].reverse());
     for (;;) {
-      const notes = await registry.notes(this.#place ?? 0, PAGE);
+      const notes = await registry.notes(this.#last?.place ?? 0, PAGE);
       this.#take(notes);
       if (notes.length < PAGE) return;
     }
+  }
+
+  /** Whether the index is not the one that was heard: in a record that was restored, jobs are noted at places that were heard already. */
+  async #isAnother({ place, jobId }: Pick<Noted, "place" | "jobId">): Promise<boolean> {
+    const { registry } = this.#deps.bus;
+    const [first] = await registry.notes(place - 1, 1);
+    return first?.place === place ? first.jobId !== jobId : first === undefined && (await registry.indexEnd()) < place;
   }
 
   #take(notes: readonly Noted[]): void {
@@ -135,7 +139,7 @@ export class Retries {
       if (tenant !== undefined && body !== undefined && replica !== undefined)
         this.#remember(keyOf(tenant, body), { jobId: note.jobId, replica });
     }
-    this.#place = notes.at(-1)?.place ?? this.#place ?? 0;
+    this.#last = notes.at(-1) ?? this.#last;
   }
 
   #remember(key: string, asked: TakenJob): void {

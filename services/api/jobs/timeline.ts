@@ -1,6 +1,6 @@
 import type { JobEvent, LogRecord } from "../../shared/bus/events.ts";
 import { WAITS_FOR_PREFIX } from "../../shared/bus/reasons.ts";
-import { toldOfEvent } from "../told.ts";
+import { redactedEvent } from "../redact.ts";
 
 /** One stretch of a job's life, as `GET /v1/jobs/{id}` tells it. */
 export interface Stage {
@@ -46,7 +46,7 @@ export function timelineOf(records: readonly LogRecord[], storedMs: (record: Log
 
 /** The stage that begins with a record; null where the one before lasts. */
 function stageAfter({ event: logged, phase }: LogRecord, at: number): Stage | null {
-  const event = toldOfEvent(logged);
+  const event = redactedEvent(logged);
   const begun = { at, seconds: null };
   switch (event.type) {
     case "submitted":

@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Bus } from "../../shared/bus/contract.ts";
 import { textOf } from "../../shared/engine/chat/delta.ts";
 import { EOS, THINK_END } from "../../shared/engine/chat/dialect.ts";
 import type { ChatMessage, ToolCall } from "../../shared/engine/chat/messages.ts";
@@ -8,12 +7,14 @@ import { printJson } from "../../shared/engine/chat/python-json.ts";
 import { atMost } from "../../shared/runtime/at-most.ts";
 import { type ErrorCode, ServingError } from "../../shared/runtime/errors.ts";
 import { answerSoFar, findJob } from "../answer/follow.ts";
+import type { ApiDeps } from "../deps.ts";
 import { callOf } from "../ids.ts";
-import type { ServedModel } from "../model.ts";
 
 /** Earlier answers looked up for one prompt, and of these at once. What is older is written anew. */
 const TURNS_MAX = 1_024;
 const TURNS_AT_ONCE = 16;
+
+type Deps = Pick<ApiDeps, "bus" | "model">;
 
 /**
  * The conversation with every answer that called tools as the model wrote it, to the letter: clients hand arguments back parsed and printed
@@ -21,11 +22,7 @@ const TURNS_AT_ONCE = 16;
  * tell the job, and its log has the answer. An answer that the client changed, or that is not kept any more, stays as it came. So do all but the last of
  * those that tell one job: a conversation has an answer once, and each would cost its log, and bring back what was thought.
  */
-export async function asSampled(
-  { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
-  tenant: string,
-  messages: readonly ChatMessage[],
-): Promise<readonly ChatMessage[]> {
+export async function asSampled(deps: Deps, tenant: string, messages: readonly ChatMessage[]): Promise<readonly ChatMessage[]> {
   const found = [...messages];
   const calling = new Map<string, number>();
   for (const [place, message] of messages.entries()) {
@@ -34,7 +31,7 @@ export async function asSampled(
   }
   await atMost(TURNS_AT_ONCE, [...calling].slice(-TURNS_MAX), async ([jobId, place]) => {
     const message = messages[place]!;
-    found[place] = await sampled({ bus, model }, tenant, jobId, message).catch((thrown) => {
+    found[place] = await sampled(deps, tenant, jobId, message).catch((thrown) => {
       if (UNKNOWN.has(ServingError.from(thrown).code)) return message;
       throw thrown;
     });
@@ -53,12 +50,7 @@ function jobOf({ role, tool_calls: calls }: ChatMessage): string | null {
   return made.every((call, i) => call?.jobId === job && call.index === i) ? job : null;
 }
 
-async function sampled(
-  { bus, model }: { readonly bus: Bus; readonly model: ServedModel },
-  tenant: string,
-  jobId: string,
-  message: ChatMessage,
-): Promise<ChatMessage> {
+async function sampled({ bus, model }: Deps, tenant: string, jobId: string, message: ChatMessage): Promise<ChatMessage> {
   const job = await findJob(bus, jobId, tenant);
   const { release, thinking } = job.view;
   const { deltas, end } = answerSoFar(model.tokenizer, job.request, { ...job.view, surface: "completion" }, await bus.log.read(jobId));

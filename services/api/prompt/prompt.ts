@@ -13,10 +13,9 @@ import { type AnswerFormat, formatOf, requireFormat } from "./answer-format.ts";
 import { asSampled } from "./as-sampled.ts";
 import { type EffortWord, effortOf, thinksBy } from "./effort.ts";
 import { type Exactly, onDemand } from "./exactly.ts";
-import { openingOf } from "./forced-call.ts";
 import { nameOf } from "./function-tool.ts";
 import { openedPrompt } from "./opened-prompt.ts";
-import { chosenTools, type ForcedCall, forcedBy, type ToolChoice } from "./tool-choice.ts";
+import { chosenTools, type ForcedCall, forcedBy, openingOf, type ToolChoice } from "./tool-choice.ts";
 
 /** A prompt as it is written. What is left, to try its schema and to make tokens of it, is most of the work of a request before it is a job. */
 export interface WrittenPrompt {

@@ -6,7 +6,7 @@ import { atMost } from "../../shared/runtime/at-most.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Logger } from "../../shared/runtime/log.ts";
 import type { Metrics } from "../../shared/runtime/metrics.ts";
-import { endOf, isTold } from "../jobs/job-end.ts";
+import { endOf, endText, isTold } from "../jobs/job-end.ts";
 import { cancelJob, endJob, type Failure, hasEnded, requestOf } from "../jobs/jobs.ts";
 import { type Places, StuckMessages, withMessage } from "./messages.ts";
 import { type Open, OpenJobs } from "./open-jobs.ts";
@@ -168,7 +168,7 @@ export class Reconciler {
       await bus.registry.noteFailure(jobId, JSON.stringify(failure));
     }
     if (webhooks && request !== null && isTold(request))
-      await bus.documents.put("event", request.tenant, jobId, JSON.stringify(endOf(last, request, endedMs)), 0);
+      await bus.documents.put("event", request.tenant, jobId, endText(endOf(last, request, endedMs)), 0);
     this.#jobs.drop(jobId);
   }
 

@@ -15,7 +15,6 @@ const REFERRED_MAX = 64;
 
 type Deps = Pick<ApiDeps, "bus" | "model" | "config">;
 export interface FoundResponse extends FoundJob {
-  readonly jobId: string;
   readonly response: ResponseView;
 }
 
@@ -24,12 +23,12 @@ export async function findResponse(bus: Bus, id: string, tenant: string): Promis
   const unknown = () => new ServingError("NOT_FOUND", `no response ${id.slice(0, 100)}; responses are kept for a limited time`);
   const jobId = jobOfResponse(id);
   if (jobId === null) throw unknown();
-  const { request, view } = await findJob(bus, jobId, tenant).catch((error) => {
+  const found = await findJob(bus, jobId, tenant).catch((error) => {
     throw ServingError.from(error).code === "NOT_FOUND" ? unknown() : error;
   });
-  const { response } = view;
-  if (view.surface !== "responses" || response?.store !== true) throw unknown();
-  return { jobId, request, view, response };
+  const { surface, response } = found.view;
+  if (surface !== "responses" || response?.store !== true) throw unknown();
+  return { ...found, response };
 }
 
 /** A response as far as its log goes. */

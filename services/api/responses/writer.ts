@@ -4,10 +4,10 @@ import type { Ending } from "../answer/answer.ts";
 import { openaiErrors } from "../errors.ts";
 import type { StreamEvent } from "../http/sse.ts";
 import { printVerbatim, Verbatim } from "../http/verbatim.ts";
-import { answerId, callId, itemId } from "../ids.ts";
+import { answerId } from "../ids.ts";
 import { sealed } from "./items.ts";
 import type { Echo } from "./kept.ts";
-import type { CalledName } from "./tools.ts";
+import { type ItemStatus, newItem, type OutputItem, ofText } from "./output-item.ts";
 
 export interface Written {
   readonly jobId: string;
@@ -17,27 +17,6 @@ export interface Written {
   readonly background: boolean;
   readonly echo: Echo;
 }
-
-type ItemStatus = "in_progress" | "completed" | "incomplete";
-interface OutputText {
-  readonly type: "output_text";
-  text: string;
-  readonly annotations: readonly [];
-  readonly logprobs: readonly [];
-}
-interface Thought {
-  readonly type: "reasoning_text";
-  text: string;
-}
-interface Common {
-  readonly id: string;
-  status: ItemStatus;
-}
-/** An item of the output. */
-export type OutputItem =
-  | (Common & { readonly type: "reasoning"; readonly summary: readonly []; content: Thought[]; encrypted_content: string | undefined })
-  | (Common & { readonly type: "message"; readonly role: "assistant"; content: OutputText[] })
-  | (Common & CalledName & { readonly type: "function_call"; readonly call_id: string; arguments: string });
 
 /**
  * Writes a response as it comes: the response as it stands, and the events that lead there. The numbers of the events follow from the log
@@ -126,7 +105,8 @@ export class ResponseWriter {
     if (this.#open === block) return this.#grow(delta);
     const closed = this.#close("completed");
     this.#open = block;
-    const item = this.#newItem(delta);
+    const { jobId, echo } = this.#written;
+    const item = newItem(delta, jobId, this.#output.length, echo.names);
     this.#output.push(item);
     const added = this.#event("response.output_item.added", { output_index: this.#output.length - 1, item });
     if (item.type === "function_call") return [...closed, ...added];
@@ -166,19 +146,6 @@ export class ResponseWriter {
     ];
   }
 
-  #newItem(delta: Delta): OutputItem {
-    const { jobId, echo } = this.#written;
-    const id = (kind: Parameters<typeof itemId>[0]) => itemId(kind, jobId, this.#output.length);
-    const started = { status: "in_progress" } as const;
-    if (delta.type === "reasoning")
-      return { ...started, id: id("rs"), type: "reasoning", summary: [], content: [], encrypted_content: undefined };
-    if (delta.type === "content") return { ...started, id: id("msg"), type: "message", role: "assistant", content: [] };
-    const [index, name] = delta.type === "call" ? [delta.index, delta.name] : [0, ""];
-    const { names = {} } = echo;
-    const called = Object.hasOwn(names, name) ? names[name]! : { name, namespace: undefined };
-    return { ...started, id: id("fc"), type: "function_call", call_id: callId(jobId, index), ...called, arguments: "" };
-  }
-
   /** About the open item, or the part of it. */
   #part(type: string, fields: object): StreamEvent[] {
     const item = this.#output.at(-1)!;
@@ -205,8 +172,6 @@ const numbered = (
   name: type,
   data: print({ type, sequence_number, ...fields }),
 });
-
-const ofText = ({ type }: OutputItem): object => (type === "message" ? { logprobs: [] } : {});
 
 const usageOf = ({ usage: { promptTokens, cachedTokens, completionTokens }, reasoningTokens }: Ending) => ({
   input_tokens: promptTokens,

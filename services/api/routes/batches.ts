@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { findBatch } from "../../shared/batches/batch.ts";
-import { idempotencyKeyOf, isRetry } from "../asking.ts";
+import { idempotencyKeyOf, isRetry } from "../api-request.ts";
 import { callerOf, tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { batchesOf, batchObject, batchRequest, cancelBatch, deleteBatch, requireBatch } from "../files/batches.ts";

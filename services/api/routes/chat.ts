@@ -1,8 +1,8 @@
 import type { FastifyInstance } from "fastify";
-import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
 import { submitChoices } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
+import { askedOf } from "../endpoints.ts";
 import type { Body } from "../http/body.ts";
 import { answer } from "../http/respond.ts";
 

@@ -3,26 +3,27 @@ import { z } from "zod";
 import { isTerminal, type JobEvent, type JobRequest, type LogRecord } from "../../shared/bus/events.ts";
 import { field, isObject } from "../../shared/engine/chat/python-json.ts";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
+import { parsed } from "../../shared/runtime/json.ts";
 import { linked } from "../../shared/runtime/pause.ts";
-import { answerSoFar, findJob, unknownJob } from "../answer/follow.ts";
+import { answerSoFar, type FoundJob, findJob } from "../answer/follow.ts";
 import { surfaceOf } from "../answer/surfaces.ts";
 import { tenantOf } from "../auth.ts";
 import type { ApiDeps } from "../deps.ts";
 import { openaiErrors } from "../errors.ts";
 import { type Body, readExactly } from "../http/body.ts";
 import { pageQuery } from "../http/page.ts";
-import { stream } from "../http/respond.ts";
+import { streamAgain } from "../http/respond.ts";
 import { openEventStream } from "../http/sse.ts";
 import { sendVerbatim } from "../http/verbatim.ts";
-import { jobObject, type LoggedJob } from "../jobs/job-object.ts";
-import { cancelJob, deleteEnded, type Failure, parsed, readNote } from "../jobs/jobs.ts";
+import { jobObject, readLogged } from "../jobs/job-object.ts";
+import { cancelJob, deleteEnded, type Failure, readNote } from "../jobs/jobs.ts";
 import { Outlook, withProgress } from "../jobs/outlook.ts";
 import { requireModel } from "../model.ts";
 import { chatMessage } from "../openai/surfaces.ts";
 import { chatPrompt, completionPrompt } from "../prompt/prompt.ts";
+import { redactedEvent, redactedMessage } from "../redact.ts";
 import { jobRequest, optional, parseBody } from "../requests.ts";
-import { admissible, submitJob } from "../submitting.ts";
-import { toldOfEvent, toldOfFailure } from "../told.ts";
+import { admissible, submitJob } from "../submit-request.ts";
 
 const detached = { lane: "interactive", detached: true } as const;
 type JobParams = { Params: { id: string } };
@@ -34,11 +35,6 @@ const listQuery = pageQuery({ max: 100, fallback: 100 })
 export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   const { model } = deps;
   const find = (request: FastifyRequest<JobParams>) => findJob(deps.bus, request.params.id, tenantOf(request));
-  const read = async (id: string, request: JobRequest): Promise<LoggedJob> => {
-    const [records, storedMs] = await Promise.all([deps.bus.log.read(id), deps.bus.log.storedTimes(id)]);
-    if (records.length === 0) throw unknownJob(id); // deleted since it was found
-    return { id, request, records, storedMs, segmentTokens: deps.config.segmentTokens };
-  };
 
   app.post<{ Body: Body }>("/v1/jobs", async (request, reply) => {
     const { kind, request: inner } = parseBody(jobRequest, request.body.json);
@@ -62,9 +58,9 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   app.get<JobParams>("/v1/jobs/:id", async (request, reply) => {
-    const jobId = request.params.id;
-    const { request: job, view } = await find(request);
-    const logged = await read(jobId, job);
+    const found = await find(request);
+    const { jobId, request: job, view } = found;
+    const logged = await readLogged(deps, found);
     const { end, error, ...added } = answerSoFar(model.tokenizer, job, view, logged.records);
     const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, false);
     if (view.surface === "messages" || view.surface === "responses") sendVerbatim(reply);
@@ -78,35 +74,31 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
   /** The job's own events: phases, progress, and the text as it comes. */
   app.get<JobParams>("/v1/jobs/:id/events", async (request, reply) => {
-    const jobId = request.params.id;
-    const { request: job } = await find(request);
-    reply.header("x-job-id", jobId);
-    await jobEvents(deps, reply, jobId, job.detached, lastEventId(request));
+    const found = await find(request);
+    reply.header("x-job-id", found.jobId);
+    await jobEvents(deps, reply, found, lastEventId(request));
     return reply;
   });
 
   /** The answer in the chunks of its surface, from the beginning or from Last-Event-ID on: what a cut stream resumes with. */
   app.get<JobParams>("/v1/jobs/:id/stream", async (request, reply) => {
-    const jobId = request.params.id;
-    const { request: job, view } = await find(request);
+    const found = await find(request);
+    const { jobId, request: job, view } = found;
     const surface = surfaceOf({ jobId, model: job.model, view, fingerprint: model.fingerprint }, view.usage === true);
     reply.header("x-job-id", jobId);
     const after = lastEventId(request);
     const shown = asksForProgress(request) ? withProgress(surface, new Outlook(deps.clock, await deps.admission.estimate(job))) : surface;
-    const leave = deps.readers.enter(jobId, { owned: false, detached: job.detached });
-    leave((await stream(deps, reply, [{ jobId, surface: shown }], after)).has(jobId));
-    return reply;
+    return streamAgain(deps, reply, found, shown, after);
   });
 
   app.post<JobParams>("/v1/jobs/:id/cancel", async (request) => {
-    const { request: job } = await find(request);
-    await cancelJob(deps.bus, request.params.id, "a request to cancel it");
-    return jobObject(await read(request.params.id, job));
+    const found = await find(request);
+    await cancelJob(deps.bus, found.jobId, "a request to cancel it");
+    return jobObject(await readLogged(deps, found));
   });
 
   app.delete<JobParams>("/v1/jobs/:id", async (request) => {
-    const { id } = request.params;
-    await find(request);
+    const { jobId: id } = await find(request);
     await deleteEnded(deps.bus, id, id);
     return { id, object: "job", deleted: true };
   });
@@ -114,39 +106,37 @@ export function jobRoutes(app: FastifyInstance, deps: ApiDeps): void {
 
 /** The latest, by what the index says of them, and when that was noted; the body's digest and the replica are no client's business. */
 async function latestJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
-  const noted = (await bus.registry.jobs(1_000)).map((found) => ({ id: found.jobId, submittedMs: found.notedMs, note: readNote(found) }));
-  return noted
-    .flatMap(({ id, submittedMs, note }) => (note?.tenant === tenant ? [{ ...note, id, submittedMs }] : []))
-    .map(({ id, model, lane, promptTokens, submittedMs, deadlineMs }) => {
-      const [created_at, deadline_at] = [Math.floor(submittedMs / 1_000), Math.floor(deadlineMs / 1_000)];
-      return { id, object: "job", model, lane, created_at, deadline_at, prompt_tokens: promptTokens };
-    });
+  return (await bus.registry.jobs(1_000)).flatMap((noted) => {
+    const note = readNote(noted);
+    if (note?.tenant !== tenant) return [];
+    const [created_at, deadline_at] = [Math.floor(noted.notedMs / 1_000), Math.floor(note.deadlineMs / 1_000)];
+    return {
+      id: noted.jobId,
+      object: "job",
+      model: note.model,
+      lane: note.lane,
+      created_at,
+      deadline_at,
+      prompt_tokens: note.promptTokens,
+    };
+  });
 }
 
 /** The dead letters: what no worker could do, with the reason as far as it is told. */
 async function failedJobs({ bus }: ApiDeps, tenant: string): Promise<object[]> {
-  const failures = (await bus.registry.failures(1_000)).map((noted) => ({ noted, failure: parsed<Failure>(noted.text) }));
-  return failures
-    .flatMap(({ noted, failure }) => (failure?.tenant === tenant ? [{ noted, ...failure }] : []))
-    .map(({ noted, model, code, message, attempt, claims }) => {
-      const failed_at = Math.floor(noted.notedMs / 1_000);
-      return {
-        id: noted.jobId,
-        object: "job",
-        status: "failed",
-        model,
-        failed_at,
-        attempt,
-        claims,
-        error: { code, message: toldOfFailure({ code, message }) },
-      };
-    });
+  return (await bus.registry.failures(1_000)).flatMap(({ jobId, notedMs, text }) => {
+    const failure = parsed<Failure>(text);
+    if (failure?.tenant !== tenant) return [];
+    const { model, code, message, attempt, claims } = failure;
+    const error = { code, message: redactedMessage({ code, message }) };
+    return { id: jobId, object: "job", status: "failed", model, failed_at: Math.floor(notedMs / 1_000), attempt, claims, error };
+  });
 }
 
-async function jobEvents(deps: ApiDeps, reply: FastifyReply, jobId: string, detached: boolean, after: number): Promise<void> {
+async function jobEvents(deps: ApiDeps, reply: FastifyReply, { jobId, request }: FoundJob, after: number): Promise<void> {
   const events = openEventStream(reply, deps.config);
   const outlook = new Outlook(deps.clock, null);
-  const leave = deps.readers.enter(jobId, { owned: false, detached });
+  const leave = deps.readers.enter(jobId, { owned: false, detached: request.detached });
   const either = linked(events.gone, deps.stopping);
   let ended = false;
   try {
@@ -181,7 +171,7 @@ function lastEventId(request: FastifyRequest<JobParams>): number {
 
 /** An event without what only workers need or the operator may read, and with what can be told of the time until the answer. */
 function eventObject({ event, epoch, phase, atMs, tokenCount }: LogRecord, outlook: Outlook): object {
-  const { request: _, ...shown } = toldOfEvent(event) as JobEvent & { request?: JobRequest };
+  const { request: _, ...shown } = redactedEvent(event) as JobEvent & { request?: JobRequest };
   if (event.type === "progress") outlook.read(event);
   const eta = event.type === "progress" ? { eta_seconds: outlook.now().eta_seconds } : {};
   return { ...shown, ...eta, epoch, phase, at: Math.floor(atMs / 1_000), tokens: tokenCount };

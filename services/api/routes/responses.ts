@@ -1,13 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { refusal } from "../../shared/runtime/errors.ts";
 import { linked } from "../../shared/runtime/pause.ts";
-import { askedOf } from "../asked.ts";
 import { tenantOf } from "../auth.ts";
 import { submitChoices } from "../choices.ts";
 import type { ApiDeps } from "../deps.ts";
+import { askedOf } from "../endpoints.ts";
 import type { Body } from "../http/body.ts";
 import { pageOf, pageQuery } from "../http/page.ts";
-import { answer, stream } from "../http/respond.ts";
+import { answer, streamAgain } from "../http/respond.ts";
 import { sendVerbatim } from "../http/verbatim.ts";
 import { answerId } from "../ids.ts";
 import { cancelJob, deleteEnded } from "../jobs/jobs.ts";
@@ -22,11 +22,11 @@ import { responsesSurface, writtenOf } from "../responses/surface.ts";
 const CANCEL_MS = 2_000;
 
 const itemQuery = pageQuery({ max: 100, fallback: 20 });
-type Asking = { Params: { id: string }; Querystring: Readonly<Record<string, string>> };
+type ResponseRequest = { Params: { id: string }; Querystring: Readonly<Record<string, string>> };
 
 /** OpenAI's Responses API. A response is a job: everything about it is read from the record, by any replica. */
 export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
-  const find = (request: FastifyRequest<Asking>) => findResponse(deps.bus, request.params.id, tenantOf(request));
+  const find = (request: FastifyRequest<ResponseRequest>) => findResponse(deps.bus, request.params.id, tenantOf(request));
   const soFar = async (found: FoundResponse, reply: FastifyReply) => {
     const response = (await writeSoFar(deps, found)).response();
     sendVerbatim(reply);
@@ -54,26 +54,28 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 
   /** With `stream=true`: its events from the first one, or from behind `starting_after`, on. */
-  app.get<Asking>("/v1/responses/:id", async (request, reply) => {
+  app.get<ResponseRequest>("/v1/responses/:id", async (request, reply) => {
     const found = await find(request);
-    reply.header("x-job-id", found.jobId);
+    const { jobId, view, request: job } = found;
+    reply.header("x-job-id", jobId);
     if (request.query.stream !== "true") return soFar(found, reply);
-    return resume(deps, reply, found, startingAfter(request.query));
+    const surface = responsesSurface(writtenOf({ jobId, model: job.model, view }), startingAfter(request.query));
+    return streamAgain(deps, reply, found, surface, 0);
   });
 
-  app.get<Asking>("/v1/responses/:id/input_items", async (request) => {
+  app.get<ResponseRequest>("/v1/responses/:id/input_items", async (request) => {
     const page = parseBody(itemQuery, request.query);
     const { jobId, response } = await find(request);
     return pageOf(listedItems(await inputKept(deps.bus, jobId, response), jobId), page);
   });
 
-  app.post<Asking>("/v1/responses/:id/cancel", async (request, reply) => {
+  app.post<ResponseRequest>("/v1/responses/:id/cancel", async (request, reply) => {
     const found = await find(request);
     if (await cancelJob(deps.bus, found.jobId, "a request to cancel it")) await ended(deps, found.jobId);
     return soFar(found, reply);
   });
 
-  app.delete<Asking>("/v1/responses/:id", async (request) => {
+  app.delete<ResponseRequest>("/v1/responses/:id", async (request) => {
     const { jobId } = await find(request);
     const { id } = request.params;
     await deleteEnded(deps.bus, jobId, id);
@@ -81,14 +83,7 @@ export function responseRoutes(app: FastifyInstance, deps: ApiDeps): void {
   });
 }
 
-async function resume(deps: ApiDeps, reply: FastifyReply, { jobId, request, view }: FoundResponse, after: number): Promise<FastifyReply> {
-  const surface = responsesSurface(writtenOf({ jobId, model: request.model, view }), after);
-  const leave = deps.readers.enter(jobId, { owned: false, detached: request.detached });
-  leave((await stream(deps, reply, [{ jobId, surface }], 0)).has(jobId));
-  return reply;
-}
-
-function startingAfter({ starting_after: number }: Asking["Querystring"]): number {
+function startingAfter({ starting_after: number }: ResponseRequest["Querystring"]): number {
   if (number === undefined) return -1;
   if (/^(?:-1|\d{1,15})$/.test(number)) return Number(number);
   throw refusal("starting_after: must be the sequence_number of an event, or -1 for all of them", {

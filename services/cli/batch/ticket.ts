@@ -12,7 +12,10 @@ export interface Ticket {
 
 /** Null if there is none, or one that came to nothing; that of another input's batch is a mistake that would lose answers. */
 export async function readTicket(path: string, digest: string): Promise<Ticket | null> {
-  const text = await readFile(path, "utf8").catch(() => null);
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT" || cause.code === "ENOTDIR") return null;
+    throw refusal(`${path}, which says what was begun, cannot be read (${cause.code})`, { cause });
+  });
   if (text === null) return null;
   const ticket = parsedTicket(path, text);
   if (ticket.digest === digest) return ticket;

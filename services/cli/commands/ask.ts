@@ -2,11 +2,6 @@ import type { Client } from "../client.ts";
 import { jobAnswer } from "../job-answer.ts";
 import { jobEvents } from "../job-events.ts";
 
-interface Question {
-  readonly model: string;
-  readonly content: string;
-}
-
 /** An answer and what it took. */
 export interface Answered {
   readonly answer: string;
@@ -24,7 +19,7 @@ export interface Answered {
 /** Submits one greedy question as a job and follows it to its end. */
 export async function ask(
   client: Client,
-  { model, content }: Question,
+  { model, content }: { readonly model: string; readonly content: string },
   onPrefill: (done: number, total: number) => void,
 ): Promise<Answered> {
   const request = { model, messages: [{ role: "user", content }], max_tokens: 64, temperature: 0 };

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { basename } from "node:path";
+import type { batchObject } from "../../api/files/batches.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { refusal, ServingError } from "../../shared/runtime/errors.ts";
 import { systemRandom } from "../../shared/runtime/random.ts";
@@ -18,20 +19,7 @@ export interface BatchOptions {
   readonly cancel?: boolean;
 }
 
-/** What of a batch object is used here. */
-interface Batch {
-  readonly id: string;
-  readonly status: string;
-  readonly output_file_id: string | null;
-  readonly error_file_id: string | null;
-  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
-  readonly errors: { readonly data: readonly { readonly code: string; readonly message: string; readonly line: number | null }[] } | null;
-  readonly usage: {
-    readonly input_tokens: number;
-    readonly input_tokens_details: { readonly cached_tokens: number };
-    readonly output_tokens: number;
-  };
-}
+type Batch = ReturnType<typeof batchObject>;
 
 const LOOK_MS = 1_000;
 const ENDED = ["completed", "failed", "expired", "cancelled"];

@@ -48,10 +48,10 @@ const ascend = (): Finding => ({ what: "backend ascend", state: "no", text: "not
 /** Needed for the local cluster and the tests; the embedded cluster runs without. */
 function servers(): Finding[] {
   return [
-    { what: "nats-server", args: ["--version"], pattern: /v(\d+\.\d+\.\d+)/, floor: "2.9.10" },
-    { what: "redis-server", args: ["--version"], pattern: /v=(\d+\.\d+\.\d+)/, floor: "6.2.0" },
-  ].map(({ what, args, pattern, floor }) => {
-    const { stdout, stderr, error } = spawnSync(what, args, {
+    { what: "nats-server", pattern: /v(\d+\.\d+\.\d+)/, floor: "2.9.10" },
+    { what: "redis-server", pattern: /v=(\d+\.\d+\.\d+)/, floor: "6.2.0" },
+  ].map(({ what, pattern, floor }) => {
+    const { stdout, stderr, error } = spawnSync(what, ["--version"], {
       env: withServers(environment),
       encoding: "utf8",
       timeout: 5_000,

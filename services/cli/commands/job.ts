@@ -1,36 +1,8 @@
+import type { JobObject } from "../../api/jobs/job-object.ts";
+import type { Stage } from "../../api/jobs/timeline.ts";
 import type { Client } from "../client.ts";
 
-interface Stage {
-  readonly stage: string;
-  readonly at: number;
-  readonly seconds: number | null;
-  readonly why?: string;
-  readonly worker?: string;
-  readonly from?: number;
-  readonly done?: number;
-  readonly total?: number;
-  readonly boundary?: number;
-  readonly recomputed?: number;
-  readonly tokens?: number;
-  readonly outcome?: string;
-}
-interface Job {
-  readonly id: string;
-  readonly status: string;
-  readonly model: string;
-  readonly lane: string;
-  readonly prompt_tokens: number;
-  readonly output_tokens: number;
-  readonly deadline_at: number;
-  readonly timeline: readonly Stage[];
-  readonly cache: {
-    readonly matched_tokens: number;
-    readonly source: string | null;
-    readonly recomputed_tokens: number | null;
-    readonly miss: { readonly message: string } | null;
-  } | null;
-  readonly error: { readonly message: string } | null;
-}
+type Job = JobObject & { readonly error: { readonly message: string } | null };
 
 export async function showJob(client: Client, id: string): Promise<void> {
   console.log(renderJob((await client.get(`/v1/jobs/${encodeURIComponent(id)}`)) as Job));

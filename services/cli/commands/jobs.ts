@@ -1,3 +1,4 @@
+import type { JobObject } from "../../api/jobs/job-object.ts";
 import { ServingError } from "../../shared/runtime/errors.ts";
 import type { Client } from "../client.ts";
 import { table } from "../table.ts";
@@ -7,11 +8,6 @@ interface Listed {
   /** Absent, both, where a replica of another version lists the job. */
   readonly prompt_tokens?: number;
   readonly created_at?: number;
-}
-interface Job {
-  readonly status: string;
-  readonly output_tokens: number;
-  readonly prefill: { readonly done: number; readonly total: number } | null;
 }
 
 /** The latest jobs, newest first, with where each stands now. A replica of the version before sends more than it is asked for. */
@@ -39,16 +35,16 @@ export async function listFailedJobs(client: Client, limit: number): Promise<voi
 }
 
 /** Null for a job whose log has been purged since it was listed. */
-const find = (client: Client, id: string): Promise<Job | null> =>
+const find = (client: Client, id: string): Promise<JobObject | null> =>
   client.get(`/v1/jobs/${id}`).then(
-    (job) => job as Job,
+    (job) => job as JobObject,
     (thrown: unknown) => {
       if (thrown instanceof ServingError && thrown.code === "NOT_FOUND") return null;
       throw thrown;
     },
   );
 
-function row(listed: Listed, job: Job | null): string[] {
+function row(listed: Listed, job: JobObject | null): string[] {
   const prefill = job?.status === "prefill" && job.prefill !== null ? ` ${Math.floor((100 * job.prefill.done) / job.prefill.total)} %` : "";
   const status = job === null ? "purged" : job.status + prefill;
   return [listed.id, status, String(listed.prompt_tokens ?? ""), String(job?.output_tokens ?? ""), time(listed.created_at)];

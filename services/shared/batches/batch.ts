@@ -5,7 +5,7 @@ import { readDocument } from "./document.ts";
 import type { StoredFile } from "./file.ts";
 import { FILE_LIFE_SECONDS, partShape, sizeOf } from "./file.ts";
 
-/** Where a line of the input may go. */
+/** Endpoints that a line of the input may name. */
 export const ENDPOINTS = ["/v1/chat/completions", "/v1/completions", "/v1/responses"] as const;
 export type Endpoint = (typeof ENDPOINTS)[number];
 
@@ -16,7 +16,7 @@ const errorShape = z.object({
   code: z.string(),
   message: z.string(),
   param: z.string().nullable(),
-  /** Of the input file, from 1 on. */
+  /** Line of the input file, from 1 on. */
   line: z.number().nullable(),
 });
 export type BatchError = Readonly<z.infer<typeof errorShape>>;
@@ -25,10 +25,10 @@ const usageShape = z.object({ inputTokens: z.number(), cachedTokens: z.number(),
 export type BatchUsage = Readonly<z.infer<typeof usageShape>>;
 
 const producedShape = z.object({ lines: z.number(), parts: z.array(partShape).readonly() });
-/** What the lines that ended have written: the parts, and how many lines are in them. */
+/** Results of the lines that ended: the parts, and how many lines are in them. */
 export type Produced = Readonly<z.infer<typeof producedShape>>;
 
-/** What is known of the telling of an end: tries so far, and when the next one is due (unix seconds). */
+/** Delivery of an end's webhook: tries so far, and when the next one is due (unix seconds). */
 export const tellingShape = z.object({ tries: z.number(), nextAt: z.number() });
 
 const batchShape = z.object({
@@ -37,9 +37,9 @@ const batchShape = z.object({
   endpoint: z.enum(ENDPOINTS),
   inputFileId: z.string(),
   metadata: z.record(z.string(), z.string()).nullable(),
-  /** Of both output files, from their creation on. */
+  /** Life of both output files, from their creation on. */
   outputLifeSeconds: z.number(),
-  /** Until it has ended it is shown as `cancelling` once `cancellingAt` is set. */
+  /** Shown as `cancelling` from `cancellingAt` until it has ended. */
   status: z.enum(["validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelled"]),
   model: z.string().nullable(),
   problems: z.array(errorShape).readonly(),
@@ -63,14 +63,14 @@ const batchShape = z.object({
   turn: z.number(),
   /** Claims in a row under which no line ended, this one included. */
   attempt: z.number(),
-  /** Of a batch that ended and is still to be told. */
+  /** Set while a batch that ended is still to be told. */
   webhook: tellingShape.nullable(),
 });
 
 /**
- * A batch as the record keeps it: one document, written by compare-and-set. Whoever holds it writes all of it but `cancellingAt`, which the
- * API sets. A line is in `done` from the moment that the part with its result is in `output` or `errors`: one write does both, so that every line
- * is there once, whoever dies when.
+ * A batch as the record keeps it: one document, written by compare-and-set. Its holder writes all of it but
+ * `cancellingAt`, which the API sets. The write that adds the part with a line's result to `output` or `errors` also
+ * adds the line to `done`, so that every line is there once, whatever dies when.
  */
 export type Batch = Readonly<z.infer<typeof batchShape>>;
 
@@ -80,7 +80,7 @@ export const nothingUsed: BatchUsage = { inputTokens: 0, cachedTokens: 0, output
 export const hasEnded = ({ status }: Batch): boolean =>
   status === "completed" || status === "failed" || status === "expired" || status === "cancelled";
 
-/** May be claimed: nobody holds it, or whoever does wrote nothing for `claimMs`. */
+/** Whether it may be claimed: it has no holder, or its holder wrote nothing for `claimMs`. */
 export const isFree = ({ holder }: Batch, storedMs: number, nowMs: number, claimMs: number): boolean =>
   holder === null || quietMs(storedMs, nowMs) >= claimMs;
 
@@ -95,19 +95,28 @@ export async function findBatch({ documents }: Bus, tenant: string, id: string):
 /** Documents asked for together. */
 const PAGE = 500;
 
-/** Every document of a kind, of a tenant or of all, that was written behind a place. */
+/** What is read of the documents: all that there are, then what was written meanwhile. */
+const LOOKS = 2;
+
+/**
+ * Every document of a kind, of a tenant or of all, that was written behind a place, also one that is written anew meanwhile: that one may come twice.
+ * It ends, however much others write: what is written during the second look may come or not, so one that is written anew in both may be missed.
+ */
 export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: string | null, after: number): AsyncGenerator<Document> {
-  for (let place = after; ; ) {
-    const page = await bus.documents.behind(kind, tenant, place, PAGE);
-    if (page.length === 0) return;
-    yield* page;
-    place = page.at(-1)!.place;
+  let place = after;
+  for (let look = 0; look < LOOKS; look++) {
+    const end = await bus.documents.end(kind);
+    while (place < end) {
+      const page = await bus.documents.behind(kind, tenant, place, PAGE);
+      yield* page;
+      place = page.at(-1)?.place ?? end;
+    }
   }
 }
 
 type Kind = "output" | "errors";
 
-/** Both files have ids from the beginning, and are there once they have a line. */
+/** Both files have ids from the beginning, but exist only once they have a line. */
 export const producedId = ({ id }: Pick<Batch, "id">, kind: Kind): string => `file-${id.slice("batch_".length)}-${kind}`;
 
 /** The batch and the kind that a produced file's id names. */
@@ -116,7 +125,7 @@ export function producerOf(fileId: string): { readonly batchId: string; readonly
   return suffix === undefined ? null : { batchId: `batch_${suffix}`, kind: kind as Kind };
 }
 
-/** A produced file as far as it goes, as of its creation; null while it has no line. */
+/** A produced file as far as it is written; null while it has no line. */
 export function producedFile(batch: Batch, kind: Kind, createdAt: number): StoredFile | null {
   const { lines, parts } = batch[kind];
   if (lines === 0) return null;

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Document } from "../bus/contract.ts";
 import { ServingError } from "../runtime/errors.ts";
 
-/** What a document says, what `shape` does not know of it included. Throws DAMAGED. */
+/** A document's JSON, checked against `shape`; fields unknown to `shape` are kept. Throws DAMAGED. */
 export function readDocument<T>(shape: z.ZodType<T>, { id, text }: Pick<Document, "id" | "text">): T {
   try {
     const said: unknown = JSON.parse(text);

@@ -18,23 +18,23 @@ const fileShape = z.object({
   parts: z.array(partShape).readonly(),
 });
 
-/** A file of a tenant: its document names the parts, which in this order are its bytes. Immutable. */
+/** A file of a tenant: its document names the parts, whose bytes in this order are the file's. Immutable. */
 export type StoredFile = Readonly<z.infer<typeof fileShape>>;
 
-/** What a part of an uploaded file holds; a produced file has parts of any size up to this. */
+/** Size of the parts of an uploaded file; those of a produced file have any size up to this. */
 export const PART_BYTES = 1_048_576;
 
 export const FILE_LIFE_SECONDS = 30 * 86_400;
 
 export const sizeOf = (parts: readonly Part[]): number => parts.reduce((sum, { bytes }) => sum + bytes, 0);
 
-/** Null for a file that is not there, or not any more. */
+/** Null for a file that does not exist or has expired. */
 export async function findStored(bus: Bus, tenant: string, id: string): Promise<StoredFile | null> {
   const file = await storedFile(bus, tenant, id);
   return file === null || file.expiresAt <= (await bus.log.nowMs()) / 1_000 ? null : file;
 }
 
-/** Also where its life is over, for a batch that began before. */
+/** Expired files too, for a batch that began before. */
 export async function storedFile({ documents }: Bus, tenant: string, id: string): Promise<StoredFile | null> {
   const document = await documents.get("file", tenant, id);
   return document === null ? null : fileOf(document);
@@ -50,7 +50,7 @@ export async function deleteStored(bus: Bus, tenant: string, { id, parts }: Stor
   await deleteParts(bus, parts);
 }
 
-/** Parts that stay, because the record is away, go with their age. */
+/** Parts that cannot be deleted, because the record is away, go with their age. */
 export async function deleteParts({ files }: Bus, parts: readonly Part[]): Promise<void> {
   for (const { key } of parts) await files.delete(key).catch(() => {});
 }

@@ -1,17 +1,17 @@
 import { isUnavailable, ServingError } from "../runtime/errors.ts";
 
 interface Absence {
-  /** Where it should be. */
+  /** Where it should answer. */
   readonly at: string;
   /** What stands in the way, and what to do about it. */
   readonly why: string;
   readonly advice: string;
-  /** Whether somebody has to do something first: to wait alone mends nothing. */
+  /** Whether the operator has to act: waiting alone does not mend it. */
   readonly lasts: boolean;
   readonly cause: unknown;
 }
 
-/** The record does not answer. `message` may reach clients, whom its address does not concern. */
+/** The record does not answer. `message` may reach clients, so only `told` names the address. */
 export class RecordAway extends ServingError {
   readonly lasts: boolean;
   readonly #told: string;
@@ -30,7 +30,7 @@ export class RecordAway extends ServingError {
 /** Whether what went wrong may pass by itself. */
 export const mayPass = (thrown: unknown): boolean => isUnavailable(thrown) && !(thrown instanceof RecordAway && thrown.lasts);
 
-/** What went wrong, in words for whoever runs the cluster. */
+/** What went wrong, in words for the operator. */
 export const toldOf = (thrown: unknown): string => {
   if (thrown instanceof ServingError) return thrown.told;
   return thrown instanceof Error ? thrown.message : String(thrown);

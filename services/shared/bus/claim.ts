@@ -4,14 +4,14 @@ import type { JobEvent, LogRecord, Phase } from "./events.ts";
 import { holds } from "./standing.ts";
 import type { Tip, Writer } from "./writer.ts";
 
-/** A claim that was gained with `claimed`, the record of that event. */
+/** A claim gained by `claimed`, the record of that event. */
 export class HeldClaim implements Claim {
   readonly jobId: string;
   readonly phase: Phase;
   readonly epoch: number;
   readonly #writer: Writer;
   readonly #patienceMs: number;
-  /** Of no other claim, also where the job was deleted and its id is used again. */
+  /** Unique to this claim, even if the job is deleted and its id is used again. */
   readonly #name: string;
   #tip: Tip;
   #appends = 0;
@@ -55,7 +55,10 @@ export class HeldClaim implements Claim {
     return record;
   }
 
-  /** Who found no answer or no room for `patienceMs` holds nothing any more: somebody else will. Until then he keeps what he has computed. */
+  /**
+   * A holder that finds no answer or no room for `patienceMs` gives up its claim, so that another worker takes over.
+   * Until then it keeps what it has computed.
+   */
   async #write(event: JobEvent, id: string): Promise<LogRecord | null> {
     try {
       return await this.#writer.append(this.jobId, this.#tip, event, id, this.#patienceMs, true);

@@ -8,7 +8,10 @@ import { decodeIdsFast } from "./token-ids.ts";
 import { recordFromWire, recordToWire } from "./wire-record.ts";
 import { requestToWire } from "./wire-request.ts";
 
-/** Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by default. */
+/**
+ * Largest record, in bytes. A prompt that does not fit goes to the payload store. Below the 1 MiB that NATS accepts by
+ * default.
+ */
 export const RECORD_BYTES_MAX = 786_432;
 const WORK_ITEM_BYTES_MAX = 4_096;
 
@@ -20,7 +23,10 @@ const wire = {
   item: root.lookupType("longshore.v1.WorkItem"),
 };
 
-/** What the log keeps. `sequence` and `jobId` are not part of it: they are the message's own. TOO_LARGE beyond RECORD_BYTES_MAX. */
+/**
+ * A record as the log keeps it. `sequence` and `jobId` are left out: they are the message's own. Throws TOO_LARGE
+ * beyond RECORD_BYTES_MAX.
+ */
 export function encodeRecord(record: LogRecord): Uint8Array {
   const bytes = wire.record.encode(recordToWire(record)).finish();
   if (bytes.length <= RECORD_BYTES_MAX) return bytes;
@@ -30,7 +36,9 @@ export function encodeRecord(record: LogRecord): Uint8Array {
   );
 }
 
-/** What the live fan-out carries, and whoever goes on with the job: the record and its sequence. `stored`: what `encodeRecord` made of it. */
+/**
+ * A record with its sequence, as the live fan-out and work items carry it. `stored`: what `encodeRecord` made of it.
+ */
 export function encodeLive(record: LogRecord, stored?: Uint8Array): Uint8Array {
   const known = live.get(record);
   if (known !== undefined) return known;
@@ -40,7 +48,7 @@ export function encodeLive(record: LogRecord, stored?: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** An event goes to its readers and from message to message: it is written down once. */
+/** An event goes to its readers and from message to message, but is encoded once. */
 const live = new WeakMap<LogRecord, Uint8Array>();
 
 /** Equal requests have equal bytes. */
@@ -52,11 +60,14 @@ export function encodeItem({ log, ...small }: WorkItem): Uint8Array {
   return whole !== null && whole.length <= WORK_ITEM_BYTES_MAX ? whole : encoded(small);
 }
 
-/** Whether a work item may have room for the event. An id takes a byte at least: a prompt of more is not written down to find that out. */
+/**
+ * Whether the event may fit a work item. An id takes at least a byte, so a prompt of more need not be encoded to find
+ * out.
+ */
 export const mayFit = ({ event }: LogRecord): boolean =>
   event.type !== "submitted" || !("ids" in event.request.prompt) || event.request.prompt.ids.length < WORK_ITEM_BYTES_MAX;
 
-/** DAMAGED, naming job and sequence, if the bytes are not a record. */
+/** Throws DAMAGED, naming job and sequence, if the bytes are not a record. */
 export function decodeRecord(jobId: string, sequence: number, bytes: Uint8Array): LogRecord {
   return checked(`event ${sequence} of ${jobId}`, bytes, RECORD_BYTES_MAX, () => unpack(jobId, sequence, bytes));
 }
@@ -80,11 +91,11 @@ export function decodeItem(bytes: Uint8Array): WorkItem {
   });
 }
 
-/** Null for what cannot be read: whoever claims the job reads its log then, and tells of it what there is to tell. */
+/** Null for what cannot be read: the job's claimant then reads its log, which reports any damage. */
 function logFromWire(jobId: string, records: readonly unknown[]): readonly LogRecord[] | null {
   try {
     return records.map((bytes) => {
-      const record = unpack(jobId, null, bytes as Uint8Array); // the decoder makes nothing else of them
+      const record = unpack(jobId, null, bytes as Uint8Array); // the decoder yields nothing else
       live.set(record, bytes as Uint8Array);
       return record;
     });

@@ -13,16 +13,22 @@ export interface Bus {
   readonly log: JobLog;
   readonly queue: JobQueue;
   readonly payloads: PayloadStore;
-  /** Parts of the files that clients uploaded or that were made for them. Kept longer than payloads, with room of their own. */
+  /**
+   * Parts of the files that clients uploaded or that were made for them. Kept longer than payloads, with room of their
+   * own.
+   */
   readonly files: PayloadStore;
   readonly documents: Documents;
   readonly registry: Registry;
   /**
-   * Resolves when the record answers; rejects with UNAVAILABLE and what to do when it does not within `ms`, and at once with INVALID_REQUEST when
-   * it refuses these settings.
+   * Resolves when the record answers. Rejects with UNAVAILABLE, and what to do, when it does not within `ms`; at once
+   * with INVALID_REQUEST when it refuses these settings.
    */
   ready(ms: number): Promise<void>;
-  /** How the record's server stands with its disk and its memory: to be asked now and then. Null where there is no server. UNAVAILABLE where it does not say. */
+  /**
+   * Disk and memory of the record's server, to be asked now and then. Null if there is no server. UNAVAILABLE if it
+   * does not say.
+   */
   storage(): Promise<Storage | null>;
   close(): Promise<void>;
 }
@@ -32,45 +38,55 @@ export type ClaimResult =
   | { readonly kind: "claimed"; readonly claim: Claim; readonly history: readonly LogRecord[] }
   /** Ended, unknown, or in another phase: the message may be acked. */
   | { readonly kind: "over" }
-  /** Somebody appended within the claim time: leave the message alone. */
+  /** A holder appended within the claim time: leave the message alone. */
   | { readonly kind: "held" }
   /** `attemptsMax` claims in a row led nowhere: the caller got the claim to append `failed`. */
   | { readonly kind: "exhausted"; readonly claim: Claim; readonly last: LogRecord };
 
 /**
- * An event that cannot be read is the trouble of its job alone: whoever needs it gets DAMAGED, which names it. Nobody appends behind one until
- * the job's time is over, because a newer version may have written it and be at work.
+ * An event that cannot be read affects its job alone: reading it throws DAMAGED, which names it. Nothing is appended
+ * behind it until the job's time is over, because a newer version may have written it and be at work.
  */
 export interface JobLog {
-  /** Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is harmless. CONFLICT if the id holds another job. OVERLOADED when the log is 80 % full, so that running jobs always have room. */
+  /**
+   * Appends `submitted` as the first event. Resolves once it is in the record; repeating it for the same id is
+   * harmless. CONFLICT if the id holds another job. OVERLOADED when the log is 80 % full, so that running jobs always
+   * have room.
+   */
   submit(jobId: string, request: JobRequest): Promise<LogRecord>;
   /** The event a job began with: its request. Null for an unknown job. */
   first(jobId: string): Promise<LogRecord | null>;
   last(jobId: string): Promise<LogRecord | null>;
-  /** Like `last`, but an event that cannot be read is told, not thrown. */
+  /** Like `last`, but an event that cannot be read is returned as such, not thrown. */
   lastStored(jobId: string): Promise<StoredRecord | null>;
-  /** The last event of every job, in the order they were stored. May lack what is appended meanwhile. UNAVAILABLE when it was cut short. */
+  /**
+   * The last event of every job, in the order they were stored. May lack what is appended meanwhile. UNAVAILABLE when
+   * it was cut short.
+   */
   lasts(): AsyncIterable<StoredRecord>;
   /**
-   * The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart. `seenMs`, a stamp of the record's:
-   * where the clock was earlier when it was last asked, it is asked again; infinite: in any case.
+   * The record's clock: deadlines are set and judged by it, because the clocks of two machines may be minutes apart.
+   * `seenMs`, a stamp of the record: if the clock showed less when it was last asked, it is asked again; infinite: in
+   * any case.
    */
   nowMs(seenMs?: number): Promise<number>;
   /** The events that are in the log now, in order. */
   read(jobId: string): Promise<LogRecord[]>;
-  /** When the record stored a job's events, by its clock and by their sequences. May lack the newest. */
+  /** When the record stored each of a job's events, by its clock: sequence to ms. May lack the newest. */
   storedTimes(jobId: string): Promise<ReadonlyMap<number, number>>;
   /**
-   * Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log is known. `hint`: the log as
-   * somebody knew it. The record decides whether it still ends there: where it does nothing is read, else the hint is forgotten.
+   * Becomes the writer of a job in `phase`. Appends nothing, so that no attempt counts, unless the whole log is known.
+   * `hint`: the log as it was known earlier. If the record finds that it still ends there, nothing is read; else the
+   * hint is dropped.
    */
   claim(jobId: string, phase: Phase, worker: string, hint?: readonly LogRecord[]): Promise<ClaimResult>;
-  /** For those who hold no claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
+  /** For writers without a claim (API, reconciler): appends if `last` is still the last event. False if it is not. */
   appendAfter(last: LogRecord | StoredRecord, event: JobEvent): Promise<boolean>;
   /**
-   * Every event after `afterSequence`, past and future, once and in order; ends after a terminal event, when the signal aborts, or when a
-   * job it has seen is deleted. Falls back to reading the log whenever the live path leaves a gap or stays silent, and waits while the record is away.
-   * `known`: how the log begins, where the caller wrote that a moment ago and wants all: the record is not asked for it.
+   * Every event after `afterSequence`, past and future, once and in order; ends after a terminal event, when the signal
+   * aborts, or when a job it has seen is deleted. Falls back to reading the log whenever the live path leaves a gap or
+   * stays silent, and waits while the record is away. `known`: how the log begins, if the caller has just written that
+   * and wants all: the record is not asked for it.
    */
   follow(jobId: string, afterSequence: number, signal: AbortSignal, known?: readonly LogRecord[]): AsyncIterable<LogRecord>;
   /** Purges the job's events. */
@@ -78,8 +94,9 @@ export interface JobLog {
 }
 
 /**
- * The right to append to one job. `append` resolves to the record once the log accepted it, or null when the claim is lost: then, and from
- * then on, the holder stops in silence. An append without an answer is repeated with the same id until it is known.
+ * The right to append to one job. `append` resolves to the record once the log accepted it, or to null when the claim
+ * is lost: from then on the holder stops in silence. An append without an answer is repeated with the same id until its
+ * outcome is known.
  */
 export interface Claim {
   readonly jobId: string;
@@ -93,14 +110,17 @@ export interface Claim {
 
 export interface WorkItem {
   readonly jobId: string;
-  /** Sequence of the log record this message follows: publishing the same again within the dedupe window then changes nothing. */
+  /**
+   * Sequence of the log record this message follows: publishing the same again within the dedupe window then changes
+   * nothing.
+   */
   readonly follows?: number;
   readonly promptTokens: number;
   /** Tokens the answer is expected to have: its share of the backlog. */
   readonly outputTokens?: number;
-  /** Jobs of one tenant have the same; letters and digits. */
+  /** The same for all jobs of a tenant; letters and digits. */
   readonly owner?: string;
-  /** The whole log of the job when this was sent, where it is short: a hint for `JobLog.claim`. Left out where it does not fit. */
+  /** The job's whole log when this was sent: a hint for `JobLog.claim`. Left out if it does not fit. */
   readonly log?: readonly LogRecord[];
 }
 
@@ -111,7 +131,7 @@ export interface Waiting {
   readonly lane: Lane;
   readonly promptTokens: number;
   readonly outputTokens: number;
-  /** Empty where nobody said so. */
+  /** Empty if the message does not say. */
   readonly owner: string;
 }
 
@@ -119,20 +139,22 @@ export interface JobQueue {
   /** Resolves once the queue accepted the message. OVERLOADED when the queue is full. */
   publish(phase: Phase, model: string, lane: Lane, item: WorkItem): Promise<void>;
   /**
-   * The next message of a phase and model, of the first lane (`LANES`) that has one; null when none came within `waitMs` or the signal aborted, UNAVAILABLE when
-   * the record could not be asked at the end of that time. `room`: how many the caller would take now, this one included. That many may be
-   * fetched together: those that nobody pulls at once go back.
+   * The next message of a phase and model, of the first lane (`LANES`) that has one. Null when none came within
+   * `waitMs` or the signal aborted; UNAVAILABLE when the record could not be asked at the end of that time. `room`: how
+   * many the caller would take now, this one included. That many may be fetched together; those not pulled at once go
+   * back.
    */
   pull(phase: Phase, model: string, waitMs: number, signal: AbortSignal, room?: number): Promise<Message | null>;
-  /** The next message of one lane, if one waits now that nobody else asks for; else null, at once. */
+  /** The next message of one lane, if one waits now for which there is no other request; else null, at once. */
   poll(phase: Phase, model: string, lane: Lane): Promise<Message | null>;
   /** Every message of a phase, waiting or in flight. A few requests, however many there are. */
   messages(phase: Phase): Promise<readonly Waiting[]>;
-  /** Removes the messages of a job that ended, so that nobody has to pull them to see it. */
+  /** Removes the messages of a job that ended, so that no worker pulls them only to see that. */
   withdraw(phase: Phase, jobId: string): Promise<void>;
   /**
-   * Gives out every message of a lane again if somebody asks for one now and gets none: a server that was killed may take a message for one
-   * that somebody has. Resolves to whether it did. One that a worker holds comes to a second then, who finds in the log that it is held.
+   * Gives out every message of a lane again if a worker asks for one now and gets none: a server that was killed may
+   * believe that a worker has a message. Resolves to whether it did. A message that a worker does have then comes to
+   * another, which finds in the log that the job is held.
    */
   renew(phase: Phase, model: string, lane: Lane): Promise<boolean>;
 }
@@ -184,12 +206,16 @@ export interface Documents {
   get(kind: DocumentKind, tenant: string, id: string): Promise<Document | null>;
   /** Documents behind a place, of one tenant or of all (null), in the order they were last written: at most `max`, and fewer where they are large. None: there are no more. */
   behind(kind: DocumentKind, tenant: string | null, after: number, max: number): Promise<readonly Document[]>;
+  /** The highest place that a document of this kind, or of others beside it, ever had. */
+  end(kind: DocumentKind): Promise<number>;
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void>;
+  /** How often the record was away, as far as is known: it may have come back with less than it had. */
+  interruptions(): number;
   /** Of the documents of batches and files, and what it takes to keep them. */
   room(): Promise<Room>;
 }
 
-/** A note or a mark, and its place in the order in which they were made. A place is used once, and grows. */
+/** A note or a mark, and its place in the order in which they were made. Places grow and are used once. */
 export interface Noted {
   readonly place: number;
   readonly jobId: string;
@@ -198,7 +224,7 @@ export interface Noted {
   readonly notedMs: number;
 }
 
-/** What is kept of an API key, and its place in the order in which such things were kept. */
+/** What is kept of an API key, and its place in the order in which keys were kept. */
 export interface KeptKey {
   readonly place: number;
   readonly id: string;
@@ -211,35 +237,41 @@ export interface Registry {
   beat(role: string, id: string, value: string): Promise<void>;
   beats(role: string): Promise<ReadonlyMap<string, string>>;
   retire(role: string, id: string): Promise<void>;
-  /** The value of `key` if somebody created it within a day, else `value` becomes it and null is returned. */
+  /** The value of `key` if it was set within a day; else sets it to `value` and resolves to null. */
   remember(key: string, value: string): Promise<string | null>;
   /** What is remembered of `key`, perhaps as of a moment ago; null: nothing. */
   recall(key: string): Promise<string | null>;
   markCancelled(jobId: string, by: string): Promise<void>;
-  /** Perhaps as of a moment ago: whoever holds a job looks again and again. */
+  /** Perhaps as of a moment ago: a job's holder looks again and again. */
   cancelMark(jobId: string): Promise<string | null>;
   /** The marks behind a place, oldest first. */
   cancelMarks(after: number, max: number): Promise<readonly Noted[]>;
-  /** Calls back for every cancel mark set until `signal` aborts; resolves once it listens. A nudge: may be missed; `cancelMark` decides. */
+  /**
+   * Calls back for every cancel mark set until `signal` aborts; resolves once it listens. A nudge: may be missed;
+   * `cancelMark` decides.
+   */
   onCancel(callback: (jobId: string) => void, signal: AbortSignal): Promise<void>;
   /** Puts a job, or what is new about it, at the head of the job index. */
   noteJob(jobId: string, text: string): Promise<void>;
   /** The notes behind a place in the index, oldest first. */
   notes(after: number, max: number): Promise<readonly Noted[]>;
-  /** The highest place a note ever had. Less than one that was seen: the record lost its end, and its places are used again. */
+  /**
+   * The highest place a note ever had. If it is below one that was seen, the record lost its end and uses those places
+   * again.
+   */
   indexEnd(): Promise<number>;
   /** Keeps why a job failed, as long as its log. */
   noteFailure(jobId: string, text: string): Promise<void>;
   /** The jobs that failed, latest first. */
   failures(limit: number): Promise<readonly Noted[]>;
-  /** The place in the index up to which every job has ended, as far as somebody looked; null if nobody did. A hint that saves work. */
+  /** The place in the index up to which every job is known to have ended; null if unknown. A hint that saves work. */
   lowWater(): Promise<number | null>;
   raiseLowWater(place: number): Promise<void>;
   /** Drops what is kept about a job: its note, its mark, why it failed. */
   forget(jobId: string): Promise<void>;
   /** The index, latest note first. */
   jobs(limit: number): Promise<readonly Noted[]>;
-  /** Keeps what is known of an API key, in place of what was. */
+  /** Keeps what is known of an API key, replacing what was kept. */
   keepKey(id: string, text: string): Promise<void>;
   /** Drops what is kept of an API key. */
   forgetKey(id: string): Promise<void>;

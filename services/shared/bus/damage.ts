@@ -11,10 +11,10 @@ export interface Damage {
 }
 export type OnDamage = (damage: Damage) => void;
 
-/** What is remembered as told. */
+/** The most names remembered as reported. */
 const TOLD_MAX = 10_000;
 
-/** Whether a name comes for the first time, or was forgotten. */
+/** Whether a name is new, or was forgotten. */
 function firstTimes(): (name: string) => boolean {
   const told = new Set<string>();
   return (name) => {
@@ -25,7 +25,7 @@ function firstTimes(): (name: string) => boolean {
   };
 }
 
-/** Counts and logs each damaged job once, however often somebody tries to read it. */
+/** Counts and logs each damaged job once, however often it is read. */
 export function tellDamage(log: Logger, metrics: Metrics): OnDamage {
   const jobs = metrics.counter(
     "longshore_damaged_jobs_total",

@@ -2,18 +2,18 @@ import { createHash } from "node:crypto";
 import type { JobQueue } from "./contract.ts";
 import type { JobRequest, LogRecord, Phase } from "./events.ts";
 
-/** What an answer counts in the backlog at most: few use all the tokens they may have. */
+/** The most tokens an answer counts in the backlog: few use all they may have. */
 const OUTPUT_TOKENS_EXPECTED = 1_024;
 
 export const expectedOutput = ({ maxTokens }: Pick<JobRequest, "maxTokens">): number => Math.min(maxTokens, OUTPUT_TOKENS_EXPECTED);
 
-/** What the queue knows of a tenant: 48 bits of a digest, so that jobs of one can be told from those of another. */
+/** A tenant as the queue knows it: 48 bits of a digest, which tell the jobs of one from those of another. */
 export const ownerOf = (tenant: string): string => createHash("sha256").update(tenant).digest("hex").slice(0, 12);
 
 /**
- * Sends the message of a job that waits in `phase`. `follows`: sequence of the log record it follows; without one it is sent whatever was sent before.
- * One more than there is need for is harmless: whoever pulls it sees in the log that there is nothing to do. `log`: all of it, where the
- * caller happens to know it.
+ * Sends the message of a job that waits in `phase`. `follows`: sequence of the log record it follows; without it, the
+ * message is sent whatever was sent before. A message too many is harmless: the worker that pulls it sees in the log
+ * that there is nothing to do. `log`: all of it, if the caller happens to know it.
  */
 export async function enqueue(
   queue: JobQueue,

@@ -1,6 +1,9 @@
 /** What a job's log holds: its events, from `submitted` to exactly one terminal one, and their places. */
 export type Phase = "prefill" | "decode";
-/** The lines that work of one phase and model waits in, in the order in which they are asked: `surplus` is interactive work beyond its tenant's share. */
+/**
+ * The lanes in which work of one phase and model waits, in the order in which they are asked. `surplus`: interactive
+ * work beyond its tenant's share.
+ */
 export const LANES = ["interactive", "surplus", "batch"] as const;
 export type Lane = (typeof LANES)[number];
 
@@ -24,10 +27,13 @@ export interface JobRequest {
     readonly bias?: { readonly ids: readonly number[]; readonly values: readonly number[] };
     readonly presencePenalty?: number;
     readonly frequencyPenalty?: number;
-    /** Alternatives that are logged with each token; absent: neither they nor its own. */
+    /** Alternatives logged with each token; absent: no logprobs at all. */
     readonly topLogprobs?: number;
   };
-  /** JSON Schema, as JSON, that the answer is held to; only behind the first token `after`, if it names one, and unless it begins there as `instead`. */
+  /**
+   * JSON Schema, as JSON, that the answer is held to: only behind the first token `after`, if that is given, and not if
+   * the answer begins there as `instead`.
+   */
   readonly constraint?: { readonly schema: string; readonly after?: number; readonly instead?: readonly number[]; readonly blank?: number };
   readonly stop: readonly string[];
   /** Ids that end the answer and are not part of it. */
@@ -47,7 +53,7 @@ export interface Usage {
   readonly cachedTokens: number;
 }
 
-/** What the model thought of a token: natural logarithms of probabilities. */
+/** Natural logarithms of the probabilities of a token and of the likeliest in its place. */
 export interface TokenLogprobs {
   readonly logprob: number;
   readonly top: readonly { readonly id: number; readonly logprob: number }[];
@@ -63,7 +69,10 @@ export interface Tokens {
 export type JobEvent =
   | { readonly type: "submitted"; readonly request: JobRequest }
   | { readonly type: "claimed"; readonly worker: string }
-  /** Tokens done of all that the sequence has: the prompt, and what there is of the answer when it is computed again; `stored` segments so far in this claim (makes the attempt count); `cached` once what others stored was looked for. */
+  /**
+   * `done` of `total` tokens of the sequence: the prompt, and the answer so far if it is computed again. `stored`:
+   * segments so far in this claim, which reset the attempts. `cached`: absent until the store has been searched.
+   */
   | { readonly type: "progress"; readonly done: number; readonly total: number; readonly stored: number; readonly cached?: number }
   | ({ readonly type: "tokens" } & Tokens)
   /** End of prefill: the answer's first token, and where the boundary lies. */
@@ -73,13 +82,16 @@ export type JobEvent =
       readonly boundary: number;
       readonly cached: number;
       readonly recomputed: number;
-      /** Of the first token, by whoever drew it. */
+      /** Of the first token, by the worker that drew it. */
       readonly logprobs?: TokenLogprobs;
     }
   | { readonly type: "sent_back"; readonly reason: string }
-  /** `excused`: the claim ended through no fault of the job (drained, overtaken, its turn over, waiting for another's segments) and is not counted as an attempt. */
+  /**
+   * `excused`: the claim ended through no fault of the job (drained, overtaken, its turn over, waiting for another's
+   * segments) and is not counted as an attempt.
+   */
   | { readonly type: "released"; readonly reason: string; readonly excused?: boolean }
-  /** `tokens`: the last ones of the answer, where no event of their own brought them: a short answer is one write less. */
+  /** `tokens`: the answer's last ones, if no event of their own brought them: a short answer is one write less. */
   | { readonly type: "finished"; readonly reason: "stop" | "length"; readonly usage: Usage; readonly tokens?: Tokens }
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   | { readonly type: "cancelled"; readonly by: string }
@@ -90,10 +102,12 @@ export interface LogRecord {
   readonly jobId: string;
   /** Place in the record: grows along one job's events, with gaps (other jobs' events lie between). */
   readonly sequence: number;
-  /** `sequence` of this job's event before; 0 for the first. A live reader that sees a hole reads the log. */
+  /** `sequence` of this job's event before; 0 for the first. A live reader that sees a gap reads the log. */
   readonly previous: number;
   readonly epoch: number;
-  /** The phase the job is in once this event happened: `decode` from handed_over on, `prefill` again from sent_back on. */
+  /**
+   * The phase the job is in once this event happened: `decode` from handed_over on, `prefill` again from sent_back on.
+   */
   readonly phase: Phase;
   /** Consecutive claims that stored nothing and produced no token, this one included. 0 once this claim has. */
   readonly attempt: number;
@@ -104,7 +118,7 @@ export interface LogRecord {
   readonly event: JobEvent;
 }
 
-/** The last event of a job and when the record's keeper stored it, by the record's clock. */
+/** The last event of a job, and when the record stored it, by the record's clock. */
 export interface StoredRecord {
   readonly jobId: string;
   readonly sequence: number;

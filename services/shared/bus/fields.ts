@@ -1,4 +1,7 @@
-/** A decoded protobuf message before anybody looked at its types. Each reader below throws where a field is not what it must be. */
+/**
+ * A decoded protobuf message whose types are not checked yet. Each reader below throws if a field is not what it must
+ * be.
+ */
 export type Fields = Readonly<Record<string, unknown>>;
 
 interface Long {
@@ -26,7 +29,7 @@ export function unsigned64(value: unknown): bigint {
 
 export const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : wrong("a list", value));
 
-/** Repeated int32. The decoder makes nothing but numbers of them. */
+/** Repeated int32. The decoder yields nothing but numbers. */
 export const ints = (value: unknown): readonly number[] => list(value) as readonly number[];
 
 export const message = (value: unknown): Fields =>

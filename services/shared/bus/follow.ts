@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import { isUnavailable } from "../runtime/errors.ts";
+import { isUnavailable, ServingError } from "../runtime/errors.ts";
 import { onAbort } from "../runtime/pause.ts";
 import { decodeLive } from "./codec.ts";
 import { isTerminal, type LogRecord } from "./events.ts";
@@ -8,23 +8,28 @@ import { Mailbox } from "./mailbox.ts";
 
 /** Entries read at once: bounds what a reader of a long log holds in memory. */
 export const PAGE = 512;
-/** Entries asked for one by one before a page is: most logs that are read are that short, and a page leaves something behind in the record (nats-server before 2.10). */
+/**
+ * Entries read one by one before a page is: most logs that are read are that short, and a page leaves something behind
+ * in the record (nats-server before 2.10).
+ */
 const SINGLY = 32;
 /** Announcements a reader may be behind before it reads the log instead. */
 const MAILBOX = 256;
 /** Silence on the live path before the log is asked; doubled while it has nothing new. */
 const SILENCE_MS = 1_000;
 const SILENCE_MS_MAX = 4_000;
-/** The same for whoever knows how the log begins: it may have gone on, even ended, before he listened. */
+/** The same for a reader that knows how the log begins: the log may have gone on, even ended, before it listened. */
 const FIRST_SILENCE_MS = 50;
 
 /** The event of an entry. Throws DAMAGED. */
 type Decode = (jobId: string, entry: Entry) => LogRecord;
 
 /**
- * The log in order from behind `position` on: live where every announcement names the one before as its predecessor, read from the log
- * after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends with any of `signals`. `known`: the first
- * records, where they are known; nothing is asked before the live path had its chance then.
+ * The log in order from behind `position` on: live while every announcement names the one before as its predecessor;
+ * read from the log after a gap, a silence, an interruption, or when this reader was too slow for its mailbox. Ends
+ * with any of `signals`. `known`: the first records, if they are known; then nothing is asked before the live path had
+ * its chance. Throws UNAVAILABLE if the log ends before `position`: it lost events that were read, and what comes in
+ * their place would be passed over.
  */
 export async function* follow(
   journal: Journal,
@@ -53,6 +58,7 @@ export async function* follow(
       const before = position;
       for await (const record of live !== null && live.previous === position ? [live] : stored(journal, decode, jobId, position)) {
         if (record === "over" || isOver()) return;
+        if (record === "lost") throw lost(jobId);
         position = record.sequence;
         yield record;
         if (isTerminal(record.event)) return;
@@ -77,12 +83,23 @@ export async function* upTo(journal: Journal, decode: Decode, end: LogRecord, af
   if (position < end.sequence) yield end;
 }
 
-/** What the log has after `position` now; nothing while the record is away; "over" when the job was deleted or ended at or before it. */
-async function* stored(journal: Journal, decode: Decode, jobId: string, position: number): AsyncGenerator<LogRecord | "over"> {
+const lost = (jobId: string) =>
+  new ServingError(
+    "UNAVAILABLE",
+    `the record lost events of ${jobId} that were read already, in a power cut or when it was restored: read it from its beginning`,
+  );
+
+/**
+ * What the log has after `position` now; nothing while the record is away; "over" if the job was deleted or ended
+ * there; "lost" if the log ends before.
+ */
+async function* stored(journal: Journal, decode: Decode, jobId: string, position: number): AsyncGenerator<LogRecord | "over" | "lost"> {
   try {
-    const last = (await journal.glance(jobId)) ?? (position === 0 ? null : await journal.last(jobId));
+    const glanced = await journal.glance(jobId);
+    const last = position > (glanced?.sequence ?? 0) ? await journal.last(jobId) : glanced; // a replica may be a moment behind
     const end = last === null ? null : decode(jobId, last);
     if (end !== null && end.sequence > position) yield* upTo(journal, decode, end, position);
+    else if (end !== null && end.sequence < position) yield "lost";
     else if (end === null ? position > 0 : isTerminal(end.event)) yield "over";
   } catch (thrown) {
     if (!isUnavailable(thrown)) throw thrown;

@@ -8,7 +8,7 @@ import type { BusSettings } from "./settings.ts";
 import { tellWaits } from "./waits.ts";
 
 interface Opening {
-  /** Where what the bus notices is told. */
+  /** Where the bus reports damage, waits and limits that stay. */
   readonly tell?: { readonly log: Logger; readonly metrics: Metrics };
   readonly streams?: BusSettings["streams"];
 }
@@ -32,7 +32,7 @@ export function busFromConfig(config: Config, { tell, streams = "all" }: Opening
   });
 }
 
-/** Once, until something else is kept: the record is prepared again after every reconnect. */
+/** Logs once, until something else is kept: the record is prepared again after every reconnect. */
 function tellKept(log: Logger): BusSettings["onKept"] {
   let told = "";
   return (kept) => {

@@ -6,21 +6,22 @@ import type { Appended, Entry } from "./journal.ts";
 export interface Append {
   /** For messages: `the log`. */
   readonly where: string;
-  /** Of this append alone. */
+  /** Unique to this append. */
   readonly id: string;
   /** One try. */
   once(): Promise<Appended>;
-  /** The last entry where it went. */
+  /** The last entry at the place it went to. */
   last(): Promise<Pick<Entry, "id" | "sequence"> | null>;
   /** Whether it waits for room as it does for an answer. */
   readonly waits?: boolean;
-  /** Hears of each try that leaves it waiting, and why. */
+  /** Called with the reason after each try that leaves it waiting. */
   readonly failed?: (why: ServingError) => void;
 }
 
 /**
- * Repeats an append without an answer until its outcome is known: its sequence, or null when another came first. After about `ms`
- * UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when there is no room: at once, or after that time for who waits.
+ * Repeats an append without an answer until its outcome is known: its sequence, or null when another came first. After
+ * about `ms` throws UNAVAILABLE, and the outcome stays unknown. Throws OVERLOADED, and stores nothing, when there is no
+ * room: at once, or after that time if the append waits.
  */
 export async function untilKnown(append: Append, clock: Clock, ms: number, closing: AbortSignal): Promise<number | null> {
   const endMs = clock.monotonicMs() + ms;
@@ -36,7 +37,9 @@ export async function untilKnown(append: Append, clock: Clock, ms: number, closi
   }
 }
 
-/** Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers. */
+/**
+ * Refused after a try without an answer: that try may have been stored, longer ago than the dedupe window remembers.
+ */
 function resultOf(append: Append, outcome: Exclude<Appended, { kind: "stored" }>): Promise<number | null | ServingError> | ServingError {
   if (outcome.kind === "refused") return append.last().then((last) => (last?.id === append.id ? last.sequence : null), unanswered);
   if (outcome.kind === "unknown") return unanswered(outcome.cause);

@@ -22,9 +22,9 @@ export interface LogRules {
   readonly answerMs: number;
   /** How long a claim holder tries to learn whether its append was stored. */
   readonly appendMs: number;
-  /** Hears of each event that cannot be read, whenever somebody tried to. */
+  /** Called for each event that cannot be read, whenever it is read. */
   readonly onDamage?: OnDamage;
-  /** Hears of appends that wait. */
+  /** Called about appends that wait. */
   readonly onWait?: OnWait;
 }
 
@@ -128,24 +128,27 @@ export class FencedLog implements JobLog {
       const exhausted = await this.#claimed(last, [], worker);
       return exhausted === null ? { kind: "held" } : { kind: "exhausted", claim: exhausted.claim, last };
     }
-    // Before the claim: an attempt counts from there on, and a read may fail.
+    // Read before the claim: from then on an attempt counts, and a read may fail.
     const history = await this.#readTo(last);
     if (!this.#isWhole(jobId, history)) return { kind: "over" };
     return (await this.#claimed(last, history, worker)) ?? { kind: "held" };
   }
 
-  /** Whether a log that is as `hint` says, and ends there, can be claimed: whole, waiting in the phase, with attempts left. */
+  /** Whether a log that is exactly `hint` can be claimed: whole, waiting in the phase, with attempts left. */
   #isClaimable(jobId: string, hint: readonly LogRecord[], phase: Phase): boolean {
     const last = hint.at(-1);
     if (last?.jobId !== jobId || hint[0]?.event.type !== "submitted") return false;
-    // A record without its place has 0 there, and nothing at 0 is what the log of a deleted job holds too.
+    // A record without its place has sequence 0 there, and 0 is also where the log of a deleted job ends.
     if (!hint.every(({ sequence, previous }, i) => previous === (hint[i - 1]?.sequence ?? 0) && sequence > previous)) return false;
     return last.phase === phase && !isTerminal(last.event) && !holds(last.event) && last.attempt < this.#rules.attemptsMax;
   }
 
-  /** The claim, appended behind `last`, which was found claimable; null if that is not the last event any more. `known` may have been read later. */
+  /**
+   * Appends the claim behind `last`, which was found claimable; null if that is not the last event any more. `known`
+   * may have been read later.
+   */
   async #claimed(last: LogRecord, known: readonly LogRecord[], worker: string): Promise<Claimed | null> {
-    // Others may take over what is not known to be ours as long after as a claim lives.
+    // Worth repeating for as long as a claim lives: before that, no other worker can take it over.
     const patienceMs = Math.max(this.#rules.claimMs, this.#rules.answerMs);
     const claimed = await this.#append(last.jobId, last, { type: "claimed", worker }, patienceMs);
     if (claimed === null) return null;
@@ -185,8 +188,9 @@ export class FencedLog implements JobLog {
   }
 
   /**
-   * Both times are the journal's: the clocks of workers take no part (a worker's may be minutes off). That a claim is over is believed of that clock
-   * just asked alone: what was known of it may be of before it was set back, and everybody who works would look dead.
+   * Both times are the journal's; the clocks of workers, which may be minutes off, take no part. A claim is over only
+   * by a clock that was just asked: an earlier reading may be from before the clock was set back, and every worker
+   * would look dead.
    */
   async #isFresh({ storedMs }: Entry): Promise<boolean> {
     for (const seenMs of [storedMs, Number.POSITIVE_INFINITY])
@@ -194,7 +198,7 @@ export class FencedLog implements JobLog {
     return false;
   }
 
-  /** For writers without a claim. They may be many with the same epoch, so a number of their own is not enough for the id. */
+  /** For writers without a claim. Several may have the same epoch, so a counter would not make their ids unique. */
   #append(jobId: string, tip: Tip, event: JobEvent, ms = this.#rules.answerMs): Promise<LogRecord | null> {
     return this.#writer.append(jobId, tip, event, this.#random.id(`${jobId}:${tip.epoch}:`), ms);
   }

@@ -1,7 +1,10 @@
 import type { Clock } from "../runtime/clock.ts";
 import { Pause } from "../runtime/pause.ts";
 
-/** Between the live path, which must never wait, and one reader, who may be slow: beyond `max` messages it keeps none and says so. */
+/**
+ * Between the live path, which must never wait, and one reader, which may be slow: beyond `max` messages it drops all
+ * and says so.
+ */
 export class Mailbox<T> {
   readonly #max: number;
   readonly #pause = new Pause();

@@ -2,7 +2,10 @@ import { refusal } from "../runtime/errors.ts";
 
 const TOKEN_CHARACTERS_MAX = 200;
 
-/** Any text as one token of a subject, a KV key and a consumer name: letters, digits, `-` and `_` stand for themselves, other bytes as `=3F`. */
+/**
+ * Any text as one token of a subject, a KV key and a consumer name: letters, digits, `-` and `_` stand for themselves,
+ * other bytes as `=3F`.
+ */
 export function token(text: string): string {
   const name = PLAIN_TEXT.test(text) ? text : text === "" ? "=" : Array.from(new TextEncoder().encode(text), escaped).join("");
   if (name.length <= TOKEN_CHARACTERS_MAX) return name;
@@ -16,7 +19,7 @@ export function requireName(what: string, text: string): void {
   token(text);
 }
 
-/** The text that a token stands for; "", which is nobody's name, for a token that is none of ours. */
+/** The text that a token stands for; "", which is never a name, for a token that is not ours. */
 export function untoken(escaped: string): string {
   try {
     const text = decodeURIComponent(escaped === "=" ? "" : escaped.replaceAll("=", "%"));

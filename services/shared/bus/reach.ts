@@ -10,6 +10,7 @@ const LOST = {
   jobs: "the open jobs cannot be looked at",
   keys: "the API keys cannot be read; those known go on",
   batches: "the batches cannot be looked at",
+  webhooks: "the ends that webhooks tell cannot be looked at",
 } as const;
 type Need = keyof typeof LOST;
 

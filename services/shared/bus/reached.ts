@@ -2,19 +2,23 @@ import { isUnavailable, ServingError } from "../runtime/errors.ts";
 import { mayPass, RecordAway, toldOf } from "./away.ts";
 import type { Bus } from "./contract.ts";
 
-/** A start that takes no longer is not worth a word: of a command, and of what may be the first to make the streams. */
+/**
+ * Waits up to this long are not reported: for a command, and for a process that may be the first to make the streams.
+ */
 const QUIET_MS = 1_000;
 const QUIET_MS_PATIENT = 5_000;
 
 interface Waiting {
   readonly ms: number;
-  /** Is told what is waited for, after a moment. */
+  /** Called with what is waited for, after a moment. */
   readonly say: (text: string) => void;
-  /** Whether who starts the servers may still be at it: else what waiting alone does not mend is not waited for. */
+  /**
+   * Whether the servers may still be starting; if not, an absence that waiting alone does not mend is not waited for.
+   */
   readonly patient: boolean;
 }
 
-/** Resolves once the record answers; rejects as `ready` does, in words for whoever runs the cluster. */
+/** Resolves once the record answers; rejects as `ready` does, in words for the operator. */
 export async function reached(bus: Pick<Bus, "ready">, { ms, say, patient }: Waiting): Promise<void> {
   const quietMs = Math.min(ms, patient ? QUIET_MS_PATIENT : QUIET_MS);
   try {

@@ -3,11 +3,14 @@ import { type Random, systemRandom } from "../runtime/random.ts";
 import type { LogRules } from "./log.ts";
 
 /**
- * Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random, the waits, and what they are told; of sizes,
- * copies and ages the largest stands.
+ * Everything a bus needs to know. Processes that share a record must agree on all but url, clock, random, the waits and
+ * the callbacks; of sizes, copies and ages the largest stands.
  */
 export interface BusSettings extends LogRules {
-  /** `memory:`, or `nats://host:4222` with `user:password@` or `token@` where needed, `tls://` for TLS; several whole URLs separated by commas. */
+  /**
+   * `memory:`, or `nats://host:4222` with `user:password@` or `token@` where needed, `tls://` for TLS; several whole
+   * URLs separated by commas.
+   */
   readonly url: string;
   /** Begins the name of every stream, bucket and subject. Letters, digits, `-` and `_`. */
   readonly prefix: string;
@@ -17,7 +20,10 @@ export interface BusSettings extends LogRules {
   readonly logMaxAgeMs: number;
   /** How long the ids of appends and publishes are remembered. */
   readonly dedupeMs: number;
-  /** A delivered message comes again after this long without `working()`. A little more than a claim lives, so that whoever gets it can claim. */
+  /**
+   * A delivered message comes again after this long without `working()`: a little more than a claim lives, so that the
+   * worker that gets it can claim.
+   */
   readonly ackWaitMs: number;
   /** Messages a phase may hold. */
   readonly queueMessagesMax: number;
@@ -35,9 +41,15 @@ export interface BusSettings extends LogRules {
   readonly keyLifeMs: number;
   /** How long one try of a request waits before it is repeated. */
   readonly tryMs: number;
-  /** Which streams are prepared: all, those of API keys alone, for a command that knows nothing of the cluster's settings, or none, for one that only looks. */
+  /**
+   * Which streams are prepared: all, those of API keys alone, for a command that knows nothing of the cluster's
+   * settings, or none, for one that only looks.
+   */
   readonly streams: "all" | "access" | "none";
-  /** Told each time the record is prepared and keeps more than these settings ask for: one line for each limit that stays. */
+  /**
+   * Called each time the record is prepared and keeps more than these settings ask for, with one line for each limit
+   * that stays.
+   */
   readonly onKept: (lines: readonly string[]) => void;
   readonly clock: Clock;
   readonly random: Random;

@@ -6,16 +6,22 @@ export type Standing = Pick<LogRecord, "epoch" | "phase" | "attempt" | "tokenCou
 
 export const unborn: Standing = { epoch: 0, phase: "prefill", attempt: 0, tokenCount: 0 };
 
-/** True where the event's writer goes on holding the job, as long as it is not too old; any other event ends his claim. */
+/**
+ * True if the event's writer still holds the job, as long as the event is not too old; any other event ends its claim.
+ */
 export const holds = (event: JobEvent): boolean => event.type === "claimed" || event.type === "progress" || event.type === "tokens";
 
 /**
- * How long nothing came behind what was stored then, both by the record's clock. A stamp of a time to come is of before that clock was set back, or of
- * another of its servers: how old it is nobody knows, and it counts as old as it is ahead, or whoever left it would be waited for that long.
+ * How long nothing has followed what was stored at `storedMs`, both by the record's clock. A stamp in the future is
+ * from before that clock was set back, or from another of its servers. Its age is unknown and counts as how far ahead
+ * it is: otherwise its writer would be waited for that much longer.
  */
 export const quietMs = (storedMs: number, nowMs: number): number => Math.abs(nowMs - storedMs);
 
-/** Where the job stands once `event` happened. INTERNAL for tokens that would leave a hole or come twice (I3): a broken promise of our own. */
+/**
+ * Where the job stands once `event` happened. INTERNAL for tokens that would leave a gap or come twice (I3): a broken
+ * promise of our own.
+ */
 export function advance(standing: Standing, event: JobEvent): Standing {
   switch (event.type) {
     case "claimed":

@@ -1,9 +1,9 @@
 import { bytes } from "../runtime/units.ts";
 
-/** What a server that keeps the record says of its room. */
+/** Room of a server that keeps the record, as it reports it. */
 export interface Storage {
   readonly version: string;
-  /** How many there are in its cluster, as far as it tells. */
+  /** Servers in its cluster, as far as it reports them. */
   readonly servers: number;
   readonly disk: Kept;
   readonly memory: Kept;
@@ -16,11 +16,11 @@ export interface Kept {
   /** What it counts against its limit, and what its streams hold. */
   readonly countedBytes: number;
   readonly heldBytes: number;
-  /** The limit; null where the server does not tell it: that of an account is told, its own is not. */
+  /** The limit of an account; null if the server reports none: it never reports its own. */
   readonly limitBytes: number | null;
   /** What its streams may grow to, all of which it has set aside. */
   readonly grantedBytes: number;
-  /** What those hold that have no max_bytes: nothing is set aside for them, and they may take all there is. */
+  /** Held by streams without max_bytes: nothing is set aside for them, and they may take all there is. */
   readonly unboundedBytes: number;
   /** What the streams that are not there yet will ask for. */
   readonly missingBytes: number;
@@ -46,16 +46,19 @@ export const kindWords = {
   memory: { where: "in memory", account: "max_mem", server: "max_mem_store" },
 } as const;
 
-/** What whoever runs the record has to know and do. */
+/** What the record's operator has to know and do. */
 interface Trouble {
   readonly kind: Kind;
   readonly refuses: boolean;
   readonly text: string;
 }
 
-/** Of what may be stored: more than that is worth a word when nobody holds it. Consumers and copies on their way are less. */
+/**
+ * Part of what may be stored that may be counted and held by no stream before that is reported. Consumers and copies on
+ * their way are less.
+ */
 const LOST_PART = 0.1;
-/** Of an account's limit, which is told: what is left is filled soon. */
+/** Part of an account's limit from which it is nearly full. */
 const NEARLY = 0.9;
 const MENDED = "2.9.15";
 
@@ -87,7 +90,7 @@ const nearlyFull = (kind: Kind, countedBytes: number, limitBytes: number, kept: 
   `${bytes(countedBytes)} of the ${bytes(limitBytes)} that the account may keep ${kindWords[kind].where} are taken: ` +
   `raise its ${kindWords[kind].account} before everything there is refused${holders(kind, kept)}`;
 
-/** Who takes the room, for the end of a sentence. */
+/** The streams that take the room, for the end of a sentence. */
 function holders(kind: Kind, { largest }: Kept): string {
   if (largest.length === 0) return "";
   const told = largest.map(({ name, heldBytes, bytesMax }) => {

@@ -3,28 +3,31 @@ import type { ServingError } from "../runtime/errors.ts";
 import type { Logger } from "../runtime/log.ts";
 import { toldOf } from "./away.ts";
 
-/** How the appends of a process to the job log wait, those of all its jobs together. */
+/** How a process's appends to the job log wait, those of all its jobs together. */
 export interface Wait {
   readonly state: "waits" | "over" | "given up";
-  /** How many wait, and since when some do: none was taken while none waited. */
+  /** How many wait, and for how long some have: in that time no append was taken while none waited. */
   readonly appends: number;
   readonly waitedMs: number;
   /** How many were given up in that time. */
   readonly givenUp: number;
-  /** What was said to the last that was tried. */
+  /** Why the last try failed. */
   readonly why: ServingError;
 }
 export type OnWait = (wait: Wait) => void;
 
-/** A wait that is over sooner is not worth a word; it is told again after twice as long each time, and not less often than every five minutes. */
+/**
+ * A shorter wait is not reported. Reports of one wait come after twice as long each time, but at least every five
+ * minutes.
+ */
 const FIRST_MS = 7_000;
 const EVERY_MS_MAX = 300_000;
 
-/** Appends that wait, since when, and what was told of it. */
+/** Appends that wait, since when, and what was reported. */
 interface Episode {
   readonly sinceMs: number;
   readonly waiting: Set<string>;
-  /** When the last of those was given up, so that none waits; null before. */
+  /** When the last of them was given up, so that none waits; null before. */
   restsMs: number | null;
   tellMs: number;
   isTold: boolean;
@@ -34,8 +37,9 @@ interface Episode {
 }
 
 /**
- * Tells of appends that wait, and when that is over: once one is taken, and none waits. Until then those that wait in vain one behind the other are told of
- * as one wait. Looks at every try: the next comes after a second, or after as long as an answer may take.
+ * Reports that appends wait, and when that is over: once one is taken, and none waits. Until then, appends that wait in
+ * vain one after the other are reported as one wait. Looks at every try: the next comes after a second, or after as
+ * long as an answer may take.
  */
 export class AppendWaits {
   readonly #clock: Clock;
@@ -47,7 +51,7 @@ export class AppendWaits {
     this.#onWait = onWait;
   }
 
-  /** A try of the append `id`, which was begun at `beganMs`, came to nothing, and another will follow. */
+  /** A try of the append `id`, begun at `beganMs`, failed, and another will follow. */
   failed(id: string, beganMs: number, why: ServingError): void {
     const nowMs = this.#clock.monotonicMs();
     const episode = this.#goingOn(nowMs) ?? begun(beganMs, why);
@@ -62,7 +66,7 @@ export class AppendWaits {
     this.#tell(episode, "waits");
   }
 
-  /** An append, also one that never waited, ended: because it is known what became of it, or because it was given up. */
+  /** An append ended, whether it waited or not: its outcome is known, or it was given up. */
   ended(id: string, end: "over" | "given up"): void {
     const episode = this.#episode;
     if (episode === null) return;
@@ -84,7 +88,10 @@ export class AppendWaits {
     this.#tell(episode, "given up");
   }
 
-  /** Nobody knows of a log that was not asked for longer than between two lines. */
+  /**
+   * The wait that goes on; null if the log was not asked for longer than between two reports, so that nothing is known
+   * of it.
+   */
   #goingOn(nowMs: number): Episode | null {
     const restsMs = this.#episode?.restsMs ?? nowMs;
     return nowMs - restsMs > EVERY_MS_MAX ? null : this.#episode;

@@ -5,7 +5,7 @@ import { requestFromWire, requestToWire } from "./wire-request.ts";
 const phases: readonly Phase[] = ["prefill", "decode"];
 const reasons = ["stop", "length"] as const;
 
-/** As protobuf writes it, but for its sequence and job, which are the message's own. */
+/** A record as a protobuf message, without sequence and job, which are the stream message's own. */
 export function recordToWire(record: LogRecord): object {
   const { event, previous, epoch, attempt, tokenCount, atMs } = record;
   const body = event.type === "submitted" ? { request: requestToWire(event.request) } : eventToWire(event);
@@ -17,7 +17,7 @@ const fieldOf = (type: JobEvent["type"]): string => (type === "handed_over" ? "h
 
 const eventToWire = (event: JobEvent): object => (event.type === "finished" ? { ...event, reason: reasons.indexOf(event.reason) } : event);
 
-/** `sequence` null: it is among the fields. Throws where one of them is not what it must be. */
+/** `sequence` null: it is among the fields. Throws if one of them is not what it must be. */
 export function recordFromWire(jobId: string, sequence: number | null, fields: Fields): LogRecord {
   return {
     jobId,

@@ -4,10 +4,13 @@ import { boolean, choice, type Fields, floating, ints, list, message, text, unsi
 
 const VIEW_BYTES_MAX = 65_536;
 
-/** By the numbers of the wire, where a surplus is an interactive job with a mark: versions before read it as such. */
+/**
+ * Lanes by their numbers on the wire. A surplus job is an interactive one with a mark, and earlier versions read it as
+ * such.
+ */
 const wireLanes: readonly Lane[] = ["interactive", "batch"];
 
-/** As protobuf writes it. TOO_LARGE where its view is. */
+/** A request as a protobuf message. Throws TOO_LARGE if its view is too large. */
 export function requestToWire(request: JobRequest): object {
   const { prompt, sampling, lane, ...rest } = request;
   if (Buffer.byteLength(request.view) > VIEW_BYTES_MAX) {
@@ -24,7 +27,7 @@ export function requestToWire(request: JobRequest): object {
   };
 }
 
-/** Throws where a field is not what it must be. */
+/** Throws if a field is not what it must be. */
 export function requestFromWire(fields: Fields): JobRequest {
   return {
     model: text(fields.model),

@@ -7,10 +7,10 @@ import { type Append, untilKnown } from "./known.ts";
 import { advance, type Standing } from "./standing.ts";
 import { AppendWaits, type OnWait } from "./waits.ts";
 
-/** What follows an event: where the job stands, and the sequence to append after. */
+/** What an append needs of the event before: where the job stands, and the sequence to append after. */
 export type Tip = Standing & { readonly sequence: number };
 
-/** Appends single events by compare-and-set and makes every outcome known. Used by claims and by those who hold none. */
+/** Appends single events by compare-and-set and makes every outcome known, with or without a claim. */
 export class Writer {
   readonly #journal: Journal;
   readonly #clock: Clock;
@@ -25,9 +25,10 @@ export class Writer {
   }
 
   /**
-   * The record once it is in the log, null if another event came first. `id` must be this append's alone. Without an answer the append is
-   * repeated with the same id, for about `ms`; then UNAVAILABLE, and the outcome stays unknown. OVERLOADED, and not stored, when the log is full:
-   * at once, or for who waits for room as long as for an answer.
+   * The record once it is in the log, null if another event came first. `id` must be this append's alone. Without an
+   * answer the append is repeated with the same id, for about `ms`; then throws UNAVAILABLE, and the outcome stays
+   * unknown. Throws OVERLOADED, and stores nothing, when the log is full: at once, or after that time if it `waits` for
+   * room.
    */
   async append(jobId: string, tip: Tip, event: JobEvent, id: string, ms: number, waits = false): Promise<LogRecord | null> {
     const draft: LogRecord = {
@@ -49,7 +50,8 @@ export class Writer {
     const sequence = await this.#untilKnown(append, ms);
     if (sequence === null) return null;
     const record = { ...draft, sequence };
-    // Nobody can listen to a job before it is submitted, and its request may be large: only its message needs that, if it has room.
+    // No reader listens to a job before it is submitted, and its request may be large: only its message needs it, if it
+    // fits.
     if (event.type !== "submitted")
       this.#journal.announce(jobId, encodeLive(record, bytes), event.type !== "claimed" && event.type !== "progress");
     else if (mayFit(record)) encodeLive(record, bytes);

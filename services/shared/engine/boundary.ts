@@ -6,14 +6,14 @@ import { layerKind } from "./model-config.ts";
 import { ringRows } from "./rings.ts";
 import { pageRows, type Sequence } from "./sequence.ts";
 
-/** What a sequence needs at its position beside its segments (spec 3.1), in the order of docs/formats-payload.md. */
+/** Serialises what a sequence needs at its position beside its segments (spec 3.1; docs/formats-payload.md). */
 export const writeBoundary = (sequence: Sequence): Uint8Array =>
   joined(
     Uint8Array,
     boundarySpans(sequence).map(({ place }) => place),
   );
 
-/** Puts a boundary of the sequence's position in place. Throws INVALID_REQUEST if it has another size than this position's. */
+/** Restores a boundary of the sequence's position. Throws INVALID_REQUEST unless it has that position's size. */
 export function readBoundary(sequence: Sequence, bytes: Uint8Array): void {
   const spans = boundarySpans(sequence);
   const expected = spans.reduce((sum, { place }) => sum + place.length, 0);
@@ -26,7 +26,9 @@ export function readBoundary(sequence: Sequence, bytes: Uint8Array): void {
   }
 }
 
-/** A piece of a boundary where the sequence keeps it. `shared`: in a page that others read, which holds these bytes already. */
+/**
+ * A piece of a boundary, where the sequence keeps it. `shared`: in a page of others, which holds these bytes already.
+ */
 interface BoundarySpan {
   readonly layer: number;
   readonly part: "window" | "overlap" | "partial" | "index overlap" | "index partial" | "entries" | "keys";
@@ -34,7 +36,7 @@ interface BoundarySpan {
   readonly shared: boolean;
 }
 
-/** All pieces of the boundary at the sequence's position, in the order of the format: layer by layer, part by part as named above. */
+/** All pieces of the boundary at the sequence's position, in format order: by layer, then by part as named above. */
 export function boundarySpans(sequence: Sequence): BoundarySpan[] {
   const { position, layout } = sequence;
   const spans: BoundarySpan[] = [];
@@ -63,13 +65,16 @@ export function boundarySpans(sequence: Sequence): BoundarySpan[] {
 /** The end of the last whole segment at or before the position. */
 const tailStart = ({ position, layout }: Sequence): number => position - (position % layout.segmentTokens);
 
-/** Compressed rows behind the last whole segment. */
+/** Compressed rows after the last whole segment. */
 function tailRows(sequence: Sequence, block: Block, ratio: number): Uint8Array[] {
   const first = tailStart(sequence) / ratio;
   return pageRows(sequence, block, first, Math.floor(sequence.position / ratio) - first).map(bytesIn);
 }
 
-/** Of the last complete window before `position`: the first half of each row's k, then of its z. Nothing without overlap or before the first window. */
+/**
+ * The last complete window before `position`: the first half of each row's k, then of its z.
+ * Empty without overlap or before the first window.
+ */
 function overlapRows(ring: Tensor, ratio: number, position: number): Uint8Array[] {
   if (layerKind(ratio) !== "csa" || position < ratio) return [];
   const start = position - (position % ratio) - ratio;

@@ -1,10 +1,10 @@
 import { refusal } from "../runtime/errors.ts";
 import type { EngineInfo, StepInput } from "./engine.ts";
 
-/** Tokens that a step runs. */
+/** Tokens a step runs, drafts included. */
 export const tokensOf = (batch: readonly StepInput[]): number => batch.reduce((sum, { draft }) => sum + 1 + (draft?.length ?? 0), 0);
 
-/** What every engine asks of a step. Throws INVALID_REQUEST. */
+/** The checks that every engine makes of a step. Throws INVALID_REQUEST. */
 export function checkStep({ batchMax, draftMax }: EngineInfo, batch: readonly StepInput[]): void {
   const tokens = tokensOf(batch);
   if (tokens === 0 || tokens > batchMax) throw refusal(`a step has 1 to ${batchMax} tokens, not ${tokens}`);

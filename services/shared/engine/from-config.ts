@@ -11,17 +11,17 @@ export interface OpenedEngine {
   readonly engine: Engine;
   /** The name clients use. */
   readonly model: string;
-  /** Why it can do nothing any more; null while all is well. */
+  /** Why the engine cannot go on; null while it works. */
   readonly failure: () => ServingError | null;
-  /** Of the same model folder. */
+  /** The tokenizer of the same model folder. */
   readonly tokenizer: Tokenizer;
   readonly grammars: Grammars;
 }
 
-/** What the API has taken, a worker takes even where it has a core less. */
+/** Longer than the API's: a worker takes what the API has taken, even with a core less. */
 const GRAMMAR_TIMES = { compileMs: 30_000, nextMs: 10_000 };
 
-/** About every so manieth token of a weightless answer is its end. */
+/** A weightless answer ends at about one token in this many. */
 const WEIGHTLESS_EOS_ONE_IN = 200;
 
 /** The engine and the tokenizer that a worker's configuration asks for. */
@@ -32,12 +32,12 @@ export async function engineFromConfig(config: Config): Promise<OpenedEngine> {
   return { engine, failure, tokenizer, grammars, model: servedName(config) };
 }
 
-/** The kernels' sums where this configuration loads them anyway and they have some. */
+/** The kernels' CRC-32 where this configuration loads the kernels anyway; null where it does not or they have none. */
 export async function sumsFromConfig(config: Config): Promise<NativeSums | null> {
   return config.engine === "weightless" ? null : (await import("./kernels.ts")).nativeSums();
 }
 
-/** Loads the kernels only where they are needed: the weightless engine runs on a machine that has none. */
+/** Imports the kernels only here: the weightless engine runs on a machine that has none. */
 async function native(config: Config): Promise<Pick<OpenedEngine, "engine" | "failure">> {
   const { openNativeEngine } = await import("./native/engine.ts");
   const { modelPath, mode, plainKv, kernelPath, threads, segmentTokens, chunkTokens, batchMax, draftMax } = config;

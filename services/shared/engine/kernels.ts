@@ -1,4 +1,6 @@
-/** The one door to native code: backends, memory, tensors and the operations of kernels/include/longshore/kernels.h, typed. */
+/**
+ * The one door to native code: backends, memory, tensors and operations (kernels/include/longshore/kernels.h), typed.
+ */
 import { refusal, ServingError } from "../runtime/errors.ts";
 import { calling, type Native, native, type PathInfo } from "./kernels/native.ts";
 import { type Arguments, COMMAND_NUMBERS, type Operation, operationNames, writeCommand } from "./kernels/operations.ts";
@@ -31,15 +33,16 @@ export interface Backend {
   createStream(): Stream;
   /** null, or why this call could not run. Looks at dtypes, shapes and parameters. */
   unsupported<O extends Operation>(operation: O, args: Arguments<O>): string | null;
-  /** How far output `output` (0 = the first) may differ from the reference path: not a bit, or ls_tolerance's LS_REL. */
+  /** How output `output` (0 = the first) may differ from the reference path: not a bit, or by ls_tolerance's LS_REL. */
   tolerance(operation: Operation, output: number): "bits" | "rel";
   /** Ends the threads once the last stream is released. Idempotent. */
   close(): void;
 }
 
 /**
- * Operations in the order they are called, as if one after the other. Until `wait`, operands must not be released, nor written to by anybody else, and results may
- * not be there yet. What is wrong with a call is told by a later one or by `wait`; what is called behind it, before `wait` has told it, never runs. One thread at a time.
+ * Operations run in the order they are called, as if one after the other. Until `wait` returns, operands must not be
+ * released or written by anybody else, and results may not be there yet. A later call, or `wait`, reports what is wrong
+ * with a call; calls made between the two never run. For one thread at a time.
  */
 export type Stream = { readonly [O in Operation]: (args: Arguments<O>) => void } & {
   wait(): void;
@@ -79,13 +82,19 @@ export interface NativeSums {
   readonly copy: Native["copySummed"];
 }
 
-/** CRC-32 as zlib's, at the speed of memory; null on a processor without instructions for it. Throws UNAVAILABLE where the kernels were not built. */
+/**
+ * CRC-32 as zlib's, at the speed of memory; null on a processor without instructions for it.
+ * Throws UNAVAILABLE where the kernels were not built.
+ */
 export function nativeSums(): NativeSums | null {
   const { crc32, copySummed, sumsFast } = native().native;
   return sumsFast ? { of: crc32, copy: copySummed } : null;
 }
 
-/** The path of that name; without one the best available. Throws INVALID_REQUEST for one that there is not, or with the reason why it cannot run here. */
+/**
+ * The path of that name; without a name, the best available. Throws INVALID_REQUEST for an unknown path, or with the
+ * reason why it cannot run here.
+ */
 export function choosePath(name: string | undefined, paths: readonly PathInfo[]): string {
   const available = paths.filter((path) => path.available);
   const chosen = name === undefined ? available.at(-1) : paths.find((path) => path.name === name);
@@ -95,7 +104,22 @@ export function choosePath(name: string | undefined, paths: readonly PathInfo[])
   throw refusal(`${why}: choose one of ${available.map((path) => path.name).join(", ")}`);
 }
 
-/** So many calls of the largest kind cross the border at once: crossing takes longer than writing one down, and more would not stay in the nearest cache. */
+/** The warning for a worker that runs `path` without having chosen it; null unless that is the reference path. */
+export function slowPathWarning(path: string, paths: () => readonly PathInfo[], processor: string): string | null {
+  if (path !== "reference") return null;
+  const others = paths()
+    .filter(({ name }) => name !== path)
+    .map(({ name, reason }) => `${name} (${reason})`);
+  return (
+    `the kernels run on the reference path, some 50 times slower than the others of this build, none of which runs here, on ${processor}: ` +
+    `${others.join(", ") || "it has none"}. Build them on this machine (npm run build:kernels); \`longshore doctor\` lists the paths`
+  );
+}
+
+/**
+ * Calls of the largest kind per crossing into native code: a crossing costs more than writing a call down, and a larger
+ * buffer would not stay in the L1 cache.
+ */
 const COMMANDS = 16;
 
 function createStream(handle: number): Stream {
@@ -125,7 +149,7 @@ function createStream(handle: number): Stream {
       try {
         flush();
       } finally {
-        length = 0; // of what was called behind a refused call
+        length = 0; // drops calls queued after a refused one
         failure = null;
         calling(() => n.wait(handle));
       }

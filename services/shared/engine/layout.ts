@@ -2,13 +2,13 @@ import { refusal } from "../runtime/errors.ts";
 import { type KeyLayout, type KvLayout, keyBytes, kvEntryBytes } from "./kernels.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
 
-/** How compressed KV lies in memory, in Redis and on the wire: the same bytes in all three. Byte by byte in docs/formats-payload.md. */
+/** How compressed KV lies in memory, in Redis and on the wire: the same bytes (docs/formats-payload.md). */
 export interface PayloadLayout {
   /** Part of every segment key: values of another name are never mixed. */
   readonly name: string;
   readonly kv: KvLayout;
   readonly key: KeyLayout;
-  /** Of one KV row: a window row or a compressed entry. */
+  /** Bytes of one KV row: a window row or a compressed entry. */
   readonly rowBytes: number;
   readonly keyBytes: number;
   readonly segmentTokens: number;
@@ -34,7 +34,7 @@ export interface Block {
 
 export interface LayoutChoice {
   readonly mode: "exact" | "serving";
-  /** true = neither KV nor index keys are quantised. Left out: as the model was trained. */
+  /** true: neither KV nor index keys are quantised. Absent: as the model was trained. */
   readonly plainKv?: boolean | undefined;
   readonly segmentTokens: number;
 }

@@ -1,4 +1,6 @@
-/** A config.json of any style (spec 1.1), checked and in the spec's terms. Two configs that are equal here describe the same model. */
+/**
+ * A config.json of any style (spec 1.1), checked and in the spec's terms. Equal ModelConfigs describe the same model.
+ */
 export interface ModelConfig {
   /** Which effort words and which drafting block: the April release, or the final one of 07-31 (spec 1.2). */
   readonly release: "preview" | "0731";
@@ -12,7 +14,9 @@ export interface ModelConfig {
   readonly oGroups: number;
   readonly oLora: number;
   readonly window: number;
-  /** Compression ratio of each layer: 0 sliding window only, 4 CSA, any other HCA. The drafting blocks are not among them; theirs is 0. */
+  /**
+   * Compression ratio of each layer: 0 sliding window only, 4 CSA, any other HCA. Drafting blocks (0) are not listed.
+   */
   readonly ratios: readonly number[];
   /** RoPE base of layers with ratio 0. */
   readonly theta: number;
@@ -42,7 +46,9 @@ export interface ModelConfig {
   readonly contextTokens: number;
   /** What the config says of the routed experts. The tensors decide (spec 4.4). */
   readonly expertDtype: "fp4" | "fp8" | null;
-  /** FP8 linears 128x128; such a model was trained with quantised KV and index keys, and is served with them by default. */
+  /**
+   * FP8 linears in 128x128 blocks. Such models were trained with quantised KV and index keys, and serve so by default.
+   */
   readonly quantised: boolean;
 }
 

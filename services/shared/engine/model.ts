@@ -8,11 +8,11 @@ import { type LayoutChoice, type PayloadLayout, payloadLayout } from "./layout.t
 import type { ModelConfig } from "./model-config.ts";
 import { ropeFrequencies } from "./rope.ts";
 
-/** A checkpoint in the kernels' reach: shards mapped, every weight a tensor, every layer's experts one list. */
+/** A checkpoint that kernels can read: shards mapped, every weight a tensor, every layer's experts one list. */
 export interface Model {
   readonly config: ModelConfig;
   readonly layout: PayloadLayout;
-  /** Between operations: F32 in exact mode, BF16 in serving mode. */
+  /** Type of activations between operations: F32 in exact mode, BF16 in serving mode. */
   readonly activation: Activation;
   readonly weights: Placed<ModelWeights>;
   /** RoPE frequencies F32 [rope/2]: of layers with ratio 0, and of all others. */
@@ -20,7 +20,7 @@ export interface Model {
   release(): void;
 }
 
-/** A part of the weight tree with tensors for references and lists for experts (per expert w1, s1, w3, s3, w2, s2). */
+/** A part of the weight tree: a tensor for each reference, a list for experts (w1, s1, w3, s3, w2, s2 of each). */
 export type Placed<T> = T extends TensorRef
   ? Tensor
   : T extends ExpertWeights | readonly ExpertWeights[]
@@ -61,7 +61,10 @@ export function placeModel({ shards, config, weights }: Checkpoint, choice: Layo
   }
 }
 
-/** A page that the file no longer has would end the process when it is touched: what changed since its header was read is refused here. */
+/**
+ * Refuses a file that changed since its header was read:
+ * touching a mapped page that the file no longer has would end the process.
+ */
 function mapShard({ path, fileBytes }: Shard, own: (map: NativeBuffer) => NativeBuffer): NativeBuffer {
   const map = own(mapFile(path));
   if (map.size === fileBytes) return map;

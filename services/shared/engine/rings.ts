@@ -2,7 +2,7 @@ import { joined } from "../runtime/joined.ts";
 import { bytesIn, type Tensor } from "./kernels.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** The ring's rows of positions [start, start + count), at most two pieces. */
+/** The ring's rows of positions [start, start + count), in at most two pieces. */
 export function ringRows(ring: Tensor, start: number, count: number): Uint8Array[] {
   const bytes = bytesIn(ring);
   const slots = ring.shape[0]!;
@@ -13,9 +13,10 @@ export function ringRows(ring: Tensor, start: number, count: number): Uint8Array
 }
 
 /**
- * Keeps what the next tokens overwrite behind the first, `draft` of them, so that those can be taken back (spec 3.1, rollback). The result moves the
- * sequence, once they have run, back to a position behind the first. `draft` must be less than the slots of every ring: see draftMax.
- * Compressed rows are not taken back: those behind the position are written anew before anybody reads them.
+ * Saves the rows that the next `draft` tokens after the first will overwrite, so that those tokens can be rolled back
+ * (spec 3.1, rollback). Once they have run, the returned function moves the sequence back to a position after the
+ * first. `draft` must be less than the slots of every ring: see draftMax. Compressed rows are not rolled back: rows
+ * past the position are rewritten before they are read.
  */
 export function keepRings(sequence: Sequence, draft: number): (position: number) => void {
   const from = sequence.position + 1;

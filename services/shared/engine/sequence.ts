@@ -5,10 +5,10 @@ import type { Block, PayloadLayout } from "./layout.ts";
 import { layerKind, type ModelConfig } from "./model-config.ts";
 
 /**
- * One timeline of tokens: pages of compressed rows, and the state that only its position has.
+ * One timeline of tokens: pages of compressed rows, and the state that exists at its position only.
  *
- * A page is a segment payload, whether it came from the store, is sealed, or is the growing tail: sealing hands over the page itself. Pages
- * below `stored` belong to others too and are never written.
+ * A page is a segment payload, whether it came from the store, is sealed, or is the growing tail: sealing hands over
+ * the page itself. Others share the pages below `stored`, so these are never written.
  */
 export interface Sequence {
   readonly layout: PayloadLayout;
@@ -17,13 +17,13 @@ export interface Sequence {
   readonly list: TensorList;
   /** Tokens covered by the pages the sequence was opened with: a multiple of segmentTokens. */
   readonly stored: number;
-  /** Window rows of earlier positions do not exist: 0, or where a replay began. */
+  /** No window rows exist before this position: 0, or where a replay began. */
   readonly first: number;
-  /** From this position on all state is that of an undisturbed run; before it a replay is still rebuilding the windows. */
+  /** From here on all state is that of an uninterrupted run; before, a replay is still rebuilding the windows. */
   readonly exactFrom: number;
   readonly layers: readonly LayerState[];
   readonly state: NativeBuffer;
-  /** Of the answer that steps have fed. */
+  /** How often each id occurs in the answer that steps have fed: what penalties count. */
   readonly counts: Map<number, number>;
   position: number;
 }
@@ -32,7 +32,7 @@ export interface Sequence {
 interface LayerState {
   /** U8 [window, rowBytes]: KV rows of the last tokens. */
   readonly window: Tensor;
-  /** F32 [slots, 2, width]: k and z + ape of the tokens of the unfinished window and, with overlap, of the window before it. */
+  /** F32 [slots, 2, width]: k and z + ape of the incomplete window's tokens and, with overlap, of the window before. */
   readonly compressor: Tensor | null;
   readonly indexer: Tensor | null;
 }
@@ -44,7 +44,10 @@ export interface Continuation {
   readonly exactFrom: number;
 }
 
-/** Takes over `segments` unless it throws: INVALID_REQUEST for one of another size, OVERLOADED without memory. All state is zero. */
+/**
+ * Takes over `segments` unless it throws:
+ * INVALID_REQUEST for one of another size, OVERLOADED without memory. State starts at zero.
+ */
 export function createSequence(config: ModelConfig, layout: PayloadLayout, segments: readonly NativeBuffer[], at: Continuation): Sequence {
   for (const [index, { size }] of segments.entries())
     if (size !== layout.segmentBytes)
@@ -52,9 +55,9 @@ export function createSequence(config: ModelConfig, layout: PayloadLayout, segme
   const sequence = withoutPages(config, layout, segments.length * layout.segmentTokens, at);
   try {
     for (const segment of segments) addPage(sequence, segment);
-    grow(sequence, 0); // a boundary behind the last segment brings rows of the tail
+    grow(sequence, 0); // a boundary after the last segment brings tail rows
   } catch (error) {
-    sequence.pages.splice(0, segments.length); // they stay the caller's
+    sequence.pages.splice(0, segments.length); // these references stay the caller's
     freeSequence(sequence);
     throw error;
   }
@@ -74,7 +77,7 @@ export function grow(sequence: Sequence, tokens: number): void {
   while (sequence.pages.length < needed) addPage(sequence, createPage(segmentBytes, true));
 }
 
-/** Pages that became complete since the sequence stood at `before`. The references are the caller's. */
+/** Pages completed since the sequence stood at `before`. The caller owns the references. */
 export function sealedSince(sequence: Sequence, before: number): Sealed<NativeBuffer>[] {
   const { segmentTokens } = sequence.layout;
   const from = Math.floor(Math.max(before, sequence.stored) / segmentTokens);
@@ -82,7 +85,7 @@ export function sealedSince(sequence: Sequence, before: number): Sealed<NativeBu
   return sequence.pages.slice(from, Math.max(from, to)).map((page, i) => ({ index: from + i, payload: page.retain() }));
 }
 
-/** The places of rows [first, first + count) of a block, page by page: U8 [rows, rowBytes] each. */
+/** Tensors over rows [first, first + count) of a block, page by page: U8 [rows, rowBytes] each. */
 export function pageRows(sequence: Sequence, block: Block, first: number, count: number): Tensor[] {
   const pieces: Tensor[] = [];
   for (let row = first; row < first + count; ) {
@@ -100,7 +103,7 @@ function withoutPages(config: ModelConfig, layout: PayloadLayout, stored: number
   try {
     return { layout, pages: [], list, stored, ...at, ...createState(config, layout), counts: new Map() };
   } catch (error) {
-    list.release(); // a list is not collected
+    list.release(); // the garbage collector does not free a list
     throw error;
   }
 }
@@ -110,7 +113,7 @@ function addPage(sequence: Sequence, page: NativeBuffer): void {
   sequence.list.append(tensor(page, "U8", [page.size]));
 }
 
-/** Every ring of every layer in one buffer. */
+/** Allocates every ring of every layer in one buffer. */
 function createState(config: ModelConfig, layout: PayloadLayout): { state: NativeBuffer; layers: LayerState[] } {
   const shapes: { dtype: Dtype; shape: number[]; offset: number }[] = [];
   let end = 0;
@@ -130,7 +133,7 @@ function createState(config: ModelConfig, layout: PayloadLayout): { state: Nativ
   return { state, layers: places.map((p) => ({ window: at(p.window), compressor: orNull(p.compressor), indexer: orNull(p.indexer) })) };
 }
 
-/** With overlap the window before is kept too (spec 2.4). */
+/** With overlap the ring keeps the previous window too (spec 2.4). */
 export const ringSlots = (ratio: number): number => (layerKind(ratio) === "csa" ? 2 * ratio : ratio);
 
 /** [slots, k and z, width]: with overlap the channels are doubled. */

@@ -16,7 +16,7 @@ export interface KvSizes {
   readonly windowBytes: number;
   /** Rings of float32 k and z of all compressors. */
   readonly compressorBytes: number;
-  /** Both: what a sequence holds however long it is. */
+  /** windowBytes + compressorBytes: what a sequence holds beside its segments, whatever its length. */
   readonly stateBytes: number;
 }
 
@@ -56,7 +56,10 @@ function kindSizes(config: ModelConfig, { rowBytes, keyBytes }: PayloadLayout, r
   return { kind, ratio, layers, bytesPerToken: ratio === 0 ? 0 : (layers * row) / ratio };
 }
 
-/** Bytes of a boundary's payload at `position` (spec 3.1): windows, overlap and partial rows, and the compressed rows behind the last whole segment. */
+/**
+ * Bytes of a boundary's payload at `position` (spec 3.1):
+ * windows, overlap and partial rows, and the compressed rows after the last whole segment.
+ */
 export function boundaryBytes(config: ModelConfig, layout: PayloadLayout, position: number): number {
   const windowRows = Math.min(position, config.window - 1);
   return sum(

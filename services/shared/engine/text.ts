@@ -3,21 +3,21 @@ import { THINK_END } from "./chat/dialect.ts";
 import type { SpecialIds } from "./tokenizer/files.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
-/** What of a tokenizer makes text of tokens. */
+/** The part of a tokenizer that turns tokens into text. */
 export interface TokenTexts extends Pick<Tokenizer, "bytesOf"> {
   readonly ids: Pick<SpecialIds, "thinkEnd">;
 }
 
 /**
- * Turns token ids into text as they come: whole characters only, nothing that may yet become a stop string, and nothing from a stop
- * string on. `</think>` as a token of its own is never held back: a stop string may be this mark, but has no other part in it. The state
- * follows from the ids alone: after a takeover, push the logged ids again and go on.
+ * Turns token ids into text as they come: whole characters only, nothing that may yet become a stop string, and nothing
+ * from a stop string on. `</think>` as a token of its own is never held back: it may be a stop string, but never a part
+ * of a longer one. The state follows from the ids alone: after a takeover, push the logged ids again and go on.
  */
 export class TextStream {
   readonly #bytesOf: (id: number) => Uint8Array;
   readonly #thinkEnd: number | null;
   readonly #stopsAtThinkEnd: boolean;
-  /** A BOM is text like any other; bytes that are not UTF-8 become U+FFFD at the place where a browser would put it. */
+  /** A BOM is text like any other. Bytes that are not UTF-8 become U+FFFD where a browser would put it. */
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #matcher: StopMatcher;
   #stop: string | null = null;
@@ -35,14 +35,16 @@ export class TextStream {
     return this.#stop;
   }
 
-  /** The text that is certain now that `id` is known; it ends with `</think>` where `id` is that and no stop. */
+  /** The text that `id` makes certain. It ends with `</think>` if `id` is that token and not a stop. */
   push(id: number): string {
     if (this.#stop !== null) return "";
     if (id === this.#thinkEnd) return this.flush() + this.#mark();
     return this.#match(this.#decoder.decode(this.#bytesOf(id), { stream: true }));
   }
 
-  /** What was held back, and U+FFFD for half a character, when no more ids come, or none that go on with it. */
+  /**
+   * The text held back, with U+FFFD for an incomplete character: for when no more ids come, or none that continue it.
+   */
   flush(): string {
     if (this.#stop !== null) return "";
     const text = this.#match(this.#decoder.decode());
@@ -61,13 +63,14 @@ export class TextStream {
   }
 }
 
-/** Bounds of what a request may ask for. */
+/** Bounds of a request's stop strings. */
 const STOPS_MAX = 16;
 const STOP_CHARS_MAX = 1_024;
 
 /**
- * Finds the stop string that is complete first; of several complete at the same character, the longest. The text ends where it begins.
- * How the text was cut into pieces makes no difference. One comparison of a character on average per stop string (Knuth, Morris, Pratt).
+ * Finds the stop string that is complete first; of several complete at the same character, the longest. The text ends
+ * where that string begins. How the text was cut into pieces makes no difference. On average one comparison per
+ * character and stop string (Knuth, Morris, Pratt).
  */
 export class StopMatcher {
   readonly #stops: readonly { readonly text: string; readonly fallback: Int32Array }[];
@@ -81,7 +84,9 @@ export class StopMatcher {
     this.#matched = new Int32Array(stops.length);
   }
 
-  /** The text that can no longer be part of a stop string, and the stop string if one is complete; then the matcher is done. */
+  /**
+   * The text that can no longer be part of a stop string, and the stop string that ends the matching, once complete.
+   */
   push(text: string): { readonly text: string; readonly stop: string | null } {
     if (this.#stops.length === 0) return { text, stop: null };
     const all = this.#held + text;
@@ -94,7 +99,7 @@ export class StopMatcher {
     return { text: all.slice(0, certain), stop: null };
   }
 
-  /** What was held back, if no more text comes that goes on with it. */
+  /** The text held back, for when no more comes that continues it. */
   flush(): string {
     const rest = this.#held;
     this.#held = "";
@@ -116,7 +121,7 @@ export class StopMatcher {
   }
 }
 
-/** For each length of a prefix: how long its longest proper prefix is that is also its end. */
+/** For each prefix: the length of its longest proper prefix that is also its suffix. */
 function fallbacks(text: string): Int32Array {
   const table = new Int32Array(text.length);
   for (let i = 1, length = 0; i < text.length; i++) {

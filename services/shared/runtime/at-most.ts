@@ -1,4 +1,7 @@
-/** Does `work` for every item, `count` at a time. The first rejection stands, once what is under way has settled. */
+/**
+ * Runs `work` for every item, `count` at a time. A rejection stops one of the `count`; the others go on, and then it
+ * stands.
+ */
 export async function atMost<T>(count: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const left = [...items].reverse();
   const lane = async () => {

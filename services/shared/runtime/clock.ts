@@ -8,7 +8,10 @@ export interface Clock {
   monotonicMs(): number;
   /** Resolves after `ms`, or rejects with the signal's reason as soon as it aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Calls `act` once after `ms`, unless the returned function is called before: what waits often costs a tenth of a `sleep` with a signal. */
+  /**
+   * Calls `act` once after `ms`, unless the returned function is called before. For code that waits often: it costs a
+   * tenth of a `sleep` with a signal.
+   */
   after(ms: number, act: () => void): () => void;
 }
 

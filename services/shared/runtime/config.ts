@@ -7,17 +7,20 @@ export type Config = { readonly [Name in keyof typeof settings]: (typeof setting
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The one door to the environment: whoever starts other processes hands them this. */
+/** The one door to the environment; code that starts other processes hands them this. */
 export const environment: Environment = process.env;
 
 /** `segmentTokens` -> `LONGSHORE_SEGMENT_TOKENS` */
 export const envName = (name: string): string => `LONGSHORE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
-/** What clients, and the queues between them and the workers, call the model. */
+/** The model's name for clients, and for the queues between them and the workers. */
 export const servedName = ({ modelName, modelPath }: Pick<Config, "modelName" | "modelPath">): string =>
   modelName === "" ? basename(resolve(modelPath)) : modelName;
 
-/** Names every problem in one error, so that a bad deploy fails in its first second with the whole list. Unknown LONGSHORE_ names are problems too. */
+/**
+ * Names every problem in one error, so that a bad deploy fails in its first second with the whole list. Unknown
+ * LONGSHORE_ names are problems too.
+ */
 export function loadConfig(env: Environment = environment): Config {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
@@ -35,7 +38,10 @@ export function loadConfig(env: Environment = environment): Config {
   return Object.freeze(config) as Config;
 }
 
-/** The log must not drop the beginning of a job that runs, nor an answer that is kept; the largest body must find room at some time; and a worker told to stop must have time for its chunk. */
+/**
+ * The log must not drop the beginning of a running job, nor a kept answer; the largest body must fit; and a worker told
+ * to stop must have time for its chunk.
+ */
 function contradictions(config: Config): string[] {
   const { logMaxAgeSeconds, deadlineSeconds, retentionSeconds, bodyMaxBytes, bodiesMaxBytes, chunkMs, drainMs } = config;
   const problems: string[] = [];
@@ -48,7 +54,9 @@ function contradictions(config: Config): string[] {
   return problems;
 }
 
-/** Refuses `memory:` where processes must meet: each would be a cluster of its own, and wait for the others for ever. */
+/**
+ * Refuses `memory:` where processes must meet: each would be a cluster of its own, and wait for the others for ever.
+ */
 export function requireServers(config: Config, ...names: readonly ("natsUrl" | "redisUrl")[]): void {
   const missing = names.filter((name) => config[name].startsWith("memory:")).map(envName);
   if (missing.length === 0) return;
@@ -56,7 +64,9 @@ export function requireServers(config: Config, ...names: readonly ("natsUrl" | "
   throw refusal(`${what}; without servers, \`longshore up\` runs a whole cluster in one process`);
 }
 
-/** Refuses servers where everything is in one process: who named them would look for its jobs and keys there. */
+/**
+ * Refuses servers where everything is in one process: an operator who named them would look for jobs and keys there.
+ */
 export function refuseServers(config: Config): void {
   const named = (["natsUrl", "redisUrl"] as const).filter((name) => !config[name].startsWith("memory:")).map(envName);
   if (named.length === 0) return;
@@ -64,7 +74,10 @@ export function refuseServers(config: Config): void {
   throw refusal(`${what}; \`longshore up --cluster\` starts servers of its own, \`longshore --help\` lists the roles that share yours`);
 }
 
-/** Refuses keys that nobody can have: those of `longshore keys` lie in a record that only this process reaches. */
+/**
+ * Refuses to require keys where none can be made: those of `longshore keys` lie in a record that only this process
+ * reaches.
+ */
 export function refuseLockedDoor({ requireKeys, apiKeys }: Pick<Config, "requireKeys" | "apiKeys">): void {
   if (!requireKeys || apiKeys !== "") return;
   throw refusal(

@@ -1,4 +1,7 @@
-/** What each failure means to a client and to a worker: the HTTP answer, the API's `type`, and whether the same work may succeed later. */
+/**
+ * What each failure means to a client and to a worker: the HTTP answer, the API's `type`, and whether the same work may
+ * succeed later.
+ */
 const traits = {
   INVALID_REQUEST: { http: 400, type: "invalid_request_error", retryable: false }, // the caller must change something
   CONTEXT_LENGTH: { http: 400, type: "invalid_request_error", retryable: false }, // prompt plus answer do not fit the model
@@ -7,7 +10,7 @@ const traits = {
   REQUEST_TIMEOUT: { http: 408, type: "invalid_request_error", retryable: true }, // the request did not arrive in time
   CONFLICT: { http: 409, type: "invalid_request_error", retryable: false }, // same idempotency key, another body
   TOO_LARGE: { http: 413, type: "invalid_request_error", retryable: false },
-  RATE_LIMITED: { http: 429, type: "rate_limit_error", retryable: true }, // the key's to wait for
+  RATE_LIMITED: { http: 429, type: "rate_limit_error", retryable: true }, // this key has to wait
   OVERLOADED: { http: 429, type: "rate_limit_error", retryable: true }, // ours to absorb: backlog or memory
   HEADERS_TOO_LARGE: { http: 431, type: "invalid_request_error", retryable: false },
   CANCELLED: { http: 499, type: "invalid_request_error", retryable: false }, // the client, or the grace after its last reader
@@ -46,7 +49,7 @@ export class ServingError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds ?? null;
   }
 
-  /** Like `message`, for whoever runs the cluster. */
+  /** Like `message`, for the operator. */
   get told(): string {
     return this.message;
   }
@@ -67,7 +70,7 @@ export class ServingError extends Error {
   }
 }
 
-/** The error of who has to change something: a request, a setting, a command line. */
+/** For a request, a setting or a command line that has to change. */
 export const refusal = (message: string, details?: ErrorDetails): ServingError => new ServingError("INVALID_REQUEST", message, details);
 
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(traits, text);

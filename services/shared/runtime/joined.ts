@@ -2,7 +2,7 @@ interface Values extends ArrayLike<number> {
   set(values: ArrayLike<number>, at: number): void;
 }
 
-/** The values of all parts, one part behind another, in a new array of that kind. */
+/** All parts, concatenated into a new array of `kind`. */
 export function joined<A extends Values>(kind: new (length: number) => A, parts: readonly ArrayLike<number>[]): A {
   const all = new kind(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

@@ -3,8 +3,9 @@ import type { Logger } from "./log.ts";
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /**
- * Runs a process until it is told to stop: SIGTERM, SIGINT or the end of its terminal aborts `signal`, `run` then has `drainMs` to hand back its work.
- * A second signal, or the end of the drain, ends it at once: what was claimed is taken over by others.
+ * Runs a process until it is told to stop: SIGTERM, SIGINT or the end of its terminal aborts `signal`, and `run` then
+ * has `drainMs` to hand back its work. A second signal, or the end of the drain, ends the process at once: other
+ * workers take over its claims.
  */
 export async function runUntilStopped(log: Logger, drainMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const stop = new AbortController();
@@ -27,7 +28,10 @@ export async function runUntilStopped(log: Logger, drainMs: number, run: (signal
   }
 }
 
-/** Kills this process, whatever its threads do: `process.exit` would wait for a native call to return, and a call that hangs does not. */
+/**
+ * Kills this process, whatever its threads do: `process.exit` would wait for a native call to return, and a call that
+ * hangs does not.
+ */
 export function endAtOnce(): never {
   process.kill(process.pid, "SIGKILL");
   throw new Error("a killed process goes no further");

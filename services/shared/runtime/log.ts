@@ -3,23 +3,26 @@ import { ServingError } from "./errors.ts";
 
 export type { Logger };
 
-/** Lines that wait while nobody takes them, in bytes; what comes on top is lost. */
+/** The most bytes of lines that wait while stderr takes none; further lines are lost. */
 const WAITING_BYTES_MAX = 1_048_576;
 
 /**
- * JSON lines on stderr, so that stdout stays for what a command was asked to print. Prompts, answers and keys are never logged. Where they cannot be
- * written, because stderr is a file and its disk is full, the work goes on without them.
+ * JSON lines on stderr, so that stdout stays for a command's output. Prompts, answers and keys are never logged. If
+ * lines cannot be written, as to a file on a full disk, the work goes on without them.
  */
 export function openLog(role: string, level: string): Logger {
   const stderr = pino.destination({ fd: 2, sync: true, maxLength: WAITING_BYTES_MAX });
   stderr.on("error", () => {}); // tried again with the next line
-  // Of a line that finds no room it does not try what waits before it (its types lack the way to).
+  // When a line finds no room, pino does not retry those that wait before it. Its types lack `release`, which does.
   stderr.on("drop", () => (stderr as unknown as { release(error: null, written: number): void }).release(null, 0));
-  stderr.flushSync = () => {}; // each line is written at once: for a fatal one it would wait until the disk has room
+  stderr.flushSync = () => {}; // each line is written at once; at a fatal one this would wait until the disk has room
   return pino({ level, base: { role, pid: process.pid }, serializers: { err: told } }, stderr);
 }
 
-/** An error in a line. What was foreseen is told in words: its stack says no more than where it was met. A defect, also where it is behind that, keeps its own. */
+/**
+ * An error as a field of a line. A foreseen error is logged without its stack, which says only where it was met. A
+ * defect keeps its stack, also as the cause of a foreseen error.
+ */
 export function told(thrown: unknown): object {
   if (!(thrown instanceof ServingError) || thrown.code === "INTERNAL") return pino.stdSerializers.err(thrown as Error);
   const { code, told: message } = thrown;

@@ -1,11 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
-/** One process's figures in the Prometheus format. Passed in, never global, so that several clusters fit one process. */
+/**
+ * One process's metrics in the Prometheus format. Passed in, never global, so that several clusters fit one process.
+ */
 export interface Metrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
   histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
-  /** A counter that somebody else keeps: `read` is asked for its values, by label, whenever the figures are. */
+  /** A counter kept elsewhere: `read` gives its values, by label, whenever the metrics are read. */
   watch(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void;
   text(): Promise<string>;
 }

@@ -2,7 +2,9 @@ import { setMaxListeners } from "node:events";
 import type { Clock } from "./clock.ts";
 import { isUnavailable } from "./errors.ts";
 
-/** A wait that three things end: its time, its signal if it has one, and `end()`. Never rejects; whoever waits looks for himself what happened. */
+/**
+ * A wait that ends with its time, its signal if it has one, or `end()`. Never rejects; the caller checks what happened.
+ */
 export class Pause {
   #over: () => void = nobodyWaits;
 
@@ -29,7 +31,10 @@ export class Pause {
 
 const nobodyWaits = (): void => {};
 
-/** Calls back when one of `signals` aborts, until the returned function is called. One that has aborted already is for the caller to see. */
+/**
+ * Calls back when one of `signals` aborts, until the returned function is called. The caller checks for one that has
+ * aborted already.
+ */
 export function onAbort(signals: readonly AbortSignal[], act: () => void): () => void {
   for (const signal of signals) {
     setMaxListeners(0, signal);
@@ -41,8 +46,8 @@ export function onAbort(signals: readonly AbortSignal[], act: () => void): () =>
 }
 
 /**
- * A signal that aborts with any of `signals`, for its reason. Unlike AbortSignal.any it leaves nothing behind in signals that live as long as
- * the process, once it is released.
+ * A signal that aborts with any of `signals`, for its reason. Unlike AbortSignal.any it leaves nothing behind in
+ * signals that live as long as the process, once it is released.
  */
 export function linked(...signals: readonly AbortSignal[]): { readonly signal: AbortSignal; release(): void } {
   const controller = new AbortController();
@@ -57,7 +62,10 @@ const RETRY_MS_MAX = 1_000;
 /** How long to wait before try number `tries` + 1. */
 export const backoffMs = (tries: number): number => Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** Math.min(tries, 10));
 
-/** Repeats `attempt` while it rejects with UNAVAILABLE (`mayPass`: with that), for about `ms`; then the last rejection stands. Anything else passes at once. */
+/**
+ * Repeats `attempt` for about `ms` while it rejects with an error that `mayPass` accepts, by default UNAVAILABLE; then
+ * the last rejection stands. Any other error rejects at once.
+ */
 export async function patiently<T>(
   clock: Clock,
   ms: number,

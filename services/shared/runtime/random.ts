@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 
-/** Randomness, passed in like time: ids and seeds in production, one seed's worth of everything in the simulator. */
+/** Randomness for ids and seeds, passed in like time. In the simulator all of it follows from one seed. */
 export interface Random {
   /** Uniform in [0, 2^32). */
   u32(): number;
-  /** `prefix` and 20 characters of [0-9a-z]: about 103 bits, enough to never meet twice. */
+  /** `prefix` and 20 characters of [0-9a-z]: about 103 bits, enough never to collide. */
   id(prefix: string): string;
 }
 
@@ -16,7 +16,7 @@ const idFrom = (u32: () => number, prefix: string): string => {
   return text;
 };
 
-/** Drawn from the system together: a call for each number costs as much as a request to the record does. */
+/** Bytes drawn from the system at once: a call for each number costs as much as a request to the record. */
 const POOL_BYTES = 4_096;
 let pool: Buffer = Buffer.alloc(0);
 let used = 0;
@@ -32,7 +32,7 @@ function systemU32(): number {
 
 export const systemRandom: Random = { u32: systemU32, id: (prefix) => idFrom(systemU32, prefix) };
 
-/** Bytes that nobody can guess, for keys. */
+/** Bytes that cannot be guessed, for keys. */
 export const secretBytes = (count: number): Buffer => randomBytes(count);
 
 /** The whole stream follows from `seed` (splitmix32). Not for keys or secrets. */

@@ -6,7 +6,7 @@ export interface Setting<T> {
   readonly doc: string;
   /** Shown in the reference: `whole number, 1 to 1024`. */
   readonly kind: string;
-  /** What is refused is not repeated: it may hold a password. */
+  /** A value that is refused is not repeated: it may hold a password. */
   readonly secret?: true;
 }
 
@@ -38,17 +38,17 @@ export const whole = (fallback: number, range: { min: number; max?: number }, do
     wholeNumber(value, range),
   );
 
-/** Beyond it a timer of Node runs out at once. */
+/** Node lets a timer beyond this run out at once. */
 const TIMER_MS_MAX = 2_147_483_647;
 
-/** What a timer is set to. `times`: the most of it that one timer waits for. */
+/** A duration that a timer waits for. `times`: the largest multiple of it that one timer waits for. */
 export const milliseconds = (fallback: number, { min, times = 1 }: { min: number; times?: number }, doc: string) =>
   whole(fallback, { min, max: Math.floor(TIMER_MS_MAX / times) }, doc);
 
-/** The record counts in nanoseconds, of which 63 bits hold so many seconds: 292 years. */
+/** The record counts nanoseconds in 63 bits: this many seconds, 292 years. */
 const SECONDS_MAX = 9_223_372_036;
 
-/** How long something is kept or may take, which no timer waits for. */
+/** A duration that no timer waits for: how long something is kept or may take. */
 export const seconds = (fallback: number, { min }: { min: number }, doc: string) => whole(fallback, { min, max: SECONDS_MAX }, doc);
 
 /** Empty: none, as null. */

@@ -1,19 +1,22 @@
 import { refusal, type ServingError } from "./errors.ts";
 
-/** The URL of a store, from the setting `name`, with user and password as they were meant. What is refused is never repeated: it may hold a password. */
+/** A store's URL, with user and password decoded. A URL that is refused is never repeated: it may hold a password. */
 export interface StoreUrl {
   readonly url: URL;
   readonly username: string;
   readonly password: string;
 }
 
-/** What Node says of the certificate of a store whose authority it does not know, and what to do then. */
+/** What Node says of a certificate whose authority it does not know, and what to do then. */
 export const UNTRUSTED = {
   pattern: /self-signed|unable to .* certificate/i,
   advice: "name the certificate of its authority in NODE_EXTRA_CA_CERTS",
 } as const;
 
-/** INVALID_REQUEST, which names the setting and begins with `form`, where a URL cannot be read. */
+/**
+ * Reads the URL in the setting `name`. Throws INVALID_REQUEST, which names the setting, and its `form` if this is no
+ * URL.
+ */
 export function parseStoreUrl(name: string, text: string, form: string): StoreUrl {
   const refused = (why: string) => refusal(`${name}: ${why}`);
   if (!URL.canParse(text)) throw refused(`${form}; in a user or a password / is written %2F, # %23 and @ %40`);
@@ -23,7 +26,7 @@ export function parseStoreUrl(name: string, text: string, form: string): StoreUr
   return { url, username: meant(url.username), password: meant(url.password) };
 }
 
-/** A part of a URL as it was meant; `what` it is, for people. */
+/** A part of a URL, decoded; `what` it is, for people. */
 export function decoded(part: string, what: string, refused: (why: string) => ServingError): string {
   try {
     return decodeURIComponent(part);

@@ -16,18 +16,27 @@ export interface ValueHead {
 }
 
 /**
- * Keeps sealed segments and boundaries. A value is immutable and named by what it was computed from, so a repeated put is harmless and
- * nothing here needs a lock. A store may forget any value at any time; a miss is work, never an error, and a store that is away
- * altogether behaves like an empty one (design I5): every method resolves within its deadline.
+ * Keeps sealed segments and boundaries. A value is immutable and named by what it was computed from, so a repeated put
+ * is harmless and nothing here needs a lock. A store may forget any value at any time; a miss is work, never an error,
+ * and a store that is away altogether behaves like an empty one (design I5): every method resolves within its deadline.
  */
 export interface SegmentStore {
   /** How many leading keys are present. A hint; `get` decides. */
   countPrefix(keys: readonly SegmentKey[]): Promise<number>;
-  /** The payload, verified against head and checksum, in memory from `allocate`; null if absent or damaged (damage is counted and logged). */
+  /**
+   * The payload in memory from `allocate`, verified against head and checksum; null if absent or damaged. Damage is
+   * counted and logged.
+   */
   get(key: SegmentKey, head: ValueHead, allocate: Allocate): Promise<Memory | null>;
-  /** Resolves true once stored, false where the store could not take it (away, full): the caller goes on. `payload` is only read. Rejects with INTERNAL for a head or a size that the format cannot hold: our own mistake. */
+  /**
+   * True once stored, false if the store could not take it (away, full): the caller goes on either way. `payload` is
+   * only read. Rejects with INTERNAL for a head or a size that the format cannot hold: our own mistake.
+   */
   put(key: SegmentKey, head: ValueHead, payload: Uint8Array): Promise<boolean>;
-  /** Announces that `owner` computes this value now, for `ttlMs`; false while another owner's claim lives. Repeating it renews. A store that is away answers true. */
+  /**
+   * Announces that `owner` computes this value now, for `ttlMs`; false while another owner's claim lives. Repeating it
+   * renews the claim. A store that is away answers true.
+   */
   claim(key: SegmentKey, owner: string, ttlMs: number): Promise<boolean>;
   /** Ends a claim of `owner`; no effect on anyone else's. */
   unclaim(key: SegmentKey, owner: string): Promise<void>;
@@ -44,7 +53,7 @@ export interface StoreStats {
   readonly failures: number;
   /** Payload bytes fetched. */
   readonly bytesOut: number;
-  /** What was put, by kind; `bytes` of payload. */
+  /** Values put, by kind; `bytes` of payload. */
   readonly stored: Readonly<Record<ValueHead["kind"], { readonly puts: number; readonly bytes: number }>>;
   /** `damaged` and `failures` by their reason. */
   readonly damagedBy: Readonly<Record<string, number>>;

@@ -1,7 +1,7 @@
 import type { Metrics } from "../runtime/metrics.ts";
 import type { CountedStore } from "./contract.ts";
 
-/** Shows what a store counts. */
+/** Exposes a store's counters as metrics. */
 export function showFigures(store: CountedStore, metrics: Metrics): void {
   metrics.watch("longshore_store_reads_total", "Values asked for, by how it ended.", "end", () => {
     const { hits, misses, damaged } = store.stats();

@@ -11,7 +11,10 @@ const LAYOUT_BYTES = 32;
 /** "LSKV", read as a number: writing four letters costs as much as writing eight numbers. */
 const MAGIC = 0x564b534c;
 
-/** Why a stored value was refused. `header`: the header's own checksum. `size`: fewer or more bytes than the header says. */
+/**
+ * Why a stored value was refused. `header`: the header's own checksum. `size`: fewer or more bytes than the header
+ * says.
+ */
 export type DamageReason = "magic" | "version" | "header" | "kind" | "key" | "fingerprint" | "layout" | "range" | "size" | "checksum";
 
 /** What a good header says about the payload behind it. */
@@ -20,7 +23,10 @@ export interface Accepted {
   readonly payloadCrc: number;
 }
 
-/** The 136 bytes in front of a payload (docs/formats.md). INTERNAL if `head` cannot be written down or the payload is too large. */
+/**
+ * The 136 bytes in front of a payload (docs/formats.md). Throws INTERNAL if `head` cannot be encoded or the payload is
+ * too large.
+ */
 export function encodeHeader(key: SegmentKey, head: ValueHead, payload: Uint8Array, sums: Sums = zlibSums): Buffer {
   if (payload.length > VALUE_BYTES_MAX)
     throw new ServingError("INTERNAL", `a value of ${payload.length} bytes: at most ${VALUE_BYTES_MAX}`);
@@ -31,7 +37,7 @@ export function encodeHeader(key: SegmentKey, head: ValueHead, payload: Uint8Arr
   return header;
 }
 
-/** Compares a stored header with what the reader asked for; the reason if it is not exactly that. */
+/** Compares a stored header with the one the reader expects. Returns the reason if they differ. */
 export function acceptHeader(stored: Uint8Array, key: SegmentKey, head: ValueHead): Accepted | DamageReason {
   if (stored.length !== HEADER_BYTES) return "size";
   const header = Buffer.from(stored.buffer, stored.byteOffset, stored.length);
@@ -64,7 +70,7 @@ const at = {
   headerCrc: 132,
 } as const;
 
-/** What a reader knows beforehand, and where it ends. */
+/** Fields whose bytes a reader knows beforehand, in order, each with the offset of its end. */
 const known = [
   ["magic", at.version],
   ["version", at.kind],
@@ -90,7 +96,7 @@ function expectedHeader(key: SegmentKey, head: ValueHead): Buffer {
   if (head.fingerprint.length !== 32) throw new ServingError("INTERNAL", `a fingerprint of ${head.fingerprint.length} bytes: must be 32`);
   if (!/^[!-~]{1,32}$/.test(head.layout))
     throw new ServingError("INTERNAL", `layout "${head.layout}": must be 1 to ${LAYOUT_BYTES} visible ASCII characters`);
-  const header = Buffer.allocUnsafe(HEADER_BYTES).fill(0); // of Node's pool: an allocation of its own costs more than all the rest here
+  const header = Buffer.allocUnsafe(HEADER_BYTES).fill(0); // from Node's pool: an allocation of its own costs more than all the rest here
   header.writeUInt32LE(MAGIC, at.magic);
   header.writeUInt16LE(FORMAT_VERSION, at.version);
   header.writeUInt16LE(kinds[head.kind], at.kind);

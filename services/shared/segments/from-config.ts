@@ -14,7 +14,7 @@ interface StoreDeps {
   readonly log: Logger;
   readonly random: Random;
   readonly metrics: Metrics;
-  /** In place of zlib's. */
+  /** Replaces zlib's CRC-32. */
   readonly sums?: Sums | null;
 }
 

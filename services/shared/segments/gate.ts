@@ -1,6 +1,9 @@
 import { RedisFailure } from "./redis/failure.ts";
 
-/** Lets at most `openMax()` through at once, in the order they came; at most `waitingMax` may wait. Where it becomes less, those inside stay. */
+/**
+ * Admits at most `openMax()` operations at once, in order of arrival; at most `waitingMax` may wait. If `openMax()`
+ * falls, those inside stay.
+ */
 export class Gate {
   readonly #openMax: () => number;
   readonly #waitingMax: number;
@@ -25,7 +28,7 @@ export class Gate {
     }
   }
 
-  /** Resolves once nobody is inside or waits. For one caller. */
+  /** Resolves once no operation is inside or waits. For one caller. */
   empty(): Promise<void> {
     return new Promise((resolve) => {
       this.#onEmpty = resolve;
@@ -39,7 +42,7 @@ export class Gate {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Whoever leaves lets in the next; room that has grown is used now too. */
+  /** An operation that leaves admits the next; if `openMax()` has grown, as many as it allows. */
   #letIn(): void {
     const room = Math.max(0, this.#openMax() - this.#open);
     for (const next of this.#waiting.splice(0, room)) {

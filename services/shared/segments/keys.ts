@@ -1,7 +1,10 @@
 import { hash } from "node:crypto";
 import type { SegmentKey } from "./contract.ts";
 
-/** Of keys and values. Raised when either changes: it is part of every key, so that old and new values never meet. */
+/**
+ * Version of keys and values. Raised when either format changes: it is part of every key, so old and new values never
+ * meet.
+ */
 export const FORMAT_VERSION = 2;
 
 /** Everything but the tokens that stored rows depend on. Two spaces that differ in any field share no key. */
@@ -12,29 +15,32 @@ export interface KeySpace {
   readonly layout: string;
   readonly firstLayer: number;
   readonly layerCount: number;
-  /** The tenant's salt: nobody without it can name the tenant's keys, nor learn by timing that they exist (I10). */
+  /** The tenant's salt: without it nobody can name the tenant's keys, nor learn by timing that they exist (I10). */
   readonly salt: string;
   /** The kernel path where equal bits are promised across the cluster (strict_numerics), else null. */
   readonly path: string | null;
 }
 
-/** The key of the segment of `ids`, the tokens that follow the segment named by `parent` (null: the first). Those of a million tokens take about 30 ms. */
+/**
+ * The key of the segment of `ids`, the tokens after the segment named by `parent` (null: the first). The keys of a
+ * million tokens take about 30 ms.
+ */
 export function nextSegmentKey(space: KeySpace, parent: SegmentKey | null, ids: Int32Array): SegmentKey {
   return digest("segment", parentDigest(space, parent), bytesOf(ids)) as SegmentKey;
 }
 
 /**
- * The key of the boundary at `position`: after the segment named by `parent` (null: none) and the `tailIds` that follow it.
- * Segment and boundary keys never meet, whatever the ids.
+ * The key of the boundary at `position`: after the segment named by `parent` (null: none) and the `tailIds` that follow
+ * it. Segment and boundary keys never meet, whatever the ids.
  */
 export function boundaryKey(space: KeySpace, parent: SegmentKey | null, tailIds: Int32Array, position: number): SegmentKey {
   return digest("boundary", parentDigest(space, parent), u32(position), bytesOf(tailIds)) as SegmentKey;
 }
 
-/** The 32 bytes that a key spells. */
+/** The 32 bytes that a key encodes. */
 const keyDigest = (key: SegmentKey): Uint8Array => Buffer.from(key, "base64url");
 
-/** The first link hangs on the space, every other on the key before it. */
+/** The first key of a chain has the space as its parent, every other the key before it. */
 const parentDigest = (space: KeySpace, parent: SegmentKey | null): Uint8Array => (parent === null ? spaceDigest(space) : keyDigest(parent));
 
 function spaceDigest(space: KeySpace): Uint8Array {
@@ -47,10 +53,15 @@ function spaceDigest(space: KeySpace): Uint8Array {
   return made;
 }
 
-/** A short job asks for the keys of a few boundaries, all of which hang on the space itself. */
+/**
+ * Kept because a short job asks for the keys of a few boundaries, all of which have the space itself as their parent.
+ */
 const spaceDigests = new WeakMap<KeySpace, Uint8Array>();
 
-/** SHA-256 over the fields, each behind its length in bytes as u32le, so that no two lists of fields read the same; in base64url. */
+/**
+ * SHA-256 over the fields, in base64url. Each field is preceded by its length in bytes as u32le, so that no two lists
+ * of fields give the same bytes.
+ */
 function digest(...fields: readonly (string | Uint8Array)[]): string {
   const bytes = fields.reduce((sum, field) => sum + 4 + Buffer.byteLength(field), 0);
   const all = bytes <= scratch.length ? scratch.subarray(0, bytes) : Buffer.allocUnsafe(bytes);
@@ -64,7 +75,7 @@ function digest(...fields: readonly (string | Uint8Array)[]): string {
   return hash("sha256", all, "base64url");
 }
 
-/** Where fields are gathered: memory of its own for every key takes half as long as hashing it. */
+/** Fields are gathered here: a buffer of its own for every key takes half as long as hashing it. */
 const scratch = Buffer.allocUnsafeSlow(8_192);
 
 function u32(...values: readonly number[]): Buffer {

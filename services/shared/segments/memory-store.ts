@@ -13,7 +13,7 @@ interface MemoryStoreOptions {
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
   readonly clock: Clock;
   readonly log: Logger;
-  /** In place of zlib's. */
+  /** Replaces zlib's CRC-32. */
   readonly sums?: Sums | null;
 }
 
@@ -24,7 +24,7 @@ interface Entry {
   expiresMs: number;
 }
 
-/** More claims than this forget the oldest: somebody may then compute the same twice. */
+/** Beyond this many claims the oldest are forgotten: two jobs may then compute the same. */
 const CLAIMS_MAX = 65_536;
 
 /** The store of the embedded cluster and of the simulator: one process, same rules as Redis. */
@@ -109,12 +109,12 @@ export class MemoryStore implements CountedStore {
     return this.#tally.stats();
   }
 
-  /** Header and payload as they lie in the store, or null: for tests and the simulator, which damage them. */
+  /** Header and payload as stored, or null. For tests and the simulator, which damage them. */
   stored(key: SegmentKey): Uint8Array | null {
     return this.#live(key)?.value ?? null;
   }
 
-  /** Forgets one value, as a store may at any time: likewise for them. */
+  /** Forgets one value, as a store may at any time. For tests and the simulator. */
   drop(key: SegmentKey): void {
     this.#remove(key);
   }

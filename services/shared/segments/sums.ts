@@ -1,10 +1,10 @@
 import { crc32 as zlibCrc32 } from "node:zlib";
 
-/** CRC-32 as zlib's: most of what a store computes. Whoever has something faster than zlib gives it. */
+/** CRC-32 as in zlib: most of what a store computes. An implementation faster than zlib's may be passed in. */
 export interface Sums {
-  /** Of all that `before` is the sum of (0: of nothing) and of these bytes behind it. */
+  /** The CRC-32 of what `before` is the sum of (0: nothing), followed by `bytes`. */
   of(bytes: Uint8Array, before: number): number;
-  /** Copies `count` bytes of `from` from `begin` on to `at` in `to`, and sums them up likewise. */
+  /** Copies `count` bytes of `from`, from `begin` on, to `at` in `to`, and continues `before` over them. */
   copy(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
 }
 
@@ -18,8 +18,8 @@ export const zlibSums: Sums = {
 };
 
 /**
- * The sum of two spans, one behind the other, from their sums: `first` goes on over `secondBytes` zeros, at most 2^31 - 1, which multiply it by x to
- * the power of their bits, and sums are linear in what is summed.
+ * The CRC-32 of two adjacent spans from theirs. CRCs are linear in the data, so `first` is continued over `secondBytes`
+ * zero bytes, at most 2^31 - 1, which multiply it by x^(8 x secondBytes), and `second` is added.
  */
 export function sumOfBoth(first: number, second: number, secondBytes: number): number {
   let shifted = first;
@@ -33,11 +33,11 @@ export function sumOfBoth(first: number, second: number, secondBytes: number): n
 const POLYNOMIAL = 0xedb88320;
 const X_TO_THE_8 = 0x00800000;
 
-/** What 1, 2, 4, 8, ... zeros multiply by. */
+/** Factors of 1, 2, 4, 8, ... zero bytes. */
 const ZEROS: number[] = [];
 for (let power = X_TO_THE_8; ZEROS.length < 31; power = product(power, power)) ZEROS.push(power);
 
-/** Of two polynomials, modulo the one of CRC-32. */
+/** The product of two polynomials, modulo that of CRC-32. */
 function product(a: number, b: number): number {
   let sum = 0;
   for (let factor = b, left = a | 0; left !== 0; left <<= 1) {

@@ -23,11 +23,14 @@ export type FailureReason =
   | "memory"
   | "unserved";
 
-/** What is logged apart: an operation's state changes when it fails for a new reason or works again. A Redis that is full, or a replica, does some of them. */
+/**
+ * Operations are logged apart, since a Redis that is full, or a replica, still does some of them. The state of one
+ * changes when it fails for a new reason or works again.
+ */
 export type Operation = (typeof OPERATIONS)[number];
 const OPERATIONS = ["get", "put", "count", "claim"] as const;
 
-/** Counts what a store does, and logs damage always and trouble once per change of state: of each server, where one store has several. */
+/** Counts what a store does. Logs all damage, and trouble once per change of state of each operation at each server. */
 export class Tally {
   readonly #log: Logger;
   readonly #counts = { hits: 0, misses: 0, damaged: 0, failures: 0, bytesOut: 0 };
@@ -78,7 +81,7 @@ export class Tally {
     this.#log.warn({ operation, ...(server !== "" && { server }), reason, detail }, "the segment store fails: work goes on without it");
   }
 
-  /** Why it failed last; null if it works. */
+  /** Why the operation failed last; null if it works. */
   trouble(operation: Operation, server: string): FailureReason | null {
     return this.#trouble.size === 0 ? null : (this.#trouble.get(stateOf(operation, server)) ?? null);
   }
@@ -88,12 +91,12 @@ export class Tally {
     this.#log.info({ operation, ...(server !== "" && { server }) }, "the segment store works again");
   }
 
-  /** All that failed there will not any more. */
+  /** Nothing that failed at `server` fails any more. */
   recovered(server: string): void {
     for (const operation of OPERATIONS) this.worked(operation, server);
   }
 
-  /** What it did is done by others now. */
+  /** `server` is out of use: others do what it did. */
   left(server: string): void {
     for (const operation of OPERATIONS) this.#trouble.delete(stateOf(operation, server));
     this.#log.info({ server }, "a segment store server is no longer used");

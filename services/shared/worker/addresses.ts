@@ -2,20 +2,20 @@ import type { EngineInfo } from "../engine/engine.ts";
 import type { SegmentKey, ValueHead } from "../segments/contract.ts";
 import { boundaryKey, type KeySpace, nextSegmentKey } from "../segments/keys.ts";
 
-/** Under which key a value of a sequence is stored, and what it must say of itself. */
+/** The key of a stored value, and the head its bytes must carry. */
 export interface Address {
   readonly key: SegmentKey;
   readonly head: ValueHead;
 }
 
-/** Where the store keeps what belongs to one sequence. Nobody asks for what lies behind its last id. */
+/** Store addresses of one sequence's segments and boundaries. Callers ask for none past the last id. */
 export class Addresses {
   readonly #info: EngineInfo;
   readonly #space: KeySpace;
   readonly #ids: Int32Array;
   readonly #keys: SegmentKey[] = [];
 
-  /** `ids` may be filled in later. */
+  /** Holds `ids` by reference: they may be filled in later, but before a key over them is asked for. */
   constructor(info: EngineInfo, space: KeySpace, ids: Int32Array) {
     this.#info = info;
     this.#space = space;

@@ -1,21 +1,22 @@
-/** Ends of earlier answers that are looked for, latest first. */
+/** How many ends of earlier answers are tried, the latest first. */
 const ANSWER_ENDS_MAX = 4;
 
 interface Places {
   /** Boundaries at or before this position save nothing. */
   readonly low: number;
   readonly high: number;
-  /** One was stored after every so many tokens. */
+  /** Tokens between periodic boundaries. */
   readonly every: number;
   /** Ids that end an answer. */
   readonly endings: readonly number[];
-  /** Where a worker that handed this job back may have left one. */
+  /** Position at which a worker that handed this job back may have stored a boundary. */
   readonly left: number | null;
 }
 
 /**
- * Where earlier jobs may have left a boundary of this context, latest first: at `high`, where a prompt ended that is continued now; right
- * before an id that ended an answer, for the next turn of its chat; where this job was handed back; and every so many tokens.
+ * Positions at which earlier jobs may have stored a boundary of this context, latest first: `high`, the end of a prompt
+ * that continues here; just before an id that ended an answer, where the chat's next turn continues; where this job was
+ * handed back; and every `every` tokens.
  */
 export function boundaryPlaces(ids: Int32Array, { low, high, every, endings, left: handedBack }: Places): number[] {
   const places = new Set<number>();

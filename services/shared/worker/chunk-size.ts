@@ -1,14 +1,14 @@
 import type { Clock } from "../runtime/clock.ts";
 
-/** Chunks are cut where segments and index blocks may be. */
+/** Chunk sizes are multiples of this many tokens, so that chunks end where segments and index blocks may. */
 const STEP = 128;
-/** Of the first chunk of a worker: small, because nobody knows yet how long it takes. */
+/** Tokens of a worker's first chunk: small, because its cost is not known yet. */
 const FIRST = 256;
 
-/** How many tokens `fill` computes together, and what it learns from them. */
+/** The chunk size `fill` uses, adapted to the layer times it reports. */
 export interface ChunkSizes {
   readonly next: number;
-  /** `tokens` are being computed, and `layersDone` of their `layers` are done. */
+  /** A chunk of `tokens` has finished `layersDone` of its `layers`. */
   onLayer(tokens: number, layersDone: number, layers: number): void;
 }
 
@@ -17,14 +17,15 @@ export const always = (tokens: number): ChunkSizes => ({ next: tokens, onLayer: 
 interface ChunkSizeOptions {
   readonly clock: Clock;
   readonly tokensMax: number;
-  /** How long a chunk should take at most. */
+  /** The longest a chunk should take. */
   readonly chunkMs: number;
 }
 
 /**
- * The largest chunk that takes no longer than it should, at what the last one cost: the larger, the fewer times weights are read; but whoever
- * is killed loses a chunk, and whoever is told to stop finishes one. Costs grow along a prompt, so each chunk is measured. The time from the
- * first layer's end to the last's counts: before that the chunk may have waited for another job's.
+ * The largest chunk expected to fit `chunkMs` at the last chunk's cost per token. Larger chunks read the weights fewer
+ * times, but a worker that is killed loses a chunk, and one told to stop finishes it first. Cost grows along a prompt,
+ * so every chunk is measured, from the end of its first layer to the end of its last: before that it may have waited
+ * for another job's chunk.
  */
 export class ChunkSize implements ChunkSizes {
   readonly #options: ChunkSizeOptions;

@@ -12,7 +12,10 @@ interface Claiming {
   readonly clock: Clock;
 }
 
-/** The job of a message, if it is ours to do now; else the message is dealt with as the log says. Asks the record nothing once it has the claim. */
+/**
+ * Claims the job of a message. Null if it is not ours to do now; the message is then handled as the log says. Once the
+ * claim is held, the record is not asked again.
+ */
 export async function claimJob(bus: Bus, { phase, worker, claimMs, turnMs, clock }: Claiming, message: Message): Promise<HeldJob | null> {
   const recordAheadMs = (await bus.log.nowMs()) - clock.monotonicMs();
   const result = await bus.log.claim(message.item.jobId, phase, worker, message.deliveries === 1 ? message.item.log : undefined);
@@ -31,8 +34,8 @@ export async function claimJob(bus: Bus, { phase, worker, claimMs, turnMs, clock
 }
 
 /**
- * The job is not in this message's phase. Where it only waits in the other one, whoever brought it there may have died before he published
- * its message: one more there is harmless, none would be a lost job.
+ * The job is no longer in this message's phase. If it waits in the other phase, the worker that moved it there may have
+ * died before it published that phase's message. A duplicate message is harmless; a missing one loses the job.
  */
 async function passAlong(bus: Bus, message: Message): Promise<void> {
   const last = await bus.log.last(message.item.jobId);

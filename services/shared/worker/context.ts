@@ -13,20 +13,23 @@ import { loadLeading } from "./load-leading.ts";
 import type { Pulse } from "./pulse.ts";
 import type { Taken } from "./shelf.ts";
 
-/** Segments fetched at once for one job: enough that the store always has some to ask for while others are checked. */
+/** Segments fetched at once for one job: enough to keep the store busy while others are checked. */
 export const LOADS_MAX = 32;
-/** Tenants whose key spaces are kept: each is hashed once. */
+/** Most tenants whose key spaces are kept, so that each is hashed once. */
 const SPACES_MAX = 1_024;
 
 interface ContextDeps extends KeepingDeps {
   readonly engine: Engine;
   readonly room: KvRoom;
   readonly boundaryTokens: number;
-  /** What arrives for one job shows all that wait in line for the store that it answers. */
+  /** Beats when a value arrives: proof to every job that waits for the store that the store answers. */
   readonly pulse: Pulse;
 }
 
-/** Makes the contexts of one worker's jobs, which share its room: of a prompt, and of all logged tokens but the last, which the next step feeds. The ids may grow by `moreMax`. */
+/**
+ * Makes the contexts of one worker's jobs, which share its room. A context holds the prompt and all logged tokens but
+ * the last, which the next step feeds, and has room for `moreMax` more ids.
+ */
 export function contextFactory(
   { engine, store, log, pulse }: Pick<WorkerDeps, "engine" | "store" | "log" | "pulse">,
   settings: WorkerSettings,
@@ -52,7 +55,7 @@ export function contextFactory(
 
 /** Where a sequence can start. */
 export interface Found {
-  /** Segments 0, 1, 2, ... without a hole, on loan from the shelf until `release`. */
+  /** Segments 0, 1, 2, ... without a gap, on loan from the shelf until `release`. */
   readonly segments: readonly Taken[];
   readonly boundary: { readonly position: number; readonly bytes: Uint8Array } | null;
   /** Tokens whose rows need not be computed. */
@@ -68,11 +71,11 @@ export class Context {
   readonly #keeping: Keeping;
   readonly #holding: Holding;
   #length: number;
-  /** Gives up what neighbours had loaded when it came. */
+  /** Each releases a segment that another job had loaded when this one entered. */
   #letGo: (() => void)[] = [];
   #loans: readonly Taken[] = [];
 
-  /** Room for `moreMax` more ids. What is fetched keeps the job's claim. */
+  /** `fed`: ids after the prompt. There is room for `moreMax` more. Every value fetched keeps the job's claim. */
   constructor(deps: ContextDeps, space: KeySpace, job: HeldJob, prompt: ArrayLike<number>, fed: readonly number[], moreMax: number) {
     this.#deps = deps;
     this.#job = job;
@@ -102,7 +105,11 @@ export class Context {
     return this.#addresses.key(index);
   }
 
-  /** Takes room for a sequence of `tokens` tokens, before anything of it is loaded. What neighbours have loaded of it stays here. The job's turn begins then. Throws Interrupted: crowded where there is none, or what interrupted the job. */
+  /**
+   * Takes room for a sequence of `tokens` tokens before any of it is loaded, and begins the job's turn. Segments of it
+   * that other jobs have loaded stay on the shelf. Throws Interrupted: crowded if there is no room, or what interrupted
+   * the job.
+   */
   async enter(tokens: number): Promise<void> {
     const { room } = this.#deps;
     for (let index = 0; (index + 1) * this.segmentTokens <= this.#length; index++) {
@@ -126,16 +133,19 @@ export class Context {
     return this.#deps.store.countPrefix(Array.from({ length: count }, (_, index) => this.key(index)));
   }
 
-  /** The best start of which at most `tokens` tokens and `stored` segments are in the store. `endings`: ids that end an answer, where earlier jobs left a boundary. Throws what interrupted the job. */
+  /**
+   * The best start within the first `tokens` tokens, of which the store has `stored` leading segments. `endings`: ids
+   * that end an answer, where earlier jobs left a boundary. Throws what interrupted the job, or Interrupted (crowded).
+   */
   async find(tokens: number, stored: number, endings: readonly number[]): Promise<Found> {
-    const count = Math.max(stored, Math.min(this.#letGo.length, Math.floor(tokens / this.segmentTokens))); // what is here the store may have forgotten
+    const count = Math.max(stored, Math.min(this.#letGo.length, Math.floor(tokens / this.segmentTokens))); // the shelf may hold what the store forgot
     const behind = (segments: number) => this.#bestBoundary(segments * this.segmentTokens, tokens, endings);
     let ahead = null as ReturnType<typeof behind> | null;
     const segments = await loadLeading(count, LOADS_MAX, (index) => {
       const loan = this.#borrow(index);
       if (index === count - 1) {
-        ahead = behind(count); // beside the last segments
-        ahead.catch(() => {}); // it may fail before anybody waits for it
+        ahead = behind(count); // alongside the last segments
+        ahead.catch(() => {}); // it may reject before it is awaited
       }
       return loan;
     });
@@ -147,12 +157,12 @@ export class Context {
     return { segments, boundary, storedTokens: Math.max(end, boundary?.position ?? 0) };
   }
 
-  /** Stores a segment while the caller goes on. Takes over the payload. */
+  /** Stores a segment in the background. Takes ownership of the payload. */
   keep(sealed: Sealed): void {
     this.#keeping.segment(sealed);
   }
 
-  /** Stores the boundary of a sequence at `position` while the caller goes on. */
+  /** Stores the boundary at `position` in the background. */
   keepBoundary(position: number, bytes: Uint8Array): void {
     this.#keeping.boundary(position, bytes);
   }
@@ -167,7 +177,9 @@ export class Context {
     return this.#keeping.settled();
   }
 
-  /** Returns what was on loan, gives up what the store refused, and leaves the room. Called once settled. Idempotent. */
+  /**
+   * Returns what was on loan, releases what the store refused, and leaves the room. Called once settled. Idempotent.
+   */
   release(): void {
     for (const loan of this.#loans) loan.putBack();
     for (const letGo of this.#letGo.splice(0)) letGo();
@@ -180,7 +192,7 @@ export class Context {
     const { engine, store, room } = this.#deps;
     const { key, head } = this.#addresses.segment(index);
     this.#job.check();
-    const isNew = index >= this.#letGo.length; // else it counts as shared already
+    const isNew = index >= this.#letGo.length; // else it already counts as shared
     if (isNew) this.#holding.shared++;
     const taken = await room.shelf.take(key, () => store.get(key, head, (bytes) => engine.allocate(bytes)));
     if (isNew && taken === null) this.#holding.shared--;
@@ -188,7 +200,7 @@ export class Context {
     return taken;
   }
 
-  /** Worth having only if it saves some of the replay: the latest first. */
+  /** The latest stored boundary that saves part of the replay; null if there is none. */
   async #bestBoundary(end: number, tokens: number, endings: readonly number[]): Promise<Found["boundary"]> {
     const low = Math.max(0, end - this.#deps.engine.info.replayTokens);
     const high = Math.min(tokens, end + this.segmentTokens - 1);

@@ -10,25 +10,24 @@ import type { Metrics } from "../runtime/metrics.ts";
 import type { SegmentStore } from "../segments/contract.ts";
 import type { Pulse } from "./pulse.ts";
 
-/** What a worker stands on. */
 export interface WorkerDeps {
   readonly bus: Bus;
   readonly engine: Engine;
-  /** Why the engine can do nothing any more; null while all is well. */
+  /** Why the engine is beyond use; null while it works. */
   readonly engineFailure: () => ServingError | null;
   /** Over the engine's vocabulary. */
   readonly grammars: Grammars;
-  /** Of this engine. */
+  /** Sign of life of this engine. */
   readonly pulse: Pulse;
   readonly store: SegmentStore;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Hears what a worker cannot do at the record, for people, and null once it can. */
+  /** Called with a message for people when the worker cannot use the record, and with null once it can. */
   readonly onReach?: (problem: string | null) => void;
 }
 
-/** What both kinds of worker are told. Names as in runtime/config.ts. */
+/** Settings of both kinds of worker, named as in runtime/config.ts. */
 export interface WorkerSettings {
   /** The name clients use, and so the name of the queues. */
   readonly model: string;
@@ -38,16 +37,19 @@ export interface WorkerSettings {
   readonly beatMs: number;
   readonly uploadsMax: number;
   readonly boundaryTokens: number;
-  /** The most bytes of KV that its sequences hold together. */
+  /** Bound on the KV of all its sequences together, in bytes. */
   readonly kvBytes: number;
   readonly sharedSalt: string;
   readonly strictNumerics: boolean;
 }
 
-/** Of memory, for the KV of one worker: two of each kind on a machine leave half of it for what weights, chunks and the store take. */
+/**
+ * One worker's KV takes 1/8 of memory: two workers of each kind on a machine leave half of it for weights, chunks and
+ * the store.
+ */
 const KV_SHARE = 8;
 
-/** A worker's settings as the configuration has them. */
+/** A worker's settings from the configuration. `kvBytes` 0 means a share of the memory present. */
 export function workerSettings(config: Config, model: string, worker: string): WorkerSettings {
   const { claimMs, beatMs, uploadsMax, boundaryTokens, sharedSalt, strictNumerics } = config;
   const kvBytes = config.kvBytes || Math.floor(memoryPresent().bytes / KV_SHARE);

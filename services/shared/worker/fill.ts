@@ -7,17 +7,17 @@ interface Filling {
   readonly job: HeldJob;
   readonly engine: Engine;
   readonly context: Context;
-  /** Where the sequence stands. */
+  /** The open sequence, and the position to compute from. */
   readonly opened: Opened;
   readonly chunks: ChunkSizes;
   readonly boundaryTokens: number;
   readonly cached: number;
-  /** With the last chunk, draws the token that follows. */
+  /** If given, the last chunk also draws the token that follows. */
   readonly sample?: Sampling;
   readonly allowed?: Allowed | undefined;
-  /** Called with every layer done. */
+  /** Called after every layer. */
   readonly onLayer: () => void;
-  /** Called before each chunk with where it begins and ends. */
+  /** Called before each chunk with its token range, `to` exclusive. */
   readonly onChunk?: (from: number, to: number) => Promise<void>;
 }
 
@@ -25,8 +25,9 @@ interface Filling {
 export type Filled = Omit<ChunkResult, "sealed">;
 
 /**
- * Computes the rest of the context chunk by chunk, storing each segment the moment it is complete while the next chunk is computed.
- * Cancel and deadline are noticed within one layer, the end of the worker after the chunk. Resolves to what was drawn.
+ * Computes the rest of the context chunk by chunk; each complete segment is stored while the next chunk is computed. A
+ * cancel or deadline takes effect within one layer, a stop of the worker after the chunk. Resolves to what the last
+ * chunk drew.
  */
 export async function fill(filling: Filling): Promise<Filled> {
   const { job, engine, context, boundaryTokens, onLayer } = filling;
@@ -51,7 +52,7 @@ export async function fill(filling: Filling): Promise<Filled> {
     position = to;
     drawn = end;
     for (const segment of sealed) context.keep(segment);
-    // A boundary in the middle of a replay would have half its windows.
+    // A boundary taken during a replay would have incomplete windows.
     if (position >= exactFrom && position % boundaryTokens === 0 && position < ids.length)
       context.keepBoundary(position, await engine.boundary(sequence));
     await context.caughtUp();
@@ -59,7 +60,7 @@ export async function fill(filling: Filling): Promise<Filled> {
   return drawn;
 }
 
-/** Whoever goes on with the job finds in its log where this worker stood, and there in the store a boundary: nothing is computed again. */
+/** Stores a boundary at `position` and logs the position, so that the job's next worker computes nothing again. */
 async function leaveAt({ job, engine, context, opened, cached }: Filling, position: number): Promise<void> {
   context.keepBoundary(position, await engine.boundary(opened.sequence));
   await job.tell({ done: position, total: context.ids.length, cached });

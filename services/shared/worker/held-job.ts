@@ -5,31 +5,31 @@ import { requestOf } from "./history.ts";
 import { Interrupted } from "./interrupted.ts";
 import { Turn } from "./turn.ts";
 
-/** Of a longer log whoever claims the job next reads what he needs. */
+/** Most events of a log that is sent along with a message; a longer log is read by the job's next claimant. */
 const LOG_MAX = 8;
-/** Progress is told about four times a second: enough to watch, too little to fill the log. */
+/** Progress is appended about four times a second: enough to watch, too little to fill the log. */
 const PROGRESS_MS = 250;
 
 interface Progress {
   readonly done: number;
   readonly total: number;
-  /** Absent until what is stored was looked for. */
+  /** Absent until the store has been searched. */
   readonly cached?: number;
 }
 
 interface HoldRules {
   readonly clock: Clock;
   readonly claimMs: number;
-  /** The shortest turn; infinite where jobs keep their places. */
+  /** The shortest turn; infinite where a job keeps its place to the end. */
   readonly turnMs: number;
-  /** What the record's clock shows more than this machine's monotonic one. */
+  /** The record's clock minus this machine's monotonic clock. */
   readonly recordAheadMs: number;
 }
 
 /**
- * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`, as do a cancel and
- * the deadline. Its message is touched only here and in settle.ts, right after an append of our own was accepted; that of a job which
- * is not ours to do, in claim-job.ts.
+ * A job this worker holds. The claim is the right to append and is kept by progress alone; losing it aborts `signal`,
+ * as do a cancel and the deadline. Its message is touched only here and in settle.ts, directly after an accepted append
+ * of our own; claim-job.ts handles the messages of jobs that are not ours to do.
  */
 export class HeldJob {
   readonly claim: Claim;
@@ -40,12 +40,15 @@ export class HeldJob {
   readonly turn: Turn;
   /** Segments stored in this claim. */
   stored = 0;
-  /** Indices of those that the store did not take: whoever goes on would have to compute again what is behind them. */
+  /** Indices of segments the store did not take: a successor would have to compute again what follows them. */
   readonly unstored = new Set<number>();
   #log: readonly LogRecord[] | null;
   readonly #clock: Clock;
   readonly #claimMs: number;
-  /** The deadline on this machine's clock: set by the record's, because wall clocks may be minutes apart. */
+  /**
+   * The deadline on this machine's monotonic clock, derived from the record's clock because wall clocks may be minutes
+   * apart.
+   */
   readonly #dueMs: number;
   readonly #stop = new AbortController();
   #progress: Progress;
@@ -72,11 +75,11 @@ export class HeldJob {
   get jobId(): string {
     return this.claim.jobId;
   }
-  /** Tokens done in this phase, in this turn and those before: of the prompt, or of the answer. */
+  /** Tokens done in this phase, earlier turns included: of the prompt in prefill, of the answer in decode. */
   get tokensDone(): number {
     return this.claim.phase === "prefill" ? Math.max(this.turn.stoodAt, this.#progress.done) : this.claim.tokenCount;
   }
-  /** Whether it may give up its place for others: it kept it long enough, and what it did is stored. */
+  /** Whether it may give up its place: its turn is over, and its work is stored. */
   get turnIsOver(): boolean {
     return this.turn.over && this.stored > 0 && this.unstored.size === 0;
   }
@@ -84,12 +87,12 @@ export class HeldJob {
   get signal(): AbortSignal {
     return this.#stop.signal;
   }
-  /** What ended this worker's part, once it was accepted. */
+  /** The event that ended this worker's part, once accepted. */
   get ended(): LogRecord | null {
     return this.#ended;
   }
 
-  /** The whole log as it is now, for whoever comes next; undefined where it is long. */
+  /** The whole log as it is now, for the job's next worker; undefined if it is long. */
   get log(): readonly LogRecord[] | undefined {
     return this.#log ?? undefined;
   }
@@ -98,11 +101,11 @@ export class HeldJob {
     if (this.#ended === null) this.#stop.abort(reason);
   }
 
-  /** Others shall go on with the job: `check` will throw `reason`, but what the engine computes right now is finished. */
+  /** Asks for the job to be handed back: the engine finishes what it is computing, then `check` throws `reason`. */
   handBack(reason: Interrupted): void {
     this.#handBack = reason;
   }
-  /** To be handed back, and still ours. */
+  /** Whether it is to be handed back and is still ours. */
   get leaving(): boolean {
     return this.#handBack !== null && !this.signal.aborted;
   }
@@ -131,13 +134,13 @@ export class HeldJob {
     });
   }
 
-  /** Tells how far the work is. */
+  /** Appends progress at once. */
   async tell(progress: Progress): Promise<void> {
     this.#note(progress);
     await this.append({ type: "progress", ...progress, stored: this.stored });
   }
 
-  /** Notes how far the work is, and tells it now and then. Never waits. */
+  /** Records progress, and appends it at most every PROGRESS_MS. Never waits. */
   progress(progress: Progress): void {
     this.#note(progress);
     this.#tell(PROGRESS_MS);
@@ -148,13 +151,19 @@ export class HeldJob {
     this.turn.reached(progress.done);
   }
 
-  /** Something moves, perhaps for a neighbour: a job that waits its turn in a live engine, or for segments that arrive, keeps its claim. */
+  /**
+   * Something advanced, perhaps for another job: a job that waits its turn in a live engine, or for segments that
+   * arrive, keeps its claim.
+   */
   pulse(): void {
     this.expireIfDue();
     this.#tell(this.#claimMs / 3);
   }
 
-  /** Keeps the claim while `work` is waited for, of which nothing is told before its end: so it must have one, whatever happens. */
+  /**
+   * Keeps the claim while `work` runs, which reports no progress. `work` must settle whatever happens, or the claim is
+   * kept forever.
+   */
   async keptWhile<T>(work: Promise<T>): Promise<T> {
     let over = () => {};
     const again = () => {

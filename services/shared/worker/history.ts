@@ -1,6 +1,6 @@
 import type { JobRequest, LogRecord } from "../bus/events.ts";
 
-// What the log of a job, as it was when the job was claimed, tells whoever claimed it.
+// What a job's log, as it was at the claim, tells the claimant.
 
 export function requestOf(history: readonly LogRecord[]): JobRequest {
   const first = history[0]?.event;
@@ -18,7 +18,7 @@ export function loggedTokens(history: readonly LogRecord[]): number[] {
   return tokens;
 }
 
-/** Prompt tokens that were stored before this job computed any: what the first claim that came so far found. */
+/** Prompt tokens stored before this job computed any, as found by the first claim that got so far; null if none did. */
 export function firstCached(history: readonly LogRecord[]): number | null {
   for (const { event } of history) {
     if ((event.type === "progress" || event.type === "handed_over") && event.cached !== undefined) return event.cached;
@@ -26,13 +26,13 @@ export function firstCached(history: readonly LogRecord[]): number | null {
   return null;
 }
 
-/** How far the last who told was. */
+/** Tokens done at the last `progress`; null if there is none. */
 export function lastProgress(history: readonly LogRecord[]): number | null {
   const event = history.findLast(({ event }) => event.type === "progress")?.event;
   return event?.type === "progress" ? event.done : null;
 }
 
-/** The most tokens that were done since the job was sent back, if it was: then all of them are to be computed again. */
+/** The most tokens done since the job was last sent back: after that event all of them are computed again. */
 export function furthest(history: readonly LogRecord[]): number {
   let most = 0;
   for (const { event } of history) {
@@ -42,13 +42,13 @@ export function furthest(history: readonly LogRecord[]): number {
   return most;
 }
 
-/** How long the job stood before this claim, by the clocks of those who wrote: for people. */
+/** From the event before this claim to the claim, by the writers' clocks: for people. */
 export function waitedMs(history: readonly LogRecord[]): number {
   const claimed = history.findLastIndex(({ event }) => event.type === "claimed");
   const [before, at] = [history[claimed - 1], history[claimed]];
   return before === undefined || at === undefined ? 0 : Math.max(0, at.atMs - before.atMs);
 }
 
-/** From when a job was submitted until `record`, by the clocks of those who wrote: for people. */
+/** From a job's submission to `record`, by the writers' clocks: for people. */
 export const sinceSubmittedMs = (history: readonly LogRecord[], { atMs }: LogRecord): number =>
   Math.max(0, atMs - (history[0]?.atMs ?? atMs));

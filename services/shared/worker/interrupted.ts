@@ -8,8 +8,8 @@
  *   overtaken  interactive work waits and this worker had no free slot: anyone may go on, after it
  *   yielded    its turn is over and others wait for its place: anyone may go on, after them
  *   waiting    another job computes the same segments now: come back when they are stored
- *   crowded    its KV finds no room here now: anyone who has it may go on
- *   away       the record could not give the prompt: no fault of the job, and no attempt
+ *   crowded    no room here for its KV now: any worker with room may go on
+ *   away       the record could not give the prompt: not the job's fault, and no attempt
  */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";

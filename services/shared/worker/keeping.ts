@@ -11,15 +11,18 @@ export interface KeepingDeps {
   readonly uploadsMax: number;
 }
 
-/** What one job has the store keep, while the engine goes on. What is stored keeps its claim; a segment makes its attempt count. */
+/**
+ * Stores one job's values in the background while the engine computes. Every segment that is answered for, stored or
+ * not, keeps the job's claim; a stored one resets the job's attempts (bus/standing.ts).
+ */
 export class Keeping {
   readonly #deps: KeepingDeps;
   readonly #job: HeldJob;
   readonly #addresses: Addresses;
   readonly #uploads: Uploads;
-  /** What the store refused, by index: memory that the sequence holds too while it is open. */
+  /** Segments the store refused, by index. While the sequence is open, it holds the same memory. */
   readonly #refused = new Map<number, Sealed>();
-  /** Whether it took what it was given last. */
+  /** Whether the store took the last value it was offered. */
   #takes = false;
 
   constructor(deps: KeepingDeps, job: HeldJob, addresses: Addresses) {
@@ -29,7 +32,9 @@ export class Keeping {
     this.#uploads = new Uploads(deps.uploadsMax, () => this.#again());
   }
 
-  /** Takes over the payload. What the store refuses is kept, and offered again once it takes something else. */
+  /**
+   * Takes ownership of the payload. A refused segment is kept, and offered again once the store takes another value.
+   */
   segment(sealed: Sealed): void {
     this.#uploads.add(() => this.#offer(sealed));
   }
@@ -49,7 +54,7 @@ export class Keeping {
     return this.#uploads.settled();
   }
 
-  /** Gives up what the store refused. Called once settled. Idempotent. */
+  /** Releases what the store refused. Called once settled. Idempotent. */
   giveUp(): void {
     for (const { payload } of this.#refused.values()) payload.release();
     this.#refused.clear();
@@ -67,7 +72,7 @@ export class Keeping {
     this.#job.pulse();
   }
 
-  /** The first of what was refused, while the store takes what it is given and the job stays here. */
+  /** Another try for the first refused segment; null unless the store takes values and the job stays here. */
   #again(): (() => Promise<void>) | null {
     const sealed = this.#refused.get(Math.min(...this.#refused.keys()));
     if (sealed === undefined || !this.#takes || this.#job.signal.aborted || this.#job.leaving) return null;

@@ -8,19 +8,22 @@ import { Interrupted } from "./interrupted.ts";
 import type { Leaver } from "./roster.ts";
 import { Shelf } from "./shelf.ts";
 
-/** How often whoever waits for room looks who might leave by now. */
+/** How often a job that waits for room checks which jobs may leave by now. */
 const LOOK_MS = 250;
-/** How long a job waits here before another worker may have it, at first; each time it comes again half as long more. */
+/**
+ * How long a job waits here before another worker may have it, on its first delivery; each further delivery waits half
+ * as long again.
+ */
 const WAIT_MS = 10_000;
 const WAIT_MS_MAX = 300_000;
 
 /**
- * The KV that the sequences of a worker hold together, in bytes, so that it has a bound (I8). Pages that several share count once. Jobs that find no
- * room wait in line, by their lanes and who came first before others; nobody gets in past those before him. Whoever comes to an
- * empty worker is let in whatever he needs, and who is alone may grow.
+ * Bounds the KV that a worker's sequences hold together, in bytes (I8). Pages that several sequences share count once.
+ * Jobs that find no room wait in line, by lane, then by arrival; no job enters before those ahead of it. An empty
+ * worker admits a job whatever it needs, and a job that is alone may grow.
  */
 export class KvRoom {
-  /** Segments that were loaded. */
+  /** Loaded segments. */
   readonly shelf = new Shelf();
   readonly #info: EngineInfo;
   readonly #bytesMax: number;
@@ -37,34 +40,43 @@ export class KvRoom {
     this.#clock = clock;
   }
 
-  /** `mayLeave`: who may be put out now for work of a lane, the first before others. */
+  /** `mayLeave`: the jobs that may be put out now for work of a lane, in order. */
   clearedBy(mayLeave: (lane: Lane) => readonly Leaver[]): void {
     this.#mayLeave = mayLeave;
   }
 
-  /** Held now, or promised to who is here. */
+  /** Bytes held now, or promised to jobs in the room. */
   get bytes(): number {
     let pages = this.shelf.size;
     for (const { own } of this.#holdings) pages += own;
     return this.#bytesOf(pages) + this.#holdings.size * this.#info.stateBytes;
   }
 
-  /** Who waits first; null: nobody waits. */
+  /** The first job in line; null if none waits. */
   get first(): HeldJob | null {
     return this.#line[0]?.holding.job ?? null;
   }
 
-  /** Whether jobs had to wait, and none came since that left room for another like it: then they come one by one, so that few wait here and not elsewhere. */
+  /**
+   * Whether jobs had to wait, and none since has left room for another of its size. Jobs are then pulled one by one, so
+   * that few wait here while other workers have room.
+   */
   get careful(): boolean {
     return this.#careful;
   }
 
-  /** Resolves when a job has entered or begun to wait; after `ms`, or when `stop` aborts, in any case. One caller at a time. */
+  /**
+   * Resolves when a job enters or begins to wait, and at the latest after `ms` or when `stop` aborts. One caller at a
+   * time.
+   */
   decision(ms: number, stop: AbortSignal): Promise<void> {
     return this.#decision.wait(this.#clock, ms, stop);
   }
 
-  /** Takes room for a sequence of `tokens` tokens. Throws Interrupted: crowded when it waited in vain, or what interrupted the job. */
+  /**
+   * Takes room for a sequence of `tokens` tokens. Throws Interrupted: crowded if it waited in vain, or what interrupted
+   * the job.
+   */
   async enter(holding: Holding, tokens: number): Promise<void> {
     holding.job.check();
     holding.pages = this.#pagesOf(tokens);
@@ -74,13 +86,16 @@ export class KvRoom {
     this.#decision.end();
   }
 
-  /** So many of a holding's pages are on the shelf now. False where that is fewer than before, and what it needs of its own instead finds no room. */
+  /**
+   * Sets how many of a holding's pages are on the shelf. False if they are fewer than before and there is no room for
+   * the pages it now needs of its own.
+   */
   share(holding: Holding, shared: number): boolean {
     holding.shared = shared;
     return this.#holdings.size < 2 || this.bytes <= this.#bytesMax;
   }
 
-  /** Whether a holding may have `tokens` tokens. It has room for them from then on. */
+  /** Takes room for a holding of `tokens` tokens; false if there is none. */
   grow(holding: Holding, tokens: number): boolean {
     const pages = this.#pagesOf(tokens);
     const more = this.#bytesOf(Math.max(0, pages - holding.pages));
@@ -108,14 +123,17 @@ export class KvRoom {
         await waiting.pause.wait(this.#clock, LOOK_MS, job.signal);
         job.check();
       }
-      this.#holdings.add(holding); // before anybody else in line looks
+      this.#holdings.add(holding); // before the next in line checks
     } finally {
       this.#line.splice(this.#line.indexOf(waiting), 1);
       this.#wakeAll();
     }
   }
 
-  /** Has as many leave as `holding` needs, or nobody where all who may are not enough. Whether those on the way out are enough. */
+  /**
+   * Asks as many jobs to leave as `holding` needs, or none if all who may leave are not enough. Returns whether those
+   * on their way out are enough.
+   */
   #clear(holding: Holding): boolean {
     let missing = this.bytes + this.#needOf(holding) - this.#bytesMax;
     const staying = new Map([...this.#holdings].map((each) => [each.job, each]));
@@ -136,7 +154,7 @@ export class KvRoom {
     return true;
   }
 
-  /** How many in line come before a job that comes now. */
+  /** How many jobs in line go before one that arrives now. */
   #placeOf(job: HeldJob): number {
     const behind = this.#line.findIndex(({ holding }) => rank(holding.job.request.lane) > rank(job.request.lane));
     return behind < 0 ? this.#line.length : behind;
@@ -170,7 +188,7 @@ interface Waiting {
 
 export const crowded = (): Interrupted => new Interrupted("crowded", NO_ROOM);
 
-/** What the sequence of one job has of the room: pages, of which `shared` are segments on the shelf. */
+/** One job's share of the room, in pages, of which `shared` are segments on the shelf. */
 export class Holding {
   readonly job: HeldJob;
   pages = 0;

@@ -1,6 +1,9 @@
 import type { Taken } from "./shelf.ts";
 
-/** Loads 0, 1, 2, ... up to `count`, `atOnce` at a time, and keeps those before the first that is missing. The first is loaded alone: without it, no other is asked for. */
+/**
+ * Loads indices from 0 up to `count`, exclusive, `atOnce` at a time, and returns those before the first that is
+ * missing. Index 0 is loaded alone: if it is missing, no other is asked for.
+ */
 export async function loadLeading(count: number, atOnce: number, load: (index: number) => Promise<Taken | null>): Promise<Taken[]> {
   const loaded: (Taken | null)[] = [];
   const failures: unknown[] = [];

@@ -5,7 +5,7 @@ import type { Metrics } from "../runtime/metrics.ts";
 const SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100];
 const SEQUENCES = [1, 2, 4, 8, 16, 32, 64, 128];
 
-/** The same engine, with figures of its chunks and steps. Times are as callers see them, waiting for their turn included. */
+/** The same engine, with metrics of its chunks and steps. Times are the caller's, waiting for a turn included. */
 export function measured(engine: Engine, clock: Clock, metrics: Metrics): Engine {
   const chunkSeconds = metrics.histogram("longshore_engine_chunk_seconds", "A chunk of a prompt, from call to answer.", SECONDS);
   const chunkTokens = metrics.counter("longshore_engine_chunk_tokens_total", "Tokens computed in chunks, replays included.");

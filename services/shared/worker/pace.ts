@@ -4,7 +4,7 @@ import type { HeldJob } from "./held-job.ts";
 /** Work done this long ago counts half as much as work done now. */
 const HALF_MS = 20_000;
 
-/** Tokens a second, as a worker's beat tells them; null until it has worked. */
+/** Tokens a second, as reported in a worker's beat; null until it has worked. */
 interface PaceFigures {
   /** Of the worker, while it holds jobs. */
   readonly tokensPerSecond: number | null;
@@ -12,7 +12,7 @@ interface PaceFigures {
   readonly tokensPerJobSecond: number | null;
 }
 
-/** How fast a worker gets tokens done lately: what is found stored counts too, waiting without jobs does not. */
+/** A worker's recent rate. Tokens found in the store count; time without jobs does not. */
 export class Pace {
   readonly #clock: Clock;
   readonly #jobs = new Map<Pick<HeldJob, "tokensDone">, number>();
@@ -44,13 +44,13 @@ export class Pace {
     return { tokensPerSecond: rate(this.#busyMs), tokensPerJobSecond: rate(this.#jobMs) };
   }
 
-  /** What a job got done since it was counted last. */
+  /** Adds the tokens a job has done since it was last counted. */
   #count(job: Pick<HeldJob, "tokensDone">): void {
     this.#tokens += job.tokensDone - (this.#jobs.get(job) ?? job.tokensDone);
     this.#jobs.set(job, job.tokensDone);
   }
 
-  /** Accounts for the time since the last call, in which the jobs there are were held. */
+  /** Accounts for the time since the last call, during which the current jobs were held. */
   #pass(): void {
     const nowMs = this.#clock.monotonicMs();
     const ms = nowMs - this.#passedMs;

@@ -1,7 +1,9 @@
+import { cpus } from "node:os";
 import type { Phase } from "../bus/events.ts";
 import { busFromConfig } from "../bus/from-config.ts";
 import { reached } from "../bus/reached.ts";
 import { engineFromConfig, type OpenedEngine, sumsFromConfig } from "../engine/from-config.ts";
+import { listPaths, slowPathWarning } from "../engine/kernels.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { type Config, requireServers } from "../runtime/config.ts";
 import type { ServingError } from "../runtime/errors.ts";
@@ -66,7 +68,10 @@ export async function workerProcess(
         away = problem;
       },
     };
-    log.info({ port: server.port, model, worker: settings.worker, kernelPath: engine.info.kernelPath }, "ready");
+    const { kernelPath } = engine.info;
+    const slow = config.kernelPath === "" ? slowPathWarning(kernelPath, listPaths, cpus()[0]?.model ?? process.arch) : null;
+    if (slow !== null) log.warn({ kernelPath }, slow);
+    log.info({ port: server.port, model, worker: settings.worker, kernelPath }, "ready");
     const run: WorkerRun = { deps, settings, opened };
     await runUntilStopped(log, config.drainMs, (stop) => work(run, stop));
     await engine.shutdown();

@@ -4,7 +4,10 @@ import type { EngineInfo } from "../engine/engine.ts";
 import { isUnavailable, refusal, ServingError } from "../runtime/errors.ts";
 import { Interrupted } from "./interrupted.ts";
 
-/** The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take, Interrupted (away) while the record is away. */
+/**
+ * The prompt's ids, from the event or from the payload store. Throws for a prompt this model can never take,
+ * Interrupted (away) while the record is away.
+ */
 export async function promptOf(payloads: PayloadStore, request: JobRequest, info: EngineInfo): Promise<Int32Array> {
   const ids = "ids" in request.prompt ? request.prompt.ids : await storedIds(payloads, request.prompt.payload);
   if (ids.length !== request.promptTokens) {
@@ -17,7 +20,7 @@ export async function promptOf(payloads: PayloadStore, request: JobRequest, info
   return ids;
 }
 
-/** Little-endian int32, as the API put them and as every processor we run on has them. */
+/** Ids are little-endian int32, as the API writes them and as every processor we run on represents them. */
 async function storedIds(payloads: PayloadStore, key: string): Promise<Int32Array> {
   const bytes = await payloads.get(key).catch((thrown: unknown) => {
     throw isUnavailable(thrown) ? new Interrupted("away", "the record could not give the prompt") : thrown;

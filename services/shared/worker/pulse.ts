@@ -1,6 +1,6 @@
 /**
- * The sign of life of one engine: with every layer and step it finishes, all who wait for it know that they wait for something that lives,
- * whichever of the workers on this engine holds them.
+ * The sign of life of one engine. Each layer or step it finishes tells all jobs that wait for it, on any worker, that
+ * the engine is alive.
  */
 export class Pulse {
   readonly #listeners = new Set<() => void>();

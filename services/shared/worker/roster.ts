@@ -5,23 +5,29 @@ import type { Clock } from "../runtime/clock.ts";
 import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 
-/** A nudge may be missed: how often the marks themselves are looked at, and how long after a job came for the first time. */
+/** A nudge may be lost, so cancel marks are read this often, and for the first time this long after a job arrived. */
 const LOOK_MS = 1_000;
 const FIRST_LOOK_MS = 100;
-/** Claims live for seconds: a pulse that comes sooner after the last one tells nobody anything, and a worker may hold many jobs. */
+/**
+ * Shortest time between two pulses. Claims live for seconds, so a sooner pulse would tell nothing, and a worker may
+ * hold many jobs.
+ */
 const PULSE_MS = 20;
-/** Nudges for jobs that are not here are remembered: the job may be on its way to us. */
+/** Nudges remembered for jobs that are not here: such a job may be on its way to us. */
 const HEARD_MAX = 4_096;
 
-/** Who makes way for work that goes before his own, and why. */
+/** A job that makes way for work that goes first, and why. */
 export interface Leaver {
   readonly job: HeldJob;
   readonly reason: Interrupted;
 }
 
-/** The jobs a worker holds now, and the one place that hears for all of them of cancels, deadlines and the end of the worker. */
+/**
+ * The jobs a worker holds now, and the one place that learns of cancels, deadlines and the worker's end for all of
+ * them.
+ */
 export class Roster {
-  /** Each with what takes back its first look. */
+  /** Each job with the function that cancels its first look. */
   readonly #jobs = new Map<HeldJob, () => void>();
   readonly #heard = new Set<string>();
   readonly #registry: Registry;
@@ -33,7 +39,10 @@ export class Roster {
     this.#clock = clock;
   }
 
-  /** From now on the job hears of everything. What happened before is looked up: at once after a nudge, else if it is still here in a moment. */
+  /**
+   * From now on the job learns of everything. Its cancel mark is read at once if a nudge came before, else in a moment
+   * if it is still here.
+   */
   add(job: HeldJob): void {
     const look = () => void this.#look(job);
     this.#jobs.set(job, this.#clock.after(FIRST_LOOK_MS, look));
@@ -45,7 +54,7 @@ export class Roster {
     this.#jobs.delete(job);
   }
 
-  /** The engine finished a layer or a step for somebody: all who wait for it keep their claims. */
+  /** The engine finished a layer or a step for some job: all jobs that wait for it keep their claims. */
   pulse(): void {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#pulsedMs + PULSE_MS) return;
@@ -53,22 +62,23 @@ export class Roster {
     for (const job of this.#jobs.keys()) job.pulse();
   }
 
-  /** The worker ends: what the engine computes right now is finished, then every job is handed back. */
+  /** The worker ends: the engine finishes what it is computing, then every job is handed back. */
   drain(): void {
     for (const job of this.#jobs.keys()) job.handBack(drained());
   }
 
   /**
-   * Who makes way for work of `lane`, and why: of jobs of the lanes behind it the one of the last lane that came last, else of those of its own whose turn is
-   * over the one that came last. The first of several keeps its place there: whatever others come, it gets done. Null while nobody may, or somebody is on the
-   * way out already. `taken`: slots, of which some may belong to jobs that are being claimed.
+   * The job that makes way for work of `lane`, and why: of the jobs of lanes behind it, the latest of the last lane;
+   * else, of those of its own lane whose turn is over, the latest. The first of several jobs is not put out by its own
+   * lane, so that it gets done whatever else comes. Null while no job may leave, or one is already leaving. `taken`:
+   * occupied slots, some of which may belong to jobs that are being claimed.
    */
   leaver(taken: number, lane: Lane): Leaver | null {
     if ([...this.#jobs.keys()].some(({ leaving }) => leaving)) return null;
     return this.leavers(taken, lane)[0] ?? null;
   }
 
-  /** All who may be put out for work of `lane`, in the order of `leaver`. */
+  /** All jobs that may be put out for work of `lane`, in the order of `leaver`. */
   leavers(taken: number, lane: Lane): readonly Leaver[] {
     const jobs = [...this.#jobs.keys()];
     const behind = jobs
@@ -85,7 +95,7 @@ export class Roster {
     ];
   }
 
-  /** Whether interactive work whose turn is over keeps its place all the same, since the store lacks what it did. */
+  /** Whether an interactive job whose turn is over keeps its place because its work is not stored. */
   get stuck(): boolean {
     return [...this.#jobs.keys()].some(({ request, turn, turnIsOver }) => request.lane !== "batch" && turn.over && !turnIsOver);
   }
@@ -99,7 +109,7 @@ export class Roster {
     }, stop);
   }
 
-  /** Looks at deadlines and cancel marks, for nudges that did not come and for jobs that wait. Rejects when `stop` aborts. */
+  /** Checks deadlines and cancel marks, for lost nudges and for jobs that wait. Rejects when `stop` aborts. */
   async watch(stop: AbortSignal): Promise<never> {
     for (;;) {
       await this.#clock.sleep(LOOK_MS, stop);
@@ -109,7 +119,7 @@ export class Roster {
 
   async #look(job: HeldJob): Promise<void> {
     job.expireIfDue();
-    const by = await this.#registry.cancelMark(job.jobId).catch(() => null); // the record is away: the next look is a second off
+    const by = await this.#registry.cancelMark(job.jobId).catch(() => null); // the record is away: the next look is a second later
     if (by !== null) job.interrupt(new Interrupted("cancelled", by));
   }
 }

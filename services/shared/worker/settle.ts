@@ -8,8 +8,8 @@ import type { HeldJob } from "./held-job.ts";
 import { Interrupted } from "./interrupted.ts";
 
 /**
- * The event that ends our part, then the message of the next phase, then the ack: whatever dies in between, a message remains. `ready`: what
- * whoever comes next would miss, on its way to the store while the event is on its way to the record.
+ * Appends the event that ends our part, sends the next phase's message, then acks: whatever dies in between, a message
+ * remains. `ready`: uploads the next worker would miss, under way while the event is appended.
  */
 export async function passOn(bus: Bus, job: HeldJob, next: Phase, event: JobEvent, ready?: Promise<void>): Promise<void> {
   await job.end(event);
@@ -23,7 +23,9 @@ export async function finish(job: HeldJob, event: JobEvent): Promise<void> {
   job.message.ack();
 }
 
-/** Ends the part of a worker whose work threw: once, at this one place. After a lost claim we own nothing, so we touch nothing. */
+/**
+ * The one place that ends our part in a job whose work threw. After a lost claim we own nothing, so we touch nothing.
+ */
 export async function settle({ bus, log: parent }: Pick<WorkerDeps, "bus" | "log">, job: HeldJob, thrown: unknown): Promise<void> {
   const log = parent.child({ jobId: job.jobId, phase: job.claim.phase });
   const cause: unknown = job.signal.aborted ? job.signal.reason : thrown;
@@ -44,7 +46,7 @@ async function stopped(bus: Bus, job: HeldJob, { why, message }: Interrupted): P
       return finish(job, { type: "cancelled", by: message });
     case "expired":
       return finish(job, { type: "expired" });
-    case "yielded": // a message that is given back comes first again
+    case "yielded": // a message that is nacked would come first again
       return passOn(bus, job, job.claim.phase, { type: "released", reason: message, excused: true });
     case "drained":
     case "overtaken":
@@ -56,7 +58,7 @@ async function stopped(bus: Bus, job: HeldJob, { why, message }: Interrupted): P
   }
 }
 
-/** What we did not foresee may be this worker's own trouble, so others may try it; the attempts in the log bound that. */
+/** An unforeseen error may be this worker's own trouble, so others may try; the attempts in the log bound that. */
 async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<void> {
   log.warn({ err: error }, "the work on a job failed");
   if (!error.retryable && error.code !== "INTERNAL") {
@@ -68,12 +70,13 @@ async function broken(log: Logger, job: HeldJob, error: ServingError): Promise<v
 }
 
 /**
- * Until a job that waits for another's segments, or for the record, looks again: 250 ms at first, then about a quarter of the time it has waited already. A look
- * costs two events and a load of the prefix, and a long prefill may have many who wait.
+ * Until a job that waits for another's segments, or for the record, looks again: 250 ms at first, then about a quarter
+ * of the time it has waited already. A look costs two events and a load of the prefix, and many jobs may wait for one
+ * long prefill.
  */
 export const waitingMs = (looks: number): number => Math.min(250 * 1.25 ** Math.max(0, looks - 1), 15_000);
 
 const RETRY_MS_MAX = 30_000;
 
-/** Until a job that failed is tried again: 250 ms, doubled with every attempt. */
+/** Until a failed job is tried again: 250 ms, doubled with every attempt. */
 export const retryMs = (attempt: number): number => Math.min(250 * 2 ** Math.min(20, Math.max(0, attempt - 1)), RETRY_MS_MAX);

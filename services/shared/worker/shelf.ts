@@ -1,14 +1,16 @@
 import type { Memory } from "../runtime/memory.ts";
 import type { SegmentKey } from "../segments/contract.ts";
 
-/** What a job has taken from the shelf; it lives at least until it is put back. */
+/** A value taken from the shelf; it lives at least until it is put back. */
 export interface Taken {
   readonly memory: Memory;
   /** Idempotent. */
   putBack(): void;
 }
 
-/** Values that jobs of this worker hold now: a neighbour with the same prefix shares the bytes instead of fetching them again. */
+/**
+ * Values that jobs of this worker hold now. Jobs with the same prefix share the bytes instead of fetching them again.
+ */
 export class Shelf {
   readonly #entries = new Map<SegmentKey, Entry>();
 
@@ -16,7 +18,7 @@ export class Shelf {
     return this.#entries.size;
   }
 
-  /** The value, fetched by whoever asks first; null if `fetch` found none. */
+  /** The value, fetched for the first caller; null if `fetch` found none. */
   async take(key: SegmentKey, fetch: () => Promise<Memory | null>): Promise<Taken | null> {
     const entry = this.#entries.get(key) ?? this.#add(key, fetch());
     const putBack = this.#join(key, entry);
@@ -31,7 +33,10 @@ export class Shelf {
     return null;
   }
 
-  /** Keeps a value that is here, or on its way, until the returned function is called, which is idempotent; null if it is neither. */
+  /**
+   * Keeps a value that is here, or being fetched, until the returned function is called; null if it is neither. Calling
+   * it again does nothing.
+   */
   keep(key: SegmentKey): (() => void) | null {
     const entry = this.#entries.get(key);
     return entry === undefined ? null : this.#join(key, entry);
@@ -40,7 +45,7 @@ export class Shelf {
   #add(key: SegmentKey, memory: Promise<Memory | null>): Entry {
     const entry: Entry = { users: 0, memory, found: null };
     this.#entries.set(key, entry);
-    const missing = () => this.#forget(key, entry); // whoever keeps it keeps nobody from asking again
+    const missing = () => this.#forget(key, entry); // a job that keeps a miss keeps no other from fetching again
     memory.then((found) => {
       entry.found = found;
       if (found === null) missing();
@@ -66,7 +71,7 @@ export class Shelf {
 interface Entry {
   users: number;
   readonly memory: Promise<Memory | null>;
-  /** What came of it. */
+  /** What was fetched; null before, and for a miss. */
   found: Memory | null;
 }
 

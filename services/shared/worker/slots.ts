@@ -1,7 +1,7 @@
 import type { Clock } from "../runtime/clock.ts";
 import { Pause } from "../runtime/pause.ts";
 
-/** A bounded number of pieces of work under way. */
+/** A bounded set of pieces of work that run at once. */
 export class Slots {
   readonly #max: number;
   readonly #running = new Set<Promise<unknown>>();

@@ -16,20 +16,20 @@ import { Slots } from "./slots.ts";
 
 /** How long one pull waits for a message; also the longest until a lost connection is noticed and tried again. */
 const PULL_MS = 2_000;
-/** How often a worker without a free slot, or without room, looks whether work waits that goes before its own. */
+/** How often a worker without a free slot, or without room, checks for work that goes before its own. */
 const MAKE_WAY_MS = 250;
-/** The record is away: the pause before the next try. */
+/** Pause before the next pull while the record is away. */
 const AWAY_MS = 500;
 
 interface StationOptions extends Pick<WorkerSettings, "model" | "worker" | "claimMs" | "beatMs"> {
   readonly phase: Phase;
   /** How long a job keeps its slot at least while others of its lane wait; infinite: to its end. */
   readonly turnMs: number;
-  /** What is computed without a break takes so long; told beside `turnMs`. */
+  /** How long one uninterrupted computation takes; reported in the beat beside `turnMs`. */
   readonly chunkMs?: number;
   /** Jobs held at once. */
   readonly slots: number;
-  /** For what they hold. */
+  /** Room for the KV of these jobs. */
   readonly room: KvRoom;
 }
 
@@ -39,8 +39,8 @@ type StationDeps = Omit<WorkerDeps, "engine" | "store" | "grammars">;
 type Work = (job: HeldJob) => Promise<void>;
 
 /**
- * Pulls work while there is a free slot, claims it and has it done, until `stop` aborts; then hands back what it holds and resolves. A
- * claim is the right to append; losing it ends the work in silence.
+ * Pulls work while there is a free slot, claims it and has it done, until `stop` aborts; then hands back what it holds
+ * and resolves. A claim is the right to append; losing it ends the work in silence.
  */
 export async function station(deps: StationDeps, options: StationOptions, work: Work, stop: AbortSignal): Promise<void> {
   const { bus, clock, metrics } = deps;
@@ -79,15 +79,18 @@ interface Station extends StationDeps, StationOptions {
   readonly figures: ReturnType<typeof figuresOf>;
 }
 
-/** Of slots, or of room for what a job holds: then nothing is pulled. */
+/** Whether slots are short, or room for the KV of a job: then nothing is pulled. */
 const isShort = ({ held, room }: Station): boolean => held.full || room.first !== null;
 
-/** Claims the job of a message. From then on it hears of everything, whether it has a place or waits for one. Null if it is not ours to do now. Never rejects. */
+/**
+ * Claims the job of a message. From then on the job learns of cancels and deadlines, whether it has a slot or waits for
+ * one. Null if it is not ours to do now. Never rejects.
+ */
 async function take(here: Station, message: Message): Promise<HeldJob | null> {
   const { bus, log, phase, roster, pace, figures } = here;
   const job = await claimJob(bus, here, message).catch((error: unknown) => {
     if (!isDamaged(error)) log.warn({ err: error, jobId: message.item.jobId }, "a message is left for later");
-    return null; // a job that cannot be read is told once, by the log; its message comes again, perhaps to a newer version
+    return null; // the log tells of an unreadable job once; its message comes again, perhaps to a newer version
   });
   if (job === null) return null;
   pace.begin(job);
@@ -97,7 +100,7 @@ async function take(here: Station, message: Message): Promise<HeldJob | null> {
   return job;
 }
 
-/** From a claim to the event that ends our part. Never rejects: what cannot be handed back is taken over. */
+/** From a claim to the event that ends our part. Never rejects: a job that cannot be handed back is taken over. */
 async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal): Promise<void> {
   const { phase, roster, pace, figures } = here;
   try {
@@ -116,7 +119,7 @@ async function carry(here: Station, work: Work, job: HeldJob, stop: AbortSignal)
 
 function count(figures: Station["figures"], phase: Phase, { ended, history, request }: HeldJob): void {
   figures.ended.inc({ phase, end: ended?.event.type ?? "lost" });
-  if (ended?.event.type !== "handed_over" || loggedTokens(history).length > 0) return; // else the first token was there before
+  if (ended?.event.type !== "handed_over" || loggedTokens(history).length > 0) return; // else an earlier hand-over drew the first token
   figures.first.observe({ lane: request.lane }, sinceSubmittedMs(history, ended) / 1_000);
 }
 
@@ -135,7 +138,7 @@ const figuresOf = (metrics: Metrics) => ({
 
 const WAIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000];
 
-/** The signs of life, and the ears for cancels and deadlines. */
+/** Sends beats, and watches for cancels and deadlines, until `done` aborts. */
 async function inBackground(here: Station, done: AbortSignal) {
   const { bus, clock, log, phase, model, worker, beatMs, roster, held, reach, slots, turnMs, chunkMs, pace, room, figures } = here;
   const turns = () => Number.isFinite(turnMs) && !roster.stuck && { turnMs, chunkMs };
@@ -150,13 +153,14 @@ async function inBackground(here: Station, done: AbortSignal) {
     if (!done.aborted) log.error({ err: error }, "a background loop of the worker ended");
   };
   await Promise.all(loops.map((loop) => loop.catch(ended)));
-  await bus.registry.retire(phase, worker).catch(() => {}); // its beat ends by itself
+  await bus.registry.retire(phase, worker).catch(() => {}); // its beat expires
 }
 
 /**
- * Has work done for which nobody else has a free slot, while this worker is short of slots or room: at once where whoever waits for room is of a lane
- * behind, else once somebody here may make way. What waits is claimed before anybody leaves: of many workers one makes way for it, and only for what is to
- * be done. Its claim is kept while it waits for the slot.
+ * Takes work for which no other worker has a free slot, while this one is short of slots or room: at once if the job
+ * that waits for room is of a lane behind, else once a job here may make way. The work is claimed before any job
+ * leaves, so that of many workers only one makes way, and only for work that is to be done. Its claim is kept while it
+ * waits for the slot.
  */
 async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<void> {
   const { clock, held } = here;
@@ -171,7 +175,10 @@ async function overtake(here: Station, work: Work, stop: AbortSignal): Promise<v
   }
 }
 
-/** The next of the lanes before that of whoever waits for room, or before the batch lane where nobody does; and who makes way where no slot is free. */
+/**
+ * The next message of the lanes before that of the job that waits for room, or before the batch lane if none waits; and
+ * the job that makes way if no slot is free.
+ */
 async function overtaker({ bus, phase, model, roster, held, room }: Station) {
   for (const lane of LANES.slice(0, rank(room.first?.request.lane ?? "batch"))) {
     const leaver = held.full ? roster.leaver(held.taken, lane) : null;
@@ -182,7 +189,7 @@ async function overtaker({ bus, phase, model, roster, held, room }: Station) {
   return null;
 }
 
-/** Has the next job done while there is a free slot, which it occupies from its message on. */
+/** Pulls the next job and has it done in a free slot, which it occupies from its message on. */
 async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void> {
   const { bus, clock, phase, model, held, reach, room } = here;
   try {
@@ -195,6 +202,6 @@ async function pull(here: Station, work: Work, stop: AbortSignal): Promise<void>
   } catch (error) {
     if (stop.aborted) return;
     reach.failed("work", error);
-    await clock.sleep(AWAY_MS, stop).catch(() => {}); // stop: the loop looks
+    await clock.sleep(AWAY_MS, stop).catch(() => {}); // stopped: the loop checks
   }
 }

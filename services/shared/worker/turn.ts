@@ -2,15 +2,16 @@ import type { LogRecord } from "../bus/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { furthest } from "./history.ts";
 
-/** A turn goes on for at least so many times as long as it took to repeat what had been done. */
+/** A turn lasts at least this many times as long as repeating earlier work took. */
 const GAIN = 4;
 
 /**
- * How long a job keeps its place at least, though others wait. It repeats what turns before it did: what was stored is loaded, and what was lost is
- * computed again. So whatever becomes of the store, each turn but the last gains four times what it repeats.
+ * The shortest time a job keeps its place while others wait. A turn first repeats earlier ones: what was stored is
+ * loaded, and what was lost is computed again. So whatever becomes of the store, each turn but the last gains four
+ * times what it repeats.
  */
 export class Turn {
-  /** Tokens of the prompt that were done in the turns before. */
+  /** Prompt tokens done in earlier turns. */
   readonly stoodAt: number;
   readonly #clock: Clock;
   readonly #turnMs: number;
@@ -19,7 +20,7 @@ export class Turn {
   #firstMs: number | null = null;
   #overMs = Number.POSITIVE_INFINITY;
 
-  /** `turnMs`: the shortest turn; infinite where jobs keep their places. */
+  /** `turnMs`: the shortest turn; infinite where a job keeps its place to the end. */
   constructor(clock: Clock, turnMs: number, history: readonly LogRecord[]) {
     this.#clock = clock;
     this.#turnMs = turnMs;
@@ -31,12 +32,12 @@ export class Turn {
     this.#begunMs = this.#clock.monotonicMs();
   }
 
-  /** What was stored is here. Then the job may wait for its neighbours' chunks: that repeats nothing. */
+  /** What was stored is loaded. From here the job may wait for other jobs' chunks, which repeats nothing. */
   loaded(): void {
     this.#loadMs = this.#clock.monotonicMs() - this.#begunMs;
   }
 
-  /** So much of the prompt is done; first, where the sequence was opened. */
+  /** `done` prompt tokens are done. The first call is for where the sequence was opened. */
   reached(done: number): void {
     const nowMs = this.#clock.monotonicMs();
     this.#firstMs ??= nowMs;

@@ -1,13 +1,13 @@
 type Upload = () => Promise<void>;
 
-/** Values on their way to the store while the engine goes on: at most `max` at once, the rest in line. */
+/** Uploads to the store in the background: at most `max` at once, the rest in line. */
 export class Uploads {
   readonly #max: number;
   readonly #spare: () => Upload | null;
   readonly #waiting: Upload[] = [];
   readonly #running = new Set<Promise<void>>();
 
-  /** `spare`: asked for one more while there is room and nothing stands in line. */
+  /** `spare`: asked for one more upload while there is room and the line is empty. */
   constructor(max: number, spare: () => Upload | null = () => null) {
     this.#max = max;
     this.#spare = spare;
@@ -19,7 +19,7 @@ export class Uploads {
     this.#start();
   }
 
-  /** Resolves once nothing stands in line: the engine never runs further ahead of the store than one chunk. */
+  /** Resolves once the line is empty: the engine never runs further ahead of the store than one chunk. */
   async caughtUp(): Promise<void> {
     while (this.#waiting.length > 0) await Promise.race(this.#running);
   }

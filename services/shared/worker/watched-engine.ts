@@ -2,12 +2,13 @@ import type { Engine } from "../engine/engine.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { ServingError } from "../runtime/errors.ts";
 
-/** How often an engine at work is looked at. */
+/** How often a busy engine is checked. */
 const LOOK_MS = 1_000;
 
 /**
- * The same engine, watched until `done` aborts: `onStall` is called once if calls wait for it and it finishes nothing, not even a layer, for
- * about `stallMs`. Counted in looks, not by the clock, so that a process that was stopped for a while and goes on is not accused.
+ * The same engine, watched until `done` aborts: `onStall` is called once if calls wait for it and it finishes nothing,
+ * not even a layer, for about `stallMs`. Time is counted in looks, not by the clock, so that a process that was
+ * suspended for a while is not taken for a stall.
  */
 export function watched(engine: Engine, clock: Clock, stallMs: number, done: AbortSignal, onStall: (error: ServingError) => void): Engine {
   let calls = 0;

@@ -138,6 +138,16 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(await collect(bus.log.follow("job", all.at(-1)!.sequence, never))).toEqual([]);
     });
 
+    test("tells a reader who knows more than the log holds that it lost that, while the job goes on and once it ended", async () => {
+      const bus = await fresh(kind);
+      const claim = await submitAndClaim(bus, "job");
+      const beyond = (await claim.append(tokens(0, 0)))!.sequence + 1_000;
+      const lost = { code: "UNAVAILABLE", message: expect.stringContaining("lost events of job") };
+      await expect(collect(bus.log.follow("job", beyond, AbortSignal.timeout(20_000)))).rejects.toMatchObject(lost);
+      await claim.append(finished);
+      await expect(collect(bus.log.follow("job", beyond, never))).rejects.toMatchObject(lost);
+    });
+
     test("loses nothing to a reader who knows how the log begins, even if all of it came before he listened", async () => {
       const bus = await fresh(kind);
       const begun = [await bus.log.submit("job", request())];

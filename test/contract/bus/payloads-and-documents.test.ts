@@ -126,6 +126,29 @@ describe.each(["memory", "nats"])("%s", (kind) => {
       expect(found).toEqual(ids);
     });
 
+    test("are read to an end under a writer that never stops, each of them, also one that is written anew", async () => {
+      const bus = await fresh(kind);
+      const places = new Map<string, number>();
+      const write = async (id: string) => {
+        const at = await place(bus.documents.put("batch", "t", id, "x".repeat(20_000), places.get(id) ?? 0));
+        places.set(id, at);
+        return at;
+      };
+      const ids = Array.from({ length: 300 }, (_, i) => `${i}`); // more than a page of NATS
+      for (const id of ids) await write(id);
+      expect(await bus.documents.end("batch")).toBe(places.get("299"));
+      const found = new Set<string>();
+      let [read, moved] = [0, 300];
+      for await (const { id } of documentsBehind(bus, "batch", null, 0)) {
+        found.add(id);
+        if (++read > 3_000) break;
+        if (read === 1) await write("299"); // before it is read
+        await write(`${moved++}`);
+      }
+      expect(read).toBeLessThan(3_000);
+      expect(ids.filter((id) => !found.has(id))).toEqual([]);
+    });
+
     test("are told apart by kind, tenant and id, and listed in the order they were last written", async () => {
       const { documents } = await fresh(kind);
       const places = new Map<string, number>();

@@ -5,7 +5,7 @@ import { freshStores, name, PIECE, put } from "../../support/fresh-redis.ts";
 import { LossyProxy } from "../../support/proxy.ts";
 import { type RedisServer, startRedis } from "../../support/redis.ts";
 import { beginToMove, endMove, moveKeys, type RedisCluster, startRedisCluster } from "../../support/redis-cluster.ts";
-import { sample } from "../../support/segments.ts";
+import { type Sample, sample } from "../../support/segments.ts";
 
 const { openStore, get } = freshStores();
 let cluster: RedisCluster;
@@ -121,6 +121,32 @@ test("one master emptied, or standing still: its values are misses, within a dea
     victim.resume();
   }
   await vi.waitFor(async () => expect(await putAll(store)).toEqual(all(true)), { timeout: 20_000 });
+});
+
+test("the first of the setting stands still from the start: what others hold is there long before its deadline", async () => {
+  const [still, ...others] = cluster.masters;
+  const theirs: Sample[] = [];
+  for (const value of values) if ((await cluster.ownerOf(name(value))) !== still) theirs.push(value);
+  await still!.pause();
+  try {
+    const store = openStore([still!, ...others].map(({ url }) => url).join(), { timeoutMs: 60_000 });
+    let isStored = false;
+    await vi.waitFor(
+      () => {
+        void put(store, theirs[0]!).then((done) => {
+          isStored ||= done;
+        });
+        expect(isStored).toBe(true);
+      },
+      { timeout: 20_000 },
+    );
+    for (const value of theirs) expect(await put(store, value)).toBe(true);
+    for (const value of theirs) expect(await get(store, value)).toBe(true);
+    expect(store.stats().failures).toBe(0);
+    await store.close(); // and with it what waits for the one that stands still
+  } finally {
+    still!.resume();
+  }
 });
 
 test("a single server in place of the cluster, under the same name: found once no master answers", async () => {

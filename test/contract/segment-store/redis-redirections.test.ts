@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { freePort } from "../../../services/cli/cluster/ports.ts";
 import { systemClock } from "../../../services/shared/runtime/clock.ts";
 import { slotOf } from "../../../services/shared/segments/redis/slots.ts";
-import { freshStores, name } from "../../support/fresh-redis.ts";
+import { freshStores, name, PIECE, stored } from "../../support/fresh-redis.ts";
 import { fakeNode } from "../../support/impostor.ts";
 import { sample } from "../../support/segments.ts";
 
@@ -16,12 +16,14 @@ const isMap = (command: readonly string[]) => command[0]!.toLowerCase() === "clu
 const reads = (commands: readonly (readonly string[])[]) => commands.filter(([word]) => word === "GETEX").length;
 const maps = (commands: readonly (readonly string[])[]) => commands.filter(isMap).length;
 const mapTo = (port: number, host = "127.0.0.1") => `*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$${host.length}\r\n${host}\r\n:${port}\r\n`;
+/** Each node has all the time it is given to tell the map, also where this machine stands still for a moment: nobody else is asked meanwhile. */
+const patient = { ...systemClock, after: () => () => {} };
 const unread = () => expect.fail("nobody is to ask this");
 
 test("MOVED: asked again there at once, however many; the map is asked for once", async () => {
   const owner = await fakeNode((command) => (isMap(command) ? mapTo(owner.port) : ABSENT));
   const first = await fakeNode((command) => (isMap(command) ? mapTo(owner.port) : `-MOVED ${slot} 127.0.0.1:${owner.port}\r\n`));
-  const store = openStore(first.url, { connections: 1 });
+  const store = openStore(first.url, { connections: 1, clock: patient });
   await Promise.all(Array.from({ length: 30 }, () => get(store, value)));
   await vi.waitFor(() => expect([...first.sockets].every((socket) => socket.destroyed)).toBe(true), { timeout: 20_000 }); // it has no slots
   await get(store, value);
@@ -87,7 +89,7 @@ async function storeAt(answer: (command: readonly string[], port: number) => str
   const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line)) });
   return {
     home,
-    store: openStore(`redis://127.0.0.1:1,${home.url}`, { log }),
+    store: openStore(`redis://127.0.0.1:1,${home.url}`, { log, clock: patient }),
     tell: () => told.map(({ msg, operation, server, reason }) => [msg, operation, server, reason].filter(Boolean).join(" ")),
   };
 }
@@ -164,7 +166,7 @@ test.each([
   let [isLost, nowMs] = [false, 0];
   const successor = await fakeNode((command) => (isMap(command) ? mapTo(successor.port) : ABSENT));
   const master = await fakeNode((command) => (isMap(command) ? mapTo(master.port) : isLost ? lost() : ABSENT));
-  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const clock = { ...patient, monotonicMs: () => nowMs };
   const store = openStore(`redis://127.0.0.1:1,${master.url},${successor.url}`, { timeoutMs: 500, clock });
   await vi.waitFor(() => works(store), { timeout: 20_000 });
   isLost = true;
@@ -174,6 +176,92 @@ test.each([
   expect([maps(master.commands), reads(successor.commands)]).toEqual([1, 0]);
   await store.close();
   await Promise.all([master.stop(), successor.stop()]);
+});
+
+test("the map is asked for at each master in turn, at the servers of the setting where none tells, and at a lost one last", async () => {
+  let [tells, nowMs] = [true, 0];
+  const order: string[] = [];
+  const node = (who: string) =>
+    fakeNode((command): string => {
+      if (!isMap(command)) return "-CLUSTERDOWN Hash slot not served\r\n";
+      order.push(who);
+      return tells ? `*2\r\n${rangeOf(0, 0, "one")}${rangeOf(1, 1, "two")}` : "-ERR no\r\n";
+    });
+  const nodes = { seed: await node("seed"), one: await node("one"), two: await node("two") };
+  function rangeOf(first: number, last: number, who: "one" | "two"): string {
+    return `*3\r\n:${first}\r\n:${last}\r\n*2\r\n$9\r\n127.0.0.1\r\n:${nodes[who].port}\r\n`;
+  }
+  const told: string[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line).msg) });
+  const clock = { ...patient, monotonicMs: () => nowMs };
+  const store = openStore(`${nodes.seed.url},redis://127.0.0.1:1`, { log, clock });
+  const asked = async (count: number) => {
+    await vi.waitFor(
+      async () => {
+        if (order.length < count) nowMs += 1_000;
+        await get(store, value); // in no slot that has a master
+        expect(order.length).toBeGreaterThanOrEqual(count);
+      },
+      { timeout: 20_000 },
+    );
+    return order.splice(0);
+  };
+  expect(await asked(1)).toEqual(["seed"]);
+  const turns = [await asked(1), await asked(1), await asked(1), await asked(1)].flat();
+  expect(turns).toEqual(turns[0] === "one" ? ["one", "two", "one", "two"] : ["two", "one", "two", "one"]);
+  tells = false;
+  const all = await asked(3);
+  expect([all.slice(0, 2).sort(), all[2]]).toEqual([["one", "two"], "seed"]);
+  await vi.waitFor(() => expect(told).toContain("no node of the Redis Cluster tells who has which slots"), { timeout: 20_000 });
+  await store.close();
+  await Promise.all(Object.values(nodes).map((each) => each.stop()));
+});
+
+test("a node that stands still is asked alone for a moment only, though it has a deadline of a minute", async () => {
+  const still = await fakeNode(() => "");
+  const owner = await fakeNode((command) => (isMap(command) ? mapTo(owner.port) : ABSENT));
+  const told: string[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line).msg) });
+  const store = openStore(`${still.url},${owner.url}`, { log, timeoutMs: 60_000 });
+  await vi.waitFor(() => expect(told).toEqual(["a server of the segment store is asked nothing any more"]), { timeout: 20_000 });
+  expect(await get(store, value)).toBeNull();
+  expect([maps(still.commands), store.stats().misses, store.stats().failures]).toEqual([1, 1, 0]);
+  await store.close();
+  await Promise.all([still.stop(), owner.stop()]);
+});
+
+test("a master that has no slots any more is left only once what moves there has been moved, also by way of another", async () => {
+  const large = sample("a", PIECE + 10);
+  const bytes = stored(large);
+  const first = bytes.length - 10;
+  const bulk = (piece: Buffer) => Buffer.concat([Buffer.from(`$${piece.length}\r\n`), piece, Buffer.from("\r\n")]);
+  let give = (_reply: Buffer) => {};
+  const importing = await fakeNode((command) =>
+    command[0] === "ASKING"
+      ? "+OK\r\n"
+      : new Promise<Buffer>((resolve) => {
+          give = resolve;
+        }),
+  );
+  const owner = await fakeNode((command) => (isMap(command) ? mapTo(owner.port) : ABSENT));
+  const left = await fakeNode((command) => {
+    if (isMap(command)) return mapTo(owner.port);
+    if (!isOf(command, large)) return `-MOVED ${slotOf(name(other))} 127.0.0.1:${owner.port}\r\n`;
+    return command[1] === name(large) ? `-ASK ${slotOf(name(large))} 127.0.0.1:${importing.port}\r\n` : bulk(bytes.subarray(first));
+  });
+  const told: string[] = [];
+  const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line).server) });
+  const store = openStore(left.url, { log, connections: 1 });
+  const reading = get(store, large);
+  await vi.waitFor(() => expect(reads(importing.commands)).toBe(1), { timeout: 20_000 });
+  await get(store, other);
+  await vi.waitFor(() => expect(told).toEqual([`127.0.0.1:${left.port}`]), { timeout: 20_000 });
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve))); // what is idle would be closed by now
+  give(bulk(bytes.subarray(0, first)));
+  expect(await reading).toBe(true);
+  await vi.waitFor(() => expect([...left.sockets].every((socket) => socket.destroyed)).toBe(true), { timeout: 20_000 });
+  await store.close();
+  await Promise.all([left.stop(), importing.stop(), owner.stop()]);
 });
 
 test("what fails where a command was sent on to is told of that server, once", async () => {
@@ -214,7 +302,7 @@ test("closed while it asks for the map: nothing is told", async () => {
   const told: string[] = [];
   const log = pino({}, { write: (line: string) => void told.push(line) });
   const store = openStore(`${node.url},${node.url.replace("127.0.0.1", "localhost")}`, { log });
-  await vi.waitFor(() => expect(maps(node.commands)).toBe(1), { timeout: 20_000 });
+  await vi.waitFor(() => expect(maps(node.commands)).toBe(2), { timeout: 20_000 }); // by each name
   await store.close();
   await node.stop();
   expect(told).toEqual([]);

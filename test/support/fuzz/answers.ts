@@ -34,7 +34,7 @@ export async function ask({ api }: Served, path: string, options: RequestInit = 
 export const postJson = (served: Served, path: string, body: Json) =>
   ask(served, path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
-/** Nobody is to blame on our side, and a refusal has the form that clients of the surface read. */
+/** The server made no mistake, and a refusal has the form that clients of the surface read. */
 export function check({ path, status, headers, text }: Answered): void {
   expect(status, text).toBeLessThan(500);
   expect(headers.get("x-request-id")).toMatch(/^req_[0-9a-z]{20}$/);

@@ -1,4 +1,4 @@
-/** Requests that are answered, one of each surface, holding whatever it can hold, and paths that mean something. */
+/** Requests that are answered, one of each surface with every field it can have, and paths that mean something. */
 
 /** Answers stay short, whatever the request says. */
 export const TOKENS = 6;

@@ -2,8 +2,9 @@ import { type Backend, bytesIn, floats, ints, type Operation, type Stream, type 
 import { joined } from "../../../services/shared/runtime/joined.ts";
 
 /**
- * One operation on fixed random inputs, cut anywhere into runs of rows. `run` does rows [from, to) on fresh or given state and returns
- * its outputs for those rows; runs are made in order, so state (rings) carries over as it does between chunks.
+ * One operation on fixed random inputs, cut anywhere into runs of rows. `run` does rows [from, to) on fresh or given
+ * state and returns its outputs for those rows; runs are made in order, so state (rings) carries over as it does
+ * between chunks.
  */
 export interface Case {
   readonly operation: Operation;
@@ -12,11 +13,13 @@ export interface Case {
   /** Fresh copies of what the operation changes in place. */
   state(): readonly Tensor[];
   run(stream: Stream, state: readonly Tensor[], from: number, to: number): readonly Tensor[];
-  /** Replaces the comparison of output `i` with the reference where equal bits or nearness per value is not the claim. */
+  /**
+   * Replaces the comparison of output `i` with the reference where equal bits or nearness per value is not the claim.
+   */
   readonly compare?: Readonly<Record<number, (actual: Output, expected: Output, all: readonly Output[]) => string | null>>;
 }
 
-/** What one output became, all rows together. */
+/** One output, all rows together. */
 export interface Output {
   readonly dtype: Tensor["dtype"];
   readonly width: number;
@@ -56,7 +59,10 @@ export function difference(tolerance: "bits" | "rel", actual: Output, expected: 
 const largest = ({ width, values }: Output, row: number): number =>
   values.subarray(row * width, (row + 1) * width).reduce((most, v) => Math.max(most, Number.isFinite(v) ? Math.abs(v) : 0), 0);
 
-/** null, or the first value that is further from the expected one than `fraction` of its row's `scale` (and one step of bf16). */
+/**
+ * null, or the first value that is further from the expected one than `fraction` of its row's `scale` (and one step of
+ * bf16).
+ */
 export function near(fraction: number, actual: Output, expected: Output, scale = largest): string | null {
   if (actual.values.length !== expected.values.length) return `${actual.values.length} values, expected ${expected.values.length}`;
   for (let row = 0; row * expected.width < expected.values.length; row++) {

@@ -1,6 +1,8 @@
 import * as door from "../../../services/shared/engine/kernels.ts";
 
-/** Native memory made while a case is built and run; `releaseAll` gives it back, so that a test can count what leaked. */
+/**
+ * Native memory made while a case is built and run; `releaseAll` gives it back, so that a test can count what leaked.
+ */
 const owned: { release(): void }[] = [];
 
 const own = (t: door.Tensor): door.Tensor => {

@@ -89,7 +89,7 @@ test("a list of files holds of each what it tells, and not where its parts lie",
       return { tenant: tenant!, id, text: text(id), place: after + i + 1, storedMs: 1 };
     });
   const before = heapBytes();
-  const files = await filesOf({ ...bus, documents: overriding(bus.documents, { behind }) }, "t");
+  const files = await filesOf({ ...bus, documents: overriding(bus.documents, { behind, end: async () => count }) }, "t");
   expect(heapBytes() - before).toBeLessThan(2_000 * count);
   expect([files.length, files.at(-1)]).toEqual([count, expect.objectContaining({ id: `file-${count - 1}`, bytes: file.bytes })]);
 });

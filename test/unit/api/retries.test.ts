@@ -217,6 +217,29 @@ test("retries that come at once hear of the jobs that there are once", async () 
   expect(asked.filter((name) => name === "jobs")).toHaveLength(1);
 });
 
+test("a job that was taken behind the restart of an emptied record is found, at a place where others were heard before", async () => {
+  await open();
+  const emptied = openBus({ url: "memory:", beatLifeMs: 60_000 });
+  let record = bus;
+  const on: Bus = {
+    ...bus,
+    get log() {
+      return record.log;
+    },
+    get registry() {
+      return record.registry;
+    },
+  };
+  const retries = retriesOf("here", on);
+  for (const jobId of ["one", "two", "three"]) await taken(jobId, "gone");
+  expect(await retries.join("t", "digest")).toBe("three");
+  record = bus = emptied;
+  await taken("job", "gone");
+  expect(await retries.join("t", "digest")).toBe("job");
+  for (const jobId of ["four", "five", "six"]) await taken(jobId, "gone");
+  expect(await retries.join("t", "digest")).toBe("six");
+});
+
 test("of two replicas that retries of one job reach at once, one at most has it", async () => {
   await open();
   const end = showing("a", "b");

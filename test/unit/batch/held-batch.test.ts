@@ -137,3 +137,13 @@ test("a holder who has nothing to write shows eight times in the life of a claim
   };
   expect([await turnAfter(124), await turnAfter(1), await turnAfter(124), await turnAfter(1)]).toEqual([1, 2, 2, 3]);
 });
+
+test("who finds an earlier turn of his own, in a record that was restored, has lost the batch: what he knows of it is not in there", async () => {
+  const bus = await begun();
+  const held = (await claim(bus, "a"))!;
+  const backup = (await bus.documents.get("batch", "t", id))!;
+  await held.write({ total: 5, done: "all" });
+  await bus.documents.put("batch", "t", id, backup.text, await placeIn(bus));
+  await expect(held.write({})).rejects.toBeInstanceOf(HoldLost);
+  expect(await batchIn(bus)).toMatchObject({ total: 0, done: "", turn: 1 });
+});

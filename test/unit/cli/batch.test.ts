@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { writeTicket } from "../../../services/cli/batch/ticket.ts";
 import type { Client } from "../../../services/cli/client.ts";
 import { batch } from "../../../services/cli/commands/batch.ts";
 import { ServingError } from "../../../services/shared/runtime/errors.ts";
@@ -48,6 +49,15 @@ test("nothing is sent where it could not be written down", async () => {
   await expect(refused).rejects.toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("cannot be written") });
 });
 
+test("what was begun and cannot be read is not taken for nothing: another batch would be run and paid for", async () => {
+  mkdirSync(`${output}.batch`);
+  for (const cancel of [false, true])
+    await expect(batch(untouched, input, { output, cancel })).rejects.toMatchObject({
+      code: "INVALID_REQUEST",
+      message: `${output}.batch, which says what was begun, cannot be read (EISDIR)`,
+    });
+});
+
 test.each([
   ["", "has no lines"],
   ["\n \r\n", "has no lines"],
@@ -64,7 +74,8 @@ test.each([
 
 test("nothing stays of a note that cannot be put where it belongs", async () => {
   mkdirSync(`${output}.batch`);
-  await expect(batch(untouched, input, { output })).rejects.toMatchObject({ message: expect.stringContaining("cannot be written") });
+  const refused = writeTicket(`${output}.batch`, { digest: "", key: "cli_1" });
+  await expect(refused).rejects.toMatchObject({ message: expect.stringContaining("cannot be written") });
   expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl.batch"]);
 });
 

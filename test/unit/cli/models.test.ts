@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { doctor } from "../../../services/cli/commands/doctor.ts";
-import { inspectReport, renderInspect } from "../../../services/cli/inspect.ts";
-import { findModelConfig, renderSizes, sizesReport } from "../../../services/cli/sizes.ts";
+import { inspect } from "../../../services/cli/inspect.ts";
+import { findModelConfig, sizes } from "../../../services/cli/sizes.ts";
 import { memoryPresent } from "../../../services/shared/engine/checkpoint/memory.ts";
 import { loadConfig as loadSettings } from "../../../services/shared/runtime/config.ts";
 import { releasedConfig, writeSynthetic } from "../../support/synthetic.ts";
@@ -14,7 +14,7 @@ const yardlog = fileURLToPath(new URL("../../../deploy/models/yardlog", import.m
 
 const sizesText = (where: string): string => {
   const { name, config } = findModelConfig(where);
-  return renderSizes(sizesReport(config, name));
+  return sizes(name, config);
 };
 
 test("sizes of a released model needs nothing but its name", () => {
@@ -41,7 +41,7 @@ test("sizes of a released model needs nothing but its name", () => {
 
 test("sizes takes a folder or a file alike, and names what it knows when it finds neither", () => {
   expect(sizesText(yardlog)).toMatch(/^yardlog\n[\s\S]*KV per token +101.5625 B/);
-  expect(sizesReport(findModelConfig(`${yardlog}/config.json`).config, "").kv).toEqual(sizesReport(findModelConfig(yardlog).config, "").kv);
+  expect(findModelConfig(`${yardlog}/config.json`).config).toEqual(findModelConfig(yardlog).config);
   expect(() => findModelConfig("v5")).toThrow(
     "v5: neither a config.json, nor a folder with one, nor one of v4-flash, v4-flash-0731, v4-pro",
   );
@@ -56,7 +56,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 test("inspect says what the folder holds, what serving it takes, and what is strange about it", async () => {
   writeSynthetic(folder, releasedConfig("configs/v4-flash-0731.json"), 48);
   copyFileSync(join(yardlog, "tokenizer.json"), join(folder, "tokenizer.json"));
-  const text = renderInspect(await inspectReport(folder, { bytes: 32e9, limitedBy: "cgroup" }));
+  const text = await inspect(folder, { bytes: 32e9, limitedBy: "cgroup" });
   expect(text).toContain("0731 release, 43 layers, experts F4_E2M1");
   expect(text).toContain("72,317 tensors, 166.9 GB, 48 files");
   expect(text).toContain("67,612 tensors, 156.0 GB");
@@ -74,7 +74,7 @@ test.each([
   cpSync(yardlog, folder, { recursive: true });
   const path = join(folder, "tokenizer.json");
   harm(path);
-  await expect(inspectReport(folder)).rejects.toMatchObject({
+  await expect(inspect(folder)).rejects.toMatchObject({
     code: "BAD_CHECKPOINT",
     message: expect.stringContaining(`${path} ${why}`),
   });

@@ -9,7 +9,10 @@ import { MemoryPayloads } from "./payloads.ts";
 import { MemoryQueue } from "./queue.ts";
 import { MemoryRegistry } from "./registry.ts";
 
-/** The record in this process: the same rules, for the embedded cluster, tests and the simulator. Nothing outlives the process. */
+/**
+ * The record in this process: the same rules, for the embedded cluster, tests and the simulator. Nothing outlives the
+ * process.
+ */
 export function memoryBus(settings: BusSettings, journal: Journal = memoryJournal(settings)): Bus {
   const { clock, random, dedupeMs, logMaxAgeMs } = settings;
   const closing = new AbortController();

@@ -52,8 +52,16 @@ export class MemoryDocuments implements Documents {
     return found;
   }
 
+  async end(kind: DocumentKind): Promise<number> {
+    return this.#buckets[kind].shelf.end;
+  }
+
   async delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
     this.#buckets[kind].shelf.delete(keyOf(kind, tenant, id));
+  }
+
+  interruptions(): number {
+    return 0;
   }
 
   async room(): Promise<Room> {

@@ -95,7 +95,10 @@ export class MemoryJournal implements Journal {
     };
   }
 
-  /** Drops what is too old: jobs whose last event is, and ids. Both maps are in order of time: only their heads are looked at. */
+  /**
+   * Drops what is too old: jobs whose last event is, and ids. Both maps are in order of time: only their heads are
+   * looked at.
+   */
   #forget(): void {
     const nowMs = this.#clock.nowMs();
     for (const [jobId, entries] of this.#jobs) {

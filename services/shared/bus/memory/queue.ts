@@ -28,7 +28,10 @@ interface Line {
   readonly messages: Set<Kept>;
 }
 
-/** A queue that lives and dies with the process. Redelivery is looked for while somebody pulls, so it needs no timer of its own. */
+/**
+ * A queue that lives and dies with the process. Redelivery is checked while a pull waits, so it needs no timer of its
+ * own.
+ */
 export class MemoryQueue implements JobQueue {
   readonly #bounds: QueueBounds;
   readonly #clock: Clock;
@@ -139,7 +142,7 @@ export class MemoryQueue implements JobQueue {
     return dueMs;
   }
 
-  /** As in JetStream nothing is fenced: whoever was given the message once can still touch it. */
+  /** As in JetStream nothing is fenced: a worker that was given the message once can still touch it. */
   #deliver(phase: Phase, lane: Lane, line: Set<Kept>, waiting: Kept, nowMs: number): Message {
     waiting.deliveries++;
     waiting.dueMs = nowMs + this.#bounds.ackWaitMs;

@@ -1,12 +1,12 @@
 import type { Clock } from "../../runtime/clock.ts";
 
-/** What lies on a shelf. */
+/** A value on a shelf. */
 export interface Kept<T> {
   readonly value: T;
-  /** Grows with whatever is put there; used once. */
+  /** Grows with every put; used once. */
   readonly place: number;
   readonly bytes: number;
-  /** Since when: by the wall clock, and by the one that its life is counted by. */
+  /** When it was put there: by the wall clock, and by the monotonic clock, which counts its life. */
   readonly keptMs: number;
   readonly sinceMs: number;
 }
@@ -29,13 +29,13 @@ export class Shelf<T> {
     return this.#places;
   }
 
-  /** Of all together. */
+  /** Bytes of all values together. */
   get bytes(): number {
     this.#forget();
     return this.#bytes;
   }
 
-  /** Behind all others, also where the key had a value. Its place. */
+  /** Puts the value behind all others, in place of one with the same key. Returns its place. */
   put(key: string, value: T, bytes = 0): number {
     this.#forget();
     this.delete(key);

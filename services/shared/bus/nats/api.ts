@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.ts";
 
-/** Error codes of the JetStream API that mean something to us (server/errors.json of nats-server). */
+/** Error codes of the JetStream API that are handled here (server/errors.json of nats-server). */
 export const apiCodes = {
   streamNotFound: 10059,
   consumerCreate: 10012,
@@ -21,7 +21,7 @@ export const apiCodes = {
   storageResourcesExceeded: 10047,
 } as const;
 
-/** The server, or this account of it, has no room: for no stream. */
+/** The server, or our account on it, has no room for any stream. */
 export const serverFull = [
   apiCodes.accountResourcesExceeded,
   apiCodes.insufficientResources,
@@ -34,7 +34,7 @@ interface Refusal {
   readonly description?: string;
 }
 
-/** What the server answered instead of doing it. */
+/** The server's refusal of a request. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   readonly code: number;
@@ -51,7 +51,7 @@ export async function callApi<T>(connection: Connection, subject: string, body: 
   return accepted<T>(data);
 }
 
-/** A JSON answer of the server, unless it is a refusal. */
+/** Parses a JSON answer of the server. Throws ApiError if it is a refusal. */
 export function accepted<T>(data: Uint8Array): T {
   const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString("utf8")) as T & { readonly error?: Refusal };
   if (answer.error !== undefined) throw new ApiError(answer.error);

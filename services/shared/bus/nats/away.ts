@@ -5,7 +5,10 @@ import { UNANSWERED } from "./requests.ts";
 
 type Row = readonly [pattern: RegExp, why: string | null, advice: string];
 
-/** What the library and the system call what goes wrong, in words, and what to do: nothing of it passes by itself. Who was not reached said nothing of us. */
+/**
+ * Errors of the library and of the system, in words, and what to do: none of them passes by itself. A server that was
+ * not reached said nothing of us.
+ */
 const unreached: readonly Row[] = [
   [/CONNECTION_REFUSED|ECONNREFUSED/, "connection refused", "start nats-server there, or correct LONGSHORE_NATS_URL"],
   [/ENOTFOUND/, "there is no such host", "correct LONGSHORE_NATS_URL"],
@@ -28,7 +31,7 @@ export interface Refused {
   readonly cause: unknown;
 }
 
-/** Why none of the servers that are named lets us in, of each. */
+/** None of the named servers lets us in; why not, for each. */
 export class NoneLetsIn extends Error {
   readonly refused: readonly Refused[];
 
@@ -38,7 +41,7 @@ export class NoneLetsIn extends Error {
   }
 }
 
-/** A trouble that says itself what to do keeps its words. `servers`: those that are named, any of which may have said it. */
+/** A cause that says itself what to do keeps its words. `servers`: the named ones, any of which may have said it. */
 export function away(cause: unknown, servers: readonly string[]): ServingError {
   if (cause instanceof RecordAway) return cause;
   if (cause instanceof NoneLetsIn) return mostTelling(cause.refused);
@@ -54,7 +57,10 @@ export function away(cause: unknown, servers: readonly string[]): ServingError {
 const saidBy = (cause: unknown): string => (cause instanceof Error ? cause.message : "no connection yet");
 const rowOf = (rows: readonly Row[], said: string): Row | undefined => rows.find(([pattern]) => pattern.test(said));
 
-/** Of a server that refuses us, because all of them know the same users; else of one that may answer yet; else of those that are not there. */
+/**
+ * The cause of a server that refuses us, because all know the same users; else of one that may answer yet; else of one
+ * that is not there.
+ */
 function mostTelling(refused: readonly Refused[]): ServingError {
   const isRefusal = ({ cause }: Refused) => rowOf(refusing, saidBy(cause)) !== undefined;
   const isThere = ({ cause }: Refused) => rowOf(unreached, saidBy(cause)) === undefined;
@@ -66,7 +72,7 @@ function mostTelling(refused: readonly Refused[]): ServingError {
   );
 }
 
-/** Until it is known that all streams are there. */
+/** Until all streams are known to exist. */
 export const UNPREPARED = "connected, its streams are being checked";
 const SILENT = "check LONGSHORE_NATS_URL and that nats-server is up";
 const BUSY = "see its log, and in a cluster check that most of its servers are up";
@@ -79,7 +85,10 @@ interface Unheard {
   readonly cause: unknown;
 }
 
-/** The server is there, and says that nobody listens at a subject: a stream, which it was not prepared with yet, or JetStream itself. */
+/**
+ * No responders: the server lacks the stream of a subject, perhaps because it was not prepared yet, or JetStream
+ * itself.
+ */
 export function unheard({ subject, servers, unprepared, cause }: Unheard): ServingError {
   if (/^\$JS\.API\.(?!DIRECT\.)/.test(subject)) return withoutJetStream(servers, cause);
   if (unprepared !== null) return unprepared;
@@ -87,7 +96,7 @@ export function unheard({ subject, servers, unprepared, cause }: Unheard): Servi
   return new RecordAway({ at: `${servers.join(" or ")} for ${subject}`, why, advice: "see `nats stream report`", lasts: true, cause });
 }
 
-/** The server, or our account of it, keeps nothing. */
+/** The server, or our account on it, has no JetStream. */
 export const withoutJetStream = (servers: readonly string[], cause: unknown): ServingError =>
   new RecordAway({ at: servers.join(" or "), why: "it is up without JetStream", advice: NO_JETSTREAM, lasts: true, cause });
 

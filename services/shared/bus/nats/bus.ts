@@ -44,7 +44,7 @@ export function natsBus(settings: BusSettings): Bus {
     queue: new NatsQueue(connection, phases, named, settings),
     payloads: objects(named.payloads),
     files: objects(named.files),
-    documents: new NatsDocuments({ batch: documents, file: documents, event: ends }),
+    documents: new NatsDocuments({ batch: documents, file: documents, event: ends }, connection),
     registry: new NatsRegistry(connection, buckets, named),
     storage: () => patiently(clock, settings.answerMs, connection.closing, () => measureStorage(connection, plans, logged, named), mayPass),
     ready: async (ms) => void (await patiently(clock, ms, connection.closing, () => connection.prepared())),

@@ -7,7 +7,10 @@ const PING_MS = 5_000;
 
 export type NamedServers = Omit<ConnectionOptions, "servers"> & { readonly servers: string[] };
 
-/** For a server, or several of one cluster, by their URLs: whether by TLS, and as whom, is said by the first. INVALID_REQUEST where another says something else. */
+/**
+ * Options for a server, or for several of one cluster, by their URLs. The first gives TLS and credentials. Throws
+ * INVALID_REQUEST if another contradicts it.
+ */
 export function connectionOptions(url: string, tryMs: number): NamedServers {
   const urls = url.split(",").map(parsed);
   const [first] = urls;

@@ -8,8 +8,9 @@ import { away, NoneLetsIn, type Refused, UNPREPARED, unheard, withoutJetStream }
 import { connectionOptions, type NamedServers } from "./connection-options.ts";
 import { Outbox } from "./outbox.ts";
 import { Requests, UNHEARD } from "./requests.ts";
+import { closeSilentSockets } from "./silent-sockets.ts";
 
-/** The one owner of the connection: makes it, keeps it for ever, and prepares the server each time it is new. */
+/** The one owner of the NATS connection: makes it, keeps it alive, and prepares the server after each connect. */
 export class Connection {
   readonly #options: NamedServers;
   readonly #tryMs: number;
@@ -30,13 +31,17 @@ export class Connection {
   #trouble: unknown = null;
   #dials = 0;
 
-  /** `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty store. */
+  /**
+   * `prepare` is repeated until it succeeds, and again after every reconnect: the server may come back with an empty
+   * store.
+   */
   constructor(
     url: string,
     { tryMs, clock, random }: Pick<BusSettings, "tryMs" | "clock" | "random">,
     prepare: (connection: Connection) => Promise<void>,
   ) {
     this.#options = connectionOptions(url, tryMs);
+    closeSilentSockets(tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -47,12 +52,12 @@ export class Connection {
     this.#running = this.#run();
   }
 
-  /** Of the server, once there was one. */
+  /** Version of the server, once there was one. */
   get version(): string {
     return this.#nats?.info?.version ?? "unknown version";
   }
 
-  /** How many the servers tell of, those that are up; 1 where they tell of none. */
+  /** Servers of the cluster that are up, as they report; 1 if they report none. */
   get servers(): number {
     return Math.max(1, this.#nats?.info?.connect_urls?.length ?? 0);
   }
@@ -62,8 +67,8 @@ export class Connection {
   }
 
   /**
-   * Rejects with UNAVAILABLE, and what stands in the way, until the server was prepared. With INVALID_REQUEST where that was refused for good
-   * the first time: later the operator is waited for.
+   * Rejects with UNAVAILABLE, and the reason, until the server is prepared; with INVALID_REQUEST if the first attempt
+   * to prepare it was refused for good. After one success, a refusal waits for the operator.
    */
   async prepared(): Promise<void> {
     if (this.#prepared && this.#connected) return;
@@ -75,7 +80,10 @@ export class Connection {
     return this.#prepared ? null : this.#away();
   }
 
-  /** One try, with headers as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it breaks, nobody listens, or no answer comes in time. */
+  /**
+   * One try; `headers` are bytes as they go over the wire. Rejects with UNAVAILABLE when there is no connection, it
+   * breaks, there are no responders, or no answer comes in time.
+   */
   async request(subject: string, data: Uint8Array | string = Empty, headers?: Uint8Array): Promise<Msg> {
     if (!this.#connected) throw this.#away();
     try {
@@ -84,13 +92,13 @@ export class Connection {
       );
     } catch (cause) {
       const { servers } = this.#options;
-      // Nobody listens: the streams are not there yet or any more, or there is no JetStream at all.
+      // No responders: the streams do not exist, or the server has no JetStream.
       if (cause instanceof Error && cause.message === UNHEARD) throw unheard({ subject, servers, unprepared: this.unprepared(), cause });
       throw away(cause, servers);
     }
   }
 
-  /** Why there is no JetStream for us, which the server said in `cause`. */
+  /** Why we have no JetStream, as the server said in `cause`. */
   withoutJetStream(cause: unknown): ServingError {
     return withoutJetStream(this.#options.servers, cause);
   }
@@ -99,7 +107,7 @@ export class Connection {
     return away(this.#trouble, this.#options.servers);
   }
 
-  /** Without any promise: what cannot be sent now is not sent. */
+  /** Without any promise: a message that cannot be sent now is dropped. */
   publish(subject: string, data: Uint8Array | string, reply?: string): void {
     if (this.#connected) this.#outbox.send({ subject, data, failed: ignored, options: reply === undefined ? {} : { reply } });
   }
@@ -109,7 +117,10 @@ export class Connection {
     if (this.#connected) this.#outbox.mention({ subject, data, failed: ignored, options: {} });
   }
 
-  /** Calls back for messages on `subject`, across reconnects, until the returned function is called; with `drain` also for those on their way then. */
+  /**
+   * Calls back for messages on `subject`, across reconnects, until the returned function is called; with `drain` also
+   * for those on their way then.
+   */
   subscribe(subject: string, callback: (message: Msg) => void): (late?: "drain") => void {
     let hears = true;
     const heard = (message: Msg) => {
@@ -125,18 +136,24 @@ export class Connection {
     };
   }
 
-  /** Resolves once the server knows of every subscription made so far; at once without a connection, which begins with them. */
+  /**
+   * Resolves once the server knows of every subscription made so far; at once without a connection, since a new one
+   * begins with them.
+   */
   async settled(): Promise<void> {
     if (this.#connected) await this.#nats?.flush().catch(() => {});
   }
 
-  /** Calls back when the connection broke: what was waited for will not come; and when it is back and prepared: what was there may be gone. */
+  /**
+   * Calls back when the connection broke (pending messages will not come), and when it is back and prepared (what was
+   * there may be gone).
+   */
   onInterruption(callback: (what: Interruption) => void): () => void {
     this.#interrupted.add(callback);
     return () => void this.#interrupted.delete(callback);
   }
 
-  /** Calls back when the server says that nothing may be published to a subject, as it does each time we try. */
+  /** Calls back when the server says that we may not publish to a subject, as it does at each try. */
   onRefusal(callback: (subject: string, cause: ServingError) => void): void {
     this.#refused.add(callback);
   }
@@ -173,8 +190,9 @@ export class Connection {
   }
 
   /**
-   * Tries each server that is named once. The library goes on with those that they tell of, and where one refuses us with those that this one tells of,
-   * for ever, without a pause, and without a word: it is stopped there. A close ends it with the try that is under way.
+   * Tries each named server once. The library would go on with the servers that these advertise, and after a refusal
+   * with those that the refusing one advertises, for ever, without a pause and without a word: it is stopped there. A
+   * close ends it with the try that is under way.
    */
   async #dial(): Promise<NatsConnection> {
     const { servers } = this.#options;
@@ -191,7 +209,10 @@ export class Connection {
     return nats;
   }
 
-  /** Asks each server once more for itself alone, believing nothing of what it tells of others: the library says what the last one said, whichever that was. */
+  /**
+   * Asks each server once more by itself, ignoring the others it advertises: the library reports what the last one
+   * said, whichever that was.
+   */
   async #whyNot(): Promise<NoneLetsIn> {
     const options = { ...this.#options, ignoreClusterUpdates: true };
     const ask = async (server: string): Promise<Refused> => {
@@ -203,7 +224,7 @@ export class Connection {
     return new NoneLetsIn(await Promise.all(this.#options.servers.map(ask)));
   }
 
-  /** Spread over a half, so that a restarted server is not met by everyone at once. */
+  /** Spread over a half, so that clients do not all reconnect to a restarted server at once. */
   #redialMs(): number {
     return backoffMs(this.#dials++) * (0.5 + this.#random.u32() / 2 ** 33);
   }
@@ -221,7 +242,8 @@ export class Connection {
   async #heed(nats: NatsConnection): Promise<void> {
     for await (const { type, data, permissionContext } of nats.status()) {
       if (permissionContext?.operation === "publish") this.#refuse(permissionContext.subject);
-      // What the library says of each server that it asks again, and of each that it leaves. Of what is no refusal of us it keeps the words to itself.
+      // The library reports an error for each server that it asks again or leaves, but has no words for one that is no
+      // refusal.
       if (type === Events.Error && !this.#connected && data !== ErrorCode.ProtocolError) this.#trouble = new Error(String(data));
       if (type === Events.Disconnect && this.#connected) this.#break();
       if (type === Events.Reconnect && !this.#connected) void this.#arrive();
@@ -263,7 +285,7 @@ const NOT_IN = "every server was tried";
 
 const ignored = (): void => {};
 
-/** The library asks the headers of what is published for nothing but their bytes. */
+/** The library asks the headers of a message it publishes for their bytes alone. */
 const encoded = (bytes: Uint8Array): MsgHdrs => ({ encode: () => bytes }) as unknown as MsgHdrs;
 
 interface Listener {

@@ -10,9 +10,9 @@ import type { Nexts } from "./pulls.ts";
 import type { Patience, Stream } from "./stream.ts";
 import type { Names } from "./subjects.ts";
 
-/** Between two looks at a consumer: who asks a healthy one while messages wait is given one long before. */
+/** Between two looks at a consumer: a healthy one answers a request long before that while messages wait. */
 const LOOK_AGAIN_MS = 250;
-/** At most so long before a message comes again its consumer is asked about. */
+/** A consumer is asked about at most this long before a message of it comes again. */
 const SORT_OUT_MS = 2_000;
 /** Messages in flight and requests waiting per consumer. */
 const IN_FLIGHT_MAX = 65_536;
@@ -25,16 +25,19 @@ interface ConsumerInfo {
   readonly delivered: { readonly consumer_seq: number };
 }
 
-/** The durable consumers of the queues, one for each model and lane, made when somebody first pulls from it; and the cures for what servers forget of them. */
+/**
+ * The durable consumers of the queues, one for each model and lane, made at the first pull; and the cures for what
+ * servers forget of them.
+ */
 export class Consumers {
   readonly #connection: Connection;
   readonly #streams: Readonly<Record<Phase, Stream>>;
   readonly #names: Names;
   readonly #settings: QueueSettings;
   readonly #ensured = new Set<string>();
-  /** Of a phase and model whose consumers are there. */
+  /** By phase and model, once their consumers exist. */
   readonly #nexts = new Map<string, Nexts>();
-  /** When a consumer will be asked about (monotonic ms), by its name. */
+  /** When a consumer will be asked about (monotonic ms), by its phase, model and lane. */
   readonly #looks = new Map<string, Set<number>>();
 
   constructor(connection: Connection, streams: Readonly<Record<Phase, Stream>>, names: Names, settings: QueueSettings) {
@@ -45,13 +48,13 @@ export class Consumers {
     connection.onInterruption(() => this.doubt());
   }
 
-  /** They may be gone: who asks for one next makes sure of it. */
+  /** Consumers may be gone: the next use of one makes sure of it. */
   doubt(): void {
     this.#ensured.clear();
     this.#nexts.clear();
   }
 
-  /** Where the lanes of a model are asked for messages; their consumers are there. */
+  /** Pull subjects of a model's lanes, whose consumers exist then. */
   async nexts(phase: Phase, model: string): Promise<Nexts> {
     const known = this.#nexts.get(`${phase} ${model}`);
     if (known !== undefined) return known;
@@ -62,7 +65,7 @@ export class Consumers {
     return nexts;
   }
 
-  /** Subject of a consumer's pull requests. It is there. */
+  /** Pull subject of a lane's consumer, which exists then. */
   async next(phase: Phase, model: string, lane: Lane): Promise<string> {
     const name = consumerName(model, lane);
     const stream = this.#streams[phase].name;
@@ -94,8 +97,9 @@ export class Consumers {
   }
 
   /**
-   * Makes the consumer anew: it begins at the stream's first message. Servers up to 2.10 are known to leave a consumer, when they are killed
-   * or lose power, ahead of its stream, whose next messages it then takes for delivered, or asleep with messages pending.
+   * Makes the consumer anew: it begins at the stream's first message. Servers up to 2.10 that were killed or lost power
+   * are known to leave a consumer ahead of its stream, so that it takes the next messages for delivered, or asleep with
+   * messages pending.
    */
   async renew(phase: Phase, model: string, lane: Lane): Promise<boolean> {
     const before = await this.#info(phase, model, lane);
@@ -110,9 +114,9 @@ export class Consumers {
   }
 
   /**
-   * Servers up to 2.9 lose a message that comes again, until its ack wait is over, where the only requests they know are withdrawn ones: a worker that
-   * is full leaves such for seconds. Whoever asks how a consumer is has them forget those; so that is asked shortly before a message comes again,
-   * once for all that come again soon after.
+   * Servers up to 2.9 lose a message that comes again, until its ack wait is over, if the only requests they know are
+   * withdrawn ones, such as a full worker leaves for seconds. Asking for a consumer's info makes them forget those. So
+   * it is asked for shortly before a message comes again, once for all that come again soon after.
    */
   async sortOut(phase: Phase, model: string, lane: Lane, delayMs: number): Promise<void> {
     const { clock } = this.#settings;
@@ -145,8 +149,9 @@ export class Consumers {
 }
 
 /**
- * The server knows the consumer but has lost its folder: every later create fails, and nobody gets its messages. nats-server 2.9.10 does this to one
- * in seven consumers that are created while another process deletes one of the same name, which `renew` does.
+ * The server knows the consumer but has lost its folder: every later create fails, and nobody gets its messages.
+ * nats-server 2.9.10 does this to one in seven consumers that are created while another process deletes one of the same
+ * name, which `renew` does.
  */
 const isLost = (thrown: unknown): boolean =>
   isApiError(thrown, apiCodes.consumerCreate) && thrown.message.includes("no such file or directory");

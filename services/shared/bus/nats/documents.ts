@@ -1,5 +1,6 @@
 import type { Document, DocumentKind, Documents, Room } from "../contract.ts";
 import { token, untoken } from "../name.ts";
+import type { Connection } from "./connection.ts";
 import type { Stored } from "./messages.ts";
 import type { Stream } from "./stream.ts";
 
@@ -14,9 +15,13 @@ interface Bucket {
 /** Buckets that keep the last message of each subject: kind, tenant, id. */
 export class NatsDocuments implements Documents {
   readonly #buckets: Readonly<Record<DocumentKind, Bucket>>;
+  #interruptions = 0;
 
-  constructor(buckets: Readonly<Record<DocumentKind, Bucket>>) {
+  constructor(buckets: Readonly<Record<DocumentKind, Bucket>>, connection: Connection) {
     this.#buckets = buckets;
+    connection.onInterruption((what) => {
+      if (what === "back") this.#interruptions++;
+    });
   }
 
   put(kind: DocumentKind, tenant: string, id: string, text: string, after: number): Promise<number | null> {
@@ -33,8 +38,16 @@ export class NatsDocuments implements Documents {
     return (await this.#buckets[kind].stream.news(filter, after, max, PAGE_BYTES)).map(document);
   }
 
+  async end(kind: DocumentKind): Promise<number> {
+    return (await this.#buckets[kind].stream.info()).state.last_seq;
+  }
+
   delete(kind: DocumentKind, tenant: string, id: string): Promise<void> {
     return this.#buckets[kind].stream.purge(this.#of(kind, token(tenant), token(id)));
+  }
+
+  interruptions(): number {
+    return this.#interruptions;
   }
 
   room(): Promise<Room> {

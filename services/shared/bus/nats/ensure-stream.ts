@@ -4,13 +4,13 @@ import type { Connection } from "./connection.ts";
 
 export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
 
-/** Beyond these a server drops what it keeps, or copies of it, without a word. */
+/** Beyond these limits a server drops messages, or copies of them, without a word. */
 const limits = ["num_replicas", "max_age", "max_bytes", "max_msgs", "duplicate_window"] as const;
 export type Limit = (typeof limits)[number];
 
 export interface StreamPlan {
   readonly config: StreamConfig;
-  /** The settings of a process that its limits come from; others are the same in every process. */
+  /** The process's settings that its limits come from; other limits are the same in every process. */
   readonly from: Readonly<Partial<Record<Limit, string>>>;
 }
 
@@ -23,9 +23,10 @@ const lasting: ReadonlyMap<number, string> = new Map([
 ]);
 
 /**
- * Creates a stream, or gives an existing one these settings, but lowers none of its limits: a process that lacks a setting would do so to all others,
- * and what they keep would be dropped. Resolves to what stays above what is asked, for people. INVALID_REQUEST where the server refuses what
- * repeating does not mend, UNAVAILABLE for anything else, both in its words.
+ * Creates a stream, or gives an existing one these settings, but lowers none of its limits: a process that lacks a
+ * setting would lower it for all, and messages would be dropped. Resolves to the limits that stay above what is asked,
+ * for people. Throws INVALID_REQUEST for a refusal that repeating does not mend, UNAVAILABLE for anything else, both in
+ * the server's words.
  */
 export async function ensureStream(connection: Connection, { config, from }: StreamPlan): Promise<readonly string[]> {
   const { name } = config;
@@ -48,7 +49,7 @@ export interface Echo {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** Servers drop settings they do not know without a word, so what they answer is compared with what was asked. */
+/** Servers drop settings they do not know without a word, so their answer is compared with the request. */
 export function checkEcho(what: string, asked: Readonly<Record<string, unknown>>, answered: Echo["config"]): void {
   const dropped = differing(asked, answered);
   if (dropped.length === 0) return;
@@ -89,7 +90,7 @@ const NO_PEERS = "creating it needs LONGSHORE_NATS_REPLICAS servers up, each wit
 const NO_ROOM =
   "lower LONGSHORE_LOG_MAX_BYTES, LONGSHORE_PAYLOADS_MAX_BYTES and LONGSHORE_FILES_MAX_BYTES, or raise max_file_store (max_mem_store) of nats-server, or max_file (max_mem) of its account";
 
-/** What did not come from the server is passed on. */
+/** Errors that are not the server's are passed on. */
 function refusalOf(connection: Connection, name: string, thrown: unknown): unknown {
   if (!isApiError(thrown)) return thrown;
   const { code, message } = thrown;

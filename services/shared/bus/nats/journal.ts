@@ -9,10 +9,10 @@ import { lastToken, type Names } from "./subjects.ts";
 
 /** The server's clock is asked again after this long: clocks of servers and of this machine drift apart slowly. */
 const CLOCK_MS = 10_000;
-/** Sooner where it was seen to be later: it may have been set, or another server keeps the log now. */
+/** Sooner if a later time was seen: the clock may have been set, or another server keeps the log now. */
 const CLOCK_SEEN_MS = 100;
 const FILL_MS = 1_000;
-/** What a message of the log costs beside its bytes: its subject, its headers, the server's own. */
+/** Bytes of a log message beside its payload: its subject, its headers, the server's own. */
 const MESSAGE_OVERHEAD_BYTES = 200;
 
 /** The log stream, one subject per job, and the live fan-out beside it. */
@@ -59,7 +59,7 @@ export class NatsJournal implements Journal {
     return this.#stream.glance(this.#subject(jobId));
   }
 
-  /** A page further on is one of a long log. */
+  /** A page that does not begin at 0 is of a long log. */
   page(jobId: string, after: number, max: number): Promise<readonly Entry[]> {
     const subject = this.#subject(jobId);
     return after > 0 && max > 1 ? this.#stream.page(subject, after, max) : this.#stream.news(subject, after, max);
@@ -79,7 +79,10 @@ export class NatsJournal implements Journal {
     return this.#patience.clock.monotonicMs() + offsetMs;
   }
 
-  /** A burst of a second may be larger than the room left for running jobs, so what was added since counts too. */
+  /**
+   * A burst of a second may be larger than the room left for running jobs, so bytes added since the last look count
+   * too.
+   */
   async fill(): Promise<number> {
     const { bytes, bytesMax } = await this.#filled.get(FILL_MS);
     return (bytes + this.#addedBytes) / bytesMax;
@@ -108,9 +111,10 @@ export class NatsJournal implements Journal {
   }
 
   /**
-   * Server time minus ours. No request of a 2.9 server answers with its time, so a message is stored in the log stream itself and its stamp
-   * read. Taken as if stamped at the last moment: an estimate that is late by less than a claim's life lets claims live longer, never shorter. A log
-   * without room for it must have its clock too, or nothing would leave it: then it is among the beats, whose keeper may be another server of the cluster.
+   * Server time minus ours. No request tells the time of a 2.9 server, so a message is stored in the log stream itself
+   * and its stamp is read. It is taken as stamped when the answer came: an estimate that is late by less than a claim's
+   * life lets claims live longer, never shorter. A full log needs its clock too, or nothing would ever leave it: then
+   * the message goes to the beats, which another server of the cluster may keep.
    */
   async #measureOffset(): Promise<number> {
     const inLog = this.#stamped(this.#stream, this.#names.log.clock, { replace: true });
@@ -135,7 +139,7 @@ export class NatsJournal implements Journal {
   }
 }
 
-/** A value that is good for a while; calls that overlap share one measurement. */
+/** A value that is good for a while; overlapping calls share one measurement. */
 class Aged<T> {
   readonly #patience: Patience;
   readonly #measure: () => Promise<T>;

@@ -12,7 +12,7 @@ type Place = Names["beats"];
 
 const LOG_AGE = { max_age: "LONGSHORE_LOG_MAX_AGE_SECONDS" };
 
-/** Those of `all` that a process sees to. */
+/** Those of `all` that this process prepares. */
 export function prepared(all: readonly StreamPlan[], names: Names, { streams }: Pick<BusSettings, "streams">): readonly StreamPlan[] {
   if (streams === "access") return all.filter(({ config }) => config.name === names.access.stream);
   return streams === "all" ? all : [];

@@ -14,10 +14,10 @@ export interface Placement {
   readonly replace?: boolean;
 }
 
-/** True for the server's own word in an inbox: no messages, request over, consumer gone. */
+/** True for a status message of the server in an inbox: no messages, request over, consumer gone. */
 export const isStatus = (message: Msg): boolean => message.headers !== undefined && message.headers.code > 0;
 
-/** From the reply subject `$JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]`. */
+/** Reads `$JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]`. */
 export function deliveryOf(reply: string): { readonly deliveries: number; readonly sequence: number; readonly storedMs: number } {
   const tokens = reply.split(".");
   const [deliveries, sequence, , timeNs] = tokens.slice(tokens.length > 9 ? 6 : 4);
@@ -32,7 +32,7 @@ export function appendHeaders(id: string, { after, replace }: Placement): Uint8A
   return Buffer.from(`NATS/1.0\r\nNats-Msg-Id: ${id}\r\n${expected}${rollup}\r\n`);
 }
 
-/** As STREAM.MSG.GET answers. */
+/** A message in an answer to STREAM.MSG.GET. */
 export interface RawMessage {
   readonly subject: string;
   readonly seq: number;

@@ -1,29 +1,29 @@
 import type { MsgHdrs, Subscription } from "nats";
 import type { Clock } from "../../runtime/clock.ts";
 
-/** How long what is in no hurry waits for something to go out with: a write costs more than what is written. */
+/** How long a message without hurry waits for another to go out with: a write costs more than its bytes. */
 const LATER_MS = 10;
 
 interface Outgoing {
   readonly subject: string;
   readonly data: Uint8Array | string;
   readonly options: { readonly reply?: string; readonly headers?: MsgHdrs };
-  /** It could not be sent. */
+  /** Called if it could not be sent. */
   failed(cause: Error): void;
 }
 
-/** What a process has to say to the record: all that comes in one turn of the event loop goes out at its end, in one piece. */
+/** Batches a process's writes to NATS: everything queued in one turn of the event loop leaves in one write. */
 export class Outbox {
   readonly #clock: Clock;
   readonly #publish: (outgoing: Outgoing) => void;
   #waiting: Outgoing[] = [];
-  /** Their ends are in no hurry. */
+  /** Subscriptions that end with the next write. */
   readonly #leaving = new Set<Subscription>();
   #hurrying = false;
-  /** Ends the wait of what is in no hurry. */
+  /** Cancels the wait of messages without hurry. */
   #unwait: (() => void) | null = null;
 
-  /** `publish` throws for what is too large, or when the connection is closing. */
+  /** `publish` throws for a message that is too large, or when the connection is closing. */
   constructor(clock: Clock, publish: (outgoing: Outgoing) => void) {
     this.#clock = clock;
     this.#publish = publish;
@@ -42,7 +42,7 @@ export class Outbox {
     this.#wait();
   }
 
-  /** Ends a subscription like `mention`. */
+  /** Ends a subscription with whatever is sent next, or after a moment. */
   leave(subscription: Subscription | null): void {
     if (subscription !== null) this.#leaving.add(subscription);
     this.#wait();
@@ -64,7 +64,7 @@ export class Outbox {
     this.#leave();
   }
 
-  /** The connection broke: nobody hears what was to be said. */
+  /** The connection broke: what was queued is dropped. */
   drop(): void {
     this.#waiting = [];
     this.#leave();

@@ -10,16 +10,16 @@ import type { Names } from "./subjects.ts";
 const CHUNK_BYTES = 524_288;
 /** Chunks read at once. */
 const PAGE = 16;
-/** Chunks that are all there is to read come one by one: more come sooner together, but through a consumer (`Stream.news`). */
+/** Up to this many chunks are read one by one: more come sooner together, but through a consumer (`Stream.news`). */
 const SINGLY = 2;
 
 type Settings = Patience & Pick<BusSettings, "payloadBytesMax">;
 
-/** What an object of the bucket is, as NATS object stores describe it. */
+/** An object of the bucket, as NATS object stores describe it. */
 interface Description {
   readonly name: string;
   readonly bucket: string;
-  /** The chunks lie under this id, so that a new version never mixes with the one before. */
+  /** The chunks lie under this id, so that two versions never mix. */
   readonly nuid: string;
   readonly size: number;
   readonly chunks: number;

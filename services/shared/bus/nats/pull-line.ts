@@ -4,7 +4,7 @@ import type { Connection } from "./connection.ts";
 import { isStatus } from "./messages.ts";
 import type { Patience } from "./stream.ts";
 
-/** A request stays open at the server for at most this long: bounds what a request that got lost costs. */
+/** A request stays open at the server for at most this long, which bounds the cost of a lost one. */
 const OPEN_MS = 5_000;
 
 /** `look`: what is there now. `stay`: also what comes later. */
@@ -25,7 +25,7 @@ export class PullLine {
   #asked: { readonly manner: Manner; readonly untilMs: number; left: number } | null = null;
   #dry = false;
 
-  /** `ended`: the server says that a request is over, and what is wrong if something is. */
+  /** `ended`: called when the server ends a request, with what is wrong if something is. */
   constructor(connection: Connection, patience: Patience, given: (message: Msg) => void, ended: (trouble: string | null) => void) {
     this.#connection = connection;
     this.#patience = patience;
@@ -33,20 +33,22 @@ export class PullLine {
     this.#ended = ended;
   }
 
-  /** Nothing was there when it was looked for last. */
+  /** Whether the last look found nothing. */
   get dry(): boolean {
     return this.#dry;
   }
-  /** A request stays open. */
+  /** Whether a request stays open. */
   get stays(): boolean {
     return this.#asked?.manner === "stay";
   }
-  /** When to look again whether it is asked; infinite without a request. */
+  /** When the request counts as lost; infinite without one. */
   get untilMs(): number {
     return this.#asked?.untilMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** A request that nobody ended in its time got lost, perhaps because there is no consumer. */
+  /**
+   * Whether there is a request. One that the server did not end in time is lost, perhaps because there is no consumer.
+   */
   isAsked(nowMs: number): boolean {
     if (nowMs >= this.untilMs) {
       this.forget();
@@ -55,7 +57,7 @@ export class PullLine {
     return this.#asked !== null;
   }
 
-  /** For up to `count` messages. There must be no request. */
+  /** Requests up to `count` messages. There must be no request yet. */
   ask(next: string, count: number, manner: Manner): void {
     const { clock, tryMs } = this.#patience;
     const { subject } = this.#open();
@@ -65,7 +67,7 @@ export class PullLine {
     this.#connection.publish(next, JSON.stringify({ batch: count, ...how }), subject);
   }
 
-  /** Messages on their way still arrive. */
+  /** Withdraws the request. Messages on their way still arrive. */
   withdraw(): void {
     if (this.#asked === null) return;
     this.#inbox?.leave("drain");
@@ -73,7 +75,7 @@ export class PullLine {
     this.forget();
   }
 
-  /** The server knows of no request any more. */
+  /** Drops the request: the server knows of none any more. */
   forget(): void {
     this.#asked = null;
     this.#dry = false;

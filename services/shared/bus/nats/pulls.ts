@@ -11,14 +11,15 @@ export interface Delivered {
   readonly message: Msg;
 }
 
-/** Where the consumer of each lane is asked. */
+/** Pull subject of each lane's consumer. */
 export type Nexts = Readonly<Record<Lane, string>>;
 
 /**
- * What this process asks of the lanes of a phase and model. A request for as many messages as there is room for stays open at each lane
- * while somebody pulls, and the next pull finds it there: a job costs no request of its own. A lane is first asked once those before it
- * are known to have nothing, because a request stays open there. Once a turn of the event loop ends in which nobody pulled any
- * more, requests are withdrawn, and what arrives too late goes back at once: it was delivered for us, this moment, so nobody is disturbed.
+ * This process's requests at the lanes of a phase and model. A request for as many messages as there is room for stays
+ * open at each lane while a pull waits, and the next pull finds it there: a job costs no request of its own. A lane is
+ * first asked once those before it are known to have nothing, because a request stays open there. When a turn of the
+ * event loop ends in which no pull waits any more, requests are withdrawn, and a message that arrives too late goes
+ * back at once: it was delivered for us, this moment, so no other worker is disturbed.
  */
 export class Pulls {
   readonly #connection: Connection;
@@ -28,7 +29,7 @@ export class Pulls {
   readonly #waiting: Pause[] = [];
   #ready: Delivered[] = [];
   #nexts: Nexts | null = null;
-  /** Whoever began to wait before a trouble hears of it: consumers may have to be made anew. */
+  /** Pulls that began to wait before a trouble reject: consumers may have to be made anew. */
   #troubles = 0;
   #trouble = "";
   #open = false;
@@ -52,7 +53,10 @@ export class Pulls {
     });
   }
 
-  /** The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses, or may be gone. */
+  /**
+   * The next message; null when none came within `waitMs` or the signal aborted. UNAVAILABLE when a consumer refuses,
+   * or may be gone.
+   */
   async next(nexts: Nexts, room: number, waitMs: number, signal: AbortSignal): Promise<Delivered | null> {
     const { clock } = this.#patience;
     this.#nexts = nexts;
@@ -79,7 +83,7 @@ export class Pulls {
     }
   }
 
-  /** Sees to it that the lanes are asked; until when that holds. */
+  /** Makes sure that the lanes are asked. Returns until when that holds. */
   #ask(nexts: Nexts, room: number, nowMs: number): number {
     for (const [i, [lane, line]] of this.#lines.entries()) {
       const behind = this.#lines[i + 1]?.[1];

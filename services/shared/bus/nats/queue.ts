@@ -16,7 +16,7 @@ import type { Names } from "./subjects.ts";
 /** How long a poll waits for its answer. */
 const POLL_MS = 500;
 
-/** A work-queue stream per phase, whose subjects tell whose each message is and how much work. */
+/** A work-queue stream per phase. The subjects name each message's job and tenant, and how much work it is. */
 export class NatsQueue implements JobQueue {
   readonly #connection: Connection;
   readonly #streams: Readonly<Record<Phase, Stream>>;
@@ -78,8 +78,9 @@ export class NatsQueue implements JobQueue {
   }
 
   /**
-   * What a consumer says to a request for what is there; null when it says nothing in time, as servers of 2.9 do whose message another poll had first. A
-   * message that it gives keeps its own subject, so it comes to an inbox of its own; one that comes too late goes back.
+   * A consumer's answer to a request for what is there; null if none comes in time, as from a 2.9 server whose message
+   * another poll had first. A message keeps its own subject, so each poll has an inbox of its own; a message that comes
+   * too late goes back.
    */
   #polled(next: string): Promise<Msg | null> {
     const { clock, tryMs } = this.#settings;
@@ -136,7 +137,7 @@ export class NatsQueue implements JobQueue {
   }
 }
 
-/** Of `model.lane.prompt tokens-output tokens-owner.job`; without an owner where versions before wrote it. */
+/** Reads `model.lane.prompt tokens-output tokens-owner.job`; earlier versions wrote no owner. */
 function waitingOf(tokens: string): Waiting {
   const [model = "", lane, weight = "", jobId = ""] = tokens.split(".");
   const [promptTokens, outputTokens, owner = ""] = weight.split("-");

@@ -6,7 +6,7 @@ import type { Stored } from "./messages.ts";
 import type { Stream } from "./stream.ts";
 import { lastToken, type Names } from "./subjects.ts";
 
-/** Processes of one role that are listed. */
+/** The most processes of one role that are listed. */
 const BEATS_MAX = 10_000;
 
 type Buckets = Readonly<Record<"beats" | "keys" | "marks" | "jobs" | "access", Stream>>;
@@ -101,7 +101,7 @@ export class NatsRegistry implements Registry {
     await this.#buckets.marks.put(this.#lowWater, encode(String(place)));
   }
 
-  /** Two tokens deep, where no job's mark lies. */
+  /** Two tokens deep, where no job's mark can be. */
   get #lowWater(): string {
     return `${this.#names.marks.subject}.index.low`;
   }
@@ -144,7 +144,9 @@ export class NatsRegistry implements Registry {
   }
 }
 
-/** Reads the end of the stream, and more of it as long as that holds too few: a job noted again leaves a hole where it was. */
+/**
+ * Reads the end of the stream, and more of it while that holds too few: a job noted again leaves a gap where it was.
+ */
 async function latest(stream: Stream, filter: string, limit: number): Promise<readonly Noted[]> {
   const { state } = await stream.info();
   for (let back = 2 * limit; ; back *= 4) {

@@ -8,13 +8,13 @@ interface Waiting {
   reject(cause: Error): void;
 }
 
-/** The server's word that nobody listens to the subject of a request. */
+/** The server's status for a request without responders. */
 const NO_RESPONDERS = 503;
 export const UNHEARD = "nobody answers there";
 export const UNANSWERED = "no answer in time";
 
 /**
- * Requests that wait for their answers: all answers come to one inbox, and one timer watches all deadlines. The library's own requests cost
+ * Pending requests: all answers come to one inbox, and one timer watches all deadlines. The library's own requests cost
  * a timer, a race and an error of their own each, half of what a short job asks of a process.
  */
 export class Requests {
@@ -33,7 +33,10 @@ export class Requests {
     this.#tryMs = tryMs;
   }
 
-  /** Has `send` ask at `subject`, with the one to answer to. Rejects after `tryMs`, when nobody listens or we may not ask, and when the connection breaks. */
+  /**
+   * Calls `send` with the reply subject; resolves to the answer. Rejects after `tryMs`, without responders or
+   * permission, and when the connection breaks.
+   */
   ask(subject: string, send: (reply: string, failed: (cause: Error) => void) => void): Promise<Msg> {
     const name = (++this.#last).toString(36);
     return new Promise((resolve, reject) => {
@@ -55,7 +58,7 @@ export class Requests {
     else waiting.resolve(message);
   }
 
-  /** The server takes nothing for this subject from us. */
+  /** The server does not let us publish to this subject. */
   refuse(subject: string, cause: Error): void {
     for (const [name, waiting] of this.#waiting) {
       if (waiting.subject !== subject) continue;
@@ -64,7 +67,7 @@ export class Requests {
     }
   }
 
-  /** None of them will be answered any more. */
+  /** No pending request will be answered any more. */
   fail(cause: Error): void {
     const all = [...this.#waiting.values()];
     this.#waiting.clear();

@@ -10,9 +10,9 @@ import type { Names } from "./subjects.ts";
 interface Account {
   readonly storage: number;
   readonly memory: number;
-  /** Less than zero: none that we are told, that of the server among them. */
+  /** Negative: none that we are told of; the server's own is never told. */
   readonly limits: { readonly max_storage: number; readonly max_memory: number };
-  /** Where limits go by the number of copies, those above are none. */
+  /** If limits go by the number of copies, those above are none. */
   readonly tiers?: object;
 }
 
@@ -28,16 +28,19 @@ interface Page {
   readonly missing?: readonly string[] | null;
 }
 
-/** How many of the streams that hold most are named. */
+/** How many of the largest streams are named. */
 const NAMED = 3;
 
-/** Streams that are written to: one on disk, one in memory. */
+/** Streams that are written to as a test: one on disk, one in memory. */
 interface Probed {
   readonly log: Stream;
   readonly beats: Stream;
 }
 
-/** One look at what the account counts and what its streams hold, all of them, and a write to `log` and to `beats`, where they are. UNAVAILABLE. */
+/**
+ * What the account counts and what all its streams hold, and whether `log` and `beats`, if they exist, take a write.
+ * Throws UNAVAILABLE.
+ */
 export async function measureStorage(connection: Connection, plans: readonly StreamPlan[], probed: Probed, names: Names): Promise<Storage> {
   try {
     return await measured(connection, plans, probed, names);
@@ -102,7 +105,10 @@ async function listed(connection: Connection): Promise<readonly Listed[]> {
   }
 }
 
-/** A clock is written every few seconds in any case, and replaced each time. */
+/**
+ * Why the stream takes no write; null if it does. Writes a clock message, as is done every few seconds in any case,
+ * which replaces the one before.
+ */
 async function refusalOf(stream: Stream, clock: string, placement: Placement = {}): Promise<string | null> {
   try {
     await stream.put(clock, new Uint8Array(), placement);

@@ -12,20 +12,26 @@ import { appendHeaders, fromApi, fromConsumer, fromDirect, isStatus, type Placem
 /** How long a try, and all tries of a question, may take, and by which clock. */
 export type Patience = Pick<BusSettings, "clock" | "random" | "tryMs" | "answerMs">;
 
-/** A consumer made for one read goes away by itself after this long, should its end not be heard. */
+/** A read's consumer goes away by itself after this long, should its deletion be lost. */
 const READ_CONSUMER_LIFE_MS = 10_000;
 
-/** Messages read one by one: as many take a server of 2.9 3 to 5 ms, a consumer 1 to 5. */
+/** Messages read one by one: so many take a 2.9 server 3 to 5 ms, a consumer 1 to 5. */
 const SINGLY = 32;
 
-/** Subjects whose messages are asked for at once, each by itself: as many cost a server about what a consumer does, or less. */
+/**
+ * Subjects whose last messages are asked for one by one, all at once: so many cost a server about what a consumer does,
+ * or less.
+ */
 const AT_ONCE = 64;
 
-/** What one request of a scan brings. */
+/** Bounds of one request of a scan. */
 const SCAN_MESSAGES = 1_000;
 const SCAN_BYTES = 16_777_216;
 
-/** One JetStream stream as an ordered store of messages by subject. Every method but `append` waits out short absences of the server. */
+/**
+ * One JetStream stream as an ordered store of messages by subject. Every method but `append` waits out short absences
+ * of the server.
+ */
 export class Stream {
   readonly name: string;
   readonly #connection: Connection;
@@ -47,7 +53,7 @@ export class Stream {
     }
   }
 
-  /** Appends whatever it takes within the deadline. Null if `placement.after` does not hold. */
+  /** Appends, and repeats that within the deadline. Null if `placement.after` does not hold. */
   put(subject: string, bytes: Uint8Array, placement: Placement = {}, id = this.#patience.random.id("put:")): Promise<number | null> {
     const append = {
       where: `stream ${this.name}`,
@@ -83,8 +89,9 @@ export class Stream {
   }
 
   /**
-   * Up to `max` last messages of subjects that match, from the stream's leader: for who asks again and again, in a stream that keeps one of each. A
-   * consumer, which costs a server of 2.9 3 KB that it never gives back, is made only where they are many.
+   * Up to `max` last messages of the subjects that match, from the stream's leader: for frequent reads of a stream that
+   * keeps one of each. A consumer, which costs a 2.9 server 3 KB that it never gives back, is made only if there are
+   * many.
    */
   async each(filter: string, max: number): Promise<readonly Stored[]> {
     const few = await this.#patiently(async () => {
@@ -113,8 +120,8 @@ export class Stream {
   }
 
   /**
-   * Up to `max` messages behind a sequence whose subjects match, in order, without holes; perhaps not the newest. `bytesMax`: fewer where they would
-   * be more than that; it must have room for any one.
+   * Up to `max` messages behind a sequence whose subjects match, in order, without gaps; perhaps not the newest.
+   * `bytesMax`: fewer if they would be more than that; it must have room for any one.
    */
   page(filter: string, after: number, max: number, bytesMax?: number): Promise<readonly Stored[]> {
     return this.#patiently(async () => {
@@ -128,8 +135,8 @@ export class Stream {
   }
 
   /**
-   * Like `page`, for who asks again and again and mostly finds little: up to some messages are read one by one, and a consumer, which costs a server of
-   * 2.9 3 KB that it never gives back, is made only for what else there is, or where they do not come in time.
+   * Like `page`, for frequent reads that mostly find little: the first few messages are read one by one. A consumer,
+   * which costs a 2.9 server 3 KB that it never gives back, is made only for the rest, or if they do not come in time.
    */
   async news(filter: string, after: number, max: number, bytesMax = Number.POSITIVE_INFINITY): Promise<readonly Stored[]> {
     const found: Stored[] = [];
@@ -147,14 +154,16 @@ export class Stream {
     return [...found, ...(await this.page(filter, place, max - found.length, Number.isFinite(bytesLeft) ? bytesLeft : undefined))];
   }
 
-  /** The last message of every subject that matches, in the order they were stored. UNAVAILABLE when it was cut short. */
+  /**
+   * The last message of every subject that matches, in the order they were stored. UNAVAILABLE when it was cut short.
+   */
   async *lasts(filter: string): AsyncGenerator<Stored> {
     const consumer = await this.#patiently(() => this.#readConsumer(filter, { deliver_policy: "last_per_subject" }));
     try {
       for (let left = consumer.num_pending; left > 0; ) {
         const page = await this.#collect(consumer.name, Math.min(left, SCAN_MESSAGES), SCAN_BYTES);
         yield* page;
-        left = page.length === 0 ? 0 : left - page.length; // none left: what is purged meanwhile does not come
+        left = page.length === 0 ? 0 : left - page.length; // none left: the rest was purged meanwhile
       }
     } finally {
       this.#drop(consumer.name);
@@ -246,7 +255,7 @@ export class Stream {
   }
 }
 
-/** Which subjects an info shows, from which on. */
+/** Which subjects an info shows, and from which on. */
 interface Shown {
   readonly subjects_filter?: string;
   readonly offset?: number;

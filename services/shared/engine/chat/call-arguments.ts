@@ -1,10 +1,13 @@
 import { printJson, readJson } from "./python-json.ts";
 
-/** The arguments of one call: reads their parameters one after the other, and gives fragments that make one JSON object when it is closed. */
+/**
+ * The arguments of one call:
+ * reads its parameters one after the other, and returns fragments of JSON text that form one object once it is closed.
+ */
 export class CallArguments {
   readonly #names = new Set<string>();
   #isString = false;
-  /** Of a value that is not a string, what came of it. */
+  /** The text so far of a value that is not a string. */
   #value = "";
 
   get empty(): boolean {
@@ -23,14 +26,14 @@ export class CallArguments {
     return `${before}${printJson(name)}: ${isString ? '"' : ""}`;
   }
 
-  /** More of the value that began. */
+  /** More of the current value. */
   more(text: string): string {
     if (this.#isString) return JSON.stringify(text).slice(1, -1);
     this.#value += text;
     return text;
   }
 
-  /** Whether the value that is over is what its parameter says of it. */
+  /** Whether the value just read is what its parameter declares: a string, or JSON. */
   get valid(): boolean {
     return this.#isString || isJson(this.#value);
   }

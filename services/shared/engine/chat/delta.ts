@@ -1,13 +1,16 @@
-/** A piece of the answer that is certain. The deltas of one call come in order: its name, then its arguments in fragments of JSON text. */
+/**
+ * A piece of the answer that will not change. The deltas of one call come in order:
+ * its name, then its arguments in fragments of JSON text.
+ */
 export type Delta =
   | { readonly type: "reasoning" | "content"; readonly text: string }
   | { readonly type: "call"; readonly index: number; readonly name: string }
   | { readonly type: "arguments"; readonly index: number; readonly text: string };
 
-/** What a delta goes on with: deltas of one block that follow each other are one to a client. */
+/** The block that a delta continues: to a client, consecutive deltas of one block are one. */
 export const blockOf = (delta: Delta): string => ("index" in delta ? `call ${delta.index}` : delta.type);
 
-/** Empty where it brings a call's name. */
+/** Empty for a delta that names a call. */
 export const textOf = (delta: Delta): string => ("text" in delta ? delta.text : "");
 
 /** What a client has after all deltas. */

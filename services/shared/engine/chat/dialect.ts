@@ -1,7 +1,10 @@
 import { refusal } from "../../runtime/errors.ts";
 import type { Effort, Release } from "./messages.ts";
 
-/** Markup that is one token each. The texts in this file are input the models were trained on (spec 5): not ours to edit. */
+/**
+ * Markup that is one token each.
+ * The texts in this file are input the models were trained on (spec 5): do not edit them.
+ */
 export const BOS = "<｜begin▁of▁sentence｜>";
 export const EOS = "<｜end▁of▁sentence｜>";
 export const USER = "<｜User｜>";
@@ -24,7 +27,7 @@ export const tagsOf = (release: Release): Tags =>
     ? { calls: `${DSML} calls`, invoke: `${DSML} invoke`, parameter: `${DSML} parameter` }
     : { calls: `${DSML}tool_calls`, invoke: `${DSML}invoke`, parameter: `${DSML}parameter` };
 
-/** How an answer begins that calls a tool and says nothing before; `name` null: up to where the name comes. */
+/** How an answer begins that calls a tool without saying anything first. `name` null: up to where the name comes. */
 export function callsOpening(release: Release, name: string | null): string {
   const { calls, invoke } = tagsOf(release);
   return `\n\n<${calls}>\n<${invoke} name="${name === null ? "" : `${name}">\n`}`;
@@ -61,7 +64,10 @@ You MUST strictly follow the above defined tool name and parameter schemas to in
 export const responseFormatBlock = (schema: string): string =>
   `\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n${schema}`;
 
-/** What stands before message 0 in thinking mode (spec 5.3); "" where the release says nothing. Throws INVALID_REQUEST for efforts it lacks. */
+/**
+ * The text before message 0 in thinking mode (spec 5.3); "" if the release has none. Throws INVALID_REQUEST for an
+ * effort that the release lacks.
+ */
 export function effortText(release: Release, effort: Effort | null): string {
   if (release === "v41") return budgetText(effort);
   if (typeof effort === "number") throw refuse(`must be "low", "high" or "max" for this model, not a number`);
@@ -85,7 +91,7 @@ const ABSOLUTE_MAXIMUM =
 const BEYOND_MAXIMUM =
   "Reasoning Effort: Beyond maximum — exhaustive, relentless, and uncompromising.\nYou MUST reason with the utmost depth and rigor, leaving absolutely nothing to chance: exhaustively decompose the problem into its most fundamental components, trace every causal chain to its root, and resolve the underlying cause rather than any surface symptom.\nDo not stop reasoning until you have independently verified the solution from multiple angles and are certain that no assumption remains unchecked and no error remains undiscovered.\n\n";
 
-/** The preview has nothing weaker than its default, so "low" is that. */
+/** The preview has nothing weaker than its default, so "low" is the default. */
 const EFFORT_TEXTS = {
   preview: { low: "", high: "", max: ABSOLUTE_MAXIMUM },
   "0731": { low: "", high: ABSOLUTE_MAXIMUM, max: BEYOND_MAXIMUM },

@@ -1,18 +1,18 @@
 import type { Printable } from "./python-json.ts";
 
 /**
- * Conversations as the chat encoder takes them: the fields of the chat API plus the few that only the models know. Whoever reads requests
- * checks their form; what cannot be written as a prompt is refused by the encoder.
+ * Conversations as the chat encoder takes them: the fields of the chat API plus the few that only the models know. The
+ * reader of requests checks their form; the encoder refuses what cannot be written as a prompt.
  */
 export interface ChatMessage {
   readonly role: "system" | "developer" | "user" | "assistant" | "tool" | "latest_reminder";
   readonly content?: string | null | readonly ContentPart[];
-  /** Of an assistant: what it thought before it answered. */
+  /** Of an assistant: its reasoning before the answer. */
   readonly reasoning_content?: string | null;
   readonly tool_calls?: readonly ToolCall[] | null;
-  /** Of an assistant: content and calls to the letter, where somebody knows how the model wrote them. Takes their place. */
+  /** Of an assistant: content and calls exactly as the model wrote them, if known. Replaces both. */
   readonly written?: string;
-  /** Of a tool: the call that it answers. */
+  /** Of a tool: the call it answers. */
   readonly tool_call_id?: string | null;
   /** OpenAI's form; only the `function` of each is written. Read them with `readJson`, or 1.0 becomes 1. */
   readonly tools?: readonly Printable[] | null;
@@ -40,7 +40,9 @@ export interface ToolCall {
 export type Task = (typeof tasks)[number];
 export const tasks = ["action", "query", "authority", "domain", "task", "title"] as const;
 
-/** Which of the family's three prompt formats a checkpoint was trained on. preview and 0731 differ in the effort texts alone. */
+/**
+ * Which of the family's three prompt formats a checkpoint was trained on. preview and 0731 differ only in effort texts.
+ */
 export type Release = (typeof releases)[number];
 export const releases = ["preview", "0731", "v41"] as const;
 

@@ -9,14 +9,17 @@ interface OutputOptions {
   /** The prompt ended in `<think>`: the text begins with reasoning. */
   readonly thinking: boolean;
   /**
-   * Where `</think>` and the end of the sentence are: in the text, as in output that is given as text alone (the default), or told apart from
-   * it, as tokens tell them. Then what spells them is text like any other, and `problem` knows nothing of the end.
+   * Where `</think>` and the end of the sentence come from: spelled in the text, as in output given as text alone (the
+   * default), or told apart from it, as tokens tell them. Told apart, what spells them is text like any other, and
+   * `problem` cannot tell whether the output ended.
    */
   readonly marks?: "in text" | "apart";
 }
 
 export interface ParsedOutput extends Joined {
-  /** Why a strict reader refuses the output (spec 5.5), or null. The fields above hold what could be read, and the rest as text. */
+  /**
+   * Why a strict reader refuses the output (spec 5.5), or null. The other fields hold what was read, the rest as text.
+   */
   readonly problem: Problem | null;
 }
 
@@ -39,11 +42,11 @@ export function parseOutput(text: string, options: OutputOptions): ParsedOutput 
 }
 
 /**
- * Reads model output as it comes (spec 5.5). Feed whole characters; markup that is not complete is held back, everything else is passed on
- * at once. How the text is split makes no difference to the deltas joined.
+ * Reads model output as it comes (spec 5.5). Feed whole characters. Incomplete markup is held back; everything else is
+ * passed on at once. How the text is split makes no difference to the joined deltas.
  *
- * Production is lenient: where the markup contradicts the grammar, the rest is passed on as content, and a call it cut off keeps its
- * arguments open, so that nobody takes them for complete JSON. `problem` says what a strict reader objects to.
+ * Production is lenient: where the markup contradicts the grammar, the rest is passed on as content, and a call it cut
+ * off keeps its arguments open, so that nobody takes them for complete JSON. `problem` is a strict reader's objection.
  */
 export class OutputStream {
   readonly #tags: Tags;
@@ -69,7 +72,7 @@ export class OutputStream {
     return this.#firstProblem;
   }
 
-  /** What was read so far ends inside the reasoning. */
+  /** Whether the text so far ends inside the reasoning. */
   get reasoning(): boolean {
     return this.#state === "reasoning";
   }
@@ -88,7 +91,7 @@ export class OutputStream {
     return this.#take();
   }
 
-  /** No more text comes. What was held back turns out to be text, except inside a tool block: half a tag says nothing. */
+  /** No more text comes. What was held back becomes text, except inside a tool block: half a tag says nothing. */
   end(): Delta[] {
     const rest = this.#scanner.rest();
     if (this.#state === "reasoning") this.#emitText("reasoning", rest);
@@ -106,7 +109,7 @@ export class OutputStream {
     return deltas;
   }
 
-  /** Reads one thing. False: more text is needed. */
+  /** Reads one element. False: more text is needed. */
   #advance(): boolean {
     switch (this.#state) {
       case "reasoning":
@@ -223,7 +226,7 @@ export class OutputStream {
     return mark !== null;
   }
 
-  /** Gives up on the markup: `taken` and all that follows is content. */
+  /** Gives up on the markup: `taken` and everything after it is content. */
   #breaks(problem: Problem, taken = ""): true {
     this.#complain(problem);
     this.#scanner.unread(taken);
@@ -246,7 +249,7 @@ export class OutputStream {
 
 type State = "reasoning" | "content" | "block" | "parameters" | "value" | "afterValue" | "closed" | "ended" | "broken";
 
-/** What it means that the text is over in a state; null: nothing is missing. */
+/** The problem of a text that ends in a state; null: nothing is missing. */
 const CUT_OFF: Readonly<Record<State, Problem | null>> = {
   reasoning: "no_think_end",
   content: "no_eos",

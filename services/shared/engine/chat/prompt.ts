@@ -22,20 +22,23 @@ export interface PromptOptions {
   readonly release: Release;
   readonly thinking: boolean;
   readonly effort?: Effort | null | undefined;
-  /** Forget the reasoning of earlier turns (default). A conversation with tools keeps it all the same. */
+  /** Drop the reasoning of earlier turns (default). A conversation with tools keeps it regardless. */
   readonly dropThinking?: boolean | undefined;
-  /** OpenAI's `tools` of the request: they go into the system message. */
+  /** OpenAI's `tools` of the request; written into the system message. */
   readonly tools?: readonly Printable[] | null | undefined;
-  /** Of the request: it goes into the system message, too. */
+  /** The request's response format; written into the system message, too. */
   readonly responseFormat?: Printable | undefined;
   /**
-   * The conversation waits for an answer, or has one begun at its end. The release's own encoder opens the assistant's turn behind what asks something;
-   * then it is opened behind anything else, in the same way: without its header the model would not know that it is to answer, nor whether to think.
+   * The conversation waits for an answer, or ends with an unfinished one. The release's own encoder opens the
+   * assistant's turn after a message that asks something. This opens it after any other message, in the same way:
+   * without its header the model would not know that it should answer, nor whether to think.
    */
   readonly opened?: boolean | undefined;
 }
 
-/** The prompt of a conversation, ready to be tokenized (spec 5.2-5.4). Throws INVALID_REQUEST for what no prompt can say. */
+/**
+ * The prompt of a conversation, to be tokenized (spec 5.2-5.4). Throws INVALID_REQUEST for what no prompt can express.
+ */
 export function encodePrompt(messages: readonly ChatMessage[], options: PromptOptions): string {
   requireEncodable(messages, options.release);
   const turns = turnsOf(messages, options.tools ?? [], options.responseFormat ?? null);
@@ -59,13 +62,13 @@ interface Prompt {
   readonly release: Release;
   readonly tags: Tags;
   readonly thinking: boolean;
-  /** Reasoning is written for answers after this turn, and a new answer at or after it begins by thinking. */
+  /** Answers after this turn keep their reasoning, and a new answer at or after it begins by thinking. */
   readonly keepFrom: number;
-  /** The turn behind which the assistant's is opened though nothing asks; null: none. */
+  /** The turn after which the assistant's turn is opened although nothing asks; null: none. */
   readonly openFrom: number | null;
 }
 
-/** Tools and format go into the first system message, or make one of their own, which counts for no place in `messages`. */
+/** Tools and format go into the first system message, or form one that shifts no index of `messages` in errors. */
 function turnsOf(messages: readonly ChatMessage[], tools: readonly Printable[], format: Printable): readonly Turn[] {
   const appendices = { ...(tools.length > 0 && { tools }), ...(format !== null && { response_format: format }) };
   if (Object.keys(appendices).length === 0) return mergeMessages(messages);
@@ -79,14 +82,14 @@ function withoutOldDevelopers(turns: readonly Turn[], release: Release): readonl
   return turns.filter((turn, i) => turn.role !== "developer" || i >= last);
 }
 
-/** The last turn before the answer, unless that is opened behind it, or before the reminder that it is. */
+/** The last turn before the answer; null if the answer is opened there already, or before the reminders at the end. */
 function lastUnopened(turns: readonly Turn[], release: Release): number | null {
   const before = turns.at(-1)?.closed === false ? turns.slice(0, -1) : turns;
   const last = before.findLastIndex(({ role }) => role !== "latest_reminder");
   return last >= 0 && asks(turns, last, release) ? null : before.length - 1;
 }
 
-/** One turn, as far as it is over. */
+/** The text of one turn; an unfinished answer has no EOS. */
 function turnText(prompt: Prompt, i: number): string {
   const turn = prompt.turns[i]!;
   switch (turn.role) {

@@ -1,12 +1,13 @@
 import { refusal } from "../../runtime/errors.ts";
 
 /**
- * JSON as Python's `json` reads and prints it, because that is what the models were trained on (spec 5.2): numbers keep what they were
- * (1.0 stays a float, integers have any size), keys keep their order, of a repeated key the last value counts at the first place.
+ * JSON as Python's `json` reads and prints it, because the models were trained on that
+ * (spec 5.2): numbers keep their form (1.0 stays a float, integers have any size), and
+ * keys keep their order. A repeated key keeps its first place and its last value.
  */
 export type ExactJson = null | boolean | string | JsonNumber | readonly ExactJson[] | ReadonlyMap<string, ExactJson>;
 
-/** What can be printed: exact values and, for callers that have no exact ones, plain objects and numbers (1.0 is then 1). */
+/** What can be printed: exact values and, for callers that have none, plain objects and numbers (1.0 is then 1). */
 export type Printable =
   | ExactJson
   | number
@@ -23,7 +24,7 @@ export class JsonNumber {
   }
 }
 
-/** Python's `json.loads`. Throws SyntaxError with the place. Nesting is bounded by DEPTH_MAX. */
+/** Python's `json.loads`. Throws SyntaxError with the position. Nesting is bounded by DEPTH_MAX. */
 export function readJson(text: string): ExactJson {
   const reader = new Reader(text);
   const value = reader.value(0);
@@ -31,10 +32,10 @@ export function readJson(text: string): ExactJson {
   return value;
 }
 
-/** Between the parts of a list or an object, and behind a name. */
+/** Between the parts of a list or an object, and after a key. */
 type Separators = readonly [comma: string, colon: string];
 
-/** Python's `json.dumps(value, ensure_ascii=False, separators=separators)`. Throws INVALID_REQUEST for what is not JSON. */
+/** Python's `json.dumps(value, ensure_ascii=False, separators=separators)`. Throws INVALID_REQUEST for non-JSON. */
 export function printJson(value: Printable, separators: Separators = [", ", ": "]): string {
   const [comma, colon] = separators;
   if (value === null || typeof value === "boolean") return String(value);
@@ -55,7 +56,7 @@ export type JsonObject = ReadonlyMap<string, Printable> | { readonly [key: strin
 export const isObject = (value: Printable | undefined): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof JsonNumber);
 
-/** Of a plain object those that are set: `undefined` counts as absent. */
+/** The entries of an object; in a plain object, `undefined` counts as absent. */
 export const entries = (object: JsonObject): [string, Printable][] =>
   object instanceof Map ? [...object] : Object.entries(object).filter(([, value]) => value !== undefined);
 
@@ -71,11 +72,11 @@ export function printFloat(value: number): string {
   const exponent = Number(power);
   if (value !== 0 && (exponent < -4 || exponent >= 16))
     return `${mantissa}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
-  const fixed = value.toString(); // below 1e16 and from 1e-4 on JavaScript prints the same digits without an exponent
+  const fixed = value.toString(); // from 1e-4 up to 1e16 JavaScript prints the same digits without an exponent
   return fixed.includes(".") ? fixed : `${fixed}.0`;
 }
 
-/** Deeper nesting is refused: nothing a tool needs, and the readers after us recurse. */
+/** Deeper nesting is refused: no tool needs it, and those who read the value later recurse. */
 export const DEPTH_MAX = 200;
 
 class Reader {
@@ -125,7 +126,7 @@ class Reader {
     return array;
   }
 
-  /** Finds the closing quote; what stands between is JavaScript's JSON, too. */
+  /** Finds the closing quote; the text up to it is also JSON to JavaScript. */
   #string(): string {
     if (this.#text[this.#at] !== '"') this.#fail("expected a string");
     let close = this.#at;

@@ -1,8 +1,8 @@
 import { DSML } from "./dialect.ts";
 
 /**
- * Text that arrives in pieces, read from the front. Questions about what comes next have three answers: true, false, and null for "too
- * early to say"; none of them depends on how the text was cut into pieces.
+ * Text that arrives in pieces, read from the front. Questions about what comes next have three answers: true, false,
+ * and null for "too early to say". No answer depends on how the text was cut into pieces.
  */
 export class Scanner {
   #held = "";
@@ -25,12 +25,12 @@ export class Scanner {
     return this.#held.startsWith(literal);
   }
 
-  /** What is there begins as `literal` does. */
+  /** Whether the held text and `literal` agree as far as both go. */
   mayStart(literal: string): boolean {
     return agrees(this.#held, 0, literal);
   }
 
-  /** True: `literal` was next and is taken. */
+  /** True: `literal` came next and has been taken. */
   takes(literal: string): boolean | null {
     if (!this.mayStart(literal)) return false;
     if (this.#held.length < literal.length) return null;
@@ -52,7 +52,10 @@ export class Scanner {
     return { name, end: first.end };
   }
 
-  /** Takes the text before the first of `marks`, and the mark if it is complete. `mark` null: there is none, or what is held may become one. */
+  /**
+   * Takes the text before the first of `marks`, and the mark if it is complete.
+   * `mark` null: there is none, or the held text may become one.
+   */
   upTo(marks: readonly string[]): { text: string; mark: string | null } {
     for (let i = 0; i < this.#held.length; i++) {
       if (!MARK_STARTS.has(this.#held.charCodeAt(i))) continue;
@@ -71,13 +74,13 @@ export class Scanner {
   }
 }
 
-/** Longer names of tools or parameters are not held back, but taken for text. */
+/** Longer names of tools or parameters are taken for text instead of held back. */
 const NAME_CHARS_MAX = 1_024;
 
 /** Every mark of the dialect begins with one of these. */
 const MARK_STARTS: ReadonlySet<number> = new Set(["<", "\n", DSML].map((mark) => mark.charCodeAt(0)));
 
-/** `text` from `at` on and `mark` are equal as far as both go. */
+/** Whether `text` from `at` on and `mark` agree as far as both go. */
 function agrees(text: string, at: number, mark: string): boolean {
   const length = Math.min(mark.length, text.length - at);
   for (let i = 0; i < length; i++) if (text.charCodeAt(at + i) !== mark.charCodeAt(i)) return false;

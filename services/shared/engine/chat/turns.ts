@@ -8,7 +8,7 @@ export interface Turn {
   readonly content: string;
   readonly reasoning: string;
   readonly calls: readonly ToolCall[];
-  /** Content and calls to the letter; null: as the encoder writes them. */
+  /** Content and calls exactly as the model wrote them; null: as the encoder writes them. */
   readonly written: string | null;
   readonly tools: readonly Printable[];
   readonly responseFormat: Printable;
@@ -70,7 +70,7 @@ const close = ({ blocks, tools, task }: OpenTurn, callOrder: ReadonlyMap<string,
 const orderOf = (calls: readonly ToolCall[]): ReadonlyMap<string, number> =>
   new Map(calls.flatMap((call, place) => (call.id ? [[call.id, place]] : [])));
 
-/** The turn from which on reasoning is kept: the last that asks something. In V4.1 a later system message asks, too. -1: none does. */
+/** The last turn that asks something, or -1: reasoning is kept from it on. In V4.1 a later system message asks, too. */
 export const lastAsking = (turns: readonly Turn[], release: Release): number => turns.findLastIndex((_, i) => asks(turns, i, release));
 
 export function asks(turns: readonly Turn[], i: number, release: Release): boolean {
@@ -80,7 +80,7 @@ export function asks(turns: readonly Turn[], i: number, release: Release): boole
 
 interface Block {
   readonly text: string;
-  /** Of a tool result, the call it answers; null for what the user wrote. */
+  /** The call that a tool result answers; null for the user's own text. */
   readonly callId: string | null;
 }
 
@@ -118,7 +118,7 @@ function textOf({ content }: ChatMessage, where: string): string {
 
 const partText = (part: ContentPart): string | null => (part.type === "text" ? (part.text ?? "") : null);
 
-/** A result may hold what the model cannot see; it is told so. */
+/** A result may hold parts that the model cannot read; the text tells it so. */
 const toolText = (content: ChatMessage["content"]): string =>
   Array.isArray(content)
     ? content.map((part: ContentPart) => partText(part) ?? `[Unsupported ${part.type}]`).join("\n\n")

@@ -1,6 +1,9 @@
 import type { ConfigFields } from "./config-styles.ts";
 
-/** Reads typed fields and notes what is wrong with them. What could not be read comes back as NaN or null, so that reading can go on. */
+/**
+ * Reads typed fields and notes what is wrong with them.
+ * An unreadable field is returned as NaN or null, so that reading can go on.
+ */
 export interface ConfigReader {
   whole(key: string, range?: { readonly min?: number; readonly max?: number }): number;
   /** Finite and above 0. */
@@ -8,7 +11,7 @@ export interface ConfigReader {
   wholes(key: string): readonly number[] | null;
   /** A token id, or a list of exactly one. */
   token(key: string): number;
-  /** The file may leave it out, but must not say anything else. */
+  /** The file may omit the key, but must not give it another value. */
   fixed(key: string, only: unknown): void;
 }
 

@@ -1,8 +1,9 @@
 import type { ModelConfig } from "../model-config.ts";
 
 /**
- * Where the fields contradict each other. `stored`: the ratios as the file has them, drafting blocks included, null if unreadable. `name`: what the
- * file calls a field. Comparisons with a field that could not be read are with NaN, hence false: nothing is reported twice.
+ * Contradictions between the fields, one sentence each. `stored`: the ratios as the file has them, drafting blocks
+ * included; null if unreadable. `name`: what the file calls a field. A field that could not be read is NaN here, which
+ * makes comparisons false: nothing is reported twice.
  */
 export function contradictions(
   c: ModelConfig,
@@ -22,7 +23,8 @@ export function contradictions(
   atMost("sliding_window", c.window, "max_position_embeddings", c.contextTokens);
   atMost("num_experts_per_tok", c.expertsPerToken, "n_routed_experts", c.experts);
   atMost("num_hash_layers", c.hashLayers, "num_hidden_layers", layers);
-  const entries = Math.floor(c.contextTokens / 4); // of a layer that selects, in the longest context; each row of a chunk has room for what it selects
+  // Entries of a layer that selects, in the longest context. Every row of a chunk has room for index_topk selections.
+  const entries = Math.floor(c.contextTokens / 4);
   rules.forbid(
     c.ratios.includes(4) && c.indexTopK > entries,
     `${name("index_topk")}: ${c.indexTopK}, but ${name("max_position_embeddings")} ${c.contextTokens} makes ${entries} entries to select from`,
@@ -53,7 +55,7 @@ function ratioRules(rules: Rules, stored: readonly number[], layers: number, at:
   );
 }
 
-/** What the block formats need of the dimensions (spec 7). */
+/** What the block formats require of the dimensions (spec 7). */
 function blockRules({ multiple, forbid }: Rules, c: ModelConfig, name: (releaseKey: string) => string): void {
   multiple(name("hidden_size"), c.hidden, 128);
   multiple(name("q_lora_rank"), c.qLora, 128);

@@ -1,7 +1,7 @@
 import { ServingError } from "../../runtime/errors.ts";
 import { type Fields, isFields } from "../../runtime/json.ts";
 
-/** A config.json behind the keys of the HF release, whatever style it was written in (spec 1.1). */
+/** A config.json under the keys of the HF release, whatever style it was written in (spec 1.1). */
 export interface ConfigFields {
   /** Undefined where the file does not say. */
   value(releaseKey: string): unknown;
@@ -9,7 +9,7 @@ export interface ConfigFields {
   name(releaseKey: string): string;
 }
 
-/** Refuses what is not a DeepSeek-V4 by name. Problems of a style's own lists go to `problems`. */
+/** Refuses models other than DeepSeek-V4 by name. Problems in a style's own lists go to `problems`. */
 export function configFields(json: unknown, source: string, problems: string[]): ConfigFields {
   if (!isFields(json)) throw new ServingError("BAD_CHECKPOINT", `${source}: must be a JSON object`);
   refuseOthers(json, source);
@@ -98,7 +98,9 @@ const transformersNames: Readonly<Record<string, string>> = {
   "rope_scaling.attention_factor": "rope_parameters.compress.attention_factor",
 };
 
-/** transformers 5 rewrites three lists and the RoPE settings on load; a key it left standing must agree with what it wrote. */
+/**
+ * transformers 5 rewrites three lists and the RoPE settings on load; an old key it kept must agree with the new one.
+ */
 function transformersFields(json: Fields, problems: string[]): ConfigFields {
   const rewritten: Record<string, unknown> = {
     compress_ratios: ratiosOfTypes(json, problems),

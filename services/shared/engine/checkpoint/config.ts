@@ -5,7 +5,7 @@ import { type ConfigReader, configReader } from "./config-reader.ts";
 import { contradictions } from "./config-rules.ts";
 import { type ConfigFields, configFields } from "./config-styles.ts";
 
-/** Throws one BAD_CHECKPOINT that names everything missing, out of range or contradictory. `source` begins the message. */
+/** Throws one BAD_CHECKPOINT naming everything missing, out of range or contradictory. `source` begins the message. */
 export function parseModelConfig(json: unknown, source = "config.json"): ModelConfig {
   const problems: string[] = [];
   const fields = configFields(json, source, problems);
@@ -67,7 +67,10 @@ function readConfig(reader: ConfigReader, fields: ConfigFields, ratios: readonly
 
 const DSPARK_STAGES = 3;
 
-/** The HF config of 0731 may still count one MTP block, so the dspark keys decide; inference/config.json counts the stages (spec 1.2). */
+/**
+ * The HF config of 0731 may still count one MTP block, so the dspark keys decide;
+ * inference/config.json counts the stages (spec 1.2).
+ */
 function readDspark(reader: ConfigReader, { value }: ConfigFields): Dspark | null {
   if (value("dspark_block_size") === undefined) return value("num_nextn_predict_layers") === DSPARK_STAGES ? dsparkReleased : null;
   return {
@@ -79,7 +82,7 @@ function readDspark(reader: ConfigReader, { value }: ConfigFields): Dspark | nul
 
 const dsparkReleased: Dspark = { stages: DSPARK_STAGES, targets: 3, markovRank: 256 };
 
-/** Forms of the architecture that a config can express and no released model uses. */
+/** Refuses forms of the architecture that a config can express but no released model uses. */
 function checkFixed(reader: ConfigReader): void {
   reader.fixed("num_key_value_heads", 1);
   reader.fixed("n_shared_experts", 1);

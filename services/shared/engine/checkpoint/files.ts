@@ -14,7 +14,7 @@ export interface ShardSet {
 const INDEX = "model.safetensors.index.json";
 const SINGLE = "model.safetensors";
 
-/** Reads the header of every shard. What is wrong with files and their index goes to `problems`. */
+/** Reads the header of every shard. Problems with files and their index go to `problems`. */
 export function readShards(dir: string, problems: string[]): ShardSet {
   const index = existsSync(join(dir, INDEX)) ? readIndex(dir) : null;
   const names = index === null ? shardNames(dir) : [...new Set(index.values())].sort();

@@ -6,15 +6,18 @@ import { readJson } from "./json-files.ts";
 import { openFile, readInto, type Shard } from "./safetensors.ts";
 
 /**
- * 32 bytes that stand for a checkpoint in every segment key. SHA-256 over, each part led by its length as u64 little-endian:
+ * 32 bytes that stand for a checkpoint in every segment key: SHA-256 over these parts, each led by its length as u64
+ * little-endian:
  *
  *   "longshore fingerprint 1"
  *   config.json as JSON with sorted keys and no white space
  *   tokenizer.json as it is; empty if there is none
  *   per shard, in the order of file names:   its header's JSON as it is
- *     per tensor, in the order of its data:    up to 192 bytes all of it; else three parts: its first 64, the 64 from floor(bytes / 2) on, its last 64
+ *     per tensor, in the order of its data:    up to 192 bytes, all of it; else three parts: its first 64 bytes,
+ *                                              64 from floor(bytes / 2) on, its last 64
  *
- * A change elsewhere in a large tensor goes unseen: this tells models apart, it does not audit a download. Blocks while it reads.
+ * A change elsewhere in a large tensor goes unseen: this tells models apart, it does not audit a download. Blocks while
+ * it reads.
  */
 export function fingerprint({ dir, shards }: { readonly dir: string; readonly shards: readonly Shard[] }): Uint8Array {
   const hash = createHash("sha256");
@@ -50,7 +53,7 @@ function sampleTensors(hash: Hash, { path, tensors }: Shard): void {
   }
 }
 
-/** Where a tensor of `bytes` bytes is looked at: [start, length]. */
+/** The parts of a tensor of `bytes` bytes that are hashed: [start, length]. */
 const samples = (bytes: number): readonly (readonly [number, number])[] =>
   bytes <= 3 * SAMPLE_BYTES
     ? [[0, bytes]]

@@ -11,8 +11,8 @@ export interface InventoryItem {
 }
 
 /**
- * The tensors of a released checkpoint of this config, drafting blocks included (spec 4.2): FP8 linears, `experts` (FP4; FP8 in the Base models),
- * BF16, F32, I64. Without quantization_config everything but the I64 tables is F32.
+ * The tensors of a released checkpoint of this config, drafting blocks included (spec 4.2): FP8 linears, `experts`
+ * (FP4; FP8 in the Base models), BF16, F32, I64. Without quantization_config everything but the I64 tables is F32.
  */
 export function inventory(config: ModelConfig, experts: "fp4" | "fp8" = config.expertDtype ?? "fp4"): readonly InventoryItem[] {
   const items: InventoryItem[] = [];
@@ -63,5 +63,5 @@ export function totals(items: Iterable<{ readonly dtype: StoredDtype; readonly b
   return { tensors, bytes, byDtype };
 }
 
-/** In place of a tensor that is not looked at, or not there. */
+/** Placeholder for a tensor that is missing or not looked at. */
 export const nowhere: TensorRef = { name: "", shard: 0, dtype: "F32", shape: [], offset: 0 };

@@ -2,17 +2,17 @@ import { existsSync, readFileSync } from "node:fs";
 import { ServingError } from "../../runtime/errors.ts";
 import { type Fields, isFields } from "../../runtime/json.ts";
 
-/** What a JSON file of a model's folder says. BAD_CHECKPOINT names the file. */
+/** Parses a JSON file of a model folder. Throws BAD_CHECKPOINT naming the file. */
 export const readJson = (path: string): unknown => parseJson(path, readText(path));
 
-/** The fields of one that a folder may do without: none where it is not there. */
+/** The fields of an optional file; none if it is absent. */
 export function readJsonIfThere(path: string): Fields {
   const json = existsSync(path) ? readJson(path) : {};
   if (!isFields(json)) throw new ServingError("BAD_CHECKPOINT", `${path} is not a JSON object`);
   return json;
 }
 
-/** What the text of such a file says. */
+/** Parses the text of such a file. */
 export function parseJson(path: string, text: string): unknown {
   try {
     return JSON.parse(text);

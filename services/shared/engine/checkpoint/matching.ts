@@ -7,16 +7,18 @@ export interface Located extends StoredTensor {
   readonly shard: number;
 }
 
-/** What asking for every tensor of the model has shown. */
+/** A weight source that records which tensors were asked for, and what is wrong with them. */
 export interface Matching extends WeightSource {
-  /** Asked for and there. */
+  /** Asked for and present. */
   readonly used: ReadonlyMap<string, Located>;
   readonly missing: readonly string[];
-  /** There, but of another dtype or shape: one sentence each. */
+  /** Present, but of another dtype or shape: one sentence each. */
   readonly misshaped: readonly string[];
 }
 
-/** Answers from what the shards hold. A tensor at fault is noted and answered with a placeholder, so that one pass finds them all. */
+/**
+ * Answers from the shards. A tensor at fault is noted and answered with a placeholder, so that one pass finds them all.
+ */
 export function matching(tensors: ReadonlyMap<string, Located>): Matching {
   const used = new Map<string, Located>();
   const missing: string[] = [];
@@ -54,7 +56,7 @@ export function matching(tensors: ReadonlyMap<string, Located>): Matching {
   };
 }
 
-/** The first dtype is the one of the release. */
+/** The release's dtype comes first. */
 const tensorDtypes: Readonly<Record<Storage, readonly StoredDtype[]>> = { plain: ["BF16", "F32"], f32: ["F32"], i64: ["I64"] };
 
 const linearDtypes = {

@@ -1,6 +1,6 @@
 import { totalmem } from "node:os";
 
-/** What the process may use, and who says so. */
+/** The memory that the process may use, and what limits it. */
 export interface MemoryPresent {
   readonly bytes: number;
   readonly limitedBy: "machine" | "cgroup";

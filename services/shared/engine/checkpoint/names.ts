@@ -14,17 +14,23 @@ import type {
   TensorRef,
 } from "./weights.ts";
 
-/** How a released checkpoint stores a tensor that is not a quantised linear. "plain" is BF16 and may be F32; the others are fixed. */
+/**
+ * How a released checkpoint stores a tensor that is not a quantised linear.
+ * "plain" is BF16 and may be F32; the others are fixed.
+ */
 export type Storage = "plain" | "f32" | "i64";
 
-/** What is asked of a checkpoint, or noted in an inventory: each name with the shape the config gives it. */
+/** Looks tensors up in a checkpoint, or notes them in an inventory: each by name, with its shape by the config. */
 export interface WeightSource {
   tensor(name: string, storage: Storage, shape: readonly number[]): TensorRef;
-  /** NAME.weight [out, into] and NAME.scale. Released as FP8 ("fp8"), as FP4 or FP8 ("expert") or unquantised ("plain"); all three may be plain. */
+  /**
+   * NAME.weight [out, into] and NAME.scale.
+   * Released as FP8 ("fp8"), as FP4 or FP8 ("expert") or unquantised ("plain"); all three may be plain.
+   */
   linear(name: string, storage: "plain" | "fp8" | "expert", out: number, into: number): Linear;
 }
 
-/** Every name of the release (spec 4.2), asked for once and put where the forward pass expects it. */
+/** Asks for every name of the release (spec 4.2) once, and puts it where the forward pass expects it. */
 export function modelWeights(config: ModelConfig, from: WeightSource, withMtp: boolean): ModelWeights {
   const { vocab, hidden: d } = config;
   return {
@@ -136,7 +142,7 @@ const hyper = (from: WeightSource, prefix: string, mixes: number, width: number,
   scale: from.tensor(`${prefix}_scale`, "f32", [scales]),
 });
 
-/** The drafting block of 0731 (spec 4.2), asked for so that it is recognised. */
+/** Asks for the drafting block of 0731 (spec 4.2), so that its tensors are recognised. */
 export function dsparkWeights(config: ModelConfig, dspark: Dspark, from: WeightSource): void {
   const { hidden: d, vocab } = config;
   const { stages, targets, markovRank } = dspark;

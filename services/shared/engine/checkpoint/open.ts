@@ -12,23 +12,24 @@ import type { Shard } from "./safetensors.ts";
 import type { CheckpointWarning } from "./warnings.ts";
 import type { ModelWeights } from "./weights.ts";
 
-/** A checkpoint whose headers were read and found to hold the model. No weight was touched yet. */
+/** A checkpoint whose headers were read and found to hold the model. No weight has been touched yet. */
 export interface Checkpoint {
   readonly dir: string;
   readonly config: ModelConfig;
-  /** TensorRef.shard counts in this list. */
+  /** TensorRef.shard is an index into this list. */
   readonly shards: readonly Shard[];
   readonly weights: ModelWeights;
   /** Everything the shards hold. */
   readonly stored: Totals;
-  /** What `weights` refers to: what a process that serves it maps. */
+  /** What `weights` refers to: a process that serves the model maps it. */
   readonly mapped: Totals;
   readonly warnings: readonly CheckpointWarning[];
 }
 
 /**
- * Opens a folder with config.json and safetensors, sharded or not. Reads headers only, and blocks while it does: seconds for the 145,116
- * tensors of V4-Pro. Throws BAD_CHECKPOINT with the list of what is damaged, missing or of another shape; what is merely superfluous is a warning.
+ * Opens a folder with config.json and safetensors, sharded or not. Reads headers only, and blocks meanwhile: seconds
+ * for the 145,116 tensors of V4-Pro. Throws BAD_CHECKPOINT listing what is damaged, missing or of another shape;
+ * superfluous tensors are a warning.
  */
 export function openCheckpoint(dir: string, present: MemoryPresent = memoryPresent()): Checkpoint {
   const path = join(dir, "config.json");

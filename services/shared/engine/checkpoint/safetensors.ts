@@ -17,7 +17,7 @@ export interface StoredTensor {
   readonly name: string;
   readonly dtype: StoredDtype;
   readonly shape: readonly number[];
-  /** From the start of the file. */
+  /** In bytes from the start of the file. */
   readonly offset: number;
   readonly bytes: number;
 }
@@ -51,7 +51,7 @@ export const storedBytes = (dtype: StoredDtype, shape: readonly number[]): numbe
 const HEADER_BYTES_MAX = 100_000_000;
 const LENGTH_BYTES = 8;
 
-/** Throws BAD_CHECKPOINT that names file, tensor and numbers for anything a sound file cannot contain. */
+/** Throws BAD_CHECKPOINT, with file, tensor and numbers, for anything a sound file cannot contain. */
 export function readShard(path: string): Shard {
   const file = openFile(path);
   try {
@@ -69,7 +69,7 @@ export function readShard(path: string): Shard {
   }
 }
 
-/** Fills `buffer` from `offset` on: a short read is an error. */
+/** Fills `buffer` from byte `offset` of the file on. Throws BAD_CHECKPOINT for a short read. */
 export function readInto(buffer: Buffer, file: number, offset: number, path: string): void {
   let done = 0;
   while (done < buffer.length) {
@@ -120,7 +120,7 @@ function parseHeader(header: Buffer, path: string): Readonly<Record<string, unkn
   return json;
 }
 
-/** JSON.parse keeps the last of equal keys in silence. */
+/** Finds the name that occurs twice: JSON.parse silently keeps the last of equal keys. */
 function repeatedName(header: string): string {
   const seen = new Set<string>();
   for (const [, name] of header.matchAll(/"((?:[^"\\]|\\.)*)"\s*:\s*\{/g)) {

@@ -2,7 +2,7 @@ import { bytes, whole } from "../../runtime/units.ts";
 import type { Totals } from "./inventory.ts";
 import type { MemoryPresent } from "./memory.ts";
 
-/** What an operator should know of a checkpoint that can be served. */
+/** What an operator should know about a checkpoint that can be served. */
 export type CheckpointWarning =
   | { readonly kind: "memory"; readonly neededBytes: number; readonly present: MemoryPresent }
   | { readonly kind: "unused"; readonly tensors: readonly string[] }

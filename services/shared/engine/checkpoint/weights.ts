@@ -1,4 +1,7 @@
-/** One tensor where it lies in the checkpoint. Packed FP4 is told as the kernels see it: dtype F4_E2M1 and a shape in values, not bytes. */
+/**
+ * One tensor where it lies in the checkpoint. Packed FP4 appears as the kernels see it:
+ * dtype F4_E2M1 and a shape in values, not bytes.
+ */
 export interface TensorRef {
   readonly name: string;
   /** Index into the checkpoint's list of shards. */
@@ -11,13 +14,18 @@ export interface TensorRef {
 
 export type WeightDtype = "F32" | "BF16" | "F8_E4M3" | "F8_E8M0" | "F4_E2M1" | "I64";
 
-/** y = x · Wᵀ, weight [out, in]. The scale is E8M0: [ceil(out/128), ceil(in/128)] beside F8_E4M3, [out, in/32] beside F4_E2M1, null beside F32 and BF16. */
+/**
+ * y = x · Wᵀ, weight [out, in]. The scale is E8M0: [ceil(out/128), ceil(in/128)] beside F8_E4M3, [out, in/32] beside
+ * F4_E2M1, null beside F32 and BF16.
+ */
 export interface Linear {
   readonly weight: TensorRef;
   readonly scale: TensorRef | null;
 }
 
-/** The checkpoint in the shape of the forward pass, so that the forward pass never spells a tensor name (names.ts does). n = hc_mult. */
+/**
+ * The checkpoint in the shape of the forward pass, which therefore spells no tensor name (names.ts does). n = hc_mult.
+ */
 export interface ModelWeights {
   /** [vocab, d]; F32 or BF16, like `head` and every norm and unquantised linear. */
   readonly embed: TensorRef;

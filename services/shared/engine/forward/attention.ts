@@ -5,7 +5,7 @@ import { compressEntries } from "./compressor.ts";
 import { selectEntries } from "./indexer.ts";
 import { linear, ofPart, type Part, type Run, rmsNorm, splitRows } from "./run.ts";
 
-/** Spec 2.3. x A [T, d] -> y A [T, d]. Leaves the new rows in the windows and the new entries in the pages. */
+/** Spec 2.3. x A [T, d] -> y A [T, d]. Writes the new rows into the windows and the new entries into the pages. */
 export function attention(run: Run, layer: number, weights: Placed<AttentionWeights>, x: Tensor, y: Tensor): void {
   const { ops, work, rows: T } = run;
   const { heads, headDim, qLora, oGroups, oLora } = run.model.config;
@@ -33,7 +33,7 @@ export function attention(run: Run, layer: number, weights: Placed<AttentionWeig
   linear(run, grouped, weights.woB, y);
 }
 
-/** One head, key and value in one, as stored: U8 [T, rowBytes]. */
+/** The rows' shared key and value, of one head, as stored: U8 [T, rowBytes]. */
 function keyValues(run: Run, weights: Placed<AttentionWeights>, x: Tensor, table: Tensor): Tensor {
   const { ops, work, rows: T } = run;
   const { config, layout } = run.model;
@@ -54,7 +54,7 @@ interface Attended {
   readonly o: Tensor;
 }
 
-/** The part's rows over their windows and their compressed entries; then the window moves on. */
+/** Attends the part's rows to their windows and compressed entries, then moves the window on. */
 function attend(run: Run, layer: number, weights: Placed<AttentionWeights>, part: Part, all: Attended): void {
   const { config, layout } = run.model;
   const { sequence, start } = part;

@@ -7,7 +7,7 @@ import { linear, ofPart, type Run, rmsNorm } from "./run.ts";
 
 type Compressed = Exclude<Placed<AttentionWeights>, { readonly kind: "sliding" }>;
 
-/** The entries that this call completes (spec 2.4), packed into the pages of their sequences. x A [T, d]. */
+/** Packs the entries that this call completes (spec 2.4) into the pages of their sequences. x A [T, d]. */
 export function compressEntries(run: Run, layer: number, weights: Compressed, x: Tensor): void {
   const { config, layout } = run.model;
   const pooled = compress(run, weights.compressor, x, weights.ratio, config.headDim, (sequence) => sequence.layers[layer]!.compressor!);
@@ -16,7 +16,7 @@ export function compressEntries(run: Run, layer: number, weights: Compressed, x:
   );
 }
 
-/** Windows that complete in this call, pooled, normed and rotated: A [windows, dim]. Moves the rings on. */
+/** Pools, norms and rotates the windows that complete in this call: A [windows, dim]. Moves the rings on. */
 export function compress(
   run: Run,
   weights: Placed<CompressorWeights>,
@@ -53,7 +53,7 @@ export function compress(
   return pooled;
 }
 
-/** Packs each part's windows where they belong in its pages, except those that stored segments hold already. */
+/** Packs each part's windows into its pages, except those that stored segments already hold. */
 export function storeWindows(run: Run, block: Block, ratio: number, pooled: Tensor, pack: (rows: Tensor, place: Tensor) => void): void {
   const { spans } = run.emitted.get(ratio)!;
   for (const [i, { sequence }] of run.parts.entries()) {

@@ -4,15 +4,15 @@ import { type Feed, prepare } from "./prepare.ts";
 import type { Means } from "./run.ts";
 
 interface ForwardOptions {
-  /** Rows of the call, feeds one after the other, whose logits are wanted. */
+  /** Rows of the call whose logits are wanted, counted over all feeds in order. */
   readonly wanted?: Int32Array;
-  /** After each layer. May throw to stop; its price is one wait a layer. */
+  /** Called after each layer, at the price of one wait a layer. May throw to stop. */
   readonly onLayer?: ((layersDone: number) => void) | undefined;
 }
 
 /**
- * Runs the feeds' tokens and moves their sequences on: chunks, steps and mixtures of both. Returns the wanted logits, F32 [wanted, vocab].
- * Where it throws, the sequences of the call have lost their state and can only be freed.
+ * Runs the feeds' tokens and moves their sequences on: chunks, steps and mixtures of both. Returns the wanted logits,
+ * F32 [wanted, vocab]. If it throws, the sequences of the call have lost their state and can only be freed.
  */
 export function forward(means: Means, feeds: readonly Feed[], { wanted = new Int32Array(), onLayer }: ForwardOptions = {}): Float32Array {
   const { ops } = means;
@@ -33,11 +33,11 @@ export function forward(means: Means, feeds: readonly Feed[], { wanted = new Int
   }
 }
 
-/** What was called before the error still runs, and a stream keeps its first error until it was told at a wait. */
+/** Operations called before the error still run, and a stream keeps its first error until a wait reports it. */
 function clear({ ops }: Means): void {
   try {
     ops.wait();
   } catch {
-    // The same error, known to the caller already.
+    // The caller already has this error.
   }
 }

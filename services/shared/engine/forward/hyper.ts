@@ -4,8 +4,9 @@ import type { Placed } from "../model.ts";
 import { type Run, rmsNorm } from "./run.ts";
 
 /**
- * A sublayer inside its hyper-connection (spec 2.1): collapses the n streams into its input, and spreads its output over them again.
- * The sublayer takes x A [T, d], normed, to y A [T, d]; the streams A [T, n, d] are updated in place.
+ * Runs a sublayer inside its hyper-connection (spec 2.1): collapses the n streams
+ * into its input, and spreads its output over them again. The sublayer maps the
+ * normed x A [T, d] to y A [T, d]; the streams A [T, n, d] are updated in place.
  */
 export function hyperConnected(
   run: Run,

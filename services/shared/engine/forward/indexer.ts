@@ -6,7 +6,10 @@ import { linear, ofPart, type Part, type Run, splitRows } from "./run.ts";
 
 const CSA_RATIO = 4;
 
-/** The entries each row may attend to in a CSA layer (spec 2.5): I32 [T, topK], ascending, padded with -1. x A [T, d], qr A [T, qLora]. */
+/**
+ * The entries each row may attend to in a CSA layer (spec 2.5):
+ * I32 [T, topK], ascending, padded with -1. x A [T, d], qr A [T, qLora].
+ */
 export function selectEntries(run: Run, layer: number, weights: Placed<IndexerWeights>, x: Tensor, qr: Tensor): Tensor {
   const { work, rows: T } = run;
   const { config, layout } = run.model;
@@ -23,7 +26,7 @@ export function selectEntries(run: Run, layer: number, weights: Placed<IndexerWe
   return sel;
 }
 
-/** Rotated and packed like keys: U8 [T, indexHeads, keyBytes]. */
+/** Index queries, rotated and packed like keys: U8 [T, indexHeads, keyBytes]. */
 function indexQueries(run: Run, weights: Placed<IndexerWeights>, qr: Tensor): Tensor {
   const { ops, work, rows: T } = run;
   const { config, layout } = run.model;

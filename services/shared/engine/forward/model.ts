@@ -7,8 +7,9 @@ import { mixtureOfExperts } from "./moe.ts";
 import { linear, type Run, rmsNorm } from "./run.ts";
 
 /**
- * The backbone (spec 2.0) over the rows of the call: residual streams A [T, n, d]. Every sequence keeps its new rows; positions move on when the
- * caller says so. `layerDone` may throw to stop between layers: the sequences of the call are then of no further use.
+ * The backbone (spec 2.0) over the rows of the call: residual streams A [T, n, d].
+ * Every sequence keeps its new rows; the caller moves the positions on. `layerDone`
+ * may throw to stop between layers: the sequences of the call can then only be freed.
  */
 export function backbone(run: Run, layerDone: (layersDone: number) => void): Tensor {
   const { ops, work, rows: T } = run;
@@ -45,7 +46,7 @@ export function logits(run: Run, streams: Tensor, wanted: Int32Array): Tensor {
   return head(run, weights, wantedRows(run, streams, wanted));
 }
 
-/** What turns streams A [R, n, d] into logits F32 [R, vocab]: of the backbone or of an MTP block. */
+/** Turns streams A [R, n, d] into logits F32 [R, vocab], for the backbone or an MTP block. */
 export function head(run: Run, { hcHead, norm }: Pick<Run["model"]["weights"], "hcHead" | "norm">, streams: Tensor): Tensor {
   const h = hyperHead(run, hcHead, streams);
   rmsNorm(run, h, norm);

@@ -3,7 +3,10 @@ import type { Tensor } from "../kernels.ts";
 import type { Placed } from "../model.ts";
 import { linear, type Run } from "./run.ts";
 
-/** Spec 2.7: the routed experts of each row plus the shared one. x A [T, d] -> y A [T, d]; ids I32 [T] choose where routing is by token. */
+/**
+ * Spec 2.7: the routed experts of each row plus the shared one.
+ * x A [T, d] -> y A [T, d]; ids I32 [T] choose where routing is by token.
+ */
 export function mixtureOfExperts(run: Run, layer: number, weights: Placed<MoeWeights>, ids: Tensor, x: Tensor, y: Tensor): void {
   const { ops, work, rows: T } = run;
   const { experts: E, expertsPerToken: k, hidden: d, routedScaling, swigluLimit: limit } = run.model.config;

@@ -5,9 +5,9 @@ import { block } from "./model.ts";
 import { linear, type Run, rmsNorm, splitRows } from "./run.ts";
 
 /**
- * The MTP block (spec 9.1): final streams A [T, n, d] of positions t and the ids I32 [T] of positions t + 1 -> streams A [T, n, d], whose head
- * (norm and hcHead of the block, the model's own head) predicts t + 2. Overwrites `streams`. `layer` names the block's window among the
- * sequences' layers.
+ * The MTP block (spec 9.1): final streams A [T, n, d] of positions t and the ids I32 [T] of positions t + 1 -> streams
+ * A [T, n, d], whose head (norm and hcHead of the block, the model's own head) predicts t + 2. Overwrites `streams`.
+ * `layer` is the index of the block's window in the sequences' layers.
  */
 export function mtpBlock(run: Run, layer: number, weights: Placed<MtpWeights>, nextIds: Tensor, streams: Tensor): Tensor {
   const { ops, work, rows: T } = run;

@@ -9,7 +9,7 @@ export interface Feed {
   readonly ids: Int32Array;
 }
 
-/** Lays the feeds' rows one after the other, makes room in their pages, and computes the rotations that all layers share. */
+/** Lays out the feeds' rows in order, makes room in their pages, and computes the rotations that all layers share. */
 export function prepare(means: Means, feeds: readonly Feed[]): Run {
   const { model, ops, work } = means;
   const parts: Part[] = [];
@@ -32,7 +32,7 @@ export function prepare(means: Means, feeds: readonly Feed[]): Run {
   return { ...means, rows: total, parts, rope: { main, compressed }, emitted: emittedWindows(means, parts) };
 }
 
-/** For each ratio of the model, the windows that complete in this call, with one table of rotations for all. */
+/** For each ratio of the model, the windows that complete in this call. All ratios share one table of rotations. */
 function emittedWindows({ model, ops, work }: Means, parts: readonly Part[]): ReadonlyMap<number, Emitted> {
   const ratios = [...new Set(model.config.ratios)].filter((ratio) => ratio > 0);
   const plans = ratios.map((ratio) => ({ ratio, ...windowSpans(parts, ratio) }));

@@ -4,7 +4,7 @@ import type { Model, Placed } from "../model.ts";
 import type { Sequence } from "../sequence.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** What a call works with; workspaces are used by one call at a time. */
+/** What a call works with. One call at a time uses a workspace. */
 export interface Means {
   readonly model: Model;
   readonly ops: Stream;
@@ -41,10 +41,12 @@ export interface Emitted {
   readonly spans: readonly { readonly row: number; readonly first: number; readonly count: number }[];
 }
 
-/** For tests and the golden runner: looks at intermediate tensors where they are made, before their memory is used again. */
+/** For tests and the golden runner: sees intermediate tensors where they are made, before their memory is reused. */
 export interface Tap {
   see(name: TapName, layer: number, value: Tensor): void;
-  /** Memory for the index scores F32 [rows, entries] of one part, if they are wanted: nothing but a test does. */
+  /**
+   * Memory for the index scores F32 [rows, entries] of one part; null if they are not wanted. Only a test wants them.
+   */
   scores(rows: number, entries: number): Tensor | null;
 }
 

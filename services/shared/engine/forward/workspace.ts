@@ -5,11 +5,11 @@ import type { ModelConfig } from "../model-config.ts";
 /**
  * Every intermediate tensor of a forward pass, allocated once for `rowsMax` rows and reused by all layers and calls.
  *
- * Memory: rowsMax x (sum of the regions' values x their widths) + logitRows x (n·d + 2·d in activations, 4·vocab). V4-Flash in serving mode: about
- * 268 KB a row, of which q and o (heads · headDim each) are half.
+ * Memory: rowsMax x (sum of the regions' values x their widths) + logitRows x (n·d + 2·d in activations, 4·vocab).
+ * V4-Flash in serving mode: about 268 KB a row, half of it q and o (heads · headDim each).
  */
 export interface Workspace {
-  /** The first values of a region under `shape`: valid until the region is written again. */
+  /** The start of a region seen as `shape`: valid until the region is written again. */
   at(region: Region, shape: readonly number[]): Tensor;
   release(): void;
 }
@@ -19,7 +19,9 @@ type Region = keyof ReturnType<typeof regions>;
 export interface WorkspaceSize {
   readonly rowsMax: number;
   readonly logitRows: number;
-  /** Whether mtpBlock runs in it. The engine does not use that block: only the golden runner does, which looks at what it predicts. */
+  /**
+   * Whether mtpBlock runs in it: only in the golden runner, which looks at its predictions. The engine does not use it.
+   */
   readonly drafts?: boolean | undefined;
 }
 
@@ -36,7 +38,7 @@ export function createWorkspace(config: ModelConfig, layout: PayloadLayout, acti
   };
 }
 
-/** What `createWorkspace` takes. */
+/** Bytes that `createWorkspace` allocates. */
 export const workspaceBytes = (config: ModelConfig, layout: PayloadLayout, activation: Activation, size: WorkspaceSize): number =>
   place(config, layout, activation, size).bytes;
 

@@ -4,10 +4,10 @@ import type { Masks } from "./masks.ts";
 import { refusedAt } from "./schema-forms.ts";
 import type { Stacks } from "./stacks.ts";
 
-/** Of a whole draft: what is dear is not worth to be known ahead of time. */
+/** Cost bound of a whole draft's masks: expensive ones are not worth knowing ahead of time. */
 const AHEAD_COST_MAX = COST_MAX / 16;
 
-/** One answer on its way through a grammar. */
+/** One answer's progress through a grammar. */
 export class Answer {
   readonly masks: Masks;
   readonly #bytesOf: (id: number) => Uint8Array;
@@ -22,7 +22,7 @@ export class Answer {
     this.#at = masks.reader.start();
   }
 
-  /** Each may cost as much as its mask, so an answer that is taken over costs what it did token by token. */
+  /** Each id may cost as much as its mask, so taking over an answer costs what it did token by token. */
   take(ids: readonly number[]): void {
     for (const id of ids) {
       this.masks.begin();
@@ -32,13 +32,16 @@ export class Answer {
     }
   }
 
-  /** What may follow, INVALID_REQUEST where nothing may: bit `id % 32` of word `id / 32`. */
+  /** The ids that may follow: bit `id % 32` of word `id / 32`. Throws INVALID_REQUEST if none may. */
   allowed(): Uint32Array<ArrayBuffer> {
     this.masks.begin();
     return this.#allowed(this.#at);
   }
 
-  /** What may follow behind each id of a draft, which the answer does not take: as far as it may come and costs a small part of what a mask may. */
+  /**
+   * What may follow each id of a draft, which the answer does not take. Stops where the draft leaves the grammar, or
+   * where its masks cost more than a small part of what one mask may.
+   */
   ahead(draft: readonly number[]): Uint32Array<ArrayBuffer>[] {
     const masks: Uint32Array<ArrayBuffer>[] = [];
     this.masks.begin(AHEAD_COST_MAX);
@@ -49,7 +52,7 @@ export class Answer {
         masks.push(this.#allowed(at));
       }
     } catch (thrown) {
-      if (ServingError.from(thrown).code !== "INVALID_REQUEST") throw thrown; // whether the answer comes that far is not known yet
+      if (ServingError.from(thrown).code !== "INVALID_REQUEST") throw thrown; // the answer may never come that far
     }
     return masks;
   }

@@ -2,13 +2,13 @@ import { common, type Range, within } from "./characters.ts";
 import type { Pattern } from "./pattern-syntax.ts";
 import { Ways } from "./ways.ts";
 
-/** Parts of a pattern, counted as often as they are repeated. */
+/** Parts of a pattern, each counted as often as it is repeated. */
 const PARTS_MAX = 3_000;
 export const PATTERN_STATES_MAX = 1_000;
-/** Ranges and parts looked at while all of a schema are made and made smaller: a second or two. */
+/** Ranges and parts visited while all automata of a schema are made and minimised: a second or two. */
 const LOOKS_MAX = 2_000_000;
 
-/** A deterministic one, whose first state is where it begins. */
+/** A deterministic automaton. It starts in its first state. */
 export type Automaton = readonly AutomatonState[];
 export interface AutomatonState {
   readonly accepts: boolean;
@@ -39,7 +39,7 @@ export function automatonOf(pattern: Pattern, effort: Effort): Automaton {
   });
 }
 
-/** What the automata of one schema have cost. */
+/** Work spent on the automata of one schema, and its bound. */
 export class Effort {
   #looks = 0;
 
@@ -49,7 +49,7 @@ export class Effort {
   }
 }
 
-/** What both take. */
+/** The intersection: accepts what both accept. */
 export function both(one: Automaton, other: Automaton): Automaton {
   return explore([0, 0], ([a, b]) => ({
     accepts: one[a!]!.accepts && other[b!]!.accepts,
@@ -63,7 +63,9 @@ export function both(one: Automaton, other: Automaton): Automaton {
 
 type Seen = { readonly accepts: boolean; readonly steps: ReadonlyArray<{ readonly range: Range; readonly to: readonly number[] }> };
 
-/** From what states are made of, as far as they lead. */
+/**
+ * Builds the automaton of all states reachable from `start`. Each state stands for the set of numbers it is made of.
+ */
 function explore(start: readonly number[], see: (made: readonly number[]) => Seen): Automaton {
   const numbers = new Map<string, number>([[String(start), 0]]);
   const waiting = [start];
@@ -85,7 +87,7 @@ function explore(start: readonly number[], see: (made: readonly number[]) => See
 
 export const TOO_MANY = `makes more than the ${PATTERN_STATES_MAX} states that are supported`;
 
-/** A nondeterministic automaton, which has a part for each of a pattern. */
+/** A nondeterministic automaton whose states are the parts of a pattern. */
 class Parts extends Ways<Pattern> {
   readonly #free: number[][] = [];
   readonly #moves: Move[][] = [];
@@ -112,7 +114,7 @@ class Parts extends Ways<Pattern> {
     return end;
   }
 
-  /** With those that are reached for nothing. */
+  /** The parts, and those reached from them without a character (epsilon closure). */
   closed(parts: readonly number[]): readonly number[] {
     const reached = new Set(parts);
     for (const part of reached) for (const next of this.#free[part]!) reached.add(next);

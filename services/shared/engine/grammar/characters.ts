@@ -1,17 +1,17 @@
 /** Code points from the first to the last. */
 export type Range = readonly [first: number, last: number];
 
-/** All but surrogates, of which no UTF-8 is made. */
+/** All code points but surrogates, which have no UTF-8 form. */
 export const EVERY: readonly Range[] = [
   [0, 0xd7ff],
   [0xe000, 0x10ffff],
 ];
 
-/** Sequences of ranges of bytes, one of which a character of `range` is written as. In UTF-8, whole and in one way each. */
+/** UTF-8 forms of the characters of `range`, as sequences of byte ranges. Each character is in exactly one. */
 export const encoded = (range: Range): Range[][] =>
   range[1] <= 0x7f ? [[range]] : LENGTHS.flatMap((bounds) => common(range, bounds).flatMap(([first, last]) => sequences(first, last)));
 
-/** The same inside a string, as json.dumps spells it. */
+/** The same inside a JSON string, as json.dumps spells it. */
 export function spelled(range: Range): Range[][] {
   const escaped = ESCAPED.filter(({ code }) => code >= range[0] && code <= range[1]);
   return [...PLAIN.flatMap((bounds) => common(range, bounds)).flatMap(encoded), ...escaped.map(({ bytes }) => bytes)];
@@ -23,7 +23,7 @@ const ESCAPED = [...Array(0x20).keys(), 0x22, 0x5c].map((code) => {
   return { code, bytes: [...Buffer.from(text)].map((byte): Range => [byte, byte]) };
 });
 
-/** The others. */
+/** All other characters. */
 export const PLAIN: readonly Range[] = [
   [0x20, 0x21],
   [0x23, 0x5b],
@@ -31,7 +31,7 @@ export const PLAIN: readonly Range[] = [
   [0xe000, 0x10ffff],
 ];
 
-/** Characters of as many bytes in UTF-8 each. */
+/** Characters by the length of their UTF-8 form. */
 const LENGTHS: readonly Range[] = [
   [0, 0x7f],
   [0x80, 0x7ff],
@@ -45,7 +45,7 @@ export function common([a, b]: Range, [c, d]: Range): Range[] {
   return first <= last ? [[first, last]] : [];
 }
 
-/** In order, apart from each other, and without surrogates. */
+/** Sorted, disjoint, not adjacent, and without surrogates. */
 export function within(ranges: readonly Range[]): readonly Range[] {
   const merged: Array<[number, number]> = [];
   for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
@@ -56,7 +56,7 @@ export function within(ranges: readonly Range[]): readonly Range[] {
   return merged.flatMap((range) => EVERY.flatMap((all) => common(range, all)));
 }
 
-/** Code points of one length in UTF-8, as sequences of as many ranges of bytes each. */
+/** Characters with UTF-8 forms of one length, as sequences of that many byte ranges. */
 function sequences(first: number, last: number): Range[][] {
   for (const bits of [6, 12, 18]) {
     const low = (1 << bits) - 1;

@@ -2,15 +2,18 @@ import type { Cost } from "./cost.ts";
 import type { Network } from "./network.ts";
 import { type Below, byId, type Stack, type StackPool, type Stacks } from "./stacks.ts";
 
-/** A rule that begins here, for all who call it here. */
+/** A rule that begins at this place, shared by all who call it here. */
 class Begun {
-  /** Where those go on: a state of theirs, and what is below that. Null: they have nothing left, and what is below them is what is behind. */
+  /**
+   * Where the callers go on: a state of theirs, and what is below it.
+   * `back` null: the caller has nothing left, so what is below it comes next.
+   */
   readonly callers: Array<{ readonly back: number | null; readonly below: Below | Begun }> = [];
   readonly #backs = new Map<Below | Begun, Set<number | null>>();
-  /** It may end without a byte. */
+  /** The rule may end without a byte. */
   ended = false;
 
-  /** Whether it is a new caller. */
+  /** Returns whether the caller is new. */
   add(back: number | null, below: Below | Begun): boolean {
     const backs = this.#backs.get(below) ?? new Set();
     if (backs.has(back)) return false;
@@ -20,7 +23,9 @@ class Begun {
   }
 }
 
-/** With all that is reached from there without a byte. No rule of JSON begins with itself but where it is all that is there. */
+/**
+ * Adds everything reached from the stacks without a byte. No JSON rule begins with itself, unless that is all of it.
+ */
 export const closed = ({ states }: Network, pool: StackPool, cost: Cost, reached: readonly Stack[]): Stacks =>
   new Closing(states, pool, cost).all(reached);
 
@@ -31,7 +36,7 @@ class Closing {
   readonly #begun = new Map<number, Begun>();
   readonly #seen = new Map<Below | Begun, Set<number>>();
   readonly #waiting: Array<{ readonly state: number; readonly below: Below | Begun }> = [];
-  /** From which a byte leads on, in what has begun. */
+  /** States of begun rules from which a byte leads on. */
   readonly #open: Array<{ readonly state: number; readonly begun: Begun }> = [];
   readonly #stacks = new Set<Stack>();
   readonly #belows = new Map<Begun, Below>();
@@ -111,7 +116,10 @@ class Closing {
     return below;
   }
 
-  /** Many optional properties are a chain of such rules, and to collect for each through all before it would take their square. */
+  /**
+   * Many optional properties are a chain of rules, each with one caller that has nothing left. Collecting the callers
+   * for each through all rules before it would take quadratic time.
+   */
   #ofOnlyCaller({ callers: [caller, ...others] }: Begun): Below | null {
     if (caller === undefined || caller.back !== null || others.length > 0) return null;
     return caller.below instanceof Begun ? this.#belowOf(caller.below) : caller.below;
@@ -123,7 +131,10 @@ class Closing {
     return this.#pool.below(stacks, isEnd);
   }
 
-  /** Where all go on who wait for it, also through others that wait for nothing else. Gives whether nothing else need come. */
+  /**
+   * Collects where all callers of a rule go on, also through callers that have nothing left.
+   * Returns whether nothing else need come.
+   */
   #collect(begun: Begun, stacks: Set<Stack>, seen: Set<Begun>): boolean {
     if (seen.has(begun)) return false;
     seen.add(begun);

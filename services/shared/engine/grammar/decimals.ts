@@ -3,21 +3,23 @@ import { boundIn, numberOf } from "./numbers.ts";
 import { digitFrom, digits, naturals } from "./ranges.ts";
 import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
-/** Behind the point, as many as any double between a tenth and one needs. Values are counted in the last of them. */
+/**
+ * Digits after the point: as many as any double between a tenth and one needs. Values are counted in units of the last.
+ */
 const DIGITS = 17;
 const ONE = 10n ** BigInt(DIGITS);
-/** json.dumps writes larger ones with an exponent, which numbers of bounds have none of. */
+/** json.dumps writes larger numbers with an exponent, which bounded numbers do not have here. */
 const LARGEST = 10n ** 16n * ONE - 1n;
 
-/** What numbers may be, both ends with it, in parts of `ONE`. */
+/** The numbers allowed, both ends included, in units of 1 / ONE. */
 interface Decimals {
   readonly least: bigint;
   readonly most: bigint;
 }
 
 /**
- * Whoever reads a number rounds it to a double, and rounding keeps the order: what is written at or above a bound is read so. So what must lie
- * above a bound lies at or above the next double.
+ * A reader rounds a number to a double, and rounding keeps the order: what is written at or above a bound is read at or
+ * above it. So what must lie above a bound must lie at or above the next double.
  */
 export function decimalsOf(schema: Keywords, at: At): Decimals {
   const [minimum, maximum, above, below] = BOUNDS.map((key) => boundOf(schema, key, at));
@@ -38,7 +40,7 @@ function boundOf(schema: Keywords, key: string, at: At): number | undefined {
   return numberOf(value);
 }
 
-/** The double above. */
+/** The next double above. */
 function next(value: number): number {
   if (value === 0) return Number.MIN_VALUE;
   const bits = new BigInt64Array(Float64Array.of(value).buffer);
@@ -48,7 +50,7 @@ function next(value: number): number {
 
 const floor = (value: number | undefined): bigint => (value === undefined ? LARGEST : -ceiling(-value));
 
-/** Of a double as it is written shortest: a decimal that is read as it. */
+/** Rounds a double up to units of 1 / ONE, from its shortest decimal form, which is read as this double. */
 function ceiling(value: number | undefined): bigint {
   if (value === undefined || value === Number.NEGATIVE_INFINITY) return -LARGEST;
   if (value === Number.POSITIVE_INFINITY) return LARGEST + 1n;
@@ -60,13 +62,13 @@ function ceiling(value: number | undefined): bigint {
   return digits / divisor + (digits > 0n && digits % divisor !== 0n ? 1n : 0n);
 }
 
-/** Expressions for these numbers: whole ones, and those with digits behind a point, zeros too. Zero has no sign. */
+/** Expressions for these numbers: whole ones, and those with digits after a point, zeros included. Zero has no sign. */
 export function writtenDecimals({ least, most }: Decimals): Expression[] {
   const below = least < 0n ? magnitudes(most < 0n ? -most : 1n, -least).map((written) => all(literal("-"), written)) : [];
   return most < 0n ? below : [...below, ...magnitudes(least > 0n ? least : 0n, most)];
 }
 
-/** The first and the last whole part may begin or end within it, all between have any digits behind them. */
+/** Split by whole part: the fractions of the first and the last are bounded, those between are free. */
 function magnitudes(least: bigint, most: bigint): Expression[] {
   const [first, last] = [least / ONE, most / ONE];
   const [low, high] = [digitsOf(least % ONE), digitsOf(most % ONE)];
@@ -83,13 +85,13 @@ const digitsOf = (part: bigint): string => String(part).padStart(DIGITS, "0");
 const ZEROS = "0".repeat(DIGITS);
 const NINES = "9".repeat(DIGITS);
 
-/** A point and digits, which stand for `low` to `high`; nothing stands for zeros. */
+/** A point and digits that stand for `low` to `high`; nothing at all stands for zeros. */
 function fraction(low: string, high: string): Expression {
   const written = all(literal("."), atLeastOne(low, high));
   return low === ZEROS ? maybe(written) : written;
 }
 
-/** Digits, `low.length` at most, that stand for `low` to `high` where zeros are thought behind them. By the first of them, which decides. */
+/** Digits, at most `low.length`, that stand for `low` to `high` when zeros are appended. Split by the first digit. */
 function atLeastOne(low: string, high: string): Expression {
   const [a, b] = [Number(low[0]), Number(high[0])];
   const [zeros, nines] = ["0".repeat(low.length - 1), "9".repeat(low.length - 1)];
@@ -103,7 +105,7 @@ function atLeastOne(low: string, high: string): Expression {
   );
 }
 
-/** The same, or none. */
+/** As `atLeastOne`, or no digits where these may all be zeros. */
 function rest(low: string, high: string): Expression {
   if (low === "") return all();
   if (/^0+$/.test(low)) return /^9+$/.test(high) ? digits(0, low.length) : maybe(atLeastOne(low, high));

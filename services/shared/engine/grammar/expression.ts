@@ -1,22 +1,22 @@
 import type { Range } from "./characters.ts";
 import type { Text } from "./text.ts";
 
-/** What part of an answer may be, in characters as they are written. */
+/** The texts that a part of an answer may be, in characters as they are written. */
 export type Expression =
   | { readonly kind: "set"; readonly ranges: readonly Range[] }
   | { readonly kind: "all"; readonly parts: readonly Expression[] }
   | { readonly kind: "any"; readonly choices: readonly Expression[] }
   | { readonly kind: "repeat"; readonly part: Expression; readonly least: number; readonly most: number }
   | { readonly kind: "rule"; readonly rule: Rule }
-  /** A string behind its first quote, the last one with it. */
+  /** A string after its opening quote, the closing quote included. */
   | { readonly kind: "text"; readonly text: Text };
 
-/** What is written once and named wherever it stands, within itself too. */
+/** An expression that is written once and referred to wherever it occurs, also within itself. */
 export class Rule {
   body: Expression = NOTHING;
 }
 
-/** No answer at all. */
+/** Matches no answer at all. */
 export const NOTHING: Expression = { kind: "any", choices: [] };
 
 export const all = (...parts: readonly Expression[]): Expression => ({ kind: "all", parts });
@@ -30,7 +30,7 @@ export const repeated = (part: Expression, least: number, most = Number.POSITIVE
 });
 export const literal = (text: string): Expression => all(...[...text].map((sign) => oneOf([sign.codePointAt(0)!, sign.codePointAt(0)!])));
 
-/** One of these, by what they begin with: ways that begin alike are one. */
+/** One of these texts, as a prefix tree: texts that begin alike share their beginning. */
 export function literals(texts: readonly string[]): Expression {
   const signs = new Map<string, string[]>();
   for (const text of new Set(texts)) {

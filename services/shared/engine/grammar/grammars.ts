@@ -9,18 +9,18 @@ import type { Vocabulary } from "./trie.ts";
 
 /** How long one call may take before it is given up, and the thread with it. */
 interface GrammarTimes {
-  /** To read a schema and make its grammar. */
+  /** Reading a schema and making its grammar. */
   readonly compileMs: number;
-  /** To take the next token. */
+  /** Taking the next ids and making their masks. */
   readonly nextMs: number;
 }
 
-/** Calls that wait for the thread. */
+/** Calls that may wait for the thread. */
 const PENDING_MAX = 2_048;
 /** How long a client's schema waits for those before it. */
 const WAIT_MS = 15_000;
 const START_MS = 60_000;
-/** How often the thread at work is looked at. */
+/** How often a watchdog looks at the thread at work. */
 const LOOK_MS = 250;
 
 interface Pending {
@@ -31,9 +31,9 @@ interface Pending {
 }
 
 /**
- * Holds answers to schemas, in a thread of its own that is started when it is first needed. What a schema may cost is counted, and one that costs
- * too much is refused for that; so whoever is late has a busy machine to blame, may come again, and costs the others the time until a new
- * thread has taken the rest over. The thread does not keep the process alive.
+ * Holds answers to schemas, in a thread of its own that starts when it is first needed. What a schema may cost is
+ * counted, and one that costs too much is refused. So a late call is due to a busy machine: its caller may come again,
+ * and the other callers wait only until a new thread has taken over. The thread does not keep the process alive.
  */
 export class Grammars {
   readonly #vocabulary: Vocabulary;
@@ -48,12 +48,12 @@ export class Grammars {
     this.#times = times;
   }
 
-  /** INVALID_REQUEST if no answer can be held to `schema`. */
+  /** Rejects with INVALID_REQUEST if no answer can be held to `schema`. */
   async check(schema: string): Promise<void> {
     await this.#call({ kind: "check", schema });
   }
 
-  /** For one answer. */
+  /** Holds one answer to `constraint`. */
   follow(constraint: Constraint): Following {
     const answer = ++this.#lastAnswer;
     return new Following(
@@ -79,7 +79,7 @@ export class Grammars {
     });
   }
 
-  /** The first of those who wait. */
+  /** Begins the first pending call. */
   #begin(): void {
     this.#refuseLate();
     const [first] = this.#pending;
@@ -96,7 +96,7 @@ export class Grammars {
     this.#watch(ms, new ServingError("UNAVAILABLE", `the schema was not checked within ${ms} ms`));
   }
 
-  /** Counted in looks, not by the clock, so that a process that was stopped for a while and goes on accuses nobody. */
+  /** Counts looks, not time: a process that was suspended must not give up a thread that could not run. */
   #watch(ms: number, slow: ServingError): void {
     const lookMs = Math.min(LOOK_MS, ms);
     let leftMs = ms;
@@ -106,7 +106,7 @@ export class Grammars {
     }, lookMs);
   }
 
-  /** Whoever holds on to a job goes on waiting; a client comes again. */
+  /** Refuses only checks: a client can come again, while a worker holds on to its job and goes on waiting. */
   #refuseLate(): void {
     const isLate = ({ request, sinceMs }: Pending) => request.kind === "check" && performance.now() - sinceMs > WAIT_MS;
     while (this.#pending[0] !== undefined && isLate(this.#pending[0]))
@@ -137,7 +137,7 @@ export class Grammars {
     this.#begin();
   }
 
-  /** Whoever is first has lost its call; the others go on with a new thread. */
+  /** The first pending call is lost; the others go on with a new thread. */
   async #giveUp(error: ServingError): Promise<void> {
     clearInterval(this.#looks);
     const ended = this.#end();

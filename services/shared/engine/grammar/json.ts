@@ -1,7 +1,10 @@
 import { PLAIN } from "./characters.ts";
 import { all, any, type Expression, literal, maybe, named, oneOf, Rule, repeated } from "./expression.ts";
 
-/** JSON on one line, with whitespace as Python's json.dumps writes it: a model that may put as much as it likes puts nothing else once it has lost its way. */
+/**
+ * JSON on one line, with whitespace as Python's json.dumps writes it. A model that may write any amount of whitespace
+ * writes nothing else once it has lost its way.
+ */
 const COMMA = literal(", ");
 const COLON = literal(": ");
 
@@ -27,7 +30,7 @@ export const ARRAY = named(arrayOf([], ANY, 0, Number.POSITIVE_INFINITY));
 export const OBJECT = named(mapOf(ANY));
 anything.body = any(NUMBER, STRING, BOOLEAN, NULL, ARRAY, OBJECT);
 
-/** `kinds` come first, as far as the array is that long, and then any of `rest`. */
+/** `kinds` come first, as far as the array reaches, then any number of `rest`. */
 export function arrayOf(kinds: readonly Expression[], rest: Expression, least: number, most: number): Expression {
   const next = (place: number, item: Expression) => (place === 0 ? item : all(COMMA, item));
   const others = (place: number): Expression => {
@@ -46,19 +49,19 @@ export function arrayOf(kinds: readonly Expression[], rest: Expression, least: n
 }
 
 export interface Property {
-  /** As it is printed. */
+  /** As printed, quotes included. */
   readonly name: string;
   readonly value: Expression;
   readonly isRequired: boolean;
 }
 
-/** In this order; each that is not required may be left out. */
+/** Properties in this order; each that is not required may be left out. */
 export function objectOf(properties: readonly Property[]): Expression {
   const written = properties.map(({ name, value }) => named(all(literal(name), COLON, value)));
   const firsts: Expression[] = [];
   let rest = literal("}");
   for (const [i, { isRequired }] of [...properties.entries()].reverse()) {
-    if (isRequired) firsts.length = 0; // none may come first that stands behind
+    if (isRequired) firsts.length = 0; // no later one may come first
     firsts.push(all(written[i]!, rest));
     const next = all(COMMA, written[i]!);
     rest = named(all(isRequired ? next : maybe(next), rest));
@@ -67,7 +70,7 @@ export function objectOf(properties: readonly Property[]): Expression {
   return all(literal("{"), any(...firsts, ...(isEmptyToo ? [literal("}")] : [])));
 }
 
-/** Of any names. */
+/** An object with any names. */
 export function mapOf(value: Expression): Expression {
   const property = named(all(STRING, COLON, value));
   return all(literal("{"), maybe(all(property, repeated(all(COMMA, property), 0))), literal("}"));

@@ -1,7 +1,7 @@
-/** Bytes, as far as they can be told, that all grammars of a thread keep for later. */
+/** Bound of what all grammars of a thread keep for later, in bytes as far as they can be counted. */
 const KEPT_MAX = 128 * 1024 ** 2;
 
-/** What is kept by all grammars together. Where it gets too much, each forgets what it keeps, before the next call. */
+/** Counts what all grammars keep together. Past the bound, each forgets what it keeps before the next call. */
 export class Kept {
   readonly #max: number;
   #bytes = 0;
@@ -15,7 +15,7 @@ export class Kept {
     return this.#bytes;
   }
 
-  /** Another number each time that all is to be forgotten. */
+  /** Changes each time that everything is to be forgotten. */
   get turn(): number {
     if (this.#bytes > this.#max) {
       this.#turn++;

@@ -4,10 +4,10 @@ import { type At, type Keywords, refusedAt } from "./schema-forms.ts";
 const CHARACTERS_MAX = 10_000;
 const ITEMS_MAX = 1_000;
 
-/** How many characters a string may have, or items an array. */
+/** Bounds on the characters of a string, or on the items of an array. */
 export interface Lengths {
   readonly least: number;
-  /** Infinity: as many as it likes. */
+  /** Infinity: no bound. */
   readonly most: number;
 }
 

@@ -9,18 +9,19 @@ import type { Trie } from "./trie.ts";
 const STACK_BYTES = 160;
 const INNER_BYTES = 400;
 
-/** What tokens do above the stack below. */
+/** What tokens do in the topmost rules of the stacks, whatever is below. */
 interface Inner {
-  /** Those that come no further than to the end of what is above: words of a mask that are not zero, and their bits. */
+  /** Tokens that do not go past the end of the topmost rules: indices of the mask's nonzero words, and their bits. */
   readonly words: Uint16Array;
   readonly bits: Uint32Array;
-  /** Nodes at which it may end: longer tokens go on below. */
+  /** Trie nodes at which the topmost rule may end: longer tokens go on below. */
   readonly exits: readonly number[];
 }
 
 /**
- * Which tokens may follow, of a vocabulary. They are looked at when somebody asks: a grammar costs what is met of it. Most of a mask hangs on what
- * is uppermost (all that may stand in a string), and little on where one gets to behind: so what is above has its own, whatever is below.
+ * Which tokens of a vocabulary may follow. Masks are made when asked for, so a grammar costs only what is met of it.
+ * Most of a mask depends on the topmost rule (all that may stand in a string), and little on what comes after it: so
+ * the topmost rule has a mask of its own, whatever is below.
  */
 export class Masks {
   readonly reader: Reader;
@@ -32,7 +33,7 @@ export class Masks {
   /** By trie and point. */
   #inner: ReadonlyMap<Trie, Map<number, Inner>>;
   #turn: number;
-  /** Where it goes on behind, by point. */
+  /** Points reached after the topmost rule ends, by what is below it. */
   readonly #behind = new Map<Below, number>();
   #stacksCounted = 0;
 
@@ -46,19 +47,19 @@ export class Masks {
     [this.#points, this.#inner] = this.#nothing();
   }
 
-  /** States of its network. */
+  /** States of the network. */
   get size(): number {
     return this.#network.states.length;
   }
 
-  /** A token or a mask begins, which has a cost of its own. */
+  /** Begins a token or a mask, which has a cost bound of its own. */
   begin(costMax = COST_MAX): void {
     this.reader.cost.begin(costMax);
     this.#countStacks();
     this.forgetInTurn();
   }
 
-  /** Where all are to forget what they keep. */
+  /** Forgets what this grammar keeps, if all grammars are to. */
   forgetInTurn(): void {
     if (this.#turn === this.#kept.turn) return;
     this.#turn = this.#kept.turn;
@@ -67,7 +68,7 @@ export class Masks {
     this.reader.pool.forget();
   }
 
-  /** Tokens that may follow where an answer stands, without those that end it. */
+  /** Tokens that may follow these stacks, without those that end the answer. */
   after({ stacks }: Stacks): Uint32Array<ArrayBuffer> {
     this.forgetInTurn();
     const mask = new Uint32Array(this.#words);
@@ -122,7 +123,10 @@ export class Masks {
     return { words: Uint16Array.from(words), bits: Uint32Array.from(words, (word) => mask[word]!), exits };
   }
 
-  /** Through nodes `from` to `end`, which begin at `point`: allows what leads somewhere. `exits`: gets those where it may end. */
+  /**
+   * Walks nodes `from` to `end`, starting at `point`, and allows the tokens that lead somewhere. Adds to `exits` the
+   * nodes at which the topmost rule may end.
+   */
   #walk(trie: Trie, from: number, end: number, point: number, mask: Uint32Array, exits: number[] | null): void {
     const { bytes, depths, ends } = trie;
     const points = this.#points;

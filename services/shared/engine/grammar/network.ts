@@ -5,19 +5,19 @@ import { refusedAt } from "./schema-forms.ts";
 import type { Text } from "./text.ts";
 import { Ways } from "./ways.ts";
 
-/** Of one grammar. Most are made by parts that are repeated, and take some 600 bytes. */
+/** States of one grammar. Most come from repeated parts; each takes some 600 bytes. */
 const GRAMMAR_STATES_MAX = 200_000;
 
-/** Where an answer may stand within a rule, and which bytes lead on. */
+/** A place in a rule where an answer may stand, and the bytes that lead on from it. */
 export interface State {
   readonly moves: Move[];
   /** States reached without a byte. */
   readonly free: number[];
-  /** Rules that may begin here: their first state, and where it goes on behind them. */
+  /** Rules that may begin here: their first state, and the state after them. */
   readonly calls: Call[];
   /** The rule may end here. */
   ends: boolean;
-  /** Of a text: states of its automaton that this is, or that the character that has begun may lead to. */
+  /** In a text, `heads` are the states of its automaton that this is, or that the character begun here may lead to. */
   readonly text: Text | null;
   readonly heads: readonly number[];
 }
@@ -25,13 +25,13 @@ export interface Move {
   readonly first: number;
   readonly last: number;
   readonly to: number;
-  /** Of a text: with it a character, or all of the text, is complete. */
+  /** In a text: this byte completes a character, or the whole text. */
   readonly completes: boolean;
 }
 export interface Call {
   readonly start: number;
   readonly back: number;
-  /** Nothing is left behind it: who calls need not come back, so lists do not make stacks grow. */
+  /** Nothing is left after it (a tail call): its caller is not returned to, so lists do not make stacks grow. */
   readonly isLast: boolean;
 }
 
@@ -40,7 +40,9 @@ export interface Network {
   readonly start: number;
 }
 
-/** Without what leads to no end, so that whatever is begun can be ended. Throws INVALID_REQUEST where nothing can. */
+/**
+ * A rule's network, without what leads to no end: whatever begins can end. Throws INVALID_REQUEST if nothing is left.
+ */
 export function networkOf(root: Rule): Network {
   const maker = new Maker();
   const start = maker.startOf(root);
@@ -65,7 +67,7 @@ class Maker extends Ways<Expression> {
     return start;
   }
 
-  /** One after the other, so that rules may lead to one another as deep as they like. */
+  /** One rule after the other, so that rules may refer to one another to any depth. */
   fill(): void {
     for (let rule = this.#waiting.shift(); rule !== undefined; rule = this.#waiting.shift())
       this.states[this.through(rule.body, this.startOf(rule))]!.ends = true;
@@ -104,7 +106,7 @@ class Maker extends Ways<Expression> {
     }
   }
 
-  /** Called like a rule, and made once however often it stands somewhere. */
+  /** Called like a rule, and made once however often it occurs. */
   #text(text: Text, from: number, back: number): void {
     const start = this.#texts.get(text) ?? this.#textStates(text);
     this.#texts.set(text, start);
@@ -123,7 +125,10 @@ class Maker extends Ways<Expression> {
     return numbers[0]!;
   }
 
-  /** By the first byte. Ranges of first bytes are the same or apart, because one of several bytes is followed by all there are. */
+  /**
+   * Splits by the first byte. Ranges of first bytes are equal or disjoint:
+   * one of several bytes is followed by all continuation bytes.
+   */
   #ways(all: readonly Way[], from: number, text: Text, numbers: readonly number[]): void {
     const behind = new Map<string, { readonly first: Range; readonly ways: Way[] }>();
     for (const { bytes, to } of all) {

@@ -1,10 +1,10 @@
 import { type ExactJson, JsonNumber } from "../chat/python-json.ts";
 import { type At, BOUNDS, type Keywords, refusedAt } from "./schema-forms.ts";
 
-/** NaN: it is none. */
+/** NaN if `value` is not a number. */
 export const numberOf = (value: ExactJson): number => (value instanceof JsonNumber ? Number(value.text) : Number.NaN);
 
-/** Of whole numbers; infinite where there is none. */
+/** Bounds of whole numbers, both included; infinite where there is none. */
 export function boundsOf(schema: Keywords, at: At): { readonly least: number; readonly most: number } {
   const [minimum, maximum, above, below] = BOUNDS.map((key) => {
     const value = schema[key];
@@ -17,10 +17,10 @@ export function boundsOf(schema: Keywords, at: At): { readonly least: number; re
   return { least, most };
 }
 
-/** One that is there. */
+/** A bound that the schema has. */
 export const boundIn = (schema: Keywords): string => BOUNDS.find((key) => schema[key] !== undefined)!;
 
-/** A number beyond all doubles would be another one to whoever reads it. */
+/** Refuses numbers beyond all doubles: a reader would make other numbers of them. */
 export function checkNumbers(value: ExactJson, place: string): void {
   if (value instanceof JsonNumber && !Number.isFinite(numberOf(value))) throw refusedAt(place, "must be a number that a double holds");
   const inner = value instanceof Map || Array.isArray(value) ? [...value.entries()] : [];

@@ -1,6 +1,6 @@
 import { EVERY, type Range, within } from "./characters.ts";
 
-/** What of regular expressions is regular. */
+/** The part of regular expressions that is regular. */
 export type Pattern =
   | { readonly kind: "set"; readonly ranges: readonly Range[] }
   | { readonly kind: "all"; readonly parts: readonly Pattern[] }
@@ -12,7 +12,10 @@ const DEPTH_MAX = 32;
 const COUNT_MAX = 1_000;
 export const ANYTHING: Pattern = { kind: "repeat", part: { kind: "set", ranges: EVERY }, least: 0, most: Number.POSITIVE_INFINITY };
 
-/** What ECMA-262 says that `text` matches with the flag u, as a whole. Throws an error whose message says what is wrong with `pattern`. */
+/**
+ * The strings that `text` matches as a regular expression of ECMA-262 with the flag u. Throws an error whose message
+ * says what is wrong with the pattern.
+ */
 export function readPattern(text: string): Pattern {
   if (text.length > LENGTH_MAX) throw new Error(`is longer than the ${LENGTH_MAX} characters that are supported`);
   try {
@@ -23,7 +26,7 @@ export function readPattern(text: string): Pattern {
   return new PatternReader([...text]).whole();
 }
 
-/** Of a text that is a regular expression. */
+/** Reads a text that is known to be a regular expression. */
 class PatternReader {
   readonly #text: readonly string[];
   #at = 0;
@@ -32,7 +35,7 @@ class PatternReader {
     this.#text = text;
   }
 
-  /** Anchors hold for the choice that they begin or end. */
+  /** Anchors hold for the alternative that they begin or end. */
   whole(): Pattern {
     const choices: Pattern[] = [];
     do {
@@ -87,7 +90,7 @@ class PatternReader {
     return { kind: "any", choices };
   }
 
-  /** Lazy ones match the same in the end. */
+  /** A lazy quantifier matches the same strings. */
   #repeated(part: Pattern): Pattern {
     const counts = this.#counts();
     if (counts === null) return part;

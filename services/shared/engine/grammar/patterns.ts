@@ -5,18 +5,18 @@ import { type At, formatOf, type Keywords, refusedAt } from "./schema-forms.ts";
 import { smallest } from "./smallest.ts";
 import { Text } from "./text.ts";
 
-/** States times counts of characters: half a megabyte, and a tenth of a second at worst. */
+/** States times counts of characters: half a megabyte of bits, and a tenth of a second at worst. */
 const COUNTED_MAX = 4_000_000;
 
 interface HeldText {
-  /** The same for all that say the same. */
+  /** Equal for equal constraints. */
   readonly key: string;
-  /** Of a keyword that says so. */
+  /** The place of one of the keywords, for messages. */
   readonly place: string;
   readonly text: (effort: Effort) => Text;
 }
 
-/** What a string is held to by pattern, format and lengths; null: by none. */
+/** What pattern, format and lengths hold a string to; null: nothing. */
 export function heldText(schema: Keywords, at: At): HeldText | null {
   const { pattern } = schema;
   if (pattern !== undefined && typeof pattern !== "string") throw refusedAt(at("pattern"), "must be a string");
@@ -49,14 +49,14 @@ export function heldText(schema: Keywords, at: At): HeldText | null {
   return { key: JSON.stringify([pattern, format, lengths.least, String(lengths.most)]), place, text: named };
 }
 
-/** What all of these patterns take; null: nothing. */
+/** The intersection of these patterns; null: it is empty. */
 const automatonOfAll = (patterns: readonly string[], effort: Effort): Automaton | null =>
   patterns
     .map((text) => readPattern(REGULAR.get(text) ?? text))
     .map((pattern) => smallest(automatonOf(pattern, effort), effort))
     .reduce((a, b) => (a === null || b === null ? null : smallest(both(a, b), effort)), smallest(automatonOf(ANYTHING, effort), effort));
 
-/** zod's names for what is said by the pattern beside them, and by nothing else. */
+/** zod's format names for what the pattern beside them says, and nothing else does. */
 const isNamed = (format: unknown): boolean => typeof format === "string" && NAMES.has(format);
 const NAMES: ReadonlySet<string> = new Set([
   ..."starts_with ends_with includes lowercase uppercase nanoid cuid cuid2 ulid xid ksuid cidrv4 cidrv6 e164 hex mac".split(" "),
@@ -74,7 +74,7 @@ const ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+";
 const SHORT = "[0-9a-fA-F]{1,4}";
 const shortened = Array.from({ length: 7 }, (_, i) => `(${SHORT}:){1,${i + 1}}${i === 6 ? ":" : `(:${SHORT}){1,${6 - i}}`}`);
 
-/** In form only. */
+/** Formats by form only. */
 const FORMATS: Readonly<Record<string, string>> = {
   date: `^${DATE}$`,
   time: `^${TIME}$`,
@@ -87,7 +87,10 @@ const FORMATS: Readonly<Record<string, string>> = {
   uuid: "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
 };
 
-/** What is answered to patterns that look ahead, as libraries write them: zod of a duration, pydantic of a `Decimal`. Within them. */
+/**
+ * Substitutes for patterns with lookahead as libraries write them:
+ * zod for a duration, pydantic for a `Decimal`. Each accepts a subset.
+ */
 const REGULAR: ReadonlyMap<string, string> = new Map([
   ["^P(?:(\\d+W)|(?!.*W)(?=\\d|T\\d)(\\d+Y)?(\\d+M)?(\\d+D)?(T(?=\\d)(\\d+H)?(\\d+M)?(\\d+([.,]\\d+)?S)?)?)$", FORMATS.duration!],
   ["^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$", "^[+-]?(\\d+\\.?\\d*|\\.\\d+)$"],

@@ -2,15 +2,15 @@ import type { Kept } from "./kept.ts";
 import type { Reader } from "./reader.ts";
 import { keyOf, type Stacks } from "./stacks.ts";
 
-/** The point from which nothing leads on. */
+/** The point from which no byte leads on. */
 export const NOWHERE = 0;
 const UNASKED = -1;
-/** Of one point: where its bytes lead, twice over, as the table grows by doubling, and its stacks. */
+/** Bytes of one point: where its bytes lead, counted twice because the table grows by doubling, and its stacks. */
 const POINT_BYTES = 2_560;
-/** In steps: so a mask that finds ever more of them is given up while they take some hundred megabytes. */
+/** In steps: a mask that keeps finding new points is given up by the time they take some hundred megabytes. */
 const POINT_COST = 32;
 
-/** Stacks by number, and where each byte leads from them, as far as it was asked for. */
+/** Numbers sets of stacks, and remembers where each byte leads from them, as far as was asked. */
 export class Points {
   readonly #reader: Reader;
   readonly #kept: Kept;
@@ -23,7 +23,7 @@ export class Points {
     this.#kept = kept;
   }
 
-  /** Whether the answer, or what of it is looked at, may end here. */
+  /** Whether the answer, or the part of it in question, may end here. */
   ends(point: number): boolean {
     return this.#stacks[point]!.ended;
   }

@@ -1,13 +1,13 @@
 import type { State } from "./network.ts";
 
-/** Without what leads to no end of its rule; what is left of a state that does not is undefined. Calls are marked as they say. */
+/** Drops what leads to no end of its rule; a state that leads to none becomes undefined. Sets `isLast` of the calls. */
 export function pruned(states: readonly State[]): ReadonlyArray<State | undefined> {
   const live = alive(states);
   const kept = live.includes(0) ? states.map((state) => withoutDead(state, live)) : states;
   return kept.map((state, i) => (live[i] === 0 ? undefined : state.calls.length === 0 ? state : lastMarked(state, kept)));
 }
 
-/** A one for each state from which its rule's end can be reached. */
+/** 1 for each state from which the end of its rule can be reached. */
 function alive(states: readonly State[]): Uint8Array {
   const live = new Uint8Array(states.length);
   const before = states.map((): number[] => []);
@@ -46,7 +46,7 @@ const lastMarked = (state: State, states: readonly State[]): State => ({
   calls: state.calls.map((call) => ({ ...call, isLast: isLast(call.back, states) })),
 });
 
-/** Whether there is nothing left of its rule. */
+/** Whether nothing is left of the rule after `state`. */
 function isLast(state: number, states: readonly State[]): boolean {
   for (let at = state; ; at = states[at]!.free[0]!) {
     const { moves, free, calls, ends } = states[at]!;

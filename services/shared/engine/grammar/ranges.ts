@@ -1,15 +1,16 @@
 import { all, type Expression, literal, oneOf, repeated } from "./expression.ts";
 
 /**
- * Whole numbers from `least` to `most`, either of which may be infinite, as they are written in decimal: expressions of which each number has one.
- * Some thirty for each sign at most, since one stands for all numbers of its length behind a beginning.
+ * Whole numbers from `least` to `most`, either of which may be infinite, as they are
+ * written in decimal: expressions, exactly one of which matches each number. At most
+ * some thirty for each sign, since one covers all numbers of its length after a prefix.
  */
 export function writtenRange(least: number, most: number): Expression[] {
   const below = least < 0 ? naturals(Math.max(1, -most), -least).map((digits) => all(literal("-"), digits)) : [];
   return most < 0 ? below : [...below, ...naturals(Math.max(0, least), most)];
 }
 
-/** Least and most by their length: the shortest and the longest may begin or end within it, all lengths between are whole. */
+/** By length: the shortest and the longest numbers are bounded, all lengths between are complete. */
 export function naturals(least: number | bigint, most: number | bigint): Expression[] {
   const first = String(least);
   const last = most === Number.POSITIVE_INFINITY ? null : String(most);
@@ -20,7 +21,7 @@ export function naturals(least: number | bigint, most: number | bigint): Express
   return [...shortest, ...between, ...ofOneLength("", `1${"0".repeat(last.length - 1)}`, last)];
 }
 
-/** `begun` and then from `first` to `last`, which are as long as each other. */
+/** `begun`, then digits from `first` to `last`, which have the same length. */
 function ofOneLength(begun: string, first: string, last: string): Expression[] {
   if (first === last) return [literal(`${begun}${first}`)];
   const [a, b] = [Number(first[0]), Number(last[0])];

@@ -3,7 +3,7 @@ import { Cost } from "./cost.ts";
 import type { Network } from "./network.ts";
 import { type Below, END, type Stack, StackPool, type Stacks } from "./stacks.ts";
 
-/** How an answer goes through a network. */
+/** Moves an answer through a network. */
 export class Reader {
   readonly pool = new StackPool();
   readonly cost = new Cost();
@@ -17,18 +17,18 @@ export class Reader {
     return this.at([this.#network.start]);
   }
 
-  /** As if one of these were the beginning of all. */
+  /** As if the answer began in one of these states. */
   at(states: readonly number[]): Stacks {
     return this.#closed(states.map((state) => this.pool.stack(state, 0, END)));
   }
 
-  /** Behind a rule that has ended. */
+  /** After a rule that has ended. */
   behind({ stacks, isEnd }: Below): Stacks {
     const { stacks: reached, ended } = this.#closed(stacks);
     return { stacks: reached, ended: ended || isEnd };
   }
 
-  /** Null: the byte leads nowhere. */
+  /** Null if the byte leads nowhere. */
   step(from: Stacks, byte: number): Stacks | null {
     this.cost.add(from.stacks.length);
     const reached: Stack[] = [];

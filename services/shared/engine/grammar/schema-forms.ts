@@ -1,16 +1,19 @@
 import { refusal, type ServingError } from "../../runtime/errors.ts";
 import { type ExactJson, JsonNumber } from "../chat/python-json.ts";
 
-/** A schema's keywords. What has names of a user's in it stays a map, which keeps their order: "10" would come before "a" in an object. */
+/**
+ * A schema's keywords. A value with names chosen by users stays a map, which keeps their order:
+ * an object would put "10" before "a".
+ */
 export type Keywords = Readonly<Record<string, ExactJson>>;
 
-/** Where a keyword of a schema stands in the whole. */
+/** The place of a schema's keyword in the whole, for messages. */
 export type At = (key: string | number) => string;
 
 export const refusedAt = (place: string, why: string): ServingError =>
   refusal(`${place === "" ? "the schema" : place} ${why}`, { apiCode: "invalid_value" });
 
-/** What decides how a schema is read. */
+/** The keyword or type that decides how a schema is read. */
 export function formOf(schema: Keywords, at: At): string {
   const form = ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"].find((key) => schema[key] !== undefined);
   if (form !== undefined) return form;
@@ -23,7 +26,7 @@ export function formOf(schema: Keywords, at: At): string {
   return types.length === 1 ? types[0]! : "types";
 }
 
-/** Refuses what no answer could be held to in a schema of this form. `isRoot`: it is the whole. */
+/** Refuses keywords that no answer can be held to in a schema of this form. `isRoot`: it is the whole schema. */
 export function checkKeywords(schema: Keywords, form: string, at: At, isRoot: boolean): void {
   for (const key of Object.keys(schema)) {
     if (ANNOTATIONS.has(key) || DEFINITIONS.includes(key) || FORMS[form]!.includes(key) || (isRoot && key === "$schema")) continue;
@@ -58,7 +61,7 @@ export const DEFINITIONS: readonly string[] = ["$defs", "definitions"];
 
 export const BOUNDS = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] as const;
 
-/** Say nothing about what is valid. */
+/** Keywords that say nothing about what is valid. */
 const ANNOTATIONS: ReadonlySet<string> = new Set([
   "title",
   "description",
@@ -70,7 +73,7 @@ const ANNOTATIONS: ReadonlySet<string> = new Set([
   "$comment",
 ]);
 
-/** What may stand in a schema of each form. */
+/** Keywords that a schema of each form may have. */
 const FORMS: Readonly<Record<string, readonly string[]>> = {
   $ref: ["$ref"],
   const: ["const", "type"],

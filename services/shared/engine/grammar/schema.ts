@@ -10,21 +10,21 @@ import { writtenRange } from "./ranges.ts";
 import { type At, BOUNDS, checkKeywords, DEFINITIONS, formOf, isOfType, type Keywords, refusedAt, typesOf } from "./schema-forms.ts";
 
 /**
- * The part of JSON Schema that an answer can be held to. What else it may say is refused here by name, so that whatever is accepted holds; and
- * everything that costs time or memory has a bound.
+ * The part of JSON Schema that an answer can be held to. Everything else is refused here by name, so that whatever is
+ * accepted holds. Everything that costs time or memory has a bound.
  */
 const SCHEMA_BYTES_MAX = 32_768;
 /** Subschemas inside one another, and in all. */
 const DEPTH_MAX = 24;
 const SUBSCHEMAS_MAX = 500;
-/** Values to choose from, and parts of ranges, in all. */
+/** Values to choose from and parts of ranges, in all. */
 const VALUES_MAX = 500;
-/** Of the automata of all strings: each is some twenty of the grammar where it takes every character, 5 kB. */
+/** States of the automata of all strings. One that takes every character becomes some twenty of the grammar: 5 kB. */
 const TEXTS_STATES_MAX = 4_000;
-/** What arrays may have, or must where they may have any number, in all. */
+/** Items of all arrays together: the most each may have, or the least where there is no most. */
 const ITEMS_MAX = 10_000;
 
-/** What an answer to a schema is. Throws INVALID_REQUEST that names the place in the schema. `text`: its JSON. */
+/** The rule for answers to a schema. Throws INVALID_REQUEST naming the place in the schema. `text`: its JSON. */
 export function readSchema(text: string): Rule {
   if (Buffer.byteLength(text) > SCHEMA_BYTES_MAX) throw refusedAt("", `is larger than the ${SCHEMA_BYTES_MAX} bytes that are supported`);
   const root = exactly(text);
@@ -42,9 +42,11 @@ function exactly(text: string): ExactJson {
 
 class Reader {
   readonly #root: ReadonlyMap<string, ExactJson>;
-  /** Of the root and its definitions, by what a $ref says. */
+  /** Rules of the root and its definitions, by the $ref that names them. */
   readonly #rules = new Map<string, Rule>();
-  /** What bounds of numbers and strings stand for, by these: clients' libraries put the same around every integer. */
+  /**
+   * Expressions for bounded numbers and strings, by bounds: clients' libraries put the same ones around every integer.
+   */
   readonly #known = new Map<string, Expression>();
   readonly #effort = new Effort();
   #values = 0;
@@ -93,7 +95,7 @@ class Reader {
     return form === "any" ? ANY : any(...typesOf(schema.type!, at("type")).map((type) => TYPES[type]!));
   }
 
-  /** Only those of the root can be referred to, and only by such names. */
+  /** Only definitions of the root can be referred to, and only by names that match NAME. */
   #defs(key: string, defs: ExactJson, place: string, depth: number): void {
     if (!(defs instanceof Map)) throw refusedAt(place, "must be an object");
     for (const [name, schema] of defs) {
@@ -102,7 +104,7 @@ class Reader {
     }
   }
 
-  /** To the root or to something right inside its definitions. */
+  /** Refers to the root, or to a direct child of its definitions. */
   #ref(ref: ExactJson | undefined, place: string): Expression {
     if (ref === "#") return { kind: "rule", rule: this.#rule(ref) };
     const [whole, defs, name = ""] = /^#\/(\$defs|definitions)\/(.+)$/.exec(String(ref)) ?? [];
@@ -135,7 +137,7 @@ class Reader {
     return branches.map((branch, i) => this.#read(branch, `${place}.${i}`, depth + 1));
   }
 
-  /** Beside properties that are described there are no others. */
+  /** An object with described properties has no others. */
   #object(schema: Keywords, at: At, depth: number): Expression {
     const { properties = new Map<string, ExactJson>(), required = [], additionalProperties = true } = schema;
     if (!(properties instanceof Map)) throw refusedAt(at("properties"), "must be an object");
@@ -211,9 +213,9 @@ const TYPES: Readonly<Record<string, Expression>> = {
   array: ARRAY,
 };
 
-/** As json.dumps(ensure_ascii=False) writes it, but for halves of characters, of which no UTF-8 is made. */
+/** As json.dumps(ensure_ascii=False) writes it, except lone surrogates, which have no UTF-8 form. */
 const written = (value: ExactJson): string =>
   printJson(value).replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
-/** Of a definition that a $ref may name. */
+/** The name of a definition that a $ref may refer to. */
 const NAME = /^[\w.-]+$/;

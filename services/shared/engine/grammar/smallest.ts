@@ -1,7 +1,7 @@
 import { type Automaton, type AutomatonState, type Effort, type Move, PATTERN_STATES_MAX, TOO_MANY } from "./automaton.ts";
 import { type Range, within } from "./characters.ts";
 
-/** Without states that lead to no end, and with one for all that take the same. Null: it takes nothing. */
+/** Minimises: drops states that lead to no end, and merges those that accept the same. Null: it accepts nothing. */
 export function smallest(all: Automaton, effort: Effort): Automaton | null {
   const live = alive(all);
   if (!live.has(0)) return null;
@@ -17,14 +17,17 @@ export function smallest(all: Automaton, effort: Effort): Automaton | null {
   return renumbered(all, classes, live);
 }
 
-/** The same for the same; the first is 0. */
+/** Numbers for signatures: the same for equal ones; the first is 0. */
 function numbered(signatures: readonly string[]): number[] {
   const numbers = new Map<string, number>();
   for (const signature of signatures) if (!numbers.has(signature)) numbers.set(signature, numbers.size);
   return signatures.map((signature) => numbers.get(signature)!);
 }
 
-/** How many characters may come behind each at most; infinite where it can be left and come back to. With it whole chains are told apart at once. */
+/**
+ * The most characters that may follow each state; infinite if these may run through a cycle. As a first signature it
+ * tells whole chains apart at once.
+ */
 function longestEnds(all: Automaton, live: ReadonlySet<number>): number[] {
   const targets = all.map(({ steps }) => new Set(steps.map(({ to }) => to).filter((to) => live.has(to))));
   const before = all.map((): number[] => []);
@@ -42,7 +45,7 @@ function described({ steps }: AutomatonState, classes: readonly number[], live: 
   return [...joined(steps, classes, live)].map(([to, ranges]) => `${to}:${ranges.join(" ")}`).join(";");
 }
 
-/** By the classes that they lead to, in their order. */
+/** Merges steps by the class they lead to, in the order of classes. */
 function joined(steps: readonly Move[], classes: readonly number[], live: ReadonlySet<number>): Array<[number, readonly Range[]]> {
   const ranges = new Map<number, Range[]>();
   for (const step of steps)
@@ -59,11 +62,11 @@ function renumbered(all: Automaton, classes: readonly number[], live: ReadonlySe
   });
 }
 
-/** Those from which an end is reached. */
+/** States from which an end is reached. */
 function alive(all: Automaton): ReadonlySet<number> {
   const from = all.map((): number[] => []);
   for (const [i, { steps }] of all.entries()) for (const { ranges, to } of steps) if (ranges.length > 0) from[to]!.push(i);
   const live = new Set(all.flatMap(({ accepts }, i) => (accepts ? [i] : [])));
-  for (const state of live) for (const before of from[state]!) live.add(before); // a set goes on to what is added to it
+  for (const state of live) for (const before of from[state]!) live.add(before); // a set iterates over what is added to it
   return live;
 }

@@ -1,26 +1,28 @@
 import { refusedAt } from "./schema-forms.ts";
 
-/** A state of a rule, and where to go on behind it. One object for all that are the same. */
+/** A state of a rule, and where to go on after it. Equal stacks are one object. */
 export interface Stack {
   readonly id: number;
   readonly state: number;
-  /** Of a text: characters that are complete. */
+  /** In a text: the characters that are complete. */
   readonly count: number;
   readonly below: Below;
 }
 
-/** Where a rule that ends here is gone on behind: several that wait for the same rule from the same byte on are one. */
+/**
+ * Where to go on after the rule that ends here. Callers that wait for the same rule from the same byte on share one.
+ */
 export interface Below {
   readonly stacks: readonly Stack[];
   /** Nothing else need come. */
   readonly isEnd: boolean;
-  /** Rules inside one another. */
+  /** Nesting depth of rules. */
   readonly depth: number;
 }
 
 /** Where bytes lead: all ways to read them. */
 export interface Stacks {
-  /** Only those that a byte leads on from. */
+  /** Only stacks from which a byte leads on. */
   readonly stacks: readonly Stack[];
   /** Nothing else need come. */
   readonly ended: boolean;
@@ -28,25 +30,27 @@ export interface Stacks {
 
 export const END: Below = { stacks: [], isEnd: true, depth: 0 };
 
-/** An answer holds what is below it: of the least schemas that is some thousand lists or objects inside one another. */
+/**
+ * An answer holds all that is below it. With the smallest schemas this depth is some thousand nested lists or objects.
+ */
 const DEPTH_MAX = 4_000;
 
 const COUNTS = 16_384;
-/** Of counts that are no counts. */
+/** Makes room for the negative counts, ENOUGH and TOO_FEW. */
 const OFFSET = 2;
 
-/** Makes stacks, each once. */
+/** Makes each stack once. */
 export class StackPool {
   #stacks = new Map<Below, Map<number, Stack>>();
   #belows = new Map<string, Below>();
   #lastId = 0;
 
-  /** How many were made. */
+  /** Stacks made so far. */
   get made(): number {
     return this.#lastId;
   }
 
-  /** Those that are in use stay as they are. */
+  /** Stacks in use stay valid. */
   forget(): void {
     this.#stacks = new Map();
     this.#belows = new Map();
@@ -70,7 +74,11 @@ export class StackPool {
     const known = this.#belows.get(key);
     if (known !== undefined) return known;
     const depth = sorted.reduce((most, { below }) => Math.max(most, below.depth), 0) + 1;
-    if (depth > DEPTH_MAX) throw refusedAt("", "leaves an answer whose values are nested deeper than is supported");
+    if (depth > DEPTH_MAX)
+      throw refusedAt(
+        "",
+        `leaves an answer whose values are nested deeper than ${DEPTH_MAX} levels: write out those that are needed in place of a $ref to itself, and give a type to what has none`,
+      );
     const made = { stacks: sorted, isEnd, depth };
     this.#belows.set(key, made);
     return made;

@@ -1,20 +1,23 @@
 import type { Automaton } from "./automaton.ts";
 import type { Lengths } from "./lengths.ts";
 
-/** A count of characters that no longer matters: neither bound can be met by what is counted. */
+/** A count that no longer matters: what is counted can reach neither bound. */
 export const ENOUGH = -1;
 /** A count so far below the least that no token reaches it. */
 export const TOO_FEW = -2;
 
-/** Strings that an automaton takes, of so many characters. These are counted beside it: a state for each count would be as many states. */
+/**
+ * Strings of bounded length that an automaton accepts. Characters are counted beside the automaton: a state for each
+ * count would multiply its states.
+ */
 export class Text {
   readonly automaton: Automaton;
   readonly #least: number;
   readonly #most: number;
-  /** The largest count at which it matters. */
+  /** The largest count that matters. */
   readonly #bound: number;
   readonly #words: number;
-  /** For each count, those states from which an end is reached within the bounds: a bit each. */
+  /** For each count, the states from which an end is reached within the bounds, a bit each. */
   readonly #live: Uint32Array;
 
   constructor(automaton: Automaton, { least, most }: Lengths) {
@@ -31,25 +34,25 @@ export class Text {
     return this.leads([0], 0);
   }
 
-  /** Behind one character more. */
+  /** The count after one more character. */
   after(count: number): number {
     if (count < 0) return count;
     return count + 1 >= this.#least && this.#most === Number.POSITIVE_INFINITY ? ENOUGH : count + 1;
   }
 
-  /** Whether one of these states can still be ended from, once so many characters are there. */
+  /** Whether an end can still be reached from one of these states after `count` characters. */
   leads(states: readonly number[], count: number): boolean {
     if (count < 0) return true;
     if (count > this.#bound) return this.#most === Number.POSITIVE_INFINITY;
     return states.some((state) => (this.#live[count * this.#words + (state >> 5)]! & (1 << (state & 31))) !== 0);
   }
 
-  /** Whether a string may have so many. */
+  /** Whether a string may have `count` characters. */
   mayEnd(count: number): boolean {
     return count === ENOUGH || (count >= this.#least && count <= this.#most);
   }
 
-  /** The same for all counts that no `longest` characters more tell apart. */
+  /** Maps counts that `longest` more characters cannot tell apart to one value. */
   blurred(count: number, longest: number): number {
     if (count < 0) return count;
     if (count >= this.#least && this.#most - count > longest + this.automaton.length) return ENOUGH;

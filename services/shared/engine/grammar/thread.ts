@@ -10,12 +10,12 @@ import { readSchema } from "./schema.ts";
 import { tryTexts } from "./trial.ts";
 import { type Trie, triesOf, type Vocabulary } from "./trie.ts";
 
-/** One at a time; each but `close` is answered. */
+/** Handled one at a time; each but `close` is answered. */
 export type Request =
   | { readonly kind: "check"; readonly schema: string }
-  /** Begins to follow an answer that already has `ids`. `more` come before masks are asked for: there are none. */
+  /** Begins to follow an answer that has `ids`. `more`: further ids come first, so no masks are returned. */
   | ({ readonly kind: "open"; readonly schema: string } & Followed)
-  /** The answer got `ids` more. */
+  /** The answer has `ids` more. */
   | ({ readonly kind: "next" } & Followed)
   | { readonly kind: "close"; readonly answer: number };
 
@@ -23,21 +23,21 @@ interface Followed {
   readonly answer: number;
   readonly ids: readonly number[];
   readonly more?: true;
-  /** What may come behind `ids`, and is asked for ahead of time. */
+  /** Ids that may come after `ids`, and whose masks are wanted ahead of time. */
   readonly draft?: readonly number[];
 }
 
 export type Reply =
   | { readonly kind: "ready" }
-  /** Behind the answer, and behind each id of the draft as far as it may come and costs little. */
+  /** What may follow the answer, and each id of the draft, as far as the draft may come and costs little. */
   | { readonly kind: "allowed"; readonly masks: readonly Uint32Array<ArrayBuffer>[] }
-  /** The answer is not followed here, because the thread was started anew. */
+  /** The thread was started anew and does not know the answer. */
   | { readonly kind: "unknown" }
   | { readonly kind: "failed"; readonly error: WireError };
 
-/** Grammars that are kept for those who ask for the same. */
+/** Grammars kept for the next answers with the same schema. */
 const GRAMMARS_MAX = 32;
-/** Of all grammars, those of answers under way with them: some 600 bytes each. */
+/** States of all grammars, those of answers in progress included: some 600 bytes each. */
 const ALL_STATES_MAX = 400_000;
 
 class Grammars {
@@ -45,7 +45,7 @@ class Grammars {
   readonly #vocabulary: Vocabulary;
   readonly #bytesOf: (id: number) => Uint8Array;
   readonly #kept = new Kept();
-  /** Those of all answers under way, and others; the latest used last. */
+  /** Grammars of all answers in progress, and others; the last used come last. */
   readonly #masks = new Map<string, Masks>();
   readonly #answers = new Map<number, Answer>();
 
@@ -89,7 +89,7 @@ class Grammars {
     return masks;
   }
 
-  /** Forgets those that nobody uses, the oldest first. OVERLOADED where that is not enough. */
+  /** Forgets unused grammars, the oldest first. Throws OVERLOADED if that is not enough. */
   #makeRoom(size: number): void {
     const used = new Set([...this.#answers.values()].map(({ masks }) => masks));
     const states = () => [...this.#masks.values()].reduce((sum, { size }) => sum + size, size);

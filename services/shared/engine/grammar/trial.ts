@@ -2,19 +2,22 @@ import { COST_MAX } from "./cost.ts";
 import type { Masks } from "./masks.ts";
 import type { Network, State } from "./network.ts";
 
-/** Half of what a mask may cost: other values may be open beside these strings, and later characters cost more than the first. */
+/**
+ * Half of a mask's bound: other values may be open beside these strings, and later characters cost more than the first.
+ */
 const TRIED_COST_MAX = COST_MAX / 2;
-/** For all trials of a schema: a second or two. */
+/** For all trials of a schema together: a second or two. */
 const TRIALS_COST_MAX = 4 * COST_MAX;
-/** States looked at for which strings begin there. */
+/** States visited to find the strings that may begin there. */
 const LOOKS_MAX = 1_000_000;
-/** Strings that can stand beside each other, whatever they are. */
+/** Strings that may begin at one place without a trial, whatever they are. */
 const FEW = 4;
 const QUOTE = 0x22;
 
 /**
- * INVALID_REQUEST where strings may begin at one place that differ in so many ways that a token costs too much, so that who sent the schema hears of
- * it before an answer is begun. It goes as far as its own bounds: what is missed here is refused where a token costs too much.
+ * Throws INVALID_REQUEST if strings that may begin at one place differ in so many ways
+ * that a token costs too much, so that the schema's author hears of it before an answer
+ * begins. Its own work is bounded: what it misses is refused where a token costs too much.
  */
 export function tryTexts(network: Network, masks: Masks): void {
   let cost = 0;
@@ -26,7 +29,10 @@ export function tryTexts(network: Network, masks: Masks): void {
   }
 }
 
-/** Before the first quotes of strings that may begin where one has just got to, for each place where these are not few. */
+/**
+ * States before the opening quotes of the strings that may begin at one place, for each place that a byte leads to and
+ * where they are more than a few.
+ */
 function textsTogether({ states, start }: Network): number[][] {
   const before = leadingFreely(states);
   const quotes = [...states.keys()].filter((state) => isQuote(states[state]!, states));
@@ -36,7 +42,7 @@ function textsTogether({ states, start }: Network): number[][] {
     const reached = new Set([quote]);
     for (const state of reached) {
       if (++looks > LOOKS_MAX) return [];
-      for (const one of before[state]!) reached.add(one); // a set goes on to what is added to it
+      for (const one of before[state]!) reached.add(one); // a set iterates over what is added to it
       const those = together.get(state);
       if (those === undefined) together.set(state, [quote]);
       else those.push(quote);
@@ -47,11 +53,11 @@ function textsTogether({ states, start }: Network): number[][] {
   return [...new Map(several.map((those) => [String(those), those])).values()];
 }
 
-/** Whether a string begins behind its byte that is held to something. */
+/** Whether a string with constraints begins after the state's byte. */
 const isQuote = ({ moves }: State, states: readonly State[]): boolean =>
   moves.some(({ to }) => states[to]!.calls.some(({ start }) => states[start]!.text !== null));
 
-/** For each state those from which it is reached without a byte. */
+/** For each state, the states that lead to it without a byte. */
 function leadingFreely(states: readonly State[]): number[][] {
   const before = states.map((): number[] => []);
   for (const [i, { free, calls }] of states.entries()) {

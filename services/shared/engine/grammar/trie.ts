@@ -1,29 +1,29 @@
 import type { TokenTable } from "../tokenizer/bytes.ts";
 
-/** Whose tokens an answer is made of. */
+/** The tokens that an answer is made of. */
 export interface Vocabulary {
   readonly table: TokenTable;
   readonly stopIds: readonly number[];
-  /** Of the model: ids without text are never allowed. */
+  /** Number of the model's logits. Ids without text are never allowed. */
   readonly vocabSize: number;
 }
 
 /**
- * Tokens as one tree of their bytes, in the order in which one walks it: a node, what is below it, and then its next neighbour. What is
- * below node `i` is `i + 1` to `ends[i]`. 129,280 tokens have some 300,000 nodes.
+ * Tokens as one tree of their bytes, in depth-first order: a node, what is below it, then its next sibling. Below node
+ * `i` are the nodes [i + 1, ends[i]). 129,280 tokens have some 300,000 nodes.
  */
 export class Trie {
   readonly bytes: Uint8Array;
   /** Bytes before the node's own. */
   readonly depths: Uint16Array;
   readonly ends: Int32Array;
-  /** The token that ends at a node; NONE; or SEVERAL less the place of their list: tokens of the same bytes. */
+  /** The token that ends at a node; NONE; or SEVERAL minus the index of a list of tokens with the same bytes. */
   readonly #ids: Int32Array;
   readonly #several: Array<readonly number[]> = [];
   /** Bytes of the longest token. */
   readonly longest: number;
 
-  /** Bytes of a token, a character each, and its ids: the runtime sorts strings faster than bytes. */
+  /** `tokens`: ids by the token's bytes, a character each; the runtime sorts strings faster than bytes. */
   constructor(tokens: ReadonlyMap<string, readonly number[]>) {
     const texts = [...tokens.keys()].sort();
     const most = texts.reduce((sum, text) => sum + text.length, 0);
@@ -68,8 +68,8 @@ const NONE = -1;
 const SEVERAL = -2;
 
 /**
- * Tokens by their length: short ones are nearly all, and what they lead to is the same for any string that has as much room left. So one that is
- * near its bound costs a walk through the few long ones, and only at the end through all.
+ * Tries by the length of tokens. Nearly all tokens are short, and what these lead to is the same for any string with as
+ * much room left. So a string near its bound costs a walk through the few long tokens, and only at its end through all.
  */
 export function triesOf({ table, vocabSize }: Vocabulary): readonly Trie[] {
   const { block, starts, special } = table;
@@ -87,5 +87,5 @@ export function triesOf({ table, vocabSize }: Vocabulary): readonly Trie[] {
   return parts.map((part) => new Trie(part));
 }
 
-/** In bytes. Of 129,280 tokens some 80 % are within the first, and all but 3 % within the second. */
+/** In bytes. Of 129,280 tokens some 80 % fit the first, and all but 3 % the second. */
 const LENGTHS = [8, 20, Number.POSITIVE_INFINITY];

@@ -1,19 +1,19 @@
-/** States that are made one by one, and ways between them, of which some take nothing. */
+/** States made one by one, and transitions between them, some of which take nothing. */
 export abstract class Ways<Part> {
-  /** A new state. */
+  /** Makes a state. */
   protected abstract add(): number;
   protected abstract free(from: number, to: number): void;
-  /** Adds what leads through it from `from`, and gives where it ends. */
+  /** Adds what leads through `part` from `from`, and returns the state where it ends. */
   protected abstract through(part: Part, from: number): number;
 
-  /** A state that is reached for nothing. */
+  /** A new state, reached from `from` without taking anything. */
   protected behind(from: number): number {
     const state = this.add();
     this.free(from, state);
     return state;
   }
 
-  /** As `through`, so often one behind the other. */
+  /** As `through`, `least` to `most` times in a row. */
   protected repeat({ part, least, most }: { readonly part: Part; readonly least: number; readonly most: number }, from: number): number {
     let end = this.behind(from);
     for (let i = 0; i < least; i++) end = this.behind(this.through(part, end));

@@ -1,8 +1,8 @@
-/** How one KV row lies in memory: the order is that of ls_kv_layout in kernels.h. */
+/** How one KV row lies in memory, in the order of ls_kv_layout in kernels.h. */
 export const kvLayouts = ["e4m3_bf16", "e4m3_f32", "f32", "bf16"] as const;
 export type KvLayout = (typeof kvLayouts)[number];
 
-/** How one index key lies in memory: the order is that of ls_key_layout. */
+/** How one index key lies in memory, in the order of ls_key_layout. */
 export const keyLayouts = ["fp4", "f32", "bf16"] as const;
 export type KeyLayout = (typeof keyLayouts)[number];
 

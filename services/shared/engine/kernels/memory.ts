@@ -1,12 +1,13 @@
 import type { Memory } from "../../runtime/memory.ts";
 import { calling, native } from "./native.ts";
 
-/** The longest view the addon gives. */
+/** The longest view that the addon gives. */
 const VIEW_MAX_BYTES = 2 ** 31;
 
 /**
- * A span of native memory: zero-filled, or a file mapped read-only. One object is one reference; whoever made it releases it. Tensors
- * borrow. `handle` is a process-wide number: another thread turns it into a reference of its own with `adoptBuffer`.
+ * A span of native memory: zero-filled, or a file mapped read-only. One object is
+ * one reference; its maker releases it. Tensors borrow. `handle` is a process-wide
+ * number: another thread turns it into a reference of its own with `adoptBuffer`.
  */
 export class NativeBuffer implements Memory {
   readonly size: number;
@@ -14,7 +15,9 @@ export class NativeBuffer implements Memory {
   #view: Uint8Array | null;
   #released = false;
 
-  /** Takes over one reference to `handle`, a buffer of `size` bytes; `view`: all of them, where somebody has looked already. */
+  /**
+   * Takes over one reference to `handle`, a buffer of `size` bytes. `view`: all of them, if a view was made already.
+   */
   constructor(handle: number, size = calling(() => native().native.bufferBytes(handle)), view: Uint8Array | null = null) {
     this.#handle = handle;
     this.size = size;
@@ -27,7 +30,10 @@ export class NativeBuffer implements Memory {
     return this.#handle;
   }
 
-  /** All bytes, of a buffer of at most VIEW_MAX_BYTES; a larger one is looked at piece by piece with `view`. Not to be used behind `release`: a page is then another's. */
+  /**
+   * All bytes of a buffer of at most VIEW_MAX_BYTES; read a larger one piece by piece with `view`. Not valid after
+   * `release`: a page's memory is used again.
+   */
   get bytes(): Uint8Array {
     this.#view ??= viewOf(this.handle, this.size);
     return this.#view;
@@ -59,8 +65,8 @@ export class NativeBuffer implements Memory {
 }
 
 /**
- * Pages share one ArrayBuffer with their region: one of their own costs as much as reading them, and each would count as memory for the collector
- * to find, which then runs for every few megabytes.
+ * Pages share one ArrayBuffer with their region. An ArrayBuffer for each page would cost as much as reading the page,
+ * and would count as memory for the garbage collector, which would then run every few megabytes.
  */
 function viewOf(handle: number, size: number): Uint8Array {
   calling(() => native().native.bufferPlace(handle, place));
@@ -77,10 +83,10 @@ function viewAtPlace(handle: number, size: number): Uint8Array {
 }
 
 const place = new Float64Array(3);
-/** By address. Regions are used again and never end: as many as were ever in use at once. */
+/** By address. Regions are reused and never freed: as many as were ever in use at once. */
 const regions = new Map<number, ArrayBuffer>();
 
-/** One of many buffers of this size (a segment): its memory is used again, and is zero only if asked for. */
+/** One of many buffers of this size (a segment). Its memory is reused, and zero only if asked for. */
 export const createPage = (bytes: number, zero: boolean): NativeBuffer => {
   const { native: n, library } = native();
   const handle = calling(() => n.pageCreate(library, bytes, zero, place));
@@ -95,19 +101,22 @@ export const createBuffer = (bytes: number): NativeBuffer => {
   );
 };
 
-/** The whole file, read-only. Its pages come in when they are touched; what the system's cache holds in small ones it may have to read again. Throws BAD_CHECKPOINT if it cannot be mapped. */
+/**
+ * Maps the whole file, read-only. Pages are read when they are touched; what the system caches in small pages may be
+ * read again. Throws BAD_CHECKPOINT if the file cannot be mapped.
+ */
 export const mapFile = (path: string): NativeBuffer => {
   const { native: n, library } = native();
   return new NativeBuffer(calling(() => n.bufferMap(library, path)));
 };
 
-/** The receiving end of `lend`: takes over that reference. */
+/** The receiving end of `lend`: takes over its reference. */
 export const adoptBuffer = (handle: number): NativeBuffer => new NativeBuffer(handle);
 
-/** Everything native that is alive in this process: for tests of leaks. */
+/** Native handles alive in this process: for leak tests. */
 export const liveHandles = (): number => native().native.handleCount();
 
-/** Of buffers that were collected without `release`: each is a bug of its owner. */
+/** Buffers collected without `release`: each is a bug of its owner. */
 let forgottenCount = 0;
 const forgotten = new FinalizationRegistry<number>((handle) => {
   native().native.release(handle);

@@ -11,12 +11,12 @@ export interface Native {
   paths(library: number): PathInfo[];
   open(library: number, path: string | null, threads: number): number;
   bufferCreate(library: number, bytes: number): number;
-  /** Tells its place as bufferPlace does. */
+  /** Writes the page's place into `place`, as bufferPlace does. */
   pageCreate(library: number, bytes: number, zero: boolean, place: Float64Array): number;
   bufferMap(library: number, path: string): number;
   bufferBytes(buffer: number): number;
   bufferView(buffer: number, offset: number, length: number): ArrayBuffer;
-  /** Into `place`: address and bytes of what the buffer is part of, and where it begins there. */
+  /** Writes into `place`: address and bytes of the region that holds the buffer, and the buffer's offset in it. */
   bufferPlace(buffer: number, place: Float64Array): void;
   wholeView(buffer: number): ArrayBuffer;
   retain(handle: number): void;
@@ -25,20 +25,20 @@ export interface Native {
   listCreate(library: number): number;
   listAppend(list: number, tensor: Float64Array, length: number): void;
   streamCreate(backend: number): number;
-  /** Commands, one behind the other. Those behind one that is refused are lost. */
+  /** Runs commands, encoded one after the other. Those after a refused one are dropped. */
   enqueue(stream: number, commands: Float64Array, length: number): void;
   wait(stream: number): void;
   supports(backend: number, command: Float64Array, length: number): string;
   tolerance(library: number, operation: number, output: number): number;
-  /** As zlib's, going on from the sum `before`. */
+  /** CRC-32 as zlib's, continued from the sum `before`. */
   crc32(bytes: Uint8Array, before: number): number;
-  /** Copies, and sums up likewise. */
+  /** Copies `count` bytes and returns their CRC-32, likewise. */
   copySummed(to: Uint8Array, at: number, from: Uint8Array, begin: number, count: number, before: number): number;
-  /** This processor has instructions for both. Without them zlib's are faster. */
+  /** Whether this processor has instructions for both; without them zlib's are faster. */
   readonly sumsFast: boolean;
 }
 
-/** One way of computing. `reason` says for people why it cannot run here; "" if it can. */
+/** One way of computing. `reason` tells people why it cannot run here; "" if it can. */
 export interface PathInfo {
   readonly name: string;
   readonly available: boolean;
@@ -47,7 +47,7 @@ export interface PathInfo {
 
 let loaded: { readonly native: Native; readonly library: number } | null = null;
 
-/** The addon and the cpu backend, loaded once per thread. Throws UNAVAILABLE with the command to run where they were not built. */
+/** The addon and the cpu backend, loaded once per thread. Throws UNAVAILABLE, with the command to run, if not built. */
 export function native(): { readonly native: Native; readonly library: number } {
   if (loaded !== null) return loaded;
   const folder = join(packageRoot(), "build", "kernels");
@@ -61,7 +61,7 @@ export function native(): { readonly native: Native; readonly library: number } 
   return loaded;
 }
 
-/** Runs a native call; what it throws becomes a ServingError that keeps the backend's words. */
+/** Runs a native call; turns what it throws into a ServingError that keeps the backend's words. */
 export function calling<T>(call: () => T): T {
   try {
     return call();

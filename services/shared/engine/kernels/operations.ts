@@ -2,8 +2,9 @@ import { type KeyLayout, type KvLayout, keyLayouts, kvLayouts } from "./layouts.
 import { TENSOR_NUMBERS, type Tensor, type TensorList, writeTensor } from "./tensor.ts";
 
 /**
- * Every operation's operands and parameters, in the order of ls_op and of its row in kernels.h, where shapes, dtypes and meaning are
- * documented under the same names. `x?` may be null, `x*` is a list. This table is the type of the calls and their marshalling at once.
+ * Every operation's operands and parameters, in the order of ls_op and of its row in
+ * kernels.h, which documents shapes, dtypes and meaning under the same names. `x?` may be
+ * null, `x*` is a list. This table is both the type of the calls and their marshalling.
  */
 const operations = {
   embed: call(["ids", "table", "streams"], []),
@@ -55,10 +56,10 @@ export type Arguments<O extends Operation> = {
   readonly [M in (typeof operations)[O]["operands"][number] as Name<M>]: Operand<M>;
 } & { readonly [P in (typeof operations)[O]["parameters"][number]]: Parameter<P> };
 
-/** Of one call: more than any operation needs. */
+/** Numbers of one call: more than any operation needs. */
 export const COMMAND_NUMBERS = 3 + 8 * TENSOR_NUMBERS + 8;
 
-/** Writes a call at `at` as the addon reads it (kernels/node/command.h) and returns the place behind it. */
+/** Writes a call at `at` as the addon reads it (kernels/node/command.h) and returns the index after it. */
 export function writeCommand<O extends Operation>(commands: Float64Array, at: number, operation: O, args: Arguments<O>): number {
   const { code, names, parameters } = encodings[operation];
   const values = args as Readonly<Record<string, Value>>;

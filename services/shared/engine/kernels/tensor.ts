@@ -1,10 +1,10 @@
 import { createBuffer, type NativeBuffer } from "./memory.ts";
 import { calling, native } from "./native.ts";
 
-/** Named as in safetensors; the order is that of ls_dtype in kernels.h. F4_E2M1: two values a byte, the first in the low nibble. */
+/** Named as in safetensors, in the order of ls_dtype (kernels.h). F4_E2M1: two values a byte, the low nibble first. */
 const dtypes = ["F32", "BF16", "F8_E4M3", "F8_E8M0", "F4_E2M1", "I32", "I64", "U8"] as const;
 export type Dtype = (typeof dtypes)[number];
-/** Of activations: F32 in exact mode, BF16 in serving mode. */
+/** The dtype of activations: F32 in exact mode, BF16 in serving mode. */
 export type Activation = "F32" | "BF16";
 
 /** Dense and row-major over a span of a buffer. Borrows the buffer: plain data that owns nothing. `offset` in bytes. */
@@ -45,7 +45,7 @@ function bytesOf(dtype: Dtype, shape: readonly number[]): number {
   return dtype === "F4_E2M1" ? values / 2 : values * elementBytes[dtype];
 }
 
-/** In whole cache lines: of tensors that share a buffer each begins with one. */
+/** Rounded up to whole cache lines: each of several tensors in one buffer begins on a line. */
 export const bytesInLines = (dtype: Dtype, shape: readonly number[]): number => Math.ceil(bytesOf(dtype, shape) / CACHE_LINE) * CACHE_LINE;
 
 const CACHE_LINE = 64;
@@ -54,7 +54,10 @@ const elementBytes: Readonly<Record<Dtype, number>> = { F32: 4, BF16: 2, F8_E4M3
 
 type Values = Float32Array | Int32Array | BigInt64Array | Uint16Array | Uint8Array;
 
-/** Copies values of the tensor's own width into it: Float32Array for F32, Uint16Array for the bits of BF16, Uint8Array for all packed ones. */
+/**
+ * Copies values of the tensor's own width into it:
+ * Float32Array for F32, Uint16Array for the bits of BF16, Uint8Array for all packed dtypes.
+ */
 export function upload(t: Tensor, values: Values): Tensor {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   if (bytes.length !== bytesOf(t.dtype, t.shape)) throw new RangeError(`${bytes.length} bytes for ${t.dtype} [${t.shape}]`);
@@ -83,7 +86,9 @@ export function ints(t: Tensor): Int32Array {
   return new Int32Array(bytesIn(t).slice().buffer);
 }
 
-/** A growing list of tensors behind one handle: the pages of a sequence, the experts of a layer. Retains the buffers it names. */
+/**
+ * A growing list of tensors behind one handle: the pages of a sequence, the experts of a layer. Retains their buffers.
+ */
 export class TensorList {
   readonly #handle: number;
   #released = false;
@@ -98,7 +103,7 @@ export class TensorList {
     return this.#handle;
   }
 
-  /** null: the place of an absent operand, such as the scale of a plain weight. */
+  /** null takes the place of an absent operand, such as the scale of a plain weight. */
   append(t: Tensor | null): void {
     writeTensor(scratch, 0, t);
     calling(() => native().native.listAppend(this.handle, scratch, TENSOR_NUMBERS));
@@ -115,9 +120,9 @@ export class TensorList {
 export const TENSOR_NUMBERS = 9;
 const scratch = new Float64Array(TENSOR_NUMBERS);
 
-/** Writes an operand at `at` and returns the place behind it. */
+/** Writes an operand at `at` and returns the index after it. */
 export function writeTensor(command: Float64Array, at: number, operand: Tensor | TensorList | null): number {
-  for (let i = 0; i < TENSOR_NUMBERS; i++) command[at + i] = 0; // `fill` takes longer for nine numbers
+  for (let i = 0; i < TENSOR_NUMBERS; i++) command[at + i] = 0; // faster than `fill` for nine numbers
   if (operand instanceof TensorList) {
     command[at] = operand.handle;
     command[at + 1] = 1;

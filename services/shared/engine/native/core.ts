@@ -25,17 +25,17 @@ import { type Continuation, createSequence, freeSequence, type Sequence, sealedS
 import { checkDraw, type Draw, type Step, stepOf } from "./draws.ts";
 import { engineInfo, type NativeOptions } from "./options.ts";
 
-/** More would be a leak of the caller: workers bound their slots far below. */
+/** More open sequences would be the caller's leak: workers bound their slots far lower. */
 const SEQUENCES_MAX = 4096;
 
-/** The Engine of engine.ts, but blocking: owns backend, weights and sequences. One thread uses it; `thread.ts` gives it one of its own. */
+/** The Engine of engine.ts, but blocking: owns backend, weights and sequences. For one thread, that of `thread.ts`. */
 export class EngineCore {
   readonly info: EngineInfo;
   readonly #backend: Backend;
   readonly #means: Means;
   readonly #drawer: Drawer;
   readonly #sequences = new Map<SequenceId, Sequence>();
-  /** Sequences whose last call did not come to its end: their rings and pages disagree. */
+  /** Sequences whose last call did not complete: their rings and pages disagree. */
   readonly #broken = new Set<SequenceId>();
   #lastId = 0;
 
@@ -48,7 +48,7 @@ export class EngineCore {
     this.info = engineInfo(options, checkpoint, means.model.layout, backend.path);
   }
 
-  /** Takes over the segments. Where it throws, whoever gave them releases them. */
+  /** Takes over the segments unless it throws: then the caller still releases them. */
   open(segments: readonly NativeBuffer[], boundary: SequenceStart["boundary"]): Opened {
     if (this.#sequences.size >= SEQUENCES_MAX) throw new ServingError("OVERLOADED", `${SEQUENCES_MAX} sequences are open: close some`);
     const { config, layout } = this.#means.model;
@@ -65,7 +65,7 @@ export class EngineCore {
     return { sequence: id, position: sequence.position, exactFrom: sequence.exactFrom };
   }
 
-  /** `onLayer` may throw to stop between layers; it is first called with 0, before anything was changed. */
+  /** `onLayer` may throw to stop between layers. It is first called with 0, before anything has changed. */
   prefill(
     id: SequenceId,
     ids: Int32Array,
@@ -83,7 +83,7 @@ export class EngineCore {
     return { ...drawn, sealed: sealedSince(sequence, before) };
   }
 
-  /** Draws of one sequence that fail are its own: its neighbours' results stand. */
+  /** A failed draw fails its own sequence: results of the others stand. */
   step(batch: readonly StepInput[]): StepResult<NativeBuffer>[] {
     checkStep(this.info, batch);
     let rows = 0;
@@ -130,7 +130,10 @@ export class EngineCore {
     return sequence;
   }
 
-  /** Runs the feeds; resolves to the logits of the draws, one row after the other. Whatever stops it on the way leaves the sequences broken. */
+  /**
+   * Runs the feeds and returns the logits of the draws, one row after the other.
+   * A call that stops midway leaves its sequences broken.
+   */
   #feed(ids: readonly SequenceId[], feeds: readonly Feed[], draws: readonly Draw[], onLayer?: (layersDone: number) => void): Float32Array {
     for (const feed of feeds) checkFeed(this.info, feed);
     for (const draw of draws) checkDraw(draw);
@@ -142,7 +145,7 @@ export class EngineCore {
     return logits;
   }
 
-  /** From the first row of `logits`. Logits that are not finite say that the sequence's state is lost. */
+  /** Draws from the first row of `logits`. Logits that are not finite mean that the sequence's state is lost. */
   #draw({ id, sequence, position, sample, allowed }: Draw, logits: Float32Array): Drawn {
     try {
       return this.#drawer.draw(logits.subarray(0, this.info.vocabSize), sample, position, sequence.counts, allowed);
@@ -152,7 +155,10 @@ export class EngineCore {
     }
   }
 
-  /** Draws as long as the draft agrees, and takes the rest of it back; also what cannot be drawn behind it, which the next step will say. */
+  /**
+   * Draws as long as the draft agrees, then rolls back the rest. A draw that fails after the first is rolled back too:
+   * the next step fails at it again and reports it.
+   */
   #stepResult({ input, sequence, ids, draws, back }: Step, logits: Float32Array): StepResult<NativeBuffer> {
     const before = draws[0]!.position - 1;
     const drawn: Drawn[] = [];
@@ -172,7 +178,7 @@ export class EngineCore {
   }
 }
 
-/** Where a part of it cannot be had, nothing of it stays. */
+/** Releases what it has opened if a later part fails. */
 function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly backend: Backend; readonly means: Means } {
   const { batchMax, chunkTokens } = options;
   const undo: (() => void)[] = [];
@@ -192,7 +198,7 @@ function openMeans(checkpoint: Checkpoint, options: NativeOptions): { readonly b
   }
 }
 
-/** Segments alone: back as far as exactness needs, reading their rows instead of computing them. */
+/** Segments alone: starts as far back as exactness needs, and reads their rows instead of computing them. */
 function replayFrom({ segmentTokens, replayTokens }: EngineInfo, segments: number): Continuation {
   const end = segments * segmentTokens;
   const position = Math.max(0, end - replayTokens);

@@ -8,23 +8,23 @@ import type { Sequence } from "../sequence.ts";
 export interface Draw {
   readonly id: SequenceId;
   readonly sequence: Sequence;
-  /** Of the token that is drawn. */
+  /** Position of the token that is drawn. */
   readonly position: number;
-  /** Of the token before it, among the rows of all feeds. */
+  /** Row of the token before it, among the rows of all feeds. */
   readonly row: number;
   readonly sample: Sampling;
   readonly allowed?: Allowed | undefined;
 }
 
-/** A sequence's part of a step: its token and its draft, and what is drawn behind each of them. */
+/** A sequence's part of a step: its token and draft, and a draw after each of them. */
 export interface Step extends Feed {
   readonly input: StepInput;
   readonly draws: readonly Draw[];
-  /** Takes back what ran behind a position. */
+  /** Rolls back what ran after a position. */
   readonly back: ReturnType<typeof keepRings> | null;
 }
 
-/** `row`: the first of its own among those of the step. */
+/** `row`: the sequence's first row in the step. */
 export function stepOf(input: StepInput, sequence: Sequence, row: number): Step {
   const { sequence: id, token, draft = NO_DRAFT, sample, allowed } = input;
   const ids = Int32Array.of(token, ...draft);
@@ -37,7 +37,7 @@ export function stepOf(input: StepInput, sequence: Sequence, row: number): Step 
 
 const NO_DRAFT = new Int32Array();
 
-/** Logits are exact behind the end of a replay only. */
+/** Logits are exact only after the end of a replay. */
 export function checkDraw({ sequence: { exactFrom }, position }: Draw): void {
   if (position <= exactFrom) throw refusal(`no token can be drawn at ${position}: the replay ends at ${exactFrom}`);
 }

@@ -21,13 +21,13 @@ import type { NativeOptions } from "./options.ts";
 import type { CallKind, Handle, Input, Output, Request } from "./protocol.ts";
 
 export interface NativeEngine extends Engine {
-  /** Why the engine can do nothing any more: for the health check. null while all is well. */
+  /** Why the engine cannot go on, for the health check; null while it works. */
   readonly failure: ServingError | null;
 }
 
 /**
- * Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, INVALID_REQUEST for the path, or UNAVAILABLE where no kernels can run.
- * `start`: another thread, in tests of its death.
+ * Opens a checkpoint in a thread of its own. Rejects with BAD_CHECKPOINT, INVALID_REQUEST for the path, or UNAVAILABLE
+ * where no kernels can run. `start` lets tests put another thread in its place, which dies.
  */
 export async function openNativeEngine(options: NativeOptions, start = startCore): Promise<NativeEngine> {
   const worker = start({ workerData: options, name: "engine" });
@@ -55,7 +55,7 @@ class ThreadEngine implements NativeEngine {
   }
 
   async open({ segments, boundary }: SequenceStart): Promise<Opened> {
-    this.#thread.check(); // what is lent to a call that is not taken is lost
+    this.#thread.check(); // references lent to a call that is refused would leak
     return this.#call("open", { segments: segments.map(lend), boundary });
   }
 
@@ -102,7 +102,7 @@ class ThreadEngine implements NativeEngine {
   }
 }
 
-/** A reference for the thread. Memory that is not native (a store of the heap) is copied. */
+/** Lends the thread a reference. Memory that is not native (a heap store's) is copied. */
 function lend(memory: Memory): Handle {
   if (memory instanceof NativeBuffer) return memory.lend();
   const copy = createPage(memory.bytes.length, false);

@@ -9,15 +9,15 @@ import { kvSizes } from "../sizes.ts";
 export interface NativeOptions extends LayoutChoice {
   /** Folder of the checkpoint. */
   readonly modelPath: string;
-  /** Left out: the best this machine has. */
+  /** Absent: the best path of this machine. */
   readonly kernelPath?: string | undefined;
-  /** Threads that compute, the engine's own among them. */
+  /** Threads that compute, including the engine's own. */
   readonly threads: number;
   readonly chunkTokens: number;
   readonly batchMax: number;
-  /** At most; see draftMax below. */
+  /** An upper bound; the model may allow less: see draftMax below. */
   readonly draftMax: number;
-  /** Left out, or more than the model's: the model's. */
+  /** Absent, or more than the model's: the model's. */
   readonly contextTokens?: number | undefined;
 }
 
@@ -41,12 +41,13 @@ export function engineInfo(options: NativeOptions, checkpoint: Checkpoint, layou
   };
 }
 
-/** As many as can be taken back: with the token before them they overwrite no slot of a ring twice. */
+/** The longest draft that can be rolled back: with the token before it, it overwrites no slot of a ring twice. */
 const draftMax = ({ ratios, window }: ModelConfig): number => Math.min(window, ...ratios.filter((ratio) => ratio > 0).map(ringSlots)) - 1;
 
 /**
- * How far before the end of stored segments a replay must begin. Rows of layer l are exact once l (W-1) tokens are behind the start; the last
- * layer must then still fill its window, and the overlap rows of a CSA compressor, which is longer than a window only in toy models.
+ * How far before the end of stored segments a replay must begin. Rows of layer l are exact once l (W-1) tokens lie
+ * between them and the start. The last layer must then still fill its window and the overlap rows of a CSA compressor;
+ * the overlap is longer than the window only in toy models.
  */
 function replayTokens({ ratios, window }: ModelConfig): number {
   const overlap = ratios.some((ratio) => layerKind(ratio) === "csa") ? 4 : 0;

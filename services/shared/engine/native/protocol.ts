@@ -3,8 +3,8 @@ import type { ThreadReply } from "../threads/thread-calls.ts";
 import type { WireError } from "../threads/wire-error.ts";
 
 /**
- * What the engine's thread is asked and what it answers, in the order it was asked. Native memory crosses as handles: the sender lends a
- * reference (NativeBuffer.lend), the receiver takes it over (adoptBuffer).
+ * Requests to the engine's thread and its answers, in the order of the requests. Native memory crosses as handles: the
+ * sender lends a reference (NativeBuffer.lend), the receiver takes it over (adoptBuffer).
  */
 interface Calls {
   open: {

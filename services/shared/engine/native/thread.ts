@@ -8,7 +8,7 @@ import { EngineCore } from "./core.ts";
 import type { NativeOptions } from "./options.ts";
 import type { CallKind, Handle, Input, Output, Reply, Request } from "./protocol.ts";
 
-/** The engine's own thread: opens the core, says so, then answers one request after the other until it is shut down. */
+/** The engine's own thread: opens the core, reports ready, then answers one request after the other until shutdown. */
 function serve(port: MessagePort, options: NativeOptions): void {
   const reply = (message: Reply) => port.postMessage(message);
   let core: EngineCore;

@@ -1,7 +1,7 @@
 /**
- * The random number of one position of one job: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC11) with the
- * seed as key and the position as counter. Nothing is carried from draw to draw, so whoever takes a job over draws what its
- * predecessor would have drawn.
+ * The random number of one position of one job: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as
+ * 1, 2, 3", SC11) with the seed as key and the position as counter. No state is carried from draw to draw, so a
+ * takeover draws what its predecessor would have drawn.
  *
  * @param seed unsigned 64 bit
  * @param position of the token that is drawn, 0-based; below 2^53

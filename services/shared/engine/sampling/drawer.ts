@@ -2,7 +2,7 @@ import type { Allowed, Drawn, Sampling, StepInput } from "../engine.ts";
 import { logprobs } from "./logprobs.ts";
 import { BANNED, Sampler } from "./sampling.ts";
 
-/** Draws a sequence's next token as its request wants it. One object per thread; it owns the scratch. */
+/** Draws a sequence's next token as its request asks. One object per thread: it owns the scratch memory. */
 export class Drawer {
   readonly #sampler: Sampler;
   readonly #adjusted: Float32Array;
@@ -12,7 +12,9 @@ export class Drawer {
     this.#adjusted = new Float32Array(vocabSize);
   }
 
-  /** `counts`: of the answer before `position`. `allowed`: absent, all. Throws INTERNAL for a logit that is not finite. */
+  /**
+   * `counts`: tokens of the answer before `position`. `allowed` absent: all. Throws INTERNAL for a non-finite logit.
+   */
   draw(logits: Float32Array, sampling: Sampling, position: number, counts: Counts = NONE, allowed?: Allowed): Drawn {
     const adjusted = this.#adjust(logits, sampling, counts);
     const token = this.#sampler.sample(allowed === undefined ? adjusted : this.#ban(adjusted, allowed), sampling, position);
@@ -32,7 +34,7 @@ export class Drawer {
     return adjusted;
   }
 
-  /** A logit that is not finite stays, so that it is noticed. */
+  /** Keeps a logit that is not finite, so that the sampler refuses it. */
   #ban(logits: Float32Array, allowed: Allowed): Float32Array {
     const adjusted = this.#adjusted;
     for (let id = 0; id < logits.length; id++) {
@@ -48,14 +50,15 @@ export const penalises = ({ presencePenalty = 0, frequencyPenalty = 0 }: Samplin
   presencePenalty !== 0 || frequencyPenalty !== 0;
 
 /**
- * How often each token has come in an answer, for its penalties. Lives with the sequence and grows with its steps, so that none of them
- * looks at the answer again. It is in no boundary: who continues a sequence tells the answer in its first step.
+ * How often each token occurs in an answer, for its penalties. Lives with the sequence
+ * and grows with its steps, so that no step reads the whole answer again. No boundary
+ * holds it: whoever continues a sequence passes the answer with its first step.
  */
 type Counts = ReadonlyMap<number, number>;
 
 const NONE: Counts = new Map();
 
-/** Takes back the last count of `token`: it was fed in vain. */
+/** Undoes the last count of `token`, whose run was rolled back. */
 export function uncount(counts: Map<number, number>, { token, sample }: Pick<StepInput, "token" | "sample">): void {
   if (!penalises(sample)) return;
   const left = counts.get(token)! - 1;
@@ -63,7 +66,7 @@ export function uncount(counts: Map<number, number>, { token, sample }: Pick<Ste
   else counts.delete(token);
 }
 
-/** Counts what a step feeds: all of the answer where it is told, else one more token. */
+/** Counts what a step feeds: the whole answer if it is given, else one more token. */
 export function count(counts: Map<number, number>, { token, sample, answer }: Pick<StepInput, "token" | "sample" | "answer">): void {
   if (!penalises(sample)) return;
   if (answer !== undefined) counts.clear();

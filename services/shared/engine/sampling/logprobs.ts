@@ -4,7 +4,10 @@ import { argmax } from "./sampling.ts";
 /** The most alternatives a request may ask for. */
 export const TOP_LOGPROBS_MAX = 20;
 
-/** Log-softmax in float64 of the chosen token and of the `top` most likely, best first; equal ones by id. Throws INTERNAL for logits that are not finite. */
+/**
+ * Log-softmax in float64 of the chosen token and of the `top` most likely, best first, ties by id.
+ * Throws INTERNAL for logits that are not finite.
+ */
 export function logprobs(logits: Float32Array, chosen: number, top: number, position: number): TokenLogprobs {
   const max = logits[argmax(logits, position)]!;
   let sum = 0;

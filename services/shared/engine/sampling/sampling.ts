@@ -3,20 +3,25 @@ import type { Sampling } from "../engine.ts";
 import { drawBits } from "./draw.ts";
 
 /**
- * Draws tokens from logits. One object per thread; it owns the scratch, so a draw allocates next to nothing, and nothing is ever sorted
- * but the tokens around a border.
+ * Draws tokens from logits. One object per thread: it owns the scratch memory, so a draw allocates next to nothing.
+ * Only the tokens around a cut are ever sorted.
  *
- * The rule, in this order (each step looks at what the one before kept; "best first" = higher logit, of equal ones the lower id):
- *  1. temperature 0: the best token. Otherwise each token weighs exp((logit - max) / temperature), as a whole number of 1 / scale.
+ * The rule, in this order (each step sees what the one before kept; "best first": higher logit, ties by lower id):
+ *  1. temperature 0: the best token. Otherwise each token weighs exp((logit - max) / temperature), as a whole number of
+ *     1 / scale.
  *  2. top_k: the k best.
  *  3. top_p: the fewest of the best that hold at least top_p of the weight.
  *  4. min_p: those of at least min_p of the best's weight. The best is always kept.
- *  5. the token at which the running sum of weights, by ascending id, passes the fraction of the total that the position's random bits name.
+ *  5. the token at which the running sum of weights, by ascending id, passes the fraction of the total that the
+ *     position's random bits name.
  *
- * Sums of whole numbers are exact, so no order of summation can move a border.
+ * Sums of whole numbers are exact, so no order of summation can move a cut.
  */
 export class Sampler {
-  /** The weight of the best token: as large as the sum of all weights allows (2^53). For 129,280 tokens 2^36; what is rarer is never drawn. */
+  /**
+   * The weight of the best token: the largest for which the sum of all weights stays within 2^53. For 129,280 tokens it
+   * is 2^36; a token whose weight rounds to 0 is never drawn.
+   */
   readonly #scale: number;
   readonly #scratch: ReturnType<typeof scratchFor>;
 
@@ -25,7 +30,10 @@ export class Sampler {
     this.#scratch = scratchFor(vocabSize);
   }
 
-  /** The token at `position` (0-based, in the whole sequence). Throws INTERNAL for a logit that is not finite, and where all tokens are BANNED. */
+  /**
+   * The token at `position` (0-based, in the whole sequence).
+   * Throws INTERNAL for a logit that is not finite, or if all tokens are BANNED.
+   */
   sample(logits: Float32Array, sampling: Sampling, position: number): number {
     const vocabSize = this.#scratch.weights.length;
     if (logits.length !== vocabSize)
@@ -38,7 +46,7 @@ export class Sampler {
     return this.#pick(total, drawBits(sampling.seed, position));
   }
 
-  /** Step 1. 2^x is computed here in plain IEEE operations, so that the weights do not depend on a machine's mathematics library. */
+  /** Step 1. 2^x is computed in plain IEEE operations: weights must not depend on a machine's mathematics library. */
   #weigh(logits: Float32Array, max: number, temperature: number): number {
     const { weights, buckets } = this.#scratch;
     const scale = this.#scale;
@@ -59,7 +67,7 @@ export class Sampler {
     return total;
   }
 
-  /** Steps 2 to 4: each keeps the first of the tokens in order, so the shortest decides. The others weigh nothing from here on. */
+  /** Steps 2 to 4. Each keeps the first tokens in order, so the shortest prefix decides. All others get weight 0. */
   #filter(logits: Float32Array, { topK, topP, minP }: Sampling, total: number): number {
     const { weights, ordered } = this.#scratch;
     const size = this.#group();
@@ -70,7 +78,9 @@ export class Sampler {
     return kept.sum;
   }
 
-  /** Orders the ids by bucket, best bucket first, ascending within; sums each bucket's weight. Returns how many ids have weight. */
+  /**
+   * Orders the ids by bucket, best first, ascending within; sums each bucket's weight. Returns how many have weight.
+   */
   #group(): number {
     const { weights, buckets, ordered, starts, sums } = this.#scratch;
     starts.fill(0);
@@ -87,11 +97,14 @@ export class Sampler {
     return starts[BUCKETS]!;
   }
 
-  /** The first tokens in order: at most `count`, no more than reach the weight `enough`, each of `minP` of the best; never none. */
+  /**
+   * The first tokens in order:
+   * at most `count`, as few as reach the weight `enough`, each of at least `minP` of the best's weight. At least one.
+   */
   #first(logits: Float32Array, count: number, enough: number, minP: number): { count: number; sum: number } {
     const { weights, ordered, starts, sums } = this.#scratch;
     const least = minP * this.#scale;
-    const surely = Math.floor(-Math.log2(minP) * BUCKETS_PER_OCTAVE) - 1; // all buckets before this weigh more than `least`
+    const surely = Math.floor(-Math.log2(minP) * BUCKETS_PER_OCTAVE) - 1; // buckets before this one weigh more than `least`
     let taken = 0;
     let sum = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
@@ -126,13 +139,13 @@ export class Sampler {
 const scratchFor = (vocabSize: number) => ({
   weights: new Float64Array(vocabSize),
   buckets: new Uint16Array(vocabSize),
-  /** Ids that have weight, by bucket. */
+  /** Ids with weight, by bucket. */
   ordered: new Int32Array(vocabSize),
   starts: new Int32Array(BUCKETS + 1),
   sums: new Float64Array(BUCKETS),
 });
 
-/** The best token; of equal ones the lowest. Throws INTERNAL for a logit that is not finite. */
+/** The best token, ties by lower id. Throws INTERNAL for a logit that is not finite. */
 export function argmax(logits: Float32Array, position: number): number {
   let best = 0;
   for (let id = 0; id < logits.length; id++) {
@@ -143,18 +156,18 @@ export function argmax(logits: Float32Array, position: number): number {
   return best;
 }
 
-/** The logit of a token that must not be drawn, at any temperature: the lowest there is. */
+/** The logit of a token that must not be drawn, at any temperature: the lowest finite float32. */
 export const BANNED = -(2 - 2 ** -23) * 2 ** 127;
 
-/** Beyond so many octaves below the best a weight is 0 at any scale. */
+/** This many octaves below the best, a weight is 0 at any scale. */
 const LOWEST = 55;
-/** Tokens whose weights differ by less than this share a bucket; only the buckets at a border are sorted. */
+/** Tokens whose weights differ by less than this share a bucket; only the buckets at a cut are sorted. */
 const BUCKETS_PER_OCTAVE = 64;
 const BUCKETS = LOWEST * BUCKETS_PER_OCTAVE + 1;
 
 const NEGATIVE_POWERS = Float64Array.from({ length: LOWEST + 2 }, (_, i) => 2 ** -i);
 
-/** 2^x for |x| <= 1/2: Taylor's series to x^12, right to 1e-14. */
+/** 2^x for |x| <= 1/2: Taylor series to x^12, accurate to 1e-14. */
 function powerOfTwo(x: number): number {
   const y = x * Math.LN2;
   let sum = 1 / 479001600;

@@ -2,13 +2,13 @@ import type { Worker } from "node:worker_threads";
 import { ServingError } from "../../runtime/errors.ts";
 import { fromWire, type WireError } from "./wire-error.ts";
 
-/** What a thread is sent. */
+/** A message to a thread. */
 export interface ThreadCall<Request> {
   readonly id: number;
   readonly request: Request;
 }
 
-/** What it answers: first whether it can work, then to each call. */
+/** A message from it: first whether it can work, then an answer to each call. */
 export type ThreadReply<Ready, Output> =
   | { readonly kind: "ready"; readonly ready: Ready }
   | { readonly kind: "unready"; readonly error: WireError }
@@ -16,9 +16,12 @@ export type ThreadReply<Ready, Output> =
   | { readonly kind: "done"; readonly id: number; readonly output: Output }
   | { readonly kind: "failed"; readonly id: number; readonly error: WireError };
 
-/** Calls in a thread at one time. Requests are admitted before they come here; this catches a caller that does not wait for its answers. */
+/**
+ * Calls in a thread at one time. Requests are admitted before they come here;
+ * this bound catches a caller that does not wait for its answers.
+ */
 const PENDING_MAX = 16_384;
-/** A call in progress ends within a chunk; a thread that does not is given up. */
+/** A call in progress ends within a chunk; a thread that takes longer is given up. */
 const SHUTDOWN_MS = 30_000;
 
 interface Pending<Output> {
@@ -28,8 +31,8 @@ interface Pending<Output> {
 }
 
 /**
- * A thread that answers calls, seen from outside. When it dies, so does everything that waits for it. Only while it opens and is called does
- * it keep the process alive.
+ * A thread that answers calls, seen from outside. When it dies, pending calls reject. It keeps the process alive only
+ * while it opens and while calls are pending.
  */
 export class ThreadCalls<Request, Output> {
   readonly #worker: Worker;
@@ -43,7 +46,7 @@ export class ThreadCalls<Request, Output> {
     this.#name = name;
   }
 
-  /** Resolves once the thread can work; rejects with the reason if it cannot. `name`: in messages. */
+  /** Resolves once the thread can work; rejects with the reason if it cannot. `name` is for messages. */
   static open<Ready, Request, Output>(
     worker: Worker,
     name: string,
@@ -70,12 +73,12 @@ export class ThreadCalls<Request, Output> {
     });
   }
 
-  /** Why nothing can be asked any more; null while all is well. */
+  /** Why no call can be made any more; null while the thread works. */
   get failure(): ServingError | null {
     return this.#failure;
   }
 
-  /** Throws where a call would not be taken: asked before memory is lent to one. */
+  /** Throws if a call would be refused. Check before lending memory to one. */
   check(): void {
     if (this.#failure !== null) throw this.#failure;
     if (this.#pending.size >= PENDING_MAX) throw new ServingError("OVERLOADED", `${PENDING_MAX} calls wait for the ${this.#name}`);
@@ -85,7 +88,7 @@ export class ThreadCalls<Request, Output> {
     this.check();
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.#worker.postMessage({ id, request } satisfies ThreadCall<Request>); // throws what cannot be sent
+      this.#worker.postMessage({ id, request } satisfies ThreadCall<Request>); // throws if the request cannot be sent
       this.#pending.set(id, { resolve, reject, onProgress });
       this.#worker.ref();
     });
@@ -97,7 +100,7 @@ export class ThreadCalls<Request, Output> {
     await this.#worker.terminate();
   }
 
-  /** Ends it with a last call, after those in progress. Idempotent. */
+  /** Ends the thread with a last call, after those in progress. Idempotent. */
   async closeAfter(last: Request): Promise<void> {
     if (this.#failure !== null) return;
     const impatience = setTimeout(() => void this.#worker.terminate(), SHUTDOWN_MS);

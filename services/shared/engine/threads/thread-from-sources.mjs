@@ -1,4 +1,4 @@
-// A thread where no build was made: has the file that its argument names read as TypeScript.
+// A thread without a build: loads the file that its argument names as TypeScript.
 import { register } from "tsx/esm/api";
 
 register();

@@ -1,9 +1,9 @@
 import type { TokenizerFile } from "./files.ts";
 
-/** What bytes each token stands for, in one block of memory (1 MB for 129,280 tokens) that crosses threads as it is. */
+/** The bytes of each token, in one block (1 MB for 129,280 tokens) that crosses threads as it is. */
 export interface TokenTable {
   readonly block: Uint8Array<ArrayBuffer>;
-  /** Token `id` is block[starts[id]..starts[id + 1]]; one entry more than there are ids. */
+  /** Token `id` is block[starts[id]..starts[id + 1]]: `starts` has one entry more than there are ids. */
   readonly starts: Int32Array<ArrayBuffer>;
   readonly special: readonly number[];
 }
@@ -27,7 +27,7 @@ export class TokenBytes {
   readonly size: number;
   readonly table: TokenTable;
   readonly #special: ReadonlySet<number>;
-  /** Of the ids that were asked for: one view each, as answers with log probabilities hold many. */
+  /** Views of the ids asked for so far, one each: answers with log probabilities hold many. */
   readonly #views: (Uint8Array | undefined)[];
 
   constructor(table: TokenTable) {
@@ -37,7 +37,7 @@ export class TokenBytes {
     this.#special = new Set(table.special);
   }
 
-  /** A view, always the same for an id; empty for ids without text. */
+  /** The token's bytes: for one id always the same view; empty for ids without text. */
   of(id: number): Uint8Array {
     if (id < 0 || id >= this.size) return EMPTY;
     const { block, starts } = this.table;
@@ -53,8 +53,8 @@ export class TokenBytes {
 const EMPTY = new Uint8Array(0);
 
 /**
- * Byte-level BPE writes each byte as one printable character: itself where it is printable Latin-1, else the next free one from U+0100 on.
- * A token with any other character stands for its own UTF-8.
+ * Byte-level BPE writes each byte as one printable character: itself where it is printable Latin-1, else the next free
+ * one from U+0100 on. A token with any other character stands for its own UTF-8.
  */
 function byteLevelBytes(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);

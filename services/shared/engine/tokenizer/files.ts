@@ -5,7 +5,7 @@ import { ServingError } from "../../runtime/errors.ts";
 import { type Fields, isFields } from "../../runtime/json.ts";
 import { readJsonIfThere } from "../checkpoint/json-files.ts";
 
-/** The parts of tokenizer.json that we read ourselves; everything else is the native library's business. */
+/** The parts of tokenizer.json that longshore reads itself; the native library reads the rest. */
 export interface TokenizerFile {
   readonly model: { readonly type: string; readonly vocab: Readonly<Record<string, number>> };
   readonly added_tokens?: readonly AddedToken[];
@@ -36,7 +36,10 @@ interface TokenizerFiles {
   readonly stopIds: readonly number[];
 }
 
-/** Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file. */
+/**
+ * Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json.
+ * Throws BAD_CHECKPOINT naming the file.
+ */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = join(folder, "tokenizer.json");
   const text = await readFile(path, "utf8").catch((cause) => refuse(path, "cannot be read", cause));
@@ -47,7 +50,9 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   return { native, file, ids, stopIds: stops(folder, ids, generation, native) };
 }
 
-/** Above every id: eight times the vocabulary of DeepSeek-V4, because memory and time at start grow with the largest. */
+/**
+ * Every id is below this: eight times the vocabulary of DeepSeek-V4. Memory and start time grow with the largest id.
+ */
 const IDS_MAX = 2 ** 20;
 
 const isId = (id: unknown): id is number => Number.isInteger(id) && Number(id) >= 0 && Number(id) < IDS_MAX;
@@ -87,7 +92,7 @@ const tokenName = (field: unknown): string | null => {
   return typeof name === "string" ? name : null;
 };
 
-/** The library alone would take 1.5 for 1, and 2^32 for 0. */
+/** Checks the ids itself: the library would take 1.5 for 1, and 2^32 for 0. */
 function stops(folder: string, ids: SpecialIds, generation: Fields, native: Native): number[] {
   const stopIds = new Set([ids.eos]);
   for (const id of [generation.eos_token_id ?? []].flat()) {

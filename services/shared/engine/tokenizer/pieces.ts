@@ -1,15 +1,19 @@
 import { refusal } from "../../runtime/errors.ts";
 import type { TokenizerFile } from "./files.ts";
 
-/** Characters of a piece: 30 ms of native work or less, and ids that reach JavaScript in a few milliseconds. */
+/** Characters of a piece: at most 30 ms of native work, and ids that reach JavaScript in a few milliseconds. */
 const PIECE_CHARS = 32_768;
 
-/** The longest stretch without a place to cut, in characters. Its ids come back in one call, which this keeps near 50 ms at worst. */
+/**
+ * The longest stretch without a place to cut, in characters.
+ * Its ids come back in one call, which this bound keeps near 50 ms at worst.
+ */
 const UNBROKEN_CHARS = 262_144;
 
 /**
- * Splits a text into pieces whose tokens, joined, are the tokens of the text. Only places are used where the pre-tokenizer of the V4
- * family (spec 5.1) always ends one word and starts the next, whatever else is around; for another pre-tokenizer the text stays whole.
+ * Splits a text into pieces whose tokens, joined, are the tokens of the text. It cuts
+ * only where the pre-tokenizer of the V4 family (spec 5.1) always ends one word and
+ * starts the next, whatever surrounds it; for another pre-tokenizer the text stays whole.
  */
 export function cutter(file: TokenizerFile, pieceChars = PIECE_CHARS): (text: string) => Iterable<string> {
   if (!isV4(file)) return (text) => [text];
@@ -17,18 +21,21 @@ export function cutter(file: TokenizerFile, pieceChars = PIECE_CHARS): (text: st
   return (text) => pieces(text, added, pieceChars);
 }
 
-/** Whether `spacedWords` counts words of this tokenizer. */
+/** Whether `spacedWords` is a lower bound of this tokenizer's token count. */
 export const spacesBeginWords = (file: TokenizerFile): boolean =>
   isV4(file) && (file.added_tokens ?? []).every(({ content }) => !content.includes(" "));
 
-/** The words of a text that begin with a space behind something visible: no token is of two. Most of them in prose, and a hundredth of a tokenizer's work. */
+/**
+ * Counts the words of a text that begin with a space after a visible character: no token spans two of them. Finds most
+ * words of prose, at a hundredth of a tokenizer's cost.
+ */
 export function spacedWords(text: string): number {
   let words = 0;
   for (let at = text.indexOf(" ", 1); at > 0; at = text.indexOf(" ", at + 1)) if (isVisible(text.charCodeAt(at - 1))) words++;
   return words;
 }
 
-/** No white space in any reading of Unicode. */
+/** Whether `unit` is certainly not white space, in any reading of Unicode. */
 const isVisible = (unit: number): boolean =>
   (unit > 0x20 && unit < 0x7f) || (unit > 0xa0 && unit < 0x1680) || (unit > 0x3000 && unit < 0xfe00);
 
@@ -44,16 +51,17 @@ function* pieces(text: string, added: readonly string[], pieceChars: number): Ge
 }
 
 /**
- * No word of the pre-tokenizer spans any of these places:
- * a letter and then ASCII that is no letter · a digit and then ASCII that is no digit · the end of a run of Han or kana · a line feed and
- * then visible ASCII.
+ * No word of the pre-tokenizer spans any of these places: a letter and then ASCII that is no letter · a digit and then
+ * ASCII that is no digit · the end of a run of Han or kana · a line feed and then visible ASCII.
  */
 const CUT = /(?<=\p{L})(?=[\0-@[-`{-\x7f])|(?<=[0-9])(?=[\0-/:-\x7f])|(?<=[一-龥぀-ヿ])(?=[^一-龥぀-ヿ])|(?<=\n)(?=[!-~])/gu;
 
-/** Whether there is a place to cut inside: any of them shows in the two characters around it. */
+/** Whether a token has a place to cut inside. The two characters around a place decide. */
 const holdsCut = (token: string): boolean => token.search(CUT) !== -1;
 
-/** The first place from `from` on that is inside none of `added`; where that is too far, any that is. */
+/**
+ * The first place from `from` on that is inside none of `added`, or the first beyond UNBROKEN_CHARS, wherever it is.
+ */
 function nextCut(text: string, from: number, added: readonly string[]): number {
   const cut = new RegExp(CUT);
   cut.lastIndex = outsidePair(text, from);
@@ -67,7 +75,7 @@ function nextCut(text: string, from: number, added: readonly string[]): number {
   }
 }
 
-/** A search that starts inside a surrogate pair would step back and find the same place again. */
+/** Starting inside a surrogate pair, the search would step back and find the same place again. */
 const outsidePair = (text: string, at: number): number => (/[\uDC00-\uDFFF]/.test(text.charAt(at)) ? at + 1 : at);
 
 function requireBroken(chars: number): void {
@@ -82,7 +90,9 @@ const V4_PATTERNS = [
   "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 ];
 
-/** No normalizer, the three isolating splits of spec 5.1 and then bytes; no added token that swallows the blanks behind it. */
+/**
+ * No normalizer, the three isolating splits of spec 5.1, then bytes; no added token that swallows the blanks after it.
+ */
 function isV4(file: TokenizerFile): boolean {
   const steps = (file.pre_tokenizer as PreTokenizer | null | undefined)?.pretokenizers ?? [];
   const splits = steps

@@ -9,8 +9,9 @@ import { readTokenizerFiles, type SpecialIds } from "./files.ts";
 import { cutter, spacesBeginWords } from "./pieces.ts";
 
 /**
- * The tokenizer's own thread. The library's results are objects whose release takes longer than their use and falls due all at once, some
- * hundred milliseconds per million tokens: here that holds up nobody. The work itself is done in the native pool, for all texts in turn.
+ * The tokenizer's own thread. The library's results are objects that take longer to release than to use, and are
+ * released all at once: some hundred milliseconds per million tokens, which delays nobody here. The encoding itself
+ * runs in the native pool, for all texts in turn.
  */
 export interface ThreadOptions {
   readonly folder: string;
@@ -48,7 +49,7 @@ async function serve(port: MessagePort, { folder, pieceChars }: ThreadOptions): 
   }
 }
 
-/** The ids of all pieces. One is encoded while the ids of the one before are taken over. */
+/** The ids of all pieces. Each piece is encoded while the ids of the one before are taken over. */
 async function encode(native: Native, pieces: Iterable<string>, text: string, maxTokens: number): Promise<Int32Array<ArrayBuffer>> {
   requireUnicode(text);
   const parts: Int32Array[] = [];
@@ -61,7 +62,7 @@ async function encode(native: Native, pieces: Iterable<string>, text: string, ma
   let ahead: Promise<Int32Array> | null = null;
   for (const piece of pieces) {
     const next = encodePiece(native, piece);
-    next.catch(() => {}); // awaited below; a throw in between must not leave it unhandled
+    next.catch(() => {}); // awaited below; a throw in between must not leave its rejection unhandled
     if (ahead !== null) take(await ahead);
     ahead = next;
   }

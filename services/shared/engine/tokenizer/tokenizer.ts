@@ -7,12 +7,13 @@ import { spacedWords } from "./pieces.ts";
 import type { Ready, Request, ThreadOptions } from "./thread.ts";
 
 /**
- * Text to token ids and back, for one model folder (spec 5.1). Encoding is done by a thread of its own, piece by piece, so that a book does
- * not hold up the event loop; what a token stands for is looked up, and text.ts makes text of it. The thread does not keep the process alive.
+ * Text to token ids and back, for one model folder (spec 5.1). A thread of its own encodes, piece by piece, so that a
+ * book does not block the event loop. A token's bytes are looked up here, and text.ts makes text of them. The thread
+ * does not keep the process alive.
  */
 export class Tokenizer {
   readonly ids: SpecialIds;
-  /** Ids that end an answer: end of sentence, what generation_config.json adds, and the role tokens no answer may contain (spec 5.5). */
+  /** Ids that end an answer: EOS, those of generation_config.json, and role tokens no answer may contain (spec 5.5). */
   readonly stopIds: ReadonlySet<number>;
   /** One more than the largest id that has text; a model's embedding may be padded beyond it. */
   readonly vocabSize: number;
@@ -30,8 +31,9 @@ export class Tokenizer {
   }
 
   /**
-   * Reads tokenizer.json and, where present, tokenizer_config.json and generation_config.json. Throws BAD_CHECKPOINT naming the file.
-   * `pieceChars`: after how many characters the next place to cut is looked for; no id depends on it.
+   * Reads tokenizer.json and, where present, tokenizer_config.json and
+   * generation_config.json. Throws BAD_CHECKPOINT naming the file. `pieceChars`: the
+   * number of characters after which the next place to cut is sought; no id depends on it.
    */
   static async load(folder: string, { pieceChars }: { readonly pieceChars?: number } = {}): Promise<Tokenizer> {
     const workerData: ThreadOptions = { folder, pieceChars };
@@ -41,19 +43,23 @@ export class Tokenizer {
   }
 
   /**
-   * The ids of `text`; nothing is added in front. Special tokens written out in the text become their ids, as the chat encoder needs.
-   * Throws INVALID_REQUEST for what has no UTF-8 form, CONTEXT_LENGTH as soon as there are more than `maxTokens`.
+   * The ids of `text`, with nothing added in front. Special tokens written out in the
+   * text become their ids, as the chat encoder needs. Throws INVALID_REQUEST for text
+   * without a UTF-8 form, CONTEXT_LENGTH as soon as there are more than `maxTokens` ids.
    */
   encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Promise<Int32Array> {
     return this.#thread.call({ text, maxTokens });
   }
 
-  /** No more than `text` has ids: what is known of them without encoding it. */
+  /** A lower bound of the number of ids of `text`, without encoding it. */
   atLeast(text: string): number {
     return text === "" ? 0 : 1 + (this.#spacesBeginWords ? spacedWords(text) : 0);
   }
 
-  /** The bytes a token stands for: a piece of UTF-8, not always whole characters. Empty for ids without text (padding). Do not write to it. */
+  /**
+   * The bytes a token stands for: a piece of UTF-8, not always whole characters.
+   * Empty for ids without text (padding). Do not write to it.
+   */
   bytesOf(id: number): Uint8Array {
     return this.#bytes.of(id);
   }

@@ -1,6 +1,6 @@
 import type { Memory } from "../../runtime/memory.ts";
 
-/** Memory of the heap with the manners of native memory: counted references, so that a test sees what nobody gave back. */
+/** Heap memory with the references of native memory, counted, so that a test sees what was not released. */
 export interface Counted {
   readonly held: number;
   hold(bytes: Uint8Array): Memory;

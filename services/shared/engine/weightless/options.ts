@@ -18,7 +18,9 @@ export interface WeightlessOptions {
   readonly chunkMs?: number;
   readonly stepMs?: number;
   readonly clock?: Clock;
-  /** What every call waits for first: a turn of the event loop, as with a native engine. The simulator gives turns of its own. */
+  /**
+   * What every call waits for first: a turn of the event loop, as with a native engine. The simulator passes its own.
+   */
   readonly turn?: () => Promise<void>;
 }
 

@@ -4,12 +4,13 @@ import type { Memory } from "../../runtime/memory.ts";
 import type { Sampling, SequenceStart } from "../engine.ts";
 
 /**
- * What a weightless sequence knows. It has the two kinds of memory of the real model: a window of the last tokens, which a replay of
- * `windowTokens` tokens rebuilds exactly, and one stored row of 4 bytes a token, which depends on the window and on every row before it.
+ * What a weightless sequence knows. It has the two kinds of memory of the real model: a window of the last tokens,
+ * which a replay of `windowTokens` tokens rebuilds exactly, and one stored row of 4 bytes a token, which depends on the
+ * window and on every row before it.
  */
 export interface Timeline {
   position: number;
-  /** Before this position the window is not whole. */
+  /** Before this position the window is incomplete. */
   exactFrom: number;
   /** Hash of the rows before `position`. */
   rowsHash: number;
@@ -23,7 +24,7 @@ export interface Timeline {
   stored: Uint32Array;
   /** Rows of the segment that `position` lies in. */
   tail: number[];
-  /** Of the answer that steps have fed. */
+  /** How often each id occurs in the answer that steps have fed. */
   readonly counts: Map<number, number>;
 }
 
@@ -61,7 +62,7 @@ export function restore(timeline: Timeline, { segments, boundary }: SequenceStar
   for (let at = 0; at < timeline.position; at++) addRow(timeline, at, timeline.stored[at]!);
 }
 
-/** Runs `ids`; the segments this completed. Rows that are stored already are read, not computed. */
+/** Runs `ids` and returns the segments they completed. Stored rows are read, not computed. */
 export function extend(timeline: Timeline, ids: ArrayLike<number>, vocabSize: number): { index: number; rows: Uint8Array }[] {
   const sealed: { index: number; rows: Uint8Array }[] = [];
   for (let i = 0; i < ids.length; i++) {
@@ -83,7 +84,9 @@ export interface Vocabulary {
   readonly eosOneIn: number;
 }
 
-/** With `topK` from so few ids, so that answers repeat themselves. Throws INVALID_REQUEST inside a replay. */
+/**
+ * `topK` limits the draw to that many ids, so that answers repeat themselves. Throws INVALID_REQUEST inside a replay.
+ */
 export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eosId, eosOneIn }: Vocabulary): number {
   checkExact(timeline);
   const seed = sampling.temperature === 0 ? 0n : sampling.seed;
@@ -95,7 +98,10 @@ export function drawFrom(timeline: Timeline, sampling: Sampling, { vocabSize, eo
   return id === eosId ? (id + 1) % vocabSize : id;
 }
 
-/** Where a hash is not enough: a logit of 0 to 8 for every token, by what the sequence holds. Throws INVALID_REQUEST inside a replay. */
+/**
+ * For draws that need more than a hash: a logit of 0 to 8 for every token, from what the sequence holds. Throws
+ * INVALID_REQUEST inside a replay.
+ */
 export function logitsOf(timeline: Timeline, { vocabSize, eosId, eosOneIn }: Vocabulary): Float32Array {
   checkExact(timeline);
   const hash = [timeline.windowHash, timeline.position].reduce(mix, timeline.rowsHash);
@@ -104,7 +110,10 @@ export function logitsOf(timeline: Timeline, { vocabSize, eosId, eosOneIn }: Voc
   return logits;
 }
 
-/** u32le: position, rows after the last whole segment, the last ids (as many as the window holds). Throws INVALID_REQUEST inside a replay. */
+/**
+ * u32le: position, rows after the last whole segment, the last ids (as many as the window holds). Throws
+ * INVALID_REQUEST inside a replay.
+ */
 export function boundaryOf(timeline: Timeline): Uint8Array {
   checkExact(timeline);
   const { position, tail, window } = timeline;
@@ -126,7 +135,7 @@ function parseBoundary(bytes: Uint8Array, segmentTokens: number, windowTokens: n
   return { position, rows: words.slice(1, 1 + rowCount), ids: words.slice(1 + rowCount) };
 }
 
-/** Adds the row at `at`; the rows of its segment if it completed one. */
+/** Adds the row at `at`; returns the rows of its segment if it completed one. */
 function addRow(timeline: Timeline, at: number, row: number): readonly number[] | null {
   timeline.rowsHash = mix(timeline.rowsHash, row);
   timeline.tail.push(row);
@@ -138,7 +147,7 @@ function addRow(timeline: Timeline, at: number, row: number): readonly number[] 
 
 const BASE = 0x01000193;
 
-/** The window hash is exactly that of the last `window.length` ids: what left the window is subtracted. */
+/** Keeps the window hash exactly that of the last `window.length` ids: subtracts what leaves the window. */
 function slide(timeline: Timeline, at: number, id: number): void {
   const { window } = timeline;
   const gone = Math.imul(window[at % window.length]!, power(window.length));
@@ -157,7 +166,7 @@ function power(exponent: number): number {
   return value;
 }
 
-/** 32 bits that depend on every bit of both. */
+/** 32 bits that depend on every bit of both arguments. */
 function mix(a: number, b: number): number {
   let z = Math.imul(a ^ Math.imul(b + 0x9e3779b9, 0x85ebca6b), 0xc2b2ae35) >>> 0;
   z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);

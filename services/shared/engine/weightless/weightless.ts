@@ -30,9 +30,9 @@ export interface WeightlessEngine extends Engine {
 }
 
 /**
- * An engine without weights, for tests of the cluster: the next token is a hash of every row stored so far, of the tokens in the window
- * and of seed and position. A segment lost, swapped or stale, a boundary of somewhere else, a token left out of a replay: each changes
- * the answer. So "same ids as the engine alone" means that everything arrived.
+ * An engine without weights, for tests of the cluster: the next token is a hash of every row stored so far, of the
+ * tokens in the window, and of seed and position. A segment lost, swapped or stale, a boundary of another position, a
+ * token left out of a replay: each changes the answer. So "same ids as the engine alone" means that everything arrived.
  */
 export const openWeightlessEngine = (options: WeightlessOptions = {}): WeightlessEngine => new Weightless(options);
 
@@ -124,7 +124,7 @@ class Weightless implements WeightlessEngine {
     });
   }
 
-  /** A draft one id after the other, as far as it is drawn: nothing has to be taken back. */
+  /** Runs a draft one id after the other, as far as it is drawn: nothing has to be rolled back. */
   #stepped(timeline: Timeline, input: StepInput): Stepped {
     const { sample, draft = new Int32Array(), allowed = [] } = input;
     const sealed = this.#run(timeline, [input.token]);
@@ -169,7 +169,7 @@ class Weightless implements WeightlessEngine {
   }
 }
 
-/** Most tests are of the cluster: for them a hash is enough, and costs nothing. */
+/** Most tests are of the cluster: a hash is enough for them, and costs nothing. */
 const needsLogits = (sampling: Sampling): boolean =>
   sampling.bias !== undefined || sampling.topLogprobs !== undefined || penalises(sampling);
 
@@ -182,7 +182,10 @@ function restored(start: SequenceStart, info: EngineInfo, memories: Counted): Ti
   return timeline;
 }
 
-/** Runs one call after the other; those that come in one turn of the event loop share the next. A failed one does not hold up others. */
+/**
+ * Runs one call after the other. Calls made in one turn of the event loop share the wait for the next.
+ * A failed call does not stop those after it.
+ */
 function oneAtATime(turn: () => Promise<void>): <T>(call: () => Promise<T>) => Promise<T> {
   let tail: Promise<unknown> = Promise.resolve();
   let next: Promise<void> | null = null;

@@ -17,16 +17,18 @@ interface BulkOptions {
 const ASKING: Command = { args: ["ASKING"] };
 
 /**
- * Exchanges under way on one connection: as many as move WINDOW_BYTES or nearly, going by the last one. Refilled when half are answered, in one write:
- * a write wakes a Redis that waits, which on one machine takes the writer 20 us and more, longer than reading a value of 52 KB.
+ * Bytes to keep in flight on one connection; the size of the last exchange says how many exchanges that is. A
+ * connection is refilled when half are answered, in one write: a write that wakes an idle Redis on the same machine
+ * takes the writer 20 us and more, longer than reading a value of 52 KB.
  */
 const WINDOW_BYTES = 1_048_576;
 const WINDOW_MIN = 2;
 const WINDOW_MAX = 16;
 
 /**
- * Moves values over connections of its own, so that no claim waits behind a piece. Exchanges start in the order they came, each on the
- * connection with the fewest before it; what is on the wire is bounded by connections x WINDOW_MAX x the size of a piece.
+ * Moves values over connections of its own, so that no claim waits behind a piece. Exchanges start in order of arrival,
+ * each on the connection with the fewest pending. Bytes in flight are bounded by connections x WINDOW_MAX x the size of
+ * a piece.
  */
 export class RedisBulk {
   #window = WINDOW_MAX;
@@ -43,12 +45,15 @@ export class RedisBulk {
     this.#connections = Array.from({ length: connections }, () => new RedisConnection(target, options));
   }
 
-  /** Exchanges under way on all connections together, at most. */
+  /** The most exchanges in flight on all connections together. */
   get underWayMax(): number {
     return this.#window * this.#connections.length;
   }
 
-  /** Rejects with RedisFailure for an error reply, or if the connection fails; memory named by `place` is then no longer written. */
+  /**
+   * Rejects with RedisFailure for an error reply, or if the connection fails; memory named by `place` is then no longer
+   * written.
+   */
   run(command: Command, trip = DIRECT): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const answered = (replies: readonly Reply[]) => {
@@ -62,7 +67,7 @@ export class RedisBulk {
     });
   }
 
-  /** Closes once everything asked is answered. */
+  /** Closes once every exchange is answered. */
   async retire(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
@@ -76,7 +81,7 @@ export class RedisBulk {
     this.#pump();
   }
 
-  /** What a turn of the event loop asks for goes out at its end, in one piece. */
+  /** Exchanges queued in one turn of the event loop are sent together at its end. */
   #hurry(): void {
     if (this.#hurrying) return;
     this.#hurrying = true;
@@ -101,7 +106,7 @@ export class RedisBulk {
     return this.#waiting.length === 0 && this.#connections.every(({ pendingCount }) => pendingCount === 0);
   }
 
-  /** Gives the freest of them its share of what waits, as far as there is room. */
+  /** Gives the freest connection its share of the waiting exchanges, as far as its window has room. */
   #fill(free: readonly RedisConnection[]): void {
     const freest = free.reduce((best, other) => (other.pendingCount < best.pendingCount ? other : best));
     const share = Math.ceil(this.#waiting.length / free.length);

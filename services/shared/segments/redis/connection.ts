@@ -8,11 +8,14 @@ import { nameOf, type RedisTarget, serverName } from "./target.ts";
 
 export interface Command {
   readonly args: readonly Argument[];
-  /** Where a bulk reply goes; without it, its bytes are thrown away. */
+  /** Where a bulk reply is written; without it, its bytes are discarded. */
   readonly place?: Place;
 }
 
-/** Commands sent together on one connection, answered together: with all replies in order, or with the failure of the connection. */
+/**
+ * Commands sent together on one connection, answered together: with all replies in order, or with the failure of the
+ * connection.
+ */
 export interface Exchange {
   readonly commands: readonly Command[];
   readonly replies: Reply[];
@@ -21,11 +24,11 @@ export interface Exchange {
 }
 
 interface ConnectionOptions {
-  /** Bounds connecting, and each exchange from when all before it are answered. */
+  /** Bounds connecting, and each exchange from the moment all before it are answered. */
   readonly timeoutMs: number;
   readonly random: Random;
   readonly sums: Sums;
-  /** Called when `state` changed or an exchange ended: there may be room, or no hope. */
+  /** Called when `state` changed or an exchange ended: more may be sent, or nothing can be. */
   readonly onChange: () => void;
 }
 
@@ -33,9 +36,10 @@ const BACKOFF_MS_FIRST = 50;
 const BACKOFF_MS_MAX = 2_000;
 
 /**
- * One connection to Redis that comes back by itself. An exchange that is late ends the connection, since the replies behind it cannot
- * overtake; a connection counts as ready only once Redis itself has answered, since a stopped process still accepts. One to a server that takes
- * no writes is given up: it may have become a replica, and another stand where its name leads.
+ * One connection to Redis that reconnects by itself. A late exchange closes the connection, since the replies behind it
+ * cannot overtake. A connection is ready only once Redis itself has answered, since a stopped process still accepts
+ * connections. A connection to a server that takes no writes is closed: the server may have become a replica, and its
+ * name may lead to another by now.
  */
 export class RedisConnection {
   /** opening: the first attempt, worth waiting for. away: between attempts or in a later one, not worth waiting for. */
@@ -49,7 +53,7 @@ export class RedisConnection {
   #deadline: NodeJS.Timeout;
   #retry: NodeJS.Timeout | undefined;
   #attempts = 0;
-  /** It was given up because of what it answered last: being let in again says nothing. */
+  /** Closed because of its last answer: a greeting that succeeds then does not reset the backoff. */
   #refused = false;
 
   constructor(target: RedisTarget, options: ConnectionOptions) {
@@ -64,7 +68,7 @@ export class RedisConnection {
     return this.#pending.length;
   }
 
-  /** One write, where no argument is bytes. */
+  /** One write if no argument is a byte array. */
   send(...exchanges: readonly Exchange[]): void {
     if (this.#pending.length === 0) this.#deadline.refresh();
     this.#pending.push(...exchanges);
@@ -73,7 +77,7 @@ export class RedisConnection {
     this.#socket.uncork();
   }
 
-  /** Ends what is pending as failed; resolves when the socket no longer touches anybody's memory. */
+  /** Rejects pending exchanges; resolves once the socket no longer touches their memory. */
   async close(): Promise<void> {
     this.state = "closed";
     this.failure = new RedisFailure("away", "the store is closed");
@@ -114,7 +118,7 @@ export class RedisConnection {
     return socket;
   }
 
-  /** Ready means: let in, in the right database, and answering. */
+  /** Ready means authenticated, in the right database, and answering. */
   #greet(): void {
     const { username, password, db } = this.#target;
     const commands: Command[] = [];
@@ -150,7 +154,7 @@ export class RedisConnection {
     this.#options.onChange();
   }
 
-  /** Before the first attempt ends this may be called with nothing pending: connecting itself is late. */
+  /** Until the connection is ready, connecting itself is late, also with nothing pending. */
   #late(): void {
     if (this.state === "ready" && this.#pending.length === 0) return;
     this.#socket.destroy(
@@ -158,7 +162,7 @@ export class RedisConnection {
     );
   }
 
-  /** The socket reads and writes nobody's memory any more: only now are the owners told. */
+  /** The socket no longer touches the memory of pending exchanges: only now are these rejected. */
   #closed(failure: RedisFailure): void {
     if (this.state !== "closed") {
       this.state = "away";
@@ -171,14 +175,14 @@ export class RedisConnection {
     this.#options.onChange();
   }
 
-  /** Doubles up to a bound; spread over a half, so that a restarted Redis is not met by everyone at once. */
+  /** Doubles up to a bound; spread over a half, so that clients do not all reconnect to a restarted Redis at once. */
   #backoffMs(): number {
     const ms = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** Math.min(this.#attempts++, 10));
     return ms * (0.5 + this.#options.random.u32() / 2 ** 33);
   }
 }
 
-/** Where a name has several addresses and none of them answers, Node has no message. */
+/** Node gives no message if a name has several addresses and none of them answers. */
 function asFailure(error: Error & { code?: string }, target: RedisTarget): RedisFailure {
   return error instanceof RedisFailure
     ? error

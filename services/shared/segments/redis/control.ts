@@ -10,9 +10,12 @@ export class RedisControl {
   readonly #redis: Redis;
   readonly #sendOn: SendOn<RedisControl>;
   readonly #name: string;
-  /** Resolves when the first attempt to connect ended or is late: it is worth waiting for, later ones are not. */
+  /** Resolves when the first attempt to connect ended or is late: only that one is worth waiting for. */
   readonly #opened: Promise<void>;
-  /** From a server that takes no writes, for whatever its name leads to now: as the connections that move values do. */
+  /**
+   * Reconnecting because the server takes no writes: its name may lead to another by now. RedisConnection does the
+   * same.
+   */
   #leaving = false;
   /** Why it is away. */
   #failure = new RedisFailure("away", "not connected");
@@ -48,12 +51,15 @@ export class RedisControl {
     });
   }
 
-  /** `command` is one. Rejects with RedisFailure, at once while there is no connection. */
+  /** `command` sends one command. Rejects with RedisFailure, at once while there is no connection. */
   run<T>(command: (redis: Redis) => Promise<T>, trip = DIRECT): Promise<T> {
     return this.#isReady ? this.#send(command, trip) : this.#opened.then(() => this.#send(command, trip));
   }
 
-  /** What `ask` runs on them now goes out in one write to each: hundreds of small ones take more time than Redis does. */
+  /**
+   * What `ask` runs on `controls` goes out in one write to each: hundreds of small writes take more time than Redis
+   * does.
+   */
   static together<T>(controls: ReadonlySet<RedisControl>, ask: () => T): T {
     const streams = [...controls].map((control) => control.#redis.stream);
     for (const stream of streams) stream?.cork();
@@ -70,7 +76,7 @@ export class RedisControl {
 
   #send<T>(command: (redis: Redis) => Promise<T>, trip: Trip): Promise<T> {
     if (!this.#isReady) return Promise.reject(this.#failure);
-    if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // what it is for will fail, too
+    if (trip.asking) this.#redis.call("ASKING").catch(() => {}); // the command after it will fail, too
     return command(this.#redis).catch((error: Error) => {
       const failure = this.#asFailure(error);
       if (failure.isOfServer) this.#leave(failure);
@@ -96,7 +102,7 @@ export class RedisControl {
     this.#redis.disconnect();
   }
 
-  /** With the address, also where ioredis or Node leave it out: late, or one of several that a name has. */
+  /** Adds the address where ioredis or Node leaves it out: on a timeout, or if a name has several addresses. */
   #asFailure({ name, message, code }: Error & { code?: string }): RedisFailure {
     if (name === "ReplyError") return RedisFailure.reply(message);
     if (message === "Command timed out") return new RedisFailure("deadline", `${message}: ${this.#name}`);

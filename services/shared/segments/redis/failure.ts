@@ -4,7 +4,7 @@ import type { FailureReason } from "../tally.ts";
 export class RedisFailure extends Error {
   override readonly name = "RedisFailure";
   readonly reason: FailureReason;
-  /** Where it arose, if that is not the server first asked. */
+  /** The server that failed, if it is not the one first asked. */
   readonly server: string | null;
 
   constructor(reason: FailureReason, message: string, server: string | null = null) {
@@ -13,17 +13,17 @@ export class RedisFailure extends Error {
     this.server = server;
   }
 
-  /** The server takes no writes, not for now but as it is: another may stand where its name leads. */
+  /** The server takes no writes, and waiting does not change that: its name may lead to another by now. */
   get isOfServer(): boolean {
     return this.reason === "readonly";
   }
 
-  /** It says nothing of the server that says so: no master has the slot. */
+  /** No master has the slot, which says nothing of the server that answers so. */
   get isOfSlot(): boolean {
     return this.message === "CLUSTERDOWN Hash slot not served";
   }
 
-  /** Of a command that was sent on to `server`, and maybe on from there. */
+  /** The failure of a command that was sent on to `server`, and perhaps from there to the one it names already. */
   behind(server: string): RedisFailure {
     return this.server === null ? new RedisFailure(this.reason, this.message, server) : this;
   }

@@ -15,7 +15,7 @@ export interface NodeOptions {
   readonly sums: Sums;
 }
 
-/** Values that wait for others to be moved: two prompts of a million tokens. */
+/** The most values that wait to be moved: those of two prompts of a million tokens. */
 const WAITING_MAX = 4_096;
 
 type SendOnFrom = <T>(from: RedisNode, failure: RedisFailure, trip: Trip, again: (node: RedisNode, trip: Trip) => Promise<T>) => Promise<T>;
@@ -42,7 +42,10 @@ export class RedisNode {
     this.moving = new Gate(() => this.bulk.underWayMax, WAITING_MAX);
   }
 
-  /** Ends once every value that is moved here has been, whatever of it is sent on. No other may come. */
+  /**
+   * Closes once every value that is being moved here is done, pieces that are sent on to other nodes included. No value
+   * may be started any more.
+   */
   async retire(): Promise<void> {
     await this.moving.empty();
     await Promise.all([this.control.retire(), this.bulk.retire()]);

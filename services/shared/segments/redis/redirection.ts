@@ -2,16 +2,22 @@ import { RedisFailure } from "./failure.ts";
 import { isSlot } from "./slots.ts";
 import { isPort } from "./target.ts";
 
-/** Where a node of a cluster sends us with a command: to the master of its slot (MOVED), or this once to the one that the slot is moving to (ASK). */
+/**
+ * Where a cluster node sends a command: to the master of its slot (MOVED), or this once to the node the slot is moving
+ * to (ASK).
+ */
 export interface Redirection {
   readonly once: boolean;
   readonly slot: number;
-  /** Empty: that of the node that says so. */
+  /** Empty: the host of the node that says so. */
   readonly host: string;
   readonly port: number;
 }
 
-/** From the text of an error reply: `MOVED 3999 10.0.0.5:6379`. Null for any other error; RedisFailure for a slot or a port that cannot be. */
+/**
+ * Reads an error reply: `MOVED 3999 10.0.0.5:6379`. Null for any other error; throws RedisFailure for an impossible
+ * slot or port.
+ */
 export function redirectionOf(text: string): Redirection | null {
   const [, kind, slot, host, port] = /^(MOVED|ASK) (\d{1,5}) (\S*):(\d{1,5})$/.exec(text) ?? [];
   if (kind === undefined) return null;
@@ -19,18 +25,18 @@ export function redirectionOf(text: string): Redirection | null {
   return { once: kind === "ASK", slot: Number(slot), host: host!, port: Number(port) };
 }
 
-/** How a command came to a node. */
+/** How a command reached a node. */
 export interface Trip {
-  /** So many nodes sent it on. */
+  /** Nodes that have sent it on. */
   readonly hops: number;
-  /** The last of them for this once: without ASKING it would be sent back. */
+  /** Whether the last of them answered ASK: without ASKING, the next node would send it back. */
   readonly asking: boolean;
 }
 
 export const DIRECT: Trip = { hops: 0, asking: false };
 
-/** Repeats at another node what one refused since its slot is not there; rejects with `failure` where that names no other. */
+/** Repeats a command at the node to which `failure` redirects it; rejects with `failure` if it names none. */
 export type SendOn<Client> = <T>(failure: RedisFailure, trip: Trip, again: (client: Client, trip: Trip) => Promise<T>) => Promise<T>;
 
-/** For who asks one server about itself. */
+/** For commands that ask one server about itself. */
 export const nowhere: SendOn<never> = (failure) => Promise.reject(failure);

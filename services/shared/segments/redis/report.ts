@@ -5,7 +5,7 @@ import { nowhere } from "./redirection.ts";
 import { slotMapOf } from "./slot-map.ts";
 import { nameOf, parseRedisUrls, type RedisTarget } from "./target.ts";
 
-/** What a Redis says of itself. */
+/** What a Redis reports about itself. */
 export interface RedisReport {
   readonly version: string;
   readonly memoryBytes: number;
@@ -15,22 +15,23 @@ export interface RedisReport {
   readonly isReplica: boolean;
 }
 
-/** What a node says of its cluster, and each master of itself. */
+/** What a node reports about its cluster, and each master about itself. */
 export interface ClusterReport {
   readonly version: string;
-  /** Its own word: `ok`, or `fail`. */
+  /** As the node says: `ok` or `fail`. */
   readonly state: string;
-  /** Of 16384, those that a master serves as far as it knows. */
+  /** Of 16384, the slots that a master serves as far as the node knows. */
   readonly slotsServed: number;
-  /** By name; why one does not answer, where it does not. */
+  /** By name; a string is why that master does not answer. */
   readonly masters: ReadonlyMap<string, RedisReport | string>;
 }
 
 type Asked = { readonly single: RedisReport } | { readonly cluster: ClusterReport };
 
 /**
- * A few questions, on connections of their own: to the first server of `url` that answers, and where that is of a cluster, to all masters. UNAVAILABLE,
- * and what to do, within a few times `timeoutMs` for each server. INVALID_REQUEST for a URL that cannot be read.
+ * Asks the first server of `url` that answers and, if it is part of a cluster, all its masters, on connections of their
+ * own. Throws UNAVAILABLE, with advice, within a few times `timeoutMs` for each server; INVALID_REQUEST for a URL that
+ * cannot be read.
  */
 export async function askRedis(url: string, timeoutMs: number): Promise<Asked> {
   const failures: string[] = [];

@@ -4,35 +4,45 @@ import { RedisFailure } from "./failure.ts";
 
 /** The longest bulk reply we accept: the largest piece with a header in front. */
 const BULK_BYTES_MAX = 1_048_576 + HEADER_BYTES;
-/** With its end. */
+/** Including its end. */
 const LINE_BYTES_MAX = 2_048;
 /**
- * What a read takes at most: several values of 52 KB, since a read costs more than to copy one of them, and little enough to stay in a core's
- * cache until they are copied.
+ * The most bytes of one read: several values of 52 KB, since a read costs more than copying one of them, and few enough
+ * to stay in a core's cache until they are copied.
  */
 const READ_BYTES = 262_144;
-/** From so many missing bytes of a value on, reads go straight to their place: there the copy would cost more than the reads it saves. */
+/**
+ * If at least this many bytes of a value are missing, reads go straight to their place: copying would cost more than
+ * the reads it saves.
+ */
 const STRAIGHT_BYTES_MIN = 131_072;
 
-/** RESP2. `length` of a bulk reply; its bytes went where `place` said. `sum`: CRC-32 of those that went to what it gave last. */
+/**
+ * A RESP2 reply. The `length` bytes of a bulk reply went where `place` said; `sum` is the CRC-32 of those in the memory
+ * it gave last.
+ */
 export type Reply =
   | { readonly kind: "status" | "error"; readonly text: string }
   | { readonly kind: "bulk"; readonly length: number; readonly sum: number }
   | { readonly kind: "null" };
 
 /**
- * Names memory for the bytes of a bulk reply of `length` bytes from byte `at` on: at first from 0, and again when what it gave is full and
- * the reply has more. What it gives may be longer than what comes, and is empty only where nothing comes. null: the rest is thrown away. Must not throw.
+ * Gives memory for the bytes of a bulk reply of `length` bytes from byte `at` on. Called first with 0, and again when
+ * that memory is full and the reply has more. The memory may be longer than what comes, and is empty only if nothing
+ * comes. null: the rest is discarded. Must not throw.
  */
 export type Place = (length: number, at: number) => Uint8Array | null;
 
-/** A list of byte arrays is one argument, one array behind the other. */
+/** A list of byte arrays is one argument: the arrays one after the other. */
 export type Argument = string | Uint8Array | readonly Uint8Array[];
 
-/** Chunks that are not longer are copied together with their neighbours: each chunk of a write costs more. */
+/** Chunks up to this size are copied together with their neighbours: each chunk of a write costs more. */
 const JOINED_BYTES_MAX = 8_192;
 
-/** Commands as chunks to write in order, as few as can be. Large byte arguments are passed on as they are, not copied: they must not change until the reply. */
+/**
+ * Commands as chunks to write in order, as few as possible. Large byte arguments are not copied: they must not change
+ * until the reply.
+ */
 export function encodeCommands(commands: readonly { readonly args: readonly Argument[] }[]): Uint8Array[] {
   const chunks: Uint8Array[] = [];
   let text = "";
@@ -57,7 +67,7 @@ export function argumentBytes(arg: Argument): number {
   return arg instanceof Uint8Array ? arg.length : arg.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** Small neighbours as one. */
+/** Joins neighbouring small chunks. */
 function joined(chunks: readonly Uint8Array[]): Uint8Array[] {
   const whole: Uint8Array[] = [];
   let small: Uint8Array[] = [];
@@ -77,29 +87,29 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array[] {
   return whole;
 }
 
-/** A bulk reply on its way. */
+/** A bulk reply that is being received. */
 interface Body {
   readonly length: number;
   got: number;
-  /** Where its next bytes go; null: they are thrown away. */
+  /** Where its next bytes go; null: they are discarded. */
   room: Uint8Array | null;
-  /** Bytes in there. */
+  /** Bytes in `room`. */
   filled: number;
-  /** Their CRC-32. */
+  /** CRC-32 of the bytes in `room`. */
   sum: number;
 }
 
 /**
- * Takes replies apart as their bytes arrive: the socket reads into `buffer()`, then calls `filled`. Values are copied from there or, where they are
- * large, lie in their place already, and are summed up either way. A reply outside these bounds, or of a type we never ask for, throws
- * RedisFailure: the connection is then of no more use.
+ * Parses replies as their bytes arrive: the socket reads into `buffer()`, then calls `filled`. Values are copied from
+ * there or, if large, read straight into place; either way their CRC-32 is computed. A reply outside these bounds, or
+ * of a type we never ask for, throws RedisFailure: the connection is then of no more use.
  */
 export class ReplyReader {
   readonly #place: Place;
   readonly #onReply: (reply: Reply) => void;
   readonly #sums: Sums;
   readonly #read = Buffer.allocUnsafeSlow(READ_BYTES);
-  /** Bytes that were read and not taken apart yet. */
+  /** Bytes read and not parsed yet. */
   #held = 0;
   #body: Body | null = null;
 
@@ -127,7 +137,7 @@ export class ReplyReader {
     this.#held -= at;
   }
 
-  /** Where a large body's next bytes are read to; null: they are copied there. */
+  /** Where a large body's next bytes are read to; null: they are read into the buffer and copied. */
   #straight(): Uint8Array | null {
     const body = this.#body;
     if (body === null || body.room === null) return null;
@@ -135,7 +145,7 @@ export class ReplyReader {
     return bytes < STRAIGHT_BYTES_MIN ? null : body.room.subarray(body.filled, body.filled + bytes);
   }
 
-  /** Takes one line or some of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
+  /** Parses one line or part of a body from `at` on; returns where it ended, `at` if more bytes are needed. */
   #take(at: number): number {
     return this.#body === null ? this.#takeLine(at) : this.#takeBody(this.#body, at);
   }
@@ -164,7 +174,10 @@ export class ReplyReader {
     return end + 2;
   }
 
-  /** So many more bytes of the body are where they belong, and `sum` is theirs too. Where they fill their room and more will come, that gets another. */
+  /**
+   * `count` more bytes of the body are in place, and `sum` is the CRC-32 of its room. If the room is full and more
+   * bytes will come, asks for another.
+   */
   #advance(body: Body, count: number, sum: number): void {
     body.got += count;
     body.filled += count;
@@ -176,7 +189,7 @@ export class ReplyReader {
   }
 }
 
-/** The reply that a line is, or for a bulk reply announces. */
+/** The reply that a line is, or the bulk reply that it announces. */
 function parseLine(line: string): Exclude<Reply, { kind: "bulk" }> | { readonly kind: "bulk"; readonly length: number } {
   const rest = line.slice(1);
   if (line[0] === "+") return { kind: "status", text: rest };

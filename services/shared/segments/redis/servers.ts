@@ -5,7 +5,7 @@ import { RedisControl } from "./control.ts";
 import { RedisFailure } from "./failure.ts";
 import { type NodeOptions, RedisNode } from "./node.ts";
 import { nowhere, type Redirection, redirectionOf, type Trip } from "./redirection.ts";
-import { type SlotRange, slotMapOf } from "./slot-map.ts";
+import { MASTERS_MAX, type SlotRange, slotMapOf } from "./slot-map.ts";
 import { SLOTS, slotOf } from "./slots.ts";
 import { atNode, nameOf, type RedisTarget } from "./target.ts";
 
@@ -22,15 +22,15 @@ interface ServersOptions extends NodeOptions {
 const HOPS_MAX = 4;
 /** Between two questions for the map. */
 const LEARN_MS_MIN = 1_000;
-/** As many as a cluster is made for. */
-const NODES_MAX = 1_000;
+/** How long a node is asked for the map alone: one that stands still costs so much, and not its deadline. */
+const ALONE_MS = 200;
 /** After these another master may have the slots by now. */
 const LOST: ReadonlySet<FailureReason> = new Set(["away", "deadline", "readonly", "unserved"]);
 
 /**
  * The servers that hold the values: a single one, which costs nothing more, or the masters of a cluster. Which of both is not asked: the first
- * MOVED tells, and several servers in the setting. From then on each key goes to the master of its slot. The map of slots is learned anew, by one
- * question at a time, when a master sends a command on or is lost.
+ * MOVED tells, and several servers in the setting. From then on each key goes to the master of its slot. The map of slots is learned anew, from the
+ * first that tells, when a master sends a command on or is lost.
  */
 export class RedisServers {
   readonly #seeds: readonly RedisTarget[];
@@ -44,8 +44,8 @@ export class RedisServers {
   #home: RedisNode;
   /** Each slot's master; null while this is one server as far as we know. */
   #slots: (RedisNode | undefined)[] | null = null;
-  /** While the map is asked for: the connection. */
-  #asking: RedisControl | null = null;
+  /** While the map is asked for: the connections. */
+  readonly #asking = new Set<RedisControl>();
   #learning: Promise<Error | null> | null = null;
   #nextLearnMs = Number.NEGATIVE_INFINITY;
   #learned = 0;
@@ -71,7 +71,7 @@ export class RedisServers {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#asking?.close();
+    this.#askNoMore();
     await Promise.all([this.#learning, ...[...this.#nodes.values(), ...this.#leaving].map((node) => node.close())]);
   }
 
@@ -88,7 +88,10 @@ export class RedisServers {
   }
 
   #named({ host, port, slot, once }: Redirection, from: RedisNode): RedisNode {
-    const node = this.#node(atNode(from.target, host, port));
+    const target = atNode(from.target, host, port);
+    if (this.#nodes.size >= MASTERS_MAX && !this.#nodes.has(nameOf(target)))
+      throw new RedisFailure("protocol", `more than ${MASTERS_MAX} masters are named, the last ${nameOf(target)}`);
+    const node = this.#node(target);
     if (once) this.#aside.add(node);
     else {
       if (this.#slots !== null) this.#slots[slot] = node;
@@ -100,14 +103,12 @@ export class RedisServers {
   #node(target: RedisTarget): RedisNode {
     const known = this.#nodes.get(nameOf(target));
     if (known !== undefined) return known;
-    if (this.#nodes.size === NODES_MAX)
-      throw new RedisFailure("protocol", `more than ${NODES_MAX} masters are named, the last ${nameOf(target)}`);
     const node = new RedisNode(target, this.#options, (...trip) => this.#sendOn(...trip));
     this.#nodes.set(node.name, node);
     return node;
   }
 
-  /** Asks one after the other who has which slots, until one tells; `suspect` last. */
+  /** Asks who has which slots, `suspect` last. */
   async #learn(suspect: string | null): Promise<void> {
     const { clock, log } = this.#options;
     if (this.#learning !== null || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
@@ -124,14 +125,30 @@ export class RedisServers {
     this.#isTroubleTold = failure !== null;
   }
 
-  /** Null once the map is known, or not asked for any more. */
-  async #learnFromAny(suspect: string | null): Promise<Error | null> {
-    let failure: Error | null = null;
-    for (const target of this.#candidates(suspect)) {
-      failure = await this.#learnFrom(target);
-      if (failure === null || this.#isClosed) return null;
-    }
-    return failure;
+  /** Each when the one before failed or has been asked alone for long enough. Null once one told, or nobody wants to know any more; else why the last did not. */
+  #learnFromAny(suspect: string | null): Promise<Error | null> {
+    const others = [...this.#candidates(suspect)];
+    return new Promise((resolve) => {
+      const askNext = () => {
+        const target = others.shift();
+        if (target === undefined) return;
+        const unwait = this.#options.clock.after(ALONE_MS, askNext);
+        void this.#learnFrom(target).then((failure) => {
+          unwait();
+          if (failure !== null && !this.#isClosed && others.length > 0) return askNext();
+          if (failure !== null && this.#asking.size > 0) return; // one of those may tell
+          others.length = 0;
+          this.#askNoMore();
+          resolve(this.#isClosed ? null : failure);
+        });
+      };
+      askNext();
+    });
+  }
+
+  #askNoMore(): void {
+    for (const control of this.#asking) control.close();
+    this.#asking.clear();
   }
 
   /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
@@ -147,10 +164,10 @@ export class RedisServers {
   /** Null once the map is known. Never rejects, whatever the answer leads to: nobody waits for it. */
   async #learnFrom(target: RedisTarget): Promise<Error | null> {
     const control = new RedisControl(target, this.#options.timeoutMs, nowhere);
-    this.#asking = control;
+    this.#asking.add(control);
     try {
       const map = await this.#mapAt(control, target);
-      if (this.#isClosed) return null;
+      if (!this.#asking.has(control)) return null; // another told before
       if (map === null) this.#settle(this.#node(target), null);
       else this.#follow(map);
       return null;
@@ -158,7 +175,7 @@ export class RedisServers {
       return error as Error;
     } finally {
       control.close();
-      this.#asking = null;
+      this.#asking.delete(control);
     }
   }
 

@@ -1,9 +1,9 @@
-/** Of a Redis Cluster, each with one master. */
+/** Slots of a Redis Cluster, each with one master. */
 export const SLOTS = 16_384;
 
 export const isSlot = (slot: unknown): slot is number => Number.isInteger(slot) && (slot as number) >= 0 && (slot as number) < SLOTS;
 
-/** Where a cluster keeps a key: by what is between its first { and the next }, where that is anything, else by all of it. */
+/** The slot of a key: of the text between its first { and the next }, if there is any, else of the whole key. */
 export function slotOf(key: string): number {
   const open = key.indexOf("{");
   const close = open < 0 ? -1 : key.indexOf("}", open);

@@ -23,22 +23,25 @@ export interface RedisStoreOptions {
   readonly connections: number;
   /** 4096 to 1048576. Stores may differ in it. */
   readonly pieceBytes: number;
-  /** Bounds every exchange with Redis. A value of n pieces that makes progress may take longer, as may what a cluster sends on, four times at most; one that makes none cannot. */
+  /**
+   * Bounds every exchange with Redis. A value of n pieces may take longer while it makes progress, as may a command
+   * that a cluster sends on, four times at most; one that makes none cannot.
+   */
   readonly timeoutMs: number;
   /** How long an unused value is kept. */
   readonly ttlMs: Readonly<Record<ValueHead["kind"], number>>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** In place of zlib's. */
+  /** Replaces zlib's CRC-32. */
   readonly sums?: Sums | null;
 }
 
-/** Keys asked for together: few at first, since a cold prompt has none, then more. */
+/** Keys queried together: few at first, since a cold prompt has none, then more. */
 const COUNT_BATCH_FIRST = 16;
 const COUNT_BATCH_MAX = 512;
 
-/** In place of a server's name: what fails there does not at whoever says so. */
+/** Stands for the server in failures of a slot, which are not failures of the server that reports them. */
 const UNSERVED = "slots without a master";
 
 /** Sets the claim unless another owner holds it. KEYS: claim. ARGV: owner, ms. */
@@ -51,7 +54,10 @@ return 1`;
 const UNCLAIM = `if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0`;
 
-/** Segments in Redis or Valkey, one server or a cluster. Whatever happens there is a miss or a `false` here (I5). All keys of a value have one hash tag, and no command has two. */
+/**
+ * Segments in Redis or Valkey, one server or a cluster. Any failure there is a miss or a `false` here (I5). All keys of
+ * a value have one hash tag, and no command has two.
+ */
 export class RedisStore implements CountedStore {
   readonly #options: RedisStoreOptions;
   readonly #tally: Tally;
@@ -72,7 +78,10 @@ export class RedisStore implements CountedStore {
     });
   }
 
-  /** Exact up to the first key that is missing or whose server does not answer, or as far as it came in the time of one exchange; transfers no value and touches none. */
+  /**
+   * Exact up to the first key that is missing or whose server does not answer, or as far as it came in the time of one
+   * exchange. Transfers no value and renews none.
+   */
   async countPrefix(keys: readonly SegmentKey[]): Promise<number> {
     const { clock, timeoutMs } = this.#options;
     const endMs = clock.monotonicMs() + timeoutMs;
@@ -134,7 +143,7 @@ export class RedisStore implements CountedStore {
     return this.#tally.stats();
   }
 
-  /** How many leading keys are there. Only the first that is not may be a failure. */
+  /** How many leading keys are present. A failure is counted only if it is of the first key that is not. */
   async #countPresent(keys: readonly SegmentKey[]): Promise<number> {
     const names = keys.map((key) => this.#nameOf(key)(0));
     const nodes = names.map((name) => this.#servers.of(name));
@@ -142,7 +151,7 @@ export class RedisStore implements CountedStore {
     const found = await Promise.allSettled(RedisControl.together(new Set(nodes.map(({ control }) => control)), ask));
     for (const [i, one] of found.entries()) {
       const node = nodes[i]!;
-      if (this.#tally.trouble("claim", node.name) === "readonly") return i; // a replica would tell, but lets nobody read: a value read gets its life time anew
+      if (this.#tally.trouble("claim", node.name) === "readonly") return i; // a replica answers, but no value can be read there: reading renews its life
       if (one.status === "rejected") this.#failed("count", node, one.reason);
       else this.#tally.worked("count", node.name);
       if (one.status === "rejected" || one.value === 0) return i;
@@ -150,7 +159,7 @@ export class RedisStore implements CountedStore {
     return keys.length;
   }
 
-  /** Null where Redis failed: counted, and logged if that is news. */
+  /** Null if Redis failed, which is counted, and logged if it is news. */
   async #attempt<T>(operation: Operation, node: RedisNode, work: () => Promise<T>): Promise<T | null> {
     try {
       return await work();

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { refusal, type ServingError } from "../../runtime/errors.ts";
 import { decoded, parseStoreUrl } from "../../runtime/store-url.ts";
 
-/** Where a Redis is and who we are there. */
+/** Where a Redis is, and our credentials there. */
 export interface RedisTarget {
   /** A socket's path, or null for host and port. */
   readonly path: string | null;
@@ -20,7 +20,10 @@ export const nameOf = ({ path, host, port }: RedisTarget): string => path ?? `${
 
 export const isPort = (port: unknown): port is number => Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536;
 
-/** A node of the cluster that `from` is of, reached as whom and by TLS or not as that. Without a host: another port of the same. */
+/**
+ * Another node of the cluster of `from`, reached with the same credentials and TLS setting. Without a host: another
+ * port of the same host.
+ */
 export const atNode = (from: RedisTarget, host: string | null, port: number): RedisTarget => ({
   ...from,
   path: null,
@@ -31,7 +34,10 @@ export const atNode = (from: RedisTarget, host: string | null, port: number): Re
 const NAME = "LONGSHORE_REDIS_URL";
 const FORM = "must begin with redis://, rediss:// or unix://";
 
-/** One server, or nodes of one cluster: whole URLs, separated by commas. As whom they are asked is said by the first. INVALID_REQUEST where another says something else. */
+/**
+ * One server, or nodes of one cluster: whole URLs, separated by commas. The first gives the credentials. Throws
+ * INVALID_REQUEST if another contradicts it.
+ */
 export function parseRedisUrls(text: string): readonly [RedisTarget, ...RedisTarget[]] {
   const [first, ...others] = text.split(/,(?=\w+:\/\/)/).map(parseRedisUrl) as [RedisTarget, ...RedisTarget[]];
   return [first, ...others.map((other) => like(first, other))];
@@ -47,7 +53,10 @@ function like(first: RedisTarget, other: RedisTarget): RedisTarget {
   return { ...first, host: other.host, port: other.port };
 }
 
-/** `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@localhost]/path[?db=n]`. INVALID_REQUEST otherwise; never repeats the URL, which may hold a password. */
+/**
+ * `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS, `unix://[user:password@localhost]/path[?db=n]`.
+ * Throws INVALID_REQUEST otherwise; no message repeats the URL, which may hold a password.
+ */
 export function parseRedisUrl(text: string): RedisTarget {
   const { url, username, password } = parseStoreUrl(NAME, text, FORM);
   if (!["redis:", "rediss:", "unix:"].includes(url.protocol)) throw badUrl(FORM);
@@ -65,7 +74,10 @@ export function parseRedisUrl(text: string): RedisTarget {
   };
 }
 
-/** What a TLS handshake asks for; certificates are verified against the system's and NODE_EXTRA_CA_CERTS. */
+/**
+ * The server name of the TLS handshake, none for an IP address. Certificates are verified against the system's and
+ * NODE_EXTRA_CA_CERTS.
+ */
 export const serverName = (target: RedisTarget): { servername?: string } => (isIP(target.host) ? {} : { servername: target.host });
 
 const badUrl = (problem: string): ServingError => refusal(`${NAME}: ${problem}`);

@@ -10,8 +10,8 @@ import type { Place, Reply } from "./resp.ts";
 export const PIECE_BYTES_MIN = 4_096;
 
 /**
- * Where a value lies in Redis: header and first piece of the payload under the first name, further pieces under the others, all with one hash
- * tag. The size of a piece is the writer's: a reader learns it from the first.
+ * The Redis keys of a value: header and first piece of the payload under the first, further pieces under the others,
+ * all with one hash tag. The writer chooses the size of a piece: a reader learns it from the first.
  */
 export type PieceName = (index: number) => string;
 
@@ -20,8 +20,9 @@ type ReadResult = Memory | DamageReason | "absent";
 type Refusal = DamageReason | "absent" | RedisFailure;
 
 /**
- * Reads a value into memory from `allocate` and keeps it alive for another `ttlMs`. The first piece takes one round trip, all others a
- * second. Rejects with RedisFailure; unless the result is memory, what was allocated is released, once nothing writes to it any more.
+ * Reads a value into memory from `allocate` and keeps it alive for another `ttlMs`. The first piece takes one round
+ * trip, all others a second. Rejects with RedisFailure; unless the result is memory, what was allocated is released,
+ * once nothing writes to it any more.
  */
 export async function readValue(
   bulk: RedisBulk,
@@ -47,7 +48,10 @@ export async function readValue(
   }
 }
 
-/** Writes the first piece last, so that a value whose writer died is a miss. Rejects with RedisFailure. `payload` is not read any more once it settled. */
+/**
+ * Writes the first piece last, so that a value whose writer died is a miss. Rejects with RedisFailure. `payload` is not
+ * read any more once the promise settles.
+ */
 export async function writeValue(
   bulk: RedisBulk,
   name: PieceName,
@@ -65,14 +69,14 @@ export async function writeValue(
   await store(0, header);
 }
 
-/** A value on its way in. Its `place` methods run inside the reply parser: the first that objects decides. */
+/** A value being read. Its `place` methods run inside the reply parser: the first refusal decides. */
 class Incoming {
   pieces = 0;
   readonly #key: SegmentKey;
   readonly #head: ValueHead;
   readonly #allocate: Allocate;
-  readonly #header = Buffer.allocUnsafe(HEADER_BYTES); // of Node's pool
-  /** Of the pieces that are here. */
+  readonly #header = Buffer.allocUnsafe(HEADER_BYTES); // from Node's pool
+  /** CRC-32 of each piece that is here. */
   readonly #sums: number[] = [];
   #pieceBytes = 0;
   #accepted: Accepted | null = null;
@@ -85,7 +89,7 @@ class Incoming {
     this.#allocate = allocate;
   }
 
-  /** The header, and where that is believed, what follows it. */
+  /** Memory for the header and, once that is accepted, for the rest of the first piece. */
   placeFirst(length: number, at: number): Uint8Array | null {
     if (length < HEADER_BYTES) return this.#refuse("size");
     return at === 0 ? this.#header : this.#open(length - HEADER_BYTES);
@@ -105,7 +109,7 @@ class Incoming {
     else this.#sums[index] = reply.sum;
   }
 
-  /** With the header in place and `length` bytes behind it: room for the payload. */
+  /** The header is in place and `length` bytes follow it: checks it, allocates the payload and gives room for them. */
   #open(length: number): Uint8Array | null {
     const accepted = acceptHeader(this.#header, this.#key, this.#head);
     if (typeof accepted === "string") return this.#refuse(accepted);
@@ -137,7 +141,7 @@ class Incoming {
     this.#memory?.release();
   }
 
-  /** Of all pieces together. */
+  /** CRC-32 of all pieces together. */
   #sum(bytes: number): number {
     const [first = 0, ...others] = this.#sums;
     return others.reduce((sum, next, i) => sumOfBoth(sum, next, Math.min(this.#pieceBytes, bytes - (i + 1) * this.#pieceBytes)), first);

@@ -9,7 +9,10 @@ import { weightsCases } from "./weights.ts";
 
 export type Cases = Readonly<Partial<Record<Operation, (draw: Draw) => Case>>>;
 
-/** Random cases by operation: small and odd shapes as well as some that fill several vector blocks; every layout and weight format. */
+/**
+ * Random cases by operation: small and odd shapes as well as some that fill several vector blocks; every layout and
+ * weight format.
+ */
 export const cases: Readonly<Record<Operation, (draw: Draw) => Case>> = {
   ...rowsCases,
   ...hyperCases,

@@ -20,7 +20,7 @@ import { type Case, near, type Output } from "../case.ts";
 import { createList, from, zeros } from "../owned.ts";
 import type { Draw } from "../random.ts";
 
-/** What the cases of several families are made of. */
+/** Parts of the cases of several families. */
 export const activations: readonly Activation[] = ["F32", "BF16"];
 export const weightFormats = ["F32", "BF16", "F8_E4M3", "F4_E2M1"] as const;
 
@@ -42,7 +42,10 @@ export const copy = (t: Tensor): Tensor => {
 export const flat = (times: number, make: () => readonly number[]): Float32Array =>
   Float32Array.from(Array.from({ length: times }, make).flat());
 
-/** The width of rows that are compared by their largest value (ls_tolerance in kernels.h): never so few that all of a row cancel. */
+/**
+ * The width of rows that are compared by their largest value (ls_tolerance in kernels.h): never so few that all of a
+ * row cancel.
+ */
 export const wide = (draw: Draw, max: number): number => draw.whole(4, max);
 /** Below, around and far above the blocks that kernels work in. */
 export const width = (draw: Draw): number => {
@@ -84,7 +87,7 @@ export function keyRows(draw: Draw, keyLayout: KeyLayout, R: number, dim: number
   return all;
 }
 
-/** The rows spread over pages with something in front of them, the last page just long enough. */
+/** The rows spread over pages, with other bytes in front of them, the last page just long enough. */
 export function paged(draw: Draw, block: Tensor): { list: TensorList; pageOffset: number; rowsPerPage: number } {
   const [total = 0, bytes = 0] = block.shape;
   const [rowsPerPage, pageOffset, list] = [draw.whole(1, 50), draw.whole(0, 40), createList()];
@@ -111,8 +114,9 @@ export function selection(draw: Draw, T: number, K: number, start: number, m: nu
 }
 
 /**
- * Scores of SELECT that are only near the reference's, and a choice that may differ between entries as good. What rounding does to a score is in
- * proportion to the lengths of queries and keys: near right angles, and of heads that cancel, little is left of that in any score of a row.
+ * SELECT's scores need only be near the reference's, and its choice may differ between equally good entries. What
+ * rounding does to a score is in proportion to the lengths of queries and keys, of which the scores of a row may show
+ * little: at near right angles, and when heads cancel.
  */
 export function nearScores({ iq, iw, keyBlock, keyLayout, dim, scale }: Scored): NonNullable<Case["compare"]> {
   const [queries, keys] = [iq, keyBlock].map((packed) => lengths(packed, keyLayout, dim)) as [Float64Array, Float64Array];
@@ -136,7 +140,7 @@ interface Scored {
   readonly scale: number;
 }
 
-/** Of packed rows. */
+/** Lengths of packed rows. */
 function lengths(packed: Tensor, keyLayout: KeyLayout, dim: number): Float64Array {
   const bytes = packed.shape.at(-1)!;
   const R = count(packed.shape) / bytes;

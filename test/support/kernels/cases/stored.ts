@@ -3,7 +3,7 @@ import { zeros } from "../owned.ts";
 import type { Cases } from "./cases.ts";
 import { activations, copy, cut, keyDim, keyRows, kvRows, kvWidths, plain, wide } from "./parts.ts";
 
-/** What becomes a stored row, and comes back. */
+/** Operations that make stored rows and read them. */
 export const storedCases = {
   kvPack(draw) {
     const [T, kvLayout, { nope, rope }, dtype] = [draw.whole(1, 9), draw.pick(kvLayouts), kvWidths(draw), draw.pick(activations)];

@@ -24,7 +24,7 @@ export const weightsCases = {
   route(draw) {
     const [T, E, V] = [draw.whole(1, 9), draw.whole(1, 70), draw.whole(1, 20)];
     const k = draw.whole(1, Math.min(E, 8));
-    // Levels 0.05 apart, bias a multiple of 2: no near-tie that rounding could turn over.
+    // Levels 0.05 apart, bias a multiple of 8: no near-tie that rounding could turn over.
     const logits = from(
       "F32",
       [T, E],
@@ -78,7 +78,7 @@ export const weightsCases = {
     const last = draw.whole(first, E - 1); // a row may name one twice, and all rows the same
     const slots = () => Array.from({ length: k }, () => draw.whole(first, last)).sort((p, q) => p - q);
     const idx = routed ? from("I32", [T, k], Int32Array.from(flat(T, slots))) : null;
-    const share = () => Math.abs(draw.float()); // as a router's: of one expert twice, more and less of it would leave nothing but rounding
+    const share = () => Math.abs(draw.float()); // as a router gives: shares of both signs would leave nothing but rounding
     const shares = () => flat(T, () => Array.from({ length: k }, share));
     const weights = routed ? from("F32", [T, k], shares()) : null;
     const c = plain("experts", `${dtype} [${T}, ${d}] ${format} I ${I}, ${routed ? `${k} of ${E}` : "shared"}`, T, (stream, a, b) => {

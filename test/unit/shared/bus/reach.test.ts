@@ -11,6 +11,7 @@ import { told } from "../../../../services/shared/runtime/log.ts";
 import { openMetrics } from "../../../../services/shared/runtime/metrics.ts";
 import { systemRandom } from "../../../../services/shared/runtime/random.ts";
 import { testApi } from "../../../support/api.ts";
+import { overriding } from "../../../support/overriding.ts";
 import { VirtualClock } from "../../../support/virtual-clock.ts";
 
 const WHY = "NATS at a:4222 does not answer (connection refused); start it";
@@ -43,7 +44,8 @@ function failing() {
         return (...args: unknown[]) => (state.away ? Promise.reject(away()) : value.apply(target, args));
       },
     });
-  const parts = { log: whole(bus.log), registry: whole(bus.registry), documents: whole(bus.documents), queue: whole(bus.queue) };
+  const documents = overriding(whole(bus.documents), { interruptions: () => 0 });
+  const parts = { log: whole(bus.log), registry: whole(bus.registry), documents, queue: whole(bus.queue) };
   const ready: Bus["ready"] = (ms) => (state.away ? Promise.reject(away()) : bus.ready(ms));
   return { bus: { ...bus, ...parts, ready } satisfies Bus, state };
 }

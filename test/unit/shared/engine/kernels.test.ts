@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { choosePath } from "../../../../services/shared/engine/kernels.ts";
+import { choosePath, slowPathWarning } from "../../../../services/shared/engine/kernels.ts";
 
 const runs = (name: string) => ({ name, available: true, reason: "" });
 const lacks = (name: string, reason: string) => ({ name, available: false, reason });
@@ -8,6 +8,15 @@ const paths = [runs("reference"), runs("avx2"), lacks("amx", "the processor has 
 test("the best kernel path that can run here is taken where none is named", () => {
   expect(choosePath(undefined, paths)).toBe("avx2");
   expect(choosePath("reference", paths)).toBe("reference");
+});
+
+test("whoever runs the reference path without having chosen it is told what the processor lacks, and what to run", () => {
+  const lesser = [runs("reference"), lacks("avx2", "the processor has no FMA"), lacks("amx", "the processor has no tiles")];
+  const told = slowPathWarning("reference", () => lesser, "Old Core 2");
+  expect(told).toContain(
+    "on Old Core 2: avx2 (the processor has no FMA), amx (the processor has no tiles). Build them on this machine (npm run build:kernels)",
+  );
+  for (const path of ["avx2", "none"]) expect(slowPathWarning(path, () => expect.fail("nobody asks for them"), "any")).toBeNull();
 });
 
 test("a kernel path that was named and cannot run is the configuration's fault: coming again mends nothing", () => {

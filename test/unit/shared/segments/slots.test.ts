@@ -80,6 +80,12 @@ test("a node asked over its socket names masters by host and port", () => {
   expect(() => slotMapOf("OK", socket)).toThrow("/run/redis.sock sent no map of slots");
 });
 
+test("a node that names more masters than a cluster has is not believed", () => {
+  const naming = (masters: number) => Array.from({ length: 2_000 }, (_, i) => [i, i, ["a", 1 + (i % masters)]]);
+  expect(slotMapOf(naming(1_000), asked)).toHaveLength(2_000);
+  expect(() => slotMapOf(naming(1_001), asked)).toThrow("redis-0:7000 names 1001 masters, more than 1000");
+});
+
 test("a node that knows of no slots is not believed", () => {
   expect(() => slotMapOf([], asked)).toThrow("redis-0:7000 knows of no slots");
 });

@@ -2,13 +2,13 @@ import { expectedOutput } from "../shared/bus/enqueue.ts";
 import type { Lane } from "../shared/bus/events.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
 import type { Demand } from "./admission/admission.ts";
-import { type Asking, hashOf, idempotencyKeyOf, keyInRecord, ofChoice, onLeaving } from "./asking.ts";
+import { type ApiRequest, hashOf, idempotencyKeyOf, keyInRecord, ofChoice, onLeaving } from "./api-request.ts";
 import { callerOf } from "./auth.ts";
 import type { ApiDeps } from "./deps.ts";
 import { placesFor } from "./paying.ts";
 import { type Prompt, tokenized, type WrittenPrompt } from "./prompt/prompt.ts";
 import type { GenerationRequest } from "./requests.ts";
-import { writtenView } from "./responses/view.ts";
+import { writtenView } from "./responses/kept.ts";
 import { samplingOf } from "./sampling.ts";
 import { isThere, type Submission, type Submitted, submit } from "./submit.ts";
 
@@ -23,7 +23,7 @@ export interface SubmitOptions {
  */
 export async function admissible(
   deps: ApiDeps,
-  request: Asking,
+  request: ApiRequest,
   generation: GenerationRequest,
   written: WrittenPrompt,
   options: SubmitOptions,
@@ -50,13 +50,13 @@ export async function admissible(
 /** Puts the job into the record, or finds it there for a request that comes again with its key; what follows only reads it. */
 export async function submitJob(
   deps: ApiDeps,
-  request: Asking,
+  request: ApiRequest,
   generation: GenerationRequest,
   prompt: Prompt,
   options: SubmitOptions,
   places = placesFor(deps, request, 1),
 ): Promise<Submitted> {
-  const { bus, admission, random } = deps;
+  const { admission, replica } = deps;
   const { tenant } = callerOf(request);
   const index = prompt.view.choice?.index ?? 0;
   const key = idempotencyKeyOf(request);
@@ -70,7 +70,7 @@ export async function submitJob(
     // One that is detached and has a key waits for whoever comes with it.
     ...(key !== null && options.detached ? {} : { abandon: (jobId: string) => abandon(deps, jobId) }),
   };
-  return submit({ bus, admission, random }, options.detached ? submission : { ...submission, replica: deps.replica });
+  return submit(deps, options.detached ? submission : { ...submission, replica });
 }
 
 async function deadlineOf({ bus, config }: ApiDeps, { deadline_seconds }: GenerationRequest): Promise<number> {

@@ -1,0 +1,101 @@
+import { type JobEnd, jobEndOf } from "../api/jobs/job-end.ts";
+import { batchOf, hasEnded } from "../shared/batches/batch.ts";
+import type { Document } from "../shared/bus/contract.ts";
+import { Heard } from "./heard.ts";
+import type { BatchDeps } from "./lines-run.ts";
+
+/** What has an end to tell. */
+export const KINDS = ["batch", "event"] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** Ends of a kind that are known at once, some 300 bytes each. What is written behind them is read once these are fewer. */
+const KNOWN_MAX = 100_000;
+
+/** An end that is not told: as much of it as finds its document. */
+export interface Untold {
+  readonly tenant: string;
+  readonly id: string;
+  /** Unix seconds. */
+  readonly nextAt: number;
+  /** There is nothing to tell any more, but that is not in the record yet. */
+  readonly isOver: boolean;
+}
+
+/** The ends of a kind that are not told, as the record last told: each look reads what was written since the one before. */
+export class UntoldEnds {
+  readonly kind: Kind;
+  readonly #readable: BatchDeps["readable"];
+  readonly #knownMax: number;
+  readonly #heard: Heard;
+  readonly #due = new Map<string, Untold>();
+  readonly #later = new Map<string, Untold>();
+
+  constructor(kind: Kind, { bus, readable }: Pick<BatchDeps, "bus" | "readable">, knownMax = KNOWN_MAX) {
+    this.kind = kind;
+    this.#readable = readable;
+    this.#knownMax = knownMax;
+    this.#heard = new Heard(bus, kind);
+  }
+
+  /** Before each look. `isDoubtful`: the one before failed. */
+  async recheck(isDoubtful: boolean): Promise<void> {
+    if (!(await this.#heard.isToBeginAgain(isDoubtful))) return;
+    this.#due.clear();
+    this.#later.clear();
+  }
+
+  async hear(): Promise<void> {
+    if (this.#known >= this.#knownMax) return;
+    for await (const document of this.#heard.more()) {
+      if (this.#known >= this.#knownMax) return; // this one is not heard yet
+      const { tenant, id } = document;
+      const end = this.#readable(this.kind, document, () => endOf(this.kind, document));
+      const isOver = this.#drop(keyOf(document))?.isOver ?? false;
+      if (end?.webhook != null) this.#later.set(keyOf(document), { tenant, id, nextAt: end.webhook.nextAt, isOver });
+    }
+  }
+
+  /** What is due by now may be taken. */
+  wake(nowMs: number): void {
+    for (const [key, end] of this.#later) {
+      if (1_000 * end.nextAt > nowMs) continue;
+      this.#later.delete(key);
+      this.#due.set(key, end);
+    }
+  }
+
+  /** The first that is due, which is not known here from then on: what is written of it will be heard. */
+  take(): Untold | null {
+    for (const [key, end] of this.#due) {
+      this.#due.delete(key);
+      return end;
+    }
+    return null;
+  }
+
+  /** It was taken, and nothing is written of it. */
+  putBack(end: Untold): void {
+    this.#drop(keyOf(end));
+    this.#later.set(keyOf(end), end);
+  }
+
+  get #known(): number {
+    return this.#due.size + this.#later.size;
+  }
+
+  #drop(key: string): Untold | undefined {
+    const known = this.#due.get(key) ?? this.#later.get(key);
+    this.#due.delete(key);
+    this.#later.delete(key);
+    return known;
+  }
+}
+
+/** What a document says of an end; null before it. */
+export function endOf(kind: Kind, document: Document): JobEnd | null {
+  if (kind === "event") return jobEndOf(document);
+  const batch = batchOf(document);
+  return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
+}
+
+const keyOf = ({ tenant, id }: Pick<Document, "tenant" | "id">): string => `${tenant}\n${id}`;
