@@ -46,7 +46,7 @@ export function forcedBy(choice: ToolChoice): ForcedCall | undefined {
 export function openingOf({ name }: ForcedCall, names: ReadonlySet<string>, messages: readonly ChatMessage[], release: Release): string {
   if (names.size === 0) throw invalid(PARAM, "a call can only be forced with tools");
   if (name !== null) requireNamed(name, names);
-  if (messages.at(-1)?.wo_eos === true) throw invalid(PARAM, "cannot force a call in an answer that is begun already");
+  if (messages.at(-1)?.wo_eos === true) throw invalid(PARAM, "cannot force a call when the last message is the assistant's");
   return callsOpening(release, name);
 }
 

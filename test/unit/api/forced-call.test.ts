@@ -65,5 +65,5 @@ test("a call cannot be forced in an answer that the client has begun", async () 
   const messages = [user, { role: "assistant" as const, content: "In" }];
   const tools = [{ name: "find", input_schema: parameters }];
   const asked = run.anthropic.messages.create({ model: "yardlog", max_tokens: 9, messages, tools, tool_choice: { type: "any" } });
-  await expect(asked).rejects.toMatchObject({ status: 400, message: expect.stringContaining("begun already") });
+  await expect(asked).rejects.toMatchObject({ status: 400, message: expect.stringContaining("when the last message is the assistant's") });
 });
