@@ -71,14 +71,14 @@ test("a tenant with many batches does not keep another's from being begun", asyn
 });
 
 test("a batch is begun while old files are swept, however long that takes", async () => {
-  const behind = bus.documents.behind.bind(bus.documents);
+  const end = bus.documents.end.bind(bus.documents);
   let go = () => {};
   const going = new Promise<void>((resolve) => {
     go = resolve;
   });
-  const asked = vi.spyOn(bus.documents, "behind").mockImplementation(async (kind, tenant, ...rest) => {
-    if (kind === "file" && tenant === null) await going;
-    return behind(kind, tenant, ...rest);
+  const asked = vi.spyOn(bus.documents, "end").mockImplementation(async (kind) => {
+    if (kind === "file") await going;
+    return end(kind);
   });
   await start(1);
   await expect.poll(() => asked.mock.calls.some(([kind]) => kind === "file"), { timeout: 20_000 }).toBe(true);
@@ -114,12 +114,15 @@ test("batches are found though the record came back with less than it had", asyn
     heardTo = Math.max(heardTo, after);
     return kind === "batch" && after === 0 ? [before] : [];
   };
-  await start(1, { ...bus, documents: overriding(bus.documents, { behind: (...asked) => behind(...asked) }) });
+  let end: Bus["documents"]["end"] = async () => 1_001;
+  const documents = overriding(bus.documents, { behind: (...asked) => behind(...asked), end: (kind) => end(kind) });
+  await start(1, { ...bus, documents });
   await expect.poll(() => heardTo, { timeout: 20_000 }).toBe(1_000);
   const id = await batchOfTenant("a");
-  behind = async (kind, ...rest) => {
-    if (kind !== "batch") return bus.documents.behind(kind, ...rest);
+  end = async (kind) => {
+    if (kind !== "batch") return bus.documents.end(kind);
     behind = (...asked) => bus.documents.behind(...asked);
+    end = (kind) => bus.documents.end(kind);
     throw new ServingError("UNAVAILABLE", "the record is away");
   };
   await expect.poll(heldIds, { timeout: 20_000 }).toEqual([id]);
