@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,6 +74,20 @@ export class NatsServer {
   async wipe(): Promise<void> {
     await this.kill();
     rmSync(join(this.directory, "store"), { recursive: true, force: true });
+  }
+
+  /** Copies what is stored, as an operator does: the server is down meanwhile. Returns what brings that back. */
+  async backUp(): Promise<() => Promise<void>> {
+    const [store, backup] = [join(this.directory, "store"), join(this.directory, "backup")];
+    await this.kill("SIGTERM");
+    cpSync(store, backup, { recursive: true });
+    await this.restart();
+    return async () => {
+      await this.kill("SIGTERM");
+      rmSync(store, { recursive: true });
+      cpSync(backup, store, { recursive: true });
+      await this.restart();
+    };
   }
 
   async freeze(): Promise<void> {

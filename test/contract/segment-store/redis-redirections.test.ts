@@ -212,7 +212,7 @@ test("the map is asked for at each master in turn, at the servers of the setting
   tells = false;
   const all = await asked(3);
   expect([all.slice(0, 2).sort(), all[2]]).toEqual([["one", "two"], "seed"]);
-  await vi.waitFor(() => expect(told).toContain("no node of the Redis Cluster tells who has which slots"), { timeout: 20_000 });
+  await vi.waitFor(() => expect(told).toContain("no node of the Redis Cluster answers with a map of its slots"), { timeout: 20_000 });
   await store.close();
   await Promise.all(Object.values(nodes).map((each) => each.stop()));
 });
@@ -223,7 +223,7 @@ test("a node that stands still is asked alone for a moment only, though it has a
   const told: string[] = [];
   const log = pino({}, { write: (line: string) => void told.push(JSON.parse(line).msg) });
   const store = openStore(`${still.url},${owner.url}`, { log, timeoutMs: 60_000 });
-  await vi.waitFor(() => expect(told).toEqual(["a server of the segment store is asked nothing any more"]), { timeout: 20_000 });
+  await vi.waitFor(() => expect(told).toEqual(["a segment store server is no longer used"]), { timeout: 20_000 });
   expect(await get(store, value)).toBeNull();
   expect([maps(still.commands), store.stats().misses, store.stats().failures]).toEqual([1, 1, 0]);
   await store.close();
