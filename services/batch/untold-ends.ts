@@ -44,10 +44,11 @@ export class UntoldEnds {
     this.#later.clear();
   }
 
-  async hear(): Promise<void> {
+  /** Until `stop` aborts: there may be days of ends to read. */
+  async hear(stop: AbortSignal): Promise<void> {
     if (this.#known >= this.#knownMax) return;
     for await (const document of this.#heard.more()) {
-      if (this.#known >= this.#knownMax) return; // this one is not heard yet
+      if (stop.aborted || this.#known >= this.#knownMax) return; // this one is not heard yet
       const { tenant, id } = document;
       const end = this.#readable(this.kind, document, () => endOf(this.kind, document));
       const isOver = this.#drop(keyOf(document))?.isOver ?? false;

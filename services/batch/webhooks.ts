@@ -1,7 +1,7 @@
 import { toldOf } from "../shared/bus/away.ts";
 import type { Reach } from "../shared/bus/reach.ts";
 import { ServingError } from "../shared/runtime/errors.ts";
-import { linked } from "../shared/runtime/pause.ts";
+import { linked, onAbort } from "../shared/runtime/pause.ts";
 import type { BatchDeps } from "./lines-run.ts";
 import { ReceiverWindow } from "./receiver-window.ts";
 import { tellEnd } from "./tell-end.ts";
@@ -37,6 +37,13 @@ export class Webhooks {
   /** Until `stop` aborts; then resolves once what is being told was taken, or was not. What its receiver leaves unanswered is told again, by whoever is there then. Never rejects. */
   async tellUntil(stop: AbortSignal, reach: Reach): Promise<void> {
     const { clock, config } = this.#deps;
+    let answered = () => {};
+    const leave = () => {
+      this.#leaving.abort(new Error("this coordinator stops"));
+      answered = clock.after(LAST_ANSWERS * config.drainMs, () => this.#cut.abort(new Error("this coordinator stops")));
+    };
+    const left = onAbort([stop], leave); // also amid a look, which may take long
+    if (stop.aborted) leave();
     while (!stop.aborted) {
       try {
         await this.look();
@@ -47,17 +54,16 @@ export class Webhooks {
       }
       await clock.sleep(config.beatMs, stop).catch(() => {});
     }
-    this.#leaving.abort(new Error("this coordinator stops"));
-    const answered = clock.after(LAST_ANSWERS * config.drainMs, () => this.#cut.abort(new Error("this coordinator stops")));
     await Promise.all(this.#telling.values());
     answered();
+    left();
   }
 
   /** Reads what was written since the last look, and begins to tell what is due. What is told makes place for others without another look. */
   async look(): Promise<void> {
     await Promise.all(this.#ends.map((ends) => ends.recheck(this.#isDoubtful)));
     this.#isDoubtful = false;
-    for (const ends of this.#ends) await ends.hear();
+    for (const ends of this.#ends) await ends.hear(this.#leaving.signal);
     const nowMs = await this.#deps.bus.log.nowMs();
     for (const ends of this.#ends) ends.wake(nowMs);
     this.#fill();

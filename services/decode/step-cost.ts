@@ -4,7 +4,10 @@ const KEPT = 1 - 1 / 128;
 const WEIGHT_MAX = 32;
 /** A guess weighs half of a measured step: one that was unlucky is tried again soon, what is known well after some 500 steps. */
 const DOUBT = 0.5;
-/** A step that took so many times as long as expected waited for somebody else, and tells no more than that it was long. */
+/**
+ * A step that took so many times as long as expected waited for somebody else, and tells no more than that it was long. One that took so many times
+ * less shows that those before it waited, as the first do for weights that are still on disk: nothing that they told counts.
+ */
 const LONG = 4;
 
 /**
@@ -20,7 +23,7 @@ export class StepCost {
   learn(tokens: number, time: number): void {
     const expected = this.of(tokens);
     while (this.#measured.length <= tokens) this.#measured.push({ weight: 0, time: 0 });
-    for (const one of this.#measured) one.weight *= KEPT;
+    for (const one of this.#measured) one.weight *= LONG * time < expected ? 0 : KEPT;
     const own = this.#measured[tokens]!;
     own.weight = Math.min(own.weight + 1, WEIGHT_MAX);
     own.time += ((expected === 0 ? time : Math.min(time, LONG * expected)) - own.time) / own.weight;

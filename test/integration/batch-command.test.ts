@@ -60,7 +60,7 @@ test("a batch that is watched, left with Ctrl-C, and watched again is one batch,
   await new Promise<void>((resolve) => first.child.stderr.on("data", () => /of 61 lines/.test(first.said.err) && resolve()));
   first.child.kill("SIGINT");
   expect(await first.exited).toBe(130);
-  expect(first.said.err).toContain("goes on; the same command again");
+  expect(first.said.err).toContain("goes on; run the same command again");
   expect(existsSync(output)).toBe(false);
   const [id] = /batch_[0-9a-z]{20}/.exec(first.said.err)!;
 

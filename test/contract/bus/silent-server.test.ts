@@ -53,7 +53,7 @@ test.each(["from the beginning", "after it was there"])(
     }
     const server = there ?? (await Silent.start(nats!.port));
     await expect.poll(() => server.accepted, { timeout: 60_000 }).toBeGreaterThan(5);
-    expect(server.open.size).toBeLessThanOrEqual(2);
+    await expect.poll(() => server.open.size).toBeLessThanOrEqual(2);
     await bus.close();
     await expect.poll(() => server.open.size).toBe(0);
     await nats?.stop();
@@ -64,7 +64,7 @@ test("of several servers one that says nothing costs no more", async () => {
   const both = [await Silent.start(), await Silent.start()];
   const bus = openBus({ url: both.map(({ url }) => url).join(), tryMs: 100, streams: "none" });
   await expect.poll(() => both[0]!.accepted + both[1]!.accepted, { timeout: 60_000 }).toBeGreaterThan(12);
-  expect(both[0]!.open.size + both[1]!.open.size).toBeLessThanOrEqual(4);
+  await expect.poll(() => both[0]!.open.size + both[1]!.open.size).toBeLessThanOrEqual(4);
   await bus.close();
   await expect.poll(() => both[0]!.open.size + both[1]!.open.size).toBe(0);
 });

@@ -180,7 +180,7 @@ test("ends that wait are known up to a bound, and those behind are read once the
   };
   const all: string[] = [];
   for (const count of [3, 3, 1, 0]) {
-    for (let looks = 0; looks < 3; looks++) await untold.hear();
+    for (let looks = 0; looks < 3; looks++) await untold.hear(new AbortController().signal);
     const some = taken();
     expect(some).toHaveLength(count);
     all.push(...some);
@@ -193,13 +193,38 @@ test("ends that cannot be read hold up no batch", async () => {
   const stop = new AbortController();
   const never = new Promise<never>((_, reject) => stop.signal.addEventListener("abort", () => reject(new Error("stopped"))));
   let looks = 0;
-  const behind: Bus["documents"]["behind"] = (...of) => {
-    if (of[0] === "event") return never;
-    if (of[0] === "batch" && ++looks === 10) stop.abort(new Error("told to stop"));
-    return bus.documents.behind(...of);
+  const end: Bus["documents"]["end"] = (kind) => {
+    if (kind === "event") return never;
+    if (kind === "batch" && ++looks === 10) stop.abort(new Error("told to stop"));
+    return bus.documents.end(kind);
   };
-  await coordinator(stop.signal, { documents: overriding(bus.documents, { behind }) });
+  await coordinator(stop.signal, { documents: overriding(bus.documents, { end }) });
   expect(looks).toBeGreaterThanOrEqual(10);
+});
+
+test("a stop does not wait until all ends are read, and none is begun to be told behind it", async () => {
+  let tried = 0;
+  const { bus, coordinator, ends } = await tellers(
+    (request) => {
+      request.resume();
+      tried++;
+    },
+    { LONGSHORE_DRAIN_MS: "4000", LONGSHORE_CHUNK_MS: "500" },
+  );
+  await ends("job_1");
+  const stop = new AbortController();
+  let pages = 0;
+  const changes = {
+    end: async () => 1_000_000,
+    behind: async (...[kind, tenant, after]: Parameters<Bus["documents"]["behind"]>) => {
+      if (kind !== "event") return [];
+      const [document] = await bus.documents.behind(kind, tenant, 0, 1);
+      if (++pages === 5) stop.abort(new Error("told to stop"));
+      return [{ ...document!, place: after + 1 }];
+    },
+  };
+  await coordinator(stop.signal, { documents: overriding(bus.documents, changes) });
+  expect([pages, tried]).toEqual([5, 0]);
 });
 
 test("a receiver that sends elsewhere has not taken the end, and nobody else is told", async () => {

@@ -63,6 +63,19 @@ test("a step that waited for somebody else changes little", () => {
   for (const tokens of [1, 4, 8]) expect(cost.of(tokens) / (11 + 7 * tokens)).toBeCloseTo(1, 0);
 });
 
+test.for([2_000, 60_000])("a first step that waited %i ms for weights is soon forgotten", (waited) => {
+  const cost = new StepCost();
+  const costOf = curves["a jump behind one"]!;
+  let longest = 0;
+  for (let i = 0; i < 200; i++) {
+    const [length] = worthwhile([{ ids: new Int32Array(DRAFT), chance: 0.95 }], cost, 32);
+    if (i >= 100) longest += Number(length === DRAFT);
+    cost.learn(1 + length!, costOf(1 + length!) + (i === 0 ? waited : 0));
+  }
+  expect(cost.of(1) / costOf(1)).toBeLessThan(1.1);
+  expect(longest).toBeGreaterThan(80);
+});
+
 test("steps of which a clock says nothing at first are measured later", () => {
   const cost = new StepCost();
   cost.learn(1, 0);
