@@ -1,7 +1,10 @@
 import { documentsBehind } from "../shared/batches/batch.ts";
 import type { Bus, Document, DocumentKind } from "../shared/bus/contract.ts";
 
-/** How far the documents of a kind were heard: each look brings what was written since the one before, also where that one broke off. */
+/**
+ * How far the documents of a kind were read: each look brings what was written since the one before, even if that one
+ * broke off.
+ */
 export class Heard {
   readonly #bus: Bus;
   readonly #kind: DocumentKind;
@@ -24,8 +27,10 @@ export class Heard {
   }
 
   /**
-   * Where the record was away since the last look, `isDoubtful` or as its connection tells, it may have come back with less than it had, and use its places again: unless what was heard last still
-   * lies where it did, all is to be heard again. True if so. It may have been written anew or be gone for good reason: then too, as nobody can tell.
+   * Whether all documents are to be read again. If the record was away since the last look (`isDoubtful`, or its
+   * connection says so), it may have come back with less than it had, and may use its places again. So everything is
+   * read again unless the document heard last still lies at its place. It may also have been rewritten or deleted in
+   * the meantime: that looks the same, and has the same effect.
    */
   async isToBeginAgain(isDoubtful: boolean): Promise<boolean> {
     const interruptions = this.#bus.documents.interruptions();

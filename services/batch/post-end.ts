@@ -5,23 +5,23 @@ import type { Config } from "../shared/runtime/config.ts";
 import { linked } from "../shared/runtime/pause.ts";
 import { keyOf } from "./check-webhook.ts";
 
-/** A receiver has so long to answer, and keeps up where it takes no more than half of that. */
+/** Time a receiver has to answer. It keeps up if it takes at most half of that. */
 export const ANSWER_MS = 10_000;
 const KEEPS_UP_MS = ANSWER_MS / 2;
-/** By these it says that it has too many. */
+/** Statuses by which a receiver says that it gets too many. */
 const TOO_MANY: ReadonlySet<number> = new Set([429, 503]);
 
-/** What came of a try. */
+/** The outcome of a try. */
 export interface Tried {
   /** Null if the end was taken. */
   readonly problem: string | null;
-  /** It answered in good time, whatever it said of this end. */
+  /** It answered in time, whether it took this end or not. */
   readonly keepsUp: boolean;
 }
 
 /** Never rejects. */
 export async function postEnd(config: Config, end: JobEnd, nowMs: number, cut: AbortSignal): Promise<Tried> {
-  const id = derivedId("evt_", end.id); // of every try: the receiver knows it again
+  const id = derivedId("evt_", end.id); // the same in every try, so that the receiver can tell repeats
   const body = JSON.stringify({ id, object: "event", type: end.type, created_at: end.endedAt, data: { id: end.id } });
   const { signal, release } = linked(AbortSignal.timeout(ANSWER_MS), cut);
   const beganMs = performance.now();

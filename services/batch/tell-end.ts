@@ -4,7 +4,7 @@ import { ANSWER_MS, postEnd, type Tried } from "./post-end.ts";
 import type { Untaken } from "./untaken.ts";
 import { endOf, type Untold, type UntoldEnds } from "./untold-ends.ts";
 
-/** Tries of one end, and the time between them: about two hours altogether. */
+/** Tries of one end, and the time between them, doubled with each: 43 minutes from the first to the last. */
 const TRIES_MAX = 10;
 const RETRY_SECONDS = 5;
 const RETRY_SECONDS_MAX = 1_800;
@@ -12,8 +12,9 @@ const RETRY_SECONDS_MAX = 1_800;
 export type TellDeps = Pick<BatchDeps, "bus" | "config" | "log" | "readable"> & { readonly untaken: Untaken };
 
 /**
- * Tells an end once more, at least once altogether: who tries says so first, so that only one does, and says when it was taken. Given up after TRIES_MAX.
- * Null where nothing was told: it is not to be told, not yet, or by another. Rejects where the record did not take what was said, and then knows what to say again.
+ * Tells an end once more; each end is told at least once. The try is written to the record first, so that only one
+ * coordinator makes it, and again once the end was taken, or given up after TRIES_MAX. Null if nothing was told: the end
+ * is not to be told, not yet, or by another. Rejects if a write to the record failed; `ends` then keeps what to write.
  */
 export async function tellEnd(deps: TellDeps, ends: UntoldEnds, untold: Untold, cut: AbortSignal): Promise<Tried | null> {
   const { bus, config, log, readable, untaken } = deps;

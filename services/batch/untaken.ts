@@ -1,18 +1,21 @@
 import type { Clock } from "../shared/runtime/clock.ts";
 import type { Logger } from "../shared/runtime/log.ts";
 
-/** Between two lines of a trouble that lasts, or comes back. */
+/** The least time between two log lines, while the trouble lasts or comes back. */
 const AGAIN_MS = 60_000;
 
-/** Tells where webhooks are told in vain: when that begins, at most once a minute with how many tries it were, and when one is taken again. */
+/**
+ * Logs that webhooks are not taken: when that begins, then at most once a minute with the number of tries, and when one
+ * is taken again.
+ */
 export class Untaken {
   readonly #log: Logger;
   readonly #clock: Clock;
   #sinceMs: number | null = null;
   #toldMs = Number.NEGATIVE_INFINITY;
-  /** Whether it is known that it began. */
+  /** Whether its beginning was logged. */
   #isTold = false;
-  /** Since the last line. */
+  /** Both since the last line. */
   #tries = 0;
   #givenUp = 0;
 
@@ -21,7 +24,7 @@ export class Untaken {
     this.#clock = clock;
   }
 
-  /** `isLast`: the end is not told any more. */
+  /** `isLast`: this was the last try of the end. */
   failed(problem: string, isLast: boolean): void {
     const nowMs = this.#clock.monotonicMs();
     this.#sinceMs ??= nowMs;

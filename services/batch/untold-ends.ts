@@ -4,24 +4,26 @@ import type { Document } from "../shared/bus/contract.ts";
 import { Heard } from "./heard.ts";
 import type { BatchDeps } from "./lines-run.ts";
 
-/** What has an end to tell. */
+/** Documents that have an end to tell. */
 export const KINDS = ["batch", "event"] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Ends of a kind that are known at once, some 300 bytes each. What is written behind them is read once these are fewer. */
+/** The most ends of a kind held in memory, some 300 bytes each. Later ones are read once there are fewer. */
 const KNOWN_MAX = 100_000;
 
-/** An end that is not told: as much of it as finds its document. */
+/** An untold end: as much of it as is needed to find its document. */
 export interface Untold {
   readonly tenant: string;
   readonly id: string;
   /** Unix seconds. */
   readonly nextAt: number;
-  /** There is nothing to tell any more, but that is not in the record yet. */
+  /** It was taken or given up, but that is not in the record yet. */
   readonly isOver: boolean;
 }
 
-/** The ends of a kind that are not told, as the record last told: each look reads what was written since the one before. */
+/**
+ * The untold ends of a kind, as of the last look at the record: each look reads what was written since the one before.
+ */
 export class UntoldEnds {
   readonly kind: Kind;
   readonly #readable: BatchDeps["readable"];
@@ -37,7 +39,7 @@ export class UntoldEnds {
     this.#heard = new Heard(bus, kind);
   }
 
-  /** Before each look. `isDoubtful`: the one before failed. */
+  /** To be called before each look. `isDoubtful`: the one before failed. */
   async recheck(isDoubtful: boolean): Promise<void> {
     if (!(await this.#heard.isToBeginAgain(isDoubtful))) return;
     this.#due.clear();
@@ -48,7 +50,7 @@ export class UntoldEnds {
   async hear(stop: AbortSignal): Promise<void> {
     if (this.#known >= this.#knownMax) return;
     for await (const document of this.#heard.more()) {
-      if (stop.aborted || this.#known >= this.#knownMax) return; // this one is not heard yet
+      if (stop.aborted || this.#known >= this.#knownMax) return; // this one stays unheard
       const { tenant, id } = document;
       const end = this.#readable(this.kind, document, () => endOf(this.kind, document));
       const isOver = this.#drop(keyOf(document))?.isOver ?? false;
@@ -56,7 +58,7 @@ export class UntoldEnds {
     }
   }
 
-  /** What is due by now may be taken. */
+  /** Makes ends that are due by now available to `take`. */
   wake(nowMs: number): void {
     for (const [key, end] of this.#later) {
       if (1_000 * end.nextAt > nowMs) continue;
@@ -65,7 +67,7 @@ export class UntoldEnds {
     }
   }
 
-  /** The first that is due, which is not known here from then on: what is written of it will be heard. */
+  /** Takes the first end that is due; null if none is. It is forgotten here: what is written about it will be heard. */
   take(): Untold | null {
     for (const [key, end] of this.#due) {
       this.#due.delete(key);
@@ -74,7 +76,7 @@ export class UntoldEnds {
     return null;
   }
 
-  /** It was taken, and nothing is written of it. */
+  /** Puts back an end that was taken and about which nothing was written. */
   putBack(end: Untold): void {
     this.#drop(keyOf(end));
     this.#later.set(keyOf(end), end);
@@ -92,7 +94,7 @@ export class UntoldEnds {
   }
 }
 
-/** What a document says of an end; null before it. */
+/** The end a document tells of; null while there is none. */
 export function endOf(kind: Kind, document: Document): JobEnd | null {
   if (kind === "event") return jobEndOf(document);
   const batch = batchOf(document);

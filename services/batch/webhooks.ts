@@ -8,14 +8,20 @@ import { tellEnd } from "./tell-end.ts";
 import { Untaken } from "./untaken.ts";
 import { KINDS, type Untold, UntoldEnds } from "./untold-ends.ts";
 
-/** Of the time that a stop may take: receivers have so much of it to answer, and the record the rest to take what they said. */
+/** The part of `drainMs` that receivers have to answer; the rest is for writing their answers to the record. */
 const LAST_ANSWERS = 0.25;
-/** An end that is told has its place for so long at least: a receiver that answers at once, or refuses at once, keeps nobody busier than one that takes a second. */
+/**
+ * The least time an end keeps its place in the window: a receiver that answers or refuses at once makes no more work
+ * than one that takes a second.
+ */
 const PLACE_MS = 1_000;
 
 type WebhookDeps = Pick<BatchDeps, "bus" | "clock" | "config" | "log" | "readable">;
 
-/** Tells the ends of batches and jobs that are not told, a bounded number at once, beside all else: no batch waits for a receiver, nor for ends that are read. */
+/**
+ * Tells the untold ends of batches and jobs, a bounded number at once. Runs beside the work on batches: no batch waits
+ * for a receiver, or for ends to be read.
+ */
 export class Webhooks {
   readonly #deps: WebhookDeps;
   readonly #ends: readonly UntoldEnds[];
@@ -24,7 +30,7 @@ export class Webhooks {
   readonly #leaving = new AbortController();
   readonly #cut = new AbortController();
   readonly #untaken: Untaken;
-  /** Whose turn is next: ends of one kind that nobody takes do not hold up those of the other. */
+  /** The kind whose turn is next: ends of one kind that are not taken do not hold up those of the other. */
   #turn = 0;
   #isDoubtful = false;
 
@@ -34,7 +40,10 @@ export class Webhooks {
     this.#ends = KINDS.map((kind) => new UntoldEnds(kind, deps));
   }
 
-  /** Until `stop` aborts; then resolves once what is being told was taken, or was not. What its receiver leaves unanswered is told again, by whoever is there then. Never rejects. */
+  /**
+   * Tells ends until `stop` aborts, then resolves once each try under way was answered or cut off. Ends left unanswered
+   * are told again by another coordinator. Never rejects.
+   */
   async tellUntil(stop: AbortSignal, reach: Reach): Promise<void> {
     const { clock, config } = this.#deps;
     let answered = () => {};
@@ -59,7 +68,10 @@ export class Webhooks {
     left();
   }
 
-  /** Reads what was written since the last look, and begins to tell what is due. What is told makes place for others without another look. */
+  /**
+   * Reads what was written since the last look and begins to tell what is due. A place that gets free is filled without
+   * another look.
+   */
   async look(): Promise<void> {
     await Promise.all(this.#ends.map((ends) => ends.recheck(this.#isDoubtful)));
     this.#isDoubtful = false;

@@ -1,22 +1,26 @@
-/** How much of its weight what was measured keeps with each step. */
+/** The part of its weight that a measured mean keeps with each step. */
 const KEPT = 1 - 1 / 128;
-/** A mean is one of so many steps at most, the last ones first. */
+/** The most steps a mean stands for; later ones count more. */
 const WEIGHT_MAX = 32;
-/** A guess weighs half of a measured step: one that was unlucky is tried again soon, what is known well after some 500 steps. */
+/**
+ * Weight of a guess, in measured steps: a number of tokens that had one unlucky step is tried again soon, one that is
+ * well known after some 500 steps.
+ */
 const DOUBT = 0.5;
 /**
- * A step that took so many times as long as expected waited for somebody else, and tells no more than that it was long. One that took so many times
- * less shows that those before it waited, as the first do for weights that are still on disk: nothing that they told counts.
+ * A step that took more than this many times the expected waited for something else: it counts as this many times. One that took this many times less
+ * shows that the steps before it waited, as the first do for weights that are still on disk: what they told is forgotten.
  */
 const LONG = 4;
 
 /**
- * What a step takes by its tokens, learnt from those before, as their caller saw them, in any unit: each number of tokens by itself, since one more
- * may cost much and the next nothing. What was never measured, or long ago, is guessed as low as it can be where more tokens take no less, and
- * no more for each of them: only who tries learns, and a try in some hundred steps costs little.
+ * The time of a step by its number of tokens, in any unit, learnt from earlier steps as their caller saw them. Each
+ * number is learnt by itself, since one more token may cost much and the next nothing. A number that was never measured,
+ * or long ago, is guessed as low as it can be if more tokens take no less time in all and no more for each. A low guess
+ * gets it tried, which is the only way to learn, and a try in some hundred steps costs little.
  */
 export class StepCost {
-  /** Both by tokens. */
+  /** Both indexed by the number of tokens. */
   readonly #measured = [{ weight: 0, time: 0 }];
   #believed: readonly number[] = [0];
 
@@ -36,7 +40,7 @@ export class StepCost {
 
   #believe(): number[] {
     const most = this.#measured.length - 1;
-    const shares = [0]; // of what more tokens take, as if there were no other cost
+    const shares = [0]; // the part of the time of more tokens, as if each cost the same
     for (let n = most; n > 1; n--) shares[n - 1] = (this.#blended(n, shares[n] ?? 0) * (n - 1)) / n;
     const believed = [0];
     for (let n = 1; n <= most; n++) believed.push(this.#blended(n, Math.max(believed[n - 1]!, shares[n] ?? 0)));

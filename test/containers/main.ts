@@ -1,8 +1,15 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { told } from "../support/told.ts";
 import { absence, compose, PROJECT } from "./engine.ts";
 
-/** A newcomer's walk through `docker compose up --build`, with containers killed under way. Exit 3: there is no engine. It removes what it started, volume and all, but not the image. */
+const USAGE = `npm run test:containers -- [--help]
+
+A newcomer's walk through docker compose up --build, with containers killed on the way. Needs Docker with compose 2, and ports 8000, 8001, 9000 and
+9001; exits with 3 where there is no engine. Removes what it started, with its volume, but leaves the image longshore:local.`;
+
+told(USAGE, {});
+
 const APIS = ["http://127.0.0.1:8000", "http://127.0.0.1:8001"];
 const BUILD_MS = 3_600_000;
 const STEP_MS = 300_000;

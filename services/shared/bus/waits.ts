@@ -6,7 +6,7 @@ import { toldOf } from "./away.ts";
 /** How a process's appends to the job log wait, those of all its jobs together. */
 export interface Wait {
   readonly state: "waits" | "over" | "given up";
-  /** How many wait, and for how long some have: in that time no append was taken while none waited. */
+  /** How many wait, and how long the wait has lasted: it ends when an append is taken and none waits. */
   readonly appends: number;
   readonly waitedMs: number;
   /** How many were given up in that time. */

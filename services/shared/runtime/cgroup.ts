@@ -1,14 +1,19 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What the control groups of this process leave it. null: nothing is said. */
+/** The limits that control groups set for this process. null: no limit. */
 export interface CgroupLimits {
   readonly memoryBytes: number | null;
-  /** Of CPU time, in cores; may be a part of one. A set of cores (cpuset) is not counted here: the scheduler shows it to every process. */
+  /**
+   * CPU time in cores; may be a fraction. A set of cores (cpuset) is not counted here: `availableParallelism` sees it.
+   */
   readonly cores: number | null;
 }
 
-/** The tightest limits of the process's own group and of all above it that it sees, of either version. `root` holds proc and sys. */
+/**
+ * The tightest limits of the process's own group and of all visible groups above it, of version 1 or 2. `root` holds
+ * proc and sys.
+ */
 export function cgroupLimits(root = "/"): CgroupLimits {
   const table = (path: string) => (read(join(root, path)) ?? "").split("\n");
   const groups = table("proc/self/cgroup").map(groupOf);
@@ -21,12 +26,12 @@ export function cgroupLimits(root = "/"): CgroupLimits {
 }
 
 interface Group {
-  /** Of version 1; none where the line is that of version 2. */
+  /** Controllers of version 1; none if the line is that of version 2. */
   readonly controllers: readonly string[];
   readonly path: string;
 }
 
-/** `4:memory:/docker/1a1f`, of version 2 `0::/system.slice` */
+/** Parses `4:memory:/docker/1a1f`, or of version 2 `0::/system.slice`. */
 function groupOf(line: string): Group {
   const [, controllers = "", ...path] = line.split(":");
   return { controllers: controllers === "" ? [] : controllers.split(","), path: path.join(":") };
@@ -48,7 +53,10 @@ function mountOf(line: string): Mount {
   return { root, point, type, options: options.split(",") };
 }
 
-/** The group's own folder and those above it. A group outside of what is mounted is a container's, which has its own mounted as the root. */
+/**
+ * The group's own folder and those above it. A group outside the mount is a container's: its own group is mounted as
+ * the root.
+ */
 function foldersOf(controller: string, groups: readonly Group[], mounts: readonly Mount[]): string[] {
   const first = groups.find(({ controllers }) => controllers.includes(controller));
   const group = first ?? groups.find(({ controllers, path }) => controllers.length === 0 && path !== "");

@@ -13,8 +13,9 @@ export function memoryPresent(machine = totalmem(), limit = cgroupLimits().memor
 }
 
 /**
- * How many threads may compute at once: the cores that the process may run on, and no more than its container's share of them. Of a share like 1.5 the
- * whole cores: a thread more would have all of them stopped for a part of each period, and what is left is for the event loop.
+ * How many threads may compute at once: the cores that the process may run on, at most the CPU limit of its container.
+ * A limit like 1.5 is rounded down, to 1 at least: one thread more would get all of them throttled for a part of each
+ * period, and the event loop uses the rest.
  */
 export const coresPresent = (cores = availableParallelism(), limit = cgroupLimits().cores): number =>
   limit === null ? cores : Math.max(1, Math.min(cores, Math.floor(limit)));

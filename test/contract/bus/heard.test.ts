@@ -11,7 +11,7 @@ test.each([1, 5])("what is written behind a bucket that begins anew is heard, ho
   const put = (id: string) => bus.documents.put("event", "t", id, end(id), 0);
   const heard = async () => {
     await ends.recheck(false);
-    await ends.hear();
+    await ends.hear(new AbortController().signal);
     ends.wake(Date.now());
     return Array.from({ length: 9 }, () => ends.take()?.id).filter((id) => id !== undefined);
   };

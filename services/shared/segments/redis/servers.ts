@@ -12,39 +12,43 @@ import { atNode, nameOf, type RedisTarget } from "./target.ts";
 interface ServersOptions extends NodeOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** A server is asked nothing any more: it left the cluster, or its slots are elsewhere. */
+  /** A server is no longer used: it left the cluster, or its slots moved. */
   readonly onLeft: (name: string) => void;
   /** There is a map, and every slot has a master. */
   readonly onWhole: () => void;
 }
 
-/** Times that one command is sent on: to the new master of a slot that we knew elsewhere, from there to where it is moving, and twice while masters change. */
+/**
+ * The most times one command is sent on: to the new master of a slot, from there to where the slot is moving, and twice
+ * while masters change.
+ */
 const HOPS_MAX = 4;
-/** Between two questions for the map. */
+/** The least time between two searches for the map. */
 const LEARN_MS_MIN = 1_000;
-/** How long a node is asked for the map alone: one that stands still costs so much, and not its deadline. */
+/** Time before the next node is asked for the map as well: a frozen node costs this, and not its deadline. */
 const ALONE_MS = 200;
-/** After these another master may have the slots by now. */
+/** Errors after which a slot may have moved to another master. */
 const LOST: ReadonlySet<FailureReason> = new Set(["away", "deadline", "readonly", "unserved"]);
 
 /**
- * The servers that hold the values: a single one, which costs nothing more, or the masters of a cluster. Which of both is not asked: the first
- * MOVED tells, and several servers in the setting. From then on each key goes to the master of its slot. The map of slots is learned anew, from the
- * first that tells, when a master sends a command on or is lost.
+ * The servers that hold the values: a single one, at no extra cost, or the masters of a cluster. Which of the two is not
+ * asked: the first MOVED shows a cluster, and so do several servers in the setting. From then on each key goes to the
+ * master of its slot. The map of slots is learned again, from the first node that answers with one, when a master sends
+ * a command on or is lost.
  */
 export class RedisServers {
   readonly #seeds: readonly RedisTarget[];
   readonly #options: ServersOptions;
   readonly #nodes = new Map<string, RedisNode>();
-  /** Those that have no slots any more, until what is under way there has ended. */
+  /** Nodes without slots, until the exchanges under way there have ended. */
   readonly #leaving = new Set<RedisNode>();
-  /** Sent to since the last map, each time for once: they have no slots yet. */
+  /** Nodes that ASK has sent commands to since the last map: they may have no slots yet. */
   readonly #aside = new Set<RedisNode>();
-  /** Holds every key while there is no map, and tells who holds those that the map says nothing of. */
+  /** Asked for every key while there is no map, and for keys of slots that the map lacks. */
   #home: RedisNode;
   /** Each slot's master; null while this is one server as far as we know. */
   #slots: (RedisNode | undefined)[] | null = null;
-  /** While the map is asked for: the connections. */
+  /** Connections on which the map is being asked for. */
   readonly #asking = new Set<RedisControl>();
   #learning: Promise<Error | null> | null = null;
   #nextLearnMs = Number.NEGATIVE_INFINITY;
@@ -59,12 +63,12 @@ export class RedisServers {
     if (seeds.length > 1) void this.#learn(null);
   }
 
-  /** Where the key belongs, as far as we know. To be asked, or its gate entered, at once: it may leave. */
+  /** The key's server, as far as we know. Use it, or enter its gate, at once: it may leave. */
   of(key: string): RedisNode {
     return this.#slots === null ? this.#home : (this.#slots[slotOf(key)] ?? this.#unserved());
   }
 
-  /** To be told of every failure, and at which server. */
+  /** To be called for every failure, with the server where it happened. */
   failed(server: string, { reason }: RedisFailure): void {
     if ((this.#slots !== null || this.#seeds.length > 1) && LOST.has(reason)) void this.#learn(server);
   }
@@ -108,7 +112,7 @@ export class RedisServers {
     return node;
   }
 
-  /** Asks who has which slots, `suspect` last. */
+  /** Learns the map of slots; `suspect` is asked last. */
   async #learn(suspect: string | null): Promise<void> {
     const { clock, log } = this.#options;
     if (this.#learning !== null || this.#isClosed || clock.monotonicMs() < this.#nextLearnMs) return;
@@ -125,7 +129,10 @@ export class RedisServers {
     this.#isTroubleTold = failure !== null;
   }
 
-  /** Each when the one before failed or has been asked alone for long enough. Null once one told, or nobody wants to know any more; else why the last did not. */
+  /**
+   * Asks one node after the other: the next when the one before failed, or after ALONE_MS. Null once one answered with a
+   * map, or after `close`; else why the last did not.
+   */
   #learnFromAny(suspect: string | null): Promise<Error | null> {
     const others = [...this.#candidates(suspect)];
     return new Promise((resolve) => {
@@ -136,7 +143,7 @@ export class RedisServers {
         void this.#learnFrom(target).then((failure) => {
           unwait();
           if (failure !== null && !this.#isClosed && others.length > 0) return askNext();
-          if (failure !== null && this.#asking.size > 0) return; // one of those may tell
+          if (failure !== null && this.#asking.size > 0) return; // one of those may still answer
           others.length = 0;
           this.#askNoMore();
           resolve(this.#isClosed ? null : failure);
@@ -151,7 +158,7 @@ export class RedisServers {
     this.#asking.clear();
   }
 
-  /** Every master, each time beginning with another one, then the servers of the setting, and who is suspect. */
+  /** Every master, beginning with another one each time, then the servers of the setting; the suspect last. */
   #candidates(suspect: string | null): readonly RedisTarget[] {
     const nodes = [...this.#nodes.values()].map(({ target }) => target);
     const first = this.#learned++ % nodes.length;
@@ -161,13 +168,13 @@ export class RedisServers {
     return [...byName.values()].sort((one, other) => isSuspect(one) - isSuspect(other));
   }
 
-  /** Null once the map is known. Never rejects, whatever the answer leads to: nobody waits for it. */
+  /** Null once the map is known. Never rejects, whatever the answer leads to: nothing awaits it. */
   async #learnFrom(target: RedisTarget): Promise<Error | null> {
     const control = new RedisControl(target, this.#options.timeoutMs, nowhere);
     this.#asking.add(control);
     try {
       const map = await this.#mapAt(control, target);
-      if (!this.#asking.has(control)) return null; // another told before
+      if (!this.#asking.has(control)) return null; // another answered first
       if (map === null) this.#settle(this.#node(target), null);
       else this.#follow(map);
       return null;
@@ -179,7 +186,7 @@ export class RedisServers {
     }
   }
 
-  /** Null at a server of the setting that is a single one. */
+  /** Null if a server of the setting is not in a cluster. */
   async #mapAt(control: RedisControl, target: RedisTarget): Promise<readonly SlotRange[] | null> {
     try {
       return slotMapOf(await control.run((redis) => redis.cluster("SLOTS")), target);
