@@ -4,10 +4,11 @@ import { derivedId } from "../shared/batches/ids.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import { linked } from "../shared/runtime/pause.ts";
 import { keyOf } from "./check-webhook.ts";
+import type { Pace } from "./receiver-window.ts";
 
-/** Time a receiver has to answer. It keeps up if it takes at most half of that. */
+/** Time a receiver has to answer. At most half of that is well in time. */
 export const ANSWER_MS = 10_000;
-const KEEPS_UP_MS = ANSWER_MS / 2;
+const GOOD_MS = ANSWER_MS / 2;
 /** Statuses by which a receiver says that it gets too many. */
 const TOO_MANY: ReadonlySet<number> = new Set([429, 503]);
 
@@ -15,8 +16,8 @@ const TOO_MANY: ReadonlySet<number> = new Set([429, 503]);
 export interface Tried {
   /** Null if the end was taken. */
   readonly problem: string | null;
-  /** It answered in time, whether it took this end or not. */
-  readonly keepsUp: boolean;
+  /** Of its answer, whether it took this end or not. */
+  readonly pace: Pace;
 }
 
 /** Never rejects. */
@@ -34,10 +35,10 @@ export async function postEnd(config: Config, end: JobEnd, nowMs: number, cut: A
       signal,
     });
     await response.body?.cancel();
-    const keepsUp = performance.now() - beganMs <= KEEPS_UP_MS && !TOO_MANY.has(response.status);
-    return { problem: response.ok ? null : `status ${response.status}`, keepsUp };
+    const inTime = performance.now() - beganMs <= GOOD_MS ? "good" : "slow";
+    return { problem: response.ok ? null : `status ${response.status}`, pace: TOO_MANY.has(response.status) ? "late" : inTime };
   } catch (error) {
-    return { problem: error instanceof Error ? String(error.cause ?? error.message) : String(error), keepsUp: false };
+    return { problem: error instanceof Error ? String(error.cause ?? error.message) : String(error), pace: "late" };
   } finally {
     release();
   }

@@ -117,7 +117,7 @@ export class Webhooks {
     try {
       const tried = await tellEnd({ ...this.#deps, untaken: this.#untaken }, ends, end, this.#cut.signal);
       if (tried === null) place.abort();
-      else this.#window.tried(tried.keepsUp, this.#telling.size);
+      else this.#window.tried(tried.pace, this.#telling.size);
       this.#fill(); // the window may have grown
     } catch (error) {
       if (ServingError.from(error).code === "INTERNAL") log.warn({ [ends.kind]: end.id, err: error }, "a webhook could not be sent");

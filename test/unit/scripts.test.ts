@@ -22,8 +22,8 @@ test("every script that is told something has a usage", () => {
     "batch:long",
     "bench",
     "golden",
-    "bench:record",
     "test:containers",
+    "bench:record",
     "sim",
   ]);
   for (const [name, source] of programs) expect(readFileSync(source, "utf8"), name).toContain(`const USAGE = \`npm run ${name} `);

@@ -139,13 +139,15 @@ test("what is told makes place for others at once, for more as long as the recei
 
 test("a receiver that is told too many is told fewer", () => {
   const window = new ReceiverWindow();
-  for (let i = 0; i < 1_000; i++) window.tried(true, window.size - 1);
+  for (let i = 0; i < 1_000; i++) window.tried("good", window.size - 1);
   expect(window.size, "it was never full").toBe(16);
-  for (let i = 0; i < 1_000; i++) window.tried(true, window.size);
+  for (let i = 0; i < 1_000; i++) window.tried("good", window.size);
   expect(window.size).toBe(128);
-  for (let i = 0; i < 64; i++) window.tried(false, window.size);
+  for (let i = 0; i < 64; i++) window.tried("slow", window.size);
+  expect(window.size, "it answers in time").toBe(128);
+  for (let i = 0; i < 64; i++) window.tried("late", window.size);
   expect(window.size).toBe(64);
-  for (let i = 0; i < 1_000; i++) window.tried(false, 1);
+  for (let i = 0; i < 1_000; i++) window.tried("late", 1);
   expect(window.size).toBe(4);
 });
 

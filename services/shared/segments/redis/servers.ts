@@ -138,7 +138,7 @@ export class RedisServers {
     return new Promise((resolve) => {
       const askNext = () => {
         const target = others.shift();
-        if (target === undefined) return;
+        if (target === undefined || this.#isClosed) return; // the one asked before ends this
         const unwait = this.#options.clock.after(ALONE_MS, askNext);
         void this.#learnFrom(target).then((failure) => {
           unwait();
