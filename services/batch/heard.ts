@@ -35,15 +35,15 @@ export class Heard {
   async isToBeginAgain(isDoubtful: boolean): Promise<boolean> {
     const interruptions = this.#bus.documents.interruptions();
     if (!isDoubtful && interruptions === this.#interruptions) return false;
-    if (this.#last !== null) {
-      const { tenant, id, place } = this.#last;
-      if ((await this.#bus.documents.get(this.#kind, tenant, id))?.place === place) {
-        this.#interruptions = interruptions;
-        return false;
-      }
-    }
-    this.#last = null;
+    const isThere = await this.#isLastThere();
+    if (!isThere) this.#last = null;
     this.#interruptions = interruptions;
-    return true;
+    return !isThere;
+  }
+
+  async #isLastThere(): Promise<boolean> {
+    if (this.#last === null) return false;
+    const { tenant, id, place } = this.#last;
+    return (await this.#bus.documents.get(this.#kind, tenant, id))?.place === place;
   }
 }

@@ -101,4 +101,5 @@ export function endOf(kind: Kind, document: Document): JobEnd | null {
   return hasEnded(batch) ? { type: `batch.${batch.status}`, id: batch.id, endedAt: batch.endedAt!, webhook: batch.webhook } : null;
 }
 
-const keyOf = ({ tenant, id }: Pick<Document, "tenant" | "id">): string => `${tenant}\n${id}`;
+/** Names an end among those of its kind. */
+export const keyOf = ({ tenant, id }: Pick<Document, "tenant" | "id">): string => `${tenant}\n${id}`;

@@ -6,7 +6,7 @@ import type { BatchDeps } from "./lines-run.ts";
 import { ReceiverWindow } from "./receiver-window.ts";
 import { tellEnd } from "./tell-end.ts";
 import { Untaken } from "./untaken.ts";
-import { KINDS, type Untold, UntoldEnds } from "./untold-ends.ts";
+import { KINDS, keyOf, type Untold, UntoldEnds } from "./untold-ends.ts";
 
 /** The part of `drainMs` that receivers have to answer; the rest is for writing their answers to the record. */
 const LAST_ANSWERS = 0.25;
@@ -27,12 +27,13 @@ export class Webhooks {
   readonly #ends: readonly UntoldEnds[];
   readonly #window = new ReceiverWindow();
   readonly #telling = new Map<string, Promise<void>>();
-  readonly #leaving = new AbortController();
   readonly #cut = new AbortController();
   readonly #untaken: Untaken;
   /** The kind whose turn is next: ends of one kind that are not taken do not hold up those of the other. */
   #turn = 0;
   #isDoubtful = false;
+  /** No end is begun to be told once it aborts. */
+  #stop = new AbortController().signal;
 
   constructor(deps: WebhookDeps) {
     this.#deps = deps;
@@ -46,13 +47,11 @@ export class Webhooks {
    */
   async tellUntil(stop: AbortSignal, reach: Reach): Promise<void> {
     const { clock, config } = this.#deps;
+    this.#stop = stop;
     let answered = () => {};
-    const leave = () => {
-      this.#leaving.abort(new Error("this coordinator stops"));
+    const left = onAbort([stop], () => {
       answered = clock.after(LAST_ANSWERS * config.drainMs, () => this.#cut.abort(new Error("this coordinator stops")));
-    };
-    const left = onAbort([stop], leave); // also amid a look, which may take long
-    if (stop.aborted) leave();
+    }); // also amid a look, which may take long
     while (!stop.aborted) {
       try {
         await this.look();
@@ -75,18 +74,18 @@ export class Webhooks {
   async look(): Promise<void> {
     await Promise.all(this.#ends.map((ends) => ends.recheck(this.#isDoubtful)));
     this.#isDoubtful = false;
-    for (const ends of this.#ends) await ends.hear(this.#leaving.signal);
+    for (const ends of this.#ends) await ends.hear(this.#stop);
     const nowMs = await this.#deps.bus.log.nowMs();
     for (const ends of this.#ends) ends.wake(nowMs);
     this.#fill();
   }
 
   #fill(): void {
-    while (!this.#leaving.signal.aborted && this.#telling.size < this.#window.size) {
+    while (!this.#stop.aborted && this.#telling.size < this.#window.size) {
       const next = this.#next();
       if (next === null) return;
       const { ends, end } = next;
-      const key = `${ends.kind}\n${end.tenant}\n${end.id}`;
+      const key = `${ends.kind}\n${keyOf(end)}`;
       if (this.#telling.has(key)) ends.putBack(end);
       else
         this.#telling.set(
@@ -112,7 +111,7 @@ export class Webhooks {
   async #tell(ends: UntoldEnds, end: Untold): Promise<void> {
     const { clock, log } = this.#deps;
     const place = new AbortController();
-    const until = linked(this.#leaving.signal, place.signal);
+    const until = linked(this.#stop, place.signal);
     const held = clock.sleep(PLACE_MS, until.signal).catch(() => {});
     try {
       const tried = await tellEnd({ ...this.#deps, untaken: this.#untaken }, ends, end, this.#cut.signal);

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 const WORDS_SHOWN = 2_000;
 
 /** What a run of a command said on stdout. Rejects with the end of what it said where it failed or took longer than `ms`. */
-export function command(program: string, args: readonly string[], { ms }: { readonly ms: number }): Promise<string> {
+function command(program: string, args: readonly string[], { ms }: { readonly ms: number }): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: environment, stdio: ["ignore", "pipe", "pipe"], timeout: ms });
     let said = "";

@@ -106,6 +106,7 @@ export async function* documentsBehind(bus: Bus, kind: DocumentKind, tenant: str
   let place = after;
   for (let look = 0; look < LOOKS; look++) {
     const end = await bus.documents.end(kind);
+    if (place >= end) return; // as with most looks at what is new
     while (place < end) {
       const page = await bus.documents.behind(kind, tenant, place, PAGE);
       yield* page;

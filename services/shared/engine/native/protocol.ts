@@ -1,7 +1,6 @@
-import type { Allowed, ChunkResult, Opened, Sampling, SequenceId, SequenceStart, StepInput, Stepped } from "../engine.ts";
+import type { Allowed, ChunkResult, EngineInfo, Opened, Sampling, SequenceId, SequenceStart, StepInput, Stepped } from "../engine.ts";
 import type { ThreadReply } from "../threads/thread-calls.ts";
 import type { WireError } from "../threads/wire-error.ts";
-import type { NativeEngine } from "./engine.ts";
 
 /**
  * Requests to the engine's thread and its answers, in the order of the requests. Native memory crosses as handles: the
@@ -41,8 +40,12 @@ export type Output<K extends CallKind> = Calls[K]["output"];
 
 export type Request = { readonly [K in CallKind]: { readonly kind: K; readonly input: Input<K> } }[CallKind];
 
-/** What it says of itself, once. */
-export type Ready = Pick<NativeEngine, "info" | "warnings">;
+/** What the engine says of itself, once it is open. */
+export interface Ready {
+  readonly info: EngineInfo;
+  /** As in `OpenedEngine`. */
+  readonly warnings: readonly string[];
+}
 
 /** Progress is counted in layers. */
 export type Reply = ThreadReply<Ready, Output<CallKind>>;
