@@ -68,3 +68,14 @@ test("of several servers one that says nothing costs no more", async () => {
   await bus.close();
   await expect.poll(() => both[0]!.open.size + both[1]!.open.size).toBe(0);
 });
+
+test("a more patient connection that is closed does not count", async () => {
+  const patient = openBus({ url: "nats://127.0.0.1:9", tryMs: 60_000, streams: "none" });
+  await patient.close();
+  const server = await Silent.start();
+  const bus = openBus({ url: server.url, tryMs: 100, streams: "none" });
+  await expect.poll(() => server.accepted, { timeout: 60_000 }).toBeGreaterThan(5);
+  await expect.poll(() => server.open.size).toBeLessThanOrEqual(2);
+  await bus.close();
+  await expect.poll(() => server.open.size).toBe(0);
+});

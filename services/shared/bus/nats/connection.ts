@@ -24,6 +24,7 @@ export class Connection {
   readonly #refused = new Set<(subject: string, cause: ServingError) => void>();
   readonly #listeners = new Set<Listener>();
   readonly #running: Promise<void>;
+  readonly #leaveSockets: () => void;
   #nats: NatsConnection | null = null;
   #connected = false;
   #prepared = false;
@@ -41,7 +42,7 @@ export class Connection {
     prepare: (connection: Connection) => Promise<void>,
   ) {
     this.#options = connectionOptions(url, tryMs);
-    closeSilentSockets(tryMs);
+    this.#leaveSockets = closeSilentSockets(tryMs);
     this.#tryMs = tryMs;
     this.#clock = clock;
     this.#random = random;
@@ -174,6 +175,7 @@ export class Connection {
     drained.abort();
     await this.#nats?.close();
     await this.#running;
+    this.#leaveSockets();
     this.#requests.fail(new Error("the connection is closed"));
   }
 
