@@ -7,52 +7,69 @@
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
-// What to prefetch while values from k on are decoded:
-// those `on` further, or `over` further if the first lie past the row's end.
+// What to prefetch while values from k on are decoded: weights `on` further, or `over` further if the first lie past
+// the row's end, and the scales of the weights `scales` further.
 struct Ahead {
-  int64_t on, over;
+  int64_t on, over, scales;
 };
 
-// A block of weight rows that is being decoded into tiles: `count` rows from `first`
-// on, and zeros for the rest of the block; steps [step, end), each at its remainder
-// by `ring`, a power of two, in `tiles`. Not inlined: many loops have it beside them.
+// A block of weight rows that is being decoded into tiles, `burst` steps at a time:
+// `count` rows from `first` on, and zeros for the rest of the block; steps [step, end).
+// Not inlined: many loops have it beside them.
 template <class Row>
 class Decoding {
  public:
-  static constexpr int kSteps = kTogether<Row, Bf16>;  // decoded at once
+  static constexpr int kSteps = kTogether<Row, Bf16>;  // of a cache line
   static_assert(kSteps * kStep == Row::kPerLine, "a cache line");
 
-  __attribute__((noinline)) Decoding(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, Bf16* tiles, int64_t ring, const Ahead& ahead)
-      : K_(matrix.K), count_(count), step_(count > 0 ? step : end), end_(end), tiles_(tiles), ring_(ring), ahead_(ahead) {
-    if (count > 0 && count < kTile) std::memset(tiles, 0, static_cast<size_t>(ring * kTileHalves) * sizeof(Bf16));
+  __attribute__((noinline)) Decoding(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, int64_t burst, const Ahead& ahead)
+      : K_(matrix.K), count_(count), step_(count > 0 ? step : end), at_(step_), end_(end), burst_(burst), ahead_(ahead) {
     for (int64_t r = 0; r < count; r++) rows_[r] = Row(matrix, first + r);
   }
 
-  // Decodes a cache line of each of the next `most` rows, or of those left in
-  // these steps. All rows of a tile come before the next tile, so that a tile is
-  // written while it is in cache. Returns the number of rows; 0: all is decoded.
-  __attribute__((noinline)) int64_t take(int64_t most) {
-    const int64_t K = K_, step = step_, first = row_, last = most < count_ - first ? first + most : count_, k = step * kStep;
-    if (step >= end_) return 0;
-    const int64_t there = k + (k + ahead_.on < K ? ahead_.on : ahead_.over);
-    Bf16* tile = tiles_ + (step & (ring_ - 1)) * kTileHalves;
-    for (int64_t r = first; r < last; r++) {
-      const Row row = rows_[r];
-      __builtin_prefetch(row.addressOf(there), 0, 2);
-      P vectors[kSteps] = {};  // there is room after the last step
-      vectorsAt(row, k, K, tile, vectors);
-      LONGSHORE_UNROLL for (int i = 0; i < kSteps; i++) storeVector(tile + i * kTileHalves + r * kStep, vectors[i]);
+  // Decodes the next `most` cache lines of the burst, or those left, into its tiles. A row's lines come before the next
+  // row's: memory is faster so.
+  __attribute__((noinline)) void take(int64_t most, Bf16* tiles) {
+    const int64_t step = step_, last = minOf(step + burst_, end_), K = K_, on = ahead_.on, over = ahead_.over, scales = ahead_.scales;
+    int64_t at = at_;
+    while (at < last && !whole_) {
+      const Row row = rows_[row_];
+      Bf16* tile = tiles + (at - step) * kTileHalves + row_ * kStep;
+      for (; at < last; at += kSteps, tile += kSteps * kTileHalves) {
+        if (most-- == 0) return void(at_ = at);
+        const int64_t k = at * kStep;
+        __builtin_prefetch(row.addressOf(k + (k + on < K ? on : over)), 0, 3);
+        if constexpr (std::is_same_v<Row, E2m1Row>) __builtin_prefetch(row.scaleAddress(k + scales), 0, 3);
+        P vectors[kSteps] = {};  // there is room after the last step
+        vectorsAt(row, k, K, tile, vectors);
+        LONGSHORE_UNROLL for (int i = 0; i < kSteps; i++) storeVector(tile + i * kTileHalves, vectors[i]);
+      }
+      at = step;
+      if (++row_ == count_) at = finish(step, last, tiles);
     }
-    row_ = last < count_ ? last : 0;
-    if (row_ == 0) step_ += kSteps;
-    return last - first;
+    at_ = at;
+  }
+
+  // What is left of the burst; then the next one may be taken.
+  void takeRest(Bf16* tiles) {
+    take(INT64_MAX, tiles);
+    whole_ = false;
   }
 
  private:
+  int64_t finish(int64_t step, int64_t last, Bf16* tiles) {
+    for (; row_ < kTile; row_++) {
+      for (int64_t s = 0; s < last - step; s++) std::memset(tiles + s * kTileHalves + row_ * kStep, 0, kRowBytes);
+    }
+    row_ = 0;
+    whole_ = true;
+    return step_ = last;
+  }
+
   Row rows_[kTile];
-  int64_t K_, count_, row_ = 0, step_, end_;
-  Bf16* tiles_;
-  int64_t ring_;
+  int64_t K_, count_, row_ = 0;      // the row in turn
+  int64_t step_, at_, end_, burst_;  // the first of the burst, the next of the row
+  bool whole_ = false;               // the burst is decoded
   Ahead ahead_;
 };
 
@@ -61,17 +78,11 @@ template <class Row, int N>
 struct WeightPanel {
   Decoding<Row> blocks[N];
 
-  WeightPanel(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, Bf16* tiles, int64_t ring, const Ahead& ahead)
+  WeightPanel(const Matrix& matrix, int64_t first, int64_t count, int64_t step, int64_t end, int64_t burst, const Ahead& ahead)
       : WeightPanel(std::make_index_sequence<N>(), [&](int64_t block) {
           const int64_t n = block * kTile;
-          return Decoding<Row>(matrix, first + n, minOf(kTile, count - n), step, end, tiles + n * ring * kStep, ring, ahead);
+          return Decoding<Row>(matrix, first + n, minOf(kTile, count - n), step, end, burst, ahead);
         }) {}
-
-  void take(int64_t lines) {
-    for (auto& block : blocks) {
-      for (int64_t taken = 1; lines > 0 && taken > 0; lines -= taken) taken = block.take(lines);
-    }
-  }
 
  private:
   template <size_t... blocks, class Make>

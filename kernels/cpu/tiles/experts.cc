@@ -43,7 +43,7 @@ struct TaskSpace {
   Bf16* panels;
   float* acc;
   float* up;
-  TaskSpace(Carver& c) : panels(c.take<Bf16>(2 * kPanelHalves)), acc(c.take<float>(kTaskColumns * kPieceRows)), up(c.take<float>(kTaskColumns * kPieceRows)) {}
+  TaskSpace(Carver& c) : panels(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(kTaskColumns * kPieceRows)), up(c.take<float>(kTaskColumns * kPieceRows)) {}
 };
 
 int64_t columnsFor(int64_t N, int64_t tasks, uint32_t threads) {
@@ -127,14 +127,13 @@ class Call {
     const int64_t count = minOf(columns, a_.I - first), blocks = blocksOf(piece.count, kTile);
     multiplyMatrix<E>({expert.w1, expert.s1, a_.d}, first, count, packed(piece.block), blocks, space.panels, space.acc);
     multiplyMatrix<E>({expert.w3, expert.s3, a_.d}, first, count, packed(piece.block), blocks, space.panels, space.up);
-    const int64_t rows = blocksOf(count, kTile) * kTile;
     for (int64_t block = 0; block < blocks; block++) {
       float weights[kTile];
       for (int64_t r = 0; r < kTile; r++) {
         const int32_t pair = piece.pairs[minOf(block * kTile + r, piece.count - 1)];
         weights[r] = a_.weights ? a_.weights[pair] : 1.0f;
       }
-      activate(space.acc + block * rows * kTile, space.up + block * rows * kTile, load(weights), first, count, hidden(piece.block + block));
+      activate(space, blocks, block, load(weights), first, count, hidden(piece.block + block));
     }
   }
 
@@ -145,11 +144,12 @@ class Call {
   }
 
   // Rows of sixteen activations; zeros after the last fill up the step.
-  void activate(const float* gate, const float* up, V weight, int64_t first, int64_t count, Bf16* hidden) const {
+  void activate(const TaskSpace& space, int64_t blocks, int64_t block, V weight, int64_t first, int64_t count, Bf16* hidden) const {
     const int64_t end = first + count == a_.I ? blocksOf(a_.I, kStep) * kStep - first : count;
     for (int64_t n = 0; n < end; n += 2) {
-      const V even = n < count ? activated(gate + n * kTile, up + n * kTile, weight) : zero();
-      const V odd = n + 1 < count ? activated(gate + (n + 1) * kTile, up + (n + 1) * kTile, weight) : zero();
+      const int64_t at = sumsOf(blocks, block, n / kTile) + n % kTile * kTile;
+      const V even = n < count ? activated(space.acc + at, space.up + at, weight) : zero();
+      const V odd = n + 1 < count ? activated(space.acc + at + kTile, space.up + at + kTile, weight) : zero();
       const int64_t k = first + n;
       packPair<E>(even, odd, hidden + k / kStep * kTerms<E> * kTileHalves + k % kStep * kTile);
     }

@@ -20,7 +20,7 @@ struct PackedSpace {
 struct TaskSpace {
   Bf16* panels;
   float* acc;
-  TaskSpace(Carver& c, int64_t floats) : panels(c.take<Bf16>(2 * kPanelHalves)), acc(c.take<float>(floats)) {}
+  TaskSpace(Carver& c, int64_t floats) : panels(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(floats)) {}
 };
 
 // How one block of M activation rows is cut into tasks.

@@ -27,13 +27,13 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
     loadTile<4>(w + s * kTileHalves);
     LONGSHORE_UNROLL for (int term = 0; term < terms; term++) {  // a tile is loaded when a product needs it: the next ones overlap
       const Bf16* block = x + (s * terms + term) * kTileHalves;
-      loadTile<6>(block);
+      passTile<6>(block);
       addPairs<0, 4, 6>();
       if constexpr (N > 1) {
         if (term == 0) loadTile<5>(w + wStride + s * kTileHalves);
         addPairs<1, 5, 6>();
       }
-      if constexpr (M > 1) loadTile<7>(block + xStride);
+      if constexpr (M > 1) passTile<7>(block + xStride);
       if constexpr (M > 1) addPairs<2, 4, 7>();
       if constexpr (M > 1 && N > 1) addPairs<3, 5, 7>();
     }
@@ -56,105 +56,137 @@ LONGSHORE_INLINE void each(Body&& body) {
   eachOf(std::make_integer_sequence<int, count>(), body);
 }
 
-// Adds one step of up to N blocks of weights times M of activations:
-// sum n, m is in tile n * M + m. Four sums or more hide the latency of one.
-template <int N, int M, int terms>
-LONGSHORE_INLINE void addStep(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t blocks) {
-  static_assert(N * M <= 6);
-  each<M * terms>([&](auto i) LONGSHORE_INLINED {
-    constexpr int m = decltype(i)::value / terms, term = decltype(i)::value % terms;
-    loadTile<6>(x + m * xStride + term * kTileHalves);
-    each<N>([&](auto n) LONGSHORE_INLINED {
-      if (n >= blocks) return;
-      loadTile<7>(w + n * wStride);
-      addPairs<decltype(n)::value * M + m, 7, 6>();
-    });
-  });
-}
-
-template <int N, int M>
-LONGSHORE_INLINE void storeSums(float* acc, int64_t accStride, int64_t blocks) {
-  each<N * M>([&](auto i) LONGSHORE_INLINED {
-    constexpr int n = decltype(i)::value / M, m = decltype(i)::value % M;
-    if (n < blocks) storeTile<decltype(i)::value>(acc + m * accStride + n * kTileFloats);
-  });
-}
-
-template <int terms, class Beside>
-LONGSHORE_INLINE void multiplyColumn(const Bf16* w, int64_t wStride, const Bf16* x, int64_t steps, float* acc, bool fresh, Beside&& beside) {
-  each<4>([&](auto n) LONGSHORE_INLINED { beginTile<decltype(n)::value>(acc + n * kTileFloats, fresh); });
-  for (int64_t s = 0; s < steps; s++) {
-    addStep<4, 1, terms>(w + s * kTileHalves, wStride, x + s * terms * kTileHalves, 0, 4);
-    beside();
-  }
-  storeSums<4, 1>(acc, 0, 4);
-}
-
-// multiplyBlocks, with a call of beside() for each step of every product of two blocks of activations and two of
-// weights, or of a last single block of activations and four of weights. So over four blocks of weights a step calls it
-// once for each block of activations.
+// multiplyBlocks, with a call of beside() for each step of every product of two blocks of activations, or of a last one.
 template <int terms, class Beside>
 LONGSHORE_INLINE void multiplyBeside(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh, Beside&& beside) {
-  const int64_t accStride = acc.stride;
-  const auto w = [&](int64_t n) { return panel.data + n * panel.stride; };
-  const auto x = [&](int64_t m) { return packed.data + m * packed.stride; };
-  const auto sums = [&](int64_t n, int64_t m) { return acc.data + m * accStride + n * kTileFloats; };
+  const auto multiply = [&](auto N, auto M, int64_t n, int64_t m) LONGSHORE_INLINED {
+    multiplySquare<decltype(N)::value, decltype(M)::value, terms>(panel.data + n * panel.stride, panel.stride, packed.data + m * packed.stride, packed.stride, steps,
+                                                                  acc.data + m * acc.stride + n * kTileFloats, acc.stride, fresh, beside);
+  };
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, 2> two;
   const int64_t pairs = packed.count / 2 * 2;
   int64_t n = 0;
   for (; n + 2 <= panel.count; n += 2) {
-    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<2, 2, terms>(w(n), panel.stride, x(m), packed.stride, steps, sums(n, m), accStride, fresh, beside);
+    for (int64_t m = 0; m < pairs; m += 2) multiply(two, two, n, m);
+    if (pairs < packed.count) multiply(two, one, n, pairs);
   }
-  if (n < panel.count) {
-    for (int64_t m = 0; m < pairs; m += 2) multiplySquare<1, 2, terms>(w(n), 0, x(m), packed.stride, steps, sums(n, m), accStride, fresh, beside);
-  }
-  if (pairs == packed.count) return;
-  for (n = 0; n + 4 <= panel.count; n += 4) multiplyColumn<terms>(w(n), panel.stride, x(pairs), steps, sums(n, pairs), fresh, beside);
-  for (; n < panel.count; n++) multiplySquare<1, 1, terms>(w(n), 0, x(pairs), 0, steps, sums(n, pairs), accStride, fresh, beside);
+  if (n == panel.count) return;
+  for (int64_t m = 0; m < pairs; m += 2) multiply(one, two, n, m);
+  if (pairs < packed.count) multiply(one, one, n, pairs);
 }
 
-// Vectors decode the next panel while tiles multiply this one: the two share nothing but loads.
+// Asks the L2 cache for the activations of the panel's next steps, lines of 64 bytes in the order in which they are used.
+template <class E>
+class NextSteps {
+ public:
+  NextSteps(const Bf16* x, int64_t blocks, int64_t K, int64_t begin, int64_t end)
+      : x_(x + begin * kTerms<E> * kTileHalves), stride_(packedBlock<E>(K)), blocks_(end > begin ? blocks : 0), lines_((end - begin) * kTerms<E> * kTile) {}
+
+  int64_t lines() const { return blocks_ * lines_; }
+  LONGSHORE_MEMBER void ask(int64_t most) {
+    for (; most > 0 && block_ < blocks_; most--) {
+      __builtin_prefetch(x_ + block_ * stride_ + line_ * kStep, 0, 2);
+      if (++line_ == lines_) line_ = 0, block_++;
+    }
+  }
+
+ private:
+  const Bf16* x_;
+  int64_t stride_, blocks_, lines_, block_ = 0, line_ = 0;
+};
+
+// Two blocks of weights at a time are decoded into the L1 cache, and stay there while all activations pass by.
 template <class Row, class E>
-void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
-  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
-  const int64_t across = blocksOf(count, kPanelRows), all = across * blocksOf(steps, kPanelSteps);
-  const auto rowOf = [&](int64_t i) { return i < all ? i % across * kPanelRows : count; };
-  const auto stepOf = [&](int64_t i) { return i < all ? i / across * kPanelSteps : 0; };
-  const auto tilesOf = [&](int64_t i) { return panels + i % 2 * kPanelHalves; };
-  const auto panelOf = [&](int64_t i) {
-    const int64_t n = rowOf(i), step = stepOf(i), next = (rowOf(i + 1) - n) * matrix.K + (stepOf(i + 1) - step) * kStep;
-    return WeightPanel<Row, kPanelRows / kTile>(matrix, first + n, count - n, step, minOf(steps, step + kPanelSteps), tilesOf(i), kPanelSteps, {next, next});
-  };
-  const int64_t share = blocksOf(kPanelRows, Decoding<Row>::kSteps * xBlocks);  // lines of a panel to decode beside each step
-  panelOf(0).take(INT64_MAX);
-  for (int64_t i = 0; i < all; i++) {
-    const int64_t n = rowOf(i), step = stepOf(i);
-    const Blocks panel = {tilesOf(i), blocksOf(minOf(kPanelRows, count - n), kTile), kPanelSteps * kTileHalves};
-    const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
-    auto next = panelOf(i + 1);
-    multiplyBeside<kTerms<E>>(panel, packed, minOf(kPanelSteps, steps - step), {acc + n / kTile * kTileFloats, accStride}, step == 0, [&] { next.take(share); });
-    next.take(INT64_MAX);
+void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* tiles, float* acc) {
+  constexpr int64_t N = kPanelRows / kTile;
+  const int64_t steps = stepsOf(matrix.K), panels = blocksOf(count, kPanelRows);
+  for (int64_t step = 0; step < steps; step += kPanelSteps) {
+    const int64_t end = minOf(steps, step + kPanelSteps);
+    NextSteps<E> next(x, xBlocks, matrix.K, end, minOf(steps, end + kPanelSteps));
+    const int64_t share = blocksOf(next.lines(), panels * (xBlocks / 2) * (end - step));
+    for (int64_t n = 0; n < count; n += kPanelRows) {
+      const int64_t ahead = n + kPanelRows < count ? kPanelRows * matrix.K : kPanelSteps * kStep - n * matrix.K;
+      WeightPanel<Row, N> weights(matrix, first + n, count - n, step, end, kPanelSteps, {ahead, ahead, ahead});
+      for (int64_t block = 0; block < N; block++) weights.blocks[block].takeRest(tiles + block * kPanelSteps * kTileHalves);
+      const Blocks panel = {tiles, blocksOf(minOf(kPanelRows, count - n), kTile), kPanelSteps * kTileHalves};
+      const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
+      multiplyBeside<kTerms<E>>(panel, packed, end - step, {acc + sumsOf(xBlocks, 0, n / kTile), 2 * kTileFloats}, step == 0, [&] { next.ask(share); });
+    }
   }
 }
 
-// M blocks of activations, one to four: sums stay in their tiles over all of K. N blocks of weights are decoded a few
-// steps at a time into the L1 cache, while the steps before are multiplied.
+// Adds one step of a block of weights times M of activations, whose sums are in the tiles from c on.
+template <int c, int M, int terms>
+LONGSHORE_INLINE void addStep(const Bf16* w, const Bf16* x, int64_t xStride) {
+  loadTile<7>(w);
+  each<M * terms>([&](auto i) LONGSHORE_INLINED {
+    constexpr int m = decltype(i)::value / terms, term = decltype(i)::value % terms;
+    loadTile<6>(x + m * xStride + term * kTileHalves);
+    addPairs<c + m, 7, 6>();
+  });
+}
+
+constexpr int64_t kThinSteps = 8;
+
+// Where the block in turn lies, and the one that is decoded meanwhile.
+class Turn {
+ public:
+  explicit Turn(Bf16* tiles) : now_(tiles), next_(tiles + kThinSteps * kTileHalves), spare_(next_ + kThinSteps * kTileHalves) {}
+  const Bf16* now() const { return now_; }
+  Bf16* next() const { return next_; }
+  Bf16* spare() const { return spare_; }
+  void pass() { std::swap(now_, next_); }
+
+ private:
+  Bf16 *now_, *next_, *spare_;
+};
+
+// N blocks of weights times M of activations: sums stay in their tiles over all of K. The blocks take turns, some steps
+// each, so that these steps of the activations stay in the L1 cache; the block in turn is multiplied while the next one
+// is decoded into the same cache, at last the first one of `after`.
+template <class Row, class E, int N, int M>
+void multiplyTurns(WeightPanel<Row, N>& panel, WeightPanel<Row, N>& after, int64_t K, const Bf16* x, Turn& turn, float* acc) {
+  constexpr int terms = kTerms<E>;
+  const int64_t steps = stepsOf(K), xStride = packedBlock<E>(K);
+  each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
+  for (int64_t step = 0; step < steps; step += kThinSteps) {
+    const int64_t end = minOf(steps, step + kThinSteps);
+    each<N>([&](auto n) LONGSHORE_INLINED {
+      constexpr int block = decltype(n)::value;
+      auto& next = (block + 1 < N || end < steps ? panel : after).blocks[(block + 1) % N];
+      for (int64_t s = step; s < end; s++) {
+        if (s % Decoding<Row>::kSteps == 0) next.take(kTile, turn.next());
+        addStep<block * M, M, terms>(turn.now() + (s - step) * kTileHalves, x + s * terms * kTileHalves, xStride);
+      }
+      next.takeRest(turn.next());
+      storeTile<7>(turn.spare());
+      turn.pass();
+    });
+  }
+  each<N * M>([&](auto i) LONGSHORE_INLINED {
+    constexpr int n = decltype(i)::value / M, m = decltype(i)::value % M;
+    storeTile<decltype(i)::value>(acc + sumsOf(M, m, n));
+  });
+}
+
+// M blocks of activations, one to four.
 template <class Row, class E, int M>
 void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* tiles, float* acc) {
-  constexpr int terms = kTerms<E>, N = M == 1 ? 4 : M == 4 ? 1 : 2, together = Decoding<Row>::kSteps;
-  constexpr int64_t ring = 2 * together, stride = ring * kTileHalves, rows = N * kTile, ahead = 8 * Row::kPerLine;
-  static_assert(N * stride <= 2 * kPanelHalves);
-  const int64_t steps = stepsOf(matrix.K), accStride = blocksOf(count, kTile) * kTileFloats;
+  constexpr int N = M == 4 ? 1 : 2;
+  static_assert(2 * kThinSteps * kTileHalves <= kPanelHalves);
+  constexpr int64_t rows = N * kTile, on = kThinSteps * kStep;
+  const auto panelOf = [&](int64_t n) {
+    return WeightPanel<Row, N>(matrix, first + n, maxOf(0, count - n), 0, stepsOf(matrix.K), kThinSteps, {on, on + (rows - 1) * matrix.K, rows * matrix.K});
+  };
+  Turn turn(tiles);
+  auto panel = panelOf(0);
+  panel.blocks[0].takeRest(turn.next());
+  turn.pass();
   for (int64_t n = 0; n < count; n += rows) {
-    WeightPanel<Row, N> panel(matrix, first + n, count - n, 0, steps, tiles, ring, {ahead, ahead + (rows - 1) * matrix.K});
-    for (auto& block : panel.blocks) block.take(kTile);
-    each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
-    const int64_t blocks = blocksOf(minOf(rows, count - n), kTile);
-    for (int64_t s = 0; s < steps; s++) {
-      const int64_t part = s % together;  // this part of the blocks decodes the next `together` steps
-      for (int64_t b = part * N / together; b < (part + 1) * N / together; b++) panel.blocks[b].take(kTile);
-      addStep<N, M, terms>(tiles + s % ring * kTileHalves, stride, x + s * terms * kTileHalves, packedBlock<E>(matrix.K), blocks);
-    }
-    storeSums<N, M>(acc + n / kTile * kTileFloats, accStride, blocks);
+    auto after = panelOf(n + rows);
+    multiplyTurns<Row, E, N, M>(panel, after, matrix.K, x, turn, acc + sumsOf(M, 0, n / kTile));
+    panel = after;
   }
 }
 
@@ -166,18 +198,18 @@ void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, co
 }
 
 template <class E>
-void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc) {
+void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* tiles, float* acc) {
   withRows(matrix.w.dtype, [&](auto row) {
     using Row = decltype(row);
     if constexpr (std::is_same_v<Row, PlainRow<float>>) {
       std::abort();  // F32 weights are left to the shared path (path.cc)
     } else {
       switch (xBlocks) {
-        case 1: return multiplyThin<Row, E, 1>(matrix, first, count, x, panels, acc);
-        case 2: return multiplyThin<Row, E, 2>(matrix, first, count, x, panels, acc);
-        case 3: return multiplyThin<Row, E, 3>(matrix, first, count, x, panels, acc);
-        case 4: return multiplyThin<Row, E, 4>(matrix, first, count, x, panels, acc);
-        default: multiplyWide<Row, E>(matrix, first, count, x, xBlocks, panels, acc);
+        case 1: return multiplyThin<Row, E, 1>(matrix, first, count, x, tiles, acc);
+        case 2: return multiplyThin<Row, E, 2>(matrix, first, count, x, tiles, acc);
+        case 3: return multiplyThin<Row, E, 3>(matrix, first, count, x, tiles, acc);
+        case 4: return multiplyThin<Row, E, 4>(matrix, first, count, x, tiles, acc);
+        default: multiplyWide<Row, E>(matrix, first, count, x, xBlocks, tiles, acc);
       }
     }
   });

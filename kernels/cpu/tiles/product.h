@@ -4,7 +4,7 @@
 //   panel   [blocks][steps] tiles: 16 rows x 32 k as bf16, zeros after the last k
 //   packed  [blocks][steps][terms] tiles: 16 pairs of k x 16 rows; bf16 activations are one term, fp32 ones three:
 //           their rounding to bf16, the rounding of what is left, and the rest, which is then exact
-//   acc     [blocks of activations][blocks of weights] accumulators: 16 weight rows x 16 activation rows
+//   acc     [pairs of blocks of weights][blocks of activations][two] accumulators: 16 weight rows x 16 activation rows
 //
 // A sum takes the steps in order of k, and the terms of each in order. Cutting K anywhere between steps changes no bit:
 // accumulators are fp32 in memory as in tiles. What happens within a step is the path's order: that of tile.h
@@ -32,7 +32,7 @@ static constexpr int kTerms = std::is_same_v<E, float> ? 3 : 1;
 LONGSHORE_INLINE int64_t stepsOf(int64_t K) { return blocksOf(K, kStep); }
 
 // Weight rows and steps of one panel.
-static constexpr int64_t kPanelRows = 64, kPanelSteps = 32;
+static constexpr int64_t kPanelRows = 32, kPanelSteps = 16;
 static constexpr int64_t kPanelHalves = kPanelRows / kTile * kPanelSteps * kTileHalves;
 
 // Halves from one block of packed rows to the next. A product takes kPanelSteps of each
@@ -58,6 +58,9 @@ struct Sums {
   int64_t stride;  // floats from one block of activations to the next
 };
 
+// Where the accumulator of block m of xBlocks blocks of activations and of block n of weights lies in the sums of multiplyMatrix.
+LONGSHORE_INLINE int64_t sumsOf(int64_t xBlocks, int64_t m, int64_t n) { return (n / 2 * 2 * xBlocks + 2 * m + n % 2) * kTileFloats; }
+
 // Writes one pair of k, with sixteen activation rows in the lanes, to its place in `packed`:
 // a row of the first term's tile.
 template <class E>
@@ -74,18 +77,17 @@ template <int terms>
 void multiplyBlocks(const Blocks& panel, const Blocks& packed, int64_t steps, const Sums& acc, bool fresh);
 
 // acc = rows [first, first + count) of `matrix` times packed rows x.
-// `panels` has room for two of kPanelHalves. The caller keeps a Tiles alive.
+// `tiles` has room for kPanelHalves. The caller keeps a Tiles alive.
 template <class E>
-void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* panels, float* acc);
+void multiplyMatrix(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* tiles, float* acc);
 
 // Calls body(row, n, V) with outputs [n, n + 16) of each of the first M activation rows.
 // `columns` counts the weight rows in acc.
 template <class Body>
 LONGSHORE_INLINE void forOutputs(const float* acc, int64_t M, int64_t columns, Body&& body) {
-  const int64_t blocks = blocksOf(columns, kTile);
   for (int64_t m = 0; m < M; m += kTile) {
     for (int64_t n = 0; n < columns; n += kTile) {
-      const float* tile = acc + (m / kTile * blocks + n / kTile) * kTileFloats;
+      const float* tile = acc + sumsOf(blocksOf(M, kTile), m / kTile, n / kTile);
       V rows[kTile];
       LONGSHORE_UNROLL for (int i = 0; i < kTile; i++) rows[i] = load(tile + i * kTile);
       transpose(rows);

@@ -37,6 +37,10 @@ LONGSHORE_INLINE void loadTile(const void* p, int64_t strideBytes = kRowBytes) {
   for (int64_t i = 0; i < kTile; i++) std::memcpy(tileRegisters.bytes[t] + i * kRowBytes, static_cast<const char*>(p) + i * strideBytes, kRowBytes);
 }
 template <int t>
+LONGSHORE_INLINE void passTile(const void* p) {
+  loadTile<t>(p);
+}
+template <int t>
 LONGSHORE_INLINE void storeTile(void* p) {
   std::memcpy(p, tileRegisters.bytes[t], sizeof tileRegisters.bytes[t]);
 }
@@ -125,6 +129,11 @@ class Tiles {
 template <int t>
 LONGSHORE_INLINE void loadTile(const void* p, int64_t strideBytes = kRowBytes) {
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(strideBytes), "i"(t) : "memory");
+}
+// Leaves to what is in the L1 cache its place there: for operands that come from the L2 cache each time.
+template <int t>
+LONGSHORE_INLINE void passTile(const void* p) {
+  __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(kRowBytes), "i"(t) : "memory");
 }
 template <int t>
 LONGSHORE_INLINE void storeTile(void* p) {

@@ -63,7 +63,8 @@ struct E2m1Row {
   static constexpr int64_t kPerLine = 128;
   E2m1Row() = default;
   E2m1Row(const Matrix& m, int64_t row) : w(at<uint8_t>(m.w.data, row * m.K / 2)), scale(at<uint8_t>(m.scale.data, row * m.K / 32)) {}
-  LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k / 2); }
+  LONGSHORE_MEMBER const void* addressOf(int64_t k) const { return addressAt(w, k >> 1); }
+  LONGSHORE_MEMBER const void* scaleAddress(int64_t k) const { return addressAt(scale, k >> 5); }
   LONGSHORE_MEMBER V at16(int64_t k) const { return mul(decodeE2m1(w + k / 2), floats(setInt(kScales.bits[scale[k / 32]]))); }
   LONGSHORE_MEMBER V part(int64_t k, int64_t) const { return at16(k); }  // K is a multiple of 32
   bool holdsNan(int64_t) const { return false; }
@@ -93,7 +94,7 @@ LONGSHORE_INLINE V vectorAt(const Row& row, int64_t k, int64_t K, const float*) 
 }
 template <class Row>
 LONGSHORE_INLINE P vectorAt(const Row& row, int64_t k, int64_t K, const Bf16*) {
-  if constexpr (std::is_same_v<Row, E2m1Row>) return scaledE2m1(row.w + k / 2, row.scale[k / 32]);  // K is a multiple of 32
+  if constexpr (std::is_same_v<Row, E2m1Row>) return scaledE2m1(row.w + (k >> 1), row.scale[k >> 5]);  // K is a multiple of 32
   if constexpr (std::is_same_v<Row, PlainRow<Bf16>>) {
     if (k + kVector<Bf16> <= K) return loadVector(row.w + k);
   }
@@ -118,14 +119,14 @@ LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e
   if constexpr (count == 1) {
     vectors[0] = vectorAt(row, k, K, e);
   } else if constexpr (count == 4) {
-    if (k + 128 <= K) return scaledE2m1(row.w + k / 2, row.scale + k / 32, vectors);
+    if (k + 128 <= K) return scaledE2m1(row.w + (k >> 1), row.scale + (k >> 5), vectors);
     for (int i = 0; i < count && k + 32 * i < K; i++) vectors[i] = vectorAt(row, k + 32 * i, K, e);
   } else if (k + 64 <= K) {
-    scaledE4m3(row.w + k, E4m3Scaled(row.scale[k / kWeightBlock]), vectors);
+    scaledE4m3(row.w + k, E4m3Scaled(row.scale[static_cast<uint64_t>(k) / kWeightBlock]), vectors);
   } else {
     uint8_t codes[64] = {};
     std::memcpy(codes, row.w + k, static_cast<size_t>(K - k));
-    scaledE4m3(codes, E4m3Scaled(row.scale[k / kWeightBlock]), vectors);
+    scaledE4m3(codes, E4m3Scaled(row.scale[static_cast<uint64_t>(k) / kWeightBlock]), vectors);
   }
 }
 
