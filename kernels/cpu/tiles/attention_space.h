@@ -11,11 +11,13 @@ namespace longshore::cpu::LONGSHORE_PATH {
 #if defined(LONGSHORE_TILES)
 constexpr int64_t kEntries = 256;
 constexpr int64_t kRowUnit = kTile;  // fewest rows of a product
+constexpr int64_t kSelectLanes = 64;
 #else
 constexpr int64_t kEntries = 128;
 constexpr int64_t kRowUnit = 4;
+constexpr int64_t kSelectLanes = 128;
 #endif
-constexpr int64_t kLaneMax = 128;       // lanes of a run: scores and outputs stay in the L2 cache
+constexpr int64_t kLaneMax = 128;       // lanes of a run: scores and outputs stay in the L2 cache; kSelectLanes where each query selects its own entries
 constexpr int64_t kSelectQueries = 16;  // queries that share window rows where each selects its own entries
 constexpr float kLowest = -0x1.fffffep127f;
 
@@ -31,7 +33,7 @@ struct RunShape {
   int64_t windowSteps;      // of entries
 
   RunShape(const AttentionArgs& a, uint32_t threads) : kv{a.layout, a.nope, a.rope}, rowBytes(kvEntryBytes(a.layout, a.nope, a.rope)), steps(stepsOf(kv.width())), channels(2 * steps) {
-    together = maxOf(1, kLaneMax / lanesOfQuery(a, a.h));
+    together = maxOf(1, (a.sel ? kSelectLanes : kLaneMax) / lanesOfQuery(a, a.h));
     queries = minOf(a.sel ? kSelectQueries : together, blocksOf(a.T, threads));
     together = minOf(together, queries);
     const int64_t shares = blocksOf(threads, blocksOf(a.T, queries));  // few queries: threads split the heads

@@ -40,10 +40,10 @@ struct Space {
 };
 
 struct TaskSpace {
-  Bf16* panels;
+  Bf16* tiles;
   float* acc;
   float* up;
-  TaskSpace(Carver& c) : panels(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(kTaskColumns * kPieceRows)), up(c.take<float>(kTaskColumns * kPieceRows)) {}
+  TaskSpace(Carver& c) : tiles(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(kTaskColumns * kPieceRows)), up(c.take<float>(kTaskColumns * kPieceRows)) {}
 };
 
 int64_t columnsFor(int64_t N, int64_t tasks, uint32_t threads) {
@@ -125,8 +125,8 @@ class Call {
   void hide(const Piece& piece, int64_t first, int64_t columns, const TaskSpace& space) {
     const Expert& expert = a_.experts[piece.expert];
     const int64_t count = minOf(columns, a_.I - first), blocks = blocksOf(piece.count, kTile);
-    multiplyMatrix<E>({expert.w1, expert.s1, a_.d}, first, count, packed(piece.block), blocks, space.panels, space.acc);
-    multiplyMatrix<E>({expert.w3, expert.s3, a_.d}, first, count, packed(piece.block), blocks, space.panels, space.up);
+    multiplyMatrix<E>({expert.w1, expert.s1, a_.d}, first, count, packed(piece.block), blocks, space.tiles, space.acc);
+    multiplyMatrix<E>({expert.w3, expert.s3, a_.d}, first, count, packed(piece.block), blocks, space.tiles, space.up);
     for (int64_t block = 0; block < blocks; block++) {
       float weights[kTile];
       for (int64_t r = 0; r < kTile; r++) {
@@ -161,7 +161,7 @@ class Call {
     for (int64_t i = 0; i < pieces_; i++) {
       const Piece& piece = space_.pieces[i];
       const Expert& expert = a_.experts[piece.expert];
-      multiplyMatrix<E>({expert.w2, expert.s2, a_.I}, first, count, hidden(piece.block), blocksOf(piece.count, kTile), space.panels, space.acc);
+      multiplyMatrix<E>({expert.w2, expert.s2, a_.I}, first, count, hidden(piece.block), blocksOf(piece.count, kTile), space.tiles, space.acc);
       forOutputs(space.acc, piece.count, count, [&](int64_t m, int64_t n, V v) {
         float* y = a_.y + piece.pairs[m] / a_.k * a_.d + first + n;
         if (n + kLanes <= count) store(y, LONGSHORE_PATH::add(load(y), v));

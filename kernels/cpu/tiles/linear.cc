@@ -18,9 +18,9 @@ struct PackedSpace {
 };
 
 struct TaskSpace {
-  Bf16* panels;
+  Bf16* tiles;
   float* acc;
-  TaskSpace(Carver& c, int64_t floats) : panels(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(floats)) {}
+  TaskSpace(Carver& c, int64_t floats) : tiles(c.take<Bf16>(kPanelHalves)), acc(c.take<float>(floats)) {}
 };
 
 // How one block of M activation rows is cut into tasks.
@@ -77,7 +77,7 @@ class Block {
   // Outputs [first, first + count) of one group for M rows from `begin` on.
   void multiply(int64_t group, int64_t first, int64_t count, int64_t begin, int64_t M, const TaskSpace& space) {
     const Matrix matrix = {a_.w, a_.scale, a_.K};
-    multiplyMatrix<E>(matrix, group * a_.N + first, count, packed(group, begin / kTile), blocksOf(M, kTile), space.panels, space.acc);
+    multiplyMatrix<E>(matrix, group * a_.N + first, count, packed(group, begin / kTile), blocksOf(M, kTile), space.tiles, space.acc);
     withElement(a_.y.dtype == LS_F32, [&](auto* e) {
       auto* y = at<std::remove_pointer_t<decltype(e)>>(a_.y.data, ((row0_ + begin) * a_.groups + group) * a_.N + first);
       forOutputs(space.acc, M, count, [&](int64_t m, int64_t n, V v) {

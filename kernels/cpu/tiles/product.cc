@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "decoding.h"
+#include "turns.h"
 
 namespace longshore::cpu::LONGSHORE_PATH {
 
@@ -43,17 +43,6 @@ LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16*
   if constexpr (N > 1) storeTile<1>(acc + kTileFloats);
   if constexpr (M > 1) storeTile<2>(acc + accStride);
   if constexpr (M > 1 && N > 1) storeTile<3>(acc + accStride + kTileFloats);
-}
-
-template <int... i, class Body>
-LONGSHORE_INLINE void eachOf(std::integer_sequence<int, i...>, Body&& body) {
-  (body(std::integral_constant<int, i>()), ...);
-}
-
-// body(i) for i < count, as constants: a tile's number must be one.
-template <int count, class Body>
-LONGSHORE_INLINE void each(Body&& body) {
-  eachOf(std::make_integer_sequence<int, count>(), body);
 }
 
 // multiplyBlocks, with a call of beside() for each step of every product of two blocks of activations, or of a last one.
@@ -113,80 +102,6 @@ void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16
       const Blocks packed = {x + step * kTerms<E> * kTileHalves, xBlocks, packedBlock<E>(matrix.K)};
       multiplyBeside<kTerms<E>>(panel, packed, end - step, {acc + sumsOf(xBlocks, 0, n / kTile), 2 * kTileFloats}, step == 0, [&] { next.ask(share); });
     }
-  }
-}
-
-// Adds one step of a block of weights times M of activations, whose sums are in the tiles from c on.
-template <int c, int M, int terms>
-LONGSHORE_INLINE void addStep(const Bf16* w, const Bf16* x, int64_t xStride) {
-  loadTile<7>(w);
-  each<M * terms>([&](auto i) LONGSHORE_INLINED {
-    constexpr int m = decltype(i)::value / terms, term = decltype(i)::value % terms;
-    loadTile<6>(x + m * xStride + term * kTileHalves);
-    addPairs<c + m, 7, 6>();
-  });
-}
-
-constexpr int64_t kThinSteps = 8;
-
-// Where the block in turn lies, and the one that is decoded meanwhile.
-class Turn {
- public:
-  explicit Turn(Bf16* tiles) : now_(tiles), next_(tiles + kThinSteps * kTileHalves), spare_(next_ + kThinSteps * kTileHalves) {}
-  const Bf16* now() const { return now_; }
-  Bf16* next() const { return next_; }
-  Bf16* spare() const { return spare_; }
-  void pass() { std::swap(now_, next_); }
-
- private:
-  Bf16 *now_, *next_, *spare_;
-};
-
-// N blocks of weights times M of activations: sums stay in their tiles over all of K. The blocks take turns, some steps
-// each, so that these steps of the activations stay in the L1 cache; the block in turn is multiplied while the next one
-// is decoded into the same cache, at last the first one of `after`.
-template <class Row, class E, int N, int M>
-void multiplyTurns(WeightPanel<Row, N>& panel, WeightPanel<Row, N>& after, int64_t K, const Bf16* x, Turn& turn, float* acc) {
-  constexpr int terms = kTerms<E>;
-  const int64_t steps = stepsOf(K), xStride = packedBlock<E>(K);
-  each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
-  for (int64_t step = 0; step < steps; step += kThinSteps) {
-    const int64_t end = minOf(steps, step + kThinSteps);
-    each<N>([&](auto n) LONGSHORE_INLINED {
-      constexpr int block = decltype(n)::value;
-      auto& next = (block + 1 < N || end < steps ? panel : after).blocks[(block + 1) % N];
-      for (int64_t s = step; s < end; s++) {
-        if (s % Decoding<Row>::kSteps == 0) next.take(kTile, turn.next());
-        addStep<block * M, M, terms>(turn.now() + (s - step) * kTileHalves, x + s * terms * kTileHalves, xStride);
-      }
-      next.takeRest(turn.next());
-      storeTile<7>(turn.spare());
-      turn.pass();
-    });
-  }
-  each<N * M>([&](auto i) LONGSHORE_INLINED {
-    constexpr int n = decltype(i)::value / M, m = decltype(i)::value % M;
-    storeTile<decltype(i)::value>(acc + sumsOf(M, m, n));
-  });
-}
-
-// M blocks of activations, one to four.
-template <class Row, class E, int M>
-void multiplyThin(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, Bf16* tiles, float* acc) {
-  constexpr int N = M == 4 ? 1 : 2;
-  static_assert(2 * kThinSteps * kTileHalves <= kPanelHalves);
-  constexpr int64_t rows = N * kTile, on = kThinSteps * kStep;
-  const auto panelOf = [&](int64_t n) {
-    return WeightPanel<Row, N>(matrix, first + n, maxOf(0, count - n), 0, stepsOf(matrix.K), kThinSteps, {on, on + (rows - 1) * matrix.K, rows * matrix.K});
-  };
-  Turn turn(tiles);
-  auto panel = panelOf(0);
-  panel.blocks[0].takeRest(turn.next());
-  turn.pass();
-  for (int64_t n = 0; n < count; n += rows) {
-    auto after = panelOf(n + rows);
-    multiplyTurns<Row, E, N, M>(panel, after, matrix.K, x, turn, acc + sumsOf(M, 0, n / kTile));
-    panel = after;
   }
 }
 
