@@ -11,13 +11,13 @@ namespace longshore::cpu::LONGSHORE_PATH {
 #if defined(LONGSHORE_TILES)
 constexpr int64_t kEntries = 256;
 constexpr int64_t kRowUnit = kTile;  // fewest rows of a product
-constexpr int64_t kSelectLanes = 64;
+constexpr int64_t kSelectLanes = 64;  // of a run where each query selects its own entries, or one query's if it has more
 #else
 constexpr int64_t kEntries = 128;
 constexpr int64_t kRowUnit = 4;
 constexpr int64_t kSelectLanes = 128;
 #endif
-constexpr int64_t kLaneMax = 128;       // lanes of a run: scores and outputs stay in the L2 cache; kSelectLanes where each query selects its own entries
+constexpr int64_t kLaneMax = 128;       // lanes of a run: scores and outputs stay in the L2 cache
 constexpr int64_t kSelectQueries = 16;  // queries that share window rows where each selects its own entries
 constexpr float kLowest = -0x1.fffffep127f;
 

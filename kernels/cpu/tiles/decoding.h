@@ -13,9 +13,10 @@ struct Ahead {
   int64_t on, over, scales;
 };
 
-// A block of weight rows that is being decoded into tiles, `burst` steps at a time:
-// `count` rows from `first` on, and zeros for the rest of the block; steps [step, end).
-// Not inlined: many loops have it beside them.
+// A block of weight rows that is being decoded into tiles, `burst` steps at a time,
+// a multiple of kSteps: `count` rows from `first` on, and zeros for the rest of the
+// block; steps [step, end). Nothing if there are no rows. Not inlined: many loops
+// have it beside them.
 template <class Row>
 class Decoding {
  public:
@@ -39,7 +40,7 @@ class Decoding {
         if (most-- == 0) return void(at_ = at);
         const int64_t k = at * kStep;
         __builtin_prefetch(row.addressOf(k + (k + on < K ? on : over)), 0, 3);
-        if constexpr (std::is_same_v<Row, E2m1Row>) __builtin_prefetch(row.scaleAddress(k + scales), 0, 3);
+        if constexpr (kOwnScales<Row>) __builtin_prefetch(row.scaleAddress(k + scales), 0, 3);
         P vectors[kSteps] = {};  // there is room after the last step
         vectorsAt(row, k, K, tile, vectors);
         LONGSHORE_UNROLL for (int i = 0; i < kSteps; i++) storeVector(tile + i * kTileHalves, vectors[i]);
@@ -49,6 +50,8 @@ class Decoding {
     }
     at_ = at;
   }
+
+  bool hasRows() const { return count_ > 0; }
 
   // What is left of the burst; then the next one may be taken.
   void takeRest(Bf16* tiles) {
@@ -66,7 +69,7 @@ class Decoding {
     return step_ = last;
   }
 
-  Row rows_[kTile];
+  Row rows_[kTile] = {};
   int64_t K_, count_, row_ = 0;      // the row in turn
   int64_t step_, at_, end_, burst_;  // the first of the burst, the next of the row
   bool whole_ = false;               // the burst is decoded

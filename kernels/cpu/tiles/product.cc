@@ -65,7 +65,7 @@ LONGSHORE_INLINE void multiplyBeside(const Blocks& panel, const Blocks& packed, 
   if (pairs < packed.count) multiply(one, one, n, pairs);
 }
 
-// Asks the L2 cache for the activations of the panel's next steps, lines of 64 bytes in the order in which they are used.
+// Asks the L2 cache for the activations of the panel's next steps, line by line, block after block.
 template <class E>
 class NextSteps {
  public:
@@ -88,6 +88,7 @@ class NextSteps {
 // Two blocks of weights at a time are decoded into the L1 cache, and stay there while all activations pass by.
 template <class Row, class E>
 void multiplyWide(const Matrix& matrix, int64_t first, int64_t count, const Bf16* x, int64_t xBlocks, Bf16* tiles, float* acc) {
+  static_assert(kPanelSteps % Decoding<Row>::kSteps == 0);
   constexpr int64_t N = kPanelRows / kTile;
   const int64_t steps = stepsOf(matrix.K), panels = blocksOf(count, kPanelRows);
   for (int64_t step = 0; step < steps; step += kPanelSteps) {

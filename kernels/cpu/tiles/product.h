@@ -4,7 +4,8 @@
 //   panel   [blocks][steps] tiles: 16 rows x 32 k as bf16, zeros after the last k
 //   packed  [blocks][steps][terms] tiles: 16 pairs of k x 16 rows; bf16 activations are one term, fp32 ones three:
 //           their rounding to bf16, the rounding of what is left, and the rest, which is then exact
-//   acc     [pairs of blocks of weights][blocks of activations][two] accumulators: 16 weight rows x 16 activation rows
+//   acc     accumulators: 16 weight rows x 16 activation rows. Of multiplyBlocks: one block of the panel after the other,
+//           Sums::stride from one block of activations to the next; of multiplyMatrix: see sumsOf
 //
 // A sum takes the steps in order of k, and the terms of each in order. Cutting K anywhere between steps changes no bit:
 // accumulators are fp32 in memory as in tiles. What happens within a step is the path's order: that of tile.h
@@ -58,7 +59,8 @@ struct Sums {
   int64_t stride;  // floats from one block of activations to the next
 };
 
-// Where the accumulator of block m of xBlocks blocks of activations and of block n of weights lies in the sums of multiplyMatrix.
+// Sums of multiplyMatrix are [pairs of blocks of weights, whole ones][blocks of activations][two]: where those of
+// blocks n and m lie.
 LONGSHORE_INLINE int64_t sumsOf(int64_t xBlocks, int64_t m, int64_t n) { return (n / 2 * 2 * xBlocks + 2 * m + n % 2) * kTileFloats; }
 
 // Writes one pair of k, with sixteen activation rows in the lanes, to its place in `packed`:

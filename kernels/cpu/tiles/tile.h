@@ -130,7 +130,7 @@ template <int t>
 LONGSHORE_INLINE void loadTile(const void* p, int64_t strideBytes = kRowBytes) {
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(strideBytes), "i"(t) : "memory");
 }
-// Leaves to what is in the L1 cache its place there: for operands that come from the L2 cache each time.
+// Does not push out what is in the L1 cache: for operands that come from the L2 cache each time.
 template <int t>
 LONGSHORE_INLINE void passTile(const void* p) {
   __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(kRowBytes), "i"(t) : "memory");

@@ -52,6 +52,7 @@ class Turn {
 // is decoded into the same cache, at last the first one of `after`.
 template <class Row, class E, int N, int M>
 void multiplyTurns(WeightPanel<Row, N>& panel, WeightPanel<Row, N>& after, int64_t K, const Bf16* x, Turn& turn, float* acc) {
+  static_assert(kTurnSteps % Decoding<Row>::kSteps == 0);
   constexpr int terms = kTerms<E>;
   const int64_t steps = stepsOf(K), xStride = packedBlock<E>(K);
   each<N * M>([](auto i) LONGSHORE_INLINED { zeroTile<decltype(i)::value>(); });
@@ -59,10 +60,11 @@ void multiplyTurns(WeightPanel<Row, N>& panel, WeightPanel<Row, N>& after, int64
     const int64_t end = minOf(steps, step + kTurnSteps);
     each<N>([&](auto n) LONGSHORE_INLINED {
       constexpr int block = decltype(n)::value;
+      const bool hasRows = panel.blocks[block].hasRows();
       auto& next = (block + 1 < N || end < steps ? panel : after).blocks[(block + 1) % N];
       for (int64_t s = step; s < end; s++) {
         if (s % Decoding<Row>::kSteps == 0) next.take(kTile, turn.next());
-        addStep<block * M, M, terms>(turn.now() + (s - step) * kTileHalves, x + s * terms * kTileHalves, xStride);
+        if (hasRows) addStep<block * M, M, terms>(turn.now() + (s - step) * kTileHalves, x + s * terms * kTileHalves, xStride);
       }
       next.takeRest(turn.next());
       turn.pass();

@@ -24,14 +24,10 @@ constexpr int64_t kLineBytes = 64;
 // few enough to wait in the L1 cache.
 constexpr int64_t kLinesAhead = 12;
 
-// Whether each row has scales of its own, not those of a block of rows.
-template <class Row>
-static constexpr bool kOwnScales = std::is_same_v<Row, E2m1Row>;
-
 // The weights, and the row's own scales if it has some, from element k on.
 template <class Row>
 LONGSHORE_INLINE NextRows rowsAt(const Row& row, int64_t k) {
-  if constexpr (kOwnScales<Row>) return {row.addressOf(k), addressAt(row.scale, k / 32)};
+  if constexpr (kOwnScales<Row>) return {row.addressOf(k), row.scaleAddress(k)};
   return {row.addressOf(k), nullptr};
 }
 

@@ -70,6 +70,10 @@ struct E2m1Row {
   bool holdsNan(int64_t) const { return false; }
 };
 
+// Whether each row has scales of its own, not those of a block of rows.
+template <class Row>
+static constexpr bool kOwnScales = std::is_same_v<Row, E2m1Row>;
+
 // Calls body with a value of the row type of a weight dtype.
 template <class Body>
 LONGSHORE_INLINE void withRows(ls_dtype dtype, Body&& body) {
@@ -107,6 +111,8 @@ LONGSHORE_INLINE V loadVector(const float* p) { return load(p); }
 LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
 LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
 LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
+
+// Where a loop decodes, shifts and unsigned division save what signed division does for values below zero.
 
 // Steps whose operands are decoded at once: those in 64 bytes.
 template <class Row, class E>
