@@ -129,7 +129,7 @@ test("responses: in the background and streamed, told by either replica from any
   const [{ prompt, answer }] = goldens as [Golden];
   const request = { model: "yardlog", input: contentOf(prompt) };
   const { id, status } = await openai(0).responses.create({ ...request, background: true });
-  expect(status).toMatch(/^(queued|in_progress)$/);
+  expect(status).toMatch(/^(queued|in_progress|completed)$/); // where the processor is fast, it has ended by then
   const events = [];
   for await (const event of await openai(1).responses.retrieve(id, { stream: true })) events.push(event);
   expect(events.at(-1)).toMatchObject({ type: "response.completed", response: { status: "completed" } });
