@@ -128,8 +128,7 @@ test("Anthropic's client gets the reference's answers, whole and streamed, from 
 test("responses: in the background and streamed, told by either replica from any place on, continued and cancelled", async () => {
   const [{ prompt, answer }] = goldens as [Golden];
   const request = { model: "yardlog", input: contentOf(prompt) };
-  const { id, status } = await openai(0).responses.create({ ...request, background: true });
-  expect(status).toMatch(/^(queued|in_progress|completed)$/); // where the processor is fast, it has ended by then
+  const { id } = await openai(0).responses.create({ ...request, background: true });
   const events = [];
   for await (const event of await openai(1).responses.retrieve(id, { stream: true })) events.push(event);
   expect(events.at(-1)).toMatchObject({ type: "response.completed", response: { status: "completed" } });
@@ -140,7 +139,8 @@ test("responses: in the background and streamed, told by either replica from any
   expect((await openai(1).responses.stream(request).finalResponse()).output_text).toBe(answer);
   const next = await openai(1).responses.create({ model: "yardlog", previous_response_id: id, input: "And?", max_output_tokens: 4 });
   expect(next.usage!.input_tokens).toBeGreaterThan((events.at(-1) as { response: OpenAI.Responses.Response }).response.usage!.input_tokens);
-  const long = await openai(0).responses.create({ ...request, input: contentOf(goldens.at(-1)!.prompt), background: true });
+  const long = await openai(0).responses.create({ ...request, input: "A long story. ".repeat(8_000), background: true });
+  expect(long.status).toMatch(/^(queued|in_progress)$/); // a short answer may have ended by then
   expect((await openai(1).responses.cancel(long.id)).status).toMatch(/^(cancelled|completed)$/);
 });
 

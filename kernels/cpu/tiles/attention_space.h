@@ -10,7 +10,7 @@ namespace longshore::cpu::LONGSHORE_PATH {
 
 #if defined(LONGSHORE_TILES)
 constexpr int64_t kEntries = 256;
-constexpr int64_t kRowUnit = kTile;  // fewest rows of a product
+constexpr int64_t kRowUnit = kTile;   // fewest rows of a product
 constexpr int64_t kSelectLanes = 64;  // of a run where each query selects its own entries, or one query's if it has more
 #else
 constexpr int64_t kEntries = 128;

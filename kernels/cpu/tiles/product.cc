@@ -14,8 +14,8 @@ LONGSHORE_INLINE void beginTile(const float* acc, bool fresh) {
   else loadTile<n>(acc);
 }
 
-// Multiplies two blocks of each operand; M = 1 or N = 1 leaves out the second. beside() is what vectors do while a
-// step's products are in flight.
+// Multiplies two blocks of each operand; M = 1 or N = 1 leaves out the second. beside() is called while a step's
+// products are in flight.
 template <int N, int M, int terms, class Beside>
 LONGSHORE_INLINE void multiplySquare(const Bf16* w, int64_t wStride, const Bf16* x, int64_t xStride, int64_t steps, float* acc, int64_t accStride, bool fresh,
                                      Beside&& beside) {

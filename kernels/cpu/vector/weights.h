@@ -112,14 +112,13 @@ LONGSHORE_INLINE V multiplyAdd(V x, V w, V c) { return fma(x, w, c); }
 LONGSHORE_INLINE void setNan(float* p) { *p = kNan; }
 LONGSHORE_INLINE void setNan(Bf16* p) { p->bits = 0x7FC0; }
 
-// Where a loop decodes, shifts and unsigned division save what signed division does for values below zero.
-
 // Steps whose operands are decoded at once: those in 64 bytes.
 template <class Row, class E>
 static constexpr int kTogether = std::is_same_v<E, float> ? 1 : std::is_same_v<Row, E4m3Row> ? 2 : std::is_same_v<Row, E2m1Row> ? 4 : 1;
 
 // Their operands from k on, zeros past K; those that begin past K are left as they are. A NaN code becomes NaN if more
-// than one operand is decoded at once; else see holdsNan.
+// than one operand is decoded at once; else see holdsNan. Shifts and unsigned division save what signed division does for
+// values below zero.
 template <class Row, class E, class Vector, int count>
 LONGSHORE_INLINE void vectorsAt(const Row& row, int64_t k, int64_t K, const E* e, Vector (&vectors)[count]) {
   if constexpr (count == 1) {
